@@ -1,0 +1,128 @@
+//! The fast path: HChaCha20 makes the subkey, ring's assembly runs ChaCha20-Poly1305 under it.
+//!
+//! XChaCha20-Poly1305 with key k and nonce n is by definition ChaCha20-Poly1305 with the key
+//! HChaCha20(k, n[0..16]) and the nonce 0⁴ ‖ n[16..24] (draft-irtf-cfrg-xchacha-03 §2.3).
+
+use std::hint::black_box;
+
+use orion::hazardous::stream::chacha20::{self, ChaCha20};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use super::{Cipher, Prefix, Suffix, Tag};
+use crate::{OpenError, SealError, SecretKey};
+
+pub(crate) struct RingCipher {
+    subkey: LessSafeKey,
+}
+
+impl Cipher for RingCipher {
+    fn new(key: &SecretKey, prefix: &Prefix) -> Self {
+        let subkey = hchacha20(key, prefix);
+        Self {
+            subkey: ring_key(&subkey),
+        }
+    }
+
+    fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError> {
+        let tag = self
+            .subkey
+            .seal_in_place_separate_tag(ring_nonce(suffix), Aad::from(ad), text)
+            .map_err(|_| SealError)?;
+        let mut bytes = [0; super::TAG_LEN];
+        bytes.copy_from_slice(tag.as_ref());
+        Ok(bytes)
+    }
+
+    fn open(&self, suffix: Suffix, ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), OpenError> {
+        let (nonce, tag) = (ring_nonce(suffix), (*tag).into());
+        self.subkey
+            .open_in_place_separate_tag(nonce, Aad::from(ad), tag, text, 0..)
+            .map_err(|_| OpenError)?;
+        Ok(())
+    }
+}
+
+impl Drop for RingCipher {
+    /// ring does not wipe its keys, so the subkey is overwritten with another one. `black_box`
+    /// keeps the compiler from dropping a store that nobody reads.
+    fn drop(&mut self) {
+        self.subkey = ring_key(&[0; SecretKey::LEN]);
+        black_box(&self.subkey);
+    }
+}
+
+#[expect(clippy::expect_used, reason = "ChaCha20-Poly1305 takes any 32 bytes")]
+fn ring_key(bytes: &[u8; SecretKey::LEN]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, bytes).expect("a key of 32 bytes"))
+}
+
+fn ring_nonce(suffix: Suffix) -> Nonce {
+    let mut nonce = [0; ring::aead::NONCE_LEN];
+    nonce[4..].copy_from_slice(&suffix);
+    Nonce::assume_unique_for_key(nonce)
+}
+
+/// HChaCha20 (draft-irtf-cfrg-xchacha-03 §2.2), from the ChaCha20 block function.
+///
+/// A ChaCha20 block is the permuted state plus the initial state, HChaCha20 is the first and the
+/// last row of the permuted state: so it is a block less what those two rows began with.
+#[expect(
+    clippy::expect_used,
+    reason = "one block of a fresh keystream always exists"
+)]
+fn hchacha20(key: &SecretKey, prefix: &Prefix) -> Zeroizing<[u8; SecretKey::LEN]> {
+    const CONSTANTS: &[u8; 16] = b"expand 32-byte k";
+    let (counter, nonce) = prefix.split_at(4);
+
+    let nonce = chacha20::Nonce::try_from(nonce).expect("12 bytes");
+    let mut stream = ChaCha20::new(key.as_cipher_key(), &nonce);
+    stream.set_position(word(counter));
+    let mut block = Zeroizing::new([0; chacha20::CHACHA_BLOCKSIZE]);
+    stream
+        .xor_keystream_into(block.as_mut_slice())
+        .expect("the first block");
+
+    let mut subkey = Zeroizing::new([0; SecretKey::LEN]);
+    let (first, last) = subkey.split_at_mut(16);
+    subtract(&block[..16], CONSTANTS, first);
+    subtract(&block[48..], prefix, last);
+    subkey
+}
+
+/// Subtracts 32-bit little-endian words: `out = left - right`.
+fn subtract(left: &[u8], right: &[u8], out: &mut [u8]) {
+    let words = left.chunks_exact(4).zip(right.chunks_exact(4));
+    for ((left, right), out) in words.zip(out.chunks_exact_mut(4)) {
+        out.copy_from_slice(&word(left).wrapping_sub(word(right)).to_le_bytes());
+    }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// draft-irtf-cfrg-xchacha-03 §2.2.1.
+    #[test]
+    fn hchacha20_matches_the_draft() {
+        let key: Vec<u8> = (0..32).collect();
+        let key = SecretKey::from_slice(&key).unwrap();
+        let prefix = const_hex::decode_to_array("000000090000004a0000000031415927").unwrap();
+        assert_eq!(
+            const_hex::encode(*hchacha20(&key, &prefix)),
+            "82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc"
+        );
+    }
+
+    #[test]
+    fn hchacha20_takes_the_highest_counter() {
+        let key = SecretKey::from_slice(&[1; 32]).unwrap();
+        let low = hchacha20(&key, &[0; 16]);
+        let high = hchacha20(&key, &[0xff; 16]);
+        assert_ne!(*low, *high);
+    }
+}

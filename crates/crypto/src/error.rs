@@ -1,0 +1,32 @@
+//! One small error per operation. None of them carries a byte of what was being processed.
+
+use thiserror::Error;
+
+/// Why a key could not be made or read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The text is not 64 hexadecimal digits.
+    #[error("a key is 64 hexadecimal digits (32 bytes)")]
+    Malformed,
+    /// Every byte is zero: a placeholder, never a key.
+    #[error("a key must not be all zeros")]
+    Zero,
+    /// The two keys of a pair are the same, so the second layer would add nothing.
+    #[error("the inner and the outer key must differ")]
+    Equal,
+    /// The operating system gave no random bytes.
+    #[error("the operating system's random generator failed")]
+    NoRandomness,
+}
+
+/// A text could not be sealed: it is longer than the cipher allows (256 GiB), or the operating
+/// system gave no random bytes.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the message could not be sealed")]
+pub struct SealError;
+
+/// An envelope could not be opened. Deliberately silent about the reason.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the envelope could not be opened")]
+pub struct OpenError;
