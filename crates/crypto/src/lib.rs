@@ -26,9 +26,14 @@
 mod aead;
 mod error;
 pub mod hex;
+pub mod kdf;
+pub mod kem;
 mod key_pair;
+mod random;
+pub mod sealed;
 mod secret_key;
 
 pub use error::{KeyError, OpenError, SealError};
 pub use key_pair::KeyPair;
+pub use random::random_bytes;
 pub use secret_key::SecretKey;

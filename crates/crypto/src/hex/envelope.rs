@@ -6,13 +6,12 @@
 
 use std::fmt;
 
-use orion::util::secure_rand_bytes;
 use zeroize::Zeroizing;
 
 use super::layer::{OVERHEAD, TEXT_START};
 use super::{codec, json, layer};
 use crate::aead::{NONCE_LEN, TAG_LEN};
-use crate::{KeyPair, OpenError, SealError, SecretKey};
+use crate::{KeyPair, OpenError, SealError, SecretKey, random_bytes};
 
 /// The shortest text that can be an envelope: two layers around no JSON at all.
 const MIN_LEN: usize = sealed_len(0);
@@ -33,8 +32,7 @@ impl Nonces {
     ///
     /// [`SealError`] if the operating system gives no random bytes.
     pub fn random() -> Result<Self, SealError> {
-        let mut both = [0; 2 * NONCE_LEN];
-        secure_rand_bytes(&mut both).map_err(|_| SealError)?;
+        let both: [u8; 2 * NONCE_LEN] = random_bytes().map_err(|_| SealError)?;
         let mut nonces = Self {
             inner: [0; NONCE_LEN],
             outer: [0; NONCE_LEN],

@@ -1,0 +1,184 @@
+//! X-Wing, the hybrid of ML-KEM-768 and X25519 (draft-connolly-cfrg-xwing-kem-10), as orion
+//! computes it. A key pair serves one connection and is then forgotten: that is what makes past
+//! sessions safe from a later leak of the invitation.
+
+use std::fmt;
+
+use orion::KP;
+use orion::hazardous::kem::xwing;
+
+use crate::{KeyError, OpenError};
+
+/// The length of an encapsulation key in bytes.
+pub const ENCAPSULATION_KEY_LEN: usize = 1216;
+/// The length of a ciphertext in bytes.
+pub const CIPHERTEXT_LEN: usize = 1120;
+/// The length of the seed that a key pair grows from, in bytes.
+pub const SEED_LEN: usize = 32;
+/// The length of the randomness of one encapsulation, in bytes.
+pub const ENCAPSULATION_SEED_LEN: usize = 64;
+
+/// The ciphertext that carries a shared secret to the holder of the key pair.
+pub type Ciphertext = [u8; CIPHERTEXT_LEN];
+
+/// The secret that both sides share; 32 bytes, wiped when dropped.
+pub struct SharedSecret(xwing::SharedSecret);
+
+impl SharedSecret {
+    /// The secret's bytes. Every use of this method is a place where a secret leaves its type.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
+        self.0.unprotected_as_ref()
+    }
+}
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret(..)")
+    }
+}
+
+/// A key pair for one connection. The expanded keys are kept, which makes opening a third cheaper
+/// than from the seed.
+pub struct KemKeyPair(Box<xwing::KeyPair>);
+
+impl KemKeyPair {
+    /// Draws a key pair from the operating system's random generator.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, KeyError> {
+        let pair = xwing::KeyPair::generate().map_err(|_| KeyError::NoRandomness)?;
+        Ok(Self(Box::new(pair)))
+    }
+
+    /// Grows a key pair from a seed, for test vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Malformed`] if the seed cannot be expanded.
+    pub fn from_seed(seed: &[u8; SEED_LEN]) -> Result<Self, KeyError> {
+        let seed = xwing::DecapsulationKey::try_from(seed).map_err(|_| KeyError::Malformed)?;
+        let pair = xwing::KeyPair::try_from(&seed).map_err(|_| KeyError::Malformed)?;
+        Ok(Self(Box::new(pair)))
+    }
+
+    /// The public half, [`ENCAPSULATION_KEY_LEN`] bytes.
+    #[must_use]
+    pub fn encapsulation_key(&self) -> &[u8] {
+        self.0.public().as_ref()
+    }
+
+    /// Opens a ciphertext. A forged one gives a secret that nobody shares, as FIPS 203 has it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] for a wrong length or a point of low order.
+    pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<SharedSecret, OpenError> {
+        let ciphertext = xwing::Ciphertext::try_from(ciphertext).map_err(|_| OpenError)?;
+        self.0
+            .decap(&ciphertext)
+            .map(SharedSecret)
+            .map_err(|_| OpenError)
+    }
+}
+
+impl fmt::Debug for KemKeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KemKeyPair(..)")
+    }
+}
+
+/// Makes a shared secret for the holder of `encapsulation_key`.
+///
+/// # Errors
+///
+/// [`OpenError`] if the key fails the checks of FIPS 203 §7.2 or holds a point of low order, or if
+/// the operating system gives no random bytes.
+pub fn encapsulate(encapsulation_key: &[u8]) -> Result<(Ciphertext, SharedSecret), OpenError> {
+    let seed = xwing::Eseed::generate().map_err(|_| OpenError)?;
+    encapsulate_from(encapsulation_key, &seed)
+}
+
+/// As [`encapsulate`] with randomness that is passed in, for test vectors.
+///
+/// # Errors
+///
+/// As [`encapsulate`].
+pub fn encapsulate_with_seed(
+    encapsulation_key: &[u8],
+    seed: &[u8; ENCAPSULATION_SEED_LEN],
+) -> Result<(Ciphertext, SharedSecret), OpenError> {
+    let seed = xwing::Eseed::try_from(seed).map_err(|_| OpenError)?;
+    encapsulate_from(encapsulation_key, &seed)
+}
+
+fn encapsulate_from(
+    encapsulation_key: &[u8],
+    seed: &xwing::Eseed,
+) -> Result<(Ciphertext, SharedSecret), OpenError> {
+    let key = xwing::EncapsulationKey::try_from(encapsulation_key).map_err(|_| OpenError)?;
+    let (secret, sealed) = key.encap_deterministic(seed).map_err(|_| OpenError)?;
+    let mut ciphertext = [0; CIPHERTEXT_LEN];
+    ciphertext.copy_from_slice(sealed.as_ref());
+    Ok((ciphertext, SharedSecret(secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first vector of draft-connolly-cfrg-xwing-kem-10, appendix C.
+    #[test]
+    fn the_draft_vector() {
+        let seed = "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26";
+        let eseed = "3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e2\
+                     35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2";
+        let pair = KemKeyPair::from_seed(&const_hex::decode_to_array(seed).unwrap()).unwrap();
+        let eseed = const_hex::decode_to_array(eseed).unwrap();
+        let (ciphertext, secret) = encapsulate_with_seed(pair.encapsulation_key(), &eseed).unwrap();
+        assert_eq!(
+            const_hex::encode(secret.expose_bytes()),
+            "d2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384"
+        );
+        let opened = pair.decapsulate(&ciphertext).unwrap();
+        assert_eq!(opened.expose_bytes(), secret.expose_bytes());
+    }
+
+    #[test]
+    fn keys_that_fail_the_checks_are_refused() {
+        let pair = KemKeyPair::generate().unwrap();
+        let good = pair.encapsulation_key();
+        assert!(encapsulate(&good[1..]).is_err());
+
+        let mut above_the_modulus = good.to_vec();
+        above_the_modulus[..3].fill(0xff);
+        assert!(encapsulate(&above_the_modulus).is_err());
+
+        let mut low_order = good.to_vec();
+        low_order[1184..].fill(0);
+        assert!(encapsulate(&low_order).is_err());
+    }
+
+    #[test]
+    fn a_forged_ciphertext_gives_a_secret_that_nobody_shares() {
+        let pair = KemKeyPair::generate().unwrap();
+        let (mut ciphertext, secret) = encapsulate(pair.encapsulation_key()).unwrap();
+        ciphertext[0] ^= 1;
+        let opened = pair.decapsulate(&ciphertext).unwrap();
+        assert_ne!(opened.expose_bytes(), secret.expose_bytes());
+        assert!(pair.decapsulate(&[0; CIPHERTEXT_LEN]).is_err());
+        assert!(pair.decapsulate(&ciphertext[1..]).is_err());
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        let pair = KemKeyPair::generate().unwrap();
+        let (_, secret) = encapsulate(pair.encapsulation_key()).unwrap();
+        assert_eq!(
+            format!("{pair:?} {secret:?}"),
+            "KemKeyPair(..) SharedSecret(..)"
+        );
+    }
+}
