@@ -126,10 +126,7 @@ mod tests {
         assert_ne!(base, prk.derive::<32>("next", b""));
         assert_ne!(base, prk.derive::<32>("key", b"ctx"));
         assert_ne!(base[..16], prk.derive::<16>("key", b"")[..]);
-        assert_ne!(
-            base,
-            Prk::extract(b"salt", &[b"secre", b""]).derive::<32>("key", b"")
-        );
+        assert_ne!(base, Prk::extract(b"salt", &[b"secre", b""]).derive::<32>("key", b""));
     }
 
     #[test]

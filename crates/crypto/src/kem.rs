@@ -77,10 +77,7 @@ impl KemKeyPair {
     /// [`OpenError`] for a wrong length or a point of low order.
     pub fn decapsulate(&self, ciphertext: &[u8]) -> Result<SharedSecret, OpenError> {
         let ciphertext = xwing::Ciphertext::try_from(ciphertext).map_err(|_| OpenError)?;
-        self.0
-            .decap(&ciphertext)
-            .map(SharedSecret)
-            .map_err(|_| OpenError)
+        self.0.decap(&ciphertext).map(SharedSecret).map_err(|_| OpenError)
     }
 }
 
@@ -90,36 +87,19 @@ impl fmt::Debug for KemKeyPair {
     }
 }
 
-/// Makes a shared secret for the holder of `encapsulation_key`.
+/// Makes a shared secret for the holder of `encapsulation_key`, out of `seed`: fresh random bytes,
+/// or those of a test vector.
 ///
 /// # Errors
 ///
-/// [`OpenError`] if the key fails the checks of FIPS 203 §7.2 or holds a point of low order, or if
-/// the operating system gives no random bytes.
-pub fn encapsulate(encapsulation_key: &[u8]) -> Result<(Ciphertext, SharedSecret), OpenError> {
-    let seed = xwing::Eseed::generate().map_err(|_| OpenError)?;
-    encapsulate_from(encapsulation_key, &seed)
-}
-
-/// As [`encapsulate`] with randomness that is passed in, for test vectors.
-///
-/// # Errors
-///
-/// As [`encapsulate`].
-pub fn encapsulate_with_seed(
+/// [`OpenError`] if the key fails the checks of FIPS 203 §7.2 or holds a point of low order.
+pub fn encapsulate(
     encapsulation_key: &[u8],
     seed: &[u8; ENCAPSULATION_SEED_LEN],
 ) -> Result<(Ciphertext, SharedSecret), OpenError> {
-    let seed = xwing::Eseed::try_from(seed).map_err(|_| OpenError)?;
-    encapsulate_from(encapsulation_key, &seed)
-}
-
-fn encapsulate_from(
-    encapsulation_key: &[u8],
-    seed: &xwing::Eseed,
-) -> Result<(Ciphertext, SharedSecret), OpenError> {
     let key = xwing::EncapsulationKey::try_from(encapsulation_key).map_err(|_| OpenError)?;
-    let (secret, sealed) = key.encap_deterministic(seed).map_err(|_| OpenError)?;
+    let seed = xwing::Eseed::try_from(seed).map_err(|_| OpenError)?;
+    let (secret, sealed) = key.encap_deterministic(&seed).map_err(|_| OpenError)?;
     let mut ciphertext = [0; CIPHERTEXT_LEN];
     ciphertext.copy_from_slice(sealed.as_ref());
     Ok((ciphertext, SharedSecret(secret)))
@@ -129,6 +109,8 @@ fn encapsulate_from(
 mod tests {
     use super::*;
 
+    const SEED: [u8; ENCAPSULATION_SEED_LEN] = [9; ENCAPSULATION_SEED_LEN];
+
     /// The first vector of draft-connolly-cfrg-xwing-kem-10, appendix C.
     #[test]
     fn the_draft_vector() {
@@ -137,7 +119,7 @@ mod tests {
                      35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2";
         let pair = KemKeyPair::from_seed(&const_hex::decode_to_array(seed).unwrap()).unwrap();
         let eseed = const_hex::decode_to_array(eseed).unwrap();
-        let (ciphertext, secret) = encapsulate_with_seed(pair.encapsulation_key(), &eseed).unwrap();
+        let (ciphertext, secret) = encapsulate(pair.encapsulation_key(), &eseed).unwrap();
         assert_eq!(
             const_hex::encode(secret.expose_bytes()),
             "d2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384"
@@ -150,21 +132,21 @@ mod tests {
     fn keys_that_fail_the_checks_are_refused() {
         let pair = KemKeyPair::generate().unwrap();
         let good = pair.encapsulation_key();
-        assert!(encapsulate(&good[1..]).is_err());
+        assert!(encapsulate(&good[1..], &SEED).is_err());
 
         let mut above_the_modulus = good.to_vec();
         above_the_modulus[..3].fill(0xff);
-        assert!(encapsulate(&above_the_modulus).is_err());
+        assert!(encapsulate(&above_the_modulus, &SEED).is_err());
 
         let mut low_order = good.to_vec();
         low_order[1184..].fill(0);
-        assert!(encapsulate(&low_order).is_err());
+        assert!(encapsulate(&low_order, &SEED).is_err());
     }
 
     #[test]
     fn a_forged_ciphertext_gives_a_secret_that_nobody_shares() {
         let pair = KemKeyPair::generate().unwrap();
-        let (mut ciphertext, secret) = encapsulate(pair.encapsulation_key()).unwrap();
+        let (mut ciphertext, secret) = encapsulate(pair.encapsulation_key(), &SEED).unwrap();
         ciphertext[0] ^= 1;
         let opened = pair.decapsulate(&ciphertext).unwrap();
         assert_ne!(opened.expose_bytes(), secret.expose_bytes());
@@ -175,10 +157,7 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         let pair = KemKeyPair::generate().unwrap();
-        let (_, secret) = encapsulate(pair.encapsulation_key()).unwrap();
-        assert_eq!(
-            format!("{pair:?} {secret:?}"),
-            "KemKeyPair(..) SharedSecret(..)"
-        );
+        let (_, secret) = encapsulate(pair.encapsulation_key(), &SEED).unwrap();
+        assert_eq!(format!("{pair:?} {secret:?}"), "KemKeyPair(..) SharedSecret(..)");
     }
 }

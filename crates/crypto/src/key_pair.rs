@@ -33,10 +33,7 @@ impl KeyPair {
     ///
     /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
-        Self::new(
-            Arc::new(SecretKey::generate()?),
-            Arc::new(SecretKey::generate()?),
-        )
+        Self::new(Arc::new(SecretKey::generate()?), Arc::new(SecretKey::generate()?))
     }
 
     /// The key of the inner layer.
@@ -65,9 +62,6 @@ mod tests {
     #[test]
     fn debug_shows_nothing_of_the_keys() {
         let keys = KeyPair::generate().unwrap();
-        assert_eq!(
-            format!("{keys:?}"),
-            "KeyPair { inner: SecretKey(..), outer: SecretKey(..) }"
-        );
+        assert_eq!(format!("{keys:?}"), "KeyPair { inner: SecretKey(..), outer: SecretKey(..) }");
     }
 }

@@ -24,6 +24,7 @@
 //! `paddington-wire` do that), and any defence once *both* keys of a pair are known.
 
 mod aead;
+mod compare;
 mod error;
 pub mod hex;
 pub mod kdf;
@@ -33,6 +34,7 @@ mod random;
 pub mod sealed;
 mod secret_key;
 
+pub use compare::equal;
 pub use error::{KeyError, OpenError, SealError};
 pub use key_pair::KeyPair;
 pub use random::random_bytes;

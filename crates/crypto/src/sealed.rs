@@ -112,9 +112,7 @@ mod tests {
     fn keys_number_and_associated_data_all_matter() {
         let envelope = sealed(7, b"ad", b"text");
         let open = |layers: Layers, number, ad: &[u8]| {
-            layers
-                .open(number, ad, &mut envelope.clone())
-                .map(|text| text.to_vec())
+            layers.open(number, ad, &mut envelope.clone()).map(|text| text.to_vec())
         };
         assert_eq!(open(layers(1, 2), 7, b"ad").unwrap(), b"text");
         assert!(open(layers(2, 1), 7, b"ad").is_err());

@@ -26,9 +26,7 @@ impl SecretKey {
     ///
     /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
-        chacha20::SecretKey::generate()
-            .map(Self)
-            .map_err(|_| KeyError::NoRandomness)
+        chacha20::SecretKey::generate().map(Self).map_err(|_| KeyError::NoRandomness)
     }
 
     /// Reads a key of exactly [`LEN`](Self::LEN) bytes.
@@ -99,25 +97,15 @@ mod tests {
         let multibyte = "é".repeat(32);
         let not_hex = "g".repeat(64);
         for text in ["", "ab", &prefixed, &short, &long, &multibyte, &not_hex] {
-            assert_eq!(
-                SecretKey::from_hex(text),
-                Err(KeyError::Malformed),
-                "{text:?}"
-            );
+            assert_eq!(SecretKey::from_hex(text), Err(KeyError::Malformed), "{text:?}");
         }
-        assert_eq!(
-            SecretKey::from_hex(&prefixed_and_whole),
-            Err(KeyError::Malformed)
-        );
+        assert_eq!(SecretKey::from_hex(&prefixed_and_whole), Err(KeyError::Malformed));
         assert_eq!(SecretKey::from_hex(&"00".repeat(32)), Err(KeyError::Zero));
         assert_eq!(SecretKey::from_slice(&[1; 31]), Err(KeyError::Malformed));
     }
 
     #[test]
     fn generated_keys_differ() {
-        assert_ne!(
-            SecretKey::generate().unwrap(),
-            SecretKey::generate().unwrap()
-        );
+        assert_ne!(SecretKey::generate().unwrap(), SecretKey::generate().unwrap());
     }
 }

@@ -65,30 +65,18 @@ fn the_handshake_is_sealed_and_opened_as_in_the_vectors() {
     let v = Vectors::load();
     let hello = hex::seal_key(&v.invitation(), &key(&v.kc), &v.nonces()).unwrap();
     assert_eq!(hello, v.hello);
-    assert_eq!(
-        hex::open_key(&v.invitation(), &v.hello).unwrap(),
-        *key(&v.kc)
-    );
+    assert_eq!(hex::open_key(&v.invitation(), &v.hello).unwrap(), *key(&v.kc));
 
     let reply = hex::seal_key(&v.reply_keys(), &key(&v.ks), &v.nonces()).unwrap();
     assert_eq!(reply, v.reply);
-    assert_eq!(
-        hex::open_key(&v.reply_keys(), &v.reply).unwrap(),
-        *key(&v.ks)
-    );
+    assert_eq!(hex::open_key(&v.reply_keys(), &v.reply).unwrap(), *key(&v.ks));
 }
 
 #[test]
 fn messages_are_sealed_and_opened_as_in_the_vectors() {
     let v = Vectors::load();
-    for (text, envelope) in [
-        ("1000", &v.message_1000),
-        (&*v.message_utf8_text, &v.message_utf8),
-    ] {
-        assert_eq!(
-            &hex::seal(&v.session(), text, &v.nonces()).unwrap(),
-            envelope
-        );
+    for (text, envelope) in [("1000", &v.message_1000), (&*v.message_utf8_text, &v.message_utf8)] {
+        assert_eq!(&hex::seal(&v.session(), text, &v.nonces()).unwrap(), envelope);
         assert_eq!(hex::open(&v.session(), envelope).unwrap(), text);
         assert_eq!(hex::outer_nonce(envelope).unwrap(), array(&v.outer_nonce));
     }
@@ -98,18 +86,10 @@ fn messages_are_sealed_and_opened_as_in_the_vectors() {
 fn a_vector_with_any_one_character_changed_is_refused() {
     let v = Vectors::load();
     for changed in one_character_changed(&v.message_1000) {
-        assert_eq!(
-            hex::open(&v.session(), &changed),
-            Err(OpenError),
-            "{changed}"
-        );
+        assert_eq!(hex::open(&v.session(), &changed), Err(OpenError), "{changed}");
     }
     for changed in one_character_changed(&v.hello) {
-        assert_eq!(
-            hex::open_key(&v.invitation(), &changed),
-            Err(OpenError),
-            "{changed}"
-        );
+        assert_eq!(hex::open_key(&v.invitation(), &changed), Err(OpenError), "{changed}");
     }
 }
 
@@ -117,11 +97,7 @@ fn a_vector_with_any_one_character_changed_is_refused() {
 /// character of two bytes.
 fn one_character_changed(text: &str) -> impl Iterator<Item = String> {
     (0..text.len()).flat_map(move |at| {
-        let other = if text.as_bytes()[at] == b'0' {
-            "1"
-        } else {
-            "0"
-        };
+        let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
         [other, "g", "", "é"].map(|wrong| {
             let mut changed = text.to_owned();
             changed.replace_range(at..=at, wrong);
@@ -133,11 +109,7 @@ fn one_character_changed(text: &str) -> impl Iterator<Item = String> {
 #[test]
 fn a_vector_does_not_open_under_other_or_swapped_keys() {
     let v = Vectors::load();
-    for wrong in [
-        pair(&v.kc, &v.ks),
-        pair(&v.ks, &v.outer_key),
-        pair(&v.inner_key, &v.kc),
-    ] {
+    for wrong in [pair(&v.kc, &v.ks), pair(&v.ks, &v.outer_key), pair(&v.inner_key, &v.kc)] {
         assert_eq!(hex::open(&wrong, &v.message_1000), Err(OpenError));
     }
     assert!(hex::open_key(&pair(&v.outer_key, &v.inner_key), &v.hello).is_err());

@@ -19,9 +19,7 @@ pub(crate) struct RingCipher {
 impl Cipher for RingCipher {
     fn new(key: &SecretKey, prefix: &Prefix) -> Self {
         let subkey = hchacha20(key, prefix);
-        Self {
-            subkey: ring_key(&subkey),
-        }
+        Self { subkey: ring_key(&subkey) }
     }
 
     fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError> {
@@ -67,10 +65,7 @@ fn ring_nonce(suffix: Suffix) -> Nonce {
 ///
 /// A ChaCha20 block is the permuted state plus the initial state, HChaCha20 is the first and the
 /// last row of the permuted state: so it is a block less what those two rows began with.
-#[expect(
-    clippy::expect_used,
-    reason = "one block of a fresh keystream always exists"
-)]
+#[expect(clippy::expect_used, reason = "one block of a fresh keystream always exists")]
 fn hchacha20(key: &SecretKey, prefix: &Prefix) -> Zeroizing<[u8; SecretKey::LEN]> {
     const CONSTANTS: &[u8; 16] = b"expand 32-byte k";
     let (counter, nonce) = prefix.split_at(4);
@@ -79,9 +74,7 @@ fn hchacha20(key: &SecretKey, prefix: &Prefix) -> Zeroizing<[u8; SecretKey::LEN]
     let mut stream = ChaCha20::new(key.as_cipher_key(), &nonce);
     stream.set_position(word(counter));
     let mut block = Zeroizing::new([0; chacha20::CHACHA_BLOCKSIZE]);
-    stream
-        .xor_keystream_into(block.as_mut_slice())
-        .expect("the first block");
+    stream.xor_keystream_into(block.as_mut_slice()).expect("the first block");
 
     let mut subkey = Zeroizing::new([0; SecretKey::LEN]);
     let (first, last) = subkey.split_at_mut(16);

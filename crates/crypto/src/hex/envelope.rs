@@ -33,10 +33,7 @@ impl Nonces {
     /// [`SealError`] if the operating system gives no random bytes.
     pub fn random() -> Result<Self, SealError> {
         let both: [u8; 2 * NONCE_LEN] = random_bytes().map_err(|_| SealError)?;
-        let mut nonces = Self {
-            inner: [0; NONCE_LEN],
-            outer: [0; NONCE_LEN],
-        };
+        let mut nonces = Self { inner: [0; NONCE_LEN], outer: [0; NONCE_LEN] };
         nonces.inner.copy_from_slice(&both[..NONCE_LEN]);
         nonces.outer.copy_from_slice(&both[NONCE_LEN..]);
         Ok(nonces)
@@ -175,12 +172,7 @@ fn open_json(keys: &KeyPair, envelope: &str) -> Result<Zeroizing<Vec<u8>>, OpenE
     codec::decode(&text[2 * NONCE_LEN..], &mut buffer)?;
     let quoted_len = buffer.len() - TAG_LEN;
     let outer_tag = tag_at(&buffer, quoted_len)?;
-    layer::open(
-        keys.outer(),
-        &outer_nonce,
-        &mut buffer[..quoted_len],
-        &outer_tag,
-    )?;
+    layer::open(keys.outer(), &outer_nonce, &mut buffer[..quoted_len], &outer_tag)?;
     buffer.truncate(quoted_len);
 
     let digits_start = unquote(&mut buffer)?;
@@ -195,12 +187,7 @@ fn open_json(keys: &KeyPair, envelope: &str) -> Result<Zeroizing<Vec<u8>>, OpenE
     codec::decode_in_place(&mut buffer, after_nonce, raw_len)?;
     let json_len = raw_len - TAG_LEN;
     let inner_tag = tag_at(&buffer, json_len)?;
-    layer::open(
-        keys.inner(),
-        &inner_nonce,
-        &mut buffer[..json_len],
-        &inner_tag,
-    )?;
+    layer::open(keys.inner(), &inner_nonce, &mut buffer[..json_len], &inner_tag)?;
     buffer.truncate(json_len);
     Ok(buffer)
 }
@@ -260,10 +247,7 @@ mod tests {
 
     #[test]
     fn upper_case_digits_open_as_well() {
-        assert_eq!(
-            open(&keys(1, 2), &sealed("1000").to_uppercase()).unwrap(),
-            "1000"
-        );
+        assert_eq!(open(&keys(1, 2), &sealed("1000").to_uppercase()).unwrap(), "1000");
     }
 
     #[test]
@@ -272,11 +256,7 @@ mod tests {
         for len in 0..envelope.len() {
             assert_eq!(open(&keys(1, 2), &envelope[..len]), Err(OpenError), "{len}");
         }
-        for longer in [
-            format!("{envelope}0"),
-            format!("{envelope}00"),
-            format!("0x{envelope}"),
-        ] {
+        for longer in [format!("{envelope}0"), format!("{envelope}00"), format!("0x{envelope}")] {
             assert_eq!(open(&keys(1, 2), &longer), Err(OpenError));
         }
     }

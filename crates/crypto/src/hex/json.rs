@@ -60,9 +60,7 @@ pub(super) fn read_digits(json: &[u8]) -> Result<Cow<'_, str>, OpenError> {
     #[derive(Deserialize)]
     struct Digits<'a>(#[serde(borrow)] Cow<'a, str>);
 
-    serde_json::from_slice::<Digits<'_>>(json)
-        .map(|digits| digits.0)
-        .map_err(|_| OpenError)
+    serde_json::from_slice::<Digits<'_>>(json).map(|digits| digits.0).map_err(|_| OpenError)
 }
 
 /// Writes a key into a buffer of exactly [`KEY_LEN`] bytes.
@@ -96,10 +94,7 @@ fn is_plain(text: &[u8]) -> bool {
     })
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "a string always serialises, and the buffer was measured"
-)]
+#[expect(clippy::expect_used, reason = "a string always serialises, and the buffer was measured")]
 fn write_escaped(text: &str, writer: impl io::Write) {
     serde_json::to_writer(writer, text).expect("room for the JSON string");
 }
@@ -150,17 +145,8 @@ mod tests {
     #[test]
     fn what_is_not_a_json_string_is_refused() {
         let not_utf8: &[u8] = &[b'"', 0xff, b'"'];
-        let cases: [&[u8]; 9] = [
-            b"",
-            b"\"",
-            b"\"a",
-            b"a\"",
-            b"1",
-            b"\"a\"b\"",
-            b"\"\n\"",
-            b"null",
-            not_utf8,
-        ];
+        let cases: [&[u8]; 9] =
+            [b"", b"\"", b"\"a", b"a\"", b"1", b"\"a\"b\"", b"\"\n\"", b"null", not_utf8];
         for json in cases {
             assert_eq!(read(json), Err(OpenError), "{json:?}");
         }
@@ -172,14 +158,8 @@ mod tests {
         let key = SecretKey::from_hex(&digits).unwrap();
         let mut compact = [0; KEY_LEN];
         write_key(&key, &mut compact);
-        assert_eq!(
-            compact.as_slice(),
-            format!("{{\"data\":\"{digits}\"}}").as_bytes()
-        );
-        assert_eq!(
-            read_key(&compact),
-            Ok(SecretKey::from_hex(&digits).unwrap())
-        );
+        assert_eq!(compact.as_slice(), format!("{{\"data\":\"{digits}\"}}").as_bytes());
+        assert_eq!(read_key(&compact), Ok(SecretKey::from_hex(&digits).unwrap()));
         let spaced = format!("{{ \"data\" : \"{digits}\" }}");
         assert_eq!(read_key(spaced.as_bytes()), Ok(key));
         for wrong in [r#"{"data":"ab"}"#, r#"{"date":""}"#, "[]", &"\"".repeat(75)] {

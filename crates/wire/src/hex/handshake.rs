@@ -1,0 +1,178 @@
+//! Both sides of the handshake. Implements `docs/protocol.md` §11.1.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use paddington_crypto::hex::{self, Nonces};
+use paddington_crypto::{KeyPair, OpenError, SecretKey};
+
+use super::MAX_HANDSHAKE_LEN;
+use super::nonces::NonceMemory;
+use super::session::HexSession;
+use crate::HandshakeError;
+
+/// The keys of one link, and the hellos that they have opened.
+#[derive(Debug)]
+pub struct Credentials {
+    invitation: KeyPair,
+    hellos: Mutex<NonceMemory>,
+}
+
+impl Credentials {
+    /// The link of an invitation with these keys.
+    #[must_use]
+    pub fn new(invitation: KeyPair) -> Self {
+        Self { invitation, hellos: Mutex::default() }
+    }
+
+    /// Remembers a hello. Returns whether it is new.
+    fn remember(&self, hello: &str) -> Result<bool, OpenError> {
+        let nonce = hex::outer_nonce(hello)?;
+        Ok(self.hellos.lock().unwrap_or_else(PoisonError::into_inner).insert(&nonce))
+    }
+}
+
+/// A client about to say hello.
+#[derive(Debug)]
+pub struct Initiator {
+    link: Arc<Credentials>,
+}
+
+/// A client that has said hello.
+pub struct AwaitReply {
+    link: Arc<Credentials>,
+    client_key: Arc<SecretKey>,
+}
+
+impl Initiator {
+    /// A client with the keys of `link`.
+    #[must_use]
+    pub fn new(link: Arc<Credentials>) -> Self {
+        Self { link }
+    }
+
+    /// Seals the hello: a new key for the session.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] if the operating system gives no random bytes.
+    pub fn hello(self) -> Result<(AwaitReply, String), HandshakeError> {
+        self.hello_with(SecretKey::generate()?, &Nonces::random()?)
+    }
+
+    /// As [`hello`](Self::hello) with randomness that is passed in, for test vectors.
+    ///
+    /// # Errors
+    ///
+    /// As [`hello`](Self::hello).
+    pub fn hello_with(
+        self,
+        client_key: SecretKey,
+        nonces: &Nonces,
+    ) -> Result<(AwaitReply, String), HandshakeError> {
+        let hello = hex::seal_key(&self.link.invitation, &client_key, nonces)?;
+        let client_key = Arc::new(client_key);
+        Ok((AwaitReply { link: self.link, client_key }, hello))
+    }
+}
+
+impl AwaitReply {
+    /// Opens the reply: only the server could seal it, so it is authenticated.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Unauthenticated`] if anything at all is wrong with it.
+    pub fn finish(self, reply: &str) -> Result<HexSession, HandshakeError> {
+        if reply.len() > MAX_HANDSHAKE_LEN {
+            return Err(OpenError.into());
+        }
+        let keys = reply_keys(&self.link.invitation, &self.client_key)?;
+        let server_key = Arc::new(hex::open_key(&keys, reply)?);
+        HexSession::new(server_key, self.client_key)
+    }
+}
+
+/// A client whose hello opened: it knows both keys of its invitation. The hello may still be a
+/// recording, if it was made before this service started.
+pub struct Authenticated {
+    candidate: usize,
+    link: Arc<Credentials>,
+    client_key: Arc<SecretKey>,
+}
+
+/// Finds the candidate whose keys open `hello`.
+///
+/// # Errors
+///
+/// [`HandshakeError::Unauthenticated`] if none does, [`HandshakeError::Replayed`] if the same hello
+/// came before.
+pub fn authenticate(
+    hello: &str,
+    candidates: &[Arc<Credentials>],
+) -> Result<Authenticated, HandshakeError> {
+    if hello.len() > MAX_HANDSHAKE_LEN {
+        return Err(OpenError.into());
+    }
+    for (candidate, link) in candidates.iter().enumerate() {
+        if let Ok(client_key) = hex::open_key(&link.invitation, hello) {
+            if !link.remember(hello)? {
+                return Err(HandshakeError::Replayed);
+            }
+            let (link, client_key) = (Arc::clone(link), Arc::new(client_key));
+            return Ok(Authenticated { candidate, link, client_key });
+        }
+    }
+    Err(OpenError.into())
+}
+
+impl Authenticated {
+    /// Which of the candidates the client is.
+    #[must_use]
+    pub fn candidate(&self) -> usize {
+        self.candidate
+    }
+
+    /// Seals the reply: this side's new key for the session.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] if the operating system gives no random bytes.
+    pub fn reply(self) -> Result<(HexSession, String), HandshakeError> {
+        self.reply_with(SecretKey::generate()?, &Nonces::random()?)
+    }
+
+    /// As [`reply`](Self::reply) with randomness that is passed in, for test vectors.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`](Self::reply).
+    pub fn reply_with(
+        self,
+        server_key: SecretKey,
+        nonces: &Nonces,
+    ) -> Result<(HexSession, String), HandshakeError> {
+        let keys = reply_keys(&self.link.invitation, &self.client_key)?;
+        let reply = hex::seal_key(&keys, &server_key, nonces)?;
+        Ok((HexSession::new(Arc::new(server_key), self.client_key)?, reply))
+    }
+}
+
+/// The reply is sealed under an invitation key and the client's new key.
+fn reply_keys(
+    invitation: &KeyPair,
+    client_key: &Arc<SecretKey>,
+) -> Result<KeyPair, HandshakeError> {
+    Ok(KeyPair::new(Arc::clone(invitation.inner()), Arc::clone(client_key))?)
+}
+
+impl fmt::Debug for AwaitReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AwaitReply(..)")
+    }
+}
+
+impl fmt::Debug for Authenticated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticated").field("candidate", &self.candidate).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! What paddington services say to each other, and in which order.
+//!
+//! This crate does no IO: it has no sockets, no files, no clocks and no tasks. Handshakes are types
+//! whose steps consume them; a session turns frames into bytes and back; a [`link::Link`] decides
+//! which message is sent, delivered, repeated or acknowledged. The transport carries what they say.
+//!
+//! A whole handshake, in memory:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use paddington_crypto::KeyPair;
+//! use paddington_wire::sealed::{
+//!     Challenge, Credentials, Greeting, HelloRandom, Initiator, ReplyRandom, Responder,
+//! };
+//! use paddington_wire::link::{Link, LinkConfig};
+//! use paddington_wire::{Frame, Instance};
+//!
+//! // Both sides know the two keys of the invitation and both names.
+//! let keys = KeyPair::generate()?;
+//! let credentials = || Credentials::new(&"server".parse().unwrap(), &"client".parse().unwrap(), &keys);
+//! let (ours, theirs) = (Arc::new(credentials()), Arc::new(credentials()));
+//! let instance = Instance::random()?;
+//!
+//! // The server challenges, the client says hello, the server replies.
+//! let challenge = Challenge::random()?;
+//! let initiator = Initiator::new(theirs, instance);
+//! let (waiting, hello) = initiator.hello(&challenge, HelloRandom::generate()?)?;
+//! let responder = Responder::new(challenge, Arc::new(Credentials::decoy()?));
+//! let client = responder.authenticate(&hello, &[ours])?;
+//! let (mut server, reply) = client.reply(&ReplyRandom::generate()?)?;
+//!
+//! // The first frame of each side proves that it has the session's keys.
+//! let ready = Link::new(LinkConfig::default(), instance).ready();
+//! let first = server.first(&Frame::Ready(ready))?;
+//! let client = waiting.finish(&reply)?;
+//! let Greeting::Ready(_session, ready) = client.finish(&first, 1024)? else { panic!() };
+//! assert_eq!(ready.max_payload, 1024 * 1024);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod address_range;
+mod admission;
+mod control;
+mod encoding;
+mod error;
+mod frame;
+pub mod hex;
+mod instance;
+pub mod link;
+mod message;
+mod peer_name;
+pub mod sealed;
+mod session;
+mod text;
+
+pub use address_range::{AddressRange, RangeError};
+pub use admission::{Admission, Candidates, Credentials, Expected};
+pub use control::Control;
+pub use encoding::Encoding;
+pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};
+pub use frame::{
+    Ack, CloseCode, Completed, CursorState, Data, Frame, HEADER_LEN, MAX_PAYLOAD, Ready,
+    RejectCode, Rejection, Skip, StreamState,
+};
+pub use instance::{Instance, MessageId};
+pub use message::{Delivery, Message, Recipient};
+pub use peer_name::{NameError, PeerName};
+pub use session::{Session, Transmission};
+pub use text::{NotText, Text};

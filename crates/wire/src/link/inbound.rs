@@ -1,0 +1,254 @@
+//! What the peer has sent and this side has taken in.
+//! Implements `docs/protocol.md` §5.1 and §5.2 for the receiver.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
+use crate::{Instance, MessageId, Violation};
+
+/// How many rejections are kept for a stream.
+const REJECTIONS: usize = 1_024;
+
+/// A message for the application.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Incoming {
+    /// Its number.
+    pub id: MessageId,
+    /// Whether its sender transmitted it in an earlier session too.
+    pub again: bool,
+    /// The message.
+    pub payload: Bytes,
+}
+
+/// How the handling of a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The handler is done with it.
+    Done,
+    /// It is given up.
+    Rejected(RejectCode),
+}
+
+/// The cursors of this side, one for each stream of the peer that is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Inbound {
+    cursors: Vec<Cursor>,
+    /// Bytes taken in and not handled, Σ(24 + length).
+    held: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Cursor {
+    instance: Instance,
+    received: u64,
+    completed: u64,
+    /// Taken in and not yet completed, in order.
+    pending: VecDeque<Pending>,
+    /// Given up, in order. A rejection stays until the peer no longer keeps the message, because
+    /// the acknowledgement that told it may have been lost with its connection.
+    rejected: VecDeque<Rejection>,
+    /// The highest completed number that the peer was told in this session.
+    told: u64,
+    /// Whether the peer still lists the stream. If not, nothing on it is acknowledged any more.
+    listed: bool,
+}
+
+/// A number, or a gap that ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Pending {
+    to: u64,
+    cost: u64,
+    done: bool,
+}
+
+/// An acknowledgement that is due.
+pub(super) struct Due {
+    pub(super) stream: u8,
+    pub(super) number: u64,
+    pub(super) rejected: Vec<Rejection>,
+}
+
+impl Inbound {
+    /// Sets the cursors for a new session (rules R7 and R8). `told` is what this side's READY said.
+    pub(super) fn resume(&mut self, theirs: &[StreamState], told: &[CursorState]) {
+        for cursor in &mut self.cursors {
+            cursor.listed = false;
+        }
+        for stream in theirs {
+            let cursor = self.cursor_or_new(stream.instance, stream.base - 1);
+            cursor.listed = true;
+            cursor.received = cursor.received.max(stream.base - 1);
+            cursor.completed = cursor.completed.max(stream.base - 1);
+            cursor.rejected.retain(|rejection| rejection.number >= stream.base);
+            let told = told.iter().find(|told| told.instance == stream.instance);
+            cursor.told = told.map_or(0, |told| told.completed).max(stream.base - 1);
+        }
+        self.forget_orphans();
+    }
+
+    /// Takes a message in. `None` if it is a repeat (rule R11).
+    pub(super) fn take(
+        &mut self,
+        instance: Instance,
+        data: Data,
+    ) -> Result<Option<Incoming>, Violation> {
+        let cost = Data::cost(data.payload.len());
+        let cursor = self.listed(instance).ok_or(Violation::UnknownStream(data.stream))?;
+        if data.number <= cursor.received {
+            return Ok(None);
+        }
+        if data.number != cursor.received + 1 {
+            return Err(Violation::Gap { expected: cursor.received + 1, got: data.number });
+        }
+        cursor.received = data.number;
+        cursor.pending.push_back(Pending { to: data.number, cost, done: false });
+        self.held += cost;
+        let id = MessageId { stream: instance, number: data.number };
+        Ok(Some(Incoming { id, again: data.again, payload: data.payload }))
+    }
+
+    /// Takes note of a gap up to `to`. Returns whether it is news.
+    pub(super) fn skip(&mut self, instance: Instance, to: u64) -> bool {
+        let Some(cursor) = self.listed(instance) else {
+            return false;
+        };
+        if to <= cursor.received {
+            return false;
+        }
+        cursor.received = to;
+        match cursor.pending.back_mut() {
+            Some(last) if last.done => last.to = to,
+            _ => cursor.pending.push_back(Pending { to, cost: 0, done: true }),
+        }
+        cursor.complete();
+        true
+    }
+
+    /// Takes note that a message is handled. Returns what it had cost, 0 if it was not pending.
+    pub(super) fn handled(&mut self, id: MessageId, outcome: Outcome) -> u64 {
+        let Some(cursor) = self.cursors.iter_mut().find(|cursor| cursor.instance == id.stream)
+        else {
+            return 0;
+        };
+        let Ok(index) = cursor.pending.binary_search_by_key(&id.number, |pending| pending.to)
+        else {
+            return 0;
+        };
+        let pending = &mut cursor.pending[index];
+        if pending.done {
+            return 0;
+        }
+        pending.done = true;
+        let cost = pending.cost;
+        if let Outcome::Rejected(code) = outcome {
+            cursor.reject(Rejection { number: id.number, code });
+        }
+        cursor.complete();
+        self.held -= cost;
+        self.forget_orphans();
+        cost
+    }
+
+    /// An acknowledgement that the peer has not been told, for one of the streams in `theirs`.
+    pub(super) fn due(&self, theirs: &[Instance]) -> Option<(usize, u8)> {
+        theirs.iter().enumerate().find_map(|(stream, instance)| {
+            let index = self.cursors.iter().position(|cursor| cursor.instance == *instance)?;
+            let cursor = &self.cursors[index];
+            let due = cursor.listed && cursor.completed > cursor.told;
+            due.then_some((index, stream as u8))
+        })
+    }
+
+    /// Takes the due acknowledgement with up to `max_rejections` rejections. It does not reach
+    /// beyond a rejection that stays behind.
+    pub(super) fn tell(&mut self, (index, stream): (usize, u8), max_rejections: usize) -> Due {
+        let cursor = &mut self.cursors[index];
+        let mut rejected: Vec<_> =
+            cursor.untold_rejections().take(max_rejections.saturating_add(1)).copied().collect();
+        let left = rejected.split_off(max_rejections.min(rejected.len()));
+        let number = left.first().map_or(cursor.completed, |next| next.number - 1);
+        cursor.told = number;
+        Due { stream, number, rejected }
+    }
+
+    pub(super) fn states(&self, max: usize) -> Vec<CursorState> {
+        let state = |cursor: &Cursor| CursorState {
+            instance: cursor.instance,
+            received: cursor.received,
+            completed: cursor.completed_before_rejection(),
+        };
+        let (listed, orphans): (Vec<_>, Vec<_>) =
+            self.cursors.iter().partition(|cursor| cursor.listed);
+        listed.into_iter().chain(orphans).take(max).map(state).collect()
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Whether everything that was taken in is handled.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Forgets the cursors of streams that are not listed and whose messages are all handled.
+    fn forget_orphans(&mut self) {
+        self.cursors.retain(|cursor| cursor.listed || !cursor.pending.is_empty());
+    }
+
+    fn listed(&mut self, instance: Instance) -> Option<&mut Cursor> {
+        self.cursors.iter_mut().find(|cursor| cursor.listed && cursor.instance == instance)
+    }
+
+    fn cursor_or_new(&mut self, instance: Instance, number: u64) -> &mut Cursor {
+        let known = self.cursors.iter().position(|cursor| cursor.instance == instance);
+        let index = known.unwrap_or_else(|| {
+            self.cursors.push(Cursor::new(instance, number));
+            self.cursors.len() - 1
+        });
+        &mut self.cursors[index]
+    }
+}
+
+impl Cursor {
+    fn new(instance: Instance, number: u64) -> Self {
+        Self {
+            instance,
+            received: number,
+            completed: number,
+            pending: VecDeque::new(),
+            rejected: VecDeque::new(),
+            told: number,
+            listed: true,
+        }
+    }
+
+    /// What READY may call completed: it cannot carry rejections, so it stops before the first.
+    fn completed_before_rejection(&self) -> u64 {
+        let first = self.rejected.front().map_or(u64::MAX, |rejection| rejection.number);
+        self.completed.min(first - 1)
+    }
+
+    fn untold_rejections(&self) -> impl Iterator<Item = &Rejection> {
+        let untold = self.told + 1..=self.completed;
+        self.rejected.iter().filter(move |rejection| untold.contains(&rejection.number))
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        let at = self.rejected.partition_point(|earlier| earlier.number < rejection.number);
+        self.rejected.insert(at, rejection);
+        if self.rejected.len() > REJECTIONS {
+            self.rejected.pop_front();
+        }
+    }
+
+    /// Moves `completed` over everything that is done.
+    fn complete(&mut self) {
+        while let Some(pending) = self.pending.front().filter(|pending| pending.done) {
+            self.completed = self.completed.max(pending.to);
+            self.pending.pop_front();
+        }
+    }
+}

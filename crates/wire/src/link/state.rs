@@ -1,0 +1,324 @@
+//! The link itself: both directions and the session that joins them.
+
+use bytes::Bytes;
+
+use super::LinkConfig;
+use super::inbound::{Inbound, Incoming, Outcome};
+use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
+use super::session::{AckDue, LinkSession, SessionId};
+use crate::frame::{Ack, Completed, Data, Frame, Ready, Skip};
+use crate::{Instance, MessageId, Violation};
+
+/// A point in time, in milliseconds since any fixed moment, the same for one link.
+pub type Millis = u64;
+
+/// The most streams that READY can list.
+const MAX_LISTED: usize = 64;
+/// The most rejections in one ACK.
+const MAX_REJECTIONS: usize = 64;
+
+/// Everything that one service remembers of its exchange with one peer.
+///
+/// See the [module](self) for how it is driven.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    config: LinkConfig,
+    instance: Instance,
+    peer: Option<Instance>,
+    outbound: Outbound,
+    inbound: Inbound,
+    session: Option<LinkSession>,
+}
+
+/// What a new session means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The peer is in a life that was not seen before.
+    pub new_life: bool,
+    /// Messages of this side were acknowledged by the way.
+    pub progress: bool,
+}
+
+/// What a frame meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// A message for the application.
+    pub message: Option<Incoming>,
+    /// Messages of this side were acknowledged.
+    pub progress: bool,
+}
+
+impl Link {
+    /// A link that nothing has happened on, in the life of this service called `instance`.
+    #[must_use]
+    pub fn new(config: LinkConfig, instance: Instance) -> Self {
+        Self {
+            config,
+            instance,
+            peer: None,
+            outbound: Outbound::new(instance),
+            inbound: Inbound::default(),
+            session: None,
+        }
+    }
+
+    /// Accepts a message. It waits until the peer acknowledges it or, if it has not been
+    /// transmitted by then, until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it does not fit into the outbox; nothing is accepted then.
+    pub fn enqueue(&mut self, payload: Bytes, deadline: Option<Millis>) -> Result<MessageId, Full> {
+        let (messages, bytes) = (self.outbound.messages(), self.outbound.bytes());
+        let cost = Data::cost(payload.len());
+        if messages >= self.config.outbox_messages || bytes + cost > self.config.outbox_bytes {
+            return Err(Full { messages, bytes });
+        }
+        Ok(self.outbound.enqueue(payload, deadline))
+    }
+
+    /// Gives up what has expired by `now`. Returns whether anything has.
+    pub fn expire(&mut self, now: Millis) -> bool {
+        self.outbound.expire(now)
+    }
+
+    /// This side's READY as of now.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        let room = self.config.whole_window().saturating_sub(self.inbound.held());
+        Ready {
+            instance: self.instance,
+            max_payload: self.config.max_payload,
+            window: u32::try_from(room).unwrap_or(u32::MAX),
+            features: 0,
+            mine: self.outbound.states(),
+            yours: self.inbound.states(MAX_LISTED),
+        }
+    }
+
+    /// Begins a session: `ours` is the READY that this side sent, `theirs` is the peer's. A session
+    /// that still stands ends with this.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] if the peer claims to have what was never sent; no session stands then.
+    pub fn start(
+        &mut self,
+        id: SessionId,
+        ours: &Ready,
+        theirs: &Ready,
+    ) -> Result<Started, Violation> {
+        self.session = None;
+        let waiting = self.outbound.messages();
+        self.outbound.resume(&theirs.yours)?;
+        self.inbound.resume(&theirs.mine, &ours.yours);
+        self.session = Some(LinkSession::new(id, ours, theirs));
+        let new_life = self.peer.replace(theirs.instance) != Some(theirs.instance);
+        Ok(Started { new_life, progress: self.outbound.messages() < waiting })
+    }
+
+    /// Ends `session`, if it is the one that stands.
+    pub fn end(&mut self, session: SessionId) {
+        if self.is_current(session) {
+            self.session = None;
+        }
+    }
+
+    /// Takes a frame of `session` in. Frames of a session that is over mean nothing (rule R5), and
+    /// those that are no business of a link, like PING, are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation`] if the peer broke the protocol. The session is to be ended.
+    pub fn receive(&mut self, session: SessionId, frame: Frame) -> Result<Received, Violation> {
+        if !self.is_current(session) {
+            return Ok(Received::default());
+        }
+        match frame {
+            Frame::Data(data) => self.receive_data(data),
+            Frame::Ack(ack) => self.receive_ack(&ack),
+            Frame::Skip(skip) => self.receive_skip(skip),
+            Frame::Drain => self.receive_drain(),
+            _ => Ok(Received::default()),
+        }
+    }
+
+    /// Takes note that the application is done with a message (rule R12).
+    pub fn handled(&mut self, id: MessageId, outcome: Outcome) {
+        self.inbound.handled(id, outcome);
+        if let Some(session) = &mut self.session {
+            session.note_completed();
+        }
+    }
+
+    /// The next frame to transmit in `session`: an acknowledgement that is due at once, or the next
+    /// message, or nothing.
+    pub fn transmit(&mut self, session: SessionId, now: Millis) -> Option<Frame> {
+        if !self.is_current(session) {
+            return None;
+        }
+        if self.ack_due() == AckDue::Now {
+            return self.acknowledge(session);
+        }
+        let session = self.session.as_ref().filter(|session| !session.peer_drains)?;
+        let limits = Limits {
+            now,
+            credit: session.credit_left(),
+            max_payload: session.max_payload,
+            in_flight: self.config.in_flight,
+        };
+        let next = self.outbound.next(&session.ours, &limits)?;
+        let ack = self.carried_ack();
+        Some(match next {
+            Next::Skip { stream, to } => Frame::Skip(Skip { stream, to, ack }),
+            Next::Message { stream, number, again, payload } => {
+                if let Some(session) = &mut self.session {
+                    session.spend(Data::cost(payload.len()));
+                }
+                Frame::Data(Data { stream, again, number, ack, payload })
+            }
+        })
+    }
+
+    /// When an acknowledgement is to be sent.
+    #[must_use]
+    pub fn ack_due(&self) -> AckDue {
+        let Some(session) = &self.session else {
+            return AckDue::No;
+        };
+        let cursor_due = self.inbound.due(&session.theirs).is_some();
+        session.ack_due(self.config.whole_window(), self.inbound.held(), cursor_due)
+    }
+
+    /// The acknowledgement that is due in `session`, if any. Ask again until there is none.
+    pub fn acknowledge(&mut self, session: SessionId) -> Option<Frame> {
+        if !self.is_current(session) || self.ack_due() == AckDue::No {
+            return None;
+        }
+        let session = self.session.as_mut()?;
+        let credit = session.grant(self.config.whole_window(), self.inbound.held());
+        let due =
+            self.inbound.due(&session.theirs).map(|due| self.inbound.tell(due, MAX_REJECTIONS));
+        Some(Frame::Ack(match due {
+            Some(due) => Ack {
+                ack: Completed { stream: due.stream, number: due.number },
+                credit,
+                rejected: due.rejected,
+            },
+            None => Ack { credit, ..Ack::default() },
+        }))
+    }
+
+    /// What became of a message that this life accepted.
+    #[must_use]
+    pub fn fate(&self, id: MessageId) -> Fate {
+        self.outbound.fate(id)
+    }
+
+    /// How many messages wait for their acknowledgement.
+    #[must_use]
+    pub fn outbox_messages(&self) -> usize {
+        self.outbound.messages()
+    }
+
+    /// How many bytes wait for their acknowledgement, Σ(24 + length).
+    #[must_use]
+    pub fn outbox_bytes(&self) -> u64 {
+        self.outbound.bytes()
+    }
+
+    /// How many messages met which fate.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.outbound.counts()
+    }
+
+    /// How many bytes were taken in and are not handled, Σ(24 + length).
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.inbound.held()
+    }
+
+    /// Whether everything that was taken in is handled.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.inbound.is_idle()
+    }
+
+    /// Whether `session` is the one that stands.
+    #[must_use]
+    pub fn is_current(&self, session: SessionId) -> bool {
+        self.session.as_ref().is_some_and(|current| current.id == session)
+    }
+
+    fn receive_data(&mut self, data: Data) -> Result<Received, Violation> {
+        let Some(session) = &mut self.session else {
+            return Ok(Received::default());
+        };
+        let stream = session.their_stream(data.stream)?;
+        session.take(Data::cost(data.payload.len()))?;
+        let progress = self.receive_completed(data.ack, &[])?;
+        let message = self.inbound.take(stream, data)?;
+        if message.is_none()
+            && let Some(session) = &mut self.session
+        {
+            session.note_repeat();
+        }
+        Ok(Received { message, progress })
+    }
+
+    fn receive_ack(&mut self, ack: &Ack) -> Result<Received, Violation> {
+        let progress = self.receive_completed(ack.ack, &ack.rejected)?;
+        if let Some(session) = &mut self.session {
+            session.raise_credit(ack.credit);
+        }
+        Ok(Received { message: None, progress })
+    }
+
+    fn receive_skip(&mut self, skip: Skip) -> Result<Received, Violation> {
+        let Some(session) = &mut self.session else {
+            return Ok(Received::default());
+        };
+        let stream = session.their_stream(skip.stream)?;
+        let progress = self.receive_completed(skip.ack, &[])?;
+        let news = self.inbound.skip(stream, skip.to);
+        if let Some(session) = &mut self.session {
+            if news { session.note_completed() } else { session.note_repeat() }
+        }
+        Ok(Received { message: None, progress })
+    }
+
+    fn receive_drain(&mut self) -> Result<Received, Violation> {
+        if let Some(session) = &mut self.session {
+            session.peer_drains = true;
+        }
+        Ok(Received::default())
+    }
+
+    fn receive_completed(
+        &mut self,
+        ack: Completed,
+        rejected: &[crate::Rejection],
+    ) -> Result<bool, Violation> {
+        let Some(session) = &self.session else {
+            return Ok(false);
+        };
+        let stream = session.our_stream(ack.stream)?;
+        self.outbound.acknowledge(stream, ack.number, rejected)
+    }
+
+    /// The acknowledgement that a message can carry: one without rejections, which need an ACK.
+    fn carried_ack(&mut self) -> Completed {
+        let Some(session) = &mut self.session else {
+            return Completed::default();
+        };
+        let Some(due) = self.inbound.due(&session.theirs) else {
+            return Completed::default();
+        };
+        let told = self.inbound.tell(due, 0);
+        if self.inbound.due(&session.theirs).is_none() {
+            session.note_carried();
+        }
+        Completed { stream: told.stream, number: told.number }
+    }
+}

@@ -1,0 +1,273 @@
+//! The message that services exchange.
+
+use std::fmt;
+
+use crate::{Control, MessageId, PeerName, Text};
+
+/// A text from one service to another, or a control message from this service's own exchange.
+///
+/// ```
+/// use paddington_wire::Message;
+///
+/// let message = Message::new("echo-client", "1000");
+/// assert_eq!(message.recipient(), "echo-client");
+/// assert_eq!(message.payload(), "1000");
+/// assert!(!message.is_control());
+/// ```
+///
+/// `Display` shows the payload, for services that log what they receive; `Debug` does not.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    recipient: Recipient,
+    payload: Text,
+    origin: Origin,
+}
+
+/// The service that a message is for: a name, or a text that `send` will find to be none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Recipient(RecipientText);
+
+#[derive(Clone, PartialEq, Eq)]
+enum RecipientText {
+    Name(PeerName),
+    Unchecked(Text),
+}
+
+impl Recipient {
+    fn as_str(&self) -> &str {
+        match &self.0 {
+            RecipientText::Name(name) => name.as_str(),
+            RecipientText::Unchecked(text) => text,
+        }
+    }
+}
+
+impl From<PeerName> for Recipient {
+    fn from(name: PeerName) -> Self {
+        Self(RecipientText::Name(name))
+    }
+}
+
+impl From<&PeerName> for Recipient {
+    fn from(name: &PeerName) -> Self {
+        name.clone().into()
+    }
+}
+
+impl From<&str> for Recipient {
+    fn from(text: &str) -> Self {
+        Self(RecipientText::Unchecked(text.into()))
+    }
+}
+
+impl From<&String> for Recipient {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<String> for Recipient {
+    fn from(text: String) -> Self {
+        Self(RecipientText::Unchecked(text.into()))
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Where a message comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Made here and not received: the exchange stamps its own name on what it sends.
+    Here,
+    /// Received from a peer.
+    Peer { sender: PeerName, delivery: Delivery },
+    /// Made by the exchange.
+    Exchange(Control),
+}
+
+/// How a received message reached this handler call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The number that its sender gave it. `None` on `hex` links, which number nothing.
+    pub id: Option<MessageId>,
+    /// Whether the sender transmitted it in an earlier session too.
+    pub redelivered: bool,
+    /// Which call of the handler this is for this message, from 1.
+    pub attempt: u32,
+}
+
+impl Message {
+    /// Makes a message to `recipient`.
+    #[must_use]
+    pub fn new(recipient: impl Into<Recipient>, payload: impl Into<Text>) -> Self {
+        Self { recipient: recipient.into(), payload: payload.into(), origin: Origin::Here }
+    }
+
+    /// A message that arrived from `sender`.
+    #[must_use]
+    pub fn received(
+        sender: PeerName,
+        recipient: &PeerName,
+        payload: Text,
+        delivery: Delivery,
+    ) -> Self {
+        Self { recipient: recipient.into(), payload, origin: Origin::Peer { sender, delivery } }
+    }
+
+    /// A control message for the handler of the service called `recipient`.
+    #[must_use]
+    pub fn from_control(recipient: &PeerName, control: Control) -> Self {
+        Self {
+            recipient: recipient.into(),
+            payload: control.to_json().into(),
+            origin: Origin::Exchange(control),
+        }
+    }
+
+    /// The service that sent the message; for a control message, the peer that it is about. A
+    /// message that was made here and not received has no sender yet: the text is empty.
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        match &self.origin {
+            Origin::Here => "",
+            Origin::Peer { sender, .. } => sender.as_str(),
+            Origin::Exchange(control) => control.agent().as_str(),
+        }
+    }
+
+    /// The service that the message is for.
+    #[must_use]
+    pub fn recipient(&self) -> &str {
+        self.recipient.as_str()
+    }
+
+    /// The text; of a control message, its JSON.
+    #[must_use]
+    pub fn payload(&self) -> &str {
+        &self.payload
+    }
+
+    /// Whether this is a control message.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.control().is_some()
+    }
+
+    /// The control message, if this is one.
+    #[must_use]
+    pub fn control(&self) -> Option<&Control> {
+        match &self.origin {
+            Origin::Exchange(control) => Some(control),
+            _ => None,
+        }
+    }
+
+    /// The number that its sender gave it: the same however often it is delivered, and never used
+    /// for another message. `None` for control messages and on `hex` links.
+    #[must_use]
+    pub fn id(&self) -> Option<MessageId> {
+        self.delivery().id
+    }
+
+    /// Whether the sender had transmitted it in an earlier session too, so that a handler with
+    /// outside effects may have seen it before this service restarted.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        self.delivery().redelivered
+    }
+
+    /// Which call of the handler this is for this message, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.delivery().attempt.max(1)
+    }
+
+    /// The text without a copy.
+    #[must_use]
+    pub fn into_payload(self) -> Text {
+        self.payload
+    }
+
+    /// The same message, for the next call of the handler.
+    #[must_use]
+    pub fn next_attempt(mut self) -> Self {
+        if let Origin::Peer { delivery, .. } = &mut self.origin {
+            delivery.attempt = delivery.attempt.max(1) + 1;
+        }
+        self
+    }
+
+    fn delivery(&self) -> Delivery {
+        match &self.origin {
+            Origin::Peer { delivery, .. } => *delivery,
+            Origin::Here | Origin::Exchange(_) => Delivery::default(),
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_control() {
+            return write!(f, "Control message: {}", self.payload);
+        }
+        let (sender, recipient) = (self.sender(), self.recipient());
+        write!(f, "Message from {sender} to {recipient}: {}", self.payload)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("recipient", &self.recipient)
+            .field("payload", &self.payload)
+            .field("origin", &self.origin)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> PeerName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn messages_print_as_the_original_prints_them() {
+        let (server, client) = (name("echo-server"), name("echo-client"));
+        let message =
+            Message::received(server.clone(), &client, "1000".into(), Delivery::default());
+        assert_eq!(message.to_string(), "Message from echo-server to echo-client: 1000");
+        let control = Message::from_control(&server, Control::Connected { agent: client });
+        assert_eq!(
+            control.to_string(),
+            r#"Control message: {"Connected":{"agent":"echo-client"}}"#
+        );
+        assert_eq!((control.sender(), control.recipient()), ("echo-client", "echo-server"));
+    }
+
+    #[test]
+    fn a_payload_that_looks_like_a_control_message_is_none() {
+        let json = r#"{"Connected":{"agent":"x"}}"#;
+        let message = Message::received(name("a"), &name("b"), json.into(), Delivery::default());
+        assert!(!message.is_control());
+    }
+
+    #[test]
+    fn debug_does_not_show_the_payload() {
+        let text = format!("{:?}", Message::new("a", "very secret"));
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn attempts_count_from_one() {
+        let message = Message::received(name("a"), &name("b"), "x".into(), Delivery::default());
+        assert_eq!(message.attempt(), 1);
+        assert_eq!(message.next_attempt().attempt(), 2);
+    }
+}

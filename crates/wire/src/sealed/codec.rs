@@ -1,0 +1,390 @@
+//! Frames as plaintext bytes. Implements `docs/protocol.md` §4.1.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::{Padding, ready};
+use crate::frame::{
+    Ack, CloseCode, Completed, Data, Frame, HEADER_LEN, RejectCode, Rejection, Skip,
+};
+use crate::{TransmitError, Violation};
+
+const READY: u8 = 1;
+const DATA: u8 = 2;
+const ACK: u8 = 3;
+const PING: u8 = 4;
+const PONG: u8 = 5;
+const CLOSE: u8 = 6;
+const SKIP: u8 = 7;
+const DRAIN: u8 = 8;
+
+/// The flag on DATA that was sent in some session before.
+const AGAIN: u8 = 1;
+/// The length of one rejection in an ACK, in bytes.
+const REJECTION_LEN: usize = 10;
+
+/// The fixed fields of a frame.
+#[derive(Default)]
+struct Header {
+    kind: u8,
+    stream: u8,
+    ack_stream: u8,
+    flags: u8,
+    len: u32,
+    id: u64,
+    ack: u64,
+}
+
+impl Header {
+    fn bare(kind: u8, id: u64) -> Self {
+        Self { kind, id, ..Self::default() }
+    }
+
+    fn acknowledging(kind: u8, id: u64, ack: Completed) -> Self {
+        Self { kind, id, ack_stream: ack.stream, ack: ack.number, ..Self::default() }
+    }
+
+    fn write(&self, buffer: &mut BytesMut) {
+        buffer.put_slice(&[self.kind, self.stream, self.ack_stream, self.flags]);
+        buffer.put_u32(self.len);
+        buffer.put_u64(self.id);
+        buffer.put_u64(self.ack);
+    }
+
+    fn read(bytes: &mut Bytes) -> Result<Self, Violation> {
+        if bytes.len() < HEADER_LEN {
+            return Err(Violation::Truncated);
+        }
+        Ok(Self {
+            kind: bytes.get_u8(),
+            stream: bytes.get_u8(),
+            ack_stream: bytes.get_u8(),
+            flags: bytes.get_u8(),
+            len: bytes.get_u32(),
+            id: bytes.get_u64(),
+            ack: bytes.get_u64(),
+        })
+    }
+
+    fn completed(&self) -> Completed {
+        Completed { stream: self.ack_stream, number: self.ack }
+    }
+
+    /// Checks that every field that `kind` does not use is zero.
+    fn check(&self) -> Result<(), Violation> {
+        let uses_stream = matches!(self.kind, DATA | SKIP);
+        let uses_ack = matches!(self.kind, DATA | SKIP | ACK);
+        let uses_id = !matches!(self.kind, READY | DRAIN);
+        let flags = if self.kind == DATA { self.flags & !AGAIN } else { self.flags };
+        let zero = flags == 0
+            && (uses_stream || self.stream == 0)
+            && (uses_ack || (self.ack_stream == 0 && self.ack == 0))
+            && (uses_id || self.id == 0);
+        if zero { Ok(()) } else { Err(Violation::NotZero) }
+    }
+}
+
+/// Writes the padded plaintext of `frame`, and `room` zero bytes behind it, into the empty
+/// `buffer`.
+pub(super) fn encode(
+    frame: &Frame,
+    padding: Padding,
+    room: usize,
+    buffer: &mut BytesMut,
+) -> Result<(), TransmitError> {
+    let mut header = header(frame)?;
+    let len = payload_len(frame);
+    header.len = u32::try_from(len).map_err(|_| TransmitError::Unsupported)?;
+    let total = padding.padded_len(HEADER_LEN + len) + room;
+    buffer.reserve(total);
+    header.write(buffer);
+    match frame {
+        Frame::Ready(hello) => ready::encode(hello, buffer),
+        Frame::Data(data) => buffer.put_slice(&data.payload),
+        Frame::Ack(ack) => {
+            for rejection in &ack.rejected {
+                buffer.put_u64(rejection.number);
+                buffer.put_u16(rejection.code.0);
+            }
+        }
+        _ => {}
+    }
+    buffer.resize(total, 0);
+    Ok(())
+}
+
+fn header(frame: &Frame) -> Result<Header, TransmitError> {
+    Ok(match frame {
+        Frame::Bare(_) => return Err(TransmitError::Unsupported),
+        Frame::Ready(_) => Header::bare(READY, 0),
+        Frame::Data(data) => Header {
+            stream: data.stream,
+            flags: if data.again { AGAIN } else { 0 },
+            ..Header::acknowledging(DATA, data.number, data.ack)
+        },
+        Frame::Ack(ack) => Header::acknowledging(ACK, ack.credit, ack.ack),
+        Frame::Ping(token) => Header::bare(PING, *token),
+        Frame::Pong(token) => Header::bare(PONG, *token),
+        Frame::Close(code) => Header::bare(CLOSE, code.code()),
+        Frame::Skip(skip) => {
+            Header { stream: skip.stream, ..Header::acknowledging(SKIP, skip.to, skip.ack) }
+        }
+        Frame::Drain => Header::bare(DRAIN, 0),
+    })
+}
+
+fn payload_len(frame: &Frame) -> usize {
+    match frame {
+        Frame::Ready(hello) => ready::encoded_len(hello),
+        Frame::Data(data) => data.payload.len(),
+        Frame::Ack(ack) => REJECTION_LEN * ack.rejected.len(),
+        _ => 0,
+    }
+}
+
+/// Reads a plaintext. The payload of DATA stays in the buffer that it is in.
+pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Violation> {
+    let header = Header::read(&mut plaintext)?;
+    if header.len > max_payload {
+        return Err(Violation::TooLong { len: header.len, max: max_payload });
+    }
+    let len = header.len as usize;
+    if plaintext.len() < len {
+        return Err(Violation::Truncated);
+    }
+    let padding = plaintext.split_off(len);
+    if !is_zero(&padding) {
+        return Err(Violation::NotZero);
+    }
+    if !(READY..=DRAIN).contains(&header.kind) {
+        return Err(Violation::UnknownKind(header.kind));
+    }
+    header.check()?;
+    if len != 0 && !matches!(header.kind, READY | DATA | ACK) {
+        return Err(Violation::BadPayload);
+    }
+    frame(&header, plaintext)
+}
+
+fn frame(header: &Header, payload: Bytes) -> Result<Frame, Violation> {
+    Ok(match header.kind {
+        READY => Frame::Ready(ready::decode(&payload)?),
+        DATA => Frame::Data(Data {
+            stream: header.stream,
+            again: header.flags & AGAIN != 0,
+            number: header.id,
+            ack: header.completed(),
+            payload,
+        }),
+        ACK => Frame::Ack(Ack {
+            ack: header.completed(),
+            credit: header.id,
+            rejected: rejections(&payload)?,
+        }),
+        PING => Frame::Ping(header.id),
+        PONG => Frame::Pong(header.id),
+        CLOSE => Frame::Close(CloseCode::from(header.id)),
+        SKIP => Frame::Skip(Skip { stream: header.stream, to: header.id, ack: header.completed() }),
+        DRAIN => Frame::Drain,
+        kind => return Err(Violation::UnknownKind(kind)),
+    })
+}
+
+fn rejections(payload: &[u8]) -> Result<Vec<Rejection>, Violation> {
+    let (entries, rest) = payload.as_chunks::<REJECTION_LEN>();
+    if !rest.is_empty() {
+        return Err(Violation::BadPayload);
+    }
+    let rejection =
+        |mut entry: &[u8]| Rejection { number: entry.get_u64(), code: RejectCode(entry.get_u16()) };
+    Ok(entries.iter().map(|entry| rejection(entry)).collect())
+}
+
+/// Whether all bytes are zero, without a branch for each.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Instance;
+    use crate::frame::{CursorState, MAX_PAYLOAD, Ready, StreamState};
+
+    fn plaintext(frame: &Frame, padding: Padding) -> Bytes {
+        let mut buffer = BytesMut::new();
+        encode(frame, padding, 0, &mut buffer).unwrap();
+        buffer.freeze()
+    }
+
+    fn completed() -> impl Strategy<Value = Completed> {
+        (any::<u8>(), any::<u64>()).prop_map(|(stream, number)| Completed { stream, number })
+    }
+
+    fn readies() -> impl Strategy<Value = Ready> {
+        let stream = (any::<[u8; 16]>(), 1..u64::MAX, any::<u64>()).prop_map(|(id, base, more)| {
+            StreamState { instance: id.into(), base, next: base.saturating_add(more) }
+        });
+        let cursor = (any::<[u8; 16]>(), any::<u64>(), any::<u64>()).prop_map(|(id, a, b)| {
+            CursorState { instance: id.into(), received: a.max(b), completed: a.min(b) }
+        });
+        (
+            proptest::collection::vec(stream, 1..64),
+            proptest::collection::vec(cursor, 0..64),
+            (1..=MAX_PAYLOAD, any::<u32>(), any::<u64>()),
+        )
+            .prop_map(|(mine, yours, (max_payload, window, features))| Ready {
+                instance: mine[mine.len() - 1].instance,
+                max_payload,
+                window,
+                features,
+                mine,
+                yours,
+            })
+    }
+
+    fn frames() -> impl Strategy<Value = Frame> {
+        let data = (any::<(u8, bool, u64)>(), completed(), any::<Vec<u8>>()).prop_map(
+            |((stream, again, number), ack, payload)| {
+                Frame::Data(Data { stream, again, number, ack, payload: payload.into() })
+            },
+        );
+        let rejection = any::<(u64, u16)>()
+            .prop_map(|(number, code)| Rejection { number, code: RejectCode(code) });
+        let ack = (completed(), any::<u64>(), proptest::collection::vec(rejection, 0..20))
+            .prop_map(|(ack, credit, rejected)| Frame::Ack(Ack { ack, credit, rejected }));
+        let skip = (any::<u8>(), any::<u64>(), completed())
+            .prop_map(|(stream, to, ack)| Frame::Skip(Skip { stream, to, ack }));
+        prop_oneof![
+            readies().prop_map(Frame::Ready),
+            data,
+            ack,
+            any::<u64>().prop_map(Frame::Ping),
+            any::<u64>().prop_map(Frame::Pong),
+            any::<u64>().prop_map(|code| Frame::Close(CloseCode::from(code))),
+            skip,
+            Just(Frame::Drain),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn encoded_then_decoded_is_equal(frame in frames(), padded in any::<bool>()) {
+            let padding = if padded { Padding::Padme } else { Padding::None };
+            prop_assert_eq!(decode(plaintext(&frame, padding), MAX_PAYLOAD), Ok(frame));
+        }
+
+        #[test]
+        fn no_plaintext_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(bytes.into(), 100);
+        }
+
+        #[test]
+        fn any_kind_with_any_bytes_decodes_or_is_refused(
+            kind in 0..10_u8,
+            mut bytes in proptest::collection::vec(any::<u8>(), 24..300),
+        ) {
+            bytes[0] = kind;
+            bytes[3] = 0;
+            bytes[4..6].fill(0);
+            let _ = decode(bytes.into(), 1_000);
+        }
+    }
+
+    #[test]
+    fn bytes_that_must_be_zero_are_checked() {
+        let ping = plaintext(&Frame::Ping(7), Padding::Padme);
+        for at in [1, 2, 3, 16, 23, 24, 127] {
+            let mut changed = ping.to_vec();
+            changed[at] = 1;
+            assert_eq!(decode(changed.into(), 100), Err(Violation::NotZero), "{at}");
+        }
+        let data = Frame::Data(Data {
+            stream: 0,
+            again: true,
+            number: 1,
+            ack: Completed::default(),
+            payload: Bytes::from_static(b"1000"),
+        });
+        for (at, value) in [(3, 3), (28, 1)] {
+            let mut changed = plaintext(&data, Padding::Padme).to_vec();
+            changed[at] = value;
+            assert_eq!(decode(changed.into(), 100), Err(Violation::NotZero), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        let header = |kind: u8, len: u32| {
+            let mut bytes = BytesMut::new();
+            Header { len, ..Header::bare(kind, 0) }.write(&mut bytes);
+            bytes.resize(128, 0);
+            bytes.freeze()
+        };
+        assert_eq!(decode(Bytes::new(), 100), Err(Violation::Truncated));
+        assert_eq!(decode(header(DATA, 0).slice(..23), 100), Err(Violation::Truncated));
+        assert_eq!(decode(header(DATA, 105), 200), Err(Violation::Truncated));
+        assert_eq!(
+            decode(header(DATA, u32::MAX), 100),
+            Err(Violation::TooLong { len: u32::MAX, max: 100 })
+        );
+        assert_eq!(decode(header(0, 0), 100), Err(Violation::UnknownKind(0)));
+        assert_eq!(decode(header(9, 0), 100), Err(Violation::UnknownKind(9)));
+        assert_eq!(decode(header(PING, 8), 100), Err(Violation::BadPayload));
+        assert_eq!(decode(header(ACK, 9), 100), Err(Violation::BadPayload));
+        assert_eq!(decode(header(READY, 35), 100), Err(Violation::Truncated));
+    }
+
+    #[test]
+    fn a_ready_that_contradicts_itself_is_refused() {
+        let instance = Instance::from([1; 16]);
+        let good = Ready {
+            instance,
+            max_payload: 1,
+            window: 0,
+            features: u64::MAX,
+            mine: vec![StreamState { instance, base: 1, next: 1 }],
+            yours: Vec::new(),
+        };
+        let check = |change: &dyn Fn(&mut Ready)| {
+            let mut ready = good.clone();
+            change(&mut ready);
+            decode(plaintext(&Frame::Ready(ready), Padding::None), MAX_PAYLOAD).map(drop)
+        };
+        assert_eq!(check(&|_| {}), Ok(()));
+        let cursor = CursorState { instance, received: 1, completed: 2 };
+        let wrong: [&dyn Fn(&mut Ready); 9] = [
+            &|ready| ready.max_payload = 0,
+            &|ready| ready.max_payload = MAX_PAYLOAD + 1,
+            &|ready| ready.mine.clear(),
+            &|ready| ready.mine = vec![ready.mine[0]; 65],
+            &|ready| ready.mine = vec![ready.mine[0]; 2],
+            &|ready| ready.mine[0].base = 0,
+            &|ready| ready.mine[0].base = 2,
+            &|ready| ready.instance = Instance::from([2; 16]),
+            &|ready| ready.yours = vec![cursor],
+        ];
+        for (index, change) in wrong.iter().enumerate() {
+            assert!(matches!(check(change), Err(Violation::BadReady(_))), "{index}");
+        }
+    }
+
+    #[test]
+    fn what_later_versions_add_to_ready_is_ignored() {
+        let instance = Instance::from([1; 16]);
+        let ready = Ready {
+            instance,
+            max_payload: 1,
+            window: 1,
+            features: 0,
+            mine: vec![StreamState { instance, base: 1, next: 1 }],
+            yours: Vec::new(),
+        };
+        let frame = Frame::Ready(ready);
+        let mut bytes = plaintext(&frame, Padding::None).to_vec();
+        bytes.extend([1, 2, 3]);
+        bytes[7] += 3;
+        assert_eq!(decode(bytes.into(), 1_000), Ok(frame));
+    }
+}

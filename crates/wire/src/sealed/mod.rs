@@ -1,0 +1,38 @@
+//! The `sealed` encoding: handshake, key schedule, frames. Implements `docs/protocol.md` §3 and §4.
+//!
+//! ```text
+//! client                                                  server
+//!   Initiator ── hello ──▶ HELLO ────────────────────▶ Responder
+//!   AwaitReply ◀────────── REPLY ◀──────── reply ── Authenticated
+//!   AwaitReady ◀────────── READY or CLOSE ◀──────────  AwaitReady
+//!       └─ finish ──────── READY ────────────────────▶ finish ─┘
+//!   Session                                               Session
+//! ```
+//!
+//! Every state is a type and every step consumes it, so a wrong order does not compile. No state
+//! does IO; randomness is passed in, so that the test vectors can fix it.
+
+mod codec;
+mod credentials;
+mod initiator;
+mod padding;
+mod ready;
+mod responder;
+mod schedule;
+mod session;
+mod traffic;
+
+pub use credentials::Credentials;
+pub use initiator::{AwaitReply, HelloRandom, Initiator};
+pub use padding::Padding;
+pub use responder::{Authenticated, Challenge, ReplyRandom, Responder};
+pub use session::{AwaitReady, Greeting, SealedSession};
+
+/// The length of HELLO in bytes.
+pub const HELLO_LEN: usize = 1344;
+/// The length of REPLY in bytes.
+pub const REPLY_LEN: usize = 1184;
+/// The length of a client's random value in bytes.
+const RANDOM_LEN: usize = 32;
+/// The length of a hint in bytes.
+const HINT_LEN: usize = 16;

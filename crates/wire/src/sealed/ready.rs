@@ -1,0 +1,101 @@
+//! The payload of READY as bytes. Implements `docs/protocol.md` §4.1.
+
+use bytes::{Buf, BufMut};
+
+use crate::frame::{CursorState, MAX_PAYLOAD, Ready, StreamState};
+use crate::{Instance, Violation};
+
+const STREAM_LEN: usize = 32;
+const FIXED_LEN: usize = 36;
+/// The most entries that either list may have.
+pub(crate) const MAX_STREAMS: usize = 64;
+
+pub(super) fn encoded_len(ready: &Ready) -> usize {
+    FIXED_LEN + STREAM_LEN * (ready.mine.len() + ready.yours.len())
+}
+
+pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
+    buffer.put_slice(ready.instance.as_bytes());
+    buffer.put_u32(ready.max_payload);
+    buffer.put_u32(ready.window);
+    buffer.put_u64(ready.features);
+    buffer.put_u16(ready.mine.len() as u16);
+    buffer.put_u16(ready.yours.len() as u16);
+    for stream in &ready.mine {
+        buffer.put_slice(stream.instance.as_bytes());
+        buffer.put_u64(stream.base);
+        buffer.put_u64(stream.next);
+    }
+    for cursor in &ready.yours {
+        buffer.put_slice(cursor.instance.as_bytes());
+        buffer.put_u64(cursor.received);
+        buffer.put_u64(cursor.completed);
+    }
+}
+
+/// Reads a READY and checks that it makes sense on its own. Bytes behind it belong to later
+/// versions.
+pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
+    if bytes.len() < FIXED_LEN {
+        return Err(Violation::Truncated);
+    }
+    let instance = instance(&mut bytes);
+    let max_payload = bytes.get_u32();
+    let window = bytes.get_u32();
+    let features = bytes.get_u64();
+    let mine = usize::from(bytes.get_u16());
+    let yours = usize::from(bytes.get_u16());
+    if !(1..=MAX_PAYLOAD).contains(&max_payload) {
+        return Err(Violation::BadReady("the longest payload"));
+    }
+    if !(1..=MAX_STREAMS).contains(&mine) || yours > MAX_STREAMS {
+        return Err(Violation::BadReady("the number of streams"));
+    }
+    if bytes.len() < STREAM_LEN * (mine + yours) {
+        return Err(Violation::Truncated);
+    }
+    let mine = (0..mine).map(|_| stream(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
+    let yours = (0..yours).map(|_| cursor(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
+    if mine.last().map(|stream| stream.instance) != Some(instance) {
+        return Err(Violation::BadReady("the current stream"));
+    }
+    if repeats(mine.iter().map(|stream| stream.instance))
+        || repeats(yours.iter().map(|cursor| cursor.instance))
+    {
+        return Err(Violation::BadReady("a stream comes twice"));
+    }
+    Ok(Ready { instance, max_payload, window, features, mine, yours })
+}
+
+fn stream(bytes: &mut &[u8]) -> Result<StreamState, Violation> {
+    let stream =
+        StreamState { instance: instance(bytes), base: bytes.get_u64(), next: bytes.get_u64() };
+    if stream.base < 1 || stream.base > stream.next {
+        return Err(Violation::BadReady("the numbers of a stream"));
+    }
+    Ok(stream)
+}
+
+fn cursor(bytes: &mut &[u8]) -> Result<CursorState, Violation> {
+    let cursor = CursorState {
+        instance: instance(bytes),
+        received: bytes.get_u64(),
+        completed: bytes.get_u64(),
+    };
+    if cursor.completed > cursor.received {
+        return Err(Violation::BadReady("more is completed than received"));
+    }
+    Ok(cursor)
+}
+
+fn instance(bytes: &mut &[u8]) -> Instance {
+    let mut instance = [0; Instance::LEN];
+    bytes.copy_to_slice(&mut instance);
+    Instance::from(instance)
+}
+
+fn repeats(instances: impl Iterator<Item = Instance>) -> bool {
+    let mut instances: Vec<_> = instances.collect();
+    instances.sort_unstable();
+    instances.windows(2).any(|pair| pair[0] == pair[1])
+}

@@ -1,0 +1,212 @@
+//! The server's side of the handshake. Implements `docs/protocol.md` §3.2 and §3.4.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use paddington_crypto::kdf::Hash;
+use paddington_crypto::kem::{self, CIPHERTEXT_LEN};
+use paddington_crypto::sealed::OVERHEAD;
+use paddington_crypto::{KeyError, OpenError, SecretKey, equal, random_bytes};
+use zeroize::Zeroizing;
+
+use super::initiator::{HelloBody, HelloParts};
+use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
+use super::session::{AwaitReady, Role};
+use super::{Credentials, REPLY_LEN};
+use crate::{HandshakeError, Instance};
+
+/// 32 random bytes, one for each connection, that every key of its handshake depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Challenge([u8; Challenge::LEN]);
+
+impl Challenge {
+    /// The length in bytes.
+    pub const LEN: usize = 32;
+
+    /// Draws a challenge from the operating system's random generator.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
+    pub fn random() -> Result<Self, KeyError> {
+        random_bytes().map(Self)
+    }
+
+    /// The challenge as it stands in the HTTP header: 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        const_hex::encode(self.0)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<[u8; Self::LEN]> for Challenge {
+    fn from(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Exactly 64 lower-case hexadecimal digits.
+impl FromStr for Challenge {
+    type Err = OpenError;
+
+    fn from_str(text: &str) -> Result<Self, OpenError> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !digits {
+            return Err(OpenError);
+        }
+        const_hex::decode_to_array(text).map(Self).map_err(|_| OpenError)
+    }
+}
+
+/// A server that waits for a hello on one connection. It answers at most once: the step consumes
+/// it.
+#[derive(Debug)]
+pub struct Responder {
+    challenge: Challenge,
+    decoy: Arc<Credentials>,
+}
+
+/// A client whose hello opened: it knows both keys of its invitation, and it is here now.
+pub struct Authenticated {
+    candidate: usize,
+    link: Arc<Credentials>,
+    transcript: Hash,
+    client_key: SecretKey,
+    instance: Instance,
+    encapsulation_key: Box<[u8]>,
+}
+
+/// What REPLY is random in.
+pub struct ReplyRandom {
+    server_key: SecretKey,
+    encapsulation_seed: Zeroizing<[u8; kem::ENCAPSULATION_SEED_LEN]>,
+}
+
+impl ReplyRandom {
+    /// Draws everything from the operating system's random generator.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, KeyError> {
+        Ok(Self::fixed(SecretKey::generate()?, random_bytes()?))
+    }
+
+    /// Takes everything as it is, for test vectors.
+    #[must_use]
+    pub fn fixed(
+        server_key: SecretKey,
+        encapsulation_seed: [u8; kem::ENCAPSULATION_SEED_LEN],
+    ) -> Self {
+        Self { server_key, encapsulation_seed: Zeroizing::new(encapsulation_seed) }
+    }
+}
+
+impl Responder {
+    /// A server that has sent `challenge`. Hellos of strangers are opened with `decoy`.
+    #[must_use]
+    pub fn new(challenge: Challenge, decoy: Arc<Credentials>) -> Self {
+        Self { challenge, decoy }
+    }
+
+    /// Opens HELLO with the secrets of the one candidate that its hint names, or, so that every
+    /// refusal does the same work, with the decoy's.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Unauthenticated`] if anything at all is wrong with it.
+    pub fn authenticate(
+        self,
+        hello: &[u8],
+        candidates: &[Arc<Credentials>],
+    ) -> Result<Authenticated, HandshakeError> {
+        let parts = HelloParts::split(hello)?;
+        let challenge = self.challenge.as_bytes();
+        let mut named = None;
+        for (candidate, link) in candidates.iter().enumerate() {
+            if equal(&link.hint(challenge, parts.client_random), parts.hint) {
+                named = Some(candidate);
+            }
+        }
+        let link = named.map_or(&self.decoy, |candidate| &candidates[candidate]);
+
+        let keys = HelloKeys::new(link, challenge, parts.client_random, parts.hint);
+        let mut body = Zeroizing::new(parts.sealed.to_vec());
+        let body = keys.layers.open(0, &keys.transcript, &mut body)?;
+        let body = HelloBody::read(body)?;
+        Ok(Authenticated {
+            candidate: named.ok_or(OpenError)?,
+            link: Arc::clone(link),
+            transcript: keys.after(parts.sealed),
+            client_key: SecretKey::from_slice(body.client_key).map_err(|_| OpenError)?,
+            instance: Instance::from(*body.instance),
+            encapsulation_key: body.encapsulation_key.into(),
+        })
+    }
+}
+
+impl Authenticated {
+    /// Which of the candidates the client is.
+    #[must_use]
+    pub fn candidate(&self) -> usize {
+        self.candidate
+    }
+
+    /// The client's life.
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// Seals REPLY and derives the session.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::Unauthenticated`] if the client's encapsulation key fails its checks.
+    pub fn reply(
+        self,
+        random: &ReplyRandom,
+    ) -> Result<(AwaitReady, [u8; REPLY_LEN]), HandshakeError> {
+        let (ciphertext, shared) =
+            kem::encapsulate(&self.encapsulation_key, &random.encapsulation_seed)?;
+        let mut reply = [0; REPLY_LEN];
+        reply[..SecretKey::LEN].copy_from_slice(random.server_key.expose_bytes());
+        reply[SecretKey::LEN..][..CIPHERTEXT_LEN].copy_from_slice(&ciphertext);
+        reply_layers(&self.link, &self.transcript, &self.client_key).seal(
+            0,
+            &self.transcript,
+            &mut reply,
+        )?;
+        let secrets = SessionSecrets::new(
+            &self.link,
+            &self.transcript,
+            &reply,
+            &self.client_key,
+            &random.server_key,
+            &shared,
+        );
+        Ok((AwaitReady::new(Role::Server { client: self.instance }, secrets), reply))
+    }
+}
+
+impl fmt::Debug for Authenticated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticated")
+            .field("candidate", &self.candidate)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ReplyRandom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplyRandom(..)")
+    }
+}
+
+const _: () = assert!(SecretKey::LEN + CIPHERTEXT_LEN + OVERHEAD == REPLY_LEN);

@@ -1,0 +1,82 @@
+//! From a finished transcript to the keys of both directions. Implements `docs/protocol.md` §3.3.
+
+use paddington_crypto::SecretKey;
+use paddington_crypto::kdf::{Hash, Prk, hash};
+use paddington_crypto::kem::SharedSecret;
+use paddington_crypto::sealed::Layers;
+
+use super::Credentials;
+use super::traffic::Chain;
+
+/// The hashes and keys of HELLO, which both sides compute.
+pub(super) struct HelloKeys {
+    pub(super) transcript: Hash,
+    pub(super) layers: Layers,
+}
+
+impl HelloKeys {
+    /// §3.1.
+    pub(super) fn new(link: &Credentials, challenge: &[u8], random: &[u8], hint: &[u8]) -> Self {
+        let transcript = hash(&[&link.transcript, challenge, random, hint]);
+        let inner = link.inner.derive_key("hello inner", &transcript);
+        let outer = link.outer.derive_key("hello outer", &transcript);
+        Self { transcript, layers: Layers::new(&inner, &outer) }
+    }
+
+    /// The transcript with the sealed part of HELLO.
+    pub(super) fn after(&self, sealed: &[u8]) -> Hash {
+        hash(&[&self.transcript, sealed])
+    }
+}
+
+/// The layers of REPLY (§3.2): one key comes from the invitation, the other from the client.
+pub(super) fn reply_layers(
+    link: &Credentials,
+    transcript: &Hash,
+    client_key: &SecretKey,
+) -> Layers {
+    let inner = link.inner.derive_key("reply inner", transcript);
+    let outer = Prk::extract(transcript, &[client_key.expose_bytes()])
+        .derive_key("reply outer", transcript);
+    Layers::new(&inner, &outer)
+}
+
+/// The secrets that a session grows from, one chain for each direction.
+pub(super) struct SessionSecrets {
+    pub(super) client_to_server: Chain,
+    pub(super) server_to_client: Chain,
+}
+
+impl SessionSecrets {
+    /// §3.3. `transcript` is that of HELLO and REPLY, before REPLY itself is added.
+    pub(super) fn new(
+        link: &Credentials,
+        transcript: &Hash,
+        reply: &[u8],
+        client_key: &SecretKey,
+        server_key: &SecretKey,
+        shared: &SharedSecret,
+    ) -> Self {
+        let transcript = hash(&[transcript, reply]);
+        let extract = |tag: u8, key: &SecretKey| {
+            Prk::extract(
+                &transcript,
+                &[
+                    &[tag],
+                    key.expose_bytes(),
+                    shared.expose_bytes(),
+                    link.inner.expose_bytes(),
+                    link.outer.expose_bytes(),
+                ],
+            )
+        };
+        let (inner, outer) = (extract(1, server_key), extract(2, client_key));
+        let chain = |direction: &str| {
+            Chain::new(
+                inner.derive_prk(direction, &transcript),
+                outer.derive_prk(direction, &transcript),
+            )
+        };
+        Self { client_to_server: chain("c2s"), server_to_client: chain("s2c") }
+    }
+}

@@ -1,0 +1,109 @@
+//! One session, whatever its encoding.
+
+use bytes::Bytes;
+
+use crate::frame::CloseCode;
+use crate::hex::{self, HexSession};
+use crate::sealed::SealedSession;
+use crate::{Encoding, Frame, ReceiveError, Text, TransmitError, Violation};
+
+/// What is sent as one WebSocket message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transmission {
+    /// A text message.
+    Text(Text),
+    /// A binary message.
+    Binary(Bytes),
+    /// A Ping without content.
+    Ping,
+    /// A Pong: the answer to a Ping, which every WebSocket gives by itself.
+    Pong,
+    /// A Close.
+    Close,
+}
+
+/// An established session: frames to WebSocket messages and back.
+///
+/// Only a finished handshake makes one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Session {
+    /// A session of the `sealed` encoding.
+    Sealed(Box<SealedSession>),
+    /// A session of the `hex` encoding.
+    Hex(Box<HexSession>),
+}
+
+impl From<Box<SealedSession>> for Session {
+    fn from(session: Box<SealedSession>) -> Self {
+        Self::Sealed(session)
+    }
+}
+
+impl From<HexSession> for Session {
+    fn from(session: HexSession) -> Self {
+        Self::Hex(Box::new(session))
+    }
+}
+
+impl Session {
+    /// The session's encoding.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Self::Sealed(_) => Encoding::Sealed,
+            Self::Hex(_) => Encoding::Hex,
+        }
+    }
+
+    /// The longest WebSocket message that the other side may send, in bytes, where messages of up
+    /// to `max_payload` bytes are accepted.
+    #[must_use]
+    pub fn max_message_len(encoding: Encoding, max_payload: u32) -> usize {
+        match encoding {
+            Encoding::Sealed => SealedSession::max_frame_len(max_payload),
+            Encoding::Hex => hex::MAX_MESSAGE_LEN.min(hex::max_message_len(max_payload)),
+        }
+    }
+
+    /// Turns a frame into what is sent for it. `None` where the encoding sends nothing: a `hex`
+    /// link answers pings below this layer.
+    ///
+    /// # Errors
+    ///
+    /// [`TransmitError`] if the frame cannot be sealed or the encoding has no such frame.
+    pub fn encode(&mut self, frame: &Frame) -> Result<Option<Transmission>, TransmitError> {
+        match self {
+            Self::Sealed(session) => Ok(Some(Transmission::Binary(session.encode(frame)?))),
+            Self::Hex(session) => match frame {
+                Frame::Bare(text) => Ok(Some(Transmission::Text(session.encode(text)?.into()))),
+                Frame::Ping(_) => Ok(Some(Transmission::Ping)),
+                Frame::Pong(_) => Ok(None),
+                Frame::Close(_) => Ok(Some(Transmission::Close)),
+                _ => Err(TransmitError::Unsupported),
+            },
+        }
+    }
+
+    /// Turns what arrived into a frame. `None` where it means nothing in this encoding: the pings
+    /// of a WebSocket are no sign of life for a `sealed` session.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError`] if it does not open or breaks the protocol; the session is then over.
+    pub fn decode(&mut self, arrived: &Transmission) -> Result<Option<Frame>, ReceiveError> {
+        match (self, arrived) {
+            (Self::Sealed(session), Transmission::Binary(sealed)) => {
+                session.decode(sealed).map(Some)
+            }
+            (Self::Sealed(_), Transmission::Ping | Transmission::Pong) => Ok(None),
+            (Self::Hex(session), Transmission::Text(envelope)) => {
+                Ok(Some(Frame::Bare(session.decode(envelope)?)))
+            }
+            (Self::Hex(_), Transmission::Ping) => Ok(Some(Frame::Ping(0))),
+            (Self::Hex(_), Transmission::Pong) => Ok(Some(Frame::Pong(0))),
+            (Self::Hex(_), Transmission::Close) => Ok(Some(Frame::Close(CloseCode::Shutdown))),
+            _ => Err(Violation::OtherEncoding.into()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Text that many can hold at once.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::PeerName;
+
+/// Immutable UTF-8 text in a shared buffer: copying it copies no byte, and a payload that arrived
+/// stays in the buffer that it was opened in.
+///
+/// `Debug` shows the length only, because payloads do not belong in logs.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Text(ByteString);
+
+impl Text {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The bytes of the text, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0.into_bytes()
+    }
+}
+
+/// The bytes are not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are not UTF-8 text")]
+pub struct NotText;
+
+impl TryFrom<Bytes> for Text {
+    type Error = NotText;
+
+    fn try_from(bytes: Bytes) -> Result<Self, NotText> {
+        ByteString::try_from(bytes).map(Self).map_err(|_| NotText)
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&String> for Text {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Cow<'_, str>> for Text {
+    fn from(text: Cow<'_, str>) -> Self {
+        text.into_owned().into()
+    }
+}
+
+impl From<&PeerName> for Text {
+    fn from(name: &PeerName) -> Self {
+        name.as_str().into()
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({} bytes)", self.len())
+    }
+}

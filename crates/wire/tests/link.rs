@@ -1,0 +1,490 @@
+//! Two links joined in memory: what is promised about messages, scenario by scenario and under
+//! random cuts.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use paddington_wire::link::{AckDue, Fate, Link, LinkConfig, Outcome, SessionId, Slot};
+use paddington_wire::{
+    Ack, Completed, CursorState, Data, Frame, Instance, MessageId, RejectCode, Skip, StreamState,
+    Violation,
+};
+use proptest::prelude::*;
+
+fn life(byte: u8) -> Instance {
+    Instance::from([byte; 16])
+}
+
+/// One service: its link, what its application was given, and what it has not handled yet.
+struct Side {
+    link: Link,
+    slot: Slot,
+    session: Option<SessionId>,
+    delivered: Vec<(MessageId, Bytes)>,
+    unhandled: VecDeque<MessageId>,
+}
+
+impl Side {
+    fn new(instance: Instance, config: LinkConfig) -> Self {
+        Self {
+            link: Link::new(config, instance),
+            slot: Slot::default(),
+            session: None,
+            delivered: Vec::new(),
+            unhandled: VecDeque::new(),
+        }
+    }
+
+    fn send(&mut self, text: &str) -> MessageId {
+        self.link.enqueue(Bytes::copy_from_slice(text.as_bytes()), None).unwrap()
+    }
+
+    fn handle(&mut self, outcome: Outcome) {
+        if let Some(id) = self.unhandled.pop_front() {
+            self.link.handled(id, outcome);
+        }
+    }
+
+    fn handle_all(&mut self) {
+        while !self.unhandled.is_empty() {
+            self.handle(Outcome::Done);
+        }
+    }
+
+    fn frames(&mut self, now: u64) -> Vec<Frame> {
+        let Some(session) = self.session else { return Vec::new() };
+        let mut frames = Vec::new();
+        while let Some(frame) = self.link.transmit(session, now) {
+            frames.push(frame);
+        }
+        while let Some(frame) = self.link.acknowledge(session) {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
+        let session = self.session.unwrap();
+        let received = self.link.receive(session, frame)?;
+        if let Some(message) = received.message {
+            self.delivered.push((message.id, message.payload));
+            self.unhandled.push_back(message.id);
+        }
+        Ok(())
+    }
+
+    fn texts(&self) -> Vec<&str> {
+        self.delivered.iter().map(|(_, text)| std::str::from_utf8(text).unwrap()).collect()
+    }
+}
+
+fn connect(a: &mut Side, b: &mut Side) {
+    let (ready_a, ready_b) = (a.link.ready(), b.link.ready());
+    for (side, ours, theirs) in [(&mut *a, &ready_a, &ready_b), (&mut *b, &ready_b, &ready_a)] {
+        let ticket = side.slot.ticket();
+        let session = side.slot.take(ticket, None).unwrap();
+        side.link.start(session, ours, theirs).unwrap();
+        side.session = Some(session);
+    }
+}
+
+fn cut(a: &mut Side, b: &mut Side) {
+    for side in [a, b] {
+        if let Some(session) = side.session.take() {
+            side.link.end(session);
+        }
+    }
+}
+
+/// Carries frames both ways until neither side has any.
+fn settle(a: &mut Side, b: &mut Side) {
+    loop {
+        let (from_a, from_b) = (a.frames(0), b.frames(0));
+        if from_a.is_empty() && from_b.is_empty() {
+            return;
+        }
+        for frame in from_a {
+            b.receive(frame).unwrap();
+        }
+        for frame in from_b {
+            a.receive(frame).unwrap();
+        }
+    }
+}
+
+fn pair() -> (Side, Side) {
+    pair_with(LinkConfig::default())
+}
+
+fn pair_with(config: LinkConfig) -> (Side, Side) {
+    (Side::new(life(1), config), Side::new(life(2), config))
+}
+
+#[test]
+fn messages_arrive_in_order_and_are_acknowledged_after_the_handler() {
+    let (mut a, mut b) = pair();
+    let ids: Vec<_> = ["x", "y", "z"].map(|text| a.send(text)).into();
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["x", "y", "z"]);
+    assert_eq!(a.link.fate(ids[0]), Fate::Waiting, "delivered is not handled");
+
+    b.handle(Outcome::Done);
+    b.handle(Outcome::Rejected(RejectCode::FAILED));
+    settle(&mut a, &mut b);
+    assert_eq!(a.link.fate(ids[0]), Fate::Done);
+    assert_eq!(a.link.fate(ids[1]), Fate::Rejected(RejectCode::FAILED));
+    assert_eq!(a.link.fate(ids[2]), Fate::Waiting);
+    assert_eq!(a.link.outbox_messages(), 1);
+}
+
+#[test]
+fn a_cut_loses_and_repeats_nothing() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    for text in ["1", "2", "3", "4"] {
+        a.send(text);
+    }
+    let frames = a.frames(0);
+    b.receive(frames[0].clone()).unwrap();
+    b.receive(frames[1].clone()).unwrap();
+    b.handle(Outcome::Done);
+    cut(&mut a, &mut b);
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    b.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["1", "2", "3", "4"]);
+    assert_eq!(a.link.outbox_messages(), 0);
+    assert_eq!(a.link.counts().acknowledged, 4);
+}
+
+#[test]
+fn a_restarted_receiver_gets_again_what_it_had_not_handled() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    let ids: Vec<_> = ["1", "2", "3"].map(|text| a.send(text)).into();
+    settle(&mut a, &mut b);
+    b.handle(Outcome::Done);
+    settle(&mut a, &mut b);
+    cut(&mut a, &mut b);
+
+    let mut b = Side::new(life(3), LinkConfig::default());
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["2", "3"]);
+    assert_eq!(b.delivered[0].0, ids[1], "the same number as before");
+}
+
+#[test]
+fn a_restarted_sender_counts_anew_and_the_receiver_still_handles_the_old() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    a.send("old");
+    settle(&mut a, &mut b);
+    cut(&mut a, &mut b);
+
+    let mut a = Side::new(life(4), LinkConfig::default());
+    a.send("new");
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    b.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["old", "new"]);
+    assert_eq!(a.link.counts().acknowledged, 1);
+    assert_eq!(b.link.ready().yours.len(), 1, "the old stream is forgotten once it is handled");
+}
+
+#[test]
+fn the_outbox_is_bounded_in_messages_and_in_bytes() {
+    let config = LinkConfig { outbox_messages: 2, outbox_bytes: 100, ..LinkConfig::default() };
+    let (mut a, _) = pair_with(config);
+    assert!(a.link.enqueue(Bytes::from(vec![0; 100]), None).is_err());
+    a.send("1");
+    a.send("2");
+    let full = a.link.enqueue(Bytes::new(), None).unwrap_err();
+    assert_eq!((full.messages, full.bytes), (2, 50));
+}
+
+#[test]
+fn nothing_is_sent_beyond_the_credit_and_handling_grants_more() {
+    let config = LinkConfig { window: 100, max_payload: 20, ..LinkConfig::default() };
+    let (mut a, mut b) = pair_with(config);
+    connect(&mut a, &mut b);
+    for _ in 0..5 {
+        a.send("12345678901234567890");
+    }
+    settle(&mut a, &mut b);
+    assert_eq!(b.delivered.len(), 2, "two of 44 bytes fit into 100");
+    assert_eq!(b.link.held(), 88);
+    b.handle(Outcome::Done);
+    settle(&mut a, &mut b);
+    assert_eq!(b.delivered.len(), 3);
+    while b.delivered.len() < 5 {
+        b.handle_all();
+        settle(&mut a, &mut b);
+    }
+    b.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(a.link.outbox_messages(), 0);
+}
+
+#[test]
+fn expired_messages_leave_a_gap_that_is_no_hole() {
+    let (mut a, mut b) = pair();
+    let ids: Vec<_> = (0..4)
+        .map(|number| {
+            let deadline = if number == 3 { None } else { Some(10) };
+            a.link.enqueue(Bytes::from_static(b"x"), deadline).unwrap()
+        })
+        .collect();
+    connect(&mut a, &mut b);
+    for frame in a.frames(11) {
+        b.receive(frame).unwrap();
+    }
+    assert_eq!(b.delivered.len(), 1);
+    assert_eq!(b.delivered[0].0, ids[3]);
+    b.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(a.link.fate(ids[0]), Fate::Expired);
+    assert_eq!(a.link.fate(ids[3]), Fate::Done);
+    let counts = a.link.counts();
+    assert_eq!((counts.expired, counts.acknowledged, a.link.outbox_messages()), (3, 1, 0));
+}
+
+#[test]
+fn a_gap_is_told_again_after_a_cut() {
+    let (mut a, mut b) = pair();
+    a.link.enqueue(Bytes::from_static(b"x"), Some(1)).unwrap();
+    a.send("y");
+    connect(&mut a, &mut b);
+    assert_eq!(a.frames(2).len(), 2, "lost with the connection");
+    cut(&mut a, &mut b);
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["y"]);
+}
+
+#[test]
+fn a_message_longer_than_the_peer_accepts_does_not_block_the_others() {
+    let (mut a, _) = pair();
+    let mut b = Side::new(life(2), LinkConfig { max_payload: 4, ..LinkConfig::default() });
+    let long = a.send("12345");
+    a.send("1234");
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["1234"]);
+    assert_eq!(a.link.fate(long), Fate::TooLong);
+}
+
+#[test]
+fn a_rejection_survives_the_loss_of_its_acknowledgement() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    let id = a.send("x");
+    settle(&mut a, &mut b);
+    b.handle(Outcome::Rejected(RejectCode::TIMED_OUT));
+    assert_eq!(b.frames(0).len(), 1, "lost with the connection");
+    cut(&mut a, &mut b);
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    assert_eq!(a.link.fate(id), Fate::Rejected(RejectCode::TIMED_OUT));
+}
+
+#[test]
+fn a_draining_peer_gets_no_new_messages_but_its_acknowledgements() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    b.send("before");
+    settle(&mut a, &mut b);
+    a.receive(Frame::Drain).unwrap();
+    a.send("after");
+    a.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(b.delivered.len(), 0);
+    assert_eq!(b.link.outbox_messages(), 0, "acknowledged");
+}
+
+#[test]
+fn frames_of_a_session_that_is_over_mean_nothing() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    a.send("x");
+    let frames = a.frames(0);
+    let old = b.session.unwrap();
+    connect(&mut a, &mut b);
+    let received = b.link.receive(old, frames[0].clone()).unwrap();
+    assert_eq!(received.message, None);
+    assert_eq!(b.link.transmit(old, 0), None);
+    b.link.end(old);
+    assert!(b.link.is_current(b.session.unwrap()));
+}
+
+#[test]
+fn acknowledgements_wait_for_company_but_not_for_long() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    for _ in 0..64 {
+        a.send("x");
+    }
+    for frame in a.frames(0) {
+        b.receive(frame).unwrap();
+    }
+    assert_eq!(b.link.ack_due(), AckDue::No);
+    b.handle(Outcome::Done);
+    assert_eq!(b.link.ack_due(), AckDue::Soon);
+    b.handle_all();
+    assert_eq!(b.link.ack_due(), AckDue::Now, "64 are enough");
+    b.send("y");
+    let session = b.session.unwrap();
+    assert!(matches!(b.link.transmit(session, 0), Some(Frame::Ack(_))));
+    assert!(matches!(b.link.transmit(session, 0), Some(Frame::Data(_))));
+    assert_eq!(b.link.transmit(session, 0), None);
+}
+
+#[test]
+fn a_message_carries_the_acknowledgement_of_what_was_handled() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    a.send("ping");
+    settle(&mut a, &mut b);
+    b.send("pong");
+    b.handle_all();
+    let session = b.session.unwrap();
+    match b.link.transmit(session, 0) {
+        Some(Frame::Data(data)) => assert_eq!(data.ack, Completed { stream: 0, number: 1 }),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn data(number: u64) -> Frame {
+    let ack = Completed::default();
+    let payload = Bytes::from_static(b"x");
+    Frame::Data(Data { stream: 0, again: false, number, ack, payload })
+}
+
+#[test]
+fn what_breaks_the_protocol_is_a_violation() {
+    let ack = |number| Ack { ack: Completed { stream: 0, number }, ..Ack::default() };
+    let stream_9 = Completed { stream: 9, number: 1 };
+    let cases: Vec<(&str, Vec<Frame>, Violation)> = vec![
+        ("a number left out", vec![data(2)], Violation::Gap { expected: 1, got: 2 }),
+        ("an acknowledgement of the unsent", vec![Frame::Ack(ack(1))], Violation::AckOfUnsent(1)),
+        (
+            "a stream that was not declared",
+            vec![Frame::Skip(Skip { stream: 7, to: 1, ack: Completed::default() })],
+            Violation::UnknownStream(7),
+        ),
+        (
+            "an acknowledgement of a stream that was not declared",
+            vec![Frame::Ack(Ack { ack: stream_9, ..Ack::default() })],
+            Violation::UnknownStream(9),
+        ),
+        ("more than the window", (1..=5).map(data).collect(), Violation::BeyondCredit),
+    ];
+    for (what, frames, violation) in cases {
+        let (mut a, mut b) =
+            pair_with(LinkConfig { window: 100, max_payload: 20, ..LinkConfig::default() });
+        connect(&mut a, &mut b);
+        let results: Vec<_> = frames.into_iter().map(|frame| b.receive(frame)).collect();
+        assert_eq!(results.last().unwrap(), &Err(violation), "{what}");
+    }
+}
+
+#[test]
+fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
+    let (mut a, b) = pair();
+    let mut theirs = b.link.ready();
+    theirs.yours = vec![CursorState { instance: life(1), received: 1, completed: 0 }];
+    let (ours, ticket) = (a.link.ready(), a.slot.ticket());
+    let session = a.slot.take(ticket, None).unwrap();
+    assert_eq!(a.link.start(session, &ours, &theirs), Err(Violation::AckOfUnsent(1)));
+    assert!(!a.link.is_current(session));
+}
+
+#[test]
+fn an_unknown_stream_does_not_start_at_zero() {
+    let (mut a, b) = pair();
+    let mut theirs = b.link.ready();
+    theirs.mine = vec![StreamState { instance: life(2), base: 7, next: 9 }];
+    let (ours, ticket) = (a.link.ready(), a.slot.ticket());
+    let session = a.slot.take(ticket, None).unwrap();
+    a.link.start(session, &ours, &theirs).unwrap();
+    a.session = Some(session);
+    assert_eq!(a.receive(data(6)), Ok(()), "a repeat");
+    assert_eq!(a.delivered.len(), 0);
+    a.receive(data(7)).unwrap();
+    assert_eq!(a.delivered.len(), 1);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(bool),
+    Carry(bool),
+    Handle(bool),
+    Cut,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => any::<bool>().prop_map(Step::Send),
+        4 => any::<bool>().prop_map(Step::Carry),
+        3 => any::<bool>().prop_map(Step::Handle),
+        1 => Just(Step::Cut),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+proptest! {
+    /// Whatever is cut where: in order, exactly once, nothing lost, memory within the window.
+    #[test]
+    fn exactly_once_in_order_whatever_is_cut(steps in steps()) {
+        let config = LinkConfig { window: 200, max_payload: 20, ..LinkConfig::default() };
+        let (mut a, mut b) = pair_with(config);
+        connect(&mut a, &mut b);
+        let mut wires: [VecDeque<Frame>; 2] = [VecDeque::new(), VecDeque::new()];
+        let mut sent = [0, 0];
+        for step in steps {
+            match step {
+                Step::Send(first) => {
+                    let (side, index) = if first { (&mut a, 0) } else { (&mut b, 1) };
+                    sent[index] += 1;
+                    side.send(&sent[index].to_string());
+                }
+                Step::Carry(first) => {
+                    let (from, to, wire) = if first {
+                        (&mut a, &mut b, &mut wires[0])
+                    } else {
+                        (&mut b, &mut a, &mut wires[1])
+                    };
+                    wire.extend(from.frames(0));
+                    if let Some(frame) = wire.pop_front() {
+                        to.receive(frame).unwrap();
+                    }
+                }
+                Step::Handle(first) => (if first { &mut a } else { &mut b }).handle(Outcome::Done),
+                Step::Cut => {
+                    wires = [VecDeque::new(), VecDeque::new()];
+                    cut(&mut a, &mut b);
+                    connect(&mut a, &mut b);
+                }
+            }
+            prop_assert!(a.link.held() <= 200 && b.link.held() <= 200);
+        }
+        cut(&mut a, &mut b);
+        connect(&mut a, &mut b);
+        for _ in 0..sent[0] + sent[1] + 2 {
+            settle(&mut a, &mut b);
+            a.handle_all();
+            b.handle_all();
+        }
+        for (receiver, sender, sent) in [(&b, &a, sent[0]), (&a, &b, sent[1])] {
+            let expected: Vec<_> = (1..=sent).map(|number: i32| number.to_string()).collect();
+            prop_assert_eq!(receiver.texts(), expected);
+            let counts = sender.link.counts();
+            prop_assert_eq!((counts.accepted, counts.acknowledged), (sent as u64, sent as u64));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The `sealed` encoding against `docs/vectors/sealed.json` (`docs/protocol.md` §14): a whole
+//! handshake and the frames behind it, byte for byte, and everything that must not open.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use paddington_crypto::kem::KemKeyPair;
+use paddington_crypto::{KeyPair, SecretKey};
+use paddington_wire::sealed::{
+    AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, Padding,
+    ReplyRandom, Responder, SealedSession,
+};
+use paddington_wire::{Completed, Data, Frame, HandshakeError, Instance, Ready, StreamState};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Vectors {
+    server: String,
+    client: String,
+    inner_key: String,
+    outer_key: String,
+    challenge: String,
+    client_random: String,
+    kc: String,
+    client_instance: String,
+    server_instance: String,
+    xwing_seed: String,
+    ks: String,
+    xwing_eseed: String,
+    hello: String,
+    reply: String,
+    frame_c2s_0_ready: String,
+    frame_s2c_0_ready: String,
+    frame_s2c_1_data: String,
+    frame_c2s_1_ping_unpadded: String,
+    frame_s2c_1024_data: String,
+}
+
+const MAX_PAYLOAD: u32 = 1024 * 1024;
+
+fn vectors() -> Vectors {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/sealed.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn bytes(digits: &str) -> Vec<u8> {
+    const_hex::decode(digits).unwrap()
+}
+
+fn array<const N: usize>(digits: &str) -> [u8; N] {
+    const_hex::decode_to_array(digits).unwrap()
+}
+
+fn key(digits: &str) -> SecretKey {
+    SecretKey::from_hex(digits).unwrap()
+}
+
+impl Vectors {
+    fn link(&self) -> Arc<Credentials> {
+        self.link_of(&self.server, &self.client, &self.inner_key, &self.outer_key)
+    }
+
+    fn link_of(&self, server: &str, client: &str, inner: &str, outer: &str) -> Arc<Credentials> {
+        let keys = KeyPair::new(Arc::new(key(inner)), Arc::new(key(outer))).unwrap();
+        let (server, client) = (server.parse().unwrap(), client.parse().unwrap());
+        Arc::new(Credentials::new(&server, &client, &keys))
+    }
+
+    fn challenge(&self) -> Challenge {
+        self.challenge.parse().unwrap()
+    }
+
+    fn ready(&self, instance: &str) -> Ready {
+        let instance = Instance::from(array(instance));
+        Ready {
+            instance,
+            max_payload: MAX_PAYLOAD,
+            window: 8 * MAX_PAYLOAD,
+            features: 0,
+            mine: vec![StreamState { instance, base: 1, next: 1 }],
+            yours: Vec::new(),
+        }
+    }
+
+    fn say_hello(&self) -> (AwaitReply, Vec<u8>) {
+        let random = HelloRandom::fixed(
+            array(&self.client_random),
+            key(&self.kc),
+            KemKeyPair::from_seed(&array(&self.xwing_seed)).unwrap(),
+        );
+        let instance = Instance::from(array(&self.client_instance));
+        let (waiting, hello) =
+            Initiator::new(self.link(), instance).hello(&self.challenge(), random).unwrap();
+        (waiting, hello.to_vec())
+    }
+
+    fn answer(
+        &self,
+        link: Arc<Credentials>,
+        hello: &[u8],
+    ) -> Result<(AwaitReady, Vec<u8>), HandshakeError> {
+        let decoy = Arc::new(Credentials::decoy().unwrap());
+        let random = ReplyRandom::fixed(key(&self.ks), array(&self.xwing_eseed));
+        let client = Responder::new(self.challenge(), decoy).authenticate(hello, &[link])?;
+        let (server, reply) = client.reply(&random)?;
+        Ok((server, reply.to_vec()))
+    }
+
+    /// Both sides after the whole handshake, checked against the vectors on the way.
+    fn establish(&self) -> (Box<SealedSession>, Box<SealedSession>) {
+        let (waiting, hello) = self.say_hello();
+        assert_eq!(const_hex::encode(&hello), self.hello);
+        let (mut server, reply) = self.answer(self.link(), &hello).unwrap();
+        assert_eq!(const_hex::encode(&reply), self.reply);
+        let server_ready = Frame::Ready(self.ready(&self.server_instance));
+        let server_first = server.first(&server_ready).unwrap();
+        assert_eq!(const_hex::encode(&server_first), self.frame_s2c_0_ready);
+
+        let mut client = waiting.finish(&reply).unwrap();
+        let client_ready = Frame::Ready(self.ready(&self.client_instance));
+        let client_first = client.first(&client_ready).unwrap();
+        assert_eq!(const_hex::encode(&client_first), self.frame_c2s_0_ready);
+
+        let (client, ready) = session(client.finish(&server_first, MAX_PAYLOAD).unwrap());
+        assert_eq!(Frame::Ready(ready), server_ready);
+        let (server, ready) = session(server.finish(&client_first, MAX_PAYLOAD).unwrap());
+        assert_eq!(Frame::Ready(ready), client_ready);
+        (client, server)
+    }
+}
+
+fn session(greeting: Greeting) -> (Box<SealedSession>, Ready) {
+    match greeting {
+        Greeting::Ready(session, ready) => (session, ready),
+        Greeting::Closed(code) => panic!("closed: {code}"),
+    }
+}
+
+fn data(number: u64, payload: &'static str) -> Frame {
+    Frame::Data(Data {
+        stream: 0,
+        again: false,
+        number,
+        ack: Completed::default(),
+        payload: Bytes::from_static(payload.as_bytes()),
+    })
+}
+
+#[test]
+fn the_handshake_and_its_frames_are_those_of_the_vectors() {
+    let v = vectors();
+    let (mut client, mut server) = v.establish();
+
+    let first = server.encode(&data(1, "1000")).unwrap();
+    assert_eq!(const_hex::encode(&first), v.frame_s2c_1_data);
+    assert_eq!(client.decode(&first).unwrap(), data(1, "1000"));
+
+    for number in 2..=1024 {
+        let payload = if number == 1024 { "-23" } else { "x" };
+        let frame = server.encode(&data(number, payload)).unwrap();
+        assert_eq!(client.decode(&frame).unwrap(), data(number, payload));
+        if number == 1024 {
+            assert_eq!(const_hex::encode(&frame), v.frame_s2c_1024_data);
+        }
+    }
+}
+
+#[test]
+fn a_frame_without_padding_is_that_of_the_vectors() {
+    let v = vectors();
+    let (waiting, hello) = v.say_hello();
+    let (mut server, reply) = v.answer(v.link(), &hello).unwrap();
+    let first = server.first(&Frame::Ready(v.ready(&v.server_instance))).unwrap();
+    let mut client = waiting.finish(&reply).unwrap().with_padding(Padding::None);
+    client.first(&Frame::Ready(v.ready(&v.client_instance))).unwrap();
+    let (mut client, _) = session(client.finish(&first, MAX_PAYLOAD).unwrap());
+    let ping = client.encode(&Frame::Ping(7)).unwrap();
+    assert_eq!(const_hex::encode(&ping), v.frame_c2s_1_ping_unpadded);
+}
+
+#[test]
+fn a_hello_with_any_one_byte_changed_is_refused() {
+    let v = vectors();
+    let link = v.link();
+    for at in 0..bytes(&v.hello).len() {
+        let mut hello = bytes(&v.hello);
+        hello[at] ^= 1;
+        assert!(v.answer(Arc::clone(&link), &hello).is_err(), "{at}");
+    }
+    for wrong_length in [&bytes(&v.hello)[1..], &[bytes(&v.hello), vec![0]].concat(), &[]] {
+        assert!(v.answer(v.link(), wrong_length).is_err());
+    }
+}
+
+#[test]
+fn a_reply_with_any_one_byte_changed_is_refused() {
+    let v = vectors();
+    for at in (0..bytes(&v.reply).len()).step_by(7) {
+        let mut reply = bytes(&v.reply);
+        reply[at] ^= 0x80;
+        assert!(v.say_hello().0.finish(&reply).is_err(), "{at}");
+    }
+    for wrong_length in [&bytes(&v.reply)[1..], &[bytes(&v.reply), vec![0]].concat(), &[]] {
+        assert!(v.say_hello().0.finish(wrong_length).is_err());
+    }
+    assert!(v.say_hello().0.finish(&bytes(&v.hello)[..bytes(&v.reply).len()]).is_err());
+}
+
+#[test]
+fn a_first_frame_with_any_one_byte_changed_is_refused() {
+    let v = vectors();
+    let frame = bytes(&v.frame_s2c_0_ready);
+    for at in 0..frame.len() {
+        let client = v.say_hello().0.finish(&bytes(&v.reply)).unwrap();
+        let mut changed = frame.clone();
+        changed[at] ^= 4;
+        assert!(client.finish(&changed, MAX_PAYLOAD).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn other_names_other_keys_and_swapped_keys_are_refused() {
+    let v = vectors();
+    let hello = bytes(&v.hello);
+    let (inner, outer) = (&*v.inner_key, &*v.outer_key);
+    for link in [
+        v.link_of("echo-server", "echo-client2", inner, outer),
+        v.link_of("echo-client", "echo-server", inner, outer),
+        v.link_of("echo-server", "echo-client", outer, inner),
+        v.link_of("echo-server", "echo-client", inner, &v.kc),
+        v.link_of("echo-server", "echo-client", &v.kc, outer),
+    ] {
+        assert!(v.answer(link, &hello).is_err());
+    }
+}
+
+#[test]
+fn a_hello_for_another_challenge_is_refused() {
+    let v = vectors();
+    let decoy = Arc::new(Credentials::decoy().unwrap());
+    let other = Responder::new(Challenge::from([1; 32]), decoy);
+    assert!(other.authenticate(&bytes(&v.hello), &[v.link()]).is_err());
+}
+
+#[test]
+fn the_right_link_is_found_among_many() {
+    let v = vectors();
+    let link = |index: u8| v.link_of("s", "c", &v.inner_key, &const_hex::encode([index; 32]));
+    let mut candidates: Vec<_> = (1..40).map(link).collect();
+    candidates.insert(17, v.link());
+    let decoy = Arc::new(Credentials::decoy().unwrap());
+    let client =
+        Responder::new(v.challenge(), decoy).authenticate(&bytes(&v.hello), &candidates).unwrap();
+    assert_eq!(client.candidate(), 17);
+    assert_eq!(client.instance(), Instance::from(array(&v.client_instance)));
+}
+
+#[test]
+fn reflected_repeated_reordered_and_foreign_frames_do_not_open() {
+    let v = vectors();
+    let (mut client, mut server) = v.establish();
+    let own = client.encode(&Frame::Ping(1)).unwrap();
+    assert!(client.decode(&own).is_err(), "reflected");
+
+    let (mut client, _) = v.establish();
+    let (first, second) =
+        (server.encode(&data(1, "a")).unwrap(), server.encode(&data(2, "b")).unwrap());
+    assert!(client.decode(&second).is_err(), "reordered");
+
+    let (mut client, _) = v.establish();
+    client.decode(&first).unwrap();
+    assert!(client.decode(&first).is_err(), "repeated");
+
+    let (mut client, _) = v.establish();
+    assert!(client.decode(&bytes(&v.hello)).is_err(), "a hello");
+    let (mut client, _) = v.establish();
+    assert!(client.decode(&[]).is_err(), "nothing");
+}
+
+#[test]
+fn with_other_kem_randomness_all_traffic_keys_differ() {
+    let v = vectors();
+    let hello = bytes(&v.hello);
+    let decoy = Arc::new(Credentials::decoy().unwrap());
+    let random = ReplyRandom::fixed(key(&v.ks), [5; 64]);
+    let client = Responder::new(v.challenge(), decoy).authenticate(&hello, &[v.link()]).unwrap();
+    let (mut server, _) = client.reply(&random).unwrap();
+    let first = server.first(&Frame::Ready(v.ready(&v.server_instance))).unwrap();
+    assert_ne!(const_hex::encode(&first), v.frame_s2c_0_ready);
+    assert!(server.finish(&bytes(&v.frame_c2s_0_ready), MAX_PAYLOAD).is_err());
+}
