@@ -136,7 +136,7 @@ mod tests {
                 &name,
                 &keys,
             ))),
-            Encoding::Hex => Credentials::Hex(Arc::new(hex::Credentials::new(keys))),
+            Encoding::Hex => Credentials::Hex(Arc::new(hex::Credentials::new(Arc::new(keys)))),
         };
         Expected { name, range: range.parse().unwrap(), credentials }
     }

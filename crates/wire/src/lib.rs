@@ -64,6 +64,7 @@ pub use frame::{
 };
 pub use instance::{Instance, MessageId};
 pub use message::{Delivery, Message, Recipient};
+pub use paddington_crypto::KeyError;
 pub use peer_name::{NameError, PeerName};
-pub use session::{Session, Transmission};
+pub use session::{Arrived, Outgoing, Session, Transmission};
 pub use text::{NotText, Text};

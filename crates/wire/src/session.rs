@@ -5,15 +5,15 @@ use bytes::Bytes;
 use crate::frame::CloseCode;
 use crate::hex::{self, HexSession};
 use crate::sealed::SealedSession;
-use crate::{Encoding, Frame, ReceiveError, Text, TransmitError, Violation};
+use crate::{Encoding, Frame, ReceiveError, TransmitError, Violation};
 
-/// What is sent as one WebSocket message.
+/// One WebSocket message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transmission {
+pub enum Transmission<T, B> {
     /// A text message.
-    Text(Text),
+    Text(T),
     /// A binary message.
-    Binary(Bytes),
+    Binary(B),
     /// A Ping without content.
     Ping,
     /// A Pong: the answer to a Ping, which every WebSocket gives by itself.
@@ -21,6 +21,12 @@ pub enum Transmission {
     /// A Close.
     Close,
 }
+
+/// A WebSocket message to send.
+pub type Outgoing = Transmission<String, Bytes>;
+
+/// A WebSocket message that arrived.
+pub type Arrived<'a> = Transmission<&'a str, &'a [u8]>;
 
 /// An established session: frames to WebSocket messages and back.
 ///
@@ -72,11 +78,11 @@ impl Session {
     /// # Errors
     ///
     /// [`TransmitError`] if the frame cannot be sealed or the encoding has no such frame.
-    pub fn encode(&mut self, frame: &Frame) -> Result<Option<Transmission>, TransmitError> {
+    pub fn encode(&mut self, frame: &Frame) -> Result<Option<Outgoing>, TransmitError> {
         match self {
             Self::Sealed(session) => Ok(Some(Transmission::Binary(session.encode(frame)?))),
             Self::Hex(session) => match frame {
-                Frame::Bare(text) => Ok(Some(Transmission::Text(session.encode(text)?.into()))),
+                Frame::Bare(text) => Ok(Some(Transmission::Text(session.encode(text)?))),
                 Frame::Ping(_) => Ok(Some(Transmission::Ping)),
                 Frame::Pong(_) => Ok(None),
                 Frame::Close(_) => Ok(Some(Transmission::Close)),
@@ -91,7 +97,7 @@ impl Session {
     /// # Errors
     ///
     /// [`ReceiveError`] if it does not open or breaks the protocol; the session is then over.
-    pub fn decode(&mut self, arrived: &Transmission) -> Result<Option<Frame>, ReceiveError> {
+    pub fn decode(&mut self, arrived: Arrived<'_>) -> Result<Option<Frame>, ReceiveError> {
         match (self, arrived) {
             (Self::Sealed(session), Transmission::Binary(sealed)) => {
                 session.decode(sealed).map(Some)

@@ -20,7 +20,7 @@ fn key(digits: &str) -> SecretKey {
 
 fn link(inner: &str, outer: &str) -> Arc<Credentials> {
     let keys = KeyPair::new(Arc::new(key(inner)), Arc::new(key(outer))).unwrap();
-    Arc::new(Credentials::new(keys))
+    Arc::new(Credentials::new(Arc::new(keys)))
 }
 
 fn any_link() -> (Arc<Credentials>, Arc<Credentials>) {

@@ -1,7 +1,7 @@
 //! Two links joined in memory: what is promised about messages, scenario by scenario and under
 //! random cuts.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::VecDeque;
 
@@ -38,7 +38,7 @@ impl Side {
     }
 
     fn send(&mut self, text: &str) -> MessageId {
-        self.link.enqueue(Bytes::copy_from_slice(text.as_bytes()), None).unwrap()
+        self.link.enqueue(Bytes::copy_from_slice(text.as_bytes()), 0, None).unwrap()
     }
 
     fn handle(&mut self, outcome: Outcome) {
@@ -201,10 +201,10 @@ fn a_restarted_sender_counts_anew_and_the_receiver_still_handles_the_old() {
 fn the_outbox_is_bounded_in_messages_and_in_bytes() {
     let config = LinkConfig { outbox_messages: 2, outbox_bytes: 100, ..LinkConfig::default() };
     let (mut a, _) = pair_with(config);
-    assert!(a.link.enqueue(Bytes::from(vec![0; 100]), None).is_err());
+    assert!(a.link.enqueue(Bytes::from(vec![0; 100]), 0, None).is_err());
     a.send("1");
     a.send("2");
-    let full = a.link.enqueue(Bytes::new(), None).unwrap_err();
+    let full = a.link.enqueue(Bytes::new(), 0, None).unwrap_err();
     assert_eq!((full.messages, full.bytes), (2, 50));
 }
 
@@ -237,7 +237,7 @@ fn expired_messages_leave_a_gap_that_is_no_hole() {
     let ids: Vec<_> = (0..4)
         .map(|number| {
             let deadline = if number == 3 { None } else { Some(10) };
-            a.link.enqueue(Bytes::from_static(b"x"), deadline).unwrap()
+            a.link.enqueue(Bytes::from_static(b"x"), 0, deadline).unwrap()
         })
         .collect();
     connect(&mut a, &mut b);
@@ -257,7 +257,7 @@ fn expired_messages_leave_a_gap_that_is_no_hole() {
 #[test]
 fn a_gap_is_told_again_after_a_cut() {
     let (mut a, mut b) = pair();
-    a.link.enqueue(Bytes::from_static(b"x"), Some(1)).unwrap();
+    a.link.enqueue(Bytes::from_static(b"x"), 0, Some(1)).unwrap();
     a.send("y");
     connect(&mut a, &mut b);
     assert_eq!(a.frames(2).len(), 2, "lost with the connection");

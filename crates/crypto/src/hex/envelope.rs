@@ -65,6 +65,12 @@ pub const fn sealed_len(json_len: usize) -> usize {
     2 * (OVERHEAD + quoted_len(json_len))
 }
 
+/// The length in characters of an envelope around `text`.
+#[must_use]
+pub fn sealed_text_len(text: &str) -> usize {
+    sealed_len(json::string_len(text))
+}
+
 /// Seals `text` as a JSON string. The result is lower-case hexadecimal text and the only
 /// allocation.
 ///

@@ -16,4 +16,6 @@ mod envelope;
 mod json;
 mod layer;
 
-pub use envelope::{Nonces, OuterNonce, open, open_key, outer_nonce, seal, seal_key, sealed_len};
+pub use envelope::{
+    Nonces, OuterNonce, open, open_key, outer_nonce, seal, seal_key, sealed_len, sealed_text_len,
+};

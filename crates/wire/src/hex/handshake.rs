@@ -14,14 +14,14 @@ use crate::HandshakeError;
 /// The keys of one link, and the hellos that they have opened.
 #[derive(Debug)]
 pub struct Credentials {
-    invitation: KeyPair,
+    invitation: Arc<KeyPair>,
     hellos: Mutex<NonceMemory>,
 }
 
 impl Credentials {
     /// The link of an invitation with these keys.
     #[must_use]
-    pub fn new(invitation: KeyPair) -> Self {
+    pub fn new(invitation: Arc<KeyPair>) -> Self {
         Self { invitation, hellos: Mutex::default() }
     }
 

@@ -24,6 +24,12 @@ pub const MAX_HANDSHAKE_LEN: usize = 4096;
 /// The longest message of the original, in characters: it refuses larger frames.
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024 * 1024;
 
+/// Whether the original would take `text`: it refuses envelopes above [`MAX_MESSAGE_LEN`].
+#[must_use]
+pub fn fits(text: &str) -> bool {
+    paddington_crypto::hex::sealed_text_len(text) <= MAX_MESSAGE_LEN
+}
+
 /// The longest envelope around a message of `max_payload` bytes, in characters.
 pub(crate) fn max_message_len(max_payload: u32) -> usize {
     // In JSON a character takes at most six times its length.

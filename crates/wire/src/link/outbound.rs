@@ -79,6 +79,7 @@ struct Stream {
 struct Kept {
     /// `None` once the message has met its fate: only its number is left to be skipped.
     payload: Option<Bytes>,
+    accepted: Millis,
     deadline: Option<Millis>,
 }
 
@@ -107,13 +108,18 @@ impl Outbound {
         }
     }
 
-    pub(super) fn enqueue(&mut self, payload: Bytes, deadline: Option<Millis>) -> MessageId {
+    pub(super) fn enqueue(
+        &mut self,
+        payload: Bytes,
+        accepted: Millis,
+        deadline: Option<Millis>,
+    ) -> MessageId {
         self.messages += 1;
         self.bytes += Data::cost(payload.len());
         self.counts.accepted += 1;
         let stream = self.current_mut();
         let number = stream.next();
-        stream.kept.push_back(Kept { payload: Some(payload), deadline });
+        stream.kept.push_back(Kept { payload: Some(payload), accepted, deadline });
         MessageId { stream: stream.instance, number }
     }
 
@@ -213,6 +219,15 @@ impl Outbound {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(super) fn oldest(&self) -> Option<Millis> {
+        let kept = self.streams.iter().flat_map(|stream| &stream.kept);
+        kept.filter(|kept| kept.payload.is_some()).map(|kept| kept.accepted).next()
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.cursor - stream.base).sum()
     }
 
     pub(super) fn counts(&self) -> Counts {

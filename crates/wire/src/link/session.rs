@@ -31,6 +31,7 @@ pub(super) struct LinkSession {
     pub(super) ours: Vec<Instance>,
     pub(super) max_payload: u32,
     pub(super) peer_drains: bool,
+    pub(super) told_drain: bool,
     /// What the peer allows, and what was sent of it.
     credit: u64,
     spent: u64,
@@ -49,6 +50,7 @@ impl LinkSession {
             ours: ours.mine.iter().map(|stream| stream.instance).collect(),
             max_payload: theirs.max_payload,
             peer_drains: false,
+            told_drain: false,
             credit: u64::from(theirs.window),
             spent: 0,
             granted: u64::from(ours.window),
@@ -95,12 +97,14 @@ impl LinkSession {
         self.completed_since_ack += 1;
     }
 
-    /// How urgent an acknowledgement is, with `held` bytes unhandled of a `window`.
-    pub(super) fn ack_due(&self, window: u64, held: u64, cursor_due: bool) -> AckDue {
+    /// How urgent an acknowledgement is, with `held` bytes unhandled of a `window` that takes
+    /// messages of up to `longest` bytes.
+    pub(super) fn ack_due(&self, window: u64, longest: u64, held: u64, cursor_due: bool) -> AckDue {
         let gain = self.grantable(window, held) - self.granted;
+        let runs_low = gain > 0 && self.granted - self.taken < longest.max(window / 2);
         if self.repeated || self.completed_since_ack >= ACK_EVERY || gain >= window / 4 {
             AckDue::Now
-        } else if cursor_due || gain > 0 {
+        } else if cursor_due || runs_low {
             AckDue::Soon
         } else {
             AckDue::No

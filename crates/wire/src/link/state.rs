@@ -28,6 +28,7 @@ pub struct Link {
     outbound: Outbound,
     inbound: Inbound,
     session: Option<LinkSession>,
+    draining: bool,
 }
 
 /// What a new session means.
@@ -59,22 +60,33 @@ impl Link {
             outbound: Outbound::new(instance),
             inbound: Inbound::default(),
             session: None,
+            draining: false,
         }
     }
 
-    /// Accepts a message. It waits until the peer acknowledges it or, if it has not been
-    /// transmitted by then, until `deadline`.
+    /// From now on the peer is asked, in every session, to hold back new messages.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Accepts a message at the time `now`. It waits until the peer acknowledges it or, if it has
+    /// not been transmitted by then, until `deadline`.
     ///
     /// # Errors
     ///
     /// [`Full`] if it does not fit into the outbox; nothing is accepted then.
-    pub fn enqueue(&mut self, payload: Bytes, deadline: Option<Millis>) -> Result<MessageId, Full> {
+    pub fn enqueue(
+        &mut self,
+        payload: Bytes,
+        now: Millis,
+        deadline: Option<Millis>,
+    ) -> Result<MessageId, Full> {
         let (messages, bytes) = (self.outbound.messages(), self.outbound.bytes());
         let cost = Data::cost(payload.len());
         if messages >= self.config.outbox_messages || bytes + cost > self.config.outbox_bytes {
             return Err(Full { messages, bytes });
         }
-        Ok(self.outbound.enqueue(payload, deadline))
+        Ok(self.outbound.enqueue(payload, now, deadline))
     }
 
     /// Gives up what has expired by `now`. Returns whether anything has.
@@ -160,7 +172,14 @@ impl Link {
         if self.ack_due() == AckDue::Now {
             return self.acknowledge(session);
         }
-        let session = self.session.as_ref().filter(|session| !session.peer_drains)?;
+        let session = self.session.as_mut()?;
+        if self.draining && !session.told_drain {
+            session.told_drain = true;
+            return Some(Frame::Drain);
+        }
+        if session.peer_drains {
+            return None;
+        }
         let limits = Limits {
             now,
             credit: session.credit_left(),
@@ -187,7 +206,8 @@ impl Link {
             return AckDue::No;
         };
         let cursor_due = self.inbound.due(&session.theirs).is_some();
-        session.ack_due(self.config.whole_window(), self.inbound.held(), cursor_due)
+        let longest = Data::cost(self.config.max_payload as usize);
+        session.ack_due(self.config.whole_window(), longest, self.inbound.held(), cursor_due)
     }
 
     /// The acknowledgement that is due in `session`, if any. Ask again until there is none.
@@ -225,6 +245,24 @@ impl Link {
     #[must_use]
     pub fn outbox_bytes(&self) -> u64 {
         self.outbound.bytes()
+    }
+
+    /// When the oldest message that waits was accepted.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Millis> {
+        self.outbound.oldest()
+    }
+
+    /// How many messages are transmitted in the current session and not acknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        if self.session.is_some() { self.outbound.in_flight() } else { 0 }
+    }
+
+    /// Whether the peer shuts down and takes no new messages.
+    #[must_use]
+    pub fn peer_drains(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.peer_drains)
     }
 
     /// How many messages met which fate.

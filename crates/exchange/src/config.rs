@@ -1,0 +1,107 @@
+//! How much an exchange holds and how long it waits.
+
+use std::time::Duration;
+
+use paddington_transport::seconds;
+use paddington_wire::MAX_PAYLOAD;
+use paddington_wire::link::LinkConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::StartError;
+
+/// How an exchange behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Limits, deadlines and delays of the connections.
+    pub transport: paddington_transport::Config,
+    /// The most bytes that a peer may have sent and this service not handled.
+    pub window: u32,
+    /// The most messages that wait for one peer.
+    pub outbox_messages: usize,
+    /// The most bytes, Σ(24 + length), that wait for one peer.
+    pub outbox_bytes: u64,
+    /// The most bytes that wait for all peers together.
+    pub outbox_bytes_total: u64,
+    /// The most messages of one `hex` peer that wait for the handler. A `sealed` peer is bounded
+    /// by `window`.
+    pub inbox_messages: usize,
+    /// The most handlers that run at the same time.
+    pub handlers: usize,
+    /// How long an acknowledgement waits for company.
+    #[serde(with = "seconds")]
+    pub ack_delay: Duration,
+    /// How long an older connection has to prove that it lives when a newer one arrives.
+    #[serde(with = "seconds")]
+    pub probe: Duration,
+    /// How many authenticated handshakes a peer may make within [`HANDSHAKE_PERIOD`].
+    pub handshakes: usize,
+    /// How long a shutdown waits for handlers that run, and then for messages that are not
+    /// acknowledged.
+    #[serde(with = "seconds")]
+    pub drain: Duration,
+    /// How long `send_when_ready` waits for room inside a handler, where waiting for ever could
+    /// stop two services that wait for each other.
+    #[serde(with = "seconds")]
+    pub patience: Duration,
+}
+
+/// The period that authenticated handshakes are counted over.
+pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
+
+impl Default for Config {
+    fn default() -> Self {
+        let link = LinkConfig::default();
+        Self {
+            transport: paddington_transport::Config::default(),
+            window: link.window,
+            outbox_messages: link.outbox_messages,
+            outbox_bytes: link.outbox_bytes,
+            outbox_bytes_total: 256 * 1024 * 1024,
+            inbox_messages: 1_024,
+            handlers: 256,
+            ack_delay: Duration::from_millis(20),
+            probe: Duration::from_secs(3),
+            handshakes: 5,
+            drain: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// Checks that every limit is one: none of them can be switched off.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let limits = &self.transport.limits;
+        if !(1..=MAX_PAYLOAD).contains(&limits.max_payload) {
+            return Err(StartError::MaxPayload(limits.max_payload));
+        }
+        let counts = [
+            ("request_head", limits.request_head),
+            ("request_lines", limits.request_lines),
+            ("pending", limits.pending),
+            ("pending_per_address", limits.pending_per_address),
+            ("attempts", limits.attempts as usize),
+            ("addresses", limits.addresses),
+            ("outbox_messages", self.outbox_messages),
+            ("inbox_messages", self.inbox_messages),
+            ("handlers", self.handlers),
+            ("handshakes", self.handshakes),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((name, _)) => Err(StartError::Zero(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The bounds of one link.
+    pub(crate) fn link(&self) -> LinkConfig {
+        LinkConfig {
+            window: self.window,
+            max_payload: self.transport.limits.max_payload,
+            outbox_messages: self.outbox_messages,
+            outbox_bytes: self.outbox_bytes,
+            ..LinkConfig::default()
+        }
+    }
+}

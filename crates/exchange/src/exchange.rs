@@ -1,0 +1,310 @@
+//! The exchange: who gets which message.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paddington_transport::{Dialer, Door, Endpoint, Listener, Login, Network, Tls, stay_connected};
+use paddington_wire::{Admission, Credentials, Expected, Message, PeerName};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken as Token;
+use tokio_util::task::TaskTracker;
+
+use crate::current::{CURRENT, is_handler_of};
+use crate::host::{ExchangeHost, PeerCaller};
+use crate::peer::{Peer, Shared};
+use crate::shutdown::Shutdown;
+use crate::{Config, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError, lane};
+
+/// A service's exchange: a handle, cheap to copy.
+///
+/// It lives until [`shutdown`](Self::shutdown), however many handles there are.
+#[derive(Clone)]
+pub struct Exchange {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peers: HashMap<PeerName, Arc<Peer>>,
+    /// What stops the dialling of each server.
+    pub(crate) dialers: HashMap<PeerName, Token>,
+    pub(crate) shutdown: Shutdown,
+    /// The listener, the dialers and the connections.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) lanes: TaskTracker,
+    address: Option<SocketAddr>,
+}
+
+/// Everything that an exchange is made from.
+#[derive(Debug)]
+pub struct Setup {
+    /// The service's own name.
+    pub name: PeerName,
+    /// Where to listen for clients. Without it nobody can connect.
+    pub listen: Option<Listen>,
+    /// The clients that are invited.
+    pub clients: Vec<Expected>,
+    /// The servers that this service is invited to.
+    pub servers: Vec<Server>,
+    /// The network to use.
+    pub network: Arc<dyn Network>,
+    /// How the exchange behaves.
+    pub config: Config,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address; port 0 lets the operating system choose.
+    pub address: SocketAddr,
+    /// The path of the URL that clients ask for.
+    pub path: String,
+}
+
+/// A server that this service is invited to.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The server's name.
+    pub name: PeerName,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// What to prove this service's name with.
+    pub credentials: Credentials,
+    /// The certificate authorities to believe, for a `wss` endpoint.
+    pub tls: Option<Tls>,
+}
+
+/// How one message is to be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// How long the message may wait until it is transmitted.
+    pub ttl: Option<Duration>,
+}
+
+impl Exchange {
+    /// Starts an exchange: it listens, dials, and gives `handler` what arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if it cannot listen, or its peers do not make sense. Nothing runs then.
+    pub async fn start<H: Handler>(setup: Setup, handler: H) -> Result<Self, StartError> {
+        let Setup { name, listen, clients, servers, network, config } = setup;
+        config.check()?;
+        let shared = Arc::new(Shared::new(name, config)?);
+        let peers = peers(&shared, &clients, &servers)?;
+        let listener = match &listen {
+            Some(listen) => Some(bind(&network, listen.address).await?),
+            None => None,
+        };
+        let exchange = Self {
+            inner: Arc::new(Inner {
+                shared,
+                peers,
+                dialers: servers.iter().map(|server| (server.name.clone(), Token::new())).collect(),
+                shutdown: Shutdown::default(),
+                tasks: TaskTracker::new(),
+                lanes: TaskTracker::new(),
+                address: listener.as_ref().map(Listener::address),
+            }),
+        };
+        exchange.run_lanes(handler);
+        if let (Some(listener), Some(listen)) = (listener, listen) {
+            exchange.run_listener(listener, &listen.path, Admission::new(clients))?;
+        }
+        exchange.run_dialers(servers, &network);
+        let closing = exchange.clone();
+        tokio::spawn(async move { closing.close_when_asked().await });
+        Ok(exchange)
+    }
+
+    /// The service's own name.
+    #[must_use]
+    pub fn name(&self) -> &PeerName {
+        &self.inner.shared.name
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.inner.address
+    }
+
+    /// Queues a message and returns at once: `Ok` means that it is accepted, and that it will be
+    /// delivered or its loss reported.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if it is not accepted; nothing of it is kept then. A full outbox is answered
+    /// at once, because two services whose handlers wait for each other's room stop for ever.
+    pub fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        self.send_with(message, SendOptions::default())
+    }
+
+    /// As [`send`](Self::send), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&self, message: Message, options: SendOptions) -> Result<Receipt, SendError> {
+        let peer = self.recipient(&message)?;
+        let number = peer.accept(message.into_payload(), options.ttl)?;
+        Ok(Receipt::new(Arc::clone(peer), number))
+    }
+
+    /// As [`send`](Self::send), but waits for room; first come, first served. Meant for producers
+    /// outside handlers: inside one it waits for a while only, then answers that there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_when_ready(&self, message: Message) -> Result<Receipt, SendError> {
+        let peer = self.recipient(&message)?;
+        let text = message.into_payload();
+        let patience = is_handler_of(self).then_some(self.inner.shared.config.patience);
+        let sent = peer.accept_when_ready(text.clone());
+        let number = match patience {
+            None => sent.await?,
+            Some(patience) => match timeout(patience, sent).await {
+                Ok(sent) => sent?,
+                Err(_) => peer.accept(text, None)?,
+            },
+        };
+        Ok(Receipt::new(Arc::clone(peer), number))
+    }
+
+    /// How all peers are doing, by name.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let mut peers: Vec<_> = self.inner.peers.values().map(|peer| peer.status()).collect();
+        peers.sort_by(|a, b| a.name.cmp(&b.name));
+        peers
+    }
+
+    /// Asks the exchange to shut down and returns at once; handlers may call it.
+    ///
+    /// No message is accepted any more except from handlers that run. The listener closes, handlers
+    /// finish, what waits for connected peers is delivered, and connections are closed, all within
+    /// the limits of [`Config::drain`].
+    pub fn ask_to_shut_down(&self) {
+        self.inner.shutdown.ask();
+    }
+
+    /// Waits until the exchange has shut down.
+    pub async fn finished(&self) -> ShutdownReport {
+        self.inner.shutdown.finished().await
+    }
+
+    /// Shuts down and waits for the end. A handler would wait for itself: it
+    /// [asks](Self::ask_to_shut_down) instead.
+    pub async fn shutdown(&self) -> ShutdownReport {
+        self.ask_to_shut_down();
+        self.finished().await
+    }
+
+    /// Whether the caller is one of this exchange's handlers.
+    #[must_use]
+    pub fn is_called_from_handler(&self) -> bool {
+        is_handler_of(self)
+    }
+
+    /// Whether both handles mean the same exchange.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    pub(crate) fn peer(&self, name: &str) -> Option<&Arc<Peer>> {
+        self.inner.peers.get(name)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    fn recipient(&self, message: &Message) -> Result<&Arc<Peer>, SendError> {
+        if !self.inner.shutdown.accepts(|| is_handler_of(self)) {
+            return Err(SendError::ShuttingDown);
+        }
+        let name = message.recipient();
+        self.peer(name).ok_or_else(|| SendError::UnknownPeer(name.chars().take(80).collect()))
+    }
+
+    fn run_lanes<H: Handler>(&self, handler: H) {
+        let handler = Arc::new(handler);
+        let permits = Arc::new(Semaphore::new(self.inner.shared.config.handlers.max(1)));
+        for peer in self.inner.peers.values() {
+            let lane = lane::run(Arc::clone(peer), Arc::clone(&handler), Arc::clone(&permits));
+            let task = self.inner.lanes.spawn(CURRENT.scope(self.clone(), lane));
+            peer.set_lane_task(task.abort_handle());
+        }
+    }
+
+    fn run_listener(
+        &self,
+        listener: Listener,
+        path: &str,
+        admission: Admission,
+    ) -> Result<(), StartError> {
+        let host = ExchangeHost { exchange: self.clone(), admission: Arc::new(admission) };
+        let config = Arc::new(self.inner.shared.config.transport.clone());
+        let door = Door::new(host, path, config).map_err(|_| StartError::Random)?;
+        let tasks = &self.inner.tasks;
+        tasks.spawn(listener.run(door, tasks.clone(), self.inner.shutdown.listener()));
+        Ok(())
+    }
+
+    fn run_dialers(&self, servers: Vec<Server>, network: &Arc<dyn Network>) {
+        let config = Arc::new(self.inner.shared.config.transport.clone());
+        for server in servers {
+            let Some(peer) = self.peer(server.name.as_str()) else { continue };
+            let Some(stop) = self.inner.dialers.get(&server.name) else { continue };
+            let login =
+                Login { credentials: server.credentials, instance: self.inner.shared.instance };
+            let dialer = Dialer {
+                endpoint: server.endpoint,
+                login,
+                network: Arc::clone(network),
+                tls: server.tls,
+                config: Arc::clone(&config),
+            };
+            let caller = PeerCaller(Arc::clone(peer));
+            self.inner.tasks.spawn(stay_connected(dialer, caller, stop.clone()));
+        }
+    }
+}
+
+async fn bind(network: &Arc<dyn Network>, address: SocketAddr) -> Result<Listener, StartError> {
+    let listener = Listener::bind(Arc::clone(network), address).await;
+    listener.map_err(|source| StartError::Listen { address, source })
+}
+
+/// One entry for each peer. A service knows another one once, as a client or as a server
+/// (`docs/protocol.md` §1).
+fn peers(
+    shared: &Arc<Shared>,
+    clients: &[Expected],
+    servers: &[Server],
+) -> Result<HashMap<PeerName, Arc<Peer>>, StartError> {
+    let clients = clients.iter().map(|client| (&client.name, client.credentials.encoding()));
+    let servers = servers.iter().map(|server| (&server.name, server.credentials.encoding()));
+    let mut peers = HashMap::new();
+    for (name, encoding) in clients.chain(servers) {
+        if *name == shared.name {
+            return Err(StartError::OwnName(name.clone()));
+        }
+        let peer = Arc::new(Peer::new(name.clone(), encoding, Arc::clone(shared)));
+        if peers.insert(name.clone(), peer).is_some() {
+            return Err(StartError::DuplicatePeer(name.clone()));
+        }
+    }
+    Ok(peers)
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("name", self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! Who may have a place: the answers that listeners and dialers ask for.
+//! Implements `docs/protocol.md` §8.
+
+use std::sync::Arc;
+
+use paddington_transport::{Arrival, Caller, Host, Refusal};
+use paddington_wire::{Admission, CloseCode};
+use tracing::{error, warn};
+
+use crate::Exchange;
+use crate::peer::Peer;
+use crate::place::PeerPlace;
+
+/// An exchange, as a listener sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct ExchangeHost {
+    pub(crate) exchange: Exchange,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl Host for ExchangeHost {
+    type Place = PeerPlace;
+
+    fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.admission)
+    }
+
+    async fn claim(&self, arrival: Arrival) -> Result<PeerPlace, Refusal> {
+        let Arrival { peer: name, address, instance, .. } = arrival;
+        let Some(peer) = self.exchange.peer(name.as_str()) else { return Err(Refusal::Silent) };
+        if self.exchange.is_shutting_down() {
+            return Err(Refusal::Close(CloseCode::Shutdown));
+        }
+        if peer.is_overloaded() {
+            warn!(peer = %name, %address, "refused: too many handshakes in a short time");
+            return Err(Refusal::Close(CloseCode::Overload));
+        }
+        if peer.is_busy(instance).await {
+            error!(
+                peer = %name, %address,
+                "refused: a second process uses this invitation while the first one is connected; \
+                 stop one of them, or give each its own invitation"
+            );
+            return Err(Refusal::Close(CloseCode::Busy));
+        }
+        Ok(PeerPlace::new(peer))
+    }
+}
+
+/// One peer, as its dialer sees it.
+#[derive(Debug)]
+pub(crate) struct PeerCaller(pub(crate) Arc<Peer>);
+
+impl Caller for PeerCaller {
+    type Place = PeerPlace;
+
+    fn place(&self) -> PeerPlace {
+        PeerPlace::new(&self.0)
+    }
+}

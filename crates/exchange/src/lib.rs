@@ -1,0 +1,29 @@
+//! Who gets which message: routing between a service and its peers, and the calls of its handler.
+//!
+//! An [`Exchange`] keeps what waits for each peer, gives each peer the one connection that is its
+//! own, and calls the [`Handler`] with what arrives. It holds no sockets (that is
+//! `paddington-transport`) and reads no configuration (that is `paddington`).
+
+mod budget;
+mod config;
+mod courier;
+mod current;
+mod error;
+mod exchange;
+mod handler;
+mod host;
+mod inbox;
+mod lane;
+mod peer;
+mod place;
+mod receipt;
+mod shutdown;
+mod status;
+
+pub use config::{Config, HANDSHAKE_PERIOD};
+pub use current::{current, install};
+pub use error::{AlreadyRunning, HandlerError, NoExchange, SendError, StartError};
+pub use exchange::{Exchange, Listen, SendOptions, Server, Setup};
+pub use handler::Handler;
+pub use receipt::{Delivered, Receipt};
+pub use status::{PeerStatus, ShutdownReport};

@@ -1,0 +1,305 @@
+//! The connection of a peer, as the transport sees it.
+//! Implements `docs/protocol.md` §5.2, §6 and §8 (rules R3, R4, R5).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use paddington_transport::{Declared, End, Place, Refusal, Traffic};
+use paddington_wire::link::{AckDue, Outcome, SessionId, Ticket};
+use paddington_wire::{CloseCode, Encoding, Frame, Instance, Ready, RejectCode, Text, Violation};
+use tokio::time::{Instant, Sleep};
+use tracing::{debug, error, info, warn};
+
+use crate::courier::Courier;
+use crate::inbox::Received;
+use crate::peer::{Peer, State, wake};
+
+/// The right to a peer's slot, until a later one is used.
+#[derive(Debug)]
+pub(crate) struct PeerPlace {
+    peer: Arc<Peer>,
+    ticket: Ticket,
+}
+
+/// The same, once this side's READY is sealed.
+#[derive(Debug)]
+pub(crate) struct DeclaredPlace {
+    place: PeerPlace,
+    ours: Ready,
+}
+
+/// What flows through the connection that holds a peer's slot.
+#[derive(Debug)]
+pub(crate) struct PeerTraffic {
+    peer: Arc<Peer>,
+    session: SessionId,
+    ack_timer: Pin<Box<Sleep>>,
+    ack_armed: bool,
+    last_ack: Instant,
+}
+
+impl PeerPlace {
+    /// The next place in the line for the peer's slot.
+    pub(crate) fn new(peer: &Arc<Peer>) -> Self {
+        let ticket = peer.lock().slot.ticket();
+        Self { peer: Arc::clone(peer), ticket }
+    }
+
+    /// Takes the slot for a session that `begin` begins.
+    fn take(
+        self,
+        life: Option<Instance>,
+        begin: impl FnOnce(&mut State, SessionId) -> Result<(), Violation>,
+    ) -> Result<PeerTraffic, Refusal> {
+        let peer = self.peer;
+        let mut state = peer.lock();
+        let session = state.slot.take(self.ticket, life).ok_or(Refusal::Silent)?;
+        let replaced = state.go_live(session);
+        if let Err(violation) = begin(&mut state, session) {
+            state.slot.vacate(session);
+            state.live = None;
+            drop(state);
+            wake(replaced);
+            error!(peer = %peer.name, cause = %violation, "the peer claims what cannot be");
+            return Err(Refusal::Close(CloseCode::Violation));
+        }
+        state.announce(&peer.name, life);
+        let encoding = state.courier.encoding();
+        let lane = state.lane();
+        drop(state);
+        wake(replaced);
+        wake(lane);
+        peer.tell_heard();
+        log_connected(&peer, encoding);
+        Ok(PeerTraffic::new(peer, session))
+    }
+}
+
+fn log_connected(peer: &Peer, encoding: Encoding) {
+    if encoding == Encoding::Hex {
+        warn!(peer = %peer.name, %encoding, "connected in an encoding that does not resist replay");
+    } else {
+        info!(peer = %peer.name, %encoding, "connected");
+    }
+}
+
+impl Place for PeerPlace {
+    type Traffic = PeerTraffic;
+    type Declared = DeclaredPlace;
+
+    fn declare(self) -> (Ready, DeclaredPlace) {
+        let ours = self.peer.lock().courier.ready();
+        (ours.clone(), DeclaredPlace { place: self, ours })
+    }
+
+    fn establish(self) -> Result<PeerTraffic, Refusal> {
+        self.take(None, |_, _| Ok(()))
+    }
+}
+
+impl Declared for DeclaredPlace {
+    type Traffic = PeerTraffic;
+
+    fn establish(self, theirs: &Ready) -> Result<PeerTraffic, Refusal> {
+        let Self { place, ours } = self;
+        let peer = Arc::clone(&place.peer);
+        place.take(Some(theirs.instance), |state, session| {
+            if let Courier::Sealed(link) = &mut state.courier {
+                link.start(session, &ours, theirs)?;
+                peer.settle(state);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl PeerTraffic {
+    fn new(peer: Arc<Peer>, session: SessionId) -> Self {
+        let delay = peer.shared.config.ack_delay;
+        let ack_timer = Box::pin(tokio::time::sleep(delay));
+        Self { peer, session, ack_timer, ack_armed: false, last_ack: Instant::now() }
+    }
+
+    /// Takes the next frame from the peer's link, acknowledgements when their time has come.
+    fn next_frame(&mut self, state: &mut State, cx: &mut Context<'_>) -> Option<Frame> {
+        let now = self.peer.now();
+        let frame = match &mut state.courier {
+            Courier::Hex(queue) => queue.transmit(now),
+            Courier::Sealed(link) => {
+                let mut frame = link.transmit(self.session, now);
+                if frame.is_none() && self.ack_is_due(link.ack_due(), link.is_idle(), cx) {
+                    frame = link.acknowledge(self.session);
+                }
+                frame
+            }
+        };
+        if matches!(frame, Some(Frame::Ack(_))) {
+            self.last_ack = Instant::now();
+            self.ack_armed = false;
+        }
+        if let Some(live) = state.live_mut(self.session) {
+            live.ack_armed = self.ack_armed;
+        }
+        self.peer.settle(state);
+        frame
+    }
+
+    /// An acknowledgement goes at once if nothing else goes on and none went just now, else after
+    /// a moment in which others may join it.
+    fn ack_is_due(&mut self, due: AckDue, idle: bool, cx: &mut Context<'_>) -> bool {
+        if due == AckDue::No {
+            self.ack_armed = false;
+            return false;
+        }
+        let (now, delay) = (Instant::now(), self.peer.shared.config.ack_delay);
+        if idle && self.last_ack + delay <= now {
+            return true;
+        }
+        if !self.ack_armed {
+            self.ack_armed = true;
+            self.ack_timer.as_mut().reset(now + delay);
+        }
+        self.ack_timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// The last frames: what is to be acknowledged, then the farewell.
+    fn last_frame(&self, state: &mut State, code: CloseCode) -> Frame {
+        let ack = match &mut state.courier {
+            Courier::Sealed(link) => link.acknowledge(self.session),
+            Courier::Hex(_) => None,
+        };
+        ack.unwrap_or(Frame::Close(code))
+    }
+
+    fn receive_bare(&self, state: &mut State, text: Text) -> Result<(), Violation> {
+        let max = self.peer.shared.config.transport.limits.max_payload;
+        match u32::try_from(text.len()) {
+            Ok(len) if len <= max => {}
+            len => return Err(Violation::TooLong { len: len.unwrap_or(u32::MAX), max }),
+        }
+        state.inbox.push(Received { id: None, again: false, text });
+        Ok(())
+    }
+
+    fn receive_sealed(&self, state: &mut State, frame: Frame) -> Result<(), Violation> {
+        let Courier::Sealed(link) = &mut state.courier else {
+            return Err(Violation::OtherEncoding);
+        };
+        let received = link.receive(self.session, frame)?;
+        if let Some(message) = received.message {
+            match Text::try_from(message.payload) {
+                Ok(text) => {
+                    let (id, again) = (Some(message.id), message.again);
+                    state.inbox.push(Received { id, again, text });
+                }
+                Err(_) => {
+                    warn!(peer = %self.peer.name, id = %message.id, "a message is not text");
+                    link.handled(message.id, Outcome::Rejected(RejectCode::NOT_TEXT));
+                }
+            }
+        }
+        if received.progress {
+            self.peer.settle(state);
+        }
+        Ok(())
+    }
+}
+
+impl Traffic for PeerTraffic {
+    fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
+        let peer = Arc::clone(&self.peer);
+        let mut state = peer.lock();
+        let Some(live) = state.live_mut(self.session) else {
+            return Poll::Ready(Frame::Close(CloseCode::Replaced));
+        };
+        if std::mem::take(&mut live.probe) {
+            return Poll::Ready(Frame::Ping(u64::MAX));
+        }
+        if let Some(code) = live.closing {
+            return Poll::Ready(self.last_frame(&mut state, code));
+        }
+        if let Some(frame) = self.next_frame(&mut state, cx) {
+            return Poll::Ready(frame);
+        }
+        remember(&mut state, self.session, cx);
+        Poll::Pending
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let config = &self.peer.shared.config;
+        let mut state = self.peer.lock();
+        let full = state.inbox.messages() >= config.inbox_messages
+            || state.inbox.bytes() >= config.window as usize;
+        if full && matches!(state.courier, Courier::Hex(_)) {
+            remember(&mut state, self.session, cx);
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
+        let mut state = self.peer.lock();
+        let Some(live) = state.live_mut(self.session) else { return Ok(()) };
+        live.heard += 1;
+        let drains = frame == Frame::Drain;
+        let taken = match frame {
+            Frame::Ping(_) | Frame::Pong(_) => Ok(()),
+            Frame::Bare(text) => self.receive_bare(&mut state, text),
+            frame => self.receive_sealed(&mut state, frame),
+        };
+        let lane = if state.inbox.is_empty() { None } else { state.lane() };
+        drop(state);
+        wake(lane);
+        self.peer.tell_heard();
+        if drains {
+            self.peer.progress.notify_waiters();
+        }
+        taken
+    }
+
+    fn ended(self, end: &End) {
+        let mut state = self.peer.lock();
+        if !state.slot.vacate(self.session) {
+            drop(state);
+            debug!(peer = %self.peer.name, cause = %end, "an older connection has ended");
+            return;
+        }
+        state.live = None;
+        // A `sealed` peer that only lost its connection resumes: it is not gone.
+        let gone = match &mut state.courier {
+            Courier::Sealed(link) => {
+                link.end(self.session);
+                matches!(end, End::PeerClosed(CloseCode::Shutdown))
+            }
+            Courier::Hex(_) => true,
+        };
+        if gone {
+            state.withdraw(&self.peer.name);
+        }
+        let lane = state.lane();
+        drop(state);
+        wake(lane);
+        self.peer.tell_heard();
+        self.peer.progress.notify_waiters();
+        log_ended(&self.peer, end);
+    }
+}
+
+/// The connection is to be woken when there is something to do for it.
+fn remember(state: &mut State, session: SessionId, cx: &Context<'_>) {
+    if let Some(live) = state.live_mut(session) {
+        live.waker = Some(cx.waker().clone());
+    }
+}
+
+fn log_ended(peer: &Peer, end: &End) {
+    let peer = &peer.name;
+    match end {
+        End::Tampered(cause) => error!(%peer, %cause, "disconnected: somebody interferes"),
+        End::Violation(cause) => error!(%peer, %cause, "disconnected: the peer broke the protocol"),
+        End::Exhausted(cause) => warn!(%peer, %cause, "disconnected"),
+        End::Lost(cause) => info!(%peer, %cause, "disconnected: the connection was lost"),
+        end => info!(%peer, cause = %end, "disconnected"),
+    }
+}

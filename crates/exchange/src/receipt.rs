@@ -1,0 +1,93 @@
+//! What `send` gives for an accepted message.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use paddington_wire::link::Fate;
+use paddington_wire::{Encoding, MessageId, RejectCode};
+
+use crate::courier::Number;
+use crate::peer::Peer;
+
+/// A message that was accepted. Await it to learn what became of it; dropping it changes nothing.
+#[derive(Clone)]
+pub struct Receipt {
+    peer: Arc<Peer>,
+    number: Number,
+}
+
+/// What became of an accepted message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivered {
+    /// The peer's handler is done with it.
+    Handled,
+    /// It was handed to a connection. On a `hex` link nothing more can be known.
+    Sent,
+    /// The peer has given it up.
+    Rejected(RejectCode),
+    /// Its time ran out before it could be transmitted.
+    Expired,
+    /// It is longer than the peer accepts.
+    TooLong,
+    /// The service was shut down before the peer had acknowledged it.
+    Abandoned,
+}
+
+impl Receipt {
+    pub(crate) fn new(peer: Arc<Peer>, number: Number) -> Self {
+        Self { peer, number }
+    }
+
+    /// The message's number. `None` on `hex` links, which number nothing.
+    #[must_use]
+    pub fn id(&self) -> Option<MessageId> {
+        let sealed = self.peer.lock().courier.encoding() == Encoding::Sealed;
+        sealed.then_some(MessageId { stream: self.peer.shared.instance, number: self.number })
+    }
+
+    async fn delivered(self) -> Delivered {
+        loop {
+            let progress = self.peer.progress.notified();
+            if let Some(delivered) = self.now() {
+                return delivered;
+            }
+            progress.await;
+        }
+    }
+
+    /// What has become of the message, if anything has.
+    fn now(&self) -> Option<Delivered> {
+        let state = self.peer.lock();
+        let encoding = state.courier.encoding();
+        Some(match state.courier.fate(self.number, self.peer.shared.instance) {
+            Fate::Waiting if state.abandoned => Delivered::Abandoned,
+            Fate::Waiting => return None,
+            Fate::Rejected(code) => Delivered::Rejected(code),
+            Fate::Expired => Delivered::Expired,
+            Fate::TooLong => Delivered::TooLong,
+            _ if encoding == Encoding::Hex => Delivered::Sent,
+            _ => Delivered::Handled,
+        })
+    }
+}
+
+impl IntoFuture for Receipt {
+    type Output = Delivered;
+    type IntoFuture = Pin<Box<dyn Future<Output = Delivered> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.delivered())
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("peer", &self.peer.name)
+            .field("number", &self.number)
+            .finish()
+    }
+}

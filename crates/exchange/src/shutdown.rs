@@ -1,0 +1,192 @@
+//! The orderly end. Implements "Shutdown" of `docs/delivery.md`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use paddington_wire::CloseCode;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::courier::Courier;
+use crate::peer::{Peer, wake};
+use crate::{Exchange, ShutdownReport};
+
+/// How far the end has come.
+#[derive(Debug)]
+pub(crate) struct Shutdown {
+    asked: CancellationToken,
+    phase: AtomicU8,
+    report: watch::Sender<Option<ShutdownReport>>,
+}
+
+/// How often connections are asked to close.
+const CLOSING_ROUNDS: usize = 3;
+
+/// Everybody may send.
+const OPEN: u8 = 0;
+/// Handlers that run may still send.
+const DRAINING: u8 = 1;
+/// Nobody may send.
+const CLOSED: u8 = 2;
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        let asked = CancellationToken::new();
+        Self { asked, phase: AtomicU8::new(OPEN), report: watch::Sender::new(None) }
+    }
+}
+
+impl Shutdown {
+    pub(crate) fn ask(&self) {
+        let _ = self.phase.compare_exchange(OPEN, DRAINING, Ordering::Relaxed, Ordering::Relaxed);
+        self.asked.cancel();
+    }
+
+    pub(crate) fn accepts(&self, by_handler: impl FnOnce() -> bool) -> bool {
+        match self.phase.load(Ordering::Relaxed) {
+            OPEN => true,
+            DRAINING => by_handler(),
+            _ => false,
+        }
+    }
+
+    pub(crate) async fn finished(&self) -> ShutdownReport {
+        let mut report = self.report.subscribe();
+        let finished = report.wait_for(Option::is_some).await;
+        finished.ok().and_then(|report| report.clone()).unwrap_or_default()
+    }
+
+    /// What stops the listener.
+    pub(crate) fn listener(&self) -> CancellationToken {
+        self.asked.child_token()
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.is_cancelled()
+    }
+}
+
+impl Exchange {
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.inner().shutdown.is_asked()
+    }
+
+    /// Waits until somebody asks, then ends the exchange step by step.
+    pub(crate) async fn close_when_asked(self) {
+        let inner = self.inner();
+        let limit = inner.shared.config.drain;
+        inner.shutdown.asked.cancelled().await;
+        info!(service = %self.name(), "shutting down");
+        self.stop_dialing(|peer| peer.lock().courier.messages() == 0);
+        for peer in inner.peers.values() {
+            peer.hold_back();
+            peer.stop_lane();
+        }
+        inner.lanes.close();
+        let finished = timeout(limit, inner.lanes.wait()).await.is_ok();
+        inner.shutdown.phase.store(CLOSED, Ordering::Relaxed);
+        let unfinished = if finished { Vec::new() } else { self.abort_lanes() };
+
+        let flushed = join_all(inner.peers.keys().map(|name| self.flush(name.as_str())));
+        let _ = timeout(limit, flushed).await;
+        self.close_connections().await;
+        let report = ShutdownReport { unsent: self.abandon(), unfinished };
+        if !report.is_clean() {
+            warn!(service = %self.name(), ?report, "not everything could be delivered");
+        }
+        inner.shutdown.report.send_replace(Some(report));
+    }
+
+    fn stop_dialing(&self, which: impl Fn(&Peer) -> bool) {
+        for (name, stop) in &self.inner().dialers {
+            if self.peer(name.as_str()).is_none_or(|peer| which(peer)) {
+                stop.cancel();
+            }
+        }
+    }
+
+    fn abort_lanes(&self) -> Vec<paddington_wire::PeerName> {
+        let peers = self.inner().peers.values();
+        peers.filter(|peer| peer.abort_lane()).map(|peer| peer.name.clone()).collect()
+    }
+
+    /// Waits until nothing is left that can reach a peer.
+    async fn flush(&self, name: &str) {
+        let Some(peer) = self.peer(name) else { return };
+        let dialled = self.inner().dialers.get(name).is_some_and(|stop| !stop.is_cancelled());
+        loop {
+            let progress = peer.progress.notified();
+            if !peer.can_deliver(dialled) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    async fn close_connections(&self) {
+        let inner = self.inner();
+        self.stop_dialing(|_| true);
+        for peer in inner.peers.values() {
+            peer.close(CloseCode::Shutdown);
+        }
+        inner.tasks.close();
+        // Closing has its own deadline; this one only catches a connection that was just made.
+        let limit = inner.shared.config.transport.timeouts.close + Duration::from_secs(1);
+        for _ in 0..CLOSING_ROUNDS {
+            if timeout(limit, inner.tasks.wait()).await.is_ok() {
+                return;
+            }
+            for peer in inner.peers.values() {
+                peer.close(CloseCode::Shutdown);
+            }
+        }
+        warn!(service = %self.name(), tasks = inner.tasks.len(), "connections did not end in time");
+    }
+
+    /// Gives up what is left.
+    fn abandon(&self) -> Vec<(paddington_wire::PeerName, usize)> {
+        let mut unsent = Vec::new();
+        for peer in self.inner().peers.values() {
+            let mut state = peer.lock();
+            state.abandoned = true;
+            let messages = state.courier.messages();
+            drop(state);
+            peer.progress.notify_waiters();
+            if messages > 0 {
+                unsent.push((peer.name.clone(), messages));
+            }
+        }
+        unsent
+    }
+}
+
+impl Peer {
+    /// Asks the peer to hold back new messages.
+    fn hold_back(&self) {
+        let mut state = self.lock();
+        if let Courier::Sealed(link) = &mut state.courier {
+            link.drain();
+        }
+        let writer = state.writer();
+        drop(state);
+        wake(writer);
+    }
+
+    /// Whether something waits that can still be delivered: the peer is connected and takes
+    /// messages, or has some to acknowledge, or is dialled.
+    fn can_deliver(self: &Arc<Self>, dialled: bool) -> bool {
+        let state = self.lock();
+        if state.courier.messages() == 0 {
+            return false;
+        }
+        match (&state.live, &state.courier) {
+            (Some(_), Courier::Sealed(link)) => !link.peer_drains() || link.in_flight() > 0,
+            (Some(_), Courier::Hex(_)) => true,
+            (None, _) => dialled,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Services that talk to each other safely, with no PKI, broker or VPN.
+//!
+//! One service writes an **invitation**, a TOML file with two symmetric keys. A person hands it to
+//! the other. From then on the two stay connected over WebSocket as equal peers: authenticated both
+//! ways, every message double-encrypted, in order, reconnecting for ever.
+//!
+//! ```
+//! use paddington::{Message, Service, ServiceConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+//! let mut hub = ServiceConfig::new("hub", &format!("ws://127.0.0.1:{port}"), "127.0.0.1", &port)?;
+//! let mut sensor = ServiceConfig::new("sensor", "ws://localhost:1", "127.0.0.1", &1)?;
+//! sensor.add_server(hub.add_client("sensor", "127.0.0.1")?)?;
+//!
+//! let (told, mut heard) = tokio::sync::mpsc::channel(8);
+//! let hub = Service::start(&hub, move |message: Message| {
+//!     let told = told.clone();
+//!     async move { told.send(message.to_string()).await }
+//! }).await?;
+//! let sensor = Service::start(&sensor, async |_| Ok::<(), paddington::Error>(())).await?;
+//!
+//! sensor.send(Message::new("hub", "21.5 °C"))?;
+//! assert!(heard.recv().await.unwrap().starts_with("Control message"));
+//! assert_eq!(heard.recv().await.unwrap(), "Message from sensor to hub: 21.5 °C");
+//! # hub.shutdown().await;
+//! # sensor.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A process with one service can do without handles: [`set_handler`], [`run`], [`send`],
+//! [`shutdown`].
+
+mod config;
+mod file;
+mod format;
+mod invite;
+mod macros;
+mod process;
+mod service;
+
+pub use config::{ConfigError, ServiceConfig};
+pub use file::FileError;
+pub use invite::{Invite, InviteError};
+pub use process::{Error, run, send, set_handler, shutdown};
+pub use service::{Service, ServiceError};
+
+pub use paddington_exchange::{
+    Config, Delivered, Exchange, Handler, HandlerError, PeerStatus, Receipt, SendError,
+    SendOptions, ShutdownReport, StartError,
+};
+pub use paddington_transport::{Endpoint, Network};
+pub use paddington_wire::{AddressRange, Control, Encoding, Message, MessageId, PeerName, Text};

@@ -1,0 +1,71 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::Retry;
+
+/// Delays that grow: at once, then a second, two, four, and from there on the interval.
+/// Every delay is jittered and none is longer than it says, so that services that lost the same
+/// peer do not come back as one.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    longest: Duration,
+    next: Duration,
+}
+
+/// The first delay is anything up to this.
+const FIRST: Duration = Duration::from_millis(500);
+
+impl Backoff {
+    /// The delays of normal operation.
+    pub(crate) fn normal(retry: &Retry) -> Self {
+        Self { longest: retry.interval, next: Duration::ZERO }
+    }
+
+    /// The delays after refusals, from the interval of normal operation on.
+    pub(crate) fn refused(retry: &Retry) -> Self {
+        Self { longest: retry.refused, next: retry.interval }
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let mut random = rand::rng();
+        if self.next.is_zero() {
+            self.next = (2 * FIRST).min(self.longest);
+            return Some(FIRST.min(self.longest).mul_f64(random.random_range(0.0..=1.0)));
+        }
+        let delay = self.next.min(self.longest);
+        self.next = (2 * self.next).min(self.longest);
+        Some(delay.mul_f64(random.random_range(0.9..=1.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_delays_begin_at_once_and_never_exceed_the_interval() {
+        let retry = Retry::default();
+        let delays: Vec<_> = Backoff::normal(&retry).take(50).collect();
+        assert!(delays[0] <= FIRST);
+        for (delay, bound) in delays.iter().zip([0.5, 1.0, 2.0, 4.0].into_iter().chain([5.0; 46])) {
+            assert!(delay.as_secs_f64() <= bound, "{delay:?} {bound}");
+        }
+        assert!(delays[10..].iter().all(|delay| delay.as_secs_f64() >= 4.5));
+        assert!(delays[10..].windows(2).any(|pair| pair[0] != pair[1]), "jittered");
+    }
+
+    #[test]
+    fn delays_after_refusals_double_to_a_minute() {
+        let delays: Vec<_> = Backoff::refused(&Retry::default()).take(10).collect();
+        assert!((4.5..=5.0).contains(&delays[0].as_secs_f64()));
+        assert!((9.0..=10.0).contains(&delays[1].as_secs_f64()));
+        assert!(delays[5..].iter().all(|delay| (54.0..=60.0).contains(&delay.as_secs_f64())));
+    }
+}

@@ -1,0 +1,138 @@
+//! One attempt: from an endpoint to an established connection.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
+
+use crate::handshake::{Established, introduce};
+use crate::traffic::Place;
+use crate::{Config, DialError, Endpoint, Login, Network, Stream, Tls, upgrade};
+
+/// Everything that a client needs to reach one server.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    /// Where the server is.
+    pub endpoint: Endpoint,
+    /// What this service proves its name with.
+    pub login: Login,
+    /// The network to use.
+    pub network: Arc<dyn Network>,
+    /// The certificate authorities to believe, for a `wss` endpoint.
+    pub tls: Option<Tls>,
+    /// Limits, deadlines, delays.
+    pub config: Arc<Config>,
+}
+
+impl Dialer {
+    /// Connects, shakes hands, takes `place`.
+    pub(crate) async fn dial<P: Place>(
+        &self,
+        place: P,
+    ) -> Result<Established<P::Traffic>, DialError> {
+        let config = &self.config;
+        let stream = within(config.timeouts.connect, "be reached", self.connect()).await?;
+        let encoding = self.login.credentials.encoding();
+        let (stream, offer) = within(config.timeouts.answer, "answer the request", async {
+            Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
+        })
+        .await?;
+        introduce(place, &self.login, stream, offer, config).await
+    }
+
+    /// A byte stream to the server, with TLS if the endpoint asks for it.
+    async fn connect(&self) -> Result<Stream, DialError> {
+        let (host, port) = (self.endpoint.host(), self.endpoint.port());
+        let resolved = self.network.resolve(host, port).await;
+        let addresses = resolved
+            .and_then(|addresses| {
+                if addresses.is_empty() {
+                    Err(io::ErrorKind::NotFound.into())
+                } else {
+                    Ok(addresses)
+                }
+            })
+            .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
+        let stream = self.race(interleave(addresses)).await?;
+        match (&self.tls, self.endpoint.is_secure()) {
+            (Some(tls), true) => tls.connect(host, stream).await.map_err(DialError::Tls),
+            (None, true) => Err(DialError::Tls(io::Error::other("no certificate authorities"))),
+            (_, false) => Ok(stream),
+        }
+    }
+
+    /// Tries the addresses one after another, the next one as soon as one has failed or has let us
+    /// wait for a moment. The first that connects is taken (RFC 8305 §5).
+    async fn race(&self, addresses: Vec<SocketAddr>) -> Result<Stream, DialError> {
+        let mut waiting = addresses.into_iter();
+        let mut attempts = FuturesUnordered::new();
+        let mut last = None;
+        loop {
+            if let Some(address) = waiting.next() {
+                attempts.push(async move { (address, self.network.connect(address).await) });
+            }
+            let patience = self.config.timeouts.next_address;
+            let finished = tokio::select! {
+                finished = attempts.next() => finished,
+                () = sleep(patience), if waiting.len() > 0 => continue,
+            };
+            match finished {
+                Some((_, Ok(stream))) => return Ok(stream),
+                Some((address, Err(source))) => last = Some((address, source)),
+                None => break,
+            }
+        }
+        let (address, source) = last.map_or_else(
+            || (self.endpoint.authority(), io::ErrorKind::NotFound.into()),
+            |(address, source)| (address.to_string(), source),
+        );
+        Err(DialError::Connect { address, source })
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    step: &'static str,
+    work: impl Future<Output = Result<T, DialError>>,
+) -> Result<T, DialError> {
+    timeout(limit, work).await.map_err(|_| DialError::Timeout(step))?
+}
+
+/// Alternates between the families, in the resolver's order within each (RFC 8305 §4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut mixed = Vec::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return mixed;
+        }
+        mixed.extend(pair.into_iter().flatten());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_alternate() {
+        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert_eq!(
+            interleave(addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"])),
+            addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"])
+        );
+        assert_eq!(interleave(addresses(&["1.1.1.1:1"])), addresses(&["1.1.1.1:1"]));
+        assert!(interleave(Vec::new()).is_empty());
+    }
+}

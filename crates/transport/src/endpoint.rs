@@ -1,0 +1,184 @@
+//! Where a server is reached.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The URL of a server: `ws` or `wss`, host, port, path and query, all kept as they were written.
+///
+/// `http` and `https` are read as `ws` and `wss`. The port is always shown, also where it is the
+/// scheme's own.
+///
+/// ```
+/// use paddington_transport::Endpoint;
+///
+/// let endpoint: Endpoint = "https://host.example/paddington?a=b".parse()?;
+/// assert_eq!(endpoint.to_string(), "wss://host.example:443/paddington?a=b");
+/// assert_eq!(endpoint.to_string().parse::<Endpoint>()?, endpoint);
+/// # Ok::<(), paddington_transport::EndpointError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Endpoint {
+    secure: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+/// The text is not a server's URL.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{url:?} is not a server's URL: {reason}; write for example ws://host.example:6501/")]
+pub struct EndpointError {
+    url: String,
+    reason: &'static str,
+}
+
+impl Endpoint {
+    /// Whether TLS is used below.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The host's name or address, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path and the query.
+    #[must_use]
+    pub fn path_and_query(&self) -> &str {
+        &self.path
+    }
+
+    /// The path without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.split('?').next().unwrap_or("/")
+    }
+
+    /// Host and port as they stand in an HTTP request, IPv6 addresses in brackets.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(url: &str) -> Result<Self, EndpointError> {
+        let error = |reason| EndpointError { url: url.chars().take(200).collect(), reason };
+        let uri: Uri = url.trim().parse().map_err(|_| error("it is malformed"))?;
+        let secure = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
+            _ => return Err(error("it does not begin with ws:// or wss://")),
+        };
+        let authority = uri.authority().ok_or_else(|| error("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(error("it must hold no user name"));
+        }
+        let host = authority.host();
+        if host.is_empty() || (host.starts_with('[') && !is_ipv6(host)) {
+            return Err(error("it names no host"));
+        }
+        let has_port = authority.as_str().len() > host.len();
+        let port = match authority.port_u16() {
+            Some(0) => return Err(error("its port is 0")),
+            Some(port) => port,
+            None if has_port => return Err(error("its port is not a number from 1 to 65535")),
+            None if secure => 443,
+            None => 80,
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
+        Ok(Self { secure, host: host.to_ascii_lowercase(), port, path })
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = EndpointError;
+
+    fn try_from(url: String) -> Result<Self, EndpointError> {
+        url.parse()
+    }
+}
+
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> Self {
+        endpoint.to_string()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.path)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn is_ipv6(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    matches!(address.parse(), Ok(IpAddr::V6(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_url_is_lost() {
+        let cases = [
+            ("http://localhost:6501", "ws://localhost:6501/"),
+            ("ws://host.example:80/", "ws://host.example:80/"),
+            ("ws://host.example", "ws://host.example:80/"),
+            ("wss://host.example:443/a/b?c=d&e", "wss://host.example:443/a/b?c=d&e"),
+            ("https://host.example?c=d", "wss://host.example:443/?c=d"),
+            ("ws://[2001:db8::1]:6501/x", "ws://[2001:db8::1]:6501/x"),
+            ("ws://192.0.2.7:1", "ws://192.0.2.7:1/"),
+        ];
+        for (url, printed) in cases {
+            let endpoint: Endpoint = url.parse().unwrap();
+            assert_eq!(endpoint.to_string(), printed);
+            assert_eq!(printed.parse::<Endpoint>().unwrap(), endpoint);
+        }
+        assert_eq!("ws://[::1]:1/".parse::<Endpoint>().unwrap().host(), "::1");
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_server_is_refused() {
+        for url in [
+            "",
+            "localhost:6501",
+            "ftp://host.example/",
+            "ws://",
+            "ws:///path",
+            "ws://user@host.example/",
+            "ws://host.example:0/",
+            "ws://host.example:65536/",
+            "ws://host.example:x/",
+            "ws://host example/",
+        ] {
+            assert!(url.parse::<Endpoint>().is_err(), "{url:?}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Carries the wire's handshake steps over a WebSocket; both roles, both encodings. What is said
+//! and what it means is decided in `paddington-wire`.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paddington_wire::sealed::{
+    self, Challenge, Greeting, HelloRandom, ReplyRandom, Responder, SealedSession,
+};
+use paddington_wire::{
+    Admission, Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, Session,
+    Transmission, Violation, hex,
+};
+use tokio::time::timeout;
+
+use crate::error::GreetError;
+use crate::traffic::{Arrival, Declared, Host, Place, Refusal};
+use crate::upgrade::Offer;
+use crate::websocket::WebSocket;
+use crate::{Config, DialError, Stream, UpgradeError};
+
+/// The longest message before the hello or the reply, in bytes (`docs/protocol.md` §9).
+const HELLO_LIMIT: usize = 2_048;
+/// The longest message from then to READY, in bytes.
+const READY_LIMIT: usize = 8_192;
+
+/// An authenticated connection that has taken its place.
+pub(crate) struct Established<T> {
+    pub(crate) socket: WebSocket,
+    pub(crate) session: Session,
+    pub(crate) traffic: T,
+}
+
+/// A client's connection behind the upgrade, seen from the server.
+pub(crate) struct Visitor {
+    pub(crate) stream: Stream,
+    pub(crate) address: IpAddr,
+    pub(crate) offer: Offer,
+}
+
+/// What flows through the connections of a host's clients.
+pub(crate) type TrafficOf<H> = <<H as Host>::Place as Place>::Traffic;
+
+/// What a client proves its name with.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The secrets of the link.
+    pub credentials: Credentials,
+    /// This life of the client.
+    pub instance: Instance,
+}
+
+/// The server's side: authenticates a visitor and finds it its place.
+pub(crate) async fn greet<H: Host>(
+    host: &H,
+    decoy: &Arc<sealed::Credentials>,
+    visitor: Visitor,
+    config: &Config,
+) -> Result<Established<TrafficOf<H>>, GreetError> {
+    let admission = host.admission();
+    match visitor.offer {
+        Offer::Sealed(challenge) => {
+            let responder = Responder::new(challenge, Arc::clone(decoy));
+            greet_sealed(host, &admission, responder, visitor, config).await
+        }
+        Offer::Hex => greet_hex(host, &admission, visitor, config).await,
+    }
+}
+
+async fn greet_sealed<H: Host>(
+    host: &H,
+    admission: &Admission,
+    responder: Responder,
+    visitor: Visitor,
+    config: &Config,
+) -> Result<Established<TrafficOf<H>>, GreetError> {
+    let timeouts = &config.timeouts;
+    let mut socket =
+        WebSocket::server(visitor.stream, max_message_len(Encoding::Sealed, config)).await;
+    socket.allow(HELLO_LIMIT);
+    let hello = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
+
+    let candidates = admission.sealed_candidates(visitor.address);
+    let client = responder.authenticate(&hello, candidates.credentials())?;
+    let arrival = Arrival {
+        peer: candidates.name(client.candidate()).clone(),
+        address: visitor.address,
+        encoding: Encoding::Sealed,
+        instance: Some(client.instance()),
+    };
+    let random = ReplyRandom::generate().map_err(HandshakeError::from)?;
+    let (mut waiting, reply) = client.reply(&random)?;
+    let (place, first) = match host.claim(arrival).await {
+        Ok(place) => {
+            let (ready, declared) = place.declare();
+            (Ok(declared), Frame::Ready(ready))
+        }
+        Err(Refusal::Close(code)) => (Err(GreetError::Refused), Frame::Close(code)),
+        Err(Refusal::Silent) => return Err(GreetError::Refused),
+    };
+    let first = waiting.first(&first)?;
+    socket.allow(READY_LIMIT);
+    step(timeouts.handshake_step, async {
+        socket.send(Transmission::Binary(reply.to_vec().into())).await?;
+        Ok(socket.send(Transmission::Binary(first)).await?)
+    })
+    .await?;
+    let place = place?;
+    let theirs = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
+    let Greeting::Ready(mut session, theirs) =
+        waiting.finish(&theirs, config.limits.max_payload)?
+    else {
+        return Err(GreetError::Refused);
+    };
+    socket.allow_all();
+    match place.establish(&theirs) {
+        Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
+        Err(refusal) => {
+            farewell(&mut socket, &mut session, refusal).await;
+            Err(GreetError::Refused)
+        }
+    }
+}
+
+async fn greet_hex<H: Host>(
+    host: &H,
+    admission: &Admission,
+    visitor: Visitor,
+    config: &Config,
+) -> Result<Established<TrafficOf<H>>, GreetError> {
+    let timeouts = &config.timeouts;
+    let mut socket =
+        WebSocket::server(visitor.stream, max_message_len(Encoding::Hex, config)).await;
+    socket.allow(hex::MAX_HANDSHAKE_LEN);
+    let hello = step(timeouts.handshake_step, next_text(&mut socket)).await?;
+
+    let candidates = admission.hex_candidates(visitor.address);
+    let client = hex::authenticate(&hello, candidates.credentials())?;
+    let arrival = Arrival {
+        peer: candidates.name(client.candidate()).clone(),
+        address: visitor.address,
+        encoding: Encoding::Hex,
+        instance: None,
+    };
+    let place = host.claim(arrival).await.map_err(|_| GreetError::Refused)?;
+    let (session, reply) = client.reply()?;
+    let sent = async { Ok(socket.send(Transmission::Text(reply)).await?) };
+    step(timeouts.handshake_step, sent).await?;
+    socket.allow_all();
+    let traffic = place.establish().map_err(|_| GreetError::Refused)?;
+    Ok(Established { socket, session: session.into(), traffic })
+}
+
+/// The client's side: proves who this service is, checks who the server is, and takes the place.
+pub(crate) async fn introduce<P: Place>(
+    place: P,
+    login: &Login,
+    stream: Stream,
+    offer: Offer,
+    config: &Config,
+) -> Result<Established<P::Traffic>, DialError> {
+    let max_message = max_message_len(login.credentials.encoding(), config);
+    let socket = WebSocket::client(stream, max_message).await;
+    match (&login.credentials, offer) {
+        (Credentials::Sealed(link), Offer::Sealed(challenge)) => {
+            let initiator = sealed::Initiator::new(Arc::clone(link), login.instance);
+            introduce_sealed(place, initiator, &challenge, socket, config).await
+        }
+        (Credentials::Hex(link), Offer::Hex) => {
+            introduce_hex(place, hex::Initiator::new(Arc::clone(link)), socket, config).await
+        }
+        _ => Err(DialError::Upgrade(UpgradeError::Answer("it speaks another encoding"))),
+    }
+}
+
+async fn introduce_sealed<P: Place>(
+    place: P,
+    initiator: sealed::Initiator,
+    challenge: &Challenge,
+    mut socket: WebSocket,
+    config: &Config,
+) -> Result<Established<P::Traffic>, DialError> {
+    let random = HelloRandom::generate().map_err(HandshakeError::from)?;
+    let (waiting, hello) = initiator.hello(challenge, random)?;
+    socket.allow(HELLO_LIMIT + READY_LIMIT);
+    let hello = Transmission::Binary(hello.to_vec().into());
+    socket.send(hello).await.map_err(DialError::HungUp)?;
+    let reply = answer(config, next_binary(&mut socket)).await?;
+    let waiting = waiting.finish(&reply)?;
+    let theirs = answer(config, next_binary(&mut socket)).await?;
+    let (mut session, theirs) = match waiting.finish(&theirs, config.limits.max_payload)? {
+        Greeting::Ready(session, theirs) => (session, theirs),
+        Greeting::Closed(code) => return Err(DialError::Refused(code)),
+    };
+    let (ready, place) = place.declare();
+    let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
+    socket.send(Transmission::Binary(first)).await.map_err(DialError::HungUp)?;
+    socket.allow_all();
+    match place.establish(&theirs) {
+        Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
+        Err(refusal) => {
+            farewell(&mut socket, &mut session, refusal).await;
+            Err(DialError::Superseded)
+        }
+    }
+}
+
+async fn introduce_hex<P: Place>(
+    place: P,
+    initiator: hex::Initiator,
+    mut socket: WebSocket,
+    config: &Config,
+) -> Result<Established<P::Traffic>, DialError> {
+    socket.allow(hex::MAX_HANDSHAKE_LEN);
+    let (waiting, hello) = initiator.hello()?;
+    socket.send(Transmission::Text(hello)).await.map_err(DialError::HungUp)?;
+    let reply = answer(config, next_text(&mut socket)).await?;
+    let session = waiting.finish(&reply)?;
+    socket.allow_all();
+    let traffic = place.establish().map_err(|_| DialError::Superseded)?;
+    Ok(Established { socket, session: session.into(), traffic })
+}
+
+/// Tells an authenticated peer why it does not get its place, as far as it is to know.
+async fn farewell(socket: &mut WebSocket, session: &mut SealedSession, refusal: Refusal) {
+    if let Refusal::Close(code) = refusal
+        && let Ok(close) = session.encode(&Frame::Close(code))
+    {
+        // If the peer is gone already, there is nobody to tell.
+        let _ = socket.send(Transmission::Binary(close)).await;
+    }
+}
+
+fn max_message_len(encoding: Encoding, config: &Config) -> usize {
+    Session::max_message_len(encoding, config.limits.max_payload)
+}
+
+/// A step of the server's, within its time.
+async fn step<T>(
+    limit: Duration,
+    step: impl Future<Output = Result<T, GreetError>>,
+) -> Result<T, GreetError> {
+    timeout(limit, step).await.map_err(|_| GreetError::Timeout)?
+}
+
+/// An answer that a client waits for, within its time.
+async fn answer<T>(
+    config: &Config,
+    answer: impl Future<Output = Result<T, GreetError>>,
+) -> Result<T, DialError> {
+    match timeout(config.timeouts.answer, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(GreetError::Lost(error))) => Err(DialError::HungUp(error)),
+        Ok(Err(_)) => {
+            Err(DialError::Handshake(HandshakeError::Violation(Violation::OtherEncoding)))
+        }
+        Err(_) => Err(DialError::Timeout("answer the hello")),
+    }
+}
+
+/// The next message, which has to be binary. Pings are no messages.
+async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, GreetError> {
+    loop {
+        match socket.receive().await?.as_arrived() {
+            Some(Arrived::Binary(bytes)) => return Ok(bytes.to_vec()),
+            Some(Arrived::Ping | Arrived::Pong) | None => {}
+            Some(Arrived::Text(_) | Arrived::Close) => return Err(other_encoding()),
+        }
+    }
+}
+
+/// The next message, which has to be text. Pings are no messages.
+async fn next_text(socket: &mut WebSocket) -> Result<String, GreetError> {
+    loop {
+        match socket.receive().await?.as_arrived() {
+            Some(Arrived::Text(text)) => return Ok(text.to_owned()),
+            Some(Arrived::Ping | Arrived::Pong) | None => {}
+            Some(Arrived::Binary(_) | Arrived::Close) => return Err(other_encoding()),
+        }
+    }
+}
+
+fn other_encoding() -> GreetError {
+    HandshakeError::Violation(Violation::OtherEncoding).into()
+}

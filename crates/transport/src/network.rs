@@ -1,0 +1,100 @@
+//! Where byte streams come from. The product uses the operating system's sockets; a simulation
+//! brings a network of its own.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+
+use crate::Stream;
+
+/// A network: names, connections, listeners.
+pub trait Network: fmt::Debug + Send + Sync + 'static {
+    /// The addresses of `host`, asked for anew each time.
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+
+    /// Opens a connection.
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>>;
+
+    /// Begins to listen.
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>>;
+}
+
+/// A bound listener.
+pub trait Acceptor: Send {
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports.
+    fn local_address(&self) -> io::Result<SocketAddr>;
+
+    /// The next connection.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>>;
+}
+
+/// The network of the operating system.
+#[must_use]
+pub fn system() -> Arc<dyn Network> {
+    Arc::new(System)
+}
+
+#[derive(Debug)]
+struct System;
+
+/// How long the kernel keeps data in flight that the other side does not acknowledge.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+impl Network for System {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            Ok(Stream::new(tuned(stream)?))
+        })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+        Box::pin(async move {
+            let listener: Box<dyn Acceptor> = Box::new(TcpListener::bind(address).await?);
+            Ok(listener)
+        })
+    }
+}
+
+impl Acceptor for TcpListener {
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
+        Box::pin(async move {
+            let (stream, address) = Self::accept(self).await?;
+            Ok((Stream::new(tuned(stream)?), address))
+        })
+    }
+}
+
+/// Small frames leave at once, and a connection with data under way does not hang for minutes.
+fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(stream)
+}

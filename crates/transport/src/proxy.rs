@@ -1,0 +1,119 @@
+//! The client's address behind a proxy. Implements `docs/protocol.md` §10. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{HeaderMap, HeaderName};
+use paddington_wire::AddressRange;
+use serde::{Deserialize, Serialize};
+
+/// The proxies whose word about a client's address is believed, and where they write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrustedProxies {
+    /// Where the proxies are.
+    pub ranges: Vec<AddressRange>,
+    /// The header that they set; its last entry is the nearest.
+    #[serde(with = "header_name")]
+    pub header: HeaderName,
+}
+
+/// Nobody is trusted; the header would be `X-Forwarded-For`.
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        Self { ranges: Vec::new(), header: HeaderName::from_static("x-forwarded-for") }
+    }
+}
+
+/// The header is missing, malformed, or names nobody but proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownClient;
+
+impl TrustedProxies {
+    /// Whether `address` is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address))
+    }
+
+    /// The client that the proxies speak for: the last address that is not itself a proxy's. What
+    /// stands before it may have been written by anybody and is not read.
+    pub(crate) fn client(&self, headers: &HeaderMap) -> Result<IpAddr, UnknownClient> {
+        let mut lines: Vec<&str> = Vec::new();
+        for value in headers.get_all(&self.header) {
+            lines.push(value.to_str().map_err(|_| UnknownClient)?);
+        }
+        let entries = lines.iter().flat_map(|line| line.split(','));
+        for entry in entries.collect::<Vec<_>>().into_iter().rev() {
+            let address = address(entry.trim()).ok_or(UnknownClient)?;
+            if !self.trusts(address) {
+                return Ok(address);
+            }
+        }
+        Err(UnknownClient)
+    }
+}
+
+/// The name of a header in a configuration file.
+mod header_name {
+    use http::header::HeaderName;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        name: &HeaderName,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<HeaderName, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(|_| de::Error::custom("this is not the name of an HTTP header"))
+    }
+}
+
+/// An address with or without a port, an IPv6 address with or without brackets.
+fn address(entry: &str) -> Option<IpAddr> {
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    let address = bare.parse().ok();
+    let address = address.or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_chains_resolve_to_the_client() {
+        let proxies = TrustedProxies {
+            ranges: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:aa::/48".parse().unwrap()],
+            ..TrustedProxies::default()
+        };
+        let cases: [(&[&str], Option<&str>); 15] = [
+            (&["192.0.2.7"], Some("192.0.2.7")),
+            (&["198.51.100.1, 192.0.2.7"], Some("192.0.2.7")),
+            (&["192.0.2.7, 10.0.0.1"], Some("192.0.2.7")),
+            (&["192.0.2.7,10.0.0.1 , 10.1.2.3"], Some("192.0.2.7")),
+            (&["198.51.100.1", "192.0.2.7, 10.0.0.1"], Some("192.0.2.7")),
+            (&["forged nonsense, 192.0.2.7"], Some("192.0.2.7")),
+            (&["192.0.2.7:51234"], Some("192.0.2.7")),
+            (&["2001:db8::1"], Some("2001:db8::1")),
+            (&["[2001:db8::1]:51234, 2001:db8:aa::1"], Some("2001:db8::1")),
+            (&["[2001:db8::1]"], Some("2001:db8::1")),
+            (&["::ffff:192.0.2.7"], Some("192.0.2.7")),
+            (&["192.0.2.7, nonsense"], None),
+            (&["192.0.2.7, "], None),
+            (&["10.0.0.1"], None),
+            (&[], None),
+        ];
+        for (lines, client) in cases {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            let expected = client.map(|text| text.parse().unwrap()).ok_or(UnknownClient);
+            assert_eq!(proxies.client(&headers), expected, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Stays connected: dial, carry, wait, again, until told to stop.
+
+use std::error::Error;
+use std::time::Duration;
+
+use paddington_wire::CloseCode;
+use rand::RngExt;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::backoff::Backoff;
+use crate::traffic::Place;
+use crate::{Connection, DialError, Dialer};
+
+/// A service that dials. It is asked for a place before each attempt.
+pub trait Caller: Send + Sync + 'static {
+    /// The place that the connection takes.
+    type Place: Place;
+
+    /// The place for the next connection. The last one is over by then.
+    fn place(&self) -> Self::Place;
+}
+
+/// Keeps one connection to one server, until `stop` is cancelled.
+///
+/// It never has two attempts under way. A connection that stands is not cut by `stop`: its traffic
+/// decides when it closes.
+pub async fn stay_connected<C: Caller>(dialer: Dialer, caller: C, stop: CancellationToken) {
+    let mut delays = Delays::new(&dialer);
+    let mut report = Report::default();
+    loop {
+        let attempt = Box::pin(dialer.dial(caller.place()));
+        let dialled = tokio::select! {
+            () = stop.cancelled() => return,
+            dialled = attempt => dialled,
+        };
+        let delay = match dialled {
+            Ok(established) => {
+                report.connected(&dialer);
+                let connected_at = Instant::now();
+                let mut connection = Connection::new(established, dialer.config.timeouts);
+                connection.renew_after(jittered(dialer.config.timeouts.session_age));
+                connection.run().await;
+                delays.after_session(&dialer, connected_at.elapsed())
+            }
+            Err(error) => {
+                let delay = delays.after_failure(&dialer, &error);
+                report.failed(&dialer, &error, delay);
+                delay
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(delay) => {}
+        }
+    }
+}
+
+/// Within 10 % of `duration`, so that sessions of the same age do not end together.
+fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(rand::rng().random_range(0.9..=1.1))
+}
+
+/// How long to wait, by what happened last.
+struct Delays {
+    normal: Backoff,
+    refused: Backoff,
+}
+
+impl Delays {
+    fn new(dialer: &Dialer) -> Self {
+        let retry = &dialer.config.retry;
+        Self { normal: Backoff::normal(retry), refused: Backoff::refused(retry) }
+    }
+
+    /// A good session begins all delays anew; one that was over at once does not, or two services
+    /// that cannot agree would try without end.
+    fn after_session(&mut self, dialer: &Dialer, lasted: Duration) -> Duration {
+        let retry = &dialer.config.retry;
+        self.refused = Backoff::refused(retry);
+        if lasted >= retry.good_session {
+            self.normal = Backoff::normal(retry);
+        }
+        self.normal.next().unwrap_or(retry.interval)
+    }
+
+    fn after_failure(&mut self, dialer: &Dialer, error: &DialError) -> Duration {
+        let retry = &dialer.config.retry;
+        let next = match error {
+            DialError::Refused(CloseCode::Busy | CloseCode::Violation) => return retry.refused,
+            error if error.is_refusal() => self.refused.next(),
+            _ => self.normal.next(),
+        };
+        next.unwrap_or(retry.interval)
+    }
+}
+
+/// Tells the log of changes, once each: a server that stays away is reported once.
+#[derive(Default)]
+struct Report {
+    last: Option<String>,
+}
+
+impl Report {
+    fn connected(&mut self, dialer: &Dialer) {
+        if self.last.take().is_some() {
+            info!(endpoint = %dialer.endpoint, "the server is back");
+        }
+    }
+
+    fn failed(&mut self, dialer: &Dialer, failure: &DialError, delay: Duration) {
+        let cause = with_causes(failure);
+        let endpoint = &dialer.endpoint;
+        if self.last.as_ref() == Some(&cause) {
+            debug!(%endpoint, %cause, ?delay, "still not connected");
+            return;
+        }
+        match failure {
+            DialError::Refused(CloseCode::Busy | CloseCode::Violation) => {
+                error!(%endpoint, %cause, ?delay, "not connected; trying again");
+            }
+            _ => warn!(%endpoint, %cause, ?delay, "not connected; trying again"),
+        }
+        self.last = Some(cause);
+    }
+}
+
+/// An error with everything that led to it, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let clause = cause.to_string();
+        if !text.ends_with(&clause) {
+            text = format!("{text}: {clause}");
+        }
+        source = cause.source();
+    }
+    text
+}

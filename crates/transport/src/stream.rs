@@ -1,0 +1,134 @@
+//! The byte stream below a WebSocket, whatever carries it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Anything that carries bytes both ways: TCP, TLS over it, or a pipe in a test.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A byte stream with a budget: until the peer is authenticated, only so much is read of it.
+pub struct Stream {
+    io: Box<dyn Io>,
+    unread: Bytes,
+    budget: Option<usize>,
+    written: u64,
+}
+
+impl Stream {
+    /// Wraps a byte stream.
+    #[must_use]
+    pub fn new(io: impl Io + 'static) -> Self {
+        Self { io: Box::new(io), unread: Bytes::new(), budget: None, written: 0 }
+    }
+
+    /// Puts bytes back that were read too early.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        debug_assert!(self.unread.is_empty(), "bytes are put back once");
+        self.unread = bytes;
+    }
+
+    /// Allows `budget` more bytes to be read, or any number of them.
+    pub(crate) fn set_budget(&mut self, budget: Option<usize>) {
+        self.budget = budget;
+    }
+
+    /// How many bytes were ever written, to tell a slow peer from one that stands still.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn spend(&mut self, read: usize) {
+        if let Some(budget) = &mut self.budget {
+            *budget = budget.saturating_sub(read);
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let allowed = self.budget.unwrap_or(usize::MAX).min(buf.remaining());
+        if allowed == 0 && buf.remaining() > 0 {
+            return Poll::Ready(Err(io::Error::other("more than a stranger may send")));
+        }
+        if !self.unread.is_empty() {
+            let len = allowed.min(self.unread.len());
+            buf.put_slice(&self.unread[..len]);
+            self.unread.advance(len);
+            self.spend(len);
+            return Poll::Ready(Ok(()));
+        }
+        if allowed == buf.remaining() {
+            let before = buf.filled().len();
+            let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+            self.spend(buf.filled().len() - before);
+            return polled;
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
+        let polled = Pin::new(&mut self.io).poll_read(cx, &mut part);
+        let read = part.filled().len();
+        buf.advance(read);
+        self.spend(read);
+        polled
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(len)) = polled {
+            self.written += len as u64;
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("budget", &self.budget).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_budget_is_a_bound_on_what_is_read() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut stream = Stream::new(near);
+        stream.unread(Bytes::from_static(b"abc"));
+        stream.set_budget(Some(5));
+        far.write_all(b"defgh").await.unwrap();
+        let mut read = [0; 5];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"abcde");
+        assert!(stream.read(&mut read).await.is_err());
+        stream.set_budget(None);
+        assert_eq!(stream.read(&mut read).await.unwrap(), 3);
+    }
+}

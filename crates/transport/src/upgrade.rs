@@ -1,0 +1,288 @@
+//! From HTTP to WebSocket, on both sides. Implements `docs/protocol.md` §2 and the answers of §9.
+//! The only file that names hyper.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::Empty;
+use hyper::client::conn::http1 as http_client;
+use hyper::server::conn::http1 as http_server;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use paddington_wire::Encoding;
+use paddington_wire::sealed::Challenge;
+use thiserror::Error;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{Endpoint, Limits, Stream, TrustedProxies};
+
+/// The subprotocol of the `sealed` encoding.
+const SUBPROTOCOL: HeaderValue = HeaderValue::from_static("paddington.sealed.1");
+const CHALLENGE: HeaderName = HeaderName::from_static("paddington-challenge");
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// What a client wants to speak, after the upgrade.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Offer {
+    /// The `sealed` encoding, with the challenge that was sent.
+    Sealed(Challenge),
+    /// The `hex` encoding.
+    Hex,
+}
+
+/// Why a server's answer did not lead to a WebSocket.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The connection broke, or what came was no HTTP.
+    #[error("the server gave no answer in HTTP")]
+    Http(#[source] hyper::Error),
+    /// The server answered, and refused.
+    #[error("the server answered {status}{}", hint(*status))]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+    },
+    /// The server switched to something else than was asked for.
+    #[error("the server's answer is wrong: {0}; is there a proxy that changes it?")]
+    Answer(&'static str),
+    /// Ours: the endpoint cannot be written into a request.
+    #[error("the request could not be written")]
+    Request(#[source] http::Error),
+}
+
+/// What the operator of a client can do about an answer.
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => {
+            " (it expects no client of this encoding from this address; is the invitation current?)"
+        }
+        StatusCode::FORBIDDEN => " (its proxy reports an address that no invitation allows)",
+        StatusCode::NOT_FOUND => " (the path in the invitation's URL is not the server's)",
+        StatusCode::TOO_MANY_REQUESTS => " (too many attempts from this address)",
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            " (a proxy is there, the service behind it is not)"
+        }
+        _ => "",
+    }
+}
+
+/// How a server judges requests.
+pub(crate) trait Policy {
+    /// The path that clients of the `sealed` encoding ask for.
+    fn path(&self) -> &str;
+    /// The proxies to believe, if the connection comes from one of them.
+    fn proxies(&self) -> Option<&TrustedProxies>;
+    /// Judges the client's address, now that it is known.
+    fn admit(&self, address: IpAddr) -> Result<(), StatusCode>;
+    /// Whether a client of the `hex` encoding may come from this address.
+    fn admits_hex(&self, address: IpAddr) -> bool;
+}
+
+/// Answers the request whose head has been put back into `stream`. Returns what follows on it, or
+/// the status that the client was refused with.
+pub(crate) async fn answer(
+    stream: Stream,
+    limits: &Limits,
+    direct: IpAddr,
+    challenge: Challenge,
+    policy: &(impl Policy + Sync),
+) -> Result<(Stream, IpAddr, Offer), StatusCode> {
+    let verdict = std::sync::Mutex::new(Err(StatusCode::BAD_REQUEST));
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let judged = judge(
+            request.headers(),
+            request.method(),
+            request.version(),
+            request.uri().path(),
+            direct,
+            policy,
+        );
+        let judged = judged.map(|(address, offer)| match offer {
+            Encoding::Hex => (address, Offer::Hex),
+            _ => (address, Offer::Sealed(challenge)),
+        });
+        let response = response(request.headers(), &judged);
+        if let Ok(mut verdict) = verdict.lock() {
+            *verdict = judged;
+        }
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let served: hyper::Result<(Stream, Bytes)> = http_server::Builder::new()
+        .keep_alive(false)
+        .auto_date_header(false)
+        .max_headers(limits.request_lines)
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown()
+        .await
+        .map(|parts| (parts.io.into_inner(), parts.read_buf));
+    let verdict = verdict.into_inner().unwrap_or(Err(StatusCode::BAD_REQUEST));
+    let (address, offer) = verdict?;
+    let (mut stream, unread) = served.map_err(|_| StatusCode::BAD_REQUEST)?;
+    stream.unread(unread);
+    Ok((stream, address, offer))
+}
+
+fn judge(
+    headers: &HeaderMap,
+    method: &Method,
+    version: Version,
+    path: &str,
+    direct: IpAddr,
+    policy: &impl Policy,
+) -> Result<(IpAddr, Encoding), StatusCode> {
+    let address = match policy.proxies() {
+        Some(proxies) => {
+            let client = proxies.client(headers).map_err(|_| StatusCode::FORBIDDEN)?;
+            policy.admit(client)?;
+            client
+        }
+        None => direct,
+    };
+    let protocols: Vec<_> = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect();
+    let encoding = match protocols.as_slice() {
+        [one] if **one == SUBPROTOCOL => Encoding::Sealed,
+        [] if policy.admits_hex(address) => Encoding::Hex,
+        _ => return Err(StatusCode::BAD_REQUEST),
+    };
+    if encoding == Encoding::Sealed && path != policy.path() {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    let good = method == Method::GET
+        && version == Version::HTTP_11
+        && has_token(headers, &CONNECTION, "upgrade")
+        && has_token(headers, &UPGRADE, "websocket")
+        && is_only(headers, &SEC_WEBSOCKET_VERSION, b"13")
+        && headers.get_all(SEC_WEBSOCKET_KEY).iter().count() == 1
+        && !headers.contains_key(ORIGIN);
+    if good { Ok((address, encoding)) } else { Err(StatusCode::BAD_REQUEST) }
+}
+
+fn response(
+    request: &HeaderMap,
+    verdict: &Result<(IpAddr, Offer), StatusCode>,
+) -> Response<Empty<Bytes>> {
+    let mut response = Response::new(Empty::new());
+    let offer = match verdict {
+        Ok((_, offer)) => offer,
+        Err(status) => {
+            *response.status_mut() = *status;
+            return response;
+        }
+    };
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, WEBSOCKET);
+    let key = request.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key)) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Offer::Sealed(challenge) = offer
+        && let Ok(challenge) = HeaderValue::try_from(challenge.to_hex())
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+        headers.insert(CHALLENGE, challenge);
+    }
+    response
+}
+
+/// Asks the server at `endpoint` for a WebSocket. Returns what follows on it, with the server's
+/// challenge in the `sealed` encoding.
+pub(crate) async fn request(
+    stream: Stream,
+    endpoint: &Endpoint,
+    limits: &Limits,
+    encoding: Encoding,
+) -> Result<(Stream, Offer), UpgradeError> {
+    let (mut sender, connection) = http_client::Builder::new()
+        .max_buf_size(limits.request_head)
+        .max_headers(limits.request_lines)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(UpgradeError::Http)?;
+    let key = generate_key();
+    let request = upgrade_request(endpoint, encoding, &key).map_err(UpgradeError::Request)?;
+    let answered = async move {
+        let response = sender.send_request(request).await.map_err(UpgradeError::Http)?;
+        check(response.status(), response.headers(), encoding, &key)
+    };
+    let (answered, connection) = tokio::join!(answered, connection.without_shutdown());
+    let offer = answered?;
+    let parts = connection.map_err(UpgradeError::Http)?;
+    let mut stream = parts.io.into_inner();
+    stream.unread(parts.read_buf);
+    Ok((stream, offer))
+}
+
+fn upgrade_request(
+    endpoint: &Endpoint,
+    encoding: Encoding,
+    key: &str,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let mut request = Request::get(endpoint.path_and_query())
+        .header(HOST, endpoint.authority())
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, WEBSOCKET)
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_KEY, key);
+    if encoding == Encoding::Sealed {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    }
+    request.body(Empty::new())
+}
+
+fn check(
+    status: StatusCode,
+    headers: &HeaderMap,
+    encoding: Encoding,
+    key: &str,
+) -> Result<Offer, UpgradeError> {
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(UpgradeError::Refused { status });
+    }
+    if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(UpgradeError::Answer("it switches to something else than a WebSocket"));
+    }
+    if !is_only(headers, &SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()).as_bytes()) {
+        return Err(UpgradeError::Answer("it does not answer this request"));
+    }
+    if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(UpgradeError::Answer("it switches extensions on"));
+    }
+    if encoding == Encoding::Hex {
+        if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+            return Err(UpgradeError::Answer("it names a subprotocol"));
+        }
+        return Ok(Offer::Hex);
+    }
+    if !is_only(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL.as_bytes()) {
+        return Err(UpgradeError::Answer("it does not name the subprotocol"));
+    }
+    let mut challenges = headers.get_all(CHALLENGE).iter();
+    let (Some(challenge), None) = (challenges.next(), challenges.next()) else {
+        return Err(UpgradeError::Answer("it does not hold exactly one challenge"));
+    };
+    let challenge = challenge.to_str().ok().and_then(|digits| digits.parse().ok());
+    challenge.map(Offer::Sealed).ok_or(UpgradeError::Answer("its challenge is malformed"))
+}
+
+/// Whether the comma-separated header `name` lists `token`, in any case.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let mut tokens = values.flat_map(|value| value.split(','));
+    tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether the header `name` stands there once and with this value.
+fn is_only(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.next().is_some_and(|first| first.as_bytes() == value) && values.next().is_none()
+}

@@ -1,0 +1,146 @@
+//! A WebSocket (RFC 6455): messages over a byte stream. The only file that names tungstenite's
+//! types of messages.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
+use paddington_wire::{Arrived, Outgoing, Transmission};
+use thiserror::Error;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use crate::Stream;
+
+/// How much is read at once.
+const READ_BUFFER: usize = 16 * 1024;
+/// How much is collected before it is written without being asked to.
+const WRITE_BUFFER: usize = 128 * 1024;
+/// The most that the head of a WebSocket frame adds.
+const FRAME_HEAD: usize = 14;
+
+/// The connection is gone, or what arrived is no WebSocket message within the limits.
+#[derive(Debug, Error)]
+#[error("the WebSocket failed")]
+pub struct SocketError(#[source] Box<tungstenite::Error>);
+
+impl From<tungstenite::Error> for SocketError {
+    fn from(error: tungstenite::Error) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Messages over a byte stream.
+pub(crate) struct WebSocket {
+    inner: WebSocketStream<Stream>,
+}
+
+/// A message that arrived.
+#[derive(Debug)]
+pub(crate) struct Incoming(Message);
+
+impl WebSocket {
+    /// The client's end. Messages of up to `max_message` bytes are accepted.
+    pub(crate) async fn client(stream: Stream, max_message: usize) -> Self {
+        Self::new(stream, Role::Client, max_message).await
+    }
+
+    /// The server's end. Messages of up to `max_message` bytes are accepted.
+    pub(crate) async fn server(stream: Stream, max_message: usize) -> Self {
+        Self::new(stream, Role::Server, max_message).await
+    }
+
+    async fn new(stream: Stream, role: Role, max_message: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(max_message))
+            .max_frame_size(Some(max_message));
+        Self { inner: WebSocketStream::from_raw_socket(stream, role, Some(config)).await }
+    }
+
+    /// Allows the peer to send a message of `max_message` bytes and little more.
+    pub(crate) fn allow(&mut self, max_message: usize) {
+        self.inner.get_mut().set_budget(Some(max_message + FRAME_HEAD));
+    }
+
+    /// Allows the peer to send as much as it likes, in messages within their limit.
+    pub(crate) fn allow_all(&mut self) {
+        self.inner.get_mut().set_budget(None);
+    }
+
+    /// How many bytes were ever written.
+    pub(crate) fn written(&self) -> u64 {
+        self.inner.get_ref().written()
+    }
+
+    /// The next message.
+    pub(crate) async fn receive(&mut self) -> Result<Incoming, SocketError> {
+        match self.inner.next().await {
+            Some(message) => Ok(Incoming(message?)),
+            None => Err(tungstenite::Error::ConnectionClosed.into()),
+        }
+    }
+
+    /// Sends a message at once.
+    pub(crate) async fn send(&mut self, message: Outgoing) -> Result<(), SocketError> {
+        Ok(self.inner.send(into_message(message)).await?)
+    }
+
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Incoming, SocketError>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
+            Some(message) => message.map(Incoming).map_err(SocketError::from),
+            None => Err(tungstenite::Error::ConnectionClosed.into()),
+        })
+    }
+
+    /// Resolves when there is room for a message.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        Pin::new(&mut self.inner).poll_ready(cx).map_err(SocketError::from)
+    }
+
+    /// Queues a message for which there is room.
+    pub(crate) fn feed(&mut self, message: Outgoing) -> Result<(), SocketError> {
+        Ok(Pin::new(&mut self.inner).start_send(into_message(message))?)
+    }
+
+    /// Resolves when everything that was queued is written.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        Pin::new(&mut self.inner).poll_flush(cx).map_err(SocketError::from)
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebSocket(..)")
+    }
+}
+
+impl Incoming {
+    /// The message as the wire's types have it. `None` for what a WebSocket keeps to itself.
+    pub(crate) fn as_arrived(&self) -> Option<Arrived<'_>> {
+        match &self.0 {
+            Message::Text(text) => Some(Transmission::Text(text.as_str())),
+            Message::Binary(bytes) => Some(Transmission::Binary(bytes)),
+            Message::Ping(_) => Some(Transmission::Ping),
+            Message::Pong(_) => Some(Transmission::Pong),
+            Message::Close(_) => Some(Transmission::Close),
+            Message::Frame(_) => None,
+        }
+    }
+}
+
+fn into_message(outgoing: Outgoing) -> Message {
+    match outgoing {
+        Transmission::Text(text) => Message::Text(text.into()),
+        Transmission::Binary(bytes) => Message::Binary(bytes),
+        Transmission::Ping => Message::Ping(bytes::Bytes::new()),
+        Transmission::Pong => Message::Pong(bytes::Bytes::new()),
+        Transmission::Close => Message::Close(None),
+    }
+}
