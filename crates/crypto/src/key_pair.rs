@@ -8,7 +8,7 @@ use crate::{KeyError, SecretKey};
 ///
 /// An invitation holds such a pair; so does a session. The keys are shared, not copied: a session's
 /// pair may point to the key that its handshake sent.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct KeyPair {
     inner: Arc<SecretKey>,
     outer: Arc<SecretKey>,

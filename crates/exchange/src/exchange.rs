@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_transport::{Dialer, Door, Endpoint, Listener, Login, Network, Tls, stay_connected};
+use paddington_transport::{
+    Dialer, Door, Endpoint, Listener, Login, Network, Renewed, Tls, stay_connected,
+};
 use paddington_wire::{Admission, Credentials, Expected, Message, PeerName};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -76,6 +78,14 @@ pub struct Server {
     pub credentials: Credentials,
     /// The certificate authorities to believe, for a `wss` endpoint.
     pub tls: Option<Tls>,
+    /// Where a newer invitation may be found, if there is such a place.
+    pub renewal: Option<Arc<dyn Renewal>>,
+}
+
+/// A place where invitations are renewed, like the file that one was read from.
+pub trait Renewal: fmt::Debug + Send + Sync {
+    /// The invitation that is there now, if it is another one than was last seen.
+    fn renewed(&self) -> Option<Renewed>;
 }
 
 /// How one message is to be sent.
@@ -270,7 +280,7 @@ impl Exchange {
                 tls: server.tls,
                 config: Arc::clone(&config),
             };
-            let caller = PeerCaller(Arc::clone(peer));
+            let caller = PeerCaller { peer: Arc::clone(peer), renewal: server.renewal };
             self.inner.tasks.spawn(stay_connected(dialer, caller, stop.clone()));
         }
     }

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use paddington_transport::{Arrival, Caller, Host, Refusal};
+use paddington_transport::{Arrival, Caller, Host, Refusal, Renewed};
 use paddington_wire::{Admission, CloseCode};
 use tracing::{error, warn};
 
-use crate::Exchange;
 use crate::peer::Peer;
 use crate::place::PeerPlace;
+use crate::{Exchange, Renewal};
 
 /// An exchange, as a listener sees it.
 #[derive(Clone, Debug)]
@@ -49,12 +49,19 @@ impl Host for ExchangeHost {
 
 /// One peer, as its dialer sees it.
 #[derive(Debug)]
-pub(crate) struct PeerCaller(pub(crate) Arc<Peer>);
+pub(crate) struct PeerCaller {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) renewal: Option<Arc<dyn Renewal>>,
+}
 
 impl Caller for PeerCaller {
     type Place = PeerPlace;
 
     fn place(&self) -> PeerPlace {
-        PeerPlace::new(&self.0)
+        PeerPlace::new(&self.peer)
+    }
+
+    fn renewed(&self) -> Option<Renewed> {
+        self.renewal.as_ref()?.renewed()
     }
 }

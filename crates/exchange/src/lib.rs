@@ -23,7 +23,7 @@ mod status;
 pub use config::{Config, HANDSHAKE_PERIOD};
 pub use current::{current, install};
 pub use error::{AlreadyRunning, HandlerError, NoExchange, SendError, StartError};
-pub use exchange::{Exchange, Listen, SendOptions, Server, Setup};
+pub use exchange::{Exchange, Listen, Renewal, SendOptions, Server, Setup};
 pub use handler::Handler;
 pub use receipt::{Delivered, Receipt};
 pub use status::{PeerStatus, ShutdownReport};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use paddington_transport::{Declared, End, Place, Refusal, Traffic};
-use paddington_wire::link::{AckDue, Outcome, SessionId, Ticket};
+use paddington_wire::link::{AckDue, Link, Outcome, SessionId, Ticket};
 use paddington_wire::{CloseCode, Encoding, Frame, Instance, Ready, RejectCode, Text, Violation};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};
@@ -128,7 +128,7 @@ impl PeerTraffic {
             Courier::Hex(queue) => queue.transmit(now),
             Courier::Sealed(link) => {
                 let mut frame = link.transmit(self.session, now);
-                if frame.is_none() && self.ack_is_due(link.ack_due(), link.is_idle(), cx) {
+                if frame.is_none() && self.ack_is_due(link, cx) {
                     frame = link.acknowledge(self.session);
                 }
                 frame
@@ -145,15 +145,16 @@ impl PeerTraffic {
         frame
     }
 
-    /// An acknowledgement goes at once if nothing else goes on and none went just now, else after
-    /// a moment in which others may join it.
-    fn ack_is_due(&mut self, due: AckDue, idle: bool, cx: &mut Context<'_>) -> bool {
+    /// An acknowledgement goes at once if nothing else goes on and none went just now, or if either
+    /// side shuts down, else after a moment in which others may join it.
+    fn ack_is_due(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
+        let (due, idle, hurries) = (link.ack_due(), link.is_idle(), link.is_ending());
         if due == AckDue::No {
             self.ack_armed = false;
             return false;
         }
         let (now, delay) = (Instant::now(), self.peer.shared.config.ack_delay);
-        if idle && self.last_ack + delay <= now {
+        if hurries || (idle && self.last_ack + delay <= now) {
             return true;
         }
         if !self.ack_armed {

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use paddington_crypto::{KeyError, KeyPair};
-use paddington_exchange::{Config, Listen, Server, Setup};
-use paddington_transport::{Endpoint, EndpointError, Network, Tls, TlsError};
+use paddington_exchange::{Config, Listen, Renewal, Server, Setup};
+use paddington_transport::{Endpoint, EndpointError, Network, Renewed, Tls, TlsError};
 use paddington_wire::{
     AddressRange, Credentials, Encoding, Expected, NameError, PeerName, RangeError, hex, sealed,
 };
@@ -56,6 +56,8 @@ struct KnownServer {
     encoding: Encoding,
     authorities: Option<PathBuf>,
     keys: Arc<KeyPair>,
+    /// The file that the invitation was read from.
+    source: Option<PathBuf>,
 }
 
 /// Why a configuration makes no sense, or could not be read or written.
@@ -168,6 +170,7 @@ impl ServiceConfig {
             client: Some(name),
             encoding,
             keys,
+            source: None,
         })
     }
 
@@ -191,12 +194,12 @@ impl ServiceConfig {
         invite: Invite,
         authorities: Option<PathBuf>,
     ) -> Result<(), ConfigError> {
-        let Invite { server, url, client, encoding, keys } = invite;
+        let Invite { server, url, client, encoding, keys, source } = invite;
         if let Some(invited) = client.filter(|invited| *invited != self.name) {
             return Err(ConfigError::NotInvited { invited, own: self.name.clone() });
         }
         self.check_new(&server)?;
-        self.servers.push(KnownServer { name: server, url, encoding, authorities, keys });
+        self.servers.push(KnownServer { name: server, url, encoding, authorities, keys, source });
         Ok(())
     }
 
@@ -283,7 +286,12 @@ impl ServiceConfig {
             None => Some(Tls::platform()),
         };
         let tls = tls.transpose();
+        let renewal = server.source.as_ref().map(|source| {
+            let renewal: Arc<dyn Renewal> = Arc::new(InvitationFile::new(self, server, source));
+            renewal
+        });
         Ok(Server {
+            renewal,
             name: server.name.clone(),
             endpoint: server.url.clone(),
             credentials: credentials(server.encoding, &server.name, &self.name, &server.keys),
@@ -313,7 +321,8 @@ impl ServiceConfig {
         for ServerEntry { name, url, encoding, authorities, inner_key, outer_key } in servers {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
-            config.servers.push(KnownServer { name, url, encoding, authorities, keys });
+            let source = None;
+            config.servers.push(KnownServer { name, url, encoding, authorities, keys, source });
         }
         Ok(config)
     }
@@ -339,6 +348,47 @@ impl ServiceConfig {
             clients: self.clients.iter().map(client).collect(),
             servers: self.servers.iter().map(server).collect(),
         }
+    }
+}
+
+/// The file that an invitation was read from, which may hold a newer one by now.
+#[derive(Debug)]
+struct InvitationFile {
+    path: PathBuf,
+    own: PeerName,
+    server: PeerName,
+    encoding: Encoding,
+    last: Mutex<(Endpoint, Arc<KeyPair>)>,
+}
+
+impl InvitationFile {
+    fn new(config: &ServiceConfig, server: &KnownServer, path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            own: config.name.clone(),
+            server: server.name.clone(),
+            encoding: server.encoding,
+            last: Mutex::new((server.url.clone(), Arc::clone(&server.keys))),
+        }
+    }
+}
+
+impl Renewal for InvitationFile {
+    /// Only an invitation of the same link counts. One that cannot be read may be half written.
+    fn renewed(&self) -> Option<Renewed> {
+        let invite = Invite::load(&self.path).ok()?;
+        let same_link = invite.server == self.server
+            && invite.encoding == self.encoding
+            && invite.client.is_none_or(|client| client == self.own);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if !same_link || (last.0 == invite.url && last.1 == invite.keys) {
+            return None;
+        }
+        *last = (invite.url.clone(), Arc::clone(&invite.keys));
+        Some(Renewed {
+            endpoint: invite.url,
+            credentials: credentials(self.encoding, &self.server, &self.own, &invite.keys),
+        })
     }
 }
 

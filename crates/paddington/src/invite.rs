@@ -1,7 +1,7 @@
 //! Invitations: what one service hands to another so that the two can meet.
 //! Implements `docs/protocol.md` §1.1.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
@@ -25,6 +25,8 @@ pub struct Invite {
     pub(crate) client: Option<PeerName>,
     pub(crate) encoding: Encoding,
     pub(crate) keys: Arc<KeyPair>,
+    /// The file that it was read from.
+    pub(crate) source: Option<PathBuf>,
 }
 
 /// Why an invitation could not be read or written.
@@ -54,12 +56,17 @@ pub enum InviteError {
 impl Invite {
     /// Reads an invitation. One without an `encoding` is of the original's kind: `hex`.
     ///
+    /// A service that was given it reads the file again when the server does not accept it, so that
+    /// a newer invitation takes effect without a restart.
+    ///
     /// # Errors
     ///
     /// [`InviteError`] says what is wrong and where. It never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, InviteError> {
         const HINT: &str = ": the server's operator makes it and hands it over";
-        Self::check(file::read(path.as_ref(), HINT)?)
+        let mut invite = Self::check(file::read(path.as_ref(), HINT)?)?;
+        invite.source = Some(path.as_ref().to_owned());
+        Ok(invite)
     }
 
     /// Reads an invitation from text, such as a secret that is not in a file.
@@ -137,6 +144,7 @@ impl Invite {
             client: file.client,
             encoding,
             keys: Arc::new(KeyTable::join(file.inner_key, file.outer_key)?),
+            source: None,
         })
     }
 }

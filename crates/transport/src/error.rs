@@ -14,10 +14,10 @@ use crate::websocket::SocketError;
 #[non_exhaustive]
 pub enum End {
     /// This side closed it.
-    #[error("closed by this side ({0})")]
+    #[error("closed by this side: {0}")]
     Closed(CloseCode),
     /// The peer closed it.
-    #[error("closed by the peer ({0})")]
+    #[error("closed by the peer: {0}")]
     PeerClosed(CloseCode),
     /// It broke, without a word from the peer.
     #[error("the connection was lost")]
@@ -102,6 +102,20 @@ impl DialError {
             }
             _ => false,
         }
+    }
+}
+
+impl DialError {
+    /// Whether a newer invitation may be what is needed.
+    pub(crate) fn doubts_invitation(&self) -> bool {
+        matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::Connect { .. }
+                | Self::Upgrade(_)
+                | Self::HungUp(_)
+                | Self::Handshake(_)
+        )
     }
 }
 

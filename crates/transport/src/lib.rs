@@ -39,7 +39,7 @@ pub use handshake::Login;
 pub use listen::{Door, Listener};
 pub use network::{Acceptor, Network, system};
 pub use proxy::TrustedProxies;
-pub use reconnect::{Caller, stay_connected};
+pub use reconnect::{Caller, Renewed, stay_connected};
 pub use stream::{Io, Stream};
 pub use tls::{Tls, TlsError};
 pub use traffic::{Arrival, Declared, Host, Place, Refusal, Traffic};

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use paddington_wire::CloseCode;
+use paddington_wire::{CloseCode, Credentials};
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::traffic::Place;
-use crate::{Connection, DialError, Dialer};
+use crate::{Connection, DialError, Dialer, Endpoint};
 
 /// A service that dials. It is asked for a place before each attempt.
 pub trait Caller: Send + Sync + 'static {
@@ -20,13 +20,26 @@ pub trait Caller: Send + Sync + 'static {
 
     /// The place for the next connection. The last one is over by then.
     fn place(&self) -> Self::Place;
+
+    /// What to try instead, if the invitation has changed since it was last asked for. It is asked
+    /// for when the server did not accept the present one.
+    fn renewed(&self) -> Option<Renewed>;
+}
+
+/// A newer invitation of the same link.
+#[derive(Clone, Debug)]
+pub struct Renewed {
+    /// Where the server is.
+    pub endpoint: Endpoint,
+    /// The secrets of the link.
+    pub credentials: Credentials,
 }
 
 /// Keeps one connection to one server, until `stop` is cancelled.
 ///
 /// It never has two attempts under way. A connection that stands is not cut by `stop`: its traffic
 /// decides when it closes.
-pub async fn stay_connected<C: Caller>(dialer: Dialer, caller: C, stop: CancellationToken) {
+pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
     let mut delays = Delays::new(&dialer);
     let mut report = Report::default();
     loop {
@@ -45,6 +58,13 @@ pub async fn stay_connected<C: Caller>(dialer: Dialer, caller: C, stop: Cancella
                 delays.after_session(&dialer, connected_at.elapsed())
             }
             Err(error) => {
+                let renewed = if error.doubts_invitation() { caller.renewed() } else { None };
+                if let Some(Renewed { endpoint, credentials }) = renewed {
+                    info!(%endpoint, "the invitation has changed; trying the new one");
+                    dialer.endpoint = endpoint;
+                    dialer.login.credentials = credentials;
+                    continue;
+                }
                 let delay = delays.after_failure(&dialer, &error);
                 report.failed(&dialer, &error, delay);
                 delay

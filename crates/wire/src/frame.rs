@@ -187,10 +187,10 @@ impl From<u64> for CloseCode {
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shutdown => f.write_str("the peer shuts down"),
+            Self::Shutdown => f.write_str("shutdown"),
             Self::Replaced => f.write_str("replaced by a newer connection"),
             Self::Busy => f.write_str("another live process uses this invitation"),
-            Self::Violation => f.write_str("the peer reports a protocol violation"),
+            Self::Violation => f.write_str("protocol violation"),
             Self::SessionAge => f.write_str("the session's age limit"),
             Self::Overload => f.write_str("too many handshakes"),
             Self::Other(code) => write!(f, "close code {code}"),

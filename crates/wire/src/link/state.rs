@@ -265,6 +265,12 @@ impl Link {
         self.session.as_ref().is_some_and(|session| session.peer_drains)
     }
 
+    /// Whether either side shuts down.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.draining || self.peer_drains()
+    }
+
     /// How many messages met which fate.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -1,0 +1,77 @@
+//! The `echo-server` service.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Error};
+use paddington::{Control, Message, ServiceConfig, run, send, set_handler, shutdown};
+
+use crate::ServerArguments;
+
+pub(crate) async fn run_server(arguments: ServerArguments) -> Result<(), Error> {
+    // create the echo-server service
+    let ServerArguments { url, ip, port, range, invitation, count, encoding } = arguments;
+    let mut service = ServiceConfig::new("echo-server", &url, &ip, &port)?;
+
+    // invite the echo-client service to connect to it, from the given range of addresses
+    let invite = service.add_client_with("echo-client", &range, encoding.into())?;
+    invite.save(&invitation)?;
+    tracing::info!("the invitation for echo-client is in {}", invitation.display());
+
+    // set the handler for the echo-server service
+    let countdown = Arc::new(Countdown { count, ends: AtomicBool::new(false) });
+    set_handler(move |message| {
+        let countdown = Arc::clone(&countdown);
+        async move { countdown.handle(message).await }
+    })
+    .await?;
+
+    // run the echo-server service
+    run(service).await?;
+    Ok(())
+}
+
+/// What the handler of echo-server remembers.
+struct Countdown {
+    count: u32,
+    /// Zero is said, and what comes next is the end.
+    ends: AtomicBool,
+}
+
+impl Countdown {
+    async fn handle(&self, message: Message) -> Result<(), Error> {
+        tracing::info!("echo-server received: {}", message);
+
+        // There are two types of message: control messages that tell us that, e.g., services have
+        // connected, and messages that come from those services.
+        match message.control() {
+            // the echo-client service is there: start the echo exchange
+            Some(Control::Connected { agent }) => self.say(agent.as_str(), self.count).await,
+            // a client of the original is gone before its last echo has left it
+            Some(_) if self.ends.load(Ordering::Relaxed) => self.blast_off().await,
+            Some(_) => Ok(()),
+            None => {
+                // the message should be a number: decrement it and send it back
+                let number: u32 = message.payload().parse().context("this is not a number")?;
+                match number.checked_sub(1) {
+                    Some(next) => self.say(message.sender(), next).await,
+                    None => self.blast_off().await,
+                }
+            }
+        }
+    }
+
+    async fn say(&self, recipient: &str, number: u32) -> Result<(), Error> {
+        self.ends.store(number == 0, Ordering::Relaxed);
+        send(Message::new(recipient, number.to_string())).await?;
+        Ok(())
+    }
+
+    async fn blast_off(&self) -> Result<(), Error> {
+        self.ends.store(false, Ordering::Relaxed);
+        tracing::info!("Blast off!");
+        // what is still on its way is delivered, then `run` returns
+        shutdown().await?;
+        Ok(())
+    }
+}
