@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
-use paddington_transport::Endpoint;
+use paddington_transport::{Endpoint, EndpointError};
 use paddington_wire::{Encoding, PeerName};
 use thiserror::Error;
 
@@ -100,6 +100,18 @@ impl Invite {
             file::read::<InviteFile>(path, "").map(drop).map_err(|_| "is not an invitation")
         };
         Ok(file::write(path.as_ref(), &value, is_ours)?)
+    }
+
+    /// The same invitation for another URL: behind a proxy or an address translation the server
+    /// may be reached elsewhere than it knows. The URL is not bound to the keys.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`] if it is no URL of a server.
+    pub fn at(mut self, url: &str) -> Result<Self, EndpointError> {
+        self.url = url.parse()?;
+        self.source = None;
+        Ok(self)
     }
 
     /// The name of the server that wrote it.

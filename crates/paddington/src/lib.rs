@@ -51,5 +51,5 @@ pub use paddington_exchange::{
     Config, Delivered, Exchange, Handler, HandlerError, PeerStatus, Receipt, SendError,
     SendOptions, ShutdownReport, StartError,
 };
-pub use paddington_transport::{Endpoint, Network};
+pub use paddington_transport::{Endpoint, EndpointError, Network};
 pub use paddington_wire::{AddressRange, Control, Encoding, Message, MessageId, PeerName, Text};

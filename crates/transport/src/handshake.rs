@@ -233,8 +233,9 @@ async fn farewell(socket: &mut WebSocket, session: &mut SealedSession, refusal: 
     }
 }
 
+/// The longest message that a connection ever takes; before it is established, less is allowed.
 fn max_message_len(encoding: Encoding, config: &Config) -> usize {
-    Session::max_message_len(encoding, config.limits.max_payload)
+    Session::max_message_len(encoding, config.limits.max_payload).max(READY_LIMIT)
 }
 
 /// A step of the server's, within its time.

@@ -1,0 +1,20 @@
+//! What the tests of paddington share.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
+
+mod logs;
+mod network;
+mod raw;
+mod services;
+mod tap;
+
+pub use logs::{CapturedLogs, capture_logs};
+pub use network::MemoryNetwork;
+pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
+pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
+pub use tap::{Meddler, Way, tap};

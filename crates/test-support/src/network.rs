@@ -1,0 +1,239 @@
+//! A network in memory, whose cables can be cut and frozen.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::future::BoxFuture;
+use paddington_transport::{Acceptor, Network, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::sync::mpsc;
+
+/// A network in memory. Copies mean the same network; [`from`](Self::from) gives another place in
+/// it.
+#[derive(Clone, Debug)]
+pub struct MemoryNetwork {
+    shared: Arc<Shared>,
+    source: IpAddr,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    listeners: Mutex<HashMap<SocketAddr, mpsc::Sender<(Stream, SocketAddr)>>>,
+    cables: Mutex<Vec<Arc<Cable>>>,
+    ports: AtomicU16,
+    dialled: AtomicUsize,
+}
+
+/// How many bytes a cable holds.
+const CABLE: usize = 64 * 1024;
+
+impl Default for MemoryNetwork {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryNetwork {
+    /// An empty network.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shared: Arc::default(), source: Ipv4Addr::LOCALHOST.into() }
+    }
+
+    /// The same network, seen from another address.
+    #[must_use]
+    pub fn from(&self, source: &str) -> Self {
+        Self { shared: Arc::clone(&self.shared), source: source.parse().unwrap() }
+    }
+
+    /// The network as services take it.
+    #[must_use]
+    pub fn network(&self) -> Arc<dyn Network> {
+        Arc::new(self.clone())
+    }
+
+    /// Cuts all cables: both ends see a reset.
+    pub fn cut(&self) {
+        for cable in self.shared.cables.lock().unwrap().drain(..) {
+            cable.set(State::Cut);
+        }
+    }
+
+    /// Freezes all cables that are there now: no byte and no end passes any more.
+    pub fn freeze(&self) {
+        for cable in self.shared.cables.lock().unwrap().iter() {
+            cable.set(State::Frozen);
+        }
+    }
+
+    /// How many connections were opened so far.
+    #[must_use]
+    pub fn dialled(&self) -> usize {
+        self.shared.dialled.load(Ordering::Relaxed)
+    }
+
+    /// Opens a connection as a stranger would.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens at `address`.
+    pub async fn dial(&self, address: SocketAddr) -> io::Result<Stream> {
+        Network::connect(self, address).await
+    }
+}
+
+impl Network for MemoryNetwork {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Box::pin(async move { Ok(vec![SocketAddr::new(address, port)]) })
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
+        Box::pin(async move {
+            let listener = self.shared.listeners.lock().unwrap().get(&address).cloned();
+            let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
+            let cable = Arc::new(Cable::default());
+            let (near, far) = duplex(CABLE);
+            let end = |io| Stream::new(CableEnd { io, cable: Arc::clone(&cable) });
+            let port = self.shared.ports.fetch_add(1, Ordering::Relaxed);
+            let source = SocketAddr::new(self.source, 30_000 + port % 30_000);
+            let far = (end(far), source);
+            listener.send(far).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+            self.shared.dialled.fetch_add(1, Ordering::Relaxed);
+            let near = end(near);
+            self.shared.cables.lock().unwrap().push(cable);
+            Ok(near)
+        })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+        Box::pin(async move {
+            let mut listeners = self.shared.listeners.lock().unwrap();
+            if listeners.get(&address).is_some_and(|listener| !listener.is_closed()) {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            let (sender, connections) = mpsc::channel(1024);
+            listeners.insert(address, sender);
+            let acceptor: Box<dyn Acceptor> = Box::new(MemoryAcceptor { address, connections });
+            Ok(acceptor)
+        })
+    }
+}
+
+struct MemoryAcceptor {
+    address: SocketAddr,
+    connections: mpsc::Receiver<(Stream, SocketAddr)>,
+}
+
+impl Acceptor for MemoryAcceptor {
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
+        Box::pin(async { self.connections.recv().await.ok_or(io::ErrorKind::NotConnected.into()) })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Whole,
+    Cut,
+    Frozen,
+}
+
+#[derive(Debug, Default)]
+struct Cable {
+    state: Mutex<(State, Vec<Waker>)>,
+}
+
+impl Cable {
+    fn set(&self, state: State) {
+        let wakers = {
+            let mut inner = self.state.lock().unwrap();
+            inner.0 = state;
+            std::mem::take(&mut inner.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether bytes pass.
+    fn poll_passes(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.state.lock().unwrap();
+        if inner.1.len() < 64 {
+            inner.1.push(cx.waker().clone());
+        }
+        match inner.0 {
+            State::Whole => Poll::Ready(Ok(())),
+            State::Cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            State::Frozen => Poll::Pending,
+        }
+    }
+}
+
+struct CableEnd {
+    io: DuplexStream,
+    cable: Arc<Cable>,
+}
+
+impl CableEnd {
+    fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pass: impl FnOnce(Pin<&mut DuplexStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match self.cable.poll_passes(cx) {
+            Poll::Ready(Ok(())) => pass(Pin::new(&mut self.io), cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for CableEnd {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_with(cx, |io, cx| io.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for CableEnd {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |io, cx| io.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(cx, AsyncWrite::poll_flush)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(cx, AsyncWrite::poll_shutdown)
+    }
+}
+
+/// A frozen cable passes no end either: dropping one side of it is not seen by the other.
+impl Drop for CableEnd {
+    fn drop(&mut self) {
+        if self.cable.state.lock().unwrap().0 == State::Frozen {
+            let (spare, _) = duplex(1);
+            std::mem::forget(std::mem::replace(&mut self.io, spare));
+        }
+    }
+}
