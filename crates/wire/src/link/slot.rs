@@ -6,8 +6,8 @@ use crate::Instance;
 /// The one place of a peer: who holds it, who may take it next.
 ///
 /// A connection gets a [`Ticket`] when its hello is authentic and takes the place with it when its
-/// first frame opens. Tickets are served in order: what arrives late on an old one is refused, so
-/// that the READY of a dead process cannot undo the session of its successor.
+/// first frame opens. Only the newest ticket is served: what arrives late on an older one is
+/// refused, so that the READY of a dead process cannot undo the session of its successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Slot {
     last_ticket: u64,
@@ -54,15 +54,10 @@ impl Slot {
         Ticket(self.last_ticket)
     }
 
-    /// Whether `ticket` is the newest that was handed out: at most one connection waits.
-    #[must_use]
-    pub fn is_newest(&self, ticket: Ticket) -> bool {
-        ticket.0 == self.last_ticket
-    }
-
-    /// Gives the place to the holder of `ticket`. `None` if a later ticket was served already.
+    /// Gives the place to the holder of `ticket`. `None` if there is a later ticket: at most one
+    /// connection waits.
     pub fn take(&mut self, ticket: Ticket, instance: Option<Instance>) -> Option<SessionId> {
-        if ticket.0 <= self.last_served {
+        if ticket.0 <= self.last_served || ticket.0 != self.last_ticket {
             return None;
         }
         self.last_served = ticket.0;
@@ -123,9 +118,9 @@ mod tests {
     fn tickets_are_served_in_order() {
         let mut slot = Slot::default();
         let (early, late) = (slot.ticket(), slot.ticket());
-        assert!(!slot.is_newest(early) && slot.is_newest(late));
+        assert_eq!(slot.take(early, life(1)), None, "a later one waits");
         let session = slot.take(late, life(2)).unwrap();
-        assert_eq!(slot.take(early, life(1)), None);
+        assert_eq!(slot.take(early, life(1)), None, "a later one was served");
         assert_eq!(slot.take(late, life(2)), None, "a ticket serves once");
         assert!(slot.holds(session));
     }
