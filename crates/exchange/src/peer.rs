@@ -420,14 +420,15 @@ impl State {
         self.lane.waker.take()
     }
 
-    /// The waker of the connection, if it does not know yet that there is something to acknowledge.
+    /// The waker of the connection, if there is something to acknowledge at once, or something of
+    /// which it does not know yet.
     fn writer_for_ack(&mut self) -> Option<Waker> {
         use paddington_wire::link::AckDue;
         let Courier::Sealed(link) = &self.courier else { return None };
         let live = self.live.as_mut()?;
         match link.ack_due() {
             AckDue::Now => live.waker.take(),
-            AckDue::Soon if !live.ack_armed => {
+            AckDue::Soon if link.is_idle() || !live.ack_armed => {
                 live.ack_armed = true;
                 live.waker.take()
             }

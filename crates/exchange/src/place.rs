@@ -36,7 +36,6 @@ pub(crate) struct PeerTraffic {
     session: SessionId,
     ack_timer: Pin<Box<Sleep>>,
     ack_armed: bool,
-    last_ack: Instant,
 }
 
 impl PeerPlace {
@@ -118,7 +117,7 @@ impl PeerTraffic {
     fn new(peer: Arc<Peer>, session: SessionId) -> Self {
         let delay = peer.shared.config.ack_delay;
         let ack_timer = Box::pin(tokio::time::sleep(delay));
-        Self { peer, session, ack_timer, ack_armed: false, last_ack: Instant::now() }
+        Self { peer, session, ack_timer, ack_armed: false }
     }
 
     /// Takes the next frame from the peer's link, acknowledgements when their time has come.
@@ -135,7 +134,6 @@ impl PeerTraffic {
             }
         };
         if matches!(frame, Some(Frame::Ack(_))) {
-            self.last_ack = Instant::now();
             self.ack_armed = false;
         }
         if let Some(live) = state.live_mut(self.session) {
@@ -145,21 +143,20 @@ impl PeerTraffic {
         frame
     }
 
-    /// An acknowledgement goes at once if nothing else goes on and none went just now, or if either
-    /// side shuts down, else after a moment in which others may join it.
+    /// An acknowledgement goes at once if everything is handled or either side shuts down, else
+    /// after a moment in which others may join it.
     fn ack_is_due(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
-        let (due, idle, hurries) = (link.ack_due(), link.is_idle(), link.is_ending());
-        if due == AckDue::No {
+        if link.ack_due() == AckDue::No {
             self.ack_armed = false;
             return false;
         }
-        let (now, delay) = (Instant::now(), self.peer.shared.config.ack_delay);
-        if hurries || (idle && self.last_ack + delay <= now) {
+        if link.is_idle() || link.is_ending() {
             return true;
         }
         if !self.ack_armed {
             self.ack_armed = true;
-            self.ack_timer.as_mut().reset(now + delay);
+            let delay = self.peer.shared.config.ack_delay;
+            self.ack_timer.as_mut().reset(Instant::now() + delay);
         }
         self.ack_timer.as_mut().poll(cx).is_ready()
     }

@@ -1,6 +1,5 @@
 //! The orderly end. Implements "Shutdown" of `docs/delivery.md`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -114,16 +113,21 @@ impl Exchange {
         peers.filter(|peer| peer.abort_lane()).map(|peer| peer.name.clone()).collect()
     }
 
-    /// Waits until nothing is left that can reach a peer.
+    /// Waits until nothing is left that can reach a peer. Where both shut down, each may wait for
+    /// acknowledgements that the other will not give any more: then it is enough that none came
+    /// for a moment.
     async fn flush(&self, name: &str) {
         let Some(peer) = self.peer(name) else { return };
         let dialled = self.inner().dialers.get(name).is_some_and(|stop| !stop.is_cancelled());
+        let moment = self.inner().shared.config.transport.timeouts.close;
         loop {
             let progress = peer.progress.notified();
-            if !peer.can_deliver(dialled) {
-                return;
+            match peer.prospect(dialled) {
+                Prospect::None => return,
+                Prospect::Good => progress.await,
+                Prospect::Doubtful if timeout(moment, progress).await.is_err() => return,
+                Prospect::Doubtful => {}
             }
-            progress.await;
         }
     }
 
@@ -176,17 +180,28 @@ impl Peer {
         wake(writer);
     }
 
-    /// Whether something waits that can still be delivered: the peer is connected and takes
-    /// messages, or has some to acknowledge, or is dialled.
-    fn can_deliver(self: &Arc<Self>, dialled: bool) -> bool {
+    /// Whether what waits can still be delivered.
+    fn prospect(&self, dialled: bool) -> Prospect {
         let state = self.lock();
         if state.courier.messages() == 0 {
-            return false;
+            return Prospect::None;
         }
         match (&state.live, &state.courier) {
-            (Some(_), Courier::Sealed(link)) => !link.peer_drains() || link.in_flight() > 0,
-            (Some(_), Courier::Hex(_)) => true,
-            (None, _) => dialled,
+            (Some(_), Courier::Sealed(link)) if !link.peer_drains() => Prospect::Good,
+            (Some(_), Courier::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
+            (Some(_), Courier::Hex(_)) => Prospect::Good,
+            (None, _) if dialled => Prospect::Good,
+            _ => Prospect::None,
         }
     }
+}
+
+/// What is to be hoped for what waits for a peer.
+enum Prospect {
+    /// The peer takes messages, or is being dialled.
+    Good,
+    /// The peer shuts down too and may acknowledge what is under way, or not.
+    Doubtful,
+    /// Nothing waits, or nothing of it can reach the peer.
+    None,
 }

@@ -1,8 +1,6 @@
 //! Two services meet, say what they have to say, and part; in both encodings, on the network in
 //! memory and on the operating system's.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use paddington::{Control, Delivered, Encoding, Message, SendError, Service, ServiceConfig};
 use paddington_test_support::{Inbox, pair_with};
 

@@ -2,7 +2,7 @@
 //! the attacker is hung up on without a word, nothing is left behind, and the honest client still
 //! connects.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Attacks on an established session, from the network and from an authenticated peer
 //! (`docs/protocol.md` §13).
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::io;
 use std::sync::Mutex;

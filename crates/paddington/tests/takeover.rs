@@ -1,7 +1,5 @@
 //! One connection between any two services, whoever comes when (`docs/protocol.md` §8).
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
-
 use std::time::Duration;
 
 use paddington::{Encoding, Message, PeerStatus, Service};

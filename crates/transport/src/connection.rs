@@ -267,12 +267,14 @@ impl<T: Traffic> Connection<T> {
             return Err(self.lost(End::Dead));
         }
         if self.clock.deaf {
+            // An answer may be waiting unread, and the other side still has to hear from this one.
             self.clock.heard = now;
+            self.clock.unanswered = false;
         }
         if self.clock.heard + self.timeouts.dead <= now {
             return Err(End::Dead);
         }
-        if self.clock.stuck.is_some_and(|(since, _)| since + self.timeouts.write <= now) {
+        if self.stuck_at().is_some_and(|stuck_at| stuck_at <= now) {
             return Err(End::Stuck);
         }
         if self.clock.renew_at.is_some_and(|renew_at| renew_at <= now) {
@@ -298,10 +300,17 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
+    /// When a write has been stuck for too long. A `hex` peer has no credit to slow its sender down
+    /// with: it stops reading, and is not dead for that.
+    fn stuck_at(&self) -> Option<Instant> {
+        let stuck = self.clock.stuck.filter(|_| self.session.encoding() == Encoding::Sealed);
+        stuck.map(|(since, _)| since + self.timeouts.write)
+    }
+
     /// When the clock is to be looked at next.
     fn next_look(&self, now: Instant) -> Instant {
         let dead_at = self.clock.heard + self.timeouts.dead;
-        let stuck_at = self.clock.stuck.map(|(since, _)| since + self.timeouts.write);
+        let stuck_at = self.stuck_at();
         let closed_at = self.closing.as_ref().map(|closing| closing.until);
         let optional = [stuck_at, closed_at, self.clock.renew_at].into_iter().flatten();
         let next = optional.chain([dead_at, self.clock.ping_at]).min().unwrap_or(dead_at);

@@ -5,10 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::Stream;
@@ -51,9 +49,6 @@ pub fn system() -> Arc<dyn Network> {
 #[derive(Debug)]
 struct System;
 
-/// How long the kernel keeps data in flight that the other side does not acknowledge.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-
 impl Network for System {
     fn resolve<'a>(
         &'a self,
@@ -91,10 +86,9 @@ impl Acceptor for TcpListener {
     }
 }
 
-/// Small frames leave at once, and a connection with data under way does not hang for minutes.
+/// Small frames leave at once. A connection that hangs is noticed by its own silence, not by the
+/// kernel, which would also cut off a `hex` peer that only reads slowly.
 fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(stream)
 }

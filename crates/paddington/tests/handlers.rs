@@ -1,0 +1,313 @@
+//! A handler that fails, panics, sleeps or floods hurts nobody but its own message.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use paddington::{Delivered, Encoding, Message, SendError, Service, ServiceConfig, send};
+use paddington_test_support::{Inbox, Pair, pair, pair_with};
+use paddington_wire::RejectCode;
+use tokio::sync::{Notify, mpsc};
+
+async fn start(pair: &Pair, config: &ServiceConfig, handler: impl paddington::Handler) -> Service {
+    Service::start_on(pair.network.network(), config, handler).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_or_panics_costs_that_message_only() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (told, mut heard) = mpsc::channel(100);
+        let server = start(&pair, &pair.server, move |message: Message| {
+            let told = told.clone();
+            async move {
+                match message.payload() {
+                    "fail" => Err("as asked"),
+                    "panic" => panic!("as asked"),
+                    text => {
+                        told.send(text.to_owned()).await.unwrap();
+                        Ok(())
+                    }
+                }
+            }
+        })
+        .await;
+        let (client, _) = pair.start_client().await;
+        let fates: Vec<_> = ["1", "fail", "2", "panic", "3"]
+            .map(|text| client.send(Message::new("server", text)).unwrap())
+            .into();
+        assert!(heard.recv().await.unwrap().contains("Connected"));
+        for expected in ["1", "2", "3"] {
+            assert_eq!(heard.recv().await.unwrap(), expected);
+        }
+        let fates =
+            futures_util::future::join_all(fates.into_iter().map(IntoFuture::into_future)).await;
+        let failed = Delivered::Rejected(RejectCode::FAILED);
+        let (done, lost) = match encoding {
+            Encoding::Hex => (Delivered::Sent, Delivered::Sent),
+            _ => (Delivered::Handled, failed),
+        };
+        assert_eq!(fates, [done, lost, done, lost, done]);
+        let status = server.peers().remove(0);
+        assert_eq!((status.handled, status.failed), (4, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_before_its_future_is_made_is_survived_too() {
+    let pair = pair();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let _server = start(&pair, &pair.server, move |_: Message| {
+        if counted.fetch_add(1, Ordering::Relaxed) < 2 {
+            panic!("at once");
+        }
+        std::future::ready(Ok::<(), std::io::Error>(()))
+    })
+    .await;
+    let (client, _) = pair.start_client().await;
+    let fates = ["1", "2"].map(|text| client.send(Message::new("server", text)).unwrap());
+    let fates =
+        futures_util::future::join_all(fates.into_iter().map(IntoFuture::into_future)).await;
+    assert_eq!(fates, [Delivered::Rejected(RejectCode::FAILED), Delivered::Handled]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_handler_slows_its_own_peer_and_no_other() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let mut pair = pair_with(encoding);
+        let invite = pair.server.add_client("brisk", "127.0.0.1").unwrap();
+        let (told, mut heard) = mpsc::channel(10_000);
+        let server = start(&pair, &pair.server, move |message: Message| {
+            let told = told.clone();
+            async move {
+                if message.sender() == "client" {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                }
+                told.send(message.sender().to_owned()).await
+            }
+        })
+        .await;
+        let mut brisk = ServiceConfig::new("brisk", "ws://brisk:1", "127.0.0.1", &1).unwrap();
+        brisk.add_server(invite).unwrap();
+        let (client, _) = pair.start_client().await;
+        let (brisk, _) = pair.start(&brisk).await;
+        for number in 0..100 {
+            client.send(Message::new("server", number.to_string())).unwrap();
+            brisk.send(Message::new("server", number.to_string())).unwrap();
+        }
+        let begun = tokio::time::Instant::now();
+        for _ in 0..101 {
+            assert_eq!(heard.recv().await.unwrap(), "brisk");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        for _ in 0..101 {
+            assert_eq!(heard.recv().await.unwrap(), "client");
+        }
+        let minutes = begun.elapsed().as_secs() / 60;
+        assert!((100..=101).contains(&minutes), "one at a time: {minutes}");
+        assert!(server.peers().iter().all(paddington::PeerStatus::is_connected), "no false death");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_slower_than_its_producer_bounds_the_memory_of_both() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let mut pair = pair_with(encoding);
+        pair.server.settings_mut().window = 10_000;
+        pair.server.settings_mut().inbox_messages = 10;
+        pair.server.settings_mut().transport.limits.max_payload = 1_000;
+        pair.client.settings_mut().outbox_messages = 50;
+        let gate = Arc::new(Notify::new());
+        let opened = Arc::clone(&gate);
+        let server = start(&pair, &pair.server, move |_: Message| {
+            let opened = Arc::clone(&opened);
+            async move {
+                opened.notified().await;
+                Ok::<(), std::io::Error>(())
+            }
+        })
+        .await;
+        let (client, _) = pair.start_client().await;
+        let text = "x".repeat(1_000);
+        let mut accepted = 0;
+        for _ in 0..20 {
+            while client.send(Message::new("server", text.as_str())).is_ok() {
+                accepted += 1;
+            }
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        let held = server.peers()[0].inbox_messages;
+        assert!(held <= 10, "{held}");
+        assert!(accepted <= 200, "{accepted}");
+        for _ in 0..=accepted {
+            gate.notify_one();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(server.peers()[0].handled, accepted + 1, "and all of it is handled in the end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_both_ways_through_the_smallest_queues_do_not_stop() {
+    const ENOUGH: usize = 10_000;
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let mut pair = pair_with(encoding);
+        for config in [&mut pair.server, &mut pair.client] {
+            let settings = config.settings_mut();
+            settings.outbox_messages = 1;
+            settings.inbox_messages = 1;
+            settings.window = 100;
+            settings.transport.limits.max_payload = 76;
+        }
+        let (told, mut done) = mpsc::channel(2);
+        let flood = || {
+            let (count, told) = (Arc::new(AtomicUsize::new(0)), told.clone());
+            move |message: Message| {
+                let (count, told) = (Arc::clone(&count), told.clone());
+                async move {
+                    if count.fetch_add(1, Ordering::Relaxed) == ENOUGH {
+                        told.send(()).await?;
+                    }
+                    // both answer twice: one too many, which is refused at once and not waited for
+                    for _ in 0..2 {
+                        let _ = send(Message::new(message.sender(), "x")).await;
+                    }
+                    Ok::<(), mpsc::error::SendError<()>>(())
+                }
+            }
+        };
+        let server = start(&pair, &pair.server, flood()).await;
+        let client = start(&pair, &pair.client, flood()).await;
+        for (service, recipient) in [(&server, "client"), (&client, "server")] {
+            let exchange = service.exchange().clone();
+            tokio::spawn(async move {
+                while exchange.send_when_ready(Message::new(recipient, "x")).await.is_ok() {}
+            });
+        }
+        for _ in 0..2 {
+            tokio::time::timeout(Duration::from_secs(60), done.recv()).await.unwrap().unwrap();
+        }
+        tokio::join!(server.shutdown(), client.shutdown());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_outbox_is_answered_at_once_and_says_for_whom() {
+    let mut pair = pair();
+    pair.client.settings_mut().outbox_messages = 3;
+    let (client, _) = pair.start_client().await;
+    for _ in 0..3 {
+        client.send(Message::new("server", "x")).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    let full = client.send(Message::new("server", "x")).unwrap_err();
+    assert!(full.is_retryable());
+    assert_eq!(
+        full.to_string(),
+        "the outbox for server is full: 3 messages wait, the oldest for 90 s"
+    );
+    assert!(matches!(full, SendError::Full { messages: 3, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_waits_for_room_gets_it_in_turn() {
+    let mut pair = pair();
+    pair.client.settings_mut().outbox_messages = 2;
+    let (client, _) = pair.start_client().await;
+    let producers: Vec<_> = (0..50)
+        .map(|number| {
+            let exchange = client.exchange().clone();
+            tokio::spawn(async move {
+                exchange.send_when_ready(Message::new("server", number.to_string())).await
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(client.peers()[0].outbox_messages, 2);
+    let (_server, inbox) = pair.start_server().await;
+    for number in 0..50 {
+        assert_eq!(inbox.text().await, number.to_string());
+    }
+    for producer in producers {
+        producer.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waits_too_long_expires_and_makes_room() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let mut pair = pair_with(encoding);
+        pair.client.settings_mut().outbox_messages = 2;
+        let (client, _) = pair.start_client().await;
+        let options = paddington::SendOptions { ttl: Some(Duration::from_secs(10)) };
+        let exchange = client.exchange();
+        let short = exchange.send_with(Message::new("server", "short"), options).unwrap();
+        exchange.send(Message::new("server", "long")).unwrap();
+        assert!(exchange.send(Message::new("server", "none")).is_err());
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        exchange.send(Message::new("server", "late")).unwrap();
+        assert_eq!(short.await, Delivered::Expired);
+        let (_server, inbox) = pair.start_server().await;
+        assert_eq!(inbox.text().await, "long");
+        assert_eq!(inbox.text().await, "late");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_services_live_in_one_process_and_the_free_functions_mean_the_right_one() {
+    let mut hub = ServiceConfig::new("hub", "ws://hub:6501", "127.0.0.1", &6501).unwrap();
+    let mut configs = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut config = ServiceConfig::new(name, "ws://x:1", "127.0.0.1", &1).unwrap();
+        config.add_server(hub.add_client(name, "127.0.0.1").unwrap()).unwrap();
+        configs.push(config);
+    }
+    let pair = pair();
+    let (hub, inbox) = pair.start(&hub).await;
+    let mut services = Vec::new();
+    for config in &configs {
+        let echo = async |message: Message| -> Result<(), paddington::Error> {
+            if !message.is_control() {
+                send(Message::new("hub", format!("{} echoes", message.recipient()))).await?;
+            }
+            Ok(())
+        };
+        services.push(start(&pair, config, echo).await);
+    }
+    for name in ["c", "a", "b"] {
+        hub.send(Message::new(name, "hello")).unwrap();
+        let echo = loop {
+            let message = inbox.next().await;
+            if !message.is_control() {
+                break message;
+            }
+        };
+        assert_eq!((echo.sender(), echo.payload()), (name, &*format!("{name} echoes")));
+    }
+    assert!(send(Message::new("hub", "x")).await.is_err(), "no service runs in this task");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_client_and_server_at_once() {
+    let mut middle = ServiceConfig::new("middle", "ws://m:6501", "127.0.0.1", &6501).unwrap();
+    let mut top = ServiceConfig::new("top", "ws://t:6502", "127.0.0.1", &6502).unwrap();
+    let mut bottom = ServiceConfig::new("bottom", "ws://b:1", "127.0.0.1", &1).unwrap();
+    middle.add_server(top.add_client("middle", "127.0.0.1").unwrap()).unwrap();
+    bottom.add_server(middle.add_client("bottom", "127.0.0.1").unwrap()).unwrap();
+    let pair = pair();
+    let (_top, inbox) = pair.start(&top).await;
+    let relay = async |message: Message| -> Result<(), paddington::Error> {
+        if !message.is_control() && message.sender() == "bottom" {
+            send(Message::new("top", message.payload())).await?;
+        }
+        Ok(())
+    };
+    let middle = start(&pair, &middle, relay).await;
+    let (bottom, _): (Service, Inbox) = pair.start(&bottom).await;
+    bottom.send(Message::new("middle", "up")).unwrap();
+    assert_eq!(inbox.text().await, "up");
+    assert!(middle.peers().iter().all(paddington::PeerStatus::is_connected));
+}

@@ -1,0 +1,122 @@
+//! A service that shuts down delivers what it has accepted, as far as it can within its time, and
+//! reports the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use paddington::{Delivered, Encoding, Message, SendError, Service, send};
+use paddington_test_support::{pair, pair_with};
+use tokio::time::Instant;
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_was_accepted_is_delivered() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (_server, inbox) = pair.start_server().await;
+        let (client, _) = pair.start_client().await;
+        for number in 0..5_000 {
+            client.send(Message::new("server", number.to_string())).unwrap();
+        }
+        let report = client.shutdown().await;
+        assert!(report.is_clean(), "{encoding}: {report:?}");
+        for number in 0..5_000 {
+            assert_eq!(inbox.text().await, number.to_string());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_runs_may_still_reply_and_nobody_else_may_send() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (server, inbox) = pair.start_server().await;
+        let client = Service::start_on(
+            pair.network.network(),
+            &pair.client,
+            async |message: Message| -> Result<(), paddington::Error> {
+                if message.payload() == "stop" {
+                    paddington::shutdown().await?;
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                    send(Message::new("server", "last words")).await?;
+                }
+                Ok(())
+            },
+        );
+        let client = client.await.unwrap();
+        server.send(Message::new("client", "stop")).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let refused = client.send(Message::new("server", "too late")).unwrap_err();
+        assert_eq!(refused, SendError::ShuttingDown);
+        assert_eq!(inbox.text().await, "last words");
+        assert!(client.finished().await.is_clean());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_delivered_in_time_is_reported() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (client, _) = pair.start_client().await;
+        let receipt = client.send(Message::new("server", "to nobody")).unwrap();
+        let begun = Instant::now();
+        let report = client.shutdown().await;
+        assert_eq!(report.unsent, [("server".parse().unwrap(), 1)]);
+        assert!((30..=31).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert_eq!(receipt.await, Delivered::Abandoned);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_client_that_is_not_connected() {
+    let pair = pair();
+    let (server, _) = pair.start_server().await;
+    server.send(Message::new("client", "to nobody")).unwrap();
+    let begun = Instant::now();
+    assert_eq!(server.shutdown().await.unsent.len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(1), "it cannot come any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_does_not_end_is_given_up_in_time() {
+    let pair = pair();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&handled);
+    let stuck = move |_: Message| {
+        count.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<Result<(), std::io::Error>>()
+    };
+    let server = Service::start_on(pair.network.network(), &pair.server, stuck).await.unwrap();
+    let (_client, inbox) = pair.start_client().await;
+    inbox.next().await;
+    while handled.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let begun = Instant::now();
+    let report = server.shutdown().await;
+    assert_eq!(report.unfinished, ["client".parse().unwrap()]);
+    assert!((30..=33).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_may_shut_down_at_once() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (server, _) = pair.start_server().await;
+        let (client, inbox) = pair.start_client().await;
+        inbox.next().await;
+        let begun = Instant::now();
+        let (server, client) = tokio::join!(server.shutdown(), client.shutdown());
+        assert!(server.is_clean() && client.is_clean());
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_listener_is_closed_and_the_address_is_free_again() {
+    let pair = pair();
+    let (server, _) = pair.start_server().await;
+    server.shutdown().await;
+    assert!(pair.network.dial("127.0.0.1:6501".parse().unwrap()).await.is_err());
+    let (_again, _) = pair.start_server().await;
+}

@@ -1,0 +1,120 @@
+//! `wss`: TLS below a link, with a certificate authority of one's own.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use paddington::{ConfigError, Encoding, Message, Service, ServiceConfig};
+use paddington_test_support::{Inbox, capture_logs};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// A certificate authority, and a proxy that speaks TLS with a certificate of it.
+struct TlsProxy {
+    address: SocketAddr,
+    authorities: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl TlsProxy {
+    async fn start(target: SocketAddr) -> Self {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_certificate = authority.self_signed(&authority_key).unwrap();
+        let issuer = Issuer::new(authority, authority_key);
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["localhost".into()])
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
+
+        let folder = tempfile::tempdir().unwrap();
+        let authorities = folder.path().join("authorities.pem");
+        std::fs::write(&authorities, authority_certificate.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(mut client) = acceptor.accept(client).await else { return };
+                    let mut server = TcpStream::connect(target).await.unwrap();
+                    // Either side may end it.
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        Self { address, authorities, _folder: folder }
+    }
+}
+
+fn client(invite: paddington::Invite, authorities: Option<PathBuf>) -> ServiceConfig {
+    let mut client = ServiceConfig::new("client", "ws://localhost:1", "127.0.0.1", &1).unwrap();
+    client.add_server_with(invite, authorities).unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_server_behind_tls_is_reached_if_its_authority_is_believed() {
+    let logs = capture_logs();
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let (inbox, handler) = Inbox::new();
+        let mut server =
+            ServiceConfig::new("server", "wss://localhost:1", "127.0.0.1", &0).unwrap();
+        let invite = server.add_client_with("client", "127.0.0.1", encoding).unwrap();
+        let server = Service::start(&server, handler).await.unwrap();
+        let proxy = TlsProxy::start(server.address().unwrap()).await;
+        let invite = invite.at(&format!("wss://localhost:{}/", proxy.address.port())).unwrap();
+
+        let config = client(invite.clone(), Some(proxy.authorities.clone()));
+        let trusting = Service::start(&config, Inbox::new().1).await.unwrap();
+        trusting.send(Message::new("server", "through TLS")).unwrap();
+        assert_eq!(inbox.text().await, "through TLS");
+        trusting.shutdown().await;
+
+        // the platform's authorities do not know this one
+        let doubting = Service::start(&client(invite, None), Inbox::new().1).await.unwrap();
+        let refused = async {
+            while !logs.lines().iter().any(|line| line.contains("TLS handshake failed")) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), refused).await.unwrap();
+        assert!(!doubting.peers()[0].is_connected());
+    }
+}
+
+#[tokio::test]
+async fn authorities_that_are_none_are_refused_with_their_file() {
+    let mut server = ServiceConfig::new("server", "wss://localhost:1", "127.0.0.1", &0).unwrap();
+    let invite = server.add_client("client", "127.0.0.1").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for path in [folder.path().join("missing.pem"), empty] {
+        let config = client(invite.clone(), Some(path.clone()));
+        let refused = Service::start(&config, Inbox::new().1).await.unwrap_err();
+        let paddington::ServiceError::Config(ConfigError::Tls { source, .. }) = refused else {
+            unreachable!("{refused}")
+        };
+        assert!(source.to_string().contains(path.to_str().unwrap()), "{source}");
+    }
+}
