@@ -420,6 +420,11 @@ impl State {
         self.lane.waker.take()
     }
 
+    /// Whether the lane takes no more than it has.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lane.stopping
+    }
+
     /// The waker of the connection, if there is something to acknowledge at once, or something of
     /// which it does not know yet.
     fn writer_for_ack(&mut self) -> Option<Waker> {

@@ -228,7 +228,8 @@ impl Traffic for PeerTraffic {
         let config = &self.peer.shared.config;
         let mut state = self.peer.lock();
         let full = state.inbox.messages() >= config.inbox_messages
-            || state.inbox.bytes() >= config.window as usize;
+            || state.inbox.bytes() >= config.window as usize
+            || state.is_stopping();
         if full && matches!(state.courier, Courier::Hex(_)) {
             remember(&mut state, self.session, cx);
             return Poll::Pending;

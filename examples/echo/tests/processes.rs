@@ -1,6 +1,6 @@
 //! The example as a newcomer runs it: real processes, their logs, their exit codes.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
