@@ -33,6 +33,11 @@
 //! A process with one service can do without handles: [`set_handler`], [`run`], [`send`],
 //! [`shutdown`].
 
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod config;
 mod file;
 mod format;

@@ -1,0 +1,327 @@
+//! Makes all vectors of `docs/vectors` anew, by the formulas of `docs/protocol.md` and not by the
+//! code that implements them, and compares. `UPDATE_VECTORS=1` writes them instead.
+
+#![recursion_limit = "512"]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use paddington_crypto::hex::{self, Nonces};
+use paddington_crypto::kdf::{Prk, hash};
+use paddington_crypto::kem::{self, KemKeyPair};
+use paddington_crypto::sealed::Layers;
+use paddington_crypto::{KeyPair, SecretKey};
+use paddington_wire::sealed::{
+    AwaitReply, Challenge, Credentials, HelloRandom, Initiator, Responder,
+};
+use paddington_wire::{HandshakeError, Instance};
+use serde_json::{Map, Value, json};
+
+/// `N` bytes that count up from `start`.
+fn counting<const N: usize>(start: u8) -> [u8; N] {
+    std::array::from_fn(|index| start.wrapping_add(index as u8))
+}
+
+fn digits(bytes: impl AsRef<[u8]>) -> Value {
+    const_hex::encode(bytes.as_ref()).into()
+}
+
+fn lp(text: &str) -> Vec<u8> {
+    [&[text.len() as u8], text.as_bytes()].concat()
+}
+
+fn key(bytes: &[u8]) -> SecretKey {
+    SecretKey::from_slice(bytes).unwrap()
+}
+
+/// Seal(outer, n, ad, Seal(inner, n, ad, text)).
+fn seal_twice(inner: &[u8], outer: &[u8], number: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut buffer = [text, &[0; 32]].concat();
+    Layers::new(&key(inner), &key(outer)).seal(number, ad, &mut buffer).unwrap();
+    buffer
+}
+
+/// A plaintext of §4.1, padded to `total` bytes.
+fn plaintext(kind: u8, id: u64, payload: &[u8], total: usize) -> Vec<u8> {
+    let mut bytes = vec![kind, 0, 0, 0];
+    bytes.extend((payload.len() as u32).to_be_bytes());
+    bytes.extend(id.to_be_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(payload);
+    bytes.resize(bytes.len().max(total), 0);
+    bytes
+}
+
+fn ready(instance: [u8; 16]) -> Vec<u8> {
+    let mut payload = instance.to_vec();
+    payload.extend(1_048_576_u32.to_be_bytes());
+    payload.extend(8_388_608_u32.to_be_bytes());
+    payload.extend([0; 8]);
+    payload.extend([0, 1, 0, 0]);
+    payload.extend(instance);
+    payload.extend(1_u64.to_be_bytes());
+    payload.extend(1_u64.to_be_bytes());
+    plaintext(1, 0, &payload, 128)
+}
+
+struct Direction {
+    inner: Prk,
+    outer: Prk,
+}
+
+impl Direction {
+    fn keys(&self) -> [[u8; 32]; 2] {
+        [*self.inner.derive("key", &[]), *self.outer.derive("key", &[])]
+    }
+
+    fn next(&self) -> Self {
+        Self {
+            inner: self.inner.derive_prk("next", &[]),
+            outer: self.outer.derive_prk("next", &[]),
+        }
+    }
+
+    fn seal(&self, number: u64, text: &[u8]) -> Vec<u8> {
+        let [inner, outer] = self.keys();
+        seal_twice(&inner, &outer, number, &[], text)
+    }
+}
+
+/// §1.2 to §3.3 with the fixed values of §14.
+fn sealed() -> Map<String, Value> {
+    let protocol = "paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305";
+    let (server, client) = ("echo-server", "echo-client");
+    let (inner_key, outer_key): ([u8; 32], [u8; 32]) = (counting(0x00), counting(0x20));
+    let (ch, cr, kc, ks): ([u8; 32], [u8; 32], [u8; 32], [u8; 32]) =
+        (counting(0x40), counting(0x60), counting(0x80), counting(0xc0));
+    let (seed, eseed): ([u8; 32], [u8; 64]) = (counting(0xa0), counting(0xe0));
+    let (client_life, server_life): ([u8; 16], [u8; 16]) = (counting(0x01), counting(0x11));
+
+    let h0 = hash(&[&lp(protocol), &lp(server), &lp(client)]);
+    let (pi, po) = (Prk::extract(&h0, &[&inner_key]), Prk::extract(&h0, &[&outer_key]));
+    let hint = *po.derive::<16>("hint", &[ch, cr].concat());
+    let h1 = hash(&[&h0, &ch, &cr, &hint]);
+    let (hi, ho) = (*pi.derive::<32>("hello inner", &h1), *po.derive::<32>("hello outer", &h1));
+    let pair = KemKeyPair::from_seed(&seed).unwrap();
+    let body = [&kc[..], &client_life, pair.encapsulation_key()].concat();
+    let hello_sealed = seal_twice(&hi, &ho, 0, &h1, &body);
+    let hello = [&hint[..], &cr, &hello_sealed].concat();
+
+    let h2 = hash(&[&h1, &hello_sealed]);
+    let ri = *pi.derive::<32>("reply inner", &h2);
+    let ro = *Prk::extract(&h2, &[&kc]).derive::<32>("reply outer", &h2);
+    let (ct, ss) = kem::encapsulate(pair.encapsulation_key(), &eseed).unwrap();
+    let reply = seal_twice(&ri, &ro, 0, &h2, &[&ks[..], &ct].concat());
+
+    let h3 = hash(&[&h2, &reply]);
+    let secret = |tag: u8, key: &[u8]| {
+        let parts: [&[u8]; 5] =
+            [&[tag], key, ss.expose_bytes(), pi.expose_bytes(), po.expose_bytes()];
+        Prk::extract(&h3, &parts)
+    };
+    let (si, so) = (secret(1, &ks), secret(2, &kc));
+    let direction = |label: &str| Direction {
+        inner: si.derive_prk(label, &h3),
+        outer: so.derive_prk(label, &h3),
+    };
+    let (c2s, s2c) = (direction("c2s"), direction("s2c"));
+    let later = s2c.next();
+
+    let value = json!({
+        "server": server, "client": client,
+        "inner_key": digits(inner_key), "outer_key": digits(outer_key),
+        "challenge": digits(ch), "client_random": digits(cr), "kc": digits(kc), "ks": digits(ks),
+        "client_instance": digits(client_life), "server_instance": digits(server_life),
+        "xwing_seed": digits(seed), "xwing_eseed": digits(eseed),
+        "h0": digits(h0), "prk_inner": digits(pi.expose_bytes()), "prk_outer": digits(po.expose_bytes()),
+        "hint": digits(hint), "h1": digits(h1),
+        "hello_inner_key": digits(hi), "hello_outer_key": digits(ho),
+        "reply_inner_key": digits(ri), "reply_outer_key": digits(ro),
+        "xwing_ek": digits(pair.encapsulation_key()), "hello": digits(&hello), "h2": digits(h2),
+        "xwing_ct": digits(ct), "ss": digits(ss.expose_bytes()), "reply": digits(&reply), "h3": digits(h3),
+        "session_inner": digits(si.expose_bytes()), "session_outer": digits(so.expose_bytes()),
+        "s2c_inner_secret0": digits(s2c.inner.expose_bytes()),
+        "s2c_outer_secret0": digits(s2c.outer.expose_bytes()),
+        "c2s_inner_key0": digits(c2s.keys()[0]), "c2s_outer_key0": digits(c2s.keys()[1]),
+        "s2c_inner_key0": digits(s2c.keys()[0]), "s2c_outer_key0": digits(s2c.keys()[1]),
+        "s2c_inner_key1": digits(later.keys()[0]), "s2c_outer_key1": digits(later.keys()[1]),
+        "frame_c2s_0_ready": digits(c2s.seal(0, &ready(client_life))),
+        "frame_s2c_0_ready": digits(s2c.seal(0, &ready(server_life))),
+        "frame_s2c_1_data": digits(s2c.seal(1, &plaintext(2, 1, b"1000", 128))),
+        "frame_c2s_1_ping_unpadded": digits(c2s.seal(1, &plaintext(4, 7, b"", 0))),
+        "frame_s2c_1024_data": digits(later.seal(1024, &plaintext(2, 1024, b"-23", 128))),
+    });
+    into_map(value)
+}
+
+/// §11.1 with the fixed values of §14.
+fn hex_vectors() -> Map<String, Value> {
+    let secret = |start: u8| Arc::new(key(&counting::<32>(start)));
+    let pair = |inner: u8, outer: u8| KeyPair::new(secret(inner), secret(outer)).unwrap();
+    let (inner_nonce, outer_nonce): ([u8; 24], [u8; 24]) = (counting(0x10), counting(0x30));
+    let nonces = Nonces::fixed(inner_nonce, outer_nonce);
+    let session = pair(0xc0, 0x80);
+    let text = "hé \"q\" ✓";
+    into_map(json!({
+        "inner_key": digits(counting::<32>(0x00)), "outer_key": digits(counting::<32>(0x20)),
+        "kc": digits(counting::<32>(0x80)), "ks": digits(counting::<32>(0xc0)),
+        "inner_nonce": digits(inner_nonce), "outer_nonce": digits(outer_nonce),
+        "hello": hex::seal_key(&pair(0x00, 0x20), &secret(0x80), &nonces).unwrap(),
+        "reply": hex::seal_key(&pair(0x00, 0x80), &secret(0xc0), &nonces).unwrap(),
+        "message_1000": hex::seal(&session, "1000", &nonces).unwrap(),
+        "message_utf8_text": text,
+        "message_utf8": hex::seal(&session, text, &nonces).unwrap(),
+    }))
+}
+
+/// What must not open: every good vector with one bit changed, one byte less, one byte more; and
+/// the right bytes under other names.
+fn negative(sealed: &Map<String, Value>, hex: &Map<String, Value>) -> Map<String, Value> {
+    let mut cases = Vec::new();
+    let mut add = |of: &str, why: &str, bytes: String| {
+        cases.push(json!({ "of": of, "why": why, "bytes": bytes }));
+    };
+    for of in ["hello", "reply", "frame_s2c_0_ready", "frame_c2s_0_ready"] {
+        let bytes = const_hex::decode(text(sealed, of)).unwrap();
+        for at in [0, 16, 48, bytes.len() / 2, bytes.len() - 17, bytes.len() - 1] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            add(of, &format!("bit 0 of byte {at} is changed"), const_hex::encode(changed));
+        }
+        add(of, "the last byte is missing", const_hex::encode(&bytes[..bytes.len() - 1]));
+        add(of, "a byte too many", const_hex::encode([&bytes[..], &[0]].concat()));
+    }
+    for (of, name) in [("hello", "hex_hello"), ("message_1000", "hex_message_1000")] {
+        let envelope = text(hex, of);
+        for at in [0, 47, 48, envelope.len() / 2, envelope.len() - 33, envelope.len() - 1] {
+            let other = if envelope.as_bytes()[at] == b'0' { "1" } else { "0" };
+            let mut changed = envelope.to_owned();
+            changed.replace_range(at..=at, other);
+            add(name, &format!("digit {at} is changed"), changed);
+        }
+        add(name, "the last digit is missing", envelope[..envelope.len() - 1].to_owned());
+        add(name, "the last byte is missing", envelope[..envelope.len() - 2].to_owned());
+        add(name, "a byte too many", format!("{envelope}00"));
+    }
+    into_map(json!({
+        "note": "none of these opens under the keys of the vector that it is made of; \
+                 nor does the hello of sealed.json between services of other names",
+        "other_names": [["echo-server", "echo-client2"], ["echo-client", "echo-server"]],
+        "cases": cases,
+    }))
+}
+
+fn into_map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        other => panic!("{other}"),
+    }
+}
+
+fn text<'a>(map: &'a Map<String, Value>, name: &str) -> &'a str {
+    map[name].as_str().unwrap()
+}
+
+fn compare(name: &str, made: &Map<String, Value>) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/vectors").join(name);
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(&path, serde_json::to_string_pretty(made).unwrap() + "\n").unwrap();
+    }
+    let written: Map<String, Value> =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for (field, value) in made {
+        assert_eq!(written.get(field), Some(value), "{name}: {field}");
+    }
+    assert_eq!(written.len(), made.len(), "{name}");
+}
+
+#[test]
+fn the_written_vectors_are_what_the_formulas_give() {
+    let (sealed, hex) = (sealed(), hex_vectors());
+    compare("sealed.json", &sealed);
+    compare("hex.json", &hex);
+    compare("negative.json", &negative(&sealed, &hex));
+}
+
+struct Link {
+    credentials: Arc<Credentials>,
+    sealed: Map<String, Value>,
+}
+
+impl Link {
+    fn new(server: &str, client: &str) -> Self {
+        let secret = |start: u8| Arc::new(key(&counting::<32>(start)));
+        let pair = KeyPair::new(secret(0x00), secret(0x20)).unwrap();
+        let credentials =
+            Credentials::new(&server.parse().unwrap(), &client.parse().unwrap(), &pair);
+        Self { credentials: Arc::new(credentials), sealed: sealed() }
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        const_hex::decode(text(&self.sealed, name)).unwrap()
+    }
+
+    fn challenge(&self) -> Challenge {
+        Challenge::from(counting(0x40))
+    }
+
+    fn client(&self) -> AwaitReply {
+        let kem = KemKeyPair::from_seed(&counting(0xa0)).unwrap();
+        let random = HelloRandom::fixed(counting(0x60), key(&counting::<32>(0x80)), kem);
+        let initiator =
+            Initiator::new(Arc::clone(&self.credentials), Instance::from(counting(0x01)));
+        initiator.hello(&self.challenge(), random).unwrap().0
+    }
+
+    fn open(&self, of: &str, bytes: &[u8]) -> Result<(), HandshakeError> {
+        match of {
+            "hello" => {
+                let decoy = Arc::new(Credentials::decoy().unwrap());
+                let responder = Responder::new(self.challenge(), decoy);
+                responder.authenticate(bytes, &[Arc::clone(&self.credentials)]).map(drop)
+            }
+            "reply" => self.client().finish(bytes).map(drop),
+            "frame_s2c_0_ready" => {
+                self.client().finish(&self.bytes("reply"))?.finish(bytes, 1 << 20).map(drop)
+            }
+            "frame_c2s_0_ready" => {
+                let decoy = Arc::new(Credentials::decoy().unwrap());
+                let responder = Responder::new(self.challenge(), decoy);
+                let hello = self.bytes("hello");
+                let client = responder.authenticate(&hello, &[Arc::clone(&self.credentials)])?;
+                let random = paddington_wire::sealed::ReplyRandom::fixed(
+                    key(&counting::<32>(0xc0)),
+                    counting(0xe0),
+                );
+                client.reply(&random)?.0.finish(bytes, 1 << 20).map(drop)
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn the_negative_vectors_do_not_open() {
+    let (sealed, hex) = (sealed(), hex_vectors());
+    let negative = negative(&sealed, &hex);
+    let link = Link::new("echo-server", "echo-client");
+    for of in ["hello", "reply", "frame_s2c_0_ready", "frame_c2s_0_ready"] {
+        link.open(of, &link.bytes(of)).unwrap();
+    }
+    let secret = |start: u8| Arc::new(key(&counting::<32>(start)));
+    let pair = |inner: u8, outer: u8| KeyPair::new(secret(inner), secret(outer)).unwrap();
+    for case in negative["cases"].as_array().unwrap() {
+        let (of, bytes) = (case["of"].as_str().unwrap(), case["bytes"].as_str().unwrap());
+        let refused = match of {
+            "hex_hello" => hex::open_key(&pair(0x00, 0x20), bytes).is_err(),
+            "hex_message_1000" => hex::open(&pair(0xc0, 0x80), bytes).is_err(),
+            of => link.open(of, &const_hex::decode(bytes).unwrap()).is_err(),
+        };
+        assert!(refused, "{case}");
+    }
+    for names in negative["other_names"].as_array().unwrap() {
+        let other = Link::new(names[0].as_str().unwrap(), names[1].as_str().unwrap());
+        assert!(other.open("hello", &link.bytes("hello")).is_err(), "{names}");
+    }
+}
