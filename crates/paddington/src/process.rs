@@ -64,7 +64,7 @@ pub async fn set_handler(handler: impl Handler) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// [`Error`] if no handler is set, or the service cannot be started.
+/// [`enum@Error`] if no handler is set, or the service cannot be started.
 pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
     let launch = HANDLER.lock().unwrap_or_else(PoisonError::into_inner).take();
     let service = launch.ok_or(Error::NoHandler)?(config).await?;
