@@ -19,7 +19,7 @@ const MAX_REJECTIONS: usize = 64;
 
 /// Everything that one service remembers of its exchange with one peer.
 ///
-/// See the [module](self) for how it is driven.
+/// See the [module](crate::link) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     config: LinkConfig,
