@@ -212,6 +212,15 @@ impl ServiceConfig {
         Self::check(file::read(path.as_ref(), "")?)
     }
 
+    /// Reads a configuration from text.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::check(file::parse(Path::new("the configuration"), text)?)
+    }
+
     /// Writes the configuration to a file that only its owner can read. An older configuration is
     /// replaced as a whole; anything else that is there, and any link, is left as it is.
     ///

@@ -294,6 +294,37 @@ async fn a_first_frame_that_is_wrong_is_refused_by_the_server() {
     honest_client_connects(&pair, &inbox).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_authenticated_client_with_a_bad_encapsulation_key_is_refused() {
+    let pair = open_pair();
+    let (_server, inbox) = pair.start_server().await;
+    let secrets = credentials(&pair.invite);
+    let good = paddington_crypto::kem::KemKeyPair::generate().unwrap();
+    let body = |change: &dyn Fn(&mut [u8])| {
+        let mut key = good.encapsulation_key().to_vec();
+        change(&mut key);
+        let body = [&[7; 32][..], &[1; 16], &key].concat();
+        <[u8; 1264]>::try_from(body).unwrap()
+    };
+    let cases: [(&str, [u8; 1264], bool); 4] = [
+        ("a good key", body(&|_| {}), true),
+        ("above the modulus", body(&|key| key[..3].fill(0xff)), false),
+        ("a point of low order", body(&|key| key[1184..].fill(0)), false),
+        ("zeros", body(&|key| key.fill(0)), false),
+    ];
+    for (what, body, answered) in cases {
+        let (mut client, challenge) = RawClient::upgrade(&pair.network, SERVER).await;
+        let hello = paddington_wire::sealed::fuzzing::seal_hello(&secrets, &challenge, &body);
+        client.send(&RawFrame::binary(&hello)).await;
+        if answered {
+            assert_eq!(client.receive().await.unwrap().payload.len(), 1184, "{what}");
+        } else {
+            is_hung_up_on(&mut client).await;
+        }
+    }
+    honest_client_connects(&pair, &inbox).await;
+}
+
 /// A server made of nothing but answers.
 struct FakeServer {
     acceptor: Box<dyn Acceptor>,

@@ -225,6 +225,40 @@ async fn an_authenticated_peer_that_breaks_the_protocol_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plaintext_that_is_no_frame_is_a_violation() {
+    let rogue = Rogue::new().await;
+    let header = |kind: u8, stream: u8, flags: u8, len: u32| {
+        let mut bytes = vec![kind, stream, 0, flags];
+        bytes.extend(len.to_be_bytes());
+        bytes.resize(128, 0);
+        bytes
+    };
+    let mut dirty = header(4, 0, 0, 0);
+    dirty[127] = 1;
+    let wrong = [
+        ("an unknown kind", header(9, 0, 0, 0)),
+        ("kind 0", header(0, 0, 0, 0)),
+        ("padding that is not zero", dirty),
+        ("an unknown flag", header(2, 0, 2, 0)),
+        ("a stream where none belongs", header(4, 1, 0, 0)),
+        ("a payload where none belongs", header(4, 0, 0, 5)),
+        ("a payload beyond the plaintext", header(2, 0, 0, 500)),
+        ("a payload beyond what was announced", header(2, 0, 0, u32::MAX)),
+        ("nothing", Vec::new()),
+    ];
+    for (what, plaintext) in wrong {
+        let (mut intruder, mut session) = rogue.enter().await;
+        let frame = session.encode_raw(&plaintext).unwrap();
+        intruder.client.send(&RawFrame::binary(&frame)).await;
+        let mut heard = intruder.hear(&mut session).await;
+        while !matches!(heard, None | Some(Frame::Close(_))) {
+            heard = intruder.hear(&mut session).await;
+        }
+        assert_eq!(heard, Some(Frame::Close(CloseCode::Violation)), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_ignores_the_window_is_closed() {
     let mut rogue = Rogue::new().await;
     rogue.server.shutdown().await;

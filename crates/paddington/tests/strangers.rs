@@ -149,7 +149,7 @@ async fn silent_and_slow_strangers_are_closed_at_the_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_silent_sockets_do_not_keep_the_client_out() {
+async fn two_thousand_silent_sockets_do_not_keep_the_client_out() {
     for sources in [1, 4, 250] {
         let mut pair = pair();
         let mut server =
@@ -159,13 +159,28 @@ async fn a_thousand_silent_sockets_do_not_keep_the_client_out() {
         (pair.server, pair.client) = (server, client);
         let (_server, inbox) = pair.start_server().await;
         let mut held = Vec::new();
-        for number in 0..1_000 {
+        for number in 0..2_000 {
             let source = format!("10.0.{}.{}", number % sources / 200, number % sources % 200 + 1);
             held.push(RawClient::connect(&pair.network.from(&source), SERVER).await);
         }
         honest_client_connects(&pair, &inbox).await;
         drop(held);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_thousand_links_do_not_make_a_bad_hello_expensive() {
+    let mut pair = patient_pair();
+    for number in 0..4_095 {
+        pair.server.add_client(&format!("other-{number}"), "127.0.0.1").unwrap();
+    }
+    let (_server, inbox) = pair.start_server().await;
+    for _ in 0..3 {
+        let (mut client, _) = RawClient::upgrade(&pair.network, SERVER).await;
+        client.send(&RawFrame::binary(&[7; 1344])).await;
+        assert_eq!(client.rest().await, b"");
+    }
+    honest_client_connects(&pair, &inbox).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,6 +131,7 @@ async fn the_end_of_an_older_connection_does_not_touch_the_newer_one() {
     let (mut old, mut old_session) =
         Intruder::establish(&pair.network, SERVER, &secrets, life(1)).await;
     connected(&server).await;
+    let taken_over = Instant::now();
     let (mut new, mut new_session) =
         Intruder::establish(&pair.network, SERVER, &secrets, life(1)).await;
     let mut heard = old.hear(&mut old_session).await;
@@ -138,6 +139,7 @@ async fn the_end_of_an_older_connection_does_not_touch_the_newer_one() {
         heard = old.hear(&mut old_session).await;
     }
     assert_eq!(heard, Some(Frame::Close(CloseCode::Replaced)));
+    assert!(taken_over.elapsed() < Duration::from_millis(100), "the same life needs no probe");
     old.client.send(&RawFrame::binary(&[0; 100])).await;
     drop(old);
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -7,6 +7,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+pub mod fuzz;
 mod logs;
 mod network;
 mod raw;

@@ -16,6 +16,8 @@ mod connection;
 mod dial;
 mod endpoint;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gate;
 mod handshake;
 mod head;

@@ -14,6 +14,8 @@
 
 mod codec;
 mod credentials;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod initiator;
 mod padding;
 mod ready;

@@ -151,6 +151,11 @@ impl SealedSession {
         }
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn seal_raw(&mut self, frame: &mut [u8]) -> Result<(), TransmitError> {
+        self.sealer.seal(frame)
+    }
+
     /// The longest frame that the other side may send, in bytes.
     #[must_use]
     pub fn max_frame_len(max_payload: u32) -> usize {

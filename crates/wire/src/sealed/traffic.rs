@@ -98,6 +98,29 @@ mod tests {
         }
     }
 
+    /// No key seals two frames under one nonce: over rekeys, the pairs of keys and numbers differ.
+    #[test]
+    fn no_key_meets_a_number_twice() {
+        let mut pairs = std::collections::HashSet::new();
+        for label in ["c2s", "s2c"] {
+            let mut chain = Chain::new(
+                Prk::extract(b"", &[b"inner"]).derive_prk(label, &[]),
+                Prk::extract(b"", &[b"outer"]).derive_prk(label, &[]),
+            );
+            for number in 0..5_000_u64 {
+                if number > 0 && number.is_multiple_of(REKEY_INTERVAL) {
+                    chain = chain.next();
+                }
+                for secret in [&chain.inner, &chain.outer] {
+                    let key = secret.derive_key("key", &[]).expose_bytes().to_vec();
+                    assert!(pairs.insert((key, number)), "{label} {number}");
+                }
+            }
+        }
+        let keys: std::collections::HashSet<_> = pairs.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), 2 * 2 * 5, "two directions, two layers, five epochs");
+    }
+
     #[test]
     fn a_skipped_or_repeated_frame_does_not_open() {
         let (mut sealer, mut opener) = (traffic(), traffic());

@@ -1,0 +1,84 @@
+//! What the fuzzer calls: one function for each parser that sees bytes of peers or of files. The
+//! corpus of each is replayed by the ordinary tests.
+
+use paddington::{Invite, ServiceConfig};
+use paddington_crypto::hex;
+use paddington_wire::sealed::fuzzing::{Target, decode};
+
+/// A parser under test.
+pub type Parser = fn(&[u8]);
+
+/// Every parser, by the name of its fuzz target.
+pub const PARSERS: [(&str, Parser); 7] = [
+    ("frame", frame),
+    ("ready", ready),
+    ("hello", hello),
+    ("request", request),
+    ("hex_text", hex_text),
+    ("invitation", invitation),
+    ("service", service),
+];
+
+/// A plaintext behind the decryption.
+pub fn frame(bytes: &[u8]) {
+    // Whatever it says: no panic, and no more memory than it has bytes.
+    let _ = decode(bytes, 1024);
+}
+
+/// The payload of a READY behind the decryption.
+pub fn ready(bytes: &[u8]) {
+    let mut plaintext = vec![1, 0, 0, 0];
+    plaintext.extend((bytes.len() as u32).to_be_bytes());
+    plaintext.extend([0; 16]);
+    plaintext.extend(bytes);
+    let _ = decode(&plaintext, 1 << 20);
+}
+
+/// A hello whose body was changed before it was sealed, and then the sealed one.
+pub fn hello(bytes: &[u8]) {
+    let target = Target::new();
+    let mut body = [0x5a; 1264];
+    let len = bytes.len().min(body.len());
+    body[..len].copy_from_slice(&bytes[..len]);
+    let mut sealed = target.seal_hello(&body);
+    let _ = target.answer(&sealed);
+    for (at, byte) in bytes.iter().enumerate().skip(body.len()).take(sealed.len()) {
+        sealed[(at * 31) % 1344] ^= byte;
+    }
+    let _ = target.answer(&sealed);
+    let _ = target.answer(bytes);
+}
+
+/// The first words of a stranger.
+pub fn request(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(paddington_transport::fuzzing::request(bytes));
+}
+
+/// Texts of the `hex` encoding.
+pub fn hex_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let key =
+        |byte| std::sync::Arc::new(paddington_crypto::SecretKey::from_slice(&[byte; 32]).unwrap());
+    let keys = paddington_crypto::KeyPair::new(key(1), key(2)).unwrap();
+    let _ = hex::open(&keys, text);
+    let _ = hex::open_key(&keys, text);
+    let _ = hex::outer_nonce(text);
+    let nonces = hex::Nonces::fixed([1; 24], [2; 24]);
+    let sealed = hex::seal(&keys, text, &nonces).unwrap();
+    assert_eq!(hex::open(&keys, &sealed).unwrap(), text);
+}
+
+/// An invitation.
+pub fn invitation(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Invite::from_toml(text);
+    }
+}
+
+/// A service's configuration.
+pub fn service(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = ServiceConfig::from_toml(text);
+    }
+}

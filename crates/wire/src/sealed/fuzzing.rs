@@ -1,0 +1,103 @@
+//! Behind the encryption: what only somebody with the right keys can send. For fuzzers and for the
+//! tests of hostile peers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use paddington_crypto::sealed::OVERHEAD;
+use paddington_crypto::{KeyPair, SecretKey};
+
+use super::initiator::HelloParts;
+use super::schedule::HelloKeys;
+use super::{
+    AwaitReady, Challenge, Credentials, HELLO_LEN, HINT_LEN, RANDOM_LEN, ReplyRandom, Responder,
+    SealedSession, codec,
+};
+use crate::{Frame, HandshakeError, TransmitError, Violation};
+
+/// Reads a plaintext as a frame.
+///
+/// # Errors
+///
+/// As a session that opens it.
+pub fn decode(plaintext: &[u8], max_payload: u32) -> Result<Frame, Violation> {
+    codec::decode(Bytes::copy_from_slice(plaintext), max_payload)
+}
+
+/// A link, a challenge and a server that has sent it.
+#[derive(Debug)]
+pub struct Target {
+    link: Arc<Credentials>,
+    challenge: Challenge,
+}
+
+impl Target {
+    /// Always the same one.
+    ///
+    /// # Panics
+    ///
+    /// Never: its keys and names are constant.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "constants")]
+    pub fn new() -> Self {
+        let key = |byte| Arc::new(SecretKey::from_slice(&[byte; 32]).expect("a constant key"));
+        let keys = KeyPair::new(key(1), key(2)).expect("two constant keys");
+        let name = |text: &str| text.parse().expect("a constant name");
+        let link = Arc::new(Credentials::new(&name("server"), &name("client"), &keys));
+        Self { link, challenge: Challenge::from([3; Challenge::LEN]) }
+    }
+
+    /// A hello around any body of the right length, properly sealed.
+    #[must_use]
+    pub fn seal_hello(&self, body: &[u8; HELLO_LEN - HINT_LEN - RANDOM_LEN - OVERHEAD]) -> Vec<u8> {
+        seal_hello(&self.link, &self.challenge, body)
+    }
+
+    /// What the server makes of a hello.
+    ///
+    /// # Errors
+    ///
+    /// As [`Responder::authenticate`] and [`super::Authenticated::reply`].
+    pub fn answer(&self, hello: &[u8]) -> Result<AwaitReady, HandshakeError> {
+        HelloParts::split(hello)?;
+        let responder = Responder::new(self.challenge, Arc::clone(&self.link));
+        let client = responder.authenticate(hello, &[Arc::clone(&self.link)])?;
+        let random = ReplyRandom::fixed(SecretKey::from_slice(&[4; 32])?, [5; 64]);
+        Ok(client.reply(&random)?.0)
+    }
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A hello around any body of the right length, sealed with the secrets of `link`.
+#[must_use]
+pub fn seal_hello(
+    link: &Credentials,
+    challenge: &Challenge,
+    body: &[u8; HELLO_LEN - HINT_LEN - RANDOM_LEN - OVERHEAD],
+) -> Vec<u8> {
+    let client_random = [6; RANDOM_LEN];
+    let hint = link.hint(challenge.as_bytes(), &client_random);
+    let keys = HelloKeys::new(link, challenge.as_bytes(), &client_random, &hint);
+    let mut sealed = [body.as_slice(), &[0; OVERHEAD]].concat();
+    // The room is there.
+    let _ = keys.layers.seal(0, &keys.transcript, &mut sealed);
+    [&hint[..], &client_random, &sealed].concat()
+}
+
+impl SealedSession {
+    /// Seals any plaintext as the next frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`SealedSession::encode`].
+    pub fn encode_raw(&mut self, plaintext: &[u8]) -> Result<Bytes, TransmitError> {
+        let mut frame = [plaintext, &[0; OVERHEAD]].concat();
+        self.seal_raw(&mut frame)?;
+        Ok(frame.into())
+    }
+}
