@@ -114,8 +114,8 @@ impl Exchange {
     }
 
     /// Waits until nothing is left that can reach a peer. Where both shut down, each may wait for
-    /// acknowledgements that the other will not give any more: then it is enough that none came
-    /// for a moment.
+    /// what the other will not do any more, acknowledge or (on a `hex` link) read: then it is
+    /// enough that nothing moved for a moment.
     async fn flush(&self, name: &str) {
         let Some(peer) = self.peer(name) else { return };
         let dialled = self.inner().dialers.get(name).is_some_and(|stop| !stop.is_cancelled());
@@ -189,7 +189,7 @@ impl Peer {
         match (&state.live, &state.courier) {
             (Some(_), Courier::Sealed(link)) if !link.peer_drains() => Prospect::Good,
             (Some(_), Courier::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
-            (Some(_), Courier::Hex(_)) => Prospect::Good,
+            (Some(_), Courier::Hex(_)) => Prospect::Doubtful,
             (None, _) if dialled => Prospect::Good,
             _ => Prospect::None,
         }
@@ -200,7 +200,7 @@ impl Peer {
 enum Prospect {
     /// The peer takes messages, or is being dialled.
     Good,
-    /// The peer shuts down too and may acknowledge what is under way, or not.
+    /// The peer may shut down too, and take what is under way, or not.
     Doubtful,
     /// Nothing waits, or nothing of it can reach the peer.
     None,

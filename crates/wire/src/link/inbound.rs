@@ -1,10 +1,12 @@
 //! What the peer has sent and this side has taken in.
 //! Implements `docs/protocol.md` §5.1 and §5.2 for the receiver.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::restore::RestoredCursor;
+use super::state::CursorChanges;
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
 use crate::{Instance, MessageId, Violation};
 
@@ -37,6 +39,29 @@ pub(super) struct Inbound {
     cursors: Vec<Cursor>,
     /// Bytes taken in and not handled, Σ(24 + length).
     held: u64,
+    /// Whether a store asks what has changed.
+    durable: bool,
+    /// The lives that are over, for the store.
+    forgotten: Vec<Instance>,
+}
+
+/// What became of a message that arrived.
+pub(super) enum Taken {
+    /// It is new.
+    Message(Incoming),
+    /// It was taken in before (rule R11).
+    Repeat,
+    /// It was handled before a restart.
+    Finished,
+}
+
+impl Taken {
+    pub(super) fn into_message(self) -> Option<Incoming> {
+        match self {
+            Self::Message(incoming) => Some(incoming),
+            Self::Repeat | Self::Finished => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +78,10 @@ struct Cursor {
     told: u64,
     /// Whether the peer still lists the stream. If not, nothing on it is acknowledged any more.
     listed: bool,
+    /// Handled before a restart although something before it was not.
+    finished: BTreeSet<u64>,
+    /// Whether it has moved since the store last asked.
+    moved: bool,
 }
 
 /// A number, or a gap that ends with it.
@@ -71,6 +100,29 @@ pub(super) struct Due {
 }
 
 impl Inbound {
+    /// The cursors that a store has kept.
+    pub(super) fn restore(cursors: Vec<RestoredCursor>) -> Self {
+        let cursor = |stored: RestoredCursor| Cursor {
+            finished: stored.finished.into_iter().collect(),
+            listed: false,
+            moved: false,
+            ..Cursor::new(stored.instance, stored.completed)
+        };
+        let cursors = cursors.into_iter().map(cursor).collect();
+        Self { cursors, durable: true, ..Self::default() }
+    }
+
+    /// What has changed since the last time.
+    pub(super) fn take_changes(&mut self) -> CursorChanges {
+        let mut changes = CursorChanges::default();
+        if self.durable {
+            changes.forgotten = std::mem::take(&mut self.forgotten);
+            let moved = self.cursors.iter_mut().filter(|cursor| cursor.moved);
+            changes.moved = moved.map(Cursor::take_state).collect();
+        }
+        changes
+    }
+
     /// Sets the cursors for a new session (rules R7 and R8). `told` is what this side's READY said.
     pub(super) fn resume(&mut self, theirs: &[StreamState], told: &[CursorState]) {
         for cursor in &mut self.cursors {
@@ -79,8 +131,7 @@ impl Inbound {
         for stream in theirs {
             let cursor = self.cursor_or_new(stream.instance, stream.base - 1);
             cursor.listed = true;
-            cursor.received = cursor.received.max(stream.base - 1);
-            cursor.completed = cursor.completed.max(stream.base - 1);
+            cursor.raise(stream.base - 1);
             cursor.rejected.retain(|rejection| rejection.number >= stream.base);
             let told = told.iter().find(|told| told.instance == stream.instance);
             cursor.told = told.map_or(0, |told| told.completed).max(stream.base - 1);
@@ -88,25 +139,26 @@ impl Inbound {
         self.forget_orphans();
     }
 
-    /// Takes a message in. `None` if it is a repeat (rule R11).
-    pub(super) fn take(
-        &mut self,
-        instance: Instance,
-        data: Data,
-    ) -> Result<Option<Incoming>, Violation> {
+    /// Takes a message in.
+    pub(super) fn take(&mut self, instance: Instance, data: Data) -> Result<Taken, Violation> {
         let cost = Data::cost(data.payload.len());
         let cursor = self.listed(instance).ok_or(Violation::UnknownStream(data.stream))?;
         if data.number <= cursor.received {
-            return Ok(None);
+            return Ok(Taken::Repeat);
         }
         if data.number != cursor.received + 1 {
             return Err(Violation::Gap { expected: cursor.received + 1, got: data.number });
         }
         cursor.received = data.number;
+        if cursor.finished.remove(&data.number) {
+            cursor.pending.push_back(Pending { to: data.number, cost: 0, done: true });
+            cursor.complete();
+            return Ok(Taken::Finished);
+        }
         cursor.pending.push_back(Pending { to: data.number, cost, done: false });
         self.held += cost;
         let id = MessageId { stream: instance, number: data.number };
-        Ok(Some(Incoming { id, again: data.again, payload: data.payload }))
+        Ok(Taken::Message(Incoming { id, again: data.again, payload: data.payload }))
     }
 
     /// Takes note of a gap up to `to`. Returns whether it is news.
@@ -141,6 +193,7 @@ impl Inbound {
             return 0;
         }
         pending.done = true;
+        cursor.moved = true;
         let cost = pending.cost;
         if let Outcome::Rejected(code) = outcome {
             cursor.reject(Rejection { number: id.number, code });
@@ -195,7 +248,14 @@ impl Inbound {
 
     /// Forgets the cursors of streams that are not listed and whose messages are all handled.
     fn forget_orphans(&mut self) {
-        self.cursors.retain(|cursor| cursor.listed || !cursor.pending.is_empty());
+        let (durable, forgotten) = (self.durable, &mut self.forgotten);
+        self.cursors.retain(|cursor| {
+            let kept = cursor.listed || !cursor.pending.is_empty();
+            if !kept && durable {
+                forgotten.push(cursor.instance);
+            }
+            kept
+        });
     }
 
     fn listed(&mut self, instance: Instance) -> Option<&mut Cursor> {
@@ -222,6 +282,27 @@ impl Cursor {
             rejected: VecDeque::new(),
             told: number,
             listed: true,
+            finished: BTreeSet::new(),
+            moved: true,
+        }
+    }
+
+    /// Everything up to `number` is no business of this side any more.
+    fn raise(&mut self, number: u64) {
+        self.received = self.received.max(number);
+        self.moved |= number > self.completed;
+        self.completed = self.completed.max(number);
+        self.finished = self.finished.split_off(&(self.completed + 1));
+    }
+
+    fn take_state(&mut self) -> RestoredCursor {
+        self.moved = false;
+        let done = self.pending.iter().filter(|pending| pending.done);
+        let finished = done.map(|pending| pending.to).chain(self.finished.iter().copied());
+        RestoredCursor {
+            instance: self.instance,
+            completed: self.completed,
+            finished: finished.collect(),
         }
     }
 
@@ -248,6 +329,7 @@ impl Cursor {
     fn complete(&mut self) {
         while let Some(pending) = self.pending.front().filter(|pending| pending.done) {
             self.completed = self.completed.max(pending.to);
+            self.moved = true;
             self.pending.pop_front();
         }
     }

@@ -17,13 +17,16 @@
 mod config;
 mod inbound;
 mod outbound;
+mod restore;
 mod session;
 mod slot;
 mod state;
+mod stream;
 
 pub use config::LinkConfig;
 pub use inbound::{Incoming, Outcome};
 pub use outbound::{Counts, Fate, Full};
+pub use restore::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
 pub use session::{AckDue, SessionId};
 pub use slot::{Slot, Ticket, Verdict};
-pub use state::{Link, Millis, Received, Started};
+pub use state::{CursorChanges, Link, Millis, Received, Started};

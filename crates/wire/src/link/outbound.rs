@@ -1,12 +1,14 @@
 //! What this side has accepted for the peer and the peer has not acknowledged.
 //! Implements `docs/protocol.md` §5.1 and §5.2 for the sender.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::Millis;
+use super::restore::{RestoredMessage, RestoredStream};
+use super::stream::{Body, Kept, Stream};
+use super::{LinkConfig, Millis};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
 use crate::{Instance, MessageId, Violation};
 
@@ -50,37 +52,23 @@ pub struct Counts {
     pub rejected: u64,
     /// Expired, or longer than the peer accepts.
     pub expired: u64,
+    /// Given up by this side, with [`Link::abandon`](super::Link::abandon).
+    pub abandoned: u64,
 }
 
 /// The streams of this side, oldest first; the last one is the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Outbound {
     streams: Vec<Stream>,
+    /// Whether every message is stored before it is transmitted, and what is trimmed is to be told.
+    durable: bool,
     messages: usize,
     bytes: u64,
+    /// Of these, the bytes whose messages are here and not only in the store.
+    loaded: u64,
     counts: Counts,
     /// Of the current stream: what did not end well.
     fates: BTreeMap<u64, Fate>,
-}
-
-/// One stream: everything from `base` on is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Stream {
-    instance: Instance,
-    base: u64,
-    kept: VecDeque<Kept>,
-    /// The next number to transmit in this session.
-    cursor: u64,
-    /// The highest number ever transmitted.
-    transmitted: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Kept {
-    /// `None` once the message has met its fate: only its number is left to be skipped.
-    payload: Option<Bytes>,
-    accepted: Millis,
-    deadline: Option<Millis>,
 }
 
 /// What is to be transmitted next.
@@ -101,11 +89,26 @@ impl Outbound {
     pub(super) fn new(instance: Instance) -> Self {
         Self {
             streams: vec![Stream::new(instance)],
+            durable: false,
             messages: 0,
             bytes: 0,
+            loaded: 0,
             counts: Counts::default(),
             fates: BTreeMap::new(),
         }
+    }
+
+    /// What earlier lives have stored, oldest first, and the stream of this life.
+    pub(super) fn restore(instance: Instance, streams: Vec<RestoredStream>) -> Self {
+        let mut outbound = Self { durable: true, ..Self::new(instance) };
+        outbound.streams[0].stored = 0;
+        for stream in streams.into_iter().rev() {
+            outbound.messages += stream.messages.len();
+            outbound.bytes += stream.messages.iter().map(RestoredMessage::cost).sum::<u64>();
+            outbound.counts.accepted += stream.messages.len() as u64;
+            outbound.streams.insert(0, Stream::restore(stream));
+        }
+        outbound
     }
 
     pub(super) fn enqueue(
@@ -114,18 +117,111 @@ impl Outbound {
         accepted: Millis,
         deadline: Option<Millis>,
     ) -> MessageId {
+        let cost = Data::cost(payload.len());
         self.messages += 1;
-        self.bytes += Data::cost(payload.len());
+        self.bytes += cost;
+        self.loaded += cost;
         self.counts.accepted += 1;
         let stream = self.current_mut();
         let number = stream.next();
-        stream.kept.push_back(Kept { payload: Some(payload), accepted, deadline });
+        stream.kept.push_back(Kept { body: Body::Here(payload), accepted, deadline });
         MessageId { stream: stream.instance, number }
     }
 
-    /// Sets every stream to where the peer wants to go on (rule R9).
-    pub(super) fn resume(&mut self, theirs: &[CursorState]) -> Result<(), Violation> {
+    /// Takes note that the store has everything of this life up to `number`. What is beyond the
+    /// bytes that may be loaded is from now on in the store only.
+    pub(super) fn stored(&mut self, number: u64, config: &LinkConfig) {
+        let stream = self.current_mut();
+        let news = (stream.stored + 1).max(stream.cursor)..=number;
+        stream.stored = stream.stored.max(number);
+        for number in news {
+            if self.loaded <= 2 * config.whole_window() {
+                break;
+            }
+            self.loaded -= self.current_mut().unload(number);
+        }
+    }
+
+    /// Takes back what was accepted and could not be stored. None of it was transmitted.
+    pub(super) fn unstored(&mut self) -> usize {
+        let mut count = 0;
+        while self.current().next() > self.current().stored.saturating_add(1) {
+            let Some(kept) = self.current_mut().kept.pop_back() else { break };
+            self.counts.accepted -= 1;
+            count += 1;
+            if kept.body.is_gone() {
+                self.counts.expired -= 1;
+            } else {
+                self.settle(&kept.body);
+            }
+        }
+        let next = self.current().next();
+        self.fates.split_off(&next);
+        count
+    }
+
+    /// The first message that is to be transmitted before long and is in the store only.
+    pub(super) fn wanted(&self, listed: &[Instance]) -> Option<MessageId> {
+        let mut listed = self.streams.iter().filter(|stream| listed.contains(&stream.instance));
+        let stream = listed.find(|stream| stream.cursor < stream.next())?;
+        let number = stream.first_unloaded()?;
+        Some(MessageId { stream: stream.instance, number })
+    }
+
+    /// Takes a message that was wanted.
+    pub(super) fn supply(&mut self, id: MessageId, payload: Bytes) {
+        let stream = self.streams.iter_mut().find(|stream| stream.instance == id.stream);
+        if let Some(kept) = stream.and_then(|stream| stream.kept_mut(id.number))
+            && matches!(kept.body, Body::Stored(_))
+        {
+            self.loaded += Data::cost(payload.len());
+            kept.body = Body::Here(payload);
+        }
+    }
+
+    /// Up to where the store may forget the messages of each stream, where that is news.
+    pub(super) fn take_trims(&mut self) -> Vec<MessageId> {
+        if !self.durable {
+            return Vec::new();
+        }
+        self.streams.iter_mut().filter_map(Stream::take_trim).collect()
+    }
+
+    /// Takes note that the store has durably forgotten a stream up to `id`. A stream of an earlier
+    /// life goes when that was its last message (rule R14).
+    pub(super) fn trimmed(&mut self, id: MessageId) {
         let current = self.current().instance;
+        self.streams.retain(|stream| {
+            stream.instance != id.stream
+                || stream.instance == current
+                || !stream.kept.is_empty()
+                || id.number + 1 < stream.base
+        });
+    }
+
+    /// Gives up everything that waits. Returns how many messages that were.
+    pub(super) fn abandon(&mut self) -> usize {
+        let messages = self.messages;
+        for stream in &mut self.streams {
+            stream.kept.iter_mut().for_each(|kept| kept.body = Body::Gone);
+        }
+        self.counts.abandoned += messages as u64;
+        (self.messages, self.bytes, self.loaded) = (0, 0, 0);
+        messages
+    }
+
+    /// How many streams of earlier lives have something to transmit.
+    pub(super) fn backlog(&self) -> impl Iterator<Item = Instance> {
+        let old = self.streams.len() - 1;
+        let old = self.streams[..old].iter().filter(|stream| !stream.kept.is_empty());
+        old.map(|stream| stream.instance)
+    }
+
+    /// Sets every stream to where the peer wants to go on (rule R9). Returns whether the peer has
+    /// seen more of an earlier life than the store remembers (rule R10).
+    pub(super) fn resume(&mut self, theirs: &[CursorState]) -> Result<bool, Violation> {
+        let current = self.current().instance;
+        let mut regressed = false;
         for index in 0..self.streams.len() {
             let stream = &self.streams[index];
             let Some(cursor) = theirs.iter().find(|theirs| theirs.instance == stream.instance)
@@ -137,11 +233,12 @@ impl Outbound {
             if stream.instance == current && cursor.received >= stream.next() {
                 return Err(Violation::AckOfUnsent(cursor.received));
             }
+            regressed |= cursor.received >= stream.next();
             self.drop_up_to(index, cursor.completed, &[]);
             let stream = &mut self.streams[index];
             stream.cursor = (cursor.received + 1).clamp(stream.base, stream.next());
         }
-        Ok(())
+        Ok(regressed)
     }
 
     /// Takes an acknowledgement of the stream called `instance`. Returns whether it was news.
@@ -204,13 +301,16 @@ impl Outbound {
         self.fates.get(&id.number).copied().unwrap_or(waiting)
     }
 
-    pub(super) fn states(&self) -> Vec<StreamState> {
+    /// The streams to declare: the oldest ones and always the current one.
+    pub(super) fn states(&self, max: usize) -> Vec<StreamState> {
         let state = |stream: &Stream| StreamState {
             instance: stream.instance,
             base: stream.base,
             next: stream.next(),
         };
-        self.streams.iter().map(state).collect()
+        let old = self.streams.len() - 1;
+        let declared = self.streams[..old].iter().take(max - 1).chain([self.current()]);
+        declared.map(state).collect()
     }
 
     pub(super) fn messages(&self) -> usize {
@@ -223,7 +323,7 @@ impl Outbound {
 
     pub(super) fn oldest(&self) -> Option<Millis> {
         let kept = self.streams.iter().flat_map(|stream| &stream.kept);
-        kept.filter(|kept| kept.payload.is_some()).map(|kept| kept.accepted).next()
+        kept.filter(|kept| !kept.body.is_gone()).map(|kept| kept.accepted).next()
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -239,8 +339,8 @@ impl Outbound {
         let mut news = false;
         while let Some((dropped, kept)) = self.streams[index].pop_up_to(number) {
             news = true;
-            if let Some(payload) = kept.payload {
-                self.settle(&payload);
+            if !kept.body.is_gone() {
+                self.settle(&kept.body);
                 match rejected.iter().find(|rejection| rejection.number == dropped) {
                     Some(rejection) => {
                         self.counts.rejected += 1;
@@ -270,17 +370,19 @@ impl Outbound {
     }
 
     fn give_up(&mut self, index: usize, number: u64, fate: Fate) {
-        let payload = self.streams[index].kept_mut(number).and_then(|kept| kept.payload.take());
-        if let Some(payload) = payload {
-            self.settle(&payload);
+        let kept = self.streams[index].kept_mut(number).filter(|kept| !kept.body.is_gone());
+        if let Some(kept) = kept {
+            let body = std::mem::replace(&mut kept.body, Body::Gone);
+            self.settle(&body);
             self.counts.expired += 1;
             self.remember(index, number, fate);
         }
     }
 
-    fn settle(&mut self, payload: &Bytes) {
+    fn settle(&mut self, body: &Body) {
         self.messages -= 1;
-        self.bytes -= Data::cost(payload.len());
+        self.bytes -= body.cost();
+        self.loaded -= body.loaded_cost();
     }
 
     fn remember(&mut self, index: usize, number: u64, fate: Fate) {
@@ -300,78 +402,5 @@ impl Outbound {
     #[expect(clippy::expect_used, reason = "the current stream is never removed")]
     fn current_mut(&mut self) -> &mut Stream {
         self.streams.last_mut().expect("the current stream")
-    }
-}
-
-impl Stream {
-    fn new(instance: Instance) -> Self {
-        Self { instance, base: 1, kept: VecDeque::new(), cursor: 1, transmitted: 0 }
-    }
-
-    /// The number that the next message gets.
-    fn next(&self) -> u64 {
-        self.base + self.kept.len() as u64
-    }
-
-    fn kept(&self, number: u64) -> Option<&Kept> {
-        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.kept.get(index)
-    }
-
-    fn kept_mut(&mut self, number: u64) -> Option<&mut Kept> {
-        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.kept.get_mut(index)
-    }
-
-    fn is_expired(&self, number: u64, now: Millis) -> bool {
-        let expired = |kept: &Kept| kept.deadline.is_some_and(|deadline| deadline <= now);
-        self.kept(number).is_some_and(|kept| kept.payload.is_some() && expired(kept))
-    }
-
-    fn is_too_long(&self, number: u64, max: u32) -> bool {
-        let payload = self.kept(number).and_then(|kept| kept.payload.as_ref());
-        payload.is_some_and(|payload| payload.len() > max as usize)
-    }
-
-    /// How many messages from the cursor on are given up.
-    fn given_up_at_cursor(&self) -> u64 {
-        let mut given_up = 0;
-        while self.kept(self.cursor + given_up).is_some_and(|kept| kept.payload.is_none()) {
-            given_up += 1;
-        }
-        given_up
-    }
-
-    fn next_to_transmit(&mut self, stream: u8, limits: &Limits) -> Option<Next> {
-        let given_up = self.given_up_at_cursor();
-        if given_up > 0 {
-            let to = self.cursor + given_up - 1;
-            self.advance(to);
-            return Some(Next::Skip { stream, to });
-        }
-        let number = self.cursor;
-        let payload = self.kept(number)?.payload.clone()?;
-        if Data::cost(payload.len()) > limits.credit || number >= self.base + limits.in_flight {
-            return None;
-        }
-        let again = number <= self.transmitted;
-        self.advance(number);
-        Some(Next::Message { stream, number, again, payload })
-    }
-
-    fn advance(&mut self, to: u64) {
-        self.cursor = to + 1;
-        self.transmitted = self.transmitted.max(to);
-    }
-
-    fn pop_up_to(&mut self, number: u64) -> Option<(u64, Kept)> {
-        if self.base > number {
-            return None;
-        }
-        let kept = self.kept.pop_front()?;
-        let dropped = self.base;
-        self.base += 1;
-        self.cursor = self.cursor.max(self.base);
-        Some((dropped, kept))
     }
 }

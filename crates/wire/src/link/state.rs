@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::LinkConfig;
-use super::inbound::{Inbound, Incoming, Outcome};
+use super::inbound::{Inbound, Incoming, Outcome, Taken};
 use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
+use super::restore::{Restored, RestoredCursor};
 use super::session::{AckDue, LinkSession, SessionId};
 use crate::frame::{Ack, Completed, Data, Frame, Ready, Skip};
 use crate::{Instance, MessageId, Violation};
@@ -38,6 +39,18 @@ pub struct Started {
     pub new_life: bool,
     /// Messages of this side were acknowledged by the way.
     pub progress: bool,
+    /// The peer has seen messages of an earlier life that this side's store does not know: it was
+    /// restored from a copy, or has lost something (rule R10).
+    pub regressed: bool,
+}
+
+/// What changed of the cursors since it was last asked for, for a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CursorChanges {
+    /// Cursors that have moved, as they are now.
+    pub moved: Vec<RestoredCursor>,
+    /// Lives of the peer that are over and handled.
+    pub forgotten: Vec<Instance>,
 }
 
 /// What a frame meant.
@@ -61,6 +74,18 @@ impl Link {
             inbound: Inbound::default(),
             session: None,
             draining: false,
+        }
+    }
+
+    /// A link that goes on from what a store has kept. Whoever drives it tells it what is
+    /// [`stored`](Self::stored) and [`trimmed`](Self::trimmed), and supplies what it
+    /// [wants](Self::wanted).
+    #[must_use]
+    pub fn restore(config: LinkConfig, instance: Instance, restored: Restored) -> Self {
+        Self {
+            outbound: Outbound::restore(instance, restored.streams),
+            inbound: Inbound::restore(restored.cursors),
+            ..Self::new(config, instance)
         }
     }
 
@@ -89,6 +114,59 @@ impl Link {
         Ok(self.outbound.enqueue(payload, now, deadline))
     }
 
+    /// Takes note that the store has every message of this life up to `number`: now they may be
+    /// transmitted.
+    pub fn stored(&mut self, number: u64) {
+        self.outbound.stored(number, &self.config);
+    }
+
+    /// Takes back what was accepted and could not be stored; nothing of it was transmitted. Returns
+    /// how many messages that were.
+    pub fn unstored(&mut self) -> usize {
+        self.outbound.unstored()
+    }
+
+    /// The first message that is to be transmitted before long and is in the store only.
+    #[must_use]
+    pub fn wanted(&self) -> Option<MessageId> {
+        self.outbound.wanted(&self.session.as_ref()?.ours)
+    }
+
+    /// Takes the payload of a message that was [wanted](Self::wanted) from the store.
+    pub fn supply(&mut self, id: MessageId, payload: Bytes) {
+        self.outbound.supply(id, payload);
+    }
+
+    /// The last message of each stream that the store may forget, with all before it, where that is
+    /// news.
+    pub fn take_trims(&mut self) -> Vec<MessageId> {
+        self.outbound.take_trims()
+    }
+
+    /// Takes note that the store has durably forgotten everything up to `id` (rule R14).
+    pub fn trimmed(&mut self, id: MessageId) {
+        self.outbound.trimmed(id);
+    }
+
+    /// What the store is to remember of the cursors, where that is news.
+    pub fn take_cursors(&mut self) -> CursorChanges {
+        self.inbound.take_changes()
+    }
+
+    /// Whether streams wait that the session does not know of, because there were too many to
+    /// declare: a new session has room for them.
+    #[must_use]
+    pub fn wants_new_session(&self) -> bool {
+        let Some(session) = &self.session else { return false };
+        let mut backlog = self.outbound.backlog().peekable();
+        backlog.peek().is_some() && backlog.all(|instance| !session.ours.contains(&instance))
+    }
+
+    /// Gives up everything that waits. Returns how many messages that were.
+    pub fn abandon(&mut self) -> usize {
+        self.outbound.abandon()
+    }
+
     /// Gives up what has expired by `now`. Returns whether anything has.
     pub fn expire(&mut self, now: Millis) -> bool {
         self.outbound.expire(now)
@@ -103,7 +181,7 @@ impl Link {
             max_payload: self.config.max_payload,
             window: u32::try_from(room).unwrap_or(u32::MAX),
             features: 0,
-            mine: self.outbound.states(),
+            mine: self.outbound.states(MAX_LISTED),
             yours: self.inbound.states(MAX_LISTED),
         }
     }
@@ -122,11 +200,11 @@ impl Link {
     ) -> Result<Started, Violation> {
         self.session = None;
         let waiting = self.outbound.messages();
-        self.outbound.resume(&theirs.yours)?;
+        let regressed = self.outbound.resume(&theirs.yours)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         self.session = Some(LinkSession::new(id, ours, theirs));
         let new_life = self.peer.replace(theirs.instance) != Some(theirs.instance);
-        Ok(Started { new_life, progress: self.outbound.messages() < waiting })
+        Ok(Started { new_life, progress: self.outbound.messages() < waiting, regressed })
     }
 
     /// Ends `session`, if it is the one that stands.
@@ -302,13 +380,15 @@ impl Link {
         let stream = session.their_stream(data.stream)?;
         session.take(Data::cost(data.payload.len()))?;
         let progress = self.receive_completed(data.ack, &[])?;
-        let message = self.inbound.take(stream, data)?;
-        if message.is_none()
-            && let Some(session) = &mut self.session
-        {
-            session.note_repeat();
+        let taken = self.inbound.take(stream, data)?;
+        if let Some(session) = &mut self.session {
+            match taken {
+                Taken::Message(_) => {}
+                Taken::Repeat => session.note_repeat(),
+                Taken::Finished => session.note_completed(),
+            }
         }
-        Ok(Received { message, progress })
+        Ok(Received { message: taken.into_message(), progress })
     }
 
     fn receive_ack(&mut self, ack: &Ack) -> Result<Received, Violation> {

@@ -1,0 +1,198 @@
+//! A link with a store behind it: what is held back until it is stored, what outlives a restart.
+
+use bytes::Bytes;
+use paddington_wire::link::{
+    CursorChanges, Fate, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
+    RestoredStream, SessionId, Slot,
+};
+use paddington_wire::{CursorState, Frame, Instance, MessageId, Ready};
+
+fn life(byte: u8) -> Instance {
+    Instance::from([byte; 16])
+}
+
+fn id(stream: u8, number: u64) -> MessageId {
+    MessageId { stream: life(stream), number }
+}
+
+/// A service in its life 2, with what life 1 has left.
+fn link(config: LinkConfig, streams: Vec<RestoredStream>) -> Link {
+    Link::restore(config, life(2), Restored { streams, cursors: Vec::new() })
+}
+
+fn left_by_life_1(base: u64, messages: usize) -> Vec<RestoredStream> {
+    let messages = vec![RestoredMessage { len: 1, deadline: None }; messages];
+    vec![RestoredStream { instance: life(1), base, messages }]
+}
+
+/// A peer in its life 9 that has received and completed so much of each stream.
+fn peer(yours: &[(u8, u64, u64)]) -> Ready {
+    let cursor = |&(stream, received, completed): &(u8, u64, u64)| CursorState {
+        instance: life(stream),
+        received,
+        completed,
+    };
+    let peer = Link::new(LinkConfig::default(), life(9)).ready();
+    Ready { yours: yours.iter().map(cursor).collect(), ..peer }
+}
+
+fn start(link: &mut Link, theirs: &Ready) -> (SessionId, bool) {
+    let mut slot = Slot::default();
+    let ticket = slot.ticket();
+    let session = slot.take(ticket, None).unwrap();
+    let ready = link.ready();
+    let started = link.start(session, &ready, theirs).unwrap();
+    (session, started.regressed)
+}
+
+fn numbers(link: &mut Link, session: SessionId) -> Vec<(u8, u64)> {
+    let mut numbers = Vec::new();
+    while let Some(frame) = link.transmit(session, 0) {
+        if let Frame::Data(data) = frame {
+            numbers.push((data.stream, data.number));
+        }
+    }
+    numbers
+}
+
+#[test]
+fn nothing_is_transmitted_before_it_is_stored() {
+    let mut link = link(LinkConfig::default(), Vec::new());
+    let (session, _) = start(&mut link, &peer(&[]));
+    for _ in 0..3 {
+        link.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
+    }
+    assert_eq!(numbers(&mut link, session), []);
+    link.stored(2);
+    assert_eq!(numbers(&mut link, session), [(0, 1), (0, 2)]);
+}
+
+#[test]
+fn what_could_not_be_stored_was_never_accepted_and_its_number_is_given_again() {
+    let mut link = link(LinkConfig::default(), Vec::new());
+    let (session, _) = start(&mut link, &peer(&[]));
+    link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
+    link.stored(1);
+    link.enqueue(Bytes::from_static(b"lost"), 0, None).unwrap();
+    link.enqueue(Bytes::from_static(b"expired and lost"), 0, Some(1)).unwrap();
+    assert!(link.expire(2));
+    assert_eq!(link.unstored(), 2);
+    assert_eq!(link.counts().accepted, 1);
+    assert_eq!((link.outbox_messages(), link.counts().expired), (1, 0));
+    let again = link.enqueue(Bytes::from_static(b"again"), 0, None).unwrap();
+    link.stored(again.number);
+    assert_eq!((again.number, link.fate(again)), (2, Fate::Waiting));
+    assert_eq!(numbers(&mut link, session), [(0, 1), (0, 2)]);
+}
+
+#[test]
+fn what_an_earlier_life_left_goes_first_and_from_the_store() {
+    let mut link = link(LinkConfig::default(), left_by_life_1(5, 3));
+    link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();
+    link.stored(1);
+    let (session, _) = start(&mut link, &peer(&[(1, 5, 5)]));
+    assert_eq!(numbers(&mut link, session), [], "the older ones have to be read first");
+    for number in 6..=7 {
+        assert_eq!(link.wanted(), Some(id(1, number)));
+        link.supply(id(1, number), Bytes::from_static(b"y"));
+    }
+    assert_eq!(link.wanted(), None);
+    assert_eq!(numbers(&mut link, session), [(0, 6), (0, 7), (1, 1)]);
+}
+
+#[test]
+fn a_stream_is_declared_until_the_removal_of_its_last_message_is_durable() {
+    let mut link = link(LinkConfig::default(), left_by_life_1(1, 2));
+    start(&mut link, &peer(&[(1, 2, 1)]));
+    assert_eq!(link.take_trims(), [id(1, 1)]);
+    link.trimmed(id(1, 1));
+    start(&mut link, &peer(&[(1, 2, 2)]));
+    assert_eq!(link.take_trims(), [id(1, 2)]);
+    assert_eq!(link.take_trims(), []);
+    link.trimmed(id(1, 1));
+    assert_eq!(link.ready().mine.len(), 2, "an older removal says nothing about the last message");
+    link.trimmed(id(1, 2));
+    assert_eq!(link.ready().mine.len(), 1);
+}
+
+#[test]
+fn a_store_that_knows_less_than_the_peer_is_noticed_and_loses_nothing_new() {
+    let mut link = link(LinkConfig::default(), left_by_life_1(1, 2));
+    link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();
+    link.stored(1);
+    let (session, regressed) = start(&mut link, &peer(&[(1, 9, 9)]));
+    assert!(regressed);
+    assert_eq!(numbers(&mut link, session), [(1, 1)]);
+}
+
+#[test]
+fn a_long_backlog_stays_in_the_store() {
+    let config = LinkConfig { window: 100, max_payload: 76, ..LinkConfig::default() };
+    let mut link = link(config, Vec::new());
+    for number in 1..=10 {
+        link.enqueue(Bytes::from(vec![0; 76]), 0, None).unwrap();
+        link.stored(number);
+    }
+    let (session, _) = start(&mut link, &Ready { window: 100_000, ..peer(&[]) });
+    assert_eq!(numbers(&mut link, session), [(0, 1), (0, 2)], "twice the window is in memory");
+    assert_eq!(link.wanted(), Some(id(2, 3)));
+}
+
+#[test]
+fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
+    let streams = (10..110)
+        .map(|byte| RestoredStream {
+            instance: life(byte),
+            base: 1,
+            messages: vec![RestoredMessage { len: 1, deadline: None }],
+        })
+        .collect();
+    let mut link = link(LinkConfig::default(), streams);
+    start(&mut link, &peer(&[]));
+    assert!(!link.wants_new_session());
+    let handled: Vec<_> = (10..73).map(|byte| (byte, 1, 1)).collect();
+    start(&mut link, &peer(&handled));
+    assert!(link.wants_new_session(), "all that was declared is handled");
+    for trim in link.take_trims() {
+        link.trimmed(trim);
+    }
+    start(&mut link, &peer(&handled));
+    assert!(!link.wants_new_session());
+    assert_eq!(link.ready().mine.len(), 38);
+}
+
+#[test]
+fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
+    let cursor = RestoredCursor { instance: life(9), completed: 3, finished: vec![5] };
+    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    assert_eq!(link.take_cursors(), CursorChanges::default());
+    let mut sender = Link::new(LinkConfig::default(), life(9));
+    for _ in 0..6 {
+        sender.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
+    }
+    let (ours, theirs) = (link.ready(), sender.ready());
+    let (session, other) = (start(&mut link, &theirs).0, start(&mut sender, &ours).0);
+    let mut delivered = Vec::new();
+    while let Some(frame) = sender.transmit(other, 0) {
+        delivered.extend(link.receive(session, frame).unwrap().message.map(|message| message.id));
+    }
+    assert_eq!(delivered, [id(9, 4), id(9, 6)]);
+    link.handled(id(9, 6), Outcome::Done);
+    let moved = link.take_cursors().moved;
+    assert_eq!((moved[0].completed, &*moved[0].finished), (3, &[5, 6][..]));
+    link.handled(id(9, 4), Outcome::Done);
+    let moved = link.take_cursors().moved;
+    assert_eq!((moved[0].completed, moved[0].finished.len()), (6, 0));
+}
+
+#[test]
+fn cursors_of_lives_that_are_over_are_forgotten() {
+    let cursor = RestoredCursor { instance: life(8), completed: 3, finished: Vec::new() };
+    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    start(&mut link, &peer(&[]));
+    let changes = link.take_cursors();
+    assert_eq!(changes.forgotten, [life(8)]);
+    assert_eq!(changes.moved[0].instance, life(9));
+}
