@@ -19,6 +19,7 @@ mod place;
 mod receipt;
 mod shutdown;
 mod status;
+pub mod store;
 
 pub use config::{Config, HANDSHAKE_PERIOD};
 pub use current::{current, install};

@@ -1,5 +1,7 @@
 //! A link with a store behind it: what is held back until it is stored, what outlives a restart.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use bytes::Bytes;
 use paddington_wire::link::{
     CursorChanges, Fate, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
