@@ -60,7 +60,7 @@ fn countdown(criterion: &mut Criterion) {
         group.bench_function(format!("paddington {encoding}"), |bench| {
             bench.iter(|| {
                 runtime.block_on(async {
-                    server.send(Message::new("client", COUNT.to_string())).unwrap();
+                    server.send(Message::new("client", COUNT.to_string())).await.unwrap();
                     finished.recv().await.unwrap();
                 });
             });

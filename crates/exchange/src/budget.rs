@@ -22,6 +22,11 @@ impl Budget {
         taken.is_ok()
     }
 
+    /// Takes `bytes` that are in use already, whether they are there or not.
+    pub(crate) fn force(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Gives `bytes` back.
     pub(crate) fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);

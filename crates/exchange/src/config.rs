@@ -7,7 +7,7 @@ use paddington_wire::MAX_PAYLOAD;
 use paddington_wire::link::LinkConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::StartError;
+use crate::{OnError, StartError};
 
 /// How an exchange behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +23,22 @@ pub struct Config {
     pub outbox_bytes: u64,
     /// The most bytes that wait for all peers together.
     pub outbox_bytes_total: u64,
+    /// The most messages that wait for one peer in a store.
+    pub stored_messages: usize,
+    /// The most bytes, Σ(24 + length), that wait for one peer in a store.
+    pub stored_bytes: u64,
+    /// The most bytes that wait for all peers together in a store.
+    pub stored_bytes_total: u64,
     /// The most messages of one `hex` peer that wait for the handler. A `sealed` peer is bounded
     /// by `window`.
     pub inbox_messages: usize,
     /// The most handlers that run at the same time.
     pub handlers: usize,
+    /// How long a handler may take for one message.
+    #[serde(with = "seconds")]
+    pub handler_timeout: Duration,
+    /// What happens to a message that its handler has failed on.
+    pub on_error: OnError,
     /// How long an acknowledgement waits for company.
     #[serde(with = "seconds")]
     pub ack_delay: Duration,
@@ -51,15 +62,21 @@ pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
 
 impl Default for Config {
     fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
         let link = LinkConfig::default();
         Self {
             transport: paddington_transport::Config::default(),
             window: link.window,
             outbox_messages: link.outbox_messages,
             outbox_bytes: link.outbox_bytes,
-            outbox_bytes_total: 256 * 1024 * 1024,
+            outbox_bytes_total: 256 * MIB,
+            stored_messages: 100_000,
+            stored_bytes: 256 * MIB,
+            stored_bytes_total: 4_096 * MIB,
             inbox_messages: 1_024,
             handlers: 256,
+            handler_timeout: Duration::from_secs(300),
+            on_error: OnError::Next,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),
             handshakes: 5,
@@ -84,6 +101,7 @@ impl Config {
             ("attempts", limits.attempts as usize),
             ("addresses", limits.addresses),
             ("outbox_messages", self.outbox_messages),
+            ("stored_messages", self.stored_messages),
             ("inbox_messages", self.inbox_messages),
             ("handlers", self.handlers),
             ("handshakes", self.handshakes),
@@ -94,13 +112,18 @@ impl Config {
         }
     }
 
-    /// The bounds of one link.
-    pub(crate) fn link(&self) -> LinkConfig {
+    /// The bounds of one link, whose messages are `stored` or not.
+    pub(crate) fn link(&self, stored: bool) -> LinkConfig {
+        let (outbox_messages, outbox_bytes) = if stored {
+            (self.stored_messages, self.stored_bytes)
+        } else {
+            (self.outbox_messages, self.outbox_bytes)
+        };
         LinkConfig {
             window: self.window,
             max_payload: self.transport.limits.max_payload,
-            outbox_messages: self.outbox_messages,
-            outbox_bytes: self.outbox_bytes,
+            outbox_messages,
+            outbox_bytes,
             ..LinkConfig::default()
         }
     }

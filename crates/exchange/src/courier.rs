@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use paddington_wire::link::{Fate, Full, Link, LinkConfig, Millis};
+use paddington_wire::link::{Fate, Full, Link, LinkConfig, Millis, Restored};
 use paddington_wire::{Data, Encoding, Frame, Instance, Ready, Text};
 
 /// What waits for one peer.
@@ -22,6 +22,11 @@ impl Courier {
             Encoding::Hex => Self::Hex(HexQueue::new(config, instance)),
             _ => Self::Sealed(Box::new(Link::new(config, instance))),
         }
+    }
+
+    /// Goes on from what a store has kept; only a `sealed` link can.
+    pub(crate) fn restore(config: LinkConfig, instance: Instance, restored: Restored) -> Self {
+        Self::Sealed(Box::new(Link::restore(config, instance, restored)))
     }
 
     /// What this side keeps and what it has; of a `hex` peer nothing is ever declared.
@@ -79,6 +84,16 @@ impl Courier {
         match self {
             Self::Sealed(link) => link.expire(now),
             Self::Hex(queue) => queue.expire(now),
+        }
+    }
+
+    /// Gives up what waits.
+    pub(crate) fn abandon(&mut self) {
+        match self {
+            Self::Sealed(link) => {
+                link.abandon();
+            }
+            Self::Hex(_) => {} // it keeps no account
         }
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use paddington_wire::{MAX_PAYLOAD, PeerName};
 use thiserror::Error;
 
+use crate::store::StoreError;
+
 /// What a handler returns when it fails: any error.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
@@ -42,13 +44,16 @@ pub enum SendError {
     /// The service shuts down.
     #[error("the service shuts down")]
     ShuttingDown,
+    /// The message could not be stored, and will not be delivered.
+    #[error("the message is not accepted: {0}")]
+    Storage(#[source] StoreError),
 }
 
 impl SendError {
     /// Whether the same message may be accepted later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Full { .. })
+        matches!(self, Self::Full { .. } | Self::Storage(_))
     }
 }
 
@@ -87,6 +92,9 @@ pub enum StartError {
     /// A limit is zero.
     #[error("the setting {0} is 0: nothing would get through")]
     Zero(&'static str),
+    /// What the store has kept cannot be used.
+    #[error("the store cannot be used: {0}")]
+    Store(#[source] StoreError),
     /// The operating system gives no random bytes.
     #[error("the operating system's random generator failed")]
     Random,

@@ -10,16 +10,21 @@ use paddington_transport::{
     Dialer, Door, Endpoint, Listener, Login, Network, Renewed, Tls, stay_connected,
 };
 use paddington_wire::{Admission, Credentials, Expected, Message, PeerName};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken as Token;
 use tokio_util::task::TaskTracker;
 
 use crate::current::{CURRENT, is_handler_of};
 use crate::host::{ExchangeHost, PeerCaller};
 use crate::peer::{Peer, Shared};
+use crate::restore;
 use crate::shutdown::Shutdown;
-use crate::{Config, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError, lane};
+use crate::store::Store;
+use crate::{
+    Config, Event, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError, keeper,
+    lane,
+};
 
 /// A service's exchange: a handle, cheap to copy.
 ///
@@ -38,8 +43,16 @@ pub(crate) struct Inner {
     /// The listener, the dialers and the connections.
     pub(crate) tasks: TaskTracker,
     pub(crate) lanes: TaskTracker,
+    /// Adds a worker to a peer's lane.
+    hire: Box<Hire>,
+    pub(crate) watchdog: Token,
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) keepers: TaskTracker,
+    pub(crate) keepers_stop: Token,
     address: Option<SocketAddr>,
 }
+
+type Hire = dyn Fn(&Exchange, &Arc<Peer>) + Send + Sync;
 
 /// Everything that an exchange is made from.
 #[derive(Debug)]
@@ -54,6 +67,8 @@ pub struct Setup {
     pub servers: Vec<Server>,
     /// The network to use.
     pub network: Arc<dyn Network>,
+    /// Where messages for `sealed` peers are kept. Without it they do not outlive the process.
+    pub store: Option<Arc<dyn Store>>,
     /// How the exchange behaves.
     pub config: Config,
 }
@@ -102,14 +117,15 @@ impl Exchange {
     ///
     /// [`StartError`] if it cannot listen, or its peers do not make sense. Nothing runs then.
     pub async fn start<H: Handler>(setup: Setup, handler: H) -> Result<Self, StartError> {
-        let Setup { name, listen, clients, servers, network, config } = setup;
+        let Setup { name, listen, clients, servers, network, store, config } = setup;
         config.check()?;
-        let shared = Arc::new(Shared::new(name, config)?);
-        let peers = peers(&shared, &clients, &servers)?;
+        let shared = Arc::new(Shared::new(name, config, store.is_some())?);
+        let peers = restore::peers(&shared, &clients, &servers, store.as_ref()).await?;
         let listener = match &listen {
             Some(listen) => Some(bind(&network, listen.address).await?),
             None => None,
         };
+        let handlers = shared.config.handlers;
         let exchange = Self {
             inner: Arc::new(Inner {
                 shared,
@@ -118,10 +134,15 @@ impl Exchange {
                 shutdown: Shutdown::default(),
                 tasks: TaskTracker::new(),
                 lanes: TaskTracker::new(),
+                hire: hire(handler, handlers),
+                watchdog: Token::new(),
+                store,
+                keepers: TaskTracker::new(),
+                keepers_stop: Token::new(),
                 address: listener.as_ref().map(Listener::address),
             }),
         };
-        exchange.run_lanes(handler);
+        exchange.run_peers();
         if let (Some(listener), Some(listen)) = (listener, listen) {
             exchange.run_listener(listener, &listen.path, Admission::new(clients))?;
         }
@@ -150,8 +171,8 @@ impl Exchange {
     ///
     /// [`SendError`] if it is not accepted; nothing of it is kept then. A full outbox is answered
     /// at once, because two services whose handlers wait for each other's room stop for ever.
-    pub fn send(&self, message: Message) -> Result<Receipt, SendError> {
-        self.send_with(message, SendOptions::default())
+    pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        self.send_with(message, SendOptions::default()).await
     }
 
     /// As [`send`](Self::send), with options.
@@ -159,9 +180,13 @@ impl Exchange {
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    pub fn send_with(&self, message: Message, options: SendOptions) -> Result<Receipt, SendError> {
+    pub async fn send_with(
+        &self,
+        message: Message,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
-        let number = peer.accept(message.into_payload(), options.ttl)?;
+        let number = peer.accept(message.into_payload(), options.ttl).await?;
         Ok(Receipt::new(Arc::clone(peer), number))
     }
 
@@ -172,18 +197,79 @@ impl Exchange {
     ///
     /// As [`send`](Self::send).
     pub async fn send_when_ready(&self, message: Message) -> Result<Receipt, SendError> {
+        let patience = is_handler_of(self).then_some(self.inner.shared.config.patience);
+        self.send_within(message, patience).await
+    }
+
+    /// As [`send_when_ready`](Self::send_when_ready), but waits for room no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_timeout(
+        &self,
+        message: Message,
+        limit: Duration,
+    ) -> Result<Receipt, SendError> {
+        let patience = self.inner.shared.config.patience;
+        let limit = if is_handler_of(self) { limit.min(patience) } else { limit };
+        self.send_within(message, Some(limit)).await
+    }
+
+    async fn send_within(
+        &self,
+        message: Message,
+        limit: Option<Duration>,
+    ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
         let text = message.into_payload();
-        let patience = is_handler_of(self).then_some(self.inner.shared.config.patience);
-        let sent = peer.accept_when_ready(text.clone());
-        let number = match patience {
-            None => sent.await?,
-            Some(patience) => match timeout(patience, sent).await {
-                Ok(sent) => sent?,
-                Err(_) => peer.accept(text, None)?,
+        let began = Instant::now();
+        let sent = peer.accept_when_ready(text.clone(), None);
+        let number = match limit {
+            None => sent.await,
+            Some(limit) => match timeout(limit, sent).await {
+                Ok(sent) => sent,
+                Err(_) => peer.accept(text, None).await,
             },
         };
-        Ok(Receipt::new(Arc::clone(peer), number))
+        peer.lock().counters.send_wait += began.elapsed();
+        Ok(Receipt::new(Arc::clone(peer), number?))
+    }
+
+    /// What happens to the links from now on. Whoever looks too rarely misses the oldest events.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.shared.events()
+    }
+
+    /// Lets up to `concurrency` messages of a peer be handled at the same time, in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownPeer`] if there is no such peer.
+    pub fn set_concurrency(&self, peer: &str, concurrency: usize) -> Result<(), SendError> {
+        let peer = self.known(peer)?;
+        for _ in 0..peer.set_concurrency(concurrency) {
+            self.hire(peer);
+        }
+        Ok(())
+    }
+
+    /// Goes on with the messages of a peer whose handler has failed, where the policy is
+    /// [`OnError::Stop`](crate::OnError::Stop).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownPeer`] if there is no such peer.
+    pub fn resume_handling(&self, peer: &str) -> Result<(), SendError> {
+        self.known(peer)?.resume_handling();
+        Ok(())
+    }
+
+    /// Where messages are kept, if they are: its dead letters, its health.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.inner.store.as_ref()
     }
 
     /// How all peers are doing, by name.
@@ -238,18 +324,27 @@ impl Exchange {
         if !self.inner.shutdown.accepts(|| is_handler_of(self)) {
             return Err(SendError::ShuttingDown);
         }
-        let name = message.recipient();
+        self.known(message.recipient())
+    }
+
+    fn known(&self, name: &str) -> Result<&Arc<Peer>, SendError> {
         self.peer(name).ok_or_else(|| SendError::UnknownPeer(name.chars().take(80).collect()))
     }
 
-    fn run_lanes<H: Handler>(&self, handler: H) {
-        let handler = Arc::new(handler);
-        let permits = Arc::new(Semaphore::new(self.inner.shared.config.handlers.max(1)));
+    /// Adds a worker to a peer's lane.
+    pub(crate) fn hire(&self, peer: &Arc<Peer>) {
+        (self.inner.hire)(self, peer);
+    }
+
+    fn run_peers(&self) {
         for peer in self.inner.peers.values() {
-            let lane = lane::run(Arc::clone(peer), Arc::clone(&handler), Arc::clone(&permits));
-            let task = self.inner.lanes.spawn(CURRENT.scope(self.clone(), lane));
-            peer.set_lane_task(task.abort_handle());
+            self.hire(peer);
+            if let Some(store) = peer.store() {
+                let stop = self.inner.keepers_stop.clone();
+                self.inner.keepers.spawn(keeper::run(Arc::clone(peer), Arc::clone(store), stop));
+            }
         }
+        tokio::spawn(lane::watch(self.clone(), self.inner.watchdog.clone()));
     }
 
     fn run_listener(
@@ -291,26 +386,16 @@ async fn bind(network: &Arc<dyn Network>, address: SocketAddr) -> Result<Listene
     listener.map_err(|source| StartError::Listen { address, source })
 }
 
-/// One entry for each peer. A service knows another one once, as a client or as a server
-/// (`docs/protocol.md` §1).
-fn peers(
-    shared: &Arc<Shared>,
-    clients: &[Expected],
-    servers: &[Server],
-) -> Result<HashMap<PeerName, Arc<Peer>>, StartError> {
-    let clients = clients.iter().map(|client| (&client.name, client.credentials.encoding()));
-    let servers = servers.iter().map(|server| (&server.name, server.credentials.encoding()));
-    let mut peers = HashMap::new();
-    for (name, encoding) in clients.chain(servers) {
-        if *name == shared.name {
-            return Err(StartError::OwnName(name.clone()));
-        }
-        let peer = Arc::new(Peer::new(name.clone(), encoding, Arc::clone(shared)));
-        if peers.insert(name.clone(), peer).is_some() {
-            return Err(StartError::DuplicatePeer(name.clone()));
-        }
-    }
-    Ok(peers)
+/// How workers are added: the one place that knows the handler's type.
+fn hire<H: Handler>(handler: H, handlers: usize) -> Box<Hire> {
+    let (handler, permits) = (Arc::new(handler), Arc::new(Semaphore::new(handlers)));
+    Box::new(move |exchange, peer| {
+        let worker = peer.hire();
+        let (handler, permits) = (Arc::clone(&handler), Arc::clone(&permits));
+        let lane = lane::run(Arc::clone(peer), worker, handler, permits);
+        let task = exchange.inner.lanes.spawn(CURRENT.scope(exchange.clone(), lane));
+        peer.set_worker_task(worker, task.abort_handle());
+    })
 }
 
 impl fmt::Debug for Exchange {

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use paddington_wire::{Control, MessageId, Text};
 
 /// What a handler is called with, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Item {
     Control(Control),
     Message(Received),
 }
 
 /// A message that has arrived.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Received {
     /// `None` on `hex` links.
     pub(crate) id: Option<MessageId>,
@@ -50,6 +50,19 @@ impl Inbox {
             self.items.truncate(self.items.len() - 2);
         }
         self.items.push_back(Item::Control(control));
+    }
+
+    /// Puts back what was popped and not handled.
+    pub(crate) fn push_front(&mut self, item: Item) {
+        if let Item::Message(received) = &item {
+            self.messages += 1;
+            self.bytes += received.text.len();
+        }
+        self.items.push_front(item);
+    }
+
+    pub(crate) fn front(&self) -> Option<&Item> {
+        self.items.front()
     }
 
     pub(crate) fn pop(&mut self) -> Option<Item> {

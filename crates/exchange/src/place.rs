@@ -11,6 +11,7 @@ use paddington_wire::{CloseCode, Encoding, Frame, Instance, Ready, RejectCode, T
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};
 
+use crate::Event;
 use crate::courier::Courier;
 use crate::inbox::Received;
 use crate::peer::{Peer, State, wake};
@@ -71,6 +72,7 @@ impl PeerPlace {
         wake(lane);
         peer.tell_heard();
         log_connected(&peer, encoding);
+        peer.shared.tell(Event::Up { peer: peer.name.clone() });
         Ok(PeerTraffic::new(peer, session))
     }
 }
@@ -105,12 +107,26 @@ impl Declared for DeclaredPlace {
         let peer = Arc::clone(&place.peer);
         place.take(Some(theirs.instance), |state, session| {
             if let Courier::Sealed(link) = &mut state.courier {
-                link.start(session, &ours, theirs)?;
+                let started = link.start(session, &ours, theirs)?;
                 peer.settle(state);
+                peer.note_store_work(state);
+                if started.regressed {
+                    state.counters.regressions += 1;
+                    report_regression(&peer);
+                }
             }
             Ok(())
         })
     }
+}
+
+fn report_regression(peer: &Peer) {
+    error!(
+        peer = %peer.name,
+        "the peer has seen messages that the store does not know: it was restored from an older \
+         copy, or has lost something; messages may repeat, none accepted from now on is lost"
+    );
+    peer.shared.tell(Event::StateRegressed { peer: peer.name.clone() });
 }
 
 impl PeerTraffic {
@@ -138,6 +154,9 @@ impl PeerTraffic {
         }
         if let Some(live) = state.live_mut(self.session) {
             live.ack_armed = self.ack_armed;
+        }
+        if frame.is_none() && self.peer.store().is_some() {
+            self.peer.work.notify_one(); // something may have to be read first
         }
         self.peer.settle(state);
         frame
@@ -229,7 +248,7 @@ impl Traffic for PeerTraffic {
         let mut state = self.peer.lock();
         let full = state.inbox.messages() >= config.inbox_messages
             || state.inbox.bytes() >= config.window as usize
-            || state.is_stopping();
+            || state.lane.stopping;
         if full && matches!(state.courier, Courier::Hex(_)) {
             remember(&mut state, self.session, cx);
             return Poll::Pending;
@@ -247,7 +266,7 @@ impl Traffic for PeerTraffic {
             Frame::Bare(text) => self.receive_bare(&mut state, text),
             frame => self.receive_sealed(&mut state, frame),
         };
-        let lane = if state.inbox.is_empty() { None } else { state.lane() };
+        let lane = state.lane();
         drop(state);
         wake(lane);
         self.peer.tell_heard();
@@ -265,6 +284,7 @@ impl Traffic for PeerTraffic {
             return;
         }
         state.live = None;
+        count_end(&mut state, end);
         // A `sealed` peer that only lost its connection resumes: it is not gone.
         let gone = match &mut state.courier {
             Courier::Sealed(link) => {
@@ -282,6 +302,17 @@ impl Traffic for PeerTraffic {
         self.peer.tell_heard();
         self.peer.progress.notify_waiters();
         log_ended(&self.peer, end);
+        let (peer, cause) = (self.peer.name.clone(), end.to_string());
+        self.peer.shared.tell(Event::Down { peer, cause });
+    }
+}
+
+fn count_end(state: &mut State, end: &End) {
+    let counters = &mut state.counters;
+    match end {
+        End::Dead | End::Stuck => counters.dead += 1,
+        End::Tampered(_) | End::Violation(_) => counters.violations += 1,
+        _ => {}
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Delivered {
     TooLong,
     /// The service was shut down before the peer had acknowledged it.
     Abandoned,
+    /// The service was shut down; the message is in the store and goes on after the next start.
+    LeftInStore,
 }
 
 impl Receipt {
@@ -44,7 +46,7 @@ impl Receipt {
     /// The message's number. `None` on `hex` links, which number nothing.
     #[must_use]
     pub fn id(&self) -> Option<MessageId> {
-        let sealed = self.peer.lock().courier.encoding() == Encoding::Sealed;
+        let sealed = self.peer.encoding() == Encoding::Sealed;
         sealed.then_some(MessageId { stream: self.peer.shared.instance, number: self.number })
     }
 
@@ -63,6 +65,9 @@ impl Receipt {
         let state = self.peer.lock();
         let encoding = state.courier.encoding();
         Some(match state.courier.fate(self.number, self.peer.shared.instance) {
+            Fate::Waiting if state.abandoned && self.peer.store().is_some() => {
+                Delivered::LeftInStore
+            }
             Fate::Waiting if state.abandoned => Delivered::Abandoned,
             Fate::Waiting => return None,
             Fate::Rejected(code) => Delivered::Rejected(code),

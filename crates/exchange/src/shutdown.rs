@@ -80,7 +80,8 @@ impl Exchange {
         let limit = inner.shared.config.drain;
         inner.shutdown.asked.cancelled().await;
         info!(service = %self.name(), "shutting down");
-        self.stop_dialing(|peer| peer.lock().courier.messages() == 0);
+        inner.watchdog.cancel();
+        self.stop_dialing(|peer| peer.store().is_some() || peer.lock().courier.messages() == 0);
         for peer in inner.peers.values() {
             peer.hold_back();
             peer.stop_lane();
@@ -93,7 +94,10 @@ impl Exchange {
         let flushed = join_all(inner.peers.keys().map(|name| self.flush(name.as_str())));
         let _ = timeout(limit, flushed).await;
         self.close_connections().await;
-        let report = ShutdownReport { unsent: self.abandon(), unfinished };
+        let store = self.close_store().await;
+        let mut report = ShutdownReport { unfinished, store, ..self.abandon() };
+        report.unsent.sort();
+        report.left_in_store.sort();
         if !report.is_clean() {
             warn!(service = %self.name(), ?report, "not everything could be delivered");
         }
@@ -151,20 +155,42 @@ impl Exchange {
         warn!(service = %self.name(), tasks = inner.tasks.len(), "connections did not end in time");
     }
 
-    /// Gives up what is left.
-    fn abandon(&self) -> Vec<(paddington_wire::PeerName, usize)> {
-        let mut unsent = Vec::new();
+    /// Lets the store remember what is to be remembered, and closes it. Says why it could not.
+    async fn close_store(&self) -> Option<String> {
+        let inner = self.inner();
+        let store = inner.store.as_ref()?;
+        inner.keepers_stop.cancel();
+        inner.keepers.close();
+        let kept = async {
+            inner.keepers.wait().await;
+            store.close().await
+        };
+        match timeout(inner.shared.config.drain, kept).await {
+            Ok(Ok(())) => None,
+            Ok(Err(cause)) => Some(cause.to_string()),
+            Err(_) => Some("the store did not answer in time".to_owned()),
+        }
+    }
+
+    /// Gives up what is left, where no store keeps it.
+    fn abandon(&self) -> ShutdownReport {
+        let mut report = ShutdownReport::default();
         for peer in self.inner().peers.values() {
             let mut state = peer.lock();
             state.abandoned = true;
             let messages = state.courier.messages();
+            if peer.store().is_none() {
+                state.courier.abandon();
+            }
             drop(state);
             peer.progress.notify_waiters();
             if messages > 0 {
-                unsent.push((peer.name.clone(), messages));
+                let stored = peer.store().is_some();
+                let list = if stored { &mut report.left_in_store } else { &mut report.unsent };
+                list.push((peer.name.clone(), messages));
             }
         }
-        unsent
+        report
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
+use paddington_exchange::store::Store;
 use paddington_exchange::{Config, Listen, Renewal, Server, Setup};
-use paddington_transport::{Endpoint, EndpointError, Network, Renewed, Tls, TlsError};
+use paddington_transport::{Endpoint, EndpointError, Network, Tls, TlsError};
 use paddington_wire::{
     AddressRange, Credentials, Encoding, Expected, NameError, PeerName, RangeError, hex, sealed,
 };
 use thiserror::Error;
 
 use crate::format::{ClientEntry, KeyTable, ServerEntry, ServiceFile};
+use crate::renewal::InvitationFile;
 use crate::{FileError, Invite, file};
 
 /// The configuration of a service: its name, where it is reached, its clients and its servers.
@@ -34,6 +36,7 @@ pub struct ServiceConfig {
     url: Endpoint,
     ip: IpAddr,
     port: u16,
+    outbox: Option<PathBuf>,
     settings: Config,
     clients: Vec<Client>,
     servers: Vec<KnownServer>,
@@ -50,12 +53,12 @@ struct Client {
 
 /// A server that the service is invited to.
 #[derive(Clone, Debug)]
-struct KnownServer {
-    name: PeerName,
-    url: Endpoint,
-    encoding: Encoding,
+pub(crate) struct KnownServer {
+    pub(crate) name: PeerName,
+    pub(crate) url: Endpoint,
+    pub(crate) encoding: Encoding,
     authorities: Option<PathBuf>,
-    keys: Arc<KeyPair>,
+    pub(crate) keys: Arc<KeyPair>,
     /// The file that the invitation was read from.
     source: Option<PathBuf>,
 }
@@ -129,6 +132,7 @@ impl ServiceConfig {
             url: url.parse()?,
             ip: ip.parse().map_err(|_| ConfigError::Ip(ip.chars().take(80).collect()))?,
             port: *port,
+            outbox: None,
             settings: Config::default(),
             clients: Vec::new(),
             servers: Vec::new(),
@@ -258,6 +262,18 @@ impl ServiceConfig {
         &mut self.settings
     }
 
+    /// The file that keeps what is accepted for `sealed` peers until they have handled it, if any.
+    #[must_use]
+    pub fn outbox(&self) -> Option<&Path> {
+        self.outbox.as_deref()
+    }
+
+    /// Keeps what is accepted for `sealed` peers in a file, so that it outlives this process. The
+    /// file is made if it is not there; its folder must be. Takes the feature `durable`.
+    pub fn set_outbox(&mut self, path: impl Into<PathBuf>) {
+        self.outbox = Some(path.into());
+    }
+
     /// The names of all peers: clients first, then servers.
     pub fn peers(&self) -> impl Iterator<Item = &str> {
         let clients = self.clients.iter().map(|client| &client.name);
@@ -265,7 +281,11 @@ impl ServiceConfig {
     }
 
     /// Everything that an exchange is made from.
-    pub(crate) fn setup(&self, network: Arc<dyn Network>) -> Result<Setup, ConfigError> {
+    pub(crate) fn setup(
+        &self,
+        network: Arc<dyn Network>,
+        store: Option<Arc<dyn Store>>,
+    ) -> Result<Setup, ConfigError> {
         let servers = self.servers.iter().map(|server| self.server(server));
         Ok(Setup {
             name: self.name.clone(),
@@ -276,6 +296,7 @@ impl ServiceConfig {
             clients: self.clients.iter().map(|client| self.expected(client)).collect(),
             servers: servers.collect::<Result<_, _>>()?,
             network,
+            store,
             config: self.settings.clone(),
         })
     }
@@ -296,7 +317,8 @@ impl ServiceConfig {
         };
         let tls = tls.transpose();
         let renewal = server.source.as_ref().map(|source| {
-            let renewal: Arc<dyn Renewal> = Arc::new(InvitationFile::new(self, server, source));
+            let renewal: Arc<dyn Renewal> =
+                Arc::new(InvitationFile::new(&self.name, server, source));
             renewal
         });
         Ok(Server {
@@ -319,9 +341,17 @@ impl ServiceConfig {
     }
 
     fn check(file: ServiceFile) -> Result<Self, ConfigError> {
-        let ServiceFile { name, url, ip, port, settings, clients, servers } = file;
-        let mut config =
-            Self { name, url, ip, port, settings, clients: Vec::new(), servers: Vec::new() };
+        let ServiceFile { name, url, ip, port, outbox, settings, clients, servers } = file;
+        let mut config = Self {
+            name,
+            url,
+            ip,
+            port,
+            outbox,
+            settings,
+            clients: Vec::new(),
+            servers: Vec::new(),
+        };
         for ClientEntry { name, range, encoding, inner_key, outer_key } in clients {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
@@ -353,51 +383,11 @@ impl ServiceConfig {
             url: self.url.clone(),
             ip: self.ip,
             port: self.port,
+            outbox: self.outbox.clone(),
             settings: self.settings.clone(),
             clients: self.clients.iter().map(client).collect(),
             servers: self.servers.iter().map(server).collect(),
         }
-    }
-}
-
-/// The file that an invitation was read from, which may hold a newer one by now.
-#[derive(Debug)]
-struct InvitationFile {
-    path: PathBuf,
-    own: PeerName,
-    server: PeerName,
-    encoding: Encoding,
-    last: Mutex<(Endpoint, Arc<KeyPair>)>,
-}
-
-impl InvitationFile {
-    fn new(config: &ServiceConfig, server: &KnownServer, path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            own: config.name.clone(),
-            server: server.name.clone(),
-            encoding: server.encoding,
-            last: Mutex::new((server.url.clone(), Arc::clone(&server.keys))),
-        }
-    }
-}
-
-impl Renewal for InvitationFile {
-    /// Only an invitation of the same link counts. One that cannot be read may be half written.
-    fn renewed(&self) -> Option<Renewed> {
-        let invite = Invite::load(&self.path).ok()?;
-        let same_link = invite.server == self.server
-            && invite.encoding == self.encoding
-            && invite.client.is_none_or(|client| client == self.own);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if !same_link || (last.0 == invite.url && last.1 == invite.keys) {
-            return None;
-        }
-        *last = (invite.url.clone(), Arc::clone(&invite.keys));
-        Some(Renewed {
-            endpoint: invite.url,
-            credentials: credentials(self.encoding, &self.server, &self.own, &invite.keys),
-        })
     }
 }
 
@@ -406,7 +396,7 @@ fn join(peer: &PeerName, inner: KeyTable, outer: KeyTable) -> Result<Arc<KeyPair
     keys.map_err(|source| ConfigError::Keys { peer: peer.clone(), source })
 }
 
-fn credentials(
+pub(crate) fn credentials(
     encoding: Encoding,
     server: &PeerName,
     client: &PeerName,

@@ -35,6 +35,8 @@ pub(crate) struct ServiceFile {
     pub(crate) url: Endpoint,
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outbox: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) settings: Config,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -21,7 +21,7 @@
 //! }).await?;
 //! let sensor = Service::start(&sensor, async |_| Ok::<(), paddington::Error>(())).await?;
 //!
-//! sensor.send(Message::new("hub", "21.5 °C"))?;
+//! sensor.send(Message::new("hub", "21.5 °C")).await?;
 //! assert!(heard.recv().await.unwrap().starts_with("Control message"));
 //! assert_eq!(heard.recv().await.unwrap(), "Message from sensor to hub: 21.5 °C");
 //! # hub.shutdown().await;
@@ -43,18 +43,21 @@ mod file;
 mod format;
 mod invite;
 mod macros;
+mod outbox;
 mod process;
+mod renewal;
 mod service;
 
 pub use config::{ConfigError, ServiceConfig};
 pub use file::FileError;
 pub use invite::{Invite, InviteError};
+pub use outbox::OutboxError;
 pub use process::{Error, run, send, set_handler, shutdown};
 pub use service::{Service, ServiceError};
 
 pub use paddington_exchange::{
-    Config, Delivered, Exchange, Handler, HandlerError, PeerStatus, Receipt, SendError,
-    SendOptions, ShutdownReport, StartError,
+    Config, Delivered, Event, Exchange, Handler, HandlerError, OnError, PeerCounters, PeerStatus,
+    Receipt, SendError, SendOptions, ShutdownReport, StartError, store,
 };
 pub use paddington_transport::{Endpoint, EndpointError, Network};
 pub use paddington_wire::{AddressRange, Control, Encoding, Message, MessageId, PeerName, Text};

@@ -84,7 +84,7 @@ pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
 ///
 /// [`Error::Send`] if it is not accepted, [`Error::NoService`] outside of any service.
 pub async fn send(message: Message) -> Result<Receipt, Error> {
-    Ok(current()?.send(message)?)
+    Ok(current()?.send(message).await?)
 }
 
 /// Shuts this process's service down. Outside handlers it waits for the end; a handler would wait

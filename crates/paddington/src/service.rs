@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use paddington_exchange::store::Store;
 use paddington_exchange::{
     Exchange, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError,
 };
@@ -10,6 +11,7 @@ use paddington_transport::Network;
 use paddington_wire::Message;
 use thiserror::Error;
 
+use crate::outbox::{self, OutboxError};
 use crate::{ConfigError, ServiceConfig};
 
 /// A running service. Several of them live in one process.
@@ -28,6 +30,9 @@ pub enum ServiceError {
     /// Its configuration makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Its outbox cannot be used.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// It could not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -56,7 +61,22 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
-        let exchange = Exchange::start(config.setup(network)?, handler).await?;
+        let store = config.outbox().map(outbox::open).transpose()?;
+        Self::start_with(network, store, config, handler).await
+    }
+
+    /// As [`start_on`](Self::start_on), with a store of one's own in place of the configured file.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        network: Arc<dyn Network>,
+        store: Option<Arc<dyn Store>>,
+        config: &ServiceConfig,
+        handler: impl Handler,
+    ) -> Result<Self, ServiceError> {
+        let exchange = Exchange::start(config.setup(network, store)?, handler).await?;
         Ok(Self { exchange })
     }
 
@@ -78,13 +98,13 @@ impl Service {
         self.exchange.address()
     }
 
-    /// Queues a message and returns at once; see [`Exchange::send`].
+    /// Queues a message; see [`Exchange::send`].
     ///
     /// # Errors
     ///
     /// [`SendError`] if it is not accepted.
-    pub fn send(&self, message: Message) -> Result<Receipt, SendError> {
-        self.exchange.send(message)
+    pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        self.exchange.send(message).await
     }
 
     /// How all peers are doing.

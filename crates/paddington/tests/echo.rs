@@ -13,8 +13,8 @@ async fn messages_go_both_ways_in_order() {
         let (server, server_inbox) = pair.start_server().await;
         let (client, client_inbox) = pair.start_client().await;
         for number in 0..100 {
-            server.send(Message::new("client", format!("s{number}"))).unwrap();
-            client.send(Message::new("server", format!("c{number}"))).unwrap();
+            server.send(Message::new("client", format!("s{number}"))).await.unwrap();
+            client.send(Message::new("server", format!("c{number}"))).await.unwrap();
         }
         for number in 0..100 {
             assert_eq!(client_inbox.text().await, format!("s{number}"));
@@ -44,7 +44,7 @@ async fn a_message_knows_where_it_comes_from() {
     let pair = pair_with(Encoding::Sealed);
     let (_server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
-    let receipt = client.send(Message::new("server", "x")).unwrap();
+    let receipt = client.send(Message::new("server", "x")).await.unwrap();
     inbox.next().await;
     let message = inbox.next().await;
     assert_eq!((message.sender(), message.recipient()), ("client", "server"));
@@ -59,7 +59,7 @@ async fn a_hex_link_promises_no_more_than_it_can() {
     let pair = pair_with(Encoding::Hex);
     let (server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
-    let receipt = client.send(Message::new("server", "x")).unwrap();
+    let receipt = client.send(Message::new("server", "x")).await.unwrap();
     assert_eq!(inbox.text().await, "x");
     assert_eq!(receipt.id(), None);
     assert_eq!(receipt.await, Delivered::Sent);
@@ -74,12 +74,12 @@ async fn any_text_arrives_as_it_was_sent() {
         let (server, inbox) = pair.start_server().await;
         let (client, _) = pair.start_client().await;
         for text in ["", "hé \"q\" ✓", "\u{0}\n\\", &long] {
-            client.send(Message::new("server", text)).unwrap();
+            client.send(Message::new("server", text)).await.unwrap();
             assert_eq!(inbox.text().await, text);
         }
-        let too_long = client.send(Message::new("server", format!("{long}x"))).unwrap_err();
+        let too_long = client.send(Message::new("server", format!("{long}x"))).await.unwrap_err();
         assert!(matches!(too_long, SendError::TooLong { len: 1_048_577, .. }));
-        let unknown = server.send(Message::new("nobody", "x")).unwrap_err();
+        let unknown = server.send(Message::new("nobody", "x")).await.unwrap_err();
         assert_eq!(unknown, SendError::UnknownPeer("nobody".into()));
     }
 }
@@ -99,9 +99,9 @@ async fn services_meet_on_real_sockets() {
         let client = Service::start(&client, handler).await.unwrap();
         assert_eq!(client.address(), None, "a service without clients does not listen");
 
-        client.send(Message::new("server", "hello")).unwrap();
+        client.send(Message::new("server", "hello")).await.unwrap();
         assert_eq!(server_inbox.text().await, "hello");
-        server.send(Message::new("client", "hello yourself")).unwrap();
+        server.send(Message::new("client", "hello yourself")).await.unwrap();
         assert_eq!(client_inbox.text().await, "hello yourself");
         assert!(client.shutdown().await.is_clean());
         assert!(server.shutdown().await.is_clean());

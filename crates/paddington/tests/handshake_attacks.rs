@@ -48,7 +48,7 @@ fn status(service: &Service) -> PeerStatus {
 /// The honest client connects and is heard.
 async fn honest_client_connects(pair: &Pair, inbox: &Inbox) -> Service {
     let (client, _) = pair.start_client().await;
-    client.send(Message::new("server", "honest")).unwrap();
+    client.send(Message::new("server", "honest")).await.unwrap();
     assert_eq!(inbox.text().await, "honest");
     client
 }
@@ -101,7 +101,7 @@ async fn a_relayed_hello_without_the_keys_leads_nowhere_and_is_freed_in_time() {
         assert!(before.elapsed() <= Duration::from_secs(15), "freed at the deadline");
         assert_eq!(status(&server).is_connected(), with_older_connection);
         if let Some(honest) = honest {
-            honest.send(Message::new("server", "still here")).unwrap();
+            honest.send(Message::new("server", "still here")).await.unwrap();
             assert_eq!(inbox.text().await, "still here");
             honest.shutdown().await;
         }

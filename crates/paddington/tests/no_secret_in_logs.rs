@@ -53,10 +53,10 @@ async fn misuse(pair: &Pair) {
     let server = Service::start_on(network, &pair.server, handler).await.unwrap();
     let (client, _) = pair.start_client().await;
     for kind in ["fine", "panic", "fail"] {
-        client.send(Message::new("server", format!("{CANARY}-{kind}"))).unwrap();
-        server.send(Message::new("client", format!("{CANARY}-{kind}"))).unwrap();
+        client.send(Message::new("server", format!("{CANARY}-{kind}"))).await.unwrap();
+        server.send(Message::new("client", format!("{CANARY}-{kind}"))).await.unwrap();
     }
-    let refused = client.send(Message::new("nobody", CANARY)).unwrap_err();
+    let refused = client.send(Message::new("nobody", CANARY)).await.unwrap_err();
     assert!(!format!("{refused} {refused:?}").contains(CANARY));
     tokio::time::sleep(Duration::from_secs(60)).await;
     pair.network.cut();

@@ -127,10 +127,10 @@ async fn works_behind(program: &str, configure: Configure) {
             assert!(!server.peers()[0].is_connected(), "the proxy reported another address");
             continue;
         }
-        client.send(Message::new("server", "through the proxy")).unwrap();
+        client.send(Message::new("server", "through the proxy")).await.unwrap();
         assert_eq!(inbox.text().await, "through the proxy");
         tokio::time::sleep(Duration::from_secs(2 * PATIENCE)).await;
-        server.send(Message::new("client", "still the same connection")).unwrap();
+        server.send(Message::new("client", "still the same connection")).await.unwrap();
         assert_eq!(client_inbox.text().await, "still the same connection");
         let stood = server.peers()[0].connected_for.unwrap();
         assert!(stood >= Duration::from_secs(2 * PATIENCE), "{program} {encoding}: {stood:?}");

@@ -14,9 +14,9 @@ async fn messages_flow_again_after_either_side_has_restarted() {
         let (mut server, mut inbox) = pair.start_server().await;
         let (mut client, mut client_inbox) = pair.start_client().await;
         for round in 0..4 {
-            client.send(Message::new("server", format!("to server {round}"))).unwrap();
+            client.send(Message::new("server", format!("to server {round}"))).await.unwrap();
             assert_eq!(inbox.text().await, format!("to server {round}"));
-            server.send(Message::new("client", format!("to client {round}"))).unwrap();
+            server.send(Message::new("client", format!("to client {round}"))).await.unwrap();
             assert_eq!(client_inbox.text().await, format!("to client {round}"));
             if round % 2 == 0 {
                 server.shutdown().await;
@@ -34,7 +34,7 @@ async fn a_client_tries_for_ever_and_never_waits_longer_than_five_seconds() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (client, _) = pair.start_client().await;
-        client.send(Message::new("server", "patience")).unwrap();
+        client.send(Message::new("server", "patience")).await.unwrap();
         tokio::time::sleep(Duration::from_secs(3 * 60 * 60)).await;
         let (_server, inbox) = pair.start_server().await;
         let started = Instant::now();
@@ -48,12 +48,12 @@ async fn after_a_cut_the_first_attempt_comes_at_once() {
     let pair = pair();
     let (_server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
-    client.send(Message::new("server", "1")).unwrap();
+    client.send(Message::new("server", "1")).await.unwrap();
     assert_eq!(inbox.text().await, "1");
     tokio::time::sleep(Duration::from_secs(60)).await;
     pair.network.cut();
     let cut = Instant::now();
-    client.send(Message::new("server", "2")).unwrap();
+    client.send(Message::new("server", "2")).await.unwrap();
     assert_eq!(inbox.text().await, "2");
     assert!(cut.elapsed() <= Duration::from_millis(500), "{:?}", cut.elapsed());
 }
@@ -64,7 +64,7 @@ async fn messages_wait_for_a_peer_that_is_not_there_yet() {
         let pair = pair_with(encoding);
         let (server, _) = pair.start_server().await;
         for number in 0..100 {
-            server.send(Message::new("client", number.to_string())).unwrap();
+            server.send(Message::new("client", number.to_string())).await.unwrap();
         }
         assert_eq!(server.peers()[0].outbox_messages, 100);
         let (_client, inbox) = pair.start_client().await;
@@ -79,13 +79,13 @@ async fn a_session_is_renewed_after_a_day_and_nothing_is_noticed() {
     let pair = pair();
     let (server, inbox) = pair.start_server().await;
     let (client, client_inbox) = pair.start_client().await;
-    client.send(Message::new("server", "young")).unwrap();
+    client.send(Message::new("server", "young")).await.unwrap();
     assert_eq!(inbox.text().await, "young");
     tokio::time::sleep(Duration::from_secs(27 * 60 * 60)).await;
     let age = server.peers()[0].connected_for.unwrap();
     assert!(age < Duration::from_secs(6 * 60 * 60), "{age:?}");
     assert_eq!(pair.network.dialled(), 2);
-    client.send(Message::new("server", "renewed")).unwrap();
+    client.send(Message::new("server", "renewed")).await.unwrap();
     assert_eq!(inbox.text().await, "renewed");
     assert_eq!(client_inbox.drain().await, [r#"{"Connected":{"agent":"server"}}"#]);
 }
@@ -97,7 +97,7 @@ async fn what_was_under_way_when_the_receiver_restarted_comes_again_with_its_num
     let server =
         paddington::Service::start_on(pair.network.network(), &pair.server, stuck).await.unwrap();
     let (client, _) = pair.start_client().await;
-    let receipt = client.send(Message::new("server", "x")).unwrap();
+    let receipt = client.send(Message::new("server", "x")).await.unwrap();
     while server.peers()[0].inbox_messages == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -125,7 +125,7 @@ async fn a_newer_invitation_takes_effect_without_a_restart() {
         paddington::ServiceConfig::new("client", "ws://client:1", "127.0.0.1", &1).unwrap();
     client.add_server(paddington::Invite::load(&path).unwrap()).unwrap();
     let (client, client_inbox) = first.start(&client).await;
-    client.send(Message::new("server", "first try")).unwrap();
+    client.send(Message::new("server", "first try")).await.unwrap();
     let (server, inbox) = first.start_server().await;
     assert_eq!(inbox.text().await, "first try");
     server.shutdown().await;
@@ -134,7 +134,7 @@ async fn a_newer_invitation_takes_effect_without_a_restart() {
     second.network = first.network.clone();
     second.invite.save(&path).unwrap();
     let (_server, inbox) = second.start_server().await;
-    client.send(Message::new("server", "with new keys")).unwrap();
+    client.send(Message::new("server", "with new keys")).await.unwrap();
     assert_eq!(inbox.text().await, "with new keys");
     drop(client_inbox);
 }

@@ -40,7 +40,7 @@ async fn survives(
     client.add_server(pair.invite.clone().at(&format!("ws://{TAP}/")).unwrap()).unwrap();
     let (client, client_inbox) = pair.start(&client).await;
     for number in 0..50 {
-        client.send(Message::new("server", number.to_string())).unwrap();
+        client.send(Message::new("server", number.to_string())).await.unwrap();
         assert_eq!(inbox.text().await, number.to_string());
     }
     assert_eq!(inbox.drain().await, [""; 0]);
@@ -339,12 +339,12 @@ async fn a_peer_that_stops_reading_is_given_up_and_others_are_not_held_up() {
         tokio::task::yield_now().await;
     }
     for _ in 0..15 {
-        server.send(Message::new("client", "x".repeat(1024 * 1024 - 100))).unwrap();
+        server.send(Message::new("client", "x".repeat(1024 * 1024 - 100))).await.unwrap();
     }
     let begun = Instant::now();
     while server.peers()[0].is_connected() {
         intruder.say(&mut session, &Frame::Ping(1)).await; // it lives, but it does not read
-        server.send(Message::new("other", "tick")).unwrap();
+        server.send(Message::new("other", "tick")).await.unwrap();
         assert_eq!(other_inbox.text().await, "tick");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -372,7 +372,7 @@ async fn a_replayed_hex_frame_ends_the_connection() {
     let [(_server, inbox), (client, _)] = hex_services(meddler).await;
     let (mut texts, mut controls) = (Vec::new(), Vec::new());
     for number in 0..8 {
-        client.send(Message::new("server", number.to_string())).unwrap();
+        client.send(Message::new("server", number.to_string())).await.unwrap();
         while texts.len() <= number {
             let message = inbox.next().await;
             let kind = if message.is_control() { &mut controls } else { &mut texts };
@@ -395,9 +395,9 @@ async fn a_reflected_hex_frame_ends_the_connection() {
         Ok(reflected.into_iter().chain([frame]).collect())
     };
     let [(server, inbox), (client, client_inbox)] = hex_services(meddler).await;
-    client.send(Message::new("server", "stolen")).unwrap();
+    client.send(Message::new("server", "stolen")).await.unwrap();
     assert_eq!(inbox.text().await, "stolen");
-    server.send(Message::new("client", "lost, as hex loses what is under way")).unwrap();
+    server.send(Message::new("client", "lost, as hex loses what is under way")).await.unwrap();
     let connected = r#"{"Connected":{"agent":"server"}}"#;
     let disconnected = r#"{"Disconnected":{"agent":"server"}}"#;
     for expected in [connected, disconnected, connected] {

@@ -16,7 +16,7 @@ async fn everything_that_was_accepted_is_delivered() {
         let (_server, inbox) = pair.start_server().await;
         let (client, _) = pair.start_client().await;
         for number in 0..5_000 {
-            client.send(Message::new("server", number.to_string())).unwrap();
+            client.send(Message::new("server", number.to_string())).await.unwrap();
         }
         let report = client.shutdown().await;
         assert!(report.is_clean(), "{encoding}: {report:?}");
@@ -44,9 +44,9 @@ async fn a_handler_that_runs_may_still_reply_and_nobody_else_may_send() {
             },
         );
         let client = client.await.unwrap();
-        server.send(Message::new("client", "stop")).unwrap();
+        server.send(Message::new("client", "stop")).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let refused = client.send(Message::new("server", "too late")).unwrap_err();
+        let refused = client.send(Message::new("server", "too late")).await.unwrap_err();
         assert_eq!(refused, SendError::ShuttingDown);
         assert_eq!(inbox.text().await, "last words");
         assert!(client.finished().await.is_clean());
@@ -58,7 +58,7 @@ async fn what_cannot_be_delivered_in_time_is_reported() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (client, _) = pair.start_client().await;
-        let receipt = client.send(Message::new("server", "to nobody")).unwrap();
+        let receipt = client.send(Message::new("server", "to nobody")).await.unwrap();
         let begun = Instant::now();
         let report = client.shutdown().await;
         assert_eq!(report.unsent, [("server".parse().unwrap(), 1)]);
@@ -71,7 +71,7 @@ async fn what_cannot_be_delivered_in_time_is_reported() {
 async fn nothing_waits_for_a_client_that_is_not_connected() {
     let pair = pair();
     let (server, _) = pair.start_server().await;
-    server.send(Message::new("client", "to nobody")).unwrap();
+    server.send(Message::new("client", "to nobody")).await.unwrap();
     let begun = Instant::now();
     assert_eq!(server.shutdown().await.unsent.len(), 1);
     assert!(begun.elapsed() < Duration::from_secs(1), "it cannot come any more");

@@ -29,7 +29,7 @@ fn patient_pair() -> Pair {
 
 async fn honest_client_connects(pair: &Pair, inbox: &Inbox) -> Service {
     let (client, _) = pair.start_client().await;
-    client.send(Message::new("server", "honest")).unwrap();
+    client.send(Message::new("server", "honest")).await.unwrap();
     assert_eq!(timeout(Duration::from_secs(1), inbox.text()).await.unwrap(), "honest");
     client
 }

@@ -36,12 +36,12 @@ async fn a_restarted_client_takes_over_from_its_own_ghost() {
         let pair = pair_with(encoding);
         let (server, inbox) = pair.start_server().await;
         let (first, _) = pair.start_client().await;
-        first.send(Message::new("server", "before")).unwrap();
+        first.send(Message::new("server", "before")).await.unwrap();
         assert_eq!(inbox.text().await, "before");
         pair.network.freeze(); // the client's machine is gone, and no FIN was ever sent
         let restarted = Instant::now();
         let (second, _) = pair.start_client().await;
-        second.send(Message::new("server", "after")).unwrap();
+        second.send(Message::new("server", "after")).await.unwrap();
         assert_eq!(inbox.text().await, "after");
         let took = restarted.elapsed();
         assert!((3..=4).contains(&took.as_secs()), "{encoding}: probe and handshake took {took:?}");
@@ -54,12 +54,12 @@ async fn the_same_process_takes_over_at_once_and_loses_nothing() {
     let pair = pair();
     let (server, inbox) = pair.start_server().await;
     let (client, client_inbox) = pair.start_client().await;
-    client.send(Message::new("server", "1")).unwrap();
+    client.send(Message::new("server", "1")).await.unwrap();
     assert_eq!(inbox.text().await, "1");
     // The cable hangs. Only the client notices, here because it is cut on its side alone.
     pair.network.freeze();
-    client.send(Message::new("server", "2")).unwrap();
-    server.send(Message::new("client", "3")).unwrap();
+    client.send(Message::new("server", "2")).await.unwrap();
+    server.send(Message::new("client", "3")).await.unwrap();
     let frozen = Instant::now();
     assert_eq!(inbox.text().await, "2");
     assert_eq!(client_inbox.text().await, "3");
@@ -79,7 +79,7 @@ async fn a_second_process_with_the_same_invitation_is_refused() {
         for minute in 0..5 {
             tokio::time::sleep(Duration::from_secs(60)).await;
             assert!(status(&first).is_connected() && !status(&second).is_connected());
-            first.send(Message::new("server", minute.to_string())).unwrap();
+            first.send(Message::new("server", minute.to_string())).await.unwrap();
             assert_eq!(inbox.text().await, minute.to_string());
         }
         let stood = status(&server).connected_for.unwrap();
@@ -182,8 +182,8 @@ async fn a_storm_of_reconnects_delivers_everything_once_and_in_order() {
     let mut sent = 0;
     for round in 0..1_000 {
         for _ in 0..50 {
-            client.send(Message::new("server", sent.to_string())).unwrap();
-            server.send(Message::new("client", sent.to_string())).unwrap();
+            client.send(Message::new("server", sent.to_string())).await.unwrap();
+            server.send(Message::new("client", sent.to_string())).await.unwrap();
             sent += 1;
         }
         tokio::time::sleep(Duration::from_millis(round % 7)).await;

@@ -86,7 +86,7 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_believed() {
 
         let config = client(invite.clone(), Some(proxy.authorities.clone()));
         let trusting = Service::start(&config, Inbox::new().1).await.unwrap();
-        trusting.send(Message::new("server", "through TLS")).unwrap();
+        trusting.send(Message::new("server", "through TLS")).await.unwrap();
         assert_eq!(inbox.text().await, "through TLS");
         trusting.shutdown().await;
 

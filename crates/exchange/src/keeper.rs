@@ -1,0 +1,158 @@
+//! The keeper of a peer: the one task that carries what is to be remembered between its link and
+//! the store. Implements "What is stored" of `docs/delivery.md`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use paddington_wire::{CloseCode, MessageId};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::peer::{Append, Peer};
+use crate::store::{Answer, Store, StoreError, StoredCursor};
+
+/// How long the keeper lets trims and moved cursors gather.
+const GATHER: Duration = Duration::from_millis(20);
+/// How much is read from the store at a time.
+const READ_BYTES: usize = 1024 * 1024;
+/// How long to wait after the store could not be read.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// Messages that are being read, and from which one on.
+type Reading = BoxFuture<'static, (MessageId, Result<Vec<Bytes>, StoreError>)>;
+
+/// What the keeper waits for.
+struct Keeper {
+    peer: Arc<Peer>,
+    store: Arc<dyn Store>,
+    appends: FuturesOrdered<BoxFuture<'static, (Append, Result<(), StoreError>)>>,
+    lazy: FuturesUnordered<Answer<Option<MessageId>>>,
+    reading: Option<Reading>,
+    gathering: Option<Pin<Box<Sleep>>>,
+}
+
+/// Keeps until `stop`, and then until everything is answered.
+pub(crate) async fn run(peer: Arc<Peer>, store: Arc<dyn Store>, stop: CancellationToken) {
+    let mut keeper = Keeper {
+        peer,
+        store,
+        appends: FuturesOrdered::new(),
+        lazy: FuturesUnordered::new(),
+        reading: None,
+        gathering: None,
+    };
+    while !stop.is_cancelled() {
+        keeper.step(&stop).await;
+        keeper.look();
+    }
+    keeper.finish().await;
+}
+
+impl Keeper {
+    async fn step(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            Some(first) = self.appends.next() => self.answered(first),
+            Some(done) = self.lazy.next() => self.forgotten(done),
+            Some((first, read)) = OptionFuture::from(self.reading.as_mut()) => {
+                self.read(first, read).await;
+            }
+            Some(()) = OptionFuture::from(self.gathering.as_mut()) => {
+                self.gathering = None;
+                self.commit();
+            }
+            () = self.peer.work.notified() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Looks what the peer has for the store.
+    fn look(&mut self) {
+        for append in self.peer.take_appends() {
+            self.appends.push_back(append.wait().boxed());
+        }
+        if self.gathering.is_none() && self.peer.has_store_work() {
+            self.gathering = Some(Box::pin(sleep(GATHER)));
+        }
+        if self.reading.is_none()
+            && let Some(first) = self.peer.wanted()
+        {
+            let answer = self.store.read(&self.peer.name, first, READ_BYTES);
+            self.reading = Some(answer.map(move |read| (first, read)).boxed());
+        }
+    }
+
+    /// Takes all answers that are there, so that one look at the link is enough for a whole commit.
+    fn answered(&mut self, first: (Append, Result<(), StoreError>)) {
+        let mut answered = vec![first];
+        while let Some(Some(next)) = self.appends.next().now_or_never() {
+            answered.push(next);
+        }
+        self.peer.stored(answered);
+    }
+
+    fn forgotten(&self, done: Result<Option<MessageId>, StoreError>) {
+        match done {
+            Ok(Some(id)) => {
+                self.peer.trimmed(id);
+                if self.peer.wants_new_session() {
+                    debug!(peer = %self.peer.name, "a new session, for streams that were not declared");
+                    self.peer.close(CloseCode::SessionAge);
+                }
+            }
+            Ok(None) => {}
+            Err(cause) => error!(peer = %self.peer.name, %cause, "the store has not kept up"),
+        }
+    }
+
+    async fn read(&mut self, first: MessageId, read: Result<Vec<Bytes>, StoreError>) {
+        self.reading = None;
+        match read {
+            Ok(payloads) if !payloads.is_empty() => self.peer.supply(first, payloads),
+            answer => {
+                let cause = answer.err().map(|cause| cause.to_string());
+                error!(peer = %self.peer.name, id = %first, cause, "a message could not be read");
+                sleep(READ_RETRY).await;
+            }
+        }
+    }
+
+    /// Hands trims and moved cursors to the store.
+    fn commit(&mut self) {
+        let (peer, fence) = (&self.peer, self.peer.fence());
+        for upto in peer.take_trims() {
+            let trim = self.store.trim(&peer.name, upto, fence);
+            self.lazy.push(trim.map(move |done| done.map(|()| Some(upto))).boxed());
+        }
+        let changes = peer.take_cursors();
+        for cursor in changes.moved {
+            let cursor = StoredCursor {
+                instance: cursor.instance,
+                completed: cursor.completed,
+                finished: cursor.finished,
+            };
+            let commit = self.store.commit(&peer.name, cursor, fence);
+            self.lazy.push(commit.map(|done| done.map(|()| None)).boxed());
+        }
+        for instance in changes.forgotten {
+            let forget = self.store.forget(&peer.name, instance, fence);
+            self.lazy.push(forget.map(|done| done.map(|()| None)).boxed());
+        }
+    }
+
+    async fn finish(mut self) {
+        self.look();
+        self.commit();
+        while let Some(first) = self.appends.next().await {
+            self.answered(first);
+        }
+        while let Some(done) = self.lazy.next().await {
+            self.forgotten(done);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! One message and its handler.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use paddington_wire::{Message, RejectCode};
+use tokio::time::{sleep, timeout};
+use tracing::{error, warn};
+
+use crate::peer::{Job, Peer};
+use crate::{Handler, HandlerError, OnError};
+
+/// How the handling of a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    /// It is given up.
+    Failed(RejectCode),
+    /// No more is handled until somebody says so; then the message comes first.
+    Halted,
+    /// The service shuts down before the next attempt.
+    Left,
+}
+
+/// Calls the handler, as often as the policy says. Whatever it does costs this message only.
+pub(super) async fn call<H: Handler>(peer: &Peer, handler: &H, job: &Job) -> Ended {
+    let config = &peer.shared.config;
+    let mut message = peer.message(job);
+    loop {
+        let attempt = message.attempt();
+        let copy = (config.on_error != OnError::Next).then(|| message.clone());
+        let Err(code) = call_once(peer, handler, message, job).await else { return Ended::Done };
+        let Some(copy) = copy.filter(|message| !message.is_control()) else {
+            return Ended::Failed(code);
+        };
+        if config.on_error == OnError::Stop {
+            error!(peer = %peer.name, id = job.shown(), "stopped: no more of its messages are handled");
+            return Ended::Halted;
+        }
+        let Some(backoff) = config.on_error.again_after(attempt) else {
+            return Ended::Failed(code);
+        };
+        sleep(backoff).await;
+        if peer.lock().lane.stopping {
+            return Ended::Left;
+        }
+        message = copy.next_attempt();
+    }
+}
+
+async fn call_once<H: Handler>(
+    peer: &Peer,
+    handler: &H,
+    message: Message,
+    job: &Job,
+) -> Result<(), RejectCode> {
+    let limit = peer.shared.config.handler_timeout;
+    let called = AssertUnwindSafe(timeout(limit, handle(handler, message))).catch_unwind().await;
+    match called {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err(cause))) => {
+            warn!(peer = %peer.name, id = job.shown(), %cause, "a message could not be handled");
+        }
+        Ok(Err(_)) => {
+            error!(peer = %peer.name, id = job.shown(), ?limit, "the handler took too long");
+            return Err(RejectCode::TIMED_OUT);
+        }
+        Err(panic) => {
+            let cause = panic_text(&*panic);
+            error!(peer = %peer.name, id = job.shown(), cause, "the handler panicked");
+        }
+    }
+    Err(RejectCode::FAILED)
+}
+
+/// The call itself happens inside the future, so that a handler that panics before its first
+/// `await` is caught too.
+async fn handle<H: Handler>(handler: &H, message: Message) -> Result<(), HandlerError> {
+    handler.handle(message).await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
+}

@@ -1,0 +1,98 @@
+//! Calls the handler: in order for each peer, in parallel for different peers.
+
+mod call;
+mod policy;
+mod watchdog;
+mod workers;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use paddington_wire::RejectCode;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::error;
+
+pub(crate) use call::Ended;
+pub use policy::OnError;
+pub(crate) use watchdog::watch;
+pub(crate) use workers::{WorkerId, Workers};
+
+use crate::Handler;
+use crate::peer::{Job, Peer};
+use crate::store::DeadLetter;
+use call::call;
+
+/// After so many attempts to handle a message that ended with the process, it is given up.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Runs the handler for one peer until the lane is stopped or the worker dismissed.
+pub(crate) async fn run<H: Handler>(
+    peer: Arc<Peer>,
+    worker: WorkerId,
+    handler: Arc<H>,
+    permits: Arc<Semaphore>,
+) {
+    while let Some(job) = poll_fn(|cx| peer.poll_job(worker, cx)).await {
+        let permit = permit(&peer, worker, &permits).await;
+        let ended = handle(&peer, &*handler, &job).await;
+        drop(permit);
+        peer.finish(worker, job, ended);
+    }
+}
+
+/// The right to run one of the handlers that may run at the same time; first come, first served.
+async fn permit<'a>(
+    peer: &Peer,
+    worker: WorkerId,
+    permits: &'a Semaphore,
+) -> Option<SemaphorePermit<'a>> {
+    if let Ok(permit) = permits.try_acquire() {
+        return Some(permit);
+    }
+    // The semaphore is never closed; were it, there would be nobody left to wait for.
+    let permit = permits.acquire().await.ok();
+    peer.lock().lane.workers.restart_clock(worker);
+    permit
+}
+
+/// Handles one message, and sees to it that one which cannot be handled is kept.
+async fn handle<H: Handler>(peer: &Peer, handler: &H, job: &Job) -> Ended {
+    let job = match counted(peer, job).await {
+        Some(job) => job,
+        None => return given_up(peer, job, RejectCode::POISON).await,
+    };
+    match call(peer, handler, &job).await {
+        Ended::Failed(code) => given_up(peer, &job, code).await,
+        ended => ended,
+    }
+}
+
+/// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
+/// ends the process comes again and again. `None` if it has come too often.
+async fn counted(peer: &Peer, job: &Job) -> Option<Job> {
+    let mut job = job.clone();
+    if let (Some(store), Some(id), true) = (peer.store(), job.id, job.again) {
+        match store.attempt(&peer.name, id, peer.fence()).await {
+            Ok(attempt) if attempt > MAX_ATTEMPTS => {
+                error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");
+                return None;
+            }
+            Ok(attempt) => job.attempt = attempt,
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt was not counted"),
+        }
+    }
+    Some(job)
+}
+
+/// Keeps a message that is given up as a dead letter, if there is a store.
+async fn given_up(peer: &Peer, job: &Job, code: RejectCode) -> Ended {
+    if let (Some(store), Some(id), Some(payload)) = (peer.store(), job.id, job.payload()) {
+        let at = std::time::SystemTime::now();
+        let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
+        match store.bury(letter).await {
+            Ok(()) => peer.note_dead_letter(id, code),
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
+        }
+    }
+    Ended::Failed(code)
+}

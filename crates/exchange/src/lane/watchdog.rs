@@ -1,0 +1,41 @@
+//! Notices handlers that block their thread, which no timeout can end.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::Exchange;
+use crate::peer::Peer;
+
+/// How long after its timeout a handler that can be cancelled is certainly gone.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Looks, now and then, for calls that should have ended: such a worker is left alone with its
+/// permit, and another one takes its place.
+pub(crate) async fn watch(exchange: Exchange, stop: CancellationToken) {
+    let limit = exchange.inner().shared.config.handler_timeout;
+    let period = (limit / 8).clamp(GRACE, Duration::from_secs(30));
+    while stop.run_until_cancelled(sleep(period)).await.is_some() {
+        for peer in exchange.inner().peers.values() {
+            for _ in 0..give_up_overdue(peer, limit + GRACE) {
+                exchange.hire(peer);
+            }
+        }
+    }
+}
+
+/// Returns how many workers were dismissed.
+fn give_up_overdue(peer: &Peer, limit: Duration) -> usize {
+    let overdue = peer.dismiss_overdue(limit);
+    for id in &overdue {
+        let id = id.map(|id| id.to_string());
+        error!(
+            peer = %peer.name, id,
+            "a handler blocks its thread and cannot be stopped: it is left behind; \
+             handlers must not block (use spawn_blocking)"
+        );
+    }
+    overdue.len()
+}

@@ -1,0 +1,214 @@
+//! The calls of the handler, as the peer's lock sees them.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use paddington_wire::link::Outcome;
+use paddington_wire::{Delivery, Encoding, Message, MessageId, RejectCode};
+use tokio::task::AbortHandle;
+
+use super::{Peer, State, wake};
+use crate::Event;
+use crate::courier::Courier;
+use crate::inbox::Item;
+use crate::lane::{Ended, WorkerId};
+
+/// A call of the handler.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    item: Item,
+    pub(crate) id: Option<MessageId>,
+    /// Whether the message was transmitted in an earlier session too.
+    pub(crate) again: bool,
+    /// Which call this is for this message, from 1.
+    pub(crate) attempt: u32,
+}
+
+impl Job {
+    fn new(item: Item) -> Self {
+        let (id, again) = match &item {
+            Item::Message(received) => (received.id, received.again),
+            Item::Control(_) => (None, false),
+        };
+        Self { item, id, again, attempt: 1 }
+    }
+
+    /// The number of the message, for a log.
+    pub(crate) fn shown(&self) -> Option<String> {
+        self.id.map(|id| id.to_string())
+    }
+
+    pub(crate) fn payload(&self) -> Option<Bytes> {
+        match &self.item {
+            Item::Message(received) => Some(received.text.clone().into_bytes()),
+            Item::Control(_) => None,
+        }
+    }
+
+    fn is_control(&self) -> bool {
+        matches!(self.item, Item::Control(_))
+    }
+}
+
+impl Peer {
+    /// The next call of the handler for `worker`; `None` once it is to stop.
+    pub(crate) fn poll_job(&self, worker: WorkerId, cx: &Context<'_>) -> Poll<Option<Job>> {
+        let mut state = self.lock();
+        if state.is_over_for(worker) {
+            state.lane.workers.dismiss(worker);
+            return Poll::Ready(None);
+        }
+        let Some(job) = state.next_job(worker) else {
+            state.lane.workers.wait(worker, cx);
+            return Poll::Pending;
+        };
+        let (reader, colleague) = (state.hex_reader(), state.lane());
+        drop(state);
+        wake(reader);
+        wake(colleague);
+        Poll::Ready(Some(job))
+    }
+
+    /// What the handler is given.
+    pub(crate) fn message(&self, job: &Job) -> Message {
+        let us = &self.shared.name;
+        match &job.item {
+            Item::Control(control) => Message::from_control(us, control.clone()),
+            Item::Message(received) => {
+                let redelivered = received.again;
+                let delivery = Delivery { id: job.id, redelivered, attempt: job.attempt };
+                Message::received(self.name.clone(), us, received.text.clone(), delivery)
+            }
+        }
+    }
+
+    /// The handler is done with a message.
+    pub(crate) fn finish(&self, worker: WorkerId, job: Job, ended: Ended) {
+        let mut state = self.lock();
+        if !state.lane.workers.is_here(worker) {
+            return; // it was given up, and another one has taken its place
+        }
+        let took = state.lane.workers.end(worker);
+        match ended {
+            Ended::Done => self.settle_job(&mut state, &job, Outcome::Done, took),
+            Ended::Failed(code) => self.settle_job(&mut state, &job, Outcome::Rejected(code), took),
+            Ended::Left => state.inbox.push_front(job.item),
+            Ended::Halted => {
+                state.inbox.push_front(job.item);
+                state.lane.halted = true;
+                self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
+            }
+        }
+        let (writer, colleague) = (state.writer_for_ack(), state.lane());
+        drop(state);
+        wake(writer);
+        wake(colleague);
+    }
+
+    fn settle_job(&self, state: &mut State, job: &Job, outcome: Outcome, took: Duration) {
+        let counters = &mut state.counters;
+        counters.handler_time += took;
+        match outcome {
+            Outcome::Done => counters.handled += u64::from(!job.is_control()),
+            Outcome::Rejected(code) => {
+                counters.failed += 1;
+                counters.timed_out += u64::from(code == RejectCode::TIMED_OUT);
+            }
+        }
+        if let (Courier::Sealed(link), Some(id)) = (&mut state.courier, job.id) {
+            link.handled(id, outcome);
+            self.note_store_work(state);
+        }
+    }
+
+    /// Dismisses the workers whose call has been running for longer than `limit`, and gives up the
+    /// messages that they were called with.
+    pub(crate) fn dismiss_overdue(&self, limit: Duration) -> Vec<Option<MessageId>> {
+        let mut state = self.lock();
+        let overdue = state.lane.workers.dismiss_overdue(limit);
+        for id in overdue.iter().flatten() {
+            if let Courier::Sealed(link) = &mut state.courier {
+                link.handled(*id, Outcome::Rejected(RejectCode::TIMED_OUT));
+            }
+        }
+        let count = overdue.len() as u64;
+        state.counters.failed += count;
+        state.counters.timed_out += count;
+        state.counters.left_behind += count;
+        self.note_store_work(&mut state);
+        let writer = state.writer_for_ack();
+        drop(state);
+        wake(writer);
+        overdue
+    }
+
+    pub(crate) fn hire(&self) -> WorkerId {
+        self.lock().lane.workers.hire()
+    }
+
+    pub(crate) fn set_worker_task(&self, worker: WorkerId, task: AbortHandle) {
+        self.lock().lane.workers.set_task(worker, task);
+    }
+
+    /// From now on so many of the peer's messages are handled at the same time. Returns how many
+    /// workers are missing.
+    pub(crate) fn set_concurrency(&self, concurrency: usize) -> usize {
+        let mut state = self.lock();
+        state.lane.concurrency = concurrency.max(1);
+        let missing = state.lane.concurrency.saturating_sub(state.lane.workers.len());
+        let wakers = state.lane.workers.wakers();
+        drop(state);
+        wakers.into_iter().for_each(|waker| wake(Some(waker)));
+        missing
+    }
+
+    /// Goes on handling messages after a failure that has stopped it.
+    pub(crate) fn resume_handling(&self) {
+        let mut state = self.lock();
+        state.lane.halted = false;
+        let waker = state.lane();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Ends the handling whatever the handler does. Returns whether one was running.
+    pub(crate) fn abort_lane(&self) -> bool {
+        self.lock().lane.workers.abort()
+    }
+
+    /// Stops the handling after the calls that run, or, where nothing comes again, after the last.
+    pub(crate) fn stop_lane(&self) {
+        let mut state = self.lock();
+        state.lane.stopping = true;
+        let wakers = state.lane.workers.wakers();
+        drop(state);
+        wakers.into_iter().for_each(|waker| wake(Some(waker)));
+    }
+
+    pub(crate) fn note_dead_letter(&self, id: MessageId, code: RejectCode) {
+        self.lock().counters.dead_letters += 1;
+        self.shared.tell(Event::DeadLetter { peer: self.name.clone(), id, code });
+    }
+}
+
+impl State {
+    /// Whether a worker is to stop: of a `sealed` peer at once, because what is not handled is not
+    /// acknowledged and comes again later.
+    fn is_over_for(&self, worker: WorkerId) -> bool {
+        let lane = &self.lane;
+        let drained = self.courier.encoding() == Encoding::Sealed || self.inbox.is_empty();
+        let stopped = lane.stopping && (drained || lane.halted);
+        stopped || !lane.workers.is_among(worker, lane.concurrency)
+    }
+
+    fn next_job(&mut self, worker: WorkerId) -> Option<Job> {
+        let control = matches!(self.inbox.front()?, Item::Control(_));
+        if self.lane.halted || !self.lane.workers.may_begin(control) {
+            return None;
+        }
+        let job = Job::new(self.inbox.pop()?);
+        self.lane.workers.begin(worker, job.id, control);
+        Some(job)
+    }
+}

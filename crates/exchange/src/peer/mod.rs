@@ -1,0 +1,229 @@
+//! One peer: what waits for it, what it has sent, which connection is its own. All events of one
+//! peer go through one lock, one at a time (rule R1).
+
+mod accepting;
+mod handling;
+mod state;
+mod storing;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use paddington_wire::link::{Millis, SessionId, Verdict};
+use paddington_wire::{CloseCode, Encoding, Instance, PeerName};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, broadcast};
+use tokio::time::{Instant, timeout};
+
+pub(crate) use handling::Job;
+pub(crate) use state::State;
+pub(crate) use storing::Append;
+
+use crate::budget::Budget;
+use crate::config::HANDSHAKE_PERIOD;
+use crate::courier::Courier;
+use crate::store::Store;
+use crate::{Config, Event, PeerStatus, StartError};
+
+/// How many events wait for one who is slow to look at them.
+const EVENTS: usize = 256;
+
+/// What all peers of an exchange share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: PeerName,
+    pub(crate) instance: Instance,
+    pub(crate) config: Config,
+    pub(crate) budget: Budget,
+    pub(crate) started: Instant,
+    /// Told whenever an outbox has room again.
+    pub(crate) room: Notify,
+    /// Room for bytes that are on their way into the store.
+    unstored: Semaphore,
+    events: broadcast::Sender<Event>,
+}
+
+impl Shared {
+    pub(crate) fn new(name: PeerName, config: Config, stored: bool) -> Result<Self, StartError> {
+        let total = if stored { config.stored_bytes_total } else { config.outbox_bytes_total };
+        Ok(Self {
+            instance: Instance::random().map_err(|_| StartError::Random)?,
+            budget: Budget::new(total),
+            started: Instant::now(),
+            room: Notify::new(),
+            unstored: Semaphore::new(accepting::UNSTORED_BYTES),
+            events: broadcast::Sender::new(EVENTS),
+            name,
+            config,
+        })
+    }
+
+    /// Milliseconds since this exchange was started.
+    pub(crate) fn now(&self) -> Millis {
+        millis(self.started.elapsed())
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.send(event); // nobody may be watching
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
+
+/// One peer.
+pub(crate) struct Peer {
+    pub(crate) name: PeerName,
+    pub(crate) shared: Arc<Shared>,
+    state: Mutex<State>,
+    store: Option<Arc<dyn Store>>,
+    /// Told whenever something that waits here has met its fate.
+    pub(crate) progress: Notify,
+    /// Told whenever there is something for the keeper to do.
+    pub(crate) work: Notify,
+    /// Told whenever the holder of the slot has shown a sign of life, or is gone.
+    heard: Notify,
+    /// Those who wait for room queue here, so that they get it in the order in which they came.
+    turn: AsyncMutex<()>,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        name: PeerName,
+        courier: Courier,
+        shared: Arc<Shared>,
+        store: Option<Arc<dyn Store>>,
+    ) -> Self {
+        let charged = courier.bytes();
+        shared.budget.force(charged);
+        Self {
+            name,
+            shared,
+            state: Mutex::new(State::new(courier, charged)),
+            store,
+            progress: Notify::new(),
+            work: Notify::new(),
+            heard: Notify::new(),
+            turn: AsyncMutex::new(()),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since this exchange was started.
+    pub(crate) fn now(&self) -> Millis {
+        self.shared.now()
+    }
+
+    /// Counts an authenticated handshake. Returns whether it is one too many.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.lock();
+        while state.handshakes.front().is_some_and(|first| *first + HANDSHAKE_PERIOD <= now) {
+            state.handshakes.pop_front();
+        }
+        if state.handshakes.len() >= self.shared.config.handshakes {
+            state.counters.refused_overload += 1;
+            return true;
+        }
+        state.handshakes.push_back(now);
+        false
+    }
+
+    /// Whether a live connection of another process holds the slot. To find out, it is asked for a
+    /// sign of life.
+    pub(crate) async fn is_busy(&self, newcomer: Option<Instance>) -> bool {
+        let (session, heard, waker) = {
+            let mut state = self.lock();
+            let Verdict::Probe(session) = state.slot.judge(newcomer) else { return false };
+            let Some(live) = &mut state.live else { return false };
+            live.probe = true;
+            (session, live.heard, live.waker.take())
+        };
+        wake(waker);
+        let lives = timeout(self.shared.config.probe, self.hears(session, heard)).await;
+        if lives == Ok(true) {
+            self.lock().counters.refused_duplicate += 1;
+            self.shared.tell(Event::Duplicate { peer: self.name.clone() });
+        }
+        lives.unwrap_or(false)
+    }
+
+    /// Waits until `session` has shown a sign of life since `heard`, or is gone.
+    async fn hears(&self, session: SessionId, heard: u64) -> bool {
+        loop {
+            let told = self.heard.notified();
+            match self.lock().live_mut(session) {
+                None => return false,
+                Some(live) if live.heard > heard => return true,
+                Some(_) => {}
+            }
+            told.await;
+        }
+    }
+
+    pub(crate) fn tell_heard(&self) {
+        self.heard.notify_waiters();
+    }
+
+    /// Asks the connection to close, if there is one.
+    pub(crate) fn close(&self, code: CloseCode) {
+        let mut state = self.lock();
+        let waker = state.live.as_mut().and_then(|live| {
+            live.closing = Some(code);
+            live.waker.take()
+        });
+        drop(state);
+        wake(waker);
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        let state = self.lock();
+        let (in_flight, held, counts) = match &state.courier {
+            Courier::Sealed(link) => (link.in_flight(), link.held(), Some(link.counts())),
+            Courier::Hex(_) => (0, state.inbox.bytes() as u64, None),
+        };
+        PeerStatus {
+            name: self.name.clone(),
+            encoding: state.courier.encoding(),
+            stored: self.store.is_some(),
+            connected_for: state.live.as_ref().map(|live| live.since.elapsed()),
+            life: state.peer_life(),
+            outbox_messages: state.courier.messages(),
+            outbox_bytes: state.courier.bytes(),
+            oldest: self.oldest(&state),
+            in_flight,
+            inbox_messages: state.inbox.messages(),
+            inbox_bytes: held,
+            halted: state.lane.halted,
+            handled: state.counters.handled,
+            failed: state.counters.failed,
+            counts,
+            counters: state.counters,
+        }
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.lock().courier.encoding()
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}

@@ -1,0 +1,158 @@
+//! What is known of one peer, behind its lock.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use paddington_wire::link::{AckDue, SessionId, Slot};
+use paddington_wire::{CloseCode, Control, Encoding, Instance, PeerName};
+use tokio::time::Instant;
+
+use super::storing::Storing;
+use crate::courier::Courier;
+use crate::inbox::Inbox;
+use crate::lane::Workers;
+use crate::status::PeerCounters;
+
+pub(crate) struct State {
+    pub(crate) courier: Courier,
+    pub(crate) slot: Slot,
+    pub(crate) live: Option<Live>,
+    pub(crate) inbox: Inbox,
+    pub(crate) lane: Lane,
+    pub(crate) storing: Storing,
+    pub(crate) counters: PeerCounters,
+    /// The life of the peer that the handler was told is connected; of a `hex` peer, `Some(None)`.
+    announced: Option<Option<Instance>>,
+    pub(super) handshakes: VecDeque<Instant>,
+    /// What this peer has taken from the common budget.
+    pub(super) charged: u64,
+    /// The exchange is over; what waits is lost, or left in the store.
+    pub(crate) abandoned: bool,
+}
+
+/// The connection that holds the slot.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) session: SessionId,
+    pub(crate) waker: Option<Waker>,
+    /// The connection is to close with this code.
+    pub(crate) closing: Option<CloseCode>,
+    /// The connection is to ask for a sign of life.
+    pub(crate) probe: bool,
+    /// The connection waits with an acknowledgement already.
+    pub(crate) ack_armed: bool,
+    /// How many frames have arrived.
+    pub(crate) heard: u64,
+    pub(super) since: Instant,
+}
+
+/// Where the handling of this peer's messages stands.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) workers: Workers,
+    /// How many of its messages may be handled at the same time.
+    pub(crate) concurrency: usize,
+    /// Nothing more is handled: the service shuts down.
+    pub(crate) stopping: bool,
+    /// Nothing more is handled until somebody says so.
+    pub(crate) halted: bool,
+}
+
+impl State {
+    pub(super) fn new(courier: Courier, charged: u64) -> Self {
+        Self {
+            courier,
+            slot: Slot::default(),
+            live: None,
+            inbox: Inbox::default(),
+            lane: Lane {
+                workers: Workers::default(),
+                concurrency: 1,
+                stopping: false,
+                halted: false,
+            },
+            storing: Storing::default(),
+            counters: PeerCounters::default(),
+            announced: None,
+            handshakes: VecDeque::new(),
+            charged,
+            abandoned: false,
+        }
+    }
+
+    /// The connection of `session`, if it holds the slot.
+    pub(crate) fn live_mut(&mut self, session: SessionId) -> Option<&mut Live> {
+        self.live.as_mut().filter(|live| live.session == session)
+    }
+
+    /// A new connection holds the slot. Returns the waker of the one that it replaces, which is to
+    /// find out.
+    pub(crate) fn go_live(&mut self, session: SessionId) -> Option<Waker> {
+        let live = Live {
+            session,
+            waker: None,
+            closing: None,
+            probe: false,
+            ack_armed: false,
+            heard: 0,
+            since: Instant::now(),
+        };
+        self.counters.sessions += 1;
+        let old = self.live.replace(live)?;
+        self.counters.takeovers += 1;
+        old.waker
+    }
+
+    /// Tells the handler that the peer is there: of a `sealed` peer once for each of its lives, of
+    /// a `hex` peer once for each connection.
+    pub(crate) fn announce(&mut self, agent: &PeerName, life: Option<Instance>) {
+        if life.is_some() && self.announced == Some(life) {
+            return;
+        }
+        self.withdraw(agent);
+        self.announced = Some(life);
+        self.inbox.push_control(Control::Connected { agent: agent.clone() });
+    }
+
+    /// Tells the handler that the peer is gone, if it was told that it is there.
+    pub(crate) fn withdraw(&mut self, agent: &PeerName) {
+        if self.announced.take().is_some() {
+            self.inbox.push_control(Control::Disconnected { agent: agent.clone() });
+        }
+    }
+
+    /// The life of the peer that it is in, as far as is known.
+    pub(crate) fn peer_life(&self) -> Option<Instance> {
+        self.announced.flatten()
+    }
+
+    /// The waker of the connection.
+    pub(crate) fn writer(&mut self) -> Option<Waker> {
+        self.live.as_mut().and_then(|live| live.waker.take())
+    }
+
+    /// The waker of the connection of a `hex` peer: there may be room in the inbox again.
+    pub(super) fn hex_reader(&mut self) -> Option<Waker> {
+        if self.courier.encoding() == Encoding::Hex { self.writer() } else { None }
+    }
+
+    /// The waker of one who handles messages, if there is something to handle.
+    pub(crate) fn lane(&mut self) -> Option<Waker> {
+        if self.inbox.is_empty() { None } else { self.lane.workers.next_waker() }
+    }
+
+    /// The waker of the connection, if there is something to acknowledge at once, or something of
+    /// which it does not know yet.
+    pub(super) fn writer_for_ack(&mut self) -> Option<Waker> {
+        let Courier::Sealed(link) = &self.courier else { return None };
+        let live = self.live.as_mut()?;
+        match link.ack_due() {
+            AckDue::Now => live.waker.take(),
+            AckDue::Soon if link.is_idle() || !live.ack_armed => {
+                live.ack_armed = true;
+                live.waker.take()
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Invitations that are read again, because a newer one may lie in the same file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use paddington_crypto::KeyPair;
+use paddington_exchange::Renewal;
+use paddington_transport::{Endpoint, Renewed};
+use paddington_wire::{Encoding, PeerName};
+
+use crate::Invite;
+use crate::config::{KnownServer, credentials};
+
+/// The file that an invitation was read from, which may hold a newer one by now.
+#[derive(Debug)]
+pub(crate) struct InvitationFile {
+    path: PathBuf,
+    own: PeerName,
+    server: PeerName,
+    encoding: Encoding,
+    last: Mutex<(Endpoint, Arc<KeyPair>)>,
+}
+
+impl InvitationFile {
+    pub(crate) fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            own: own.clone(),
+            server: server.name.clone(),
+            encoding: server.encoding,
+            last: Mutex::new((server.url.clone(), Arc::clone(&server.keys))),
+        }
+    }
+}
+
+impl Renewal for InvitationFile {
+    /// Only an invitation of the same link counts. One that cannot be read may be half written.
+    fn renewed(&self) -> Option<Renewed> {
+        let invite = Invite::load(&self.path).ok()?;
+        let same_link = invite.server == self.server
+            && invite.encoding == self.encoding
+            && invite.client.is_none_or(|client| client == self.own);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if !same_link || (last.0 == invite.url && last.1 == invite.keys) {
+            return None;
+        }
+        *last = (invite.url.clone(), Arc::clone(&invite.keys));
+        Some(Renewed {
+            endpoint: invite.url,
+            credentials: credentials(self.encoding, &self.server, &self.own, &invite.keys),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! What a store adds: nothing accepted is lost when a process ends, and failures are kept.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use paddington::{Delivered, Handler, Message, OnError, SendError, Service, ServiceConfig};
+use paddington_test_support::{Inbox, MemoryDisk, Pair, eventually, pair};
+
+async fn start(
+    pair: &Pair,
+    disk: &MemoryDisk,
+    config: &ServiceConfig,
+    handler: impl Handler,
+) -> Service {
+    let network = pair.network.network();
+    Service::start_with(network, Some(disk.open()), config, handler).await.unwrap()
+}
+
+async fn nothing(_: Message) -> Result<(), paddington::Error> {
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_accepted_is_delivered_after_the_sender_was_restarted() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    for round in 0..3 {
+        let client = start(&pair, &disk, &pair.client, nothing).await;
+        for number in 0..10 {
+            client.send(Message::new("server", format!("{round}-{number}"))).await.unwrap();
+        }
+        let report = client.shutdown().await;
+        assert!(report.is_clean());
+        assert_eq!(report.left_in_store[0].1, 10 * (round + 1));
+    }
+    assert_eq!(disk.messages(), 30);
+    let (server, inbox) = pair.start_server().await;
+    let client = start(&pair, &disk, &pair.client, nothing).await;
+    client.send(Message::new("server", "last")).await.unwrap();
+    for round in 0..3 {
+        for number in 0..10 {
+            assert_eq!(inbox.text().await, format!("{round}-{number}"));
+        }
+    }
+    assert_eq!(inbox.text().await, "last");
+    eventually(async || disk.messages() == 0).await;
+    assert!(client.peers()[0].is_conserved() && server.peers()[0].is_conserved());
+    assert_eq!(client.peers()[0].counts.unwrap().acknowledged, 31);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_receiver_does_not_handle_again_what_it_has_handled() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let (client, _) = pair.start_client().await;
+    let mut heard = Vec::new();
+    for round in 0..3 {
+        let (inbox, handler) = Inbox::new();
+        let server = start(&pair, &disk, &pair.server, handler).await;
+        for number in 0..5 {
+            let text = format!("{round}-{number}");
+            let receipt = client.send(Message::new("server", text)).await.unwrap();
+            assert_eq!(receipt.await, Delivered::Handled);
+        }
+        server.shutdown().await;
+        heard.extend(inbox.drain().await.into_iter().filter(|text| text.contains('-')));
+    }
+    heard.dedup();
+    assert_eq!(heard.len(), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_stored_is_refused_and_never_delivered() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let (_server, inbox) = pair.start_server().await;
+    let client = start(&pair, &disk, &pair.client, nothing).await;
+    client.send(Message::new("server", "1")).await.unwrap();
+    assert_eq!(inbox.text().await, "1");
+    disk.set_broken(true);
+    for _ in 0..3 {
+        let refused = client.send(Message::new("server", "lost")).await.unwrap_err();
+        assert!(matches!(refused, SendError::Storage(_)) && refused.is_retryable());
+    }
+    disk.set_broken(false);
+    let receipt = client.send(Message::new("server", "2")).await.unwrap();
+    assert_eq!(inbox.text().await, "2");
+    assert_eq!(receipt.await, Delivered::Handled);
+    let status = &client.peers()[0];
+    assert!(status.is_conserved());
+    assert_eq!(status.counts.unwrap().accepted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_backup_is_noticed_and_loses_nothing_new() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let client = start(&pair, &disk, &pair.client, nothing).await;
+    client.send(Message::new("server", "1")).await.unwrap();
+    let backup = disk.backup();
+    client.send(Message::new("server", "2")).await.unwrap();
+    let (server, inbox) = pair.start_server().await;
+    assert_eq!([inbox.text().await, inbox.text().await], ["1", "2"]);
+    drop(disk.open()); // the old life is over, wherever it was
+    pair.network.cut();
+    let restored = start(&pair, &backup, &pair.client, nothing).await;
+    restored.send(Message::new("server", "3")).await.unwrap();
+    assert_eq!(inbox.text().await, "3");
+    assert!(server.peers()[0].is_conserved());
+    client.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_becomes_a_dead_letter() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let fail = async |message: Message| match message.payload() {
+        "bad" => Err("no good"),
+        _ => Ok(()),
+    };
+    let server = start(&pair, &disk, &pair.server, fail).await;
+    let (client, _) = pair.start_client().await;
+    let receipt = client.send(Message::new("server", "bad")).await.unwrap();
+    assert!(matches!(receipt.await, Delivered::Rejected(_)));
+    let store = Arc::clone(server.exchange().store().unwrap());
+    let letters = store.letters().await.unwrap();
+    assert_eq!((letters.len(), &*letters[0].1.payload), (1, &b"bad"[..]));
+    assert!(store.exhume(letters[0].0).await.unwrap().is_some());
+    assert!(store.letters().await.unwrap().is_empty());
+    assert_eq!(server.peers()[0].counters.dead_letters, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_handling_never_ends_is_given_up_after_five_lives() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let (client, _) = pair.start_client().await;
+    let poison = client.send(Message::new("server", "poison")).await.unwrap();
+    let after = client.send(Message::new("server", "after")).await.unwrap();
+    let started = Arc::new(AtomicU32::new(0));
+    for _ in 0..7 {
+        let counter = Arc::clone(&started);
+        let (told, mut hanging) = tokio::sync::mpsc::channel(16);
+        let handler = move |message: Message| {
+            let (counter, told) = (Arc::clone(&counter), told.clone());
+            async move {
+                if message.payload() == "poison" {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    let _ = told.send(()).await;
+                    std::future::pending::<()>().await;
+                }
+                Ok::<(), paddington::Error>(())
+            }
+        };
+        let mut config = pair.server.clone();
+        config.settings_mut().drain = std::time::Duration::from_millis(10);
+        let server = start(&pair, &disk, &config, handler).await;
+        tokio::select! {
+            _ = hanging.recv() => {}
+            _ = after.clone().into_future() => {}
+        }
+        server.shutdown().await; // the handler hangs: as good as killed
+    }
+    assert!(matches!(poison.await, Delivered::Rejected(_)));
+    assert_eq!(after.await, Delivered::Handled);
+    let attempts = started.load(Ordering::Relaxed);
+    assert!((5..=6).contains(&attempts), "{attempts} attempts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_retry_and_stop() {
+    let mut pair = pair();
+    let seconds = std::time::Duration::from_secs;
+    pair.server.settings_mut().on_error = OnError::Retry { attempts: 3, backoff: seconds(1) };
+    let third_time = async |message: Message| match message.attempt() {
+        3.. => Ok(()),
+        attempt => Err(format!("attempt {attempt} of {}", message.recipient())),
+    };
+    let server = Service::start_on(pair.network.network(), &pair.server, third_time).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    let receipt = client.send(Message::new("server", "x")).await.unwrap();
+    assert_eq!(receipt.await, Delivered::Handled);
+    server.shutdown().await;
+
+    pair.server.settings_mut().on_error = OnError::Stop;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    let second_time = move |message: Message| {
+        let first = !message.is_control() && counter.fetch_add(1, Ordering::Relaxed) == 0;
+        std::future::ready(if first { Err("not yet") } else { Ok(()) })
+    };
+    let server =
+        Service::start_on(pair.network.network(), &pair.server, second_time).await.unwrap();
+    let receipts = [
+        client.send(Message::new("server", "1")).await.unwrap(),
+        client.send(Message::new("server", "2")).await.unwrap(),
+    ];
+    eventually(async || server.peers()[0].halted).await;
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "nothing after it was handled");
+    server.exchange().resume_handling("client").unwrap();
+    for receipt in receipts {
+        assert_eq!(receipt.await, Delivered::Handled);
+    }
+}

@@ -1,0 +1,267 @@
+//! A store in memory that outlives services, can be cut off, and lags as a disk does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use paddington::store::{
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
+    StoreError, StoreHealth, StoredCursor, StoredMessage, StoredStream,
+};
+use paddington::{MessageId, PeerName};
+use paddington_wire::Instance;
+
+/// The disk: what it holds survives, whatever becomes of the services that use it.
+///
+/// Each life of a service opens it anew with [`open`](Self::open). A life that has crashed changes
+/// nothing any more: what it wrote lazily and was not synced is lost, as on a real disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk {
+    shared: Arc<Mutex<Disk>>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    durable: Contents,
+    life: u64,
+    broken: bool,
+}
+
+/// What is written.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    streams: BTreeMap<PeerName, Vec<Stream>>,
+    cursors: BTreeMap<(PeerName, Instance), StoredCursor>,
+    attempts: BTreeMap<(PeerName, MessageId), u32>,
+    letters: BTreeMap<u64, DeadLetter>,
+    buried: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Stream {
+    instance: Instance,
+    base: u64,
+    payloads: Vec<Bytes>,
+}
+
+/// A disk as one life of a service sees it.
+#[derive(Debug)]
+struct MemoryStore {
+    disk: MemoryDisk,
+    life: u64,
+    /// Trims and cursors that no later append has made durable yet.
+    lazy: Mutex<Vec<Lazy>>,
+}
+
+#[derive(Debug)]
+enum Lazy {
+    Trim(PeerName, MessageId),
+    Commit(PeerName, StoredCursor),
+    Forget(PeerName, Instance),
+}
+
+impl MemoryDisk {
+    /// The store of a new life. Those of earlier lives fail from now on, and what they have not made
+    /// durable is lost.
+    #[must_use]
+    pub fn open(&self) -> Arc<dyn Store> {
+        let mut disk = self.lock();
+        disk.life += 1;
+        Arc::new(MemoryStore { disk: self.clone(), life: disk.life, lazy: Mutex::default() })
+    }
+
+    /// Whether the disk refuses to write.
+    pub fn set_broken(&self, broken: bool) {
+        self.lock().broken = broken;
+    }
+
+    /// A copy as of now, as a backup would be.
+    #[must_use]
+    pub fn backup(&self) -> Self {
+        let durable = self.lock().durable.clone();
+        Self { shared: Arc::new(Mutex::new(Disk { durable, ..Disk::default() })) }
+    }
+
+    /// How many messages wait.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        let disk = self.lock();
+        disk.durable.streams.values().flatten().map(|stream| stream.payloads.len()).sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(cause: &str) -> StoreError {
+    StoreError::new(cause)
+}
+
+fn answer<T: Send + 'static>(result: Result<T, StoreError>) -> Answer<T> {
+    async move {
+        tokio::task::yield_now().await; // no store answers at once
+        result
+    }
+    .boxed()
+}
+
+impl MemoryStore {
+    /// Makes durable what was written lazily, and then what `write` writes.
+    fn sync<T>(
+        &self,
+        write: impl FnOnce(&mut Contents) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut disk = self.disk.lock();
+        if disk.life != self.life {
+            return Err(failed("another life has the store"));
+        }
+        if disk.broken {
+            return Err(failed("the disk is full"));
+        }
+        let lazy = std::mem::take(&mut *self.lazy.lock().unwrap());
+        lazy.into_iter().for_each(|lazy| disk.durable.apply(lazy));
+        write(&mut disk.durable)
+    }
+
+    fn later(&self, lazy: Lazy) -> Answer<()> {
+        self.lazy.lock().unwrap().push(lazy);
+        // Whoever waits for it waits for the next sync, which nobody has to pay for alone.
+        let synced = self.sync(|_| Ok(()));
+        answer(if self.disk.lock().broken { Ok(()) } else { synced })
+    }
+}
+
+impl Contents {
+    fn apply(&mut self, lazy: Lazy) {
+        match lazy {
+            Lazy::Trim(peer, upto) => {
+                let streams = self.streams.entry(peer).or_default();
+                for stream in streams.iter_mut().filter(|stream| stream.instance == upto.stream) {
+                    while stream.base <= upto.number && !stream.payloads.is_empty() {
+                        stream.payloads.remove(0);
+                        stream.base += 1;
+                    }
+                }
+                streams.retain(|stream| !stream.payloads.is_empty());
+            }
+            Lazy::Commit(peer, cursor) => {
+                self.cursors.insert((peer, cursor.instance), cursor);
+            }
+            Lazy::Forget(peer, instance) => {
+                self.cursors.remove(&(peer, instance));
+            }
+        }
+    }
+
+    fn append(&mut self, peer: PeerName, message: NewMessage) -> Result<(), StoreError> {
+        let NewMessage { id, payload, .. } = message;
+        let streams = self.streams.entry(peer).or_default();
+        match streams.iter_mut().find(|stream| stream.instance == id.stream) {
+            Some(stream) if stream.base + stream.payloads.len() as u64 == id.number => {
+                stream.payloads.push(payload);
+            }
+            Some(_) => return Err(failed("a message is missing before this one")),
+            None => streams.push(Stream {
+                instance: id.stream,
+                base: id.number,
+                payloads: vec![payload],
+            }),
+        }
+        Ok(())
+    }
+}
+
+impl Outbox for MemoryStore {
+    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
+        let disk = self.disk.lock();
+        let message = |payload: &Bytes| StoredMessage { len: payload.len() as u32, ttl: None };
+        let streams = disk.durable.streams.get(peer).into_iter().flatten();
+        let stored = streams.map(|stream| StoredStream {
+            instance: stream.instance,
+            base: stream.base,
+            messages: stream.payloads.iter().map(message).collect(),
+        });
+        answer(Ok(stored.collect()))
+    }
+
+    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
+        answer(self.sync(|contents| contents.append(peer.clone(), message)))
+    }
+
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
+        let disk = self.disk.lock();
+        let mut streams = disk.durable.streams.get(peer).into_iter().flatten();
+        let stream = streams.find(|stream| stream.instance == first.stream);
+        let mut bytes = 0;
+        let payloads = stream.map(|stream| {
+            let skipped = first.number.saturating_sub(stream.base) as usize;
+            let payloads = stream.payloads.iter().skip(skipped).take_while(|payload| {
+                bytes += payload.len();
+                bytes <= max_bytes.max(payload.len())
+            });
+            payloads.cloned().collect()
+        });
+        answer(Ok(payloads.unwrap_or_default()))
+    }
+
+    fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Trim(peer.clone(), upto))
+    }
+}
+
+impl Cursors for MemoryStore {
+    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
+        let disk = self.disk.lock();
+        let cursors = disk.durable.cursors.iter().filter(|((of, _), _)| of == peer);
+        answer(Ok(cursors.map(|(_, cursor)| cursor.clone()).collect()))
+    }
+
+    fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
+        self.later(Lazy::Commit(peer.clone(), cursor))
+    }
+
+    fn forget(&self, peer: &PeerName, instance: Instance, _: Fence) -> Answer<()> {
+        self.later(Lazy::Forget(peer.clone(), instance))
+    }
+
+    fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
+        answer(self.sync(|contents| {
+            let attempts = contents.attempts.entry((peer.clone(), id)).or_default();
+            *attempts += 1;
+            Ok(*attempts)
+        }))
+    }
+}
+
+impl DeadLetters for MemoryStore {
+    fn bury(&self, letter: DeadLetter) -> Answer<()> {
+        answer(self.sync(|contents| {
+            contents.buried += 1;
+            contents.letters.insert(contents.buried, letter);
+            Ok(())
+        }))
+    }
+
+    fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
+        let disk = self.disk.lock();
+        let letters = disk.durable.letters.iter();
+        answer(Ok(letters.map(|(id, letter)| (LetterId(*id), letter.clone())).collect()))
+    }
+
+    fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+        answer(self.sync(|contents| Ok(contents.letters.remove(&id.0))))
+    }
+}
+
+impl Store for MemoryStore {
+    fn close(&self) -> Answer<()> {
+        answer(self.sync(|_| Ok(())))
+    }
+
+    fn health(&self) -> StoreHealth {
+        let failure = self.disk.lock().broken.then(|| failed("the disk is full"));
+        StoreHealth { failure, ..StoreHealth::default() }
+    }
+}
