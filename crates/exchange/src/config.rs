@@ -57,6 +57,9 @@ pub struct Config {
     pub patience: Duration,
 }
 
+/// No delay or deadline is longer.
+const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// The period that authenticated handshakes are counted over.
 pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
 
@@ -106,10 +109,37 @@ impl Config {
             ("handlers", self.handlers),
             ("handshakes", self.handshakes),
         ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((name, _)) => Err(StartError::Zero(name)),
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(StartError::Zero(name));
+        }
+        let reasonable = |time: Duration| !time.is_zero() && time <= YEAR;
+        match self.times().into_iter().find(|(_, time)| !reasonable(*time)) {
+            Some((name, _)) => Err(StartError::Time(name)),
             None => Ok(()),
         }
+    }
+
+    fn times(&self) -> [(&'static str, Duration); 17] {
+        let (timeouts, retry) = (&self.transport.timeouts, &self.transport.retry);
+        [
+            ("request", timeouts.request),
+            ("handshake_step", timeouts.handshake_step),
+            ("establish", timeouts.establish),
+            ("connect", timeouts.connect),
+            ("answer", timeouts.answer),
+            ("next_address", timeouts.next_address),
+            ("ping_interval", timeouts.ping_interval),
+            ("dead", timeouts.dead),
+            ("write", timeouts.write),
+            ("close", timeouts.close),
+            ("session_age", timeouts.session_age),
+            ("interval", retry.interval),
+            ("refused", retry.refused),
+            ("handler_timeout", self.handler_timeout),
+            ("probe", self.probe),
+            ("drain", self.drain),
+            ("patience", self.patience),
+        ]
     }
 
     /// The bounds of one link, whose messages are `stored` or not.

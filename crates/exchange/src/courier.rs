@@ -87,6 +87,14 @@ impl Courier {
         }
     }
 
+    /// When the next message expires.
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+        match self {
+            Self::Sealed(link) => link.next_deadline(),
+            Self::Hex(queue) => queue.waiting.iter().filter_map(|waiting| waiting.deadline).min(),
+        }
+    }
+
     /// Gives up what waits.
     pub(crate) fn abandon(&mut self) {
         match self {

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
+/// How many other services one service may know (`docs/protocol.md` §9).
+pub(crate) const MAX_PEERS: usize = 4_096;
+
 /// What a handler returns when it fails: any error.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
@@ -89,6 +92,12 @@ pub enum StartError {
     /// The longest message is out of bounds.
     #[error("the longest message must be from 1 to {MAX_PAYLOAD} bytes, not {0}")]
     MaxPayload(u32),
+    /// There are too many peers.
+    #[error("{0} peers are configured, and a service takes no more than {MAX_PEERS}")]
+    TooManyPeers(usize),
+    /// A time is zero, or out of all reason.
+    #[error("the setting {0} must be more than 0 and at most a year")]
+    Time(&'static str),
     /// A limit is zero.
     #[error("the setting {0} is 0: nothing would get through")]
     Zero(&'static str),

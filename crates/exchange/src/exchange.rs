@@ -11,19 +11,20 @@ use paddington_transport::{
 };
 use paddington_wire::{Admission, Credentials, Expected, Message, PeerName};
 use tokio::sync::{Semaphore, broadcast};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken as Token;
 use tokio_util::task::TaskTracker;
+use tracing::info;
 
 use crate::current::{CURRENT, is_handler_of};
 use crate::host::{ExchangeHost, PeerCaller};
-use crate::peer::{Peer, Shared};
+use crate::peer::{Patience, Peer, Shared};
 use crate::restore;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::{
-    Config, Event, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError, keeper,
-    lane,
+    Config, Event, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError, expiry,
+    keeper, lane,
 };
 
 /// A service's exchange: a handle, cheap to copy.
@@ -126,12 +127,13 @@ impl Exchange {
             None => None,
         };
         let handlers = shared.config.handlers;
+        let shutdown = Shutdown::new(shared.stopping.clone());
         let exchange = Self {
             inner: Arc::new(Inner {
                 shared,
                 peers,
                 dialers: servers.iter().map(|server| (server.name.clone(), Token::new())).collect(),
-                shutdown: Shutdown::default(),
+                shutdown,
                 tasks: TaskTracker::new(),
                 lanes: TaskTracker::new(),
                 hire: hire(handler, handlers),
@@ -144,7 +146,14 @@ impl Exchange {
         };
         exchange.run_peers();
         if let (Some(listener), Some(listen)) = (listener, listen) {
-            exchange.run_listener(listener, &listen.path, Admission::new(clients))?;
+            let admission = Admission::new(clients);
+            if let Err(error) = exchange.run_listener(listener, &listen.path, admission) {
+                exchange.inner.lanes.close();
+                exchange.inner.peers.values().for_each(|peer| peer.stop_lane());
+                exchange.inner.watchdog.cancel();
+                exchange.inner.keepers_stop.cancel();
+                return Err(error);
+            }
         }
         exchange.run_dialers(servers, &network);
         let closing = exchange.clone();
@@ -222,16 +231,9 @@ impl Exchange {
         limit: Option<Duration>,
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
-        let text = message.into_payload();
         let began = Instant::now();
-        let sent = peer.accept_when_ready(text.clone(), None);
-        let number = match limit {
-            None => sent.await,
-            Some(limit) => match timeout(limit, sent).await {
-                Ok(sent) => sent,
-                Err(_) => peer.accept(text, None).await,
-            },
-        };
+        let patience = Patience { limit, outlasts_shutdown: is_handler_of(self) };
+        let number = peer.accept_when_ready(message.into_payload(), patience).await;
         peer.lock().counters.send_wait += began.elapsed();
         Ok(Receipt::new(Arc::clone(peer), number?))
     }
@@ -345,6 +347,7 @@ impl Exchange {
             }
         }
         tokio::spawn(lane::watch(self.clone(), self.inner.watchdog.clone()));
+        tokio::spawn(expiry::watch(self.clone(), self.inner.watchdog.clone()));
     }
 
     fn run_listener(
@@ -356,6 +359,7 @@ impl Exchange {
         let host = ExchangeHost { exchange: self.clone(), admission: Arc::new(admission) };
         let config = Arc::new(self.inner.shared.config.transport.clone());
         let door = Door::new(host, path, config).map_err(|_| StartError::Random)?;
+        info!(service = %self.name(), address = %listener.address(), "listening");
         let tasks = &self.inner.tasks;
         tasks.spawn(listener.run(door, tasks.clone(), self.inner.shutdown.listener()));
         Ok(())

@@ -35,15 +35,15 @@ impl Host for ExchangeHost {
             warn!(peer = %name, %address, "refused: too many handshakes in a short time");
             return Err(Refusal::Close(CloseCode::Overload));
         }
-        if peer.is_busy(instance).await {
+        let Ok(silent) = peer.probe(instance).await else {
             error!(
                 peer = %name, %address,
                 "refused: a second process uses this invitation while the first one is connected; \
                  stop one of them, or give each its own invitation"
             );
             return Err(Refusal::Close(CloseCode::Busy));
-        }
-        Ok(PeerPlace::new(peer))
+        };
+        Ok(PeerPlace::new(peer, silent))
     }
 }
 
@@ -58,7 +58,7 @@ impl Caller for PeerCaller {
     type Place = PeerPlace;
 
     fn place(&self) -> PeerPlace {
-        PeerPlace::new(&self.peer)
+        PeerPlace::new(&self.peer, None)
     }
 
     fn renewed(&self) -> Option<Renewed> {

@@ -11,6 +11,7 @@ mod current;
 mod error;
 mod event;
 mod exchange;
+mod expiry;
 mod handler;
 mod host;
 mod inbox;

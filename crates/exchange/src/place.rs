@@ -14,13 +14,15 @@ use tracing::{debug, error, info, warn};
 use crate::Event;
 use crate::courier::Courier;
 use crate::inbox::Received;
-use crate::peer::{Peer, State, wake};
+use crate::peer::{Peer, Silent, State, wake};
 
 /// The right to a peer's slot, until a later one is used.
 #[derive(Debug)]
 pub(crate) struct PeerPlace {
     peer: Arc<Peer>,
     ticket: Ticket,
+    /// The connection that was asked for a sign of life and gave none.
+    silent: Option<Silent>,
 }
 
 /// The same, once this side's READY is sealed.
@@ -41,9 +43,9 @@ pub(crate) struct PeerTraffic {
 
 impl PeerPlace {
     /// The next place in the line for the peer's slot.
-    pub(crate) fn new(peer: &Arc<Peer>) -> Self {
+    pub(crate) fn new(peer: &Arc<Peer>, silent: Option<Silent>) -> Self {
         let ticket = peer.lock().slot.ticket();
-        Self { peer: Arc::clone(peer), ticket }
+        Self { peer: Arc::clone(peer), ticket, silent }
     }
 
     /// Takes the slot for a session that `begin` begins.
@@ -54,6 +56,9 @@ impl PeerPlace {
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
+        if !state.gives_way(life, self.silent) {
+            return Err(Refusal::Close(CloseCode::Busy)); // it has come back to life meanwhile
+        }
         let session = state.slot.take(self.ticket, life).ok_or(Refusal::Silent)?;
         let replaced = state.go_live(session);
         if let Err(violation) = begin(&mut state, session) {
@@ -61,6 +66,8 @@ impl PeerPlace {
             state.live = None;
             drop(state);
             wake(replaced);
+            peer.tell_heard();
+            peer.progress.notify_waiters();
             error!(peer = %peer.name, cause = %violation, "the peer claims what cannot be");
             return Err(Refusal::Close(CloseCode::Violation));
         }
@@ -243,13 +250,23 @@ impl Traffic for PeerTraffic {
         Poll::Pending
     }
 
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let config = &self.peer.shared.config;
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         let mut state = self.peer.lock();
-        let full = state.inbox.messages() >= config.inbox_messages
-            || state.inbox.bytes() >= config.window as usize
-            || state.lane.stopping;
-        if full && matches!(state.courier, Courier::Hex(_)) {
+        let code = match state.live_mut(self.session) {
+            None => Some(CloseCode::Replaced),
+            Some(live) => live.closing,
+        };
+        let Some(code) = code else {
+            remember(&mut state, self.session, cx);
+            return Poll::Pending;
+        };
+        Poll::Ready(code)
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.peer.lock();
+        let full = state.takes_no_more(&self.peer.shared.config);
+        if full && state.live_mut(self.session).is_some() {
             remember(&mut state, self.session, cx);
             return Poll::Pending;
         }
@@ -285,11 +302,12 @@ impl Traffic for PeerTraffic {
         }
         state.live = None;
         count_end(&mut state, end);
+        state.peer_left = matches!(end, End::PeerClosed(CloseCode::Shutdown));
         // A `sealed` peer that only lost its connection resumes: it is not gone.
         let gone = match &mut state.courier {
             Courier::Sealed(link) => {
                 link.end(self.session);
-                matches!(end, End::PeerClosed(CloseCode::Shutdown))
+                state.peer_left
             }
             Courier::Hex(_) => true,
         };

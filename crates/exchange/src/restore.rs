@@ -9,6 +9,7 @@ use paddington_wire::{Encoding, Expected, PeerName};
 
 use crate::StartError;
 use crate::courier::Courier;
+use crate::error::MAX_PEERS;
 use crate::exchange::Server;
 use crate::peer::{Peer, Shared, millis};
 use crate::store::{Store, StoreError, StoredCursor, StoredMessage, StoredStream};
@@ -21,6 +22,9 @@ pub(crate) async fn peers(
     servers: &[Server],
     store: Option<&Arc<dyn Store>>,
 ) -> Result<HashMap<PeerName, Arc<Peer>>, StartError> {
+    if clients.len() + servers.len() > MAX_PEERS {
+        return Err(StartError::TooManyPeers(clients.len() + servers.len()));
+    }
     let clients = clients.iter().map(|client| (&client.name, client.credentials.encoding()));
     let servers = servers.iter().map(|server| (&server.name, server.credentials.encoding()));
     let mut peers = HashMap::new();

@@ -32,14 +32,12 @@ const DRAINING: u8 = 1;
 /// Nobody may send.
 const CLOSED: u8 = 2;
 
-impl Default for Shutdown {
-    fn default() -> Self {
-        let asked = CancellationToken::new();
+impl Shutdown {
+    /// An end that begins when `asked` is cancelled.
+    pub(crate) fn new(asked: CancellationToken) -> Self {
         Self { asked, phase: AtomicU8::new(OPEN), report: watch::Sender::new(None) }
     }
-}
 
-impl Shutdown {
     pub(crate) fn ask(&self) {
         let _ = self.phase.compare_exchange(OPEN, DRAINING, Ordering::Relaxed, Ordering::Relaxed);
         self.asked.cancel();
@@ -123,14 +121,22 @@ impl Exchange {
     async fn flush(&self, name: &str) {
         let Some(peer) = self.peer(name) else { return };
         let dialled = self.inner().dialers.get(name).is_some_and(|stop| !stop.is_cancelled());
-        let moment = self.inner().shared.config.transport.timeouts.close;
+        let config = &self.inner().shared.config.transport;
+        let (moment, absence) =
+            (config.timeouts.close, config.retry.interval + config.timeouts.close);
         loop {
             let progress = peer.progress.notified();
-            match peer.prospect(dialled) {
+            let patience = match peer.prospect(dialled) {
                 Prospect::None => return,
-                Prospect::Good => progress.await,
-                Prospect::Doubtful if timeout(moment, progress).await.is_err() => return,
-                Prospect::Doubtful => {}
+                Prospect::Good => {
+                    progress.await;
+                    continue;
+                }
+                Prospect::Doubtful => moment,
+                Prospect::Left => absence,
+            };
+            if timeout(patience, progress).await.is_err() {
+                return;
             }
         }
     }
@@ -216,6 +222,7 @@ impl Peer {
             (Some(_), Courier::Sealed(link)) if !link.peer_drains() => Prospect::Good,
             (Some(_), Courier::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
             (Some(_), Courier::Hex(_)) => Prospect::Doubtful,
+            (None, _) if dialled && state.peer_left => Prospect::Left,
             (None, _) if dialled => Prospect::Good,
             _ => Prospect::None,
         }
@@ -228,6 +235,8 @@ enum Prospect {
     Good,
     /// The peer may shut down too, and take what is under way, or not.
     Doubtful,
+    /// The peer has shut down, and may come back at once or never.
+    Left,
     /// Nothing waits, or nothing of it can reach the peer.
     None,
 }

@@ -213,7 +213,9 @@ impl ServiceConfig {
     ///
     /// [`ConfigError`] says what is wrong and on which line. It never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        Self::check(file::read(path.as_ref(), "")?)
+        let config = Self::check(file::read(path.as_ref(), "")?)?;
+        file::warn_if_exposed(path.as_ref());
+        Ok(config)
     }
 
     /// Reads a configuration from text.

@@ -84,7 +84,6 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, hint: &'static str) -> Resu
     if metadata.len() > MAX_LEN {
         return Err(FileError::TooLong { path: path.to_owned(), len: metadata.len() });
     }
-    warn_if_exposed(path, &metadata);
     let text = Zeroizing::new(fs::read_to_string(path).map_err(unreadable)?);
     parse(path, &text)
 }
@@ -160,8 +159,9 @@ fn without_values(message: &str) -> String {
 }
 
 #[cfg(unix)]
-fn warn_if_exposed(path: &Path, metadata: &fs::Metadata) {
+pub(crate) fn warn_if_exposed(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
+    let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
@@ -170,7 +170,7 @@ fn warn_if_exposed(path: &Path, metadata: &fs::Metadata) {
 }
 
 #[cfg(not(unix))]
-fn warn_if_exposed(_path: &Path, _metadata: &fs::Metadata) {}
+pub(crate) fn warn_if_exposed(_path: &Path) {}
 
 #[cfg(test)]
 mod tests {

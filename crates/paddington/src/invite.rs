@@ -63,9 +63,16 @@ impl Invite {
     ///
     /// [`InviteError`] says what is wrong and where. It never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, InviteError> {
+        let invite = Self::load_again(path.as_ref())?;
+        file::warn_if_exposed(path.as_ref());
+        Ok(invite)
+    }
+
+    /// As [`load`](Self::load), without a warning about the file's mode.
+    pub(crate) fn load_again(path: &Path) -> Result<Self, InviteError> {
         const HINT: &str = ": the server's operator makes it and hands it over";
-        let mut invite = Self::check(file::read(path.as_ref(), HINT)?)?;
-        invite.source = Some(path.as_ref().to_owned());
+        let mut invite = Self::check(file::read(path, HINT)?)?;
+        invite.source = Some(path.to_owned());
         Ok(invite)
     }
 

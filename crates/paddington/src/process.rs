@@ -66,6 +66,7 @@ pub async fn set_handler(handler: impl Handler) -> Result<(), Error> {
 ///
 /// [`enum@Error`] if no handler is set, or the service cannot be started.
 pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
+    let termination = Termination::expect();
     let launch = HANDLER.lock().unwrap_or_else(PoisonError::into_inner).take();
     let service = launch.ok_or(Error::NoHandler)?(config).await?;
     if let Err(error) = install(service.exchange().clone()) {
@@ -74,7 +75,7 @@ pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
     }
     tokio::select! {
         report = service.finished() => Ok(report),
-        () = terminated() => Ok(service.shutdown().await),
+        () = termination.comes() => Ok(service.shutdown().await),
     }
 }
 
@@ -102,17 +103,41 @@ pub async fn shutdown() -> Result<(), Error> {
     Ok(())
 }
 
-/// Resolves when the operating system asks this process to end.
-async fn terminated() {
+/// The operating system asks this process to end.
+struct Termination {
     #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+    terminate: Option<signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<signal::unix::Signal>,
+}
+
+impl Termination {
+    /// From now on a signal does not end the process by itself.
+    fn expect() -> Self {
+        Self {
+            #[cfg(unix)]
+            terminate: signal::unix::signal(signal::unix::SignalKind::terminate()).ok(),
+            #[cfg(unix)]
+            interrupt: signal::unix::signal(signal::unix::SignalKind::interrupt()).ok(),
+        }
+    }
+
+    #[cfg(unix)]
+    async fn comes(self) {
+        let Self { terminate: Some(mut terminate), interrupt: Some(mut interrupt) } = self else {
+            return std::future::pending().await;
+        };
         tokio::select! {
             _ = terminate.recv() => info!("asked to end by SIGTERM"),
-            _ = signal::ctrl_c() => info!("asked to end by Ctrl-C"),
+            _ = interrupt.recv() => info!("asked to end by Ctrl-C"),
         }
-        return;
     }
-    if signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+
+    #[cfg(not(unix))]
+    async fn comes(self) {
+        if signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        info!("asked to end by Ctrl-C");
     }
 }

@@ -36,7 +36,7 @@ impl InvitationFile {
 impl Renewal for InvitationFile {
     /// Only an invitation of the same link counts. One that cannot be read may be half written.
     fn renewed(&self) -> Option<Renewed> {
-        let invite = Invite::load(&self.path).ok()?;
+        let invite = Invite::load_again(&self.path).ok()?;
         let same_link = invite.server == self.server
             && invite.encoding == self.encoding
             && invite.client.is_none_or(|client| client == self.own);

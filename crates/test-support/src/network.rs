@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Acceptor, Network, Stream};
@@ -27,6 +28,7 @@ struct Shared {
     cables: Mutex<Vec<Arc<Cable>>>,
     ports: AtomicU16,
     dialled: AtomicUsize,
+    slept: AtomicU64,
 }
 
 /// How many bytes a cable holds.
@@ -55,6 +57,16 @@ impl MemoryNetwork {
     #[must_use]
     pub fn network(&self) -> Arc<dyn Network> {
         Arc::new(self.clone())
+    }
+
+    /// Lets the machine sleep for a while, as far as services can tell.
+    pub fn sleep(&self, time: Duration) {
+        self.shared.slept.fetch_add(time.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Makes all listeners fail, as if their interface had gone.
+    pub fn fail_listeners(&self) {
+        self.shared.listeners.lock().unwrap().clear();
     }
 
     /// Cuts all cables: both ends see a reset.
@@ -126,6 +138,10 @@ impl Network for MemoryNetwork {
             let acceptor: Box<dyn Acceptor> = Box::new(MemoryAcceptor { address, connections });
             Ok(acceptor)
         })
+    }
+
+    fn slept(&self) -> Duration {
+        Duration::from_secs(self.shared.slept.load(Ordering::Relaxed))
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,12 +16,17 @@ use tokio::time::{Instant, Sleep};
 use crate::handshake::Established;
 use crate::traffic::Traffic;
 use crate::websocket::{Incoming, WebSocket};
-use crate::{End, Timeouts};
+use crate::{End, Network, Timeouts};
 
 /// So many messages are read, or written before a flush, at a time.
 const BATCH: usize = 64;
 /// So many answers to pings wait at most; a peer that asks faster gets fewer answers.
 const REPLIES: usize = 4;
+
+/// A machine that has slept for longer than this may have lost its connections.
+const SLEEP: Duration = Duration::from_secs(10);
+/// How long the peer has for a sign of life after that.
+const AFTER_SLEEP: Duration = Duration::from_secs(3);
 
 /// An established connection. [`run`](Self::run) it.
 pub struct Connection<T> {
@@ -28,6 +34,7 @@ pub struct Connection<T> {
     session: Session,
     traffic: T,
     timeouts: Timeouts,
+    network: Arc<dyn Network>,
     /// Frames of the connection's own: pings and their answers.
     own: VecDeque<Frame>,
     /// Whether something is written and not flushed.
@@ -40,6 +47,8 @@ pub struct Connection<T> {
 struct Clock {
     sleep: Pin<Box<Sleep>>,
     heard: Instant,
+    /// Whether anything that proves the peer alive has arrived since `heard` was last set.
+    heard_now: bool,
     /// Whether this side does not listen at the moment: then silence says nothing.
     deaf: bool,
     ping_at: Instant,
@@ -49,32 +58,55 @@ struct Clock {
     stuck: Option<(Instant, u64)>,
     /// When the session's keys are to be renewed.
     renew_at: Option<Instant>,
+    /// How long the machine had slept when that was last looked at.
+    slept: Duration,
+    /// Until when the peer has to show a sign of life, because the machine has slept.
+    suspect_until: Option<Instant>,
 }
 
 /// A connection that only finishes what it has begun.
 struct Closing {
     end: End,
     until: Instant,
+    /// How much the socket had taken when that was set.
+    written: u64,
     /// Whether the other side is to confirm by closing its end, so that nothing under way is lost.
     confirm: bool,
 }
 
 impl<T: Traffic> Connection<T> {
-    pub(crate) fn new(established: Established<T>, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(
+        established: Established<T>,
+        timeouts: Timeouts,
+        network: Arc<dyn Network>,
+    ) -> Self {
         let Established { socket, session, traffic } = established;
         let now = Instant::now();
         let clock = Clock {
             sleep: Box::pin(tokio::time::sleep(timeouts.ping_interval)),
             heard: now,
+            heard_now: false,
             deaf: false,
             ping_at: now + timeouts.ping_interval,
             unanswered: false,
             pings: 0,
             stuck: None,
             renew_at: None,
+            slept: network.slept(),
+            suspect_until: None,
         };
         let own = VecDeque::with_capacity(REPLIES);
-        Self { socket, session, traffic, timeouts, own, dirty: false, clock, closing: None }
+        Self {
+            socket,
+            session,
+            traffic,
+            timeouts,
+            network,
+            own,
+            dirty: false,
+            clock,
+            closing: None,
+        }
     }
 
     /// Ends the session after `age`, so that the client comes back with new keys.
@@ -84,10 +116,11 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Carries traffic until the connection ends.
-    pub async fn run(mut self) {
+    /// Carries traffic until the connection ends, and says why it did.
+    pub async fn run(mut self) -> End {
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.traffic.ended(&end);
+        end
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -102,9 +135,10 @@ impl<T: Traffic> Connection<T> {
 
     /// Reads, writes, looks at the clock. Returns whether anything was done.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let ticked = self.poll_clock(cx)?;
         let read = self.poll_read(cx)?;
         let written = self.poll_write(cx)?;
-        Ok(read || written || self.poll_clock(cx)?)
+        Ok(ticked || read || written)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
@@ -127,8 +161,9 @@ impl<T: Traffic> Connection<T> {
             }
             read = true;
         }
-        if read {
+        if std::mem::take(&mut self.clock.heard_now) {
             self.clock.heard = Instant::now();
+            self.clock.suspect_until = None;
         }
         Ok(read)
     }
@@ -139,8 +174,11 @@ impl<T: Traffic> Connection<T> {
             return Ok(()); // what matters was said under the seal, or the stream ends here
         }
         match self.session.decode(arrived) {
-            Ok(Some(frame)) => self.take_frame(frame),
-            Ok(None) => Ok(()),
+            Ok(Some(frame)) => {
+                self.clock.heard_now = true;
+                self.take_frame(frame)
+            }
+            Ok(None) => Ok(()), // no sign of life: anybody between could have sent it
             Err(_) if self.closing.is_some() => Ok(()),
             Err(ReceiveError::Violation(violation)) => {
                 self.close(End::Violation(violation), Some(CloseCode::Violation))
@@ -160,6 +198,9 @@ impl<T: Traffic> Connection<T> {
         if let Frame::Close(code) = frame {
             return self.close(End::PeerClosed(code), None);
         }
+        if matches!(&self.closing, Some(Closing { end: End::Violation(_), .. })) {
+            return Ok(()); // it has lost the right to be listened to
+        }
         match self.traffic.receive(frame) {
             Ok(()) => Ok(()),
             Err(violation) => self.close(End::Violation(violation), Some(CloseCode::Violation)),
@@ -172,7 +213,10 @@ impl<T: Traffic> Connection<T> {
             match self.socket.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Err(self.lost(End::Lost(error))),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.notice_closing(cx)?;
+                    break;
+                }
             }
             let Some(frame) = self.next_frame(cx) else { break };
             written = true;
@@ -184,6 +228,16 @@ impl<T: Traffic> Connection<T> {
         match &self.closing {
             Some(closing) if !self.dirty && !closing.confirm => Err(self.lost(End::Dead)),
             _ => Ok(written),
+        }
+    }
+
+    /// Begins to close, if that is asked for, although nothing can be written.
+    fn notice_closing(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        match self.traffic.poll_closing(cx) {
+            Poll::Ready(code) if self.closing.is_none() => {
+                self.close(End::Closed(code), Some(code))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -236,7 +290,8 @@ impl<T: Traffic> Connection<T> {
         }
         let until = Instant::now() + self.timeouts.close;
         self.clock.sleep.as_mut().reset(until);
-        self.closing = Some(Closing { end, until, confirm: code.is_some() });
+        let written = self.socket.written();
+        self.closing = Some(Closing { end, until, written, confirm: code.is_some() });
         let sealed = match code.map(|code| self.session.encode(&Frame::Close(code))) {
             Some(Ok(Some(message))) if message != Transmission::Close => Some(message),
             _ => None,
@@ -261,17 +316,17 @@ impl<T: Traffic> Connection<T> {
             return Ok(false);
         }
         let now = Instant::now();
-        if let Some(closing) = &self.closing
-            && closing.until <= now
-        {
-            return Err(self.lost(End::Dead));
+        if self.closing.as_ref().is_some_and(|closing| closing.until <= now) {
+            self.go_on_closing(now)?;
         }
         if self.clock.deaf {
             // An answer may be waiting unread, and the other side still has to hear from this one.
             self.clock.heard = now;
+            self.clock.suspect_until = None;
             self.clock.unanswered = false;
         }
-        if self.clock.heard + self.timeouts.dead <= now {
+        self.notice_sleep(now);
+        if self.dead_at() <= now {
             return Err(End::Dead);
         }
         if self.stuck_at().is_some_and(|stuck_at| stuck_at <= now) {
@@ -289,6 +344,42 @@ impl<T: Traffic> Connection<T> {
         let next = self.next_look(now);
         self.clock.sleep.as_mut().reset(next);
         Ok(true)
+    }
+
+    /// The time to close is over. A `hex` peer that still takes what was written before may go on: it
+    /// will not be sent again.
+    fn go_on_closing(&mut self, now: Instant) -> Result<(), End> {
+        let written = self.socket.written();
+        match &mut self.closing {
+            Some(closing)
+                if self.session.encoding() == Encoding::Hex
+                    && self.dirty
+                    && closing.written < written =>
+            {
+                closing.written = written;
+                closing.until = now + self.timeouts.close;
+                Ok(())
+            }
+            _ => Err(self.lost(End::Dead)),
+        }
+    }
+
+    /// After a sleep of the machine the connection may be gone: asks at once, and does not wait long
+    /// for the answer.
+    fn notice_sleep(&mut self, now: Instant) {
+        let slept = self.network.slept();
+        if slept > self.clock.slept + SLEEP {
+            self.clock.unanswered = false;
+            self.clock.ping_at = now;
+            self.clock.suspect_until = Some(now + AFTER_SLEEP);
+        }
+        self.clock.slept = slept;
+    }
+
+    /// When silence means that the peer is gone.
+    fn dead_at(&self) -> Instant {
+        let dead_at = self.clock.heard + self.timeouts.dead;
+        self.clock.suspect_until.map_or(dead_at, |suspect| suspect.min(dead_at))
     }
 
     /// Asks for a sign of life, unless one is asked for already.
@@ -309,7 +400,7 @@ impl<T: Traffic> Connection<T> {
 
     /// When the clock is to be looked at next.
     fn next_look(&self, now: Instant) -> Instant {
-        let dead_at = self.clock.heard + self.timeouts.dead;
+        let dead_at = self.dead_at();
         let stuck_at = self.stuck_at();
         let closed_at = self.closing.as_ref().map(|closing| closing.until);
         let optional = [stuck_at, closed_at, self.clock.renew_at].into_iter().flatten();

@@ -96,7 +96,7 @@ impl DialError {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused(_) => true,
+            Self::Refused(code) => !matches!(code, CloseCode::Shutdown | CloseCode::SessionAge),
             Self::Upgrade(UpgradeError::Refused { status }) => {
                 *status == StatusCode::TOO_MANY_REQUESTS
             }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::error::GreetError;
 use crate::traffic::{Arrival, Declared, Host, Place, Refusal};
 use crate::upgrade::Offer;
-use crate::websocket::WebSocket;
+use crate::websocket::{SocketError, WebSocket};
 use crate::{Config, DialError, Stream, UpgradeError};
 
 /// The longest message before the hello or the reply, in bytes (`docs/protocol.md` §9).
@@ -118,7 +118,8 @@ async fn greet_sealed<H: Host>(
     match place.establish(&theirs) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
         Err(refusal) => {
-            farewell(&mut socket, &mut session, refusal).await;
+            let farewell = farewell(&mut socket, &mut session, refusal);
+            let _ = timeout(timeouts.close, farewell).await;
             Err(GreetError::Refused)
         }
     }
@@ -186,7 +187,7 @@ async fn introduce_sealed<P: Place>(
     let (waiting, hello) = initiator.hello(challenge, random)?;
     socket.allow(HELLO_LIMIT + READY_LIMIT);
     let hello = Transmission::Binary(hello.to_vec().into());
-    socket.send(hello).await.map_err(DialError::HungUp)?;
+    said(config, socket.send(hello)).await?;
     let reply = answer(config, next_binary(&mut socket)).await?;
     let waiting = waiting.finish(&reply)?;
     let theirs = answer(config, next_binary(&mut socket)).await?;
@@ -196,12 +197,13 @@ async fn introduce_sealed<P: Place>(
     };
     let (ready, place) = place.declare();
     let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
-    socket.send(Transmission::Binary(first)).await.map_err(DialError::HungUp)?;
+    said(config, socket.send(Transmission::Binary(first))).await?;
     socket.allow_all();
     match place.establish(&theirs) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
         Err(refusal) => {
-            farewell(&mut socket, &mut session, refusal).await;
+            let farewell = farewell(&mut socket, &mut session, refusal);
+            let _ = timeout(config.timeouts.close, farewell).await;
             Err(DialError::Superseded)
         }
     }
@@ -215,7 +217,7 @@ async fn introduce_hex<P: Place>(
 ) -> Result<Established<P::Traffic>, DialError> {
     socket.allow(hex::MAX_HANDSHAKE_LEN);
     let (waiting, hello) = initiator.hello()?;
-    socket.send(Transmission::Text(hello)).await.map_err(DialError::HungUp)?;
+    said(config, socket.send(Transmission::Text(hello))).await?;
     let reply = answer(config, next_text(&mut socket)).await?;
     let session = waiting.finish(&reply)?;
     socket.allow_all();
@@ -246,6 +248,17 @@ async fn step<T>(
     timeout(limit, step).await.map_err(|_| GreetError::Timeout)?
 }
 
+/// What a client says, within the time that an answer has.
+async fn said(
+    config: &Config,
+    said: impl Future<Output = Result<(), SocketError>>,
+) -> Result<(), DialError> {
+    match timeout(config.timeouts.answer, said).await {
+        Ok(said) => said.map_err(DialError::HungUp),
+        Err(_) => Err(DialError::Timeout("take the hello")),
+    }
+}
+
 /// An answer that a client waits for, within its time.
 async fn answer<T>(
     config: &Config,
@@ -254,6 +267,7 @@ async fn answer<T>(
     match timeout(config.timeouts.answer, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(GreetError::Lost(error))) => Err(DialError::HungUp(error)),
+        Ok(Err(GreetError::Handshake(error))) => Err(DialError::Handshake(error)),
         Ok(Err(_)) => {
             Err(DialError::Handshake(HandshakeError::Violation(Violation::OtherEncoding)))
         }

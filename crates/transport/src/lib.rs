@@ -27,6 +27,7 @@ mod proxy;
 mod reconnect;
 pub mod seconds;
 mod stream;
+mod suspend;
 mod tls;
 mod traffic;
 mod upgrade;

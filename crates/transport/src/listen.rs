@@ -65,29 +65,32 @@ impl Listener {
     /// Accepts clients until `stop` is cancelled. Their connections run on `tasks` and outlive the
     /// listener. A listener that fails is bound again.
     pub async fn run<H: Host>(self, door: Door<H>, tasks: TaskTracker, stop: CancellationToken) {
-        let Self { mut acceptor, address, network } = self;
+        let Self { acceptor, address, network } = self;
+        let mut acceptor = Some(acceptor);
         let door = Arc::new(door);
         let mut pause = ACCEPT_PAUSE;
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
-                accepted = acceptor.accept() => accepted,
+                accepted = accept(&mut acceptor, &network, address) => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
                     pause = ACCEPT_PAUSE;
-                    door.open(stream, peer.ip().to_canonical(), &tasks, &stop);
+                    let visit = Visit {
+                        stream,
+                        direct: peer.ip().to_canonical(),
+                        network: Arc::clone(&network),
+                    };
+                    door.open(visit, &tasks, &stop);
                 }
                 Err(error) => {
                     warn!(%address, %error, ?pause, "no connection could be accepted");
                     if wait(pause, &stop).await.is_err() {
                         return;
                     }
-                    if pause == ACCEPT_PAUSE_MAX
-                        && let Ok(again) = network.bind(address).await
-                    {
-                        info!(%address, "listening again");
-                        acceptor = again;
+                    if pause == ACCEPT_PAUSE_MAX {
+                        acceptor = None; // its address is free again only when it is gone
                     }
                     pause = (2 * pause).min(ACCEPT_PAUSE_MAX);
                 }
@@ -106,6 +109,23 @@ impl<H> fmt::Debug for Door<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// The next connection. A listener that is gone is bound again first.
+async fn accept(
+    acceptor: &mut Option<Box<dyn Acceptor>>,
+    network: &Arc<dyn Network>,
+    address: SocketAddr,
+) -> io::Result<(Stream, SocketAddr)> {
+    let bound = match acceptor.take() {
+        Some(bound) => bound,
+        None => {
+            let bound = network.bind(address).await?;
+            info!(%address, "listening again");
+            bound
+        }
+    };
+    acceptor.insert(bound).accept().await
 }
 
 async fn wait(pause: Duration, stop: &CancellationToken) -> Result<(), ()> {
@@ -128,13 +148,8 @@ impl<H: Host> Door<H> {
     }
 
     /// Lets a connection in, if it may, and sees to it on a task of its own.
-    fn open(
-        self: &Arc<Self>,
-        stream: Stream,
-        direct: IpAddr,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
+    fn open(self: &Arc<Self>, visit: Visit, tasks: &TaskTracker, stop: &CancellationToken) {
+        let Visit { stream, direct, network } = visit;
         let pending = match self.enter(direct) {
             Ok(pending) => pending,
             Err(error) => return note(direct, &error),
@@ -150,8 +165,8 @@ impl<H: Host> Door<H> {
             match greeted {
                 Ok(established) => {
                     pending.established();
-                    let connection = Connection::new(established, door.config.timeouts);
-                    connections.spawn(connection.run());
+                    let connection = Connection::new(established, door.config.timeouts, network);
+                    connections.spawn(async move { drop(connection.run().await) });
                 }
                 Err(error) => note(direct, &error),
             }
@@ -209,6 +224,14 @@ impl<H: Host> Door<H> {
             answered.map_err(|_| GreetError::Timeout)?.map_err(GreetError::Upgrade)?;
         Ok(Visitor { stream, address, offer })
     }
+}
+
+/// A connection that was accepted.
+struct Visit {
+    stream: Stream,
+    /// The other end, before any proxy is taken into account.
+    direct: IpAddr,
+    network: Arc<dyn Network>,
 }
 
 /// How one request is judged.

@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
-use crate::Stream;
+use crate::{Stream, suspend};
 
 /// A network: names, connections, listeners.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
@@ -25,6 +26,12 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
 
     /// Begins to listen.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>>;
+
+    /// How long this machine has slept since it was booted. A clock that counts what tokio's does
+    /// not tells that connections may be gone although nothing seems to have happened.
+    fn slept(&self) -> Duration {
+        suspend::slept()
+    }
 }
 
 /// A bound listener.
@@ -80,8 +87,13 @@ impl Acceptor for TcpListener {
 
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
         Box::pin(async move {
-            let (stream, address) = Self::accept(self).await?;
-            Ok((Stream::new(tuned(stream)?), address))
+            loop {
+                let (stream, address) = Self::accept(self).await?;
+                // It may be gone already, which is no fault of the listener's.
+                if let Ok(stream) = tuned(stream) {
+                    return Ok((Stream::new(stream), address));
+                }
+            }
         })
     }
 }

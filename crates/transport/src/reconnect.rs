@@ -1,6 +1,7 @@
 //! Stays connected: dial, carry, wait, again, until told to stop.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::{CloseCode, Credentials};
@@ -11,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::traffic::Place;
-use crate::{Connection, DialError, Dialer, Endpoint};
+use crate::{Connection, DialError, Dialer, End, Endpoint};
 
 /// A service that dials. It is asked for a place before each attempt.
 pub trait Caller: Send + Sync + 'static {
@@ -40,6 +41,7 @@ pub struct Renewed {
 /// It never has two attempts under way. A connection that stands is not cut by `stop`: its traffic
 /// decides when it closes.
 pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
+    let caller = Arc::new(caller);
     let mut delays = Delays::new(&dialer);
     let mut report = Report::default();
     loop {
@@ -52,13 +54,20 @@ pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: Canc
             Ok(established) => {
                 report.connected(&dialer);
                 let connected_at = Instant::now();
-                let mut connection = Connection::new(established, dialer.config.timeouts);
+                let mut connection = Connection::new(
+                    established,
+                    dialer.config.timeouts,
+                    Arc::clone(&dialer.network),
+                );
                 connection.renew_after(jittered(dialer.config.timeouts.session_age));
-                connection.run().await;
-                delays.after_session(&dialer, connected_at.elapsed())
+                let end = connection.run().await;
+                delays.after_session(&dialer, connected_at.elapsed(), &end)
             }
             Err(error) => {
-                let renewed = if error.doubts_invitation() { caller.renewed() } else { None };
+                let renewed = match error.doubts_invitation() {
+                    true => renewed(&caller).await,
+                    false => None,
+                };
                 if let Some(Renewed { endpoint, credentials }) = renewed {
                     info!(%endpoint, "the invitation has changed; trying the new one");
                     dialer.endpoint = endpoint;
@@ -75,6 +84,12 @@ pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: Canc
             () = sleep(delay) => {}
         }
     }
+}
+
+/// Looks for a newer invitation, which may mean to read a file.
+async fn renewed<C: Caller>(caller: &Arc<C>) -> Option<Renewed> {
+    let caller = Arc::clone(caller);
+    tokio::task::spawn_blocking(move || caller.renewed()).await.ok().flatten()
 }
 
 /// Within 10 % of `duration`, so that sessions of the same age do not end together.
@@ -96,9 +111,17 @@ impl Delays {
 
     /// A good session begins all delays anew; one that was over at once does not, or two services
     /// that cannot agree would try without end.
-    fn after_session(&mut self, dialer: &Dialer, lasted: Duration) -> Duration {
+    fn after_session(&mut self, dialer: &Dialer, lasted: Duration, end: &End) -> Duration {
         let retry = &dialer.config.retry;
-        self.refused = Backoff::refused(retry);
+        match end {
+            End::PeerClosed(CloseCode::Busy | CloseCode::Violation) | End::Violation(_) => {
+                return retry.refused;
+            }
+            End::PeerClosed(CloseCode::Overload) => {
+                return self.refused.next().unwrap_or(retry.interval);
+            }
+            _ => self.refused = Backoff::refused(retry),
+        }
         if lasted >= retry.good_session {
             self.normal = Backoff::normal(retry);
         }

@@ -17,6 +17,10 @@ pub trait Traffic: Send + 'static {
     /// The next frame to transmit. After [`Frame::Close`] nothing more is asked for.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<Frame>;
 
+    /// Resolves when the connection is to close, and with which code. It is asked where nothing can
+    /// be transmitted, because what was written before is not taken.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode>;
+
     /// Resolves when another frame may be handed over. Pending here stops the reading, which is
     /// how a `hex` link, which has no credit, slows its peer down.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()>;

@@ -194,6 +194,9 @@ fn response(
     response
 }
 
+/// hyper takes no smaller buffer.
+const HYPER_MIN_BUFFER: usize = 8_192;
+
 /// Asks the server at `endpoint` for a WebSocket. Returns what follows on it, with the server's
 /// challenge in the `sealed` encoding.
 pub(crate) async fn request(
@@ -203,7 +206,7 @@ pub(crate) async fn request(
     encoding: Encoding,
 ) -> Result<(Stream, Offer), UpgradeError> {
     let (mut sender, connection) = http_client::Builder::new()
-        .max_buf_size(limits.request_head)
+        .max_buf_size(limits.request_head.max(HYPER_MIN_BUFFER))
         .max_headers(limits.request_lines)
         .handshake(TokioIo::new(stream))
         .await

@@ -56,6 +56,7 @@ impl WebSocket {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(2 * WRITE_BUFFER + max_message)
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
         Self { inner: WebSocketStream::from_raw_socket(stream, role, Some(config)).await }

@@ -87,6 +87,11 @@ pub struct Ack {
     pub rejected: Vec<Rejection>,
 }
 
+impl Ack {
+    /// What each rejection takes on the wire, in bytes.
+    pub(crate) const REJECTION_LEN: usize = 10;
+}
+
 /// A message that the receiver's policy gave up on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {

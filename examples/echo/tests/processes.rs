@@ -245,7 +245,7 @@ fn help_says_what_there_is() {
 fn a_service_that_is_asked_to_end_ends_well() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = server(folder.path(), &free_port(), &[]);
-    server.wait_for("the invitation");
+    server.wait_for("listening");
     let pid = server.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     server.wait_for("shutting down");

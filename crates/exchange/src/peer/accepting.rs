@@ -1,20 +1,43 @@
 //! How messages for a peer are accepted.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use paddington_wire::{Data, Encoding, MessageId, Text, hex};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use super::{Peer, State, millis, wake};
+use super::{Peer, Shared, State, millis, wake};
 use crate::SendError;
 use crate::courier::Number;
 use crate::store::{NewMessage, StoreError};
 
-/// How often those who wait for room look whether something has expired.
-const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 /// How many bytes may be on their way into the store.
 pub(super) const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
+
+/// For how long somebody waits for room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long at most.
+    pub(crate) limit: Option<Duration>,
+    /// Whether it is a handler, which may still send while the service shuts down.
+    pub(crate) outlasts_shutdown: bool,
+}
+
+impl Patience {
+    async fn is_over(self, shared: &Shared) {
+        let limit = async {
+            match self.limit {
+                Some(limit) => sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = limit => {}
+            () = shared.stopping.cancelled(), if !self.outlasts_shutdown => {}
+        }
+    }
+}
 
 /// A message that has a place in the outbox.
 struct Placed {
@@ -51,18 +74,38 @@ impl Peer {
     pub(crate) async fn accept_when_ready(
         &self,
         text: Text,
-        ttl: Option<Duration>,
+        patience: Patience,
     ) -> Result<Number, SendError> {
-        let _turn = self.turn.lock().await;
+        let mut over = pin!(patience.is_over(&self.shared));
+        let _turn = tokio::select! {
+            turn = self.turn.lock() => Some(turn),
+            () = &mut over => None,
+        };
         loop {
             let room = self.shared.room.notified();
-            match self.accept(text.clone(), ttl).await {
-                Err(SendError::Full { .. }) => {}
+            let full = match self.accept(text.clone(), None).await {
+                Err(full @ SendError::Full { .. }) => full,
                 answered => return answered,
+            };
+            tokio::select! {
+                () = room => {}
+                () = &mut over => {
+                    let stops = self.shared.stopping.is_cancelled() && !patience.outlasts_shutdown;
+                    return Err(if stops { SendError::ShuttingDown } else { full });
+                }
             }
-            // What expires makes room without anybody saying so.
-            let _ = timeout(EXPIRY_CHECK, room).await;
         }
+    }
+
+    /// Gives up what has expired. Returns how long it is to the next time.
+    pub(crate) fn expire(&self) -> Option<Duration> {
+        let now = self.now();
+        let mut state = self.lock();
+        if state.courier.expire(now) {
+            self.settle(&mut state);
+        }
+        let deadline = state.courier.next_deadline()?;
+        Some(Duration::from_millis(deadline.saturating_sub(now)))
     }
 
     fn place(&self, text: Text, ttl: Option<Duration>) -> Result<Placed, SendError> {
@@ -71,14 +114,13 @@ impl Peer {
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));
         let mut state = self.lock();
         self.check_length(&text, state.courier.encoding())?;
+        if state.abandoned {
+            return Err(SendError::ShuttingDown);
+        }
         if !self.shared.budget.take(cost) {
             return Err(self.full(&state));
         }
-        let mut accepted = state.courier.enqueue(text.clone(), now, deadline);
-        if accepted.is_err() && state.courier.expire(now) {
-            accepted = state.courier.enqueue(text.clone(), now, deadline);
-        }
-        let Ok(number) = accepted else {
+        let Ok(number) = state.courier.enqueue(text.clone(), now, deadline) else {
             self.shared.budget.give(cost);
             return Err(self.full(&state));
         };
@@ -90,6 +132,9 @@ impl Peer {
         let waker = state.writer();
         drop(state);
         wake(waker);
+        if deadline.is_some() {
+            self.shared.deadlines.notify_one();
+        }
         Ok(Placed { number, stored })
     }
 

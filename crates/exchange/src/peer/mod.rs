@@ -15,9 +15,11 @@ use paddington_wire::link::{Millis, SessionId, Verdict};
 use paddington_wire::{CloseCode, Encoding, Instance, PeerName};
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, broadcast};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
+pub(crate) use accepting::Patience;
 pub(crate) use handling::Job;
-pub(crate) use state::State;
+pub(crate) use state::{Silent, State};
 pub(crate) use storing::Append;
 
 use crate::budget::Budget;
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) budget: Budget,
     pub(crate) started: Instant,
+    /// The service shuts down.
+    pub(crate) stopping: CancellationToken,
+    /// Told whenever a message that may expire was accepted.
+    pub(crate) deadlines: Notify,
     /// Told whenever an outbox has room again.
     pub(crate) room: Notify,
     /// Room for bytes that are on their way into the store.
@@ -51,6 +57,8 @@ impl Shared {
             instance: Instance::random().map_err(|_| StartError::Random)?,
             budget: Budget::new(total),
             started: Instant::now(),
+            stopping: CancellationToken::new(),
+            deadlines: Notify::new(),
             room: Notify::new(),
             unstored: Semaphore::new(accepting::UNSTORED_BYTES),
             events: broadcast::Sender::new(EVENTS),
@@ -72,6 +80,9 @@ impl Shared {
         self.events.subscribe()
     }
 }
+
+/// A live connection of another process holds the slot.
+pub(crate) struct Busy;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -134,23 +145,36 @@ impl Peer {
         false
     }
 
-    /// Whether a live connection of another process holds the slot. To find out, it is asked for a
-    /// sign of life.
-    pub(crate) async fn is_busy(&self, newcomer: Option<Instance>) -> bool {
-        let (session, heard, waker) = {
+    /// Finds out whether a live connection of another process holds the slot: it is asked for a sign
+    /// of life. If there was one that gives none, says which.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] if it lives.
+    pub(crate) async fn probe(&self, newcomer: Option<Instance>) -> Result<Option<Silent>, Busy> {
+        let (silent, waker) = {
             let mut state = self.lock();
-            let Verdict::Probe(session) = state.slot.judge(newcomer) else { return false };
-            let Some(live) = &mut state.live else { return false };
+            let Verdict::Probe(session) = state.slot.judge(newcomer) else { return Ok(None) };
+            if state.takes_no_more(&self.shared.config) {
+                return Err(self.duplicate(&mut state)); // it is not listened to at the moment
+            }
+            let Some(live) = &mut state.live else { return Ok(None) };
             live.probe = true;
-            (session, live.heard, live.waker.take())
+            (Silent { session, heard: live.heard }, live.waker.take())
         };
         wake(waker);
-        let lives = timeout(self.shared.config.probe, self.hears(session, heard)).await;
-        if lives == Ok(true) {
-            self.lock().counters.refused_duplicate += 1;
-            self.shared.tell(Event::Duplicate { peer: self.name.clone() });
+        let lives = self.hears(silent.session, silent.heard);
+        match timeout(self.shared.config.probe, lives).await {
+            Ok(true) => Err(self.duplicate(&mut self.lock())),
+            Ok(false) => Ok(None),
+            Err(_) => Ok(Some(silent)),
         }
-        lives.unwrap_or(false)
+    }
+
+    fn duplicate(&self, state: &mut State) -> Busy {
+        state.counters.refused_duplicate += 1;
+        self.shared.tell(Event::Duplicate { peer: self.name.clone() });
+        Busy
     }
 
     /// Waits until `session` has shown a sign of life since `heard`, or is gone.

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use paddington_wire::link::{AckDue, SessionId, Slot};
+use paddington_wire::link::{AckDue, SessionId, Slot, Verdict};
 use paddington_wire::{CloseCode, Control, Encoding, Instance, PeerName};
 use tokio::time::Instant;
 
 use super::storing::Storing;
+use crate::Config;
 use crate::courier::Courier;
 use crate::inbox::Inbox;
 use crate::lane::Workers;
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(super) handshakes: VecDeque<Instant>,
     /// What this peer has taken from the common budget.
     pub(super) charged: u64,
+    /// The peer has said that it shuts down, and has not come back.
+    pub(crate) peer_left: bool,
     /// The exchange is over; what waits is lost, or left in the store.
     pub(crate) abandoned: bool,
 }
@@ -44,6 +47,13 @@ pub(crate) struct Live {
     /// How many frames have arrived.
     pub(crate) heard: u64,
     pub(super) since: Instant,
+}
+
+/// A connection that was asked for a sign of life in vain, and what it had given before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Silent {
+    pub(super) session: SessionId,
+    pub(super) heard: u64,
 }
 
 /// Where the handling of this peer's messages stands.
@@ -76,6 +86,7 @@ impl State {
             announced: None,
             handshakes: VecDeque::new(),
             charged,
+            peer_left: false,
             abandoned: false,
         }
     }
@@ -97,10 +108,30 @@ impl State {
             heard: 0,
             since: Instant::now(),
         };
+        self.peer_left = false;
         self.counters.sessions += 1;
         let old = self.live.replace(live)?;
         self.counters.takeovers += 1;
         old.waker
+    }
+
+    /// Whether the holder of the slot gives way to a connection of another process: only one that
+    /// was asked for a sign of life, and has given none until now.
+    pub(crate) fn gives_way(&self, life: Option<Instance>, silent: Option<Silent>) -> bool {
+        match (self.slot.judge(life), &self.live) {
+            (Verdict::Probe(holder), Some(live)) if live.session == holder => {
+                silent == Some(Silent { session: holder, heard: live.heard })
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether a `hex` peer, which has no credit, is to be slowed down.
+    pub(crate) fn takes_no_more(&self, config: &Config) -> bool {
+        let full = self.inbox.messages() >= config.inbox_messages
+            || self.inbox.bytes() >= config.window as usize
+            || self.lane.stopping;
+        full && self.courier.encoding() == Encoding::Hex
     }
 
     /// Tells the handler that the peer is there: of a `sealed` peer once for each of its lives, of

@@ -326,6 +326,12 @@ impl Outbound {
         kept.filter(|kept| !kept.body.is_gone()).map(|kept| kept.accepted).next()
     }
 
+    /// The earliest deadline of a message that is not transmitted.
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        let waiting = self.streams.iter().flat_map(Stream::not_transmitted);
+        waiting.filter(|kept| !kept.body.is_gone()).filter_map(|kept| kept.deadline).min()
+    }
+
     pub(super) fn in_flight(&self) -> u64 {
         self.streams.iter().map(|stream| stream.cursor - stream.base).sum()
     }
@@ -341,12 +347,13 @@ impl Outbound {
             news = true;
             if !kept.body.is_gone() {
                 self.settle(&kept.body);
-                match rejected.iter().find(|rejection| rejection.number == dropped) {
-                    Some(rejection) => {
+                match rejected.binary_search_by_key(&dropped, |rejection| rejection.number) {
+                    Ok(found) => {
+                        let rejection = &rejected[found];
                         self.counts.rejected += 1;
                         self.remember(index, dropped, Fate::Rejected(rejection.code));
                     }
-                    None => self.counts.acknowledged += 1,
+                    Err(_) => self.counts.acknowledged += 1,
                 }
             }
         }
@@ -355,9 +362,10 @@ impl Outbound {
 
     /// Gives up the messages at a stream's cursor that may not be transmitted any more.
     fn give_up_next(&mut self, index: usize, limits: &Limits) {
+        let stream = &self.streams[index];
+        let mut number = stream.cursor + stream.given_up_at_cursor();
         loop {
             let stream = &self.streams[index];
-            let number = stream.cursor + stream.given_up_at_cursor();
             let fate = if stream.is_expired(number, limits.now) {
                 Fate::Expired
             } else if stream.is_too_long(number, limits.max_payload) {
@@ -366,6 +374,7 @@ impl Outbound {
                 return;
             };
             self.give_up(index, number, fate);
+            number += 1;
         }
     }
 

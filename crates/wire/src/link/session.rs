@@ -101,7 +101,8 @@ impl LinkSession {
     /// messages of up to `longest` bytes.
     pub(super) fn ack_due(&self, window: u64, longest: u64, held: u64, cursor_due: bool) -> AckDue {
         let gain = self.grantable(window, held) - self.granted;
-        let runs_low = gain > 0 && self.granted - self.taken < longest.max(window / 2);
+        let runs_low =
+            gain > 0 && self.granted.saturating_sub(self.taken) < longest.max(window / 2);
         if self.repeated || self.completed_since_ack >= ACK_EVERY || gain >= window / 4 {
             AckDue::Now
         } else if cursor_due || runs_low {

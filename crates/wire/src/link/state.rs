@@ -224,13 +224,20 @@ impl Link {
         if !self.is_current(session) {
             return Ok(Received::default());
         }
-        match frame {
+        let received = match frame {
             Frame::Data(data) => self.receive_data(data),
-            Frame::Ack(ack) => self.receive_ack(&ack),
+            Frame::Ack(mut ack) => {
+                ack.rejected.sort_unstable_by_key(|rejection| rejection.number);
+                self.receive_ack(&ack)
+            }
             Frame::Skip(skip) => self.receive_skip(skip),
             Frame::Drain => self.receive_drain(),
             _ => Ok(Received::default()),
+        };
+        if received.is_err() {
+            self.session = None; // whatever else it sends means nothing
         }
+        received
     }
 
     /// Takes note that the application is done with a message (rule R12).
@@ -295,8 +302,9 @@ impl Link {
         }
         let session = self.session.as_mut()?;
         let credit = session.grant(self.config.whole_window(), self.inbound.held());
-        let due =
-            self.inbound.due(&session.theirs).map(|due| self.inbound.tell(due, MAX_REJECTIONS));
+        let rejections =
+            MAX_REJECTIONS.min(session.max_payload as usize / Ack::REJECTION_LEN).max(1);
+        let due = self.inbound.due(&session.theirs).map(|due| self.inbound.tell(due, rejections));
         Some(Frame::Ack(match due {
             Some(due) => Ack {
                 ack: Completed { stream: due.stream, number: due.number },
@@ -305,6 +313,12 @@ impl Link {
             },
             None => Ack { credit, ..Ack::default() },
         }))
+    }
+
+    /// When the next message expires, if it is not transmitted by then.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.outbound.next_deadline()
     }
 
     /// What became of a message that this life accepted.

@@ -161,6 +161,12 @@ impl Stream {
         Some((dropped, kept))
     }
 
+    /// Everything from the cursor on.
+    pub(super) fn not_transmitted(&self) -> impl Iterator<Item = &Kept> {
+        let transmitted = usize::try_from(self.cursor - self.base).unwrap_or(usize::MAX);
+        self.kept.iter().skip(transmitted)
+    }
+
     /// The first message from the cursor on that is in the store only.
     pub(super) fn first_unloaded(&self) -> Option<u64> {
         let ahead = self.cursor..self.next().min(self.cursor + READ_AHEAD);

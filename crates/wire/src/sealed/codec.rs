@@ -20,7 +20,7 @@ const DRAIN: u8 = 8;
 /// The flag on DATA that was sent in some session before.
 const AGAIN: u8 = 1;
 /// The length of one rejection in an ACK, in bytes.
-const REJECTION_LEN: usize = 10;
+const REJECTION_LEN: usize = Ack::REJECTION_LEN;
 
 /// The fixed fields of a frame.
 #[derive(Default)]
@@ -141,9 +141,17 @@ fn payload_len(frame: &Frame) -> usize {
     }
 }
 
-/// Reads a plaintext. The payload of DATA stays in the buffer that it is in.
+/// Payloads of up to so many bytes are copied out of the block that they arrived in.
+const COPIED: usize = 2_048;
+/// An ACK may be so long whatever the longest message is.
+const MAX_ACK_LEN: u32 = 64 * REJECTION_LEN as u32;
+
+/// Reads a plaintext. The payload of DATA stays in the buffer that it is in, unless that is mostly
+/// something else: what is held of a peer's messages is to be what they cost.
 pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Violation> {
     let header = Header::read(&mut plaintext)?;
+    // Rejections are not what the limit is for; a sender that does not know it may tell a few.
+    let max_payload = if header.kind == ACK { max_payload.max(MAX_ACK_LEN) } else { max_payload };
     if header.len > max_payload {
         return Err(Violation::TooLong { len: header.len, max: max_payload });
     }
@@ -151,6 +159,7 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
     if plaintext.len() < len {
         return Err(Violation::Truncated);
     }
+    let whole = plaintext.len();
     let padding = plaintext.split_off(len);
     if !is_zero(&padding) {
         return Err(Violation::NotZero);
@@ -162,7 +171,15 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
     if len != 0 && !matches!(header.kind, READY | DATA | ACK) {
         return Err(Violation::BadPayload);
     }
-    frame(&header, plaintext)
+    frame(&header, compact(plaintext, whole))
+}
+
+/// The payload of a block of `whole` bytes, without the block if it is small or mostly padding.
+fn compact(payload: Bytes, whole: usize) -> Bytes {
+    if payload.len() <= COPIED || whole > payload.len() + payload.len() / 4 {
+        return Bytes::copy_from_slice(&payload);
+    }
+    payload
 }
 
 fn frame(header: &Header, payload: Bytes) -> Result<Frame, Violation> {

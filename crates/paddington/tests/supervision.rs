@@ -1,0 +1,196 @@
+//! What keeps a link alive, and what is noticed when it is not.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use paddington::{Delivered, Encoding, Event, Message, SendError, SendOptions};
+use paddington_test_support::{eventually, pair, pair_with};
+use tokio::time::{Instant, sleep, timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn after_a_sleep_of_the_machine_a_dead_connection_is_given_up_in_seconds() {
+    let pair = pair();
+    let (_server, inbox) = pair.start_server().await;
+    let (client, _) = pair.start_client().await;
+    client.send(Message::new("server", "1")).await.unwrap();
+    assert_eq!(inbox.text().await, "1");
+    pair.network.freeze();
+    pair.network.sleep(60 * SECOND);
+    let awake = Instant::now();
+    client.send(Message::new("server", "2")).await.unwrap();
+    assert_eq!(inbox.text().await, "2");
+    // one tick of the clock to notice, three seconds for an answer, half a second to dial again
+    assert!(awake.elapsed() <= 14 * SECOND, "{:?}", awake.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_connection_survives_a_sleep_of_the_machine() {
+    let pair = pair();
+    let (_server, inbox) = pair.start_server().await;
+    let (client, _) = pair.start_client().await;
+    pair.network.sleep(60 * SECOND);
+    sleep(20 * SECOND).await;
+    client.send(Message::new("server", "1")).await.unwrap();
+    assert_eq!(inbox.text().await, "1");
+    assert_eq!(client.peers()[0].counters.sessions, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_fails_is_bound_again_and_live_sessions_stay() {
+    let pair = pair();
+    let (server, inbox) = pair.start_server().await;
+    let (client, _) = pair.start_client().await;
+    eventually(async || client.peers()[0].is_connected()).await;
+    pair.network.fail_listeners();
+    sleep(10 * SECOND).await;
+    client.send(Message::new("server", "still the same session")).await.unwrap();
+    assert_eq!(inbox.text().await, "still the same session");
+    pair.network.cut();
+    client.send(Message::new("server", "a new one")).await.unwrap();
+    assert_eq!(inbox.text().await, "a new one");
+    assert_eq!(server.peers()[0].counters.sessions, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_although_the_peer_reads_nothing() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (server, _) = pair.start_server().await;
+        let (client, _) = pair.start_client().await;
+        eventually(async || client.peers()[0].is_connected()).await;
+        pair.network.freeze();
+        for _ in 0..10 {
+            let text = "x".repeat(100_000);
+            client.send(Message::new("server", text)).await.unwrap();
+        }
+        let began = Instant::now();
+        let report = client.shutdown().await;
+        assert!(began.elapsed() <= 45 * SECOND, "{encoding}: {:?}", began.elapsed());
+        assert!(!report.is_clean());
+        assert!(!client.peers()[0].is_connected(), "{encoding}");
+        server.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_told_of_the_shutdown() {
+    let mut pair = pair();
+    pair.client.settings_mut().outbox_messages = 1;
+    let (client, _) = pair.start_client().await;
+    client.send(Message::new("server", "1")).await.unwrap();
+    let exchange = client.exchange().clone();
+    let waiting = tokio::spawn(async move {
+        let impatient = exchange.send_timeout(Message::new("server", "2"), SECOND).await;
+        (impatient, exchange.send_when_ready(Message::new("server", "3")).await)
+    });
+    sleep(5 * SECOND).await;
+    client.shutdown().await;
+    let (impatient, patient) = timeout(SECOND, waiting).await.unwrap().unwrap();
+    assert!(matches!(impatient, Err(SendError::Full { .. })), "{impatient:?}");
+    assert!(matches!(patient, Err(SendError::ShuttingDown)), "{patient:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_tells_of_expiry_at_once_although_the_peer_is_away() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (client, _) = pair.start_client().await;
+        let options = SendOptions { ttl: Some(10 * SECOND) };
+        let sent = Instant::now();
+        let message = Message::new("server", "short-lived");
+        let receipt = client.exchange().send_with(message, options).await.unwrap();
+        assert_eq!(receipt.await, Delivered::Expired);
+        assert!((10..=11).contains(&sent.elapsed().as_secs()), "{:?}", sent.elapsed());
+        assert!(client.peers()[0].is_conserved());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_of_connections_that_come_and_go() {
+    let pair = pair();
+    let (server, _) = pair.start_server().await;
+    let mut events = server.exchange().events();
+    let (client, _) = pair.start_client().await;
+    let peer: paddington::PeerName = "client".parse().unwrap();
+    assert_eq!(events.recv().await.unwrap(), Event::Up { peer: peer.clone() });
+    pair.network.cut();
+    assert!(matches!(events.recv().await.unwrap(), Event::Down { peer: down, .. } if down == peer));
+    assert_eq!(events.recv().await.unwrap(), Event::Up { peer });
+    assert!(events.recv().now_or_never().is_none());
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_messages_of_a_peer_are_handled_at_once_where_that_is_asked_for() {
+    let pair = pair();
+    let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(3));
+    let meeting = std::sync::Arc::clone(&barrier);
+    let handler = move |message: Message| {
+        let meeting = std::sync::Arc::clone(&meeting);
+        async move {
+            if !message.is_control() {
+                meeting.wait().await; // three at a time, or for ever
+            }
+            Ok::<(), paddington::Error>(())
+        }
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    server.exchange().set_concurrency("client", 3).unwrap();
+    assert!(server.exchange().set_concurrency("nobody", 3).is_err());
+    let (client, _) = pair.start_client().await;
+    let mut receipts = Vec::new();
+    for number in 0..30 {
+        receipts.push(client.send(Message::new("server", number.to_string())).await.unwrap());
+    }
+    for receipt in receipts {
+        assert_eq!(timeout(SECOND, receipt.into_future()).await, Ok(Delivered::Handled));
+    }
+    server.exchange().set_concurrency("client", 1).unwrap();
+    client.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_too_long_is_cancelled_and_costs_that_message_only() {
+    let mut pair = pair();
+    pair.server.settings_mut().handler_timeout = 5 * SECOND;
+    let handler = async |message: Message| {
+        if message.payload() == "hang" {
+            std::future::pending::<()>().await;
+        }
+        Ok::<(), paddington::Error>(())
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    let hang = client.send(Message::new("server", "hang")).await.unwrap();
+    let after = client.send(Message::new("server", "after")).await.unwrap();
+    assert!(matches!(hang.await, Delivered::Rejected(_)));
+    assert_eq!(after.await, Delivered::Handled);
+    assert_eq!(server.peers()[0].counters.timed_out, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_blocks_its_thread_is_left_behind() {
+    let mut pair = pair();
+    pair.server.settings_mut().handler_timeout = Duration::from_millis(100);
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(blocked);
+    let handler = move |message: Message| {
+        if message.payload() == "block" {
+            let _ = blocked.lock().unwrap().recv(); // as a handler must not
+        }
+        std::future::ready(Ok::<(), paddington::Error>(()))
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    let block = client.send(Message::new("server", "block")).await.unwrap();
+    let after = client.send(Message::new("server", "after")).await.unwrap();
+    assert!(matches!(block.await, Delivered::Rejected(_)));
+    assert_eq!(after.await, Delivered::Handled);
+    assert_eq!(server.peers()[0].counters.left_behind, 1);
+    drop(release);
+}
