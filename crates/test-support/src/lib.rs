@@ -15,7 +15,7 @@ mod services;
 mod tap;
 
 pub use logs::{CapturedLogs, capture_logs};
-pub use network::MemoryNetwork;
+pub use network::{Held, MemoryNetwork};
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
 pub use tap::{Meddler, Way, tap};
