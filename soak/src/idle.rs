@@ -2,11 +2,10 @@
 //! (`docs/protocol.md` §5.3, §7): memory stays within the windows, nobody takes the other for dead,
 //! and in the end everything has been handled once and in order. In both encodings.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Error, ensure};
-use paddington::{Encoding, Handler, Message, Service};
+use paddington::{Encoding, Message, Service};
 use paddington_test_support::pair_with;
 use tokio::time::{Instant, sleep};
 
@@ -38,8 +37,9 @@ async fn trial(random: Random, encoding: Encoding, minutes: u64) -> Result<(), E
     settings.transport.limits.max_payload = 2 * LEN as u32;
     pair.client.settings_mut().outbox_messages = OUTBOX;
     let ledger = Ledger::default();
+    let handler = ledger.slow_handler(random, 1, Duration::from_secs(180));
     let network = || pair.network.network();
-    let server = Service::start_on(network(), &pair.server, slow(random, &ledger)).await?;
+    let server = Service::start_on(network(), &pair.server, handler).await?;
     let client = Service::start_on(network(), &pair.client, Ledger::default().handler()).await?;
 
     let begun = Instant::now();
@@ -81,19 +81,4 @@ async fn trial(random: Random, encoding: Encoding, minutes: u64) -> Result<(), E
 
 fn held(server: &Service) -> usize {
     server.peers().iter().map(|peer| peer.inbox_messages).sum()
-}
-
-/// Takes up to three minutes for a message.
-fn slow(random: Random, ledger: &Ledger) -> impl Handler + use<> {
-    let (random, ledger) = (Arc::new(Mutex::new(random)), ledger.clone());
-    move |message: Message| {
-        let (random, ledger) = (Arc::clone(&random), ledger.clone());
-        async move {
-            let longest = Duration::from_secs(180);
-            let pause = random.lock().unwrap_or_else(PoisonError::into_inner).up_to(longest);
-            sleep(pause).await;
-            ledger.enter(&message);
-            Ok::<(), Error>(())
-        }
-    }
 }

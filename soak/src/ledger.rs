@@ -1,9 +1,13 @@
 //! What a service was given: whether every message came once and in order.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Error, ensure};
 use paddington::{Handler, Message};
+use tokio::time::sleep;
+
+use crate::random::Random;
 
 /// Numbers that have to come one by one. Copies are the same ledger.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +32,31 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn enter(&self, message: &Message) {
+    /// A handler that takes up to `longest` for one message in `often`, and then writes into it.
+    pub(crate) fn slow_handler(
+        &self,
+        random: Random,
+        often: usize,
+        longest: Duration,
+    ) -> impl Handler + use<> {
+        let (ledger, random) = (self.clone(), Arc::new(Mutex::new(random)));
+        move |message: Message| {
+            let pause = {
+                let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
+                (random.below(often) == 0).then(|| random.up_to(longest))
+            };
+            let ledger = ledger.clone();
+            async move {
+                if let Some(pause) = pause {
+                    sleep(pause).await;
+                }
+                ledger.enter(&message);
+                Ok::<(), Error>(())
+            }
+        }
+    }
+
+    fn enter(&self, message: &Message) {
         let mut entries = self.entries();
         if message.is_control() {
             entries.controls.push(message.payload().to_owned());

@@ -18,6 +18,8 @@ const SHORT_RECONNECTS: usize = 20;
 /// In all, both ways.
 const MESSAGES: usize = 100_000;
 const SHORT_MESSAGES: usize = 2_000;
+/// How long a handler takes for some messages: what comes behind them is taken in and not handled.
+const PAUSE: Duration = Duration::from_millis(3);
 /// Nothing in here takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,7 +44,7 @@ struct Storm {
 }
 
 impl Storm {
-    async fn start(random: Random) -> Result<Self, Error> {
+    async fn start(mut random: Random) -> Result<Self, Error> {
         let mut pair = pair();
         for config in [&mut pair.server, &mut pair.client] {
             let settings = config.settings_mut();
@@ -52,9 +54,11 @@ impl Storm {
             settings.transport.retry.interval = Duration::from_millis(2);
         }
         let ledgers = [Ledger::default(), Ledger::default()];
+        let [at_server, at_client] =
+            ledgers.each_ref().map(|ledger| ledger.slow_handler(random.fork(), 8, PAUSE));
         let network = || pair.network.network();
-        let server = Service::start_on(network(), &pair.server, ledgers[0].handler()).await?;
-        let client = Service::start_on(network(), &pair.client, ledgers[1].handler()).await?;
+        let server = Service::start_on(network(), &pair.server, at_server).await?;
+        let client = Service::start_on(network(), &pair.client, at_client).await?;
         let (sent, cut, stranded, delivered_late) = ([0; 2], 0, 0, 0);
         Ok(Self { random, pair, server, client, ledgers, sent, cut, stranded, delivered_late })
     }
