@@ -4,7 +4,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples bench-smoke deny demo bench
+.PHONY: build help check fmt clippy test test-orion doctest doc examples bench-smoke soak-smoke deny demo bench soak
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -12,7 +12,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples bench-smoke deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples bench-smoke soak-smoke deny ## Everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -44,6 +44,9 @@ examples: ## Run the examples end to end
 bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q -p paddington-bench --benches
 
+soak-smoke: ## Run every trial of the soak once, in seconds
+	$(CARGO) run -q -p paddington-soak -- --short all
+
 deny: ## Check licences, duplicates, sources and layers, where cargo-deny is installed
 ifeq ($(DENY),yes)
 	$(CARGO) deny --all-features check bans licenses sources
@@ -56,3 +59,13 @@ demo: ## Run the countdown as two processes, their logs side by side
 
 bench: ## Run the benchmarks
 	$(CARGO) bench -p paddington-bench
+
+# How often each trial runs, and the seed of the first time; each time adds one.
+RUNS ?= 3
+SEED ?= 1
+
+soak: ## Run every trial of the soak RUNS times, in minutes, from SEED on
+	$(CARGO) build -q --release -p paddington-soak
+	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
+		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \
+	done

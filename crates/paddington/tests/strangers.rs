@@ -68,8 +68,29 @@ async fn requests_that_are_no_upgrade_get_an_empty_400() {
         assert_eq!(answer_to(&pair.network, &request).await, BAD_REQUEST, "{request}");
     }
     let old = answer_to(&pair.network, &REQUEST.replace("HTTP/1.1", "HTTP/1.0")).await;
-    assert_eq!(old, "HTTP/1.0 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(old, BAD_REQUEST.replace("HTTP/1.1", "HTTP/1.0"));
     honest_client_connects(&pair, &inbox).await;
+}
+
+/// Some clients read nothing but the first `Connection` and want it to be `upgrade` alone.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_gets_what_websockets_demand_and_nothing_else() {
+    let pair = patient_pair();
+    let (_server, _) = pair.start_server().await;
+    let mut client = RawClient::connect(&pair.network, SERVER).await;
+    client.write(REQUEST.as_bytes()).await;
+    let head = client.head().await;
+    let lines: Vec<_> = head.trim_end().lines().collect();
+    let challenge = lines.iter().find(|line| line.starts_with("paddington-challenge: ")).unwrap();
+    let expected = [
+        "HTTP/1.1 101 Switching Protocols",
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "sec-websocket-protocol: paddington.sealed.1",
+        challenge,
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ mod store;
 mod tap;
 
 pub use logs::{CapturedLogs, capture_logs};
-pub use network::MemoryNetwork;
+pub use network::{Held, MemoryNetwork};
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
 pub use store::MemoryDisk;

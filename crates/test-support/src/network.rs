@@ -72,15 +72,24 @@ impl MemoryNetwork {
     /// Cuts all cables: both ends see a reset.
     pub fn cut(&self) {
         for cable in self.shared.cables.lock().unwrap().drain(..) {
-            cable.set(State::Cut);
+            cable.set_both(State::Cut);
         }
     }
 
     /// Freezes all cables that are there now: no byte and no end passes any more.
     pub fn freeze(&self) {
         for cable in self.shared.cables.lock().unwrap().iter() {
-            cable.set(State::Frozen);
+            cable.set_both(State::Frozen);
         }
+    }
+
+    /// Holds back what has been sent and will be sent over the cables that are there now, both
+    /// ways, on the listening ends' side.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        let cables: Vec<_> = self.shared.cables.lock().unwrap().drain(..).collect();
+        cables.iter().for_each(|cable| cable.set(LISTENING, State::Frozen));
+        Held { cables }
     }
 
     /// How many connections were opened so far.
@@ -115,13 +124,13 @@ impl Network for MemoryNetwork {
             let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
             let cable = Arc::new(Cable::default());
             let (near, far) = duplex(CABLE);
-            let end = |io| Stream::new(CableEnd { io, cable: Arc::clone(&cable) });
+            let end = |io, side| Stream::new(CableEnd { io, side, cable: Arc::clone(&cable) });
             let port = self.shared.ports.fetch_add(1, Ordering::Relaxed);
             let source = SocketAddr::new(self.source, 30_000 + port % 30_000);
-            let far = (end(far), source);
+            let far = (end(far, LISTENING), source);
             listener.send(far).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
             self.shared.dialled.fetch_add(1, Ordering::Relaxed);
-            let near = end(near);
+            let near = end(near, DIALLING);
             self.shared.cables.lock().unwrap().push(cable);
             Ok(near)
         })
@@ -142,6 +151,24 @@ impl Network for MemoryNetwork {
 
     fn slept(&self) -> Duration {
         Duration::from_secs(self.shared.slept.load(Ordering::Relaxed))
+    }
+}
+
+/// Cables that are held back.
+#[derive(Debug)]
+pub struct Held {
+    cables: Vec<Arc<Cable>>,
+}
+
+impl Held {
+    /// The dialling ends see a reset. The listening ends see nothing of it.
+    pub fn strand(&self) {
+        self.cables.iter().for_each(|cable| cable.set(DIALLING, State::Cut));
+    }
+
+    /// The listening ends go on: what was sent before arrives now, behind whatever came since.
+    pub fn release(self) {
+        self.cables.iter().for_each(|cable| cable.set(LISTENING, State::Whole));
     }
 }
 
@@ -168,28 +195,46 @@ enum State {
     Frozen,
 }
 
+/// The two ends of a cable.
+const DIALLING: usize = 0;
+const LISTENING: usize = 1;
+
 #[derive(Debug, Default)]
 struct Cable {
-    state: Mutex<(State, Vec<Waker>)>,
+    inner: Mutex<CableInner>,
+}
+
+#[derive(Debug, Default)]
+struct CableInner {
+    /// By end.
+    states: [State; 2],
+    wakers: Vec<Waker>,
+    /// An end that is gone, of which the other is not to know.
+    gone: Option<DuplexStream>,
 }
 
 impl Cable {
-    fn set(&self, state: State) {
+    fn set_both(&self, state: State) {
+        self.set(DIALLING, state);
+        self.set(LISTENING, state);
+    }
+
+    fn set(&self, end: usize, state: State) {
         let wakers = {
-            let mut inner = self.state.lock().unwrap();
-            inner.0 = state;
-            std::mem::take(&mut inner.1)
+            let mut inner = self.inner.lock().unwrap();
+            inner.states[end] = state;
+            std::mem::take(&mut inner.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether bytes pass.
-    fn poll_passes(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.state.lock().unwrap();
-        if inner.1.len() < 64 {
-            inner.1.push(cx.waker().clone());
+    /// Whether bytes pass at this end.
+    fn poll_passes(&self, end: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.inner.lock().unwrap();
+        if !inner.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            inner.wakers.push(cx.waker().clone());
         }
-        match inner.0 {
+        match inner.states[end] {
             State::Whole => Poll::Ready(Ok(())),
             State::Cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             State::Frozen => Poll::Pending,
@@ -199,6 +244,7 @@ impl Cable {
 
 struct CableEnd {
     io: DuplexStream,
+    side: usize,
     cable: Arc<Cable>,
 }
 
@@ -208,7 +254,7 @@ impl CableEnd {
         cx: &mut Context<'_>,
         pass: impl FnOnce(Pin<&mut DuplexStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        match self.cable.poll_passes(cx) {
+        match self.cable.poll_passes(self.side, cx) {
             Poll::Ready(Ok(())) => pass(Pin::new(&mut self.io), cx),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
@@ -244,12 +290,13 @@ impl AsyncWrite for CableEnd {
     }
 }
 
-/// A frozen cable passes no end either: dropping one side of it is not seen by the other.
+/// A frozen end sees no end either: that the other one is dropped is kept from it.
 impl Drop for CableEnd {
     fn drop(&mut self) {
-        if self.cable.state.lock().unwrap().0 == State::Frozen {
+        let mut inner = self.cable.inner.lock().unwrap();
+        if inner.states[1 - self.side] == State::Frozen {
             let (spare, _) = duplex(1);
-            std::mem::forget(std::mem::replace(&mut self.io, spare));
+            inner.gone = Some(std::mem::replace(&mut self.io, spare));
         }
     }
 }

@@ -115,8 +115,9 @@ pub(crate) async fn answer(
         }
         async move { Ok::<_, std::convert::Infallible>(response) }
     });
+    // Told to keep nothing alive, hyper would add `close` to the `upgrade` of a 101, which the
+    // original's client refuses: so `response` closes what is refused.
     let served: hyper::Result<(Stream, Bytes)> = http_server::Builder::new()
-        .keep_alive(false)
         .auto_date_header(false)
         .max_headers(limits.request_lines)
         .serve_connection(TokioIo::new(stream), service)
@@ -174,6 +175,7 @@ fn response(
         Ok((_, offer)) => offer,
         Err(status) => {
             *response.status_mut() = *status;
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
     };

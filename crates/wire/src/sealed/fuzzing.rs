@@ -1,17 +1,17 @@
-//! Behind the encryption: what only somebody with the right keys can send. For fuzzers and for the
-//! tests of hostile peers.
+//! Behind the encryption: what only somebody with the right keys can send. For fuzzers, for the
+//! tests of hostile peers, and for benchmarks.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyPair, SecretKey};
 
 use super::initiator::HelloParts;
 use super::schedule::HelloKeys;
 use super::{
-    AwaitReady, Challenge, Credentials, HELLO_LEN, HINT_LEN, RANDOM_LEN, ReplyRandom, Responder,
-    SealedSession, codec,
+    AwaitReady, Challenge, Credentials, HELLO_LEN, HINT_LEN, Padding, RANDOM_LEN, ReplyRandom,
+    Responder, SealedSession, codec,
 };
 use crate::{Frame, HandshakeError, TransmitError, Violation};
 
@@ -22,6 +22,15 @@ use crate::{Frame, HandshakeError, TransmitError, Violation};
 /// As a session that opens it.
 pub fn decode(plaintext: &[u8], max_payload: u32) -> Result<Frame, Violation> {
     codec::decode(Bytes::copy_from_slice(plaintext), max_payload)
+}
+
+/// Writes the plaintext of a frame, and room for the layers behind it, into the empty `buffer`.
+///
+/// # Errors
+///
+/// As a session that seals it.
+pub fn encode(frame: &Frame, buffer: &mut BytesMut) -> Result<(), TransmitError> {
+    codec::encode(frame, Padding::default(), OVERHEAD, buffer)
 }
 
 /// A link, a challenge and a server that has sent it.

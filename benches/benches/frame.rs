@@ -1,0 +1,72 @@
+//! What a message costs beside the cipher: the codec of DATA frames alone, and a session that also
+//! seals and opens, by payload size.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+
+use std::hint::black_box;
+
+use bytes::{Bytes, BytesMut};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{criterion_group, criterion_main};
+use paddington_wire::sealed::fuzzing;
+use paddington_wire::{Completed, Data, Frame};
+
+mod sessions;
+
+const SIZES: [usize; 3] = [16, 256, 4 * 1024];
+const MAX_PAYLOAD: u32 = 1024 * 1024;
+/// The size of the blocks that frames are built in, as in a session.
+const BLOCK: usize = 4 * 1024;
+
+fn data(size: usize) -> Frame {
+    Frame::Data(Data {
+        stream: 0,
+        again: false,
+        number: 7,
+        ack: Completed { stream: 0, number: 6 },
+        payload: Bytes::from(vec![b'x'; size]),
+    })
+}
+
+fn codec(group: &mut BenchmarkGroup<'_, WallTime>, size: usize) {
+    let frame = data(size);
+    let mut block = BytesMut::with_capacity(BLOCK);
+    group.bench_function(BenchmarkId::new("encode", size), |bench| {
+        bench.iter(|| {
+            fuzzing::encode(black_box(&frame), &mut block).unwrap();
+            block.split()
+        });
+    });
+    let mut plaintext = BytesMut::new();
+    fuzzing::encode(&frame, &mut plaintext).unwrap();
+    assert_eq!(fuzzing::decode(&plaintext, MAX_PAYLOAD), Ok(frame));
+    // It copies the plaintext first, as a session copies what it opens.
+    group.bench_function(BenchmarkId::new("decode", size), |bench| {
+        bench.iter(|| fuzzing::decode(black_box(&plaintext), MAX_PAYLOAD).unwrap());
+    });
+}
+
+fn session(group: &mut BenchmarkGroup<'_, WallTime>, size: usize) {
+    let frame = data(size);
+    let [mut client, mut server] = sessions::sealed();
+    group.bench_function(BenchmarkId::new("encode+seal, open+decode", size), |bench| {
+        bench.iter(|| {
+            let sealed = client.encode(black_box(&frame)).unwrap();
+            server.decode(&sealed).unwrap()
+        });
+    });
+}
+
+fn frames(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame DATA");
+    for size in SIZES {
+        group.throughput(Throughput::Elements(1));
+        codec(&mut group, size);
+        session(&mut group, size);
+    }
+    group.finish();
+}
+
+criterion_group!(benches, frames);
+criterion_main!(benches);
