@@ -91,15 +91,14 @@ class Client:
     async def _attempt(self) -> End:
         """One connection from its beginning to its end."""
         try:
-            websocket = await self._dial()
+            socket = Socket(await self.dial())
         except (OSError, InvalidHandshake, TimeoutError) as error:
             log.info("cannot connect to %s: %s", self.link.peer, error)
             busy = isinstance(error, InvalidStatus) and error.response.status_code == 429
             return End(CloseCode.OVERLOAD, by_peer=True) if busy else End(None)
-        socket = Socket(websocket)
         try:
             async with asyncio.timeout(self.limits.answer):
-                connection, frame = await self._shake_hands(websocket, socket)
+                connection, frame = await self.shake_hands(socket)
             if frame.kind == Kind.CLOSE:
                 await socket.close(self.limits.flush)
                 return End(frame.id, by_peer=True)
@@ -112,7 +111,8 @@ class Client:
         self.connection = connection
         return await connection.run(mine, peers)
 
-    async def _dial(self) -> ClientConnection:
+    async def dial(self) -> ClientConnection:
+        """A WebSocket to the server, answered with 101."""
         return await _Connect(
             self._url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -123,11 +123,10 @@ class Client:
             max_size=message_limit(self.limits.max_payload),
         )
 
-    async def _shake_hands(
-        self, websocket: ClientConnection, socket: Socket
-    ) -> tuple[Connection, Frame]:
+    async def shake_hands(self, socket: Socket) -> tuple[Connection, Frame]:
         """Everything up to the server's frame 0."""
-        handshake = ClientHandshake(self.link.keys, self.instance, challenge(websocket))
+        found = challenge(socket.websocket)
+        handshake = ClientHandshake(self.link.keys, self.instance, found)
         await socket.send(handshake.hello)
         session = handshake.finish(await socket.receive())
         connection = Connection(self.link, socket, session)

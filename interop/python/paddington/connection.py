@@ -29,27 +29,27 @@ class Socket:
     """A WebSocket of binary messages that can be cut."""
 
     def __init__(self, websocket: Any) -> None:
-        self._websocket = websocket
+        self.websocket = websocket
 
     async def send(self, message: bytes) -> None:
         """Sends one message; fails with ConnectionClosed."""
-        await self._websocket.send(message)
+        await self.websocket.send(message)
 
     async def receive(self) -> bytes:
         """The next message; a text message is a violation."""
-        message = await self._websocket.recv()
+        message = await self.websocket.recv()
         if not isinstance(message, bytes):
             raise Violation("a text message")
         return message
 
     def cut(self) -> None:
         """Closes the TCP connection and says nothing."""
-        self._websocket.transport.abort()
+        self.websocket.transport.abort()
 
     async def close(self, within: float) -> None:
         """Flushes and closes."""
         try:
-            await asyncio.wait_for(self._websocket.close(), within)
+            await asyncio.wait_for(self.websocket.close(), within)
         except TimeoutError:
             self.cut()
 

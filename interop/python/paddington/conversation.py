@@ -29,7 +29,7 @@ class Conversation:
         self.link, self.mine, self.peers, self.wake = link, mine, peers, wake
         self.peer_closed: int | None = None
         self.closing: int | None = None
-        self.pings_answered = 0
+        self.pings_answered = self.pings_received = 0
         self._drained = False
         self._peer_drains = False
         self._cursors: list[Cursor] = []
@@ -206,6 +206,7 @@ class Conversation:
                 else:
                     self._repeated(frame.stream)
             case Kind.PING:
+                self.pings_received += 1
                 self._control.appendleft(Frame(Kind.PONG, id=frame.id))
             case Kind.PONG:
                 self._answered(frame.id)

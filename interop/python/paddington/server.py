@@ -45,6 +45,7 @@ class Server:
         self.instance = secrets.token_bytes(INSTANCE)
         self.slots: list[Slot] = []
         self.ends: list[End] = []
+        self.busy = 0
         self._decoy = LinkKeys.of(name, "nobody", secrets.token_bytes(32), secrets.token_bytes(32))
         self._server: WebSocketServer | None = None
 
@@ -164,5 +165,6 @@ class Server:
             await asyncio.wait_for(holder.opened.wait(), self.limits.probe)
         except TimeoutError:
             return None
+        self.busy += 1
         log.error("a second process uses the invitation of %s", slot.link.peer)
         return CloseCode.BUSY
