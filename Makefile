@@ -4,7 +4,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples bench-smoke soak-smoke deny demo bench soak
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench soak
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -12,7 +12,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples bench-smoke soak-smoke deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny ## Everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -40,6 +40,10 @@ doc: ## Build the documentation, with warnings as errors
 examples: ## Run the examples end to end
 	$(CARGO) run -q -p example-echo -- demo --count 100
 	$(CARGO) run -q -p example-echo -- demo --count 100 --encoding hex
+
+interop: ## Check the second implementation, in Python, against ours
+	$(CARGO) build -q -p example-echo
+	interop/python/run
 
 bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q -p paddington-bench --benches

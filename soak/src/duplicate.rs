@@ -36,7 +36,7 @@ async fn trial(mut random: Random) -> Result<(), Error> {
     let begun = Instant::now();
     let mut sent = 0;
     while begun.elapsed() < BOTH {
-        first.send(Message::new("server", sent.to_string()))?;
+        first.send(Message::new("server", sent.to_string())).await?;
         sent += 1;
         sleep(random.up_to(Duration::from_millis(500))).await;
         ensure!(is_connected(&first), "the first one lost its place");

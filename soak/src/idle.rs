@@ -45,7 +45,11 @@ async fn trial(random: Random, encoding: Encoding, minutes: u64) -> Result<(), E
     let begun = Instant::now();
     let (mut sent, mut most_held) = (0, 0);
     while begun.elapsed() < Duration::from_secs(60 * minutes) {
-        while client.send(Message::new("server", format!("{sent} {}", "x".repeat(LEN)))).is_ok() {
+        while client
+            .send(Message::new("server", format!("{sent} {}", "x".repeat(LEN))))
+            .await
+            .is_ok()
+        {
             sent += 1;
         }
         sleep(Duration::from_secs(1)).await;

@@ -68,7 +68,7 @@ impl Storm {
         for _ in 0..reconnects {
             self.connected().await?;
             let first = self.random.below(round + 1);
-            self.send(first)?;
+            self.send(first).await?;
             self.pass_some_time().await;
             if self.random.coin() {
                 self.cut(round - first).await?;
@@ -100,14 +100,14 @@ impl Storm {
             self.pass_turns().await;
         }
         self.cut += 1;
-        self.send(messages)
+        self.send(messages).await
     }
 
     /// What the client sends piles up in the cable, the client alone sees a reset, and the server
     /// gets the rest of it before, while or after the next connection takes over.
     async fn strand(&mut self, messages: usize) -> Result<(), Error> {
         let held = self.pair.network.hold();
-        self.send(messages)?;
+        self.send(messages).await?;
         self.pass_some_time().await;
         held.strand();
         self.stranded += 1;
@@ -123,11 +123,11 @@ impl Storm {
         self.dialled(before).await
     }
 
-    fn send(&mut self, messages: usize) -> Result<(), Error> {
+    async fn send(&mut self, messages: usize) -> Result<(), Error> {
         for _ in 0..messages {
             let way = self.random.below(2);
             let (from, to) = [(&self.client, "server"), (&self.server, "client")][way];
-            from.send(Message::new(to, self.sent[way].to_string()))?;
+            from.send(Message::new(to, self.sent[way].to_string())).await?;
             self.sent[way] += 1;
         }
         Ok(())

@@ -200,7 +200,7 @@ async fn a_client_of_the_original_counts_down_with_our_server() {
         let mut heard = Vec::new();
         in_time(async {
             assert_eq!(inbox.next().await.payload(), r#"{"Connected":{"agent":"client"}}"#);
-            server.send(Message::new("client", COUNT.to_string())).unwrap();
+            server.send(Message::new("client", COUNT.to_string())).await.unwrap();
             loop {
                 let message = inbox.next().await;
                 if message.is_control() {
@@ -209,7 +209,7 @@ async fn a_client_of_the_original_counts_down_with_our_server() {
                 }
                 heard.push(message.payload().to_owned());
                 if let next @ 1.. = message.payload().parse::<u64>().unwrap() {
-                    server.send(Message::new("client", (next - 1).to_string())).unwrap();
+                    server.send(Message::new("client", (next - 1).to_string())).await.unwrap();
                 }
             }
         })
@@ -247,7 +247,7 @@ async fn our_client_counts_down_with_a_server_of_the_original() {
                 assert_eq!(message.payload(), r#"{"Disconnected":{"agent":"server"}}"#);
                 break;
             }
-            client.send(Message::new("server", message.payload())).unwrap();
+            client.send(Message::new("server", message.payload())).await.unwrap();
             heard.push(message.payload().to_owned());
         }
     })

@@ -143,16 +143,12 @@ fn payload_len(frame: &Frame) -> usize {
 
 /// Payloads of up to so many bytes are copied out of the block that they arrived in.
 const COPIED: usize = 2_048;
-/// An ACK may be so long whatever the longest message is.
-const MAX_ACK_LEN: u32 = 64 * REJECTION_LEN as u32;
 
 /// Reads a plaintext. The payload of DATA stays in the buffer that it is in, unless that is mostly
 /// something else: what is held of a peer's messages is to be what they cost.
 pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Violation> {
     let header = Header::read(&mut plaintext)?;
-    // Rejections are not what the limit is for; a sender that does not know it may tell a few.
-    let max_payload = if header.kind == ACK { max_payload.max(MAX_ACK_LEN) } else { max_payload };
-    if header.len > max_payload {
+    if header.kind == DATA && header.len > max_payload {
         return Err(Violation::TooLong { len: header.len, max: max_payload });
     }
     let len = header.len as usize;

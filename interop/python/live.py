@@ -1,0 +1,390 @@
+"""The live checks: this implementation and `example-echo`, both ways. One line for each."""
+
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin, Subprotocol
+
+from paddington.client import Client, challenge, ready_of
+from paddington.connection import SUBPROTOCOL, Connection, End, Socket
+from paddington.frames import CloseCode, Frame, Kind, RejectionCode, StreamEntry
+from paddington.handshake import ClientHandshake
+from paddington.invitation import Invitation
+from paddington.keys import Refused
+from paddington.link import Handler, Limits, Link
+from paddington.server import Server
+from processes import HOST, PATIENCE, Failed, Folder, eventually, expect
+
+COUNT = 3500
+REKEYS = 3
+BULK, BULK_PAYLOAD, BULK_UNDER_WAY = 60, 500_000, 12
+QUICK = Limits(ping_every=0.1, retry_fast=0.05, retries=(0.05,))
+
+
+async def ignore(_link: Link, _text: str) -> None:
+    """A handler that does nothing."""
+
+
+def echo_until_zero(received: list[str]) -> Handler:
+    """The handler of echo-client: sends back what it receives, and ends after "0"."""
+
+    async def handler(link: Link, text: str) -> None:
+        received.append(text)
+        link.send(text)
+        if text == "0":
+            link.shut_down()
+
+    return handler
+
+
+def count_down(received: list[str]) -> Handler:
+    """The handler of echo-server: sends back one less, and ends after "0"."""
+
+    async def handler(link: Link, text: str) -> None:
+        received.append(text)
+        if text == "0":
+            link.shut_down()
+        else:
+            link.send(str(int(text) - 1))
+
+    return handler
+
+
+def expect_countdown(received: list[str], count: int) -> None:
+    """Nothing is missing, nothing is repeated, and the order is right."""
+    expect(received == [str(n) for n in range(count, -1, -1)], "the countdown is not what was sent")
+
+
+def expect_rekeys(connection: Connection | None, at_least: int) -> None:
+    """Both directions have changed their keys this often, and PINGs were answered."""
+    assert connection is not None and connection.conversation is not None
+    session = connection.session
+    rekeys = session.sending.rekeys, session.receiving.rekeys
+    expect(min(rekeys) >= at_least, f"only {rekeys} rekeys")
+    expect(connection.conversation.pings_answered > 0, "no PING was answered")
+
+
+async def client_counts_down(folder: Folder) -> str:
+    """Python's client, Rust's server."""
+    received: list[str] = []
+    async with folder.server(COUNT) as (echo, invitation):
+        client = Client(invitation, echo_until_zero(received), QUICK)
+        await asyncio.wait_for(client.run(), PATIENCE)
+        await echo.exits()
+    expect_countdown(received, COUNT)
+    expect_rekeys(client.connection, REKEYS)
+    expect([end.code for end in client.ends] == [CloseCode.SHUTDOWN], f"it ended {client.ends}")
+    return f"{len(received)} messages each way, {REKEYS} rekeys each way, CLOSE 1, exit 0"
+
+
+@asynccontextmanager
+async def python_server(
+    folder: Folder, handler: Handler, limits: Limits
+) -> AsyncIterator[tuple[Server, Link, Path]]:
+    """A server of this implementation that invites echo-client."""
+    server, path = Server("python-server", limits), folder.file("from-python.toml")
+    port = await server.listen(HOST)
+    invitation = Invitation.draw("python-server", f"ws://{HOST}:{port}/", "echo-client")
+    invitation.write(path)
+    try:
+        yield server, server.add(invitation, handler), path
+    finally:
+        await server.close()
+
+
+async def server_counts_down(folder: Folder) -> str:
+    """Rust's client, Python's server."""
+    received: list[str] = []
+    async with (
+        python_server(folder, count_down(received), QUICK) as (server, link, path),
+        folder.client(path, "client") as echo,
+    ):
+        link.send(str(COUNT))
+        await eventually(lambda: server.slots[0].connection is not None, "it connects")
+        connection = server.slots[0].connection
+        await echo.exits()
+        await eventually(lambda: len(server.ends) > 0, "the session ends")
+    expect_countdown(received, COUNT)
+    expect_rekeys(connection, REKEYS)
+    expect([end.code for end in server.ends] == [CloseCode.SHUTDOWN], f"it ended {server.ends}")
+    return f"{len(received)} messages each way, {REKEYS} rekeys each way, CLOSE 1, exit 0"
+
+
+async def client_resumes(folder: Folder) -> str:
+    """The connection of Python's client is cut twice, then renewed: nothing is lost or repeated."""
+    received: list[str] = []
+    echo_back = echo_until_zero(received)
+
+    async def handler(link: Link, text: str) -> None:
+        await echo_back(link, text)
+        assert client.connection is not None
+        if text in ("1500", "1000"):
+            client.connection.cut()
+        if text == "500":
+            client.connection.close(CloseCode.AGE)
+
+    async with folder.server(2000) as (echo, invitation):
+        client = Client(invitation, handler, QUICK)
+        await asyncio.wait_for(client.run(), PATIENCE)
+        await echo.exits()
+    expect_countdown(received, 2000)
+    ends = [None, None, CloseCode.AGE, CloseCode.SHUTDOWN]
+    expect([end.code for end in client.ends] == ends, f"it ended {client.ends}")
+    return "2001 messages over two cuts and a CLOSE 5, none lost, none repeated"
+
+
+async def bulk_is_echoed(folder: Folder) -> str:
+    """More than anybody's credit, both ways, with a message that is too long, and a cut."""
+    texts = [f"{n} " + "x" * (BULK_PAYLOAD - n) for n in range(BULK)]
+    to_send = texts + ["0"]
+    received: list[str] = []
+
+    async def handler(link: Link, text: str) -> None:
+        received.append(text)
+        if to_send:
+            link.send(to_send.pop(0))
+        connection = server.slots[0].connection
+        if len(received) == BULK // 2 and connection is not None:
+            connection.cut()
+
+    limits = replace(QUICK, max_payload=BULK_PAYLOAD + 10, window=3 * BULK_PAYLOAD)
+    async with (
+        python_server(folder, handler, limits) as (server, link, path),
+        folder.client(path, "client", quiet=True) as echo,
+    ):
+        # The first one is longer than example-echo takes, so this side skips it.
+        link.send("x" * ((1 << 20) + 1))
+        for _ in range(BULK_UNDER_WAY):
+            link.send(to_send.pop(0))
+        await eventually(lambda: len(received) > BULK, "everything comes back")
+        await eventually(lambda: not link.pending, "everything is acknowledged")
+        await echo.exits()
+    expect(received == texts + ["0"], "what came back is not what was sent")
+    size = sum(map(len, texts)) >> 20
+    return f"{size} MiB each way through credit and a cut, one message skipped"
+
+
+async def small_receiver(folder: Folder) -> str:
+    """What is longer than Python takes is skipped by Rust, and credit comes message by message."""
+    received: list[str] = []
+
+    async def handler(_link: Link, text: str) -> None:
+        received.append(text)
+
+    limits = replace(QUICK, max_payload=3, window=3 + 24)
+    async with (
+        python_server(folder, handler, limits) as (server, link, path),
+        folder.client(path, "client") as echo,
+    ):
+        for text in ("1", "22", "4444", "333", "55555", "9", "0"):
+            link.send(text)
+        await echo.exits()
+        await eventually(lambda: len(server.ends) > 0, "the session ends")
+    expect(received == ["1", "22", "333", "9", "0"], f"it got {received}")
+    return "two messages skipped, five in order, with room for one at a time"
+
+
+async def rejections(folder: Folder) -> str:
+    """A message that Rust's handler fails at is told, once, and the next connection goes on."""
+    async with folder.server(1) as (_, invitation):
+        client = Client(invitation, ignore, QUICK)
+        running = asyncio.create_task(client.run())
+        expected: list[tuple[int, int]] = []
+        for _ in range(2):
+            expected.append((client.link.send("no number"), RejectionCode.FAILED))
+            await eventually(lambda: client.link.rejections == expected, "the rejection comes")
+            expect(not client.link.pending, "the message is still kept")
+            assert client.connection is not None
+            client.connection.cut()
+        running.cancel()
+        client.link.close()
+    return "code 1, told once, on each side of a cut"
+
+
+async def idle_and_busy(folder: Folder) -> str:
+    """Rust's PING is answered, and a second process with the same invitation gets CLOSE 3."""
+    async with folder.server(1) as (_, invitation):
+        first, second = Client(invitation, ignore), Client(invitation, ignore)
+        running = asyncio.create_task(first.run())
+        await eventually(lambda: first.connection is not None, "it connects")
+        assert first.connection is not None
+        other = asyncio.create_task(second.run())
+        await eventually(lambda: len(second.ends) > 0, "the second client is answered")
+        expect(second.ends[0] == End(CloseCode.BUSY, by_peer=True), f"it got {second.ends[0]}")
+        other.cancel()
+        began = time.monotonic()
+        conversation = first.connection.conversation
+        assert conversation is not None
+        # One PING was the probe, for the second client; the next is the one of §7.
+        await eventually(lambda: conversation.pings_received >= 2, "a PING comes", 15)
+        expect(not first.ends, "the first client lost its session")
+        running.cancel()
+    return f"CLOSE 3 for the second process, a PING after {time.monotonic() - began:.0f} s"
+
+
+async def newer_and_busy(folder: Folder) -> str:
+    """Python's server has one slot: a second Rust client is refused, a restarted one is not."""
+    received: list[str] = []
+    async with python_server(folder, count_down(received), QUICK) as (server, link, path):
+        slot = server.slots[0]
+        async with folder.client(path, "first") as first:
+            await eventually(lambda: slot.connection is not None, "the first one connects")
+            instance = slot.instance
+            async with folder.client(path, "second"):
+                await eventually(lambda: server.busy > 0, "the second one is refused")
+            expect(slot.instance == instance, "the second one took the slot")
+            await first.kill()
+        async with folder.client(path, "third") as third:
+            link.send("10")
+            await third.exits()
+    expect_countdown(received, 10)
+    return "CLOSE 3 for a second client, the slot for a restarted one"
+
+
+@asynccontextmanager
+async def raw(invitation: Invitation) -> AsyncIterator[tuple[Client, Socket, Connection, Frame]]:
+    """A connection of a client that has the server's frame 0 and does what the check wants."""
+    client = Client(invitation, ignore)
+    socket = Socket(await client.dial())
+    try:
+        yield client, socket, *(await client.shake_hands(socket))
+    finally:
+        socket.cut()
+        client.link.close()
+
+
+async def violations(folder: Folder) -> str:
+    """What breaks the rules after READY gets CLOSE 4; before, the connection just closes."""
+    long_way = Frame(Kind.DATA, id=2, payload=b"7").encode()
+    last = [long_way, Frame(Kind.ACK, ack=99).encode(), Frame(Kind.PING).encode()[:-1] + b"\1"]
+    last.append(Frame(Kind.READY, payload=b"x").encode())
+    async with folder.server(1) as (_, invitation):
+        for plaintext in last:
+            async with raw(invitation) as (client, socket, connection, _):
+                ready = Frame(Kind.READY, payload=client.link.ready().encode())
+                await connection.say(ready)
+                await socket.send(connection.session.sending.seal(plaintext))
+                while (frame := await connection.hear()).kind != Kind.CLOSE:
+                    pass
+                expect(frame.id == CloseCode.VIOLATION, f"CLOSE {frame.id}")
+        async with raw(invitation) as (_, socket, connection, _):
+            await connection.say(Frame(Kind.PING))
+            await expect_cut(connection)
+        async with raw(invitation) as (*_, frame):
+            expect((frame.kind, frame.id) == (Kind.CLOSE, CloseCode.OVERLOAD), f"it got {frame}")
+    async with folder.server(1) as (_, invitation):
+        async with raw(invitation) as (client, _, connection, frame):
+            peer = ready_of(frame)
+            mine = replace(client.link.ready(), yours=[StreamEntry(peer.instance, 5, 5)])
+            await connection.say(Frame(Kind.READY, payload=mine.encode()))
+            expect((await connection.hear()).id == CloseCode.VIOLATION, "an impossible READY")
+        async with raw(invitation) as (client, _, connection, frame):
+            mine = replace(client.link.ready(), mine=[StreamEntry(client.instance, 0, 1)])
+            await connection.say(Frame(Kind.READY, payload=mine.encode()))
+            await expect_cut(connection)
+    return "CLOSE 4 for five, a closed connection for two, CLOSE 6 for too many handshakes"
+
+
+async def expect_cut(connection: Connection) -> None:
+    """Nothing comes any more, not even a WebSocket Close."""
+    with suppress(ConnectionClosed):
+        frame = await asyncio.wait_for(connection.hear(), PATIENCE)
+        raise Failed(f"it got {frame}")
+
+
+async def refusals(folder: Folder) -> str:
+    """Whoever does not know the keys learns nothing."""
+    async with folder.server(1) as (_, invitation):
+        stranger = replace(invitation, inner_key=bytes(range(32)))
+        renamed = replace(invitation, client="echo-client2")
+        for wrong in (stranger, renamed):
+            with suppress(ConnectionClosed):
+                async with raw(wrong) as (*_, frame):
+                    raise Failed(f"a stranger got {frame}")
+        await expect_no_replay(invitation)
+        url = invitation.url
+        expect(await status(url + "elsewhere", SUBPROTOCOL) == 404, "another path")
+        expect(await status(url, "chat") == 400, "another subprotocol")
+        expect(await status(url, None) == 400, "no subprotocol")
+        expect(await status(url, SUBPROTOCOL, Origin("http://x")) == 400, "an Origin")
+    return "wrong keys, wrong names, a replayed HELLO, 404 and 400"
+
+
+async def expect_no_replay(invitation: Invitation) -> None:
+    """A HELLO is good for one challenge only."""
+    client = Client(invitation, ignore)
+    websocket = await client.dial()
+    handshake = ClientHandshake(client.link.keys, client.instance, challenge(websocket))
+    Socket(websocket).cut()
+    socket = Socket(await client.dial())
+    await socket.send(handshake.hello)
+    with suppress(ConnectionClosed):
+        raise Failed(f"a replayed HELLO got {len(await socket.receive())} bytes")
+    client.link.close()
+
+
+async def status(url: str, subprotocol: str | None, origin: Origin | None = None) -> int:
+    """What the server answers a request with."""
+    subprotocols = [Subprotocol(subprotocol)] if subprotocol else None
+    try:
+        websocket = await connect(
+            url, subprotocols=subprotocols, origin=origin, compression=None, proxy=None
+        )
+    except InvalidStatus as error:
+        expect(error.response.body in (b"", None), "the answer is not empty")
+        return error.response.status_code
+    Socket(websocket).cut()
+    return 101
+
+
+CHECKS: dict[str, Callable[[Folder], Awaitable[str]]] = {
+    "python client, rust server": client_counts_down,
+    "rust client, python server": server_counts_down,
+    "resuming": client_resumes,
+    "credit": bulk_is_echoed,
+    "small receiver": small_receiver,
+    "rejections": rejections,
+    "one session per link, rust server": idle_and_busy,
+    "one session per link, python server": newer_and_busy,
+    "violations": violations,
+    "refusals": refusals,
+}
+
+
+async def run(name: str, check: Callable[[Folder], Awaitable[str]], program: Path) -> bool:
+    """Runs one check and says how it went."""
+    with tempfile.TemporaryDirectory() as path:
+        folder = Folder(program, Path(path))
+        try:
+            async with asyncio.timeout(50):
+                print(f"ok      {name}: {await check(folder)}", flush=True)
+            return True
+        except (Failed, Refused, AssertionError, TimeoutError, ConnectionClosed, OSError) as error:
+            print(f"FAILED  {name}: {error!r}\n{folder.log()}", flush=True)
+            return False
+
+
+async def main(program: Path) -> int:
+    """Runs all checks; the one that waits for a PING beside the others."""
+    waiting = asyncio.create_task(run("one session per link, rust server", idle_and_busy, program))
+    results = [
+        await run(name, check, program)
+        for name, check in CHECKS.items()
+        if check is not idle_and_busy
+    ]
+    results.append(await waiting)
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.CRITICAL)
+    sys.exit(asyncio.run(main(Path(sys.argv[1]).resolve())))

@@ -1,0 +1,174 @@
+"""An established session on its WebSocket: frames go out and come in until it ends (§4, §7)."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+
+from .conversation import Conversation
+from .frames import CloseCode, Frame, Kind, Ready, Violation, padme
+from .keys import Refused
+from .link import Link, now
+from .session import Session
+
+log = logging.getLogger("paddington")
+
+SUBPROTOCOL = "paddington.sealed.1"
+CHALLENGE = "Paddington-Challenge"
+LEAST_MESSAGE_LIMIT = 8192
+
+
+def message_limit(max_payload: int) -> int:
+    """The longest WebSocket message that is read."""
+    return max(LEAST_MESSAGE_LIMIT, 32 + padme(24 + max_payload))
+
+
+class Socket:
+    """A WebSocket of binary messages that can be cut."""
+
+    def __init__(self, websocket: Any) -> None:
+        self.websocket = websocket
+
+    async def send(self, message: bytes) -> None:
+        """Sends one message; fails with ConnectionClosed."""
+        await self.websocket.send(message)
+
+    async def receive(self) -> bytes:
+        """The next message; a text message is a violation."""
+        message = await self.websocket.recv()
+        if not isinstance(message, bytes):
+            raise Violation("a text message")
+        return message
+
+    def cut(self) -> None:
+        """Closes the TCP connection and says nothing."""
+        self.websocket.transport.abort()
+
+    async def close(self, within: float) -> None:
+        """Flushes and closes."""
+        try:
+            await asyncio.wait_for(self.websocket.close(), within)
+        except TimeoutError:
+            self.cut()
+
+
+@dataclass(frozen=True)
+class End:
+    """How a session ended: a code of CLOSE, if there was one, and who said it."""
+
+    code: int | None
+    by_peer: bool = False
+
+
+class Connection:
+    """An established connection of a link."""
+
+    def __init__(self, link: Link, socket: Socket, session: Session) -> None:
+        self.link, self.session = link, session
+        self._socket = socket
+        self._wake = asyncio.Event()
+        self._ended = asyncio.Event()
+        self.opened = asyncio.Event()
+        self.last_opened = self.began = now()
+        self.conversation: Conversation | None = None
+        self.readers_failure: Exception | None = None
+
+    async def say(self, frame: Frame) -> None:
+        """Sends a frame."""
+        await self._socket.send(self.session.sending.seal(frame.encode()))
+
+    async def hear(self) -> Frame:
+        """Opens the next frame."""
+        plaintext = self.session.receiving.unseal(await self._socket.receive())
+        self.last_opened = now()
+        self.opened.set()
+        return Frame.decode(plaintext, self.link.limits.max_payload)
+
+    def cut(self) -> None:
+        """Ends it as a broken network would."""
+        self._socket.cut()
+
+    def close(self, code: int) -> None:
+        """Ends it with this code."""
+        if self.conversation:
+            self.conversation.close(code)
+
+    def ping(self) -> None:
+        """Asks whether the peer is there."""
+        if self.conversation:
+            self.conversation.ping()
+
+    async def run(self, mine: Ready, peers: Ready) -> End:
+        """Lets the two converse until one of them ends it, or the network does."""
+        self.conversation = conversation = Conversation(self.link, mine, peers, self._wake.set)
+        try:
+            conversation.begin()
+            tasks = [self._read(conversation), self._write(conversation), self._live(conversation)]
+            await self._first_of(tasks)
+        except Violation as violation:
+            log.warning("%s breaks the protocol: %s", self.link.peer, violation)
+            await self._say_last(CloseCode.VIOLATION)
+        except (Refused, ConnectionClosed) as error:
+            log.info("the connection with %s is lost: %s", self.link.peer, error)
+            self.cut()
+            return End(None)
+        finally:
+            if self.link.attached is conversation:
+                self.link.attached = None
+        await self._socket.close(self.link.limits.flush)
+        if conversation.peer_closed is not None:
+            return End(conversation.peer_closed, by_peer=True)
+        return End(conversation.closing or CloseCode.VIOLATION)
+
+    async def _first_of(self, coroutines: list[Any]) -> None:
+        """Runs them until the first ends, and fails as it does."""
+        tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if task in done:
+                task.result()
+
+    async def _say_last(self, code: int) -> None:
+        try:
+            await asyncio.wait_for(self.say(Frame(Kind.CLOSE, id=code)), self.link.limits.flush)
+        except (ConnectionClosed, TimeoutError):
+            self.cut()
+
+    async def _read(self, conversation: Conversation) -> None:
+        while conversation.peer_closed is None:
+            frame = await self.hear()
+            if self.link.attached is conversation:
+                conversation.handle(frame)
+
+    async def _write(self, conversation: Conversation) -> None:
+        while True:
+            self._wake.clear()
+            while (frame := conversation.next_frame()) is not None:
+                await self.say(frame)
+                if frame.kind == Kind.CLOSE:
+                    return
+            try:
+                await asyncio.wait_for(self._wake.wait(), conversation.patience())
+            except TimeoutError:
+                continue
+
+    async def _live(self, conversation: Conversation) -> None:
+        """Asks for signs of life, and ends what is dead or too old."""
+        limits = self.link.limits
+        next_ping = self.began + limits.ping_every
+        while True:
+            await asyncio.sleep(min(limits.ping_every, limits.session_age) / 4)
+            if now() - self.last_opened > limits.dead_after:
+                raise Refused("no sign of life")
+            if now() - self.began > limits.session_age:
+                conversation.close(CloseCode.AGE)
+            if now() >= next_ping:
+                next_ping = now() + limits.ping_every
+                conversation.ping()

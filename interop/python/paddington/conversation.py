@@ -1,0 +1,241 @@
+"""One session of a link: which frame is to be sent next, and what a received one means (§4, §5, §7).
+It knows no sockets and no ciphers."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable
+
+from .frames import (
+    HEAD,
+    CloseCode,
+    Frame,
+    Kind,
+    Ready,
+    decode_rejections,
+    encode_rejections,
+    require,
+)
+from .link import Cursor, Link, now
+
+ACK_AFTER = 64
+ACK_WITHIN = 0.02
+MAX_UNDER_WAY = 4096
+
+
+class Conversation:
+    """What two established peers say to each other, as one of them sees it."""
+
+    def __init__(self, link: Link, mine: Ready, peers: Ready, wake: Callable[[], None]) -> None:
+        self.link, self.mine, self.peers, self.wake = link, mine, peers, wake
+        self.peer_closed: int | None = None
+        self.closing: int | None = None
+        self.pings_answered = self.pings_received = 0
+        self._drained = False
+        self._peer_drains = False
+        self._cursors: list[Cursor] = []
+        self._control: deque[Frame] = deque()
+        self._tokens = itertools.count(1)
+        self._ping: int | None = None
+        self._untold: list[tuple[Cursor, tuple[int, int]]] = []
+        # What this side may send: the credit, what of it is used, and where to go on.
+        self._credit, self._used = peers.window, 0
+        self._at = link.next
+        # What the peer may send: the credit it was told, and what of it is used.
+        self._granted, self._received = mine.window, 0
+        # What is due: since when, for how many messages, and about which streams.
+        self._due_since: float | None = None
+        self._due_messages = 0
+        self._due_streams: set[int] = set()
+        self._about = len(peers.mine) - 1
+
+    def begin(self) -> None:
+        """Both READYs are exchanged: this session is the link's now."""
+        self._at = self.link.meet(self.peers)
+        self._cursors = [self.link.cursors[entry.instance] for entry in self.peers.mine]
+        self.link.attached = self
+        self._untold = [(cursor, entry) for cursor in self._cursors for entry in cursor.rejected]
+        # Acknowledgements that were due when the last session ended are due in this one.
+        self._due_streams = set(range(len(self._cursors)))
+        self._due_since = now() - ACK_WITHIN
+
+    # What is to be sent
+
+    def ping(self) -> None:
+        """Asks whether the peer is there, unless the last question is still unanswered."""
+        if self._ping is None:
+            self._ping = next(self._tokens)
+            self._control.append(Frame(Kind.PING, id=self._ping))
+            self.wake()
+
+    def close(self, code: int) -> None:
+        """Ends the session with this code: the next frame is CLOSE, and nothing follows."""
+        self.closing = self.closing or code
+        self.wake()
+
+    def next_frame(self) -> Frame | None:
+        """The frame to send now, if there is one."""
+        if self.closing is not None:
+            return Frame(Kind.CLOSE, id=self.closing)
+        if self._control:
+            return self._control.popleft()
+        if self.link.shutting_down.is_set() and not self._drained:
+            self._drained = True
+            return Frame(Kind.DRAIN)
+        if self._untold or self._credit_is_due():
+            return self._ack()
+        # DATA carries the acknowledgement, so it goes before an ACK.
+        if (data := self._data()) is not None:
+            return data
+        if self._ack_is_due():
+            return self._ack()
+        if self._drained and self._is_done():
+            self.closing = CloseCode.SHUTDOWN
+            return Frame(Kind.CLOSE, id=self.closing)
+        return None
+
+    def patience(self) -> float | None:
+        """How long to wait for `wake` before `next_frame` may have something."""
+        if self._due_since is None:
+            return None
+        return max(0.0, self._due_since + ACK_WITHIN - now())
+
+    def _is_done(self) -> bool:
+        """Whether everything that was accepted is delivered, and everything received answered."""
+        pending = self.link.pending
+        delivered = not pending or (self._peer_drains and not pending[0].sent)
+        return delivered and self.link.held == 0 and self._due_since is None
+
+    def _credit_is_due(self) -> bool:
+        credit = self._credit_to_grant() - self._granted
+        running_dry = self._granted - self._received < self.mine.max_payload + HEAD
+        return credit >= self.link.limits.window // 4 or (credit > 0 and running_dry)
+
+    def _ack_is_due(self) -> bool:
+        return self._due_since is not None and (
+            self.link.held == 0
+            or self._due_messages >= ACK_AFTER
+            or now() >= self._due_since + ACK_WITHIN
+        )
+
+    def _ack(self) -> Frame:
+        """An ACK about one of the streams that it is due for, with the credit of all."""
+        index = self._due_streams.pop() if self._due_streams else self._about
+        self._settle()
+        cursor = self._cursors[index]
+        telling = [entry for about, entry in self._untold if about is cursor]
+        self._untold = [(about, entry) for about, entry in self._untold if about is not cursor]
+        self._granted = max(self._granted, self._credit_to_grant())
+        return Frame(
+            Kind.ACK,
+            ack_stream=index,
+            id=self._granted,
+            ack=cursor.completed,
+            payload=encode_rejections(telling),
+        )
+
+    def _settle(self) -> None:
+        """Nothing is due any more, if it is due about no stream."""
+        if not self._due_streams:
+            self._due_since, self._due_messages = None, 0
+
+    def _credit_to_grant(self) -> int:
+        return self.link.limits.window - self.link.held + self._received
+
+    def _data(self) -> Frame | None:
+        """The next message, if the peer has room for it; SKIP if it is longer than the peer takes."""
+        index = self._at - self.link.base
+        if self._peer_drains or index >= min(len(self.link.pending), MAX_UNDER_WAY):
+            return None
+        message = self.link.pending[index]
+        skipped = len(message.payload) > self.peers.max_payload
+        size = 0 if skipped else HEAD + len(message.payload)
+        if self._used + size > self._credit:
+            return None
+        again, message.sent = message.sent and not skipped, True
+        self._used += size
+        self._at += 1
+        if not self._untold:
+            # This frame carries what an ACK would say of the stream.
+            self._due_streams.discard(self._about)
+            self._settle()
+        return Frame(
+            Kind.SKIP if skipped else Kind.DATA,
+            ack_stream=self._about,
+            again=again,
+            id=message.number,
+            ack=self._cursors[self._about].completed,
+            payload=b"" if skipped else message.payload,
+        )
+
+    # What has been received
+
+    def completed(self, cursor: Cursor) -> None:
+        """A message has been handled: an acknowledgement is due."""
+        for index, known in enumerate(self._cursors):
+            if known is cursor:
+                self._about = index
+                self._due_streams.add(index)
+                rejections = cursor.rejected[-1:]
+                self._untold += [(cursor, e) for e in rejections if e[0] == cursor.completed]
+        self._due()
+        self.wake()
+
+    def _due(self) -> None:
+        self._due_since = now() if self._due_since is None else self._due_since
+        self._due_messages += 1
+
+    def handle(self, frame: Frame) -> None:
+        """Takes in a frame; fails with Violation."""
+        require(frame.stream < len(self._cursors), "a stream beyond the list")
+        require(frame.ack_stream < len(self.mine.mine), "an ack_stream beyond the list")
+        match frame.kind:
+            case Kind.READY:
+                require(False, "a second READY")
+            case Kind.DATA:
+                self._acknowledged(frame)
+                self._receive(frame)
+            case Kind.ACK:
+                self._acknowledged(frame)
+                self._credit = max(self._credit, frame.id)
+                self.link.rejections.extend(decode_rejections(frame.payload))
+            case Kind.SKIP:
+                self._acknowledged(frame)
+                cursor = self._cursors[frame.stream]
+                if frame.id > cursor.received:
+                    self.link.skip(cursor, frame.id)
+                else:
+                    self._repeated(frame.stream)
+            case Kind.PING:
+                self.pings_received += 1
+                self._control.appendleft(Frame(Kind.PONG, id=frame.id))
+            case Kind.PONG:
+                self._answered(frame.id)
+            case Kind.CLOSE:
+                self.peer_closed = frame.id
+            case Kind.DRAIN:
+                self._peer_drains = True
+        self.wake()
+
+    def _acknowledged(self, frame: Frame) -> None:
+        require(frame.ack < self._at, "an ack of what was never sent")
+        if frame.ack >= self.link.base:
+            self.link.acknowledge(frame.ack)
+
+    def _receive(self, frame: Frame) -> None:
+        cursor, size = self._cursors[frame.stream], HEAD + len(frame.payload)
+        self._received += size
+        require(self._received <= self._granted, "DATA beyond the credit")
+        require(frame.id <= cursor.received + 1, "a message is missing")
+        if frame.id <= cursor.received:
+            self._repeated(frame.stream)
+        else:
+            self.link.take(cursor, frame.id, frame.payload)
+
+    def _repeated(self, stream: int) -> None:
+        self._due_streams.add(stream)
+        self._due()
+
+    def _answered(self, token: int) -> None:
+        self.pings_answered += 1
+        if token == self._ping:
+            self._ping = None

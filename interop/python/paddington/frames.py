@@ -1,0 +1,185 @@
+"""The plaintext of frames: kinds, fields, padding, and the payload of READY (§4.1)."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 10, 32, 36, 16
+MAX_STREAMS = 64
+MAX_PAYLOAD = 16_777_192
+AGAIN = 1
+
+
+class Violation(Exception):
+    """An authenticated peer breaks the protocol."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    READY = 1
+    DATA = 2
+    ACK = 3
+    PING = 4
+    PONG = 5
+    CLOSE = 6
+    SKIP = 7
+    DRAIN = 8
+
+
+class CloseCode(IntEnum):
+    """Why a session ends."""
+
+    SHUTDOWN = 1
+    REPLACED = 2
+    BUSY = 3
+    VIOLATION = 4
+    AGE = 5
+    OVERLOAD = 6
+
+
+class RejectionCode(IntEnum):
+    """Why a message was given up."""
+
+    FAILED = 1
+    TOO_LATE = 2
+    NOT_TEXT = 3
+    CRASHED = 4
+
+
+HAS_STREAM = {Kind.DATA, Kind.SKIP}
+HAS_ACK = {Kind.DATA, Kind.ACK, Kind.SKIP}
+HAS_ID = {Kind.DATA, Kind.ACK, Kind.PING, Kind.PONG, Kind.CLOSE, Kind.SKIP}
+HAS_PAYLOAD = {Kind.READY, Kind.DATA, Kind.ACK}
+
+
+def padme(length: int) -> int:
+    """How long a plaintext of this length becomes."""
+    if length <= 128:
+        return 128
+    exponent = length.bit_length() - 1
+    mask = (1 << (exponent - exponent.bit_length())) - 1
+    return (length + mask) & ~mask
+
+
+def require(holds: bool, what: str) -> None:
+    """Fails with Violation unless it holds."""
+    if not holds:
+        raise Violation(what)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame, opened."""
+
+    kind: Kind
+    stream: int = 0
+    ack_stream: int = 0
+    again: bool = False
+    id: int = 0
+    ack: int = 0
+    payload: bytes = b""
+
+    def encode(self, padded: bool = True) -> bytes:
+        """The plaintext."""
+        head = bytes([self.kind, self.stream, self.ack_stream, AGAIN if self.again else 0])
+        numbers = self.id.to_bytes(8, "big") + self.ack.to_bytes(8, "big")
+        plaintext = head + len(self.payload).to_bytes(4, "big") + numbers + self.payload
+        return plaintext.ljust(padme(len(plaintext)), b"\0") if padded else plaintext
+
+    @staticmethod
+    def decode(plaintext: bytes, max_payload: int) -> "Frame":
+        """Reads a plaintext; fails with Violation."""
+        require(len(plaintext) >= HEAD, "a frame without its head")
+        require(Kind.READY <= plaintext[0] <= Kind.DRAIN, "an unknown kind")
+        kind, stream, ack_stream, flags = Kind(plaintext[0]), *plaintext[1:4]
+        end = HEAD + int.from_bytes(plaintext[4:8], "big")
+        number, ack = (int.from_bytes(plaintext[at : at + 8], "big") for at in (8, 16))
+        require(end <= len(plaintext), "a payload beyond its frame")
+        require(not any(plaintext[end:]), "padding that is not zero")
+        require(kind in HAS_STREAM or stream == 0, "a stream where none belongs")
+        require(kind in HAS_ACK or (ack_stream, ack) == (0, 0), "an ack where none belongs")
+        require(kind in HAS_ID or number == 0, "an id where none belongs")
+        require(kind in HAS_PAYLOAD or end == HEAD, "a payload where none belongs")
+        require(flags == 0 or (kind, flags) == (Kind.DATA, AGAIN), "an unknown flag")
+        require(kind != Kind.DATA or end - HEAD <= max_payload, "a message that is too long")
+        require(kind != Kind.ACK or (end - HEAD) % REJECTION == 0, "half a rejection")
+        return Frame(kind, stream, ack_stream, flags == AGAIN, number, ack, plaintext[HEAD:end])
+
+
+def encode_rejections(rejections: list[tuple[int, int]]) -> bytes:
+    """The payload of an ACK."""
+    return b"".join(n.to_bytes(8, "big") + code.to_bytes(2, "big") for n, code in rejections)
+
+
+def decode_rejections(payload: bytes) -> list[tuple[int, int]]:
+    """The numbers and codes in the payload of an ACK."""
+    entries = (payload[at : at + REJECTION] for at in range(0, len(payload), REJECTION))
+    return [(int.from_bytes(e[:8], "big"), int.from_bytes(e[8:], "big")) for e in entries]
+
+
+@dataclass(frozen=True)
+class StreamEntry:
+    """A stream in READY: (base, next) of the sender's own, (received, completed) of its peer's."""
+
+    instance: bytes
+    first: int
+    second: int
+
+    def encode(self) -> bytes:
+        """Its 32 bytes."""
+        return self.instance + self.first.to_bytes(8, "big") + self.second.to_bytes(8, "big")
+
+    @staticmethod
+    def decode_all(data: bytes) -> list["StreamEntry"]:
+        """Reads one after the other; no instance may stand twice."""
+        entries = [
+            StreamEntry(
+                data[at : at + INSTANCE],
+                int.from_bytes(data[at + INSTANCE : at + 24], "big"),
+                int.from_bytes(data[at + 24 : at + STREAM_ENTRY], "big"),
+            )
+            for at in range(0, len(data), STREAM_ENTRY)
+        ]
+        require(len({e.instance for e in entries}) == len(entries), "an instance twice in READY")
+        return entries
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The payload of READY."""
+
+    instance: bytes
+    max_payload: int
+    window: int
+    mine: list[StreamEntry]
+    yours: list[StreamEntry]
+    features: int = 0
+
+    def encode(self) -> bytes:
+        """The payload."""
+        head = self.instance + self.max_payload.to_bytes(4, "big") + self.window.to_bytes(4, "big")
+        counts = len(self.mine).to_bytes(2, "big") + len(self.yours).to_bytes(2, "big")
+        entries = b"".join(entry.encode() for entry in self.mine + self.yours)
+        return head + self.features.to_bytes(8, "big") + counts + entries
+
+    @staticmethod
+    def decode(payload: bytes) -> "Ready":
+        """Reads the payload; fails with Violation."""
+        require(len(payload) >= READY_HEAD, "READY is too short")
+        m, y = (int.from_bytes(payload[at : at + 2], "big") for at in (32, 34))
+        require(1 <= m <= MAX_STREAMS and y <= MAX_STREAMS, "too many streams in READY, or none")
+        between, end = READY_HEAD + STREAM_ENTRY * m, READY_HEAD + STREAM_ENTRY * (m + y)
+        require(len(payload) >= end, "READY is shorter than its lists")
+        ready = Ready(
+            instance=payload[:16],
+            max_payload=int.from_bytes(payload[16:20], "big"),
+            window=int.from_bytes(payload[20:24], "big"),
+            features=int.from_bytes(payload[24:32], "big"),
+            mine=StreamEntry.decode_all(payload[READY_HEAD:between]),
+            yours=StreamEntry.decode_all(payload[between:end]),
+        )
+        require(1 <= ready.max_payload <= MAX_PAYLOAD, "max_payload is out of range")
+        require(ready.mine[-1].instance == ready.instance, "the last stream is of another life")
+        require(all(1 <= e.first <= e.second for e in ready.mine), "base is above next, or 0")
+        require(all(e.second <= e.first for e in ready.yours), "completed is above received")
+        return ready

@@ -1,0 +1,85 @@
+"""The primitives of §1.2, and what a link makes of its invitation's keys."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+PROTOCOL = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305"
+TAG = 16
+
+
+class Refused(Exception):
+    """The peer is not who it has to be, or what it sent is not what it has to be."""
+
+
+def u16(number: int) -> bytes:
+    """The number as 2 bytes, big-endian."""
+    return number.to_bytes(2, "big")
+
+
+def u64(number: int) -> bytes:
+    """The number as 8 bytes, big-endian."""
+    return number.to_bytes(8, "big")
+
+
+def prefixed(data: bytes) -> bytes:
+    """`lp`: the data behind its length, which is one byte."""
+    return bytes([len(data)]) + data
+
+
+def digest(data: bytes) -> bytes:
+    """`H`: SHA-512."""
+    return hashlib.sha512(data).digest()
+
+
+def extract(salt: bytes, ikm: bytes) -> bytes:
+    """HKDF-Extract with HMAC-SHA-512."""
+    return hmac.digest(salt, ikm, "sha512")
+
+
+def derive(prk: bytes, label: str, context: bytes, length: int) -> bytes:
+    """`Derive`: HKDF-Expand with HMAC-SHA-512, and an `info` that says what for."""
+    info = u16(length) + prefixed(b"paddington1 " + label.encode()) + prefixed(context)
+    block, result = b"", b""
+    for counter in range(1, 256):
+        if len(result) >= length:
+            break
+        block = hmac.digest(prk, block + info + bytes([counter]), "sha512")
+        result += block
+    return result[:length]
+
+
+def seal(key: bytes, number: int, associated: bytes, message: bytes) -> bytes:
+    """`Seal`: XChaCha20-Poly1305 with a counted nonce."""
+    nonce = bytes(16) + u64(number)
+    return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(message, associated, nonce, key)
+
+
+def unseal(key: bytes, number: int, associated: bytes, sealed: bytes) -> bytes:
+    """`Open`, the reverse of `seal`; fails with Refused."""
+    nonce = bytes(16) + u64(number)
+    if len(sealed) < TAG:
+        raise Refused("too short to be sealed")
+    try:
+        return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, associated, nonce, key)
+    except CryptoError:
+        raise Refused("does not open") from None
+
+
+@dataclass(frozen=True)
+class LinkKeys:
+    """What server and client of a link know before they meet: `h0`, `pi` and `po`."""
+
+    h0: bytes
+    inner: bytes = field(repr=False)
+    outer: bytes = field(repr=False)
+
+    @staticmethod
+    def of(server: str, client: str, inner_key: bytes, outer_key: bytes) -> "LinkKeys":
+        """The keys of the link between these two services."""
+        names = prefixed(server.encode()) + prefixed(client.encode())
+        h0 = digest(prefixed(PROTOCOL) + names)
+        return LinkKeys(h0, extract(h0, inner_key), extract(h0, outer_key))

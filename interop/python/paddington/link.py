@@ -1,0 +1,187 @@
+"""What a service keeps of a link in memory, across its connections (§5.1): what it has accepted for
+its peer, and how far it has come with what its peer has sent."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .frames import HEAD, MAX_STREAMS, Ready, RejectionCode, StreamEntry, require
+from .keys import LinkKeys
+
+log = logging.getLogger("paddington")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of §9 that this implementation knows, in bytes and seconds."""
+
+    max_payload: int = 1 << 20
+    window: int = 8 << 20
+    ping_every: float = 10.0
+    dead_after: float = 30.0
+    session_age: float = 24 * 3600.0
+    handshake: float = 5.0
+    answer: float = 10.0
+    probe: float = 3.0
+    flush: float = 2.0
+    handshakes: int = 5
+    handshake_period: float = 10.0
+    retry_fast: float = 0.5
+    retries: tuple[float, ...] = (1.0, 2.0, 4.0, 5.0)
+    retry_busy: float = 60.0
+
+
+@dataclass
+class Outgoing:
+    """A message that the peer has not acknowledged yet."""
+
+    number: int
+    payload: bytes = field(repr=False)
+    sent: bool = False
+
+
+@dataclass
+class Cursor:
+    """How far this service has come with a stream of its peer."""
+
+    received: int
+    completed: int
+    rejected: list[tuple[int, int]] = field(default_factory=list)
+
+    def raise_to(self, number: int) -> None:
+        """Nothing up to this number will come any more, and the peer knows what became of it."""
+        self.received = max(self.received, number)
+        self.completed = max(self.completed, number)
+        self.rejected = [entry for entry in self.rejected if entry[0] > number]
+
+    def told(self) -> int:
+        """`completed` as READY says it: below what the peer may not know to be rejected."""
+        return min([self.completed] + [number - 1 for number, _ in self.rejected])
+
+
+class Attached(Protocol):
+    """What the link needs of the session that it has at the moment."""
+
+    def wake(self) -> None:
+        """There may be something to send."""
+
+    def completed(self, cursor: Cursor) -> None:
+        """A message has been handled."""
+
+
+Handler = Callable[["Link", str], Awaitable[None]]
+
+
+class Link:
+    """One link of a service, and its handler."""
+
+    def __init__(
+        self, peer: str, keys: LinkKeys, instance: bytes, handler: Handler, limits: Limits
+    ) -> None:
+        self.peer, self.keys, self.instance, self.limits = peer, keys, instance, limits
+        self.pending: deque[Outgoing] = deque()
+        self.base = self.next = 1
+        self.cursors: dict[bytes, Cursor] = {}
+        self.held = 0
+        self.attached: Attached | None = None
+        self.shutting_down = asyncio.Event()
+        self.rejections: list[tuple[int, int]] = []
+        self._handler = handler
+        self._inbox: asyncio.Queue[tuple[Cursor, int, bytes | None]] = asyncio.Queue()
+        self._task = asyncio.create_task(self._handle_all())
+
+    def send(self, text: str) -> int:
+        """Accepts a message for the peer and gives its number."""
+        self.pending.append(Outgoing(self.next, text.encode()))
+        self.next += 1
+        self.wake()
+        return self.next - 1
+
+    def shut_down(self) -> None:
+        """Ends once everything that was accepted is delivered."""
+        self.shutting_down.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Has the session look whether there is something to send."""
+        if self.attached:
+            self.attached.wake()
+
+    def close(self) -> None:
+        """Ends the handler."""
+        self._task.cancel()
+
+    def acknowledge(self, number: int) -> None:
+        """The peer has handled everything up to this number."""
+        while self.pending and self.pending[0].number <= number:
+            self.pending.popleft()
+        self.base = max(self.base, min(number, self.next - 1) + 1)
+
+    def ready(self) -> Ready:
+        """The READY that tells how far both directions are."""
+        yours = [StreamEntry(i, c.received, c.told()) for i, c in self.cursors.items()]
+        return Ready(
+            self.instance,
+            self.limits.max_payload,
+            max(0, self.limits.window - self.held),
+            [StreamEntry(self.instance, self.base, self.next)],
+            yours[-MAX_STREAMS:],
+        )
+
+    def meet(self, ready: Ready) -> int:
+        """Takes in what the peer's READY says (§5.2), and gives the number to go on sending at."""
+        go_on = self.base
+        for entry in ready.yours:
+            if entry.instance == self.instance:
+                require(entry.first < self.next, "a READY that knows messages never sent")
+                self.acknowledge(entry.second)
+                go_on = max(self.base, entry.first + 1)
+        known = {entry.instance: entry for entry in ready.mine}
+        self.cursors = {
+            instance: cursor
+            for instance, cursor in self.cursors.items()
+            if instance in known or cursor.completed < cursor.received
+        }
+        for instance, entry in known.items():
+            below = entry.first - 1
+            self.cursors.setdefault(instance, Cursor(below, below)).raise_to(below)
+        return go_on
+
+    def take(self, cursor: Cursor, number: int, payload: bytes) -> None:
+        """Takes in a message: the handler is called with it, in its turn."""
+        cursor.received = number
+        self.held += HEAD + len(payload)
+        self._inbox.put_nowait((cursor, number, payload))
+
+    def skip(self, cursor: Cursor, number: int) -> None:
+        """The peer sends nothing up to this number any more."""
+        cursor.received = number
+        self._inbox.put_nowait((cursor, number, None))
+
+    async def _handle_all(self) -> None:
+        while True:
+            cursor, number, payload = await self._inbox.get()
+            if payload is not None:
+                await self._handle(cursor, number, payload)
+            cursor.completed = max(cursor.completed, number)
+            self.held -= 0 if payload is None else HEAD + len(payload)
+            if self.attached:
+                self.attached.completed(cursor)
+
+    async def _handle(self, cursor: Cursor, number: int, payload: bytes) -> None:
+        try:
+            await self._handler(self, payload.decode())
+        except UnicodeDecodeError:
+            cursor.rejected.append((number, RejectionCode.NOT_TEXT))
+        except Exception as error:
+            log.warning("message %s of %s is given up: %s", number, self.peer, type(error))
+            cursor.rejected.append((number, RejectionCode.FAILED))
+
+
+def now() -> float:
+    """The time that deadlines are measured by."""
+    return time.monotonic()

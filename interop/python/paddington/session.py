@@ -1,0 +1,49 @@
+"""The two ciphers of a session: what counts its frames, and changes the keys (§4)."""
+
+from .keys import Refused, derive, seal, unseal
+
+FRAMES_PER_EPOCH = 1024
+LAST_FRAME = 1 << 48
+
+
+class Direction:
+    """The frames of one direction: their number, and the secrets of the epoch."""
+
+    def __init__(self, inner: bytes, outer: bytes) -> None:
+        self.count = 0
+        self.rekeys = 0
+        self._use(inner, outer)
+
+    def _use(self, inner: bytes, outer: bytes) -> None:
+        self._inner, self._outer = inner, outer
+        self._inner_key = derive(inner, "key", b"", 32)
+        self._outer_key = derive(outer, "key", b"", 32)
+
+    def _next(self) -> int:
+        """The number of the frame that is to come, under the keys of its epoch."""
+        number = self.count
+        if number >= LAST_FRAME:
+            raise Refused("the session has had all its frames")
+        if number > 0 and number % FRAMES_PER_EPOCH == 0:
+            self._use(derive(self._inner, "next", b"", 64), derive(self._outer, "next", b"", 64))
+            self.rekeys += 1
+        self.count += 1
+        return number
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """The next frame."""
+        number = self._next()
+        return seal(self._outer_key, number, b"", seal(self._inner_key, number, b"", plaintext))
+
+    def unseal(self, frame: bytes) -> bytes:
+        """Opens the next frame; fails with Refused, and then the session is over."""
+        number = self._next()
+        return unseal(self._inner_key, number, b"", unseal(self._outer_key, number, b"", frame))
+
+
+class Session:
+    """What is left of a handshake: a direction to send on and one to receive on."""
+
+    def __init__(self, sending: Direction, receiving: Direction) -> None:
+        self.sending = sending
+        self.receiving = receiving

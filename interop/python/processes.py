@@ -1,0 +1,116 @@
+"""Processes of `example-echo`, and what the live checks have in common."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from paddington.invitation import Invitation
+
+HOST = "127.0.0.1"
+PATIENCE = 20.0
+
+
+class Failed(Exception):
+    """What a check found."""
+
+
+def expect(holds: bool, what: str) -> None:
+    """Fails unless it holds."""
+    if not holds:
+        raise Failed(what)
+
+
+async def eventually(holds: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
+    """Waits until it holds."""
+    try:
+        async with asyncio.timeout(within):
+            while not holds():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise Failed(f"{what}: not within {within} s") from None
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+class Echo:
+    """One process of `example-echo`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def exits(self) -> None:
+        """It ends by itself, with 0."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                code = await self._process.wait()
+        except TimeoutError:
+            raise Failed("example-echo does not end") from None
+        expect(code == 0, f"example-echo exited with {code}")
+
+    async def kill(self) -> None:
+        """Ends it, if it still runs."""
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+class Folder:
+    """Where the processes of one check keep their files."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._program, self._folder = program, folder
+
+    def file(self, name: str) -> Path:
+        """A file in it."""
+        return self._folder / name
+
+    def log(self) -> str:
+        """The last lines that the processes wrote."""
+        logs = (path.read_bytes()[-2000:] for path in sorted(self._folder.glob("*.log")))
+        return "\n".join(log.decode(errors="replace") for log in logs)
+
+    async def _start(self, name: str, *arguments: str, quiet: bool = False) -> Echo:
+        path = Path(os.devnull) if quiet else self.file(f"{name}.log")
+        with path.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                self._program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return Echo(process)
+
+    @asynccontextmanager
+    async def server(self, count: int) -> AsyncIterator[tuple[Echo, Invitation]]:
+        """An `example-echo server`, and its invitation."""
+        port = free_port()
+        path = self.file(f"{port}.toml")
+        url = f"ws://{HOST}:{port}/"
+        where = ("--port", str(port), "--url", url, "--invitation", str(path))
+        echo = await self._start(f"server-{port}", "server", *where, "--count", str(count))
+        try:
+            await eventually(path.exists, "example-echo writes an invitation")
+            await eventually(lambda: listens(port), "example-echo listens")
+            yield echo, Invitation.read(path)
+        finally:
+            await echo.kill()
+
+    @asynccontextmanager
+    async def client(self, invitation: Path, name: str, quiet: bool = False) -> AsyncIterator[Echo]:
+        """An `example-echo client`."""
+        echo = await self._start(name, "client", "--invitation", str(invitation), quiet=quiet)
+        try:
+            yield echo
+        finally:
+            await echo.kill()

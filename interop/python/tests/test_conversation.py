@@ -1,0 +1,110 @@
+"""Two sides in one process, without sockets: what becomes of messages when a session is lost."""
+
+import asyncio
+import unittest
+
+from paddington.conversation import Conversation
+from paddington.frames import Frame, Kind, RejectionCode, Violation, decode_rejections
+from paddington.keys import LinkKeys
+from paddington.link import Limits, Link
+
+KEYS = LinkKeys.of("server", "client", bytes([1]) * 32, bytes([2]) * 32)
+
+
+class Side:
+    """One of the two, over several sessions."""
+
+    def __init__(self, number: int, limits: Limits) -> None:
+        self.received: list[str] = []
+        self.link = Link("the other", KEYS, bytes([number]) * 16, self._handle, limits)
+        self.conversation: Conversation
+
+    async def _handle(self, _: Link, text: str) -> None:
+        if text == "bad":
+            raise ValueError("the handler fails")
+        self.received.append(text)
+
+
+class Conversations(unittest.IsolatedAsyncioTestCase):
+    """Sessions of the same two services."""
+
+    async def asyncSetUp(self) -> None:
+        limits = Limits(max_payload=100, window=300)
+        self.a, self.b = Side(1, limits), Side(2, limits)
+
+    async def asyncTearDown(self) -> None:
+        self.a.link.close()
+        self.b.link.close()
+
+    def connect(self) -> None:
+        """A new session for both."""
+        readies = self.a.link.ready(), self.b.link.ready()
+        self.a.conversation = Conversation(self.a.link, *readies, lambda: None)
+        self.b.conversation = Conversation(self.b.link, *readies[::-1], lambda: None)
+        self.a.conversation.begin()
+        self.b.conversation.begin()
+
+    async def exchange(self, frames: int = 1000) -> list[Frame]:
+        """Lets frames pass until there are no more, and gives them."""
+        passed: list[Frame] = []
+        quiet = 0
+        while quiet < 2:
+            quiet += 1
+            for here, there in ((self.a, self.b), (self.b, self.a)):
+                while len(passed) < frames and (frame := here.conversation.next_frame()):
+                    there.conversation.handle(frame)
+                    passed.append(frame)
+                    quiet = 0
+                await asyncio.sleep(0)
+        return passed
+
+    async def test_nothing_is_lost_or_repeated_over_sessions(self) -> None:
+        texts = [str(n) for n in range(50)]
+        for text in texts:
+            self.a.link.send(text)
+        for frames in (1, 5, 9, 14, 1000):
+            self.connect()
+            await self.exchange(frames)
+        self.assertEqual(self.b.received, texts)
+        self.assertFalse(self.a.link.pending)
+
+    async def test_a_rejection_is_told_again_until_it_is_known(self) -> None:
+        self.connect()
+        self.a.link.send("bad")
+        frames = [f for f in iter(self.a.conversation.next_frame, None) if f.kind == Kind.DATA]
+        with self.assertLogs("paddington"):
+            self.b.conversation.handle(frames[0])
+            await asyncio.sleep(0)
+        lost = self.b.conversation.next_frame()
+        assert lost is not None
+        self.assertEqual(decode_rejections(lost.payload), [(1, RejectionCode.FAILED)])
+        self.assertEqual(self.b.link.ready().yours[0].second, 0)
+        self.connect()
+        await self.exchange()
+        self.assertEqual(self.a.link.rejections, [(1, RejectionCode.FAILED)])
+        self.connect()
+        await self.exchange()
+        self.assertEqual(self.a.link.rejections, [(1, RejectionCode.FAILED)])
+        self.assertEqual(self.b.link.ready().yours[0].second, 1)
+
+    async def test_who_breaks_the_rules_is_found_out(self) -> None:
+        long = Frame(Kind.DATA, id=1, payload=b"x" * 100)
+        for why, frames in {
+            "a message is missing": [Frame(Kind.DATA, id=2)],
+            "beyond the credit": [long, long, long],
+            "an ack of what was never sent": [Frame(Kind.ACK, ack=1)],
+            "a stream beyond the list": [Frame(Kind.DATA, stream=1, id=1)],
+            "an ack_stream beyond the list": [Frame(Kind.ACK, ack_stream=1)],
+            "a second READY": [Frame(Kind.READY)],
+        }.items():
+            with self.subTest(why=why):
+                await self.asyncTearDown()
+                await self.asyncSetUp()
+                self.connect()
+                for frame in frames[:-1]:
+                    self.b.conversation.handle(frame)
+                self.assertRaises(Violation, self.b.conversation.handle, frames[-1])
+
+
+if __name__ == "__main__":
+    unittest.main()

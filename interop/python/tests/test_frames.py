@@ -1,0 +1,115 @@
+"""Padding, and what breaks the rules of §4.1."""
+
+import unittest
+
+from paddington.frames import Frame, Kind, Ready, StreamEntry, Violation, padme
+
+PADME = {
+    24: 128,
+    129: 144,
+    200: 208,
+    1000: 1024,
+    1025: 1088,
+    4097: 4352,
+    65537: 67584,
+    1048600: 1081344,
+}
+ME, OTHER = bytes(range(16)), bytes(range(16, 32))
+
+
+def plain(kind: int, at: int = 0, value: int = 0, payload: bytes = b"") -> bytes:
+    """The plaintext of a frame in which one byte is changed."""
+    plaintext = bytearray(24) + payload
+    plaintext[0] = kind
+    plaintext[4:8] = len(payload).to_bytes(4, "big")
+    if at:
+        plaintext[at] = value
+    return bytes(plaintext)
+
+
+class Frames(unittest.TestCase):
+    """The plaintext of one frame."""
+
+    def test_padme(self) -> None:
+        for length, padded in PADME.items():
+            self.assertEqual(padme(length), padded)
+
+    def test_frames_come_back(self) -> None:
+        frames = [
+            Frame(Kind.DATA, 3, 4, True, 5, 6, "é".encode()),
+            Frame(Kind.ACK, ack_stream=1, id=1 << 40, ack=7, payload=bytes(20)),
+            Frame(Kind.SKIP, stream=2, ack_stream=1, id=9, ack=7),
+            Frame(Kind.CLOSE, id=77),
+            Frame(Kind.DRAIN),
+        ]
+        for frame in frames:
+            for padded in (True, False):
+                self.assertEqual(Frame.decode(frame.encode(padded), 2), frame)
+
+    def test_violations(self) -> None:
+        cases = {
+            "an empty plaintext": b"",
+            "no whole head": bytes([4]) + bytes(22),
+            "kind 0": plain(0),
+            "kind 9": plain(9),
+            "a stream in PING": plain(4, 1, 1),
+            "an ack_stream in PING": plain(4, 2, 1),
+            "a flag on PING": plain(4, 3, 1),
+            "another flag on DATA": plain(2, 3, 2),
+            "an ack in PING": plain(4, 23, 1),
+            "an id in DRAIN": plain(8, 15, 1),
+            "a payload in PING": plain(4, payload=b"x"),
+            "a payload in SKIP": plain(7, payload=b"x"),
+            "a payload beyond the frame": plain(2, 7, 200),
+            "half a rejection": plain(3, payload=b"x"),
+            "a long message": plain(2, payload=b"x" * 65),
+            "padding": plain(4) + b"\0\1",
+        }
+        for why, plaintext in cases.items():
+            with self.subTest(why=why):
+                self.assertRaises(Violation, Frame.decode, plaintext, 64)
+
+
+class Readies(unittest.TestCase):
+    """The payload of READY."""
+
+    def ready(
+        self,
+        mine: list[StreamEntry] | None = None,
+        yours: list[StreamEntry] | None = None,
+        max_payload: int = 64,
+    ) -> bytes:
+        """A READY that is right where nothing else is said."""
+        mine = [StreamEntry(ME, 1, 1)] if mine is None else mine
+        return Ready(ME, max_payload, 128, mine, yours or []).encode()
+
+    def test_later_versions_may_add(self) -> None:
+        payload = self.ready(yours=[StreamEntry(OTHER, 3, 2)])
+        self.assertEqual(Ready.decode(payload + b"later"), Ready.decode(payload))
+
+    def test_violations(self) -> None:
+        cases = {
+            "too short": bytes(35),
+            "no stream": self.ready([]),
+            "the current stream is not the last": self.ready(
+                [StreamEntry(ME, 1, 1), StreamEntry(OTHER, 1, 1)]
+            ),
+            "an instance twice": self.ready([StreamEntry(ME, 1, 1), StreamEntry(ME, 1, 1)]),
+            "base 0": self.ready([StreamEntry(ME, 0, 1)]),
+            "base above next": self.ready([StreamEntry(ME, 2, 1)]),
+            "completed above received": self.ready(yours=[StreamEntry(OTHER, 1, 2)]),
+            "max_payload 0": self.ready(max_payload=0),
+            "max_payload too high": self.ready(max_payload=16_777_193),
+            "65 streams": self.ready(
+                [StreamEntry(i.to_bytes(16, "big"), 1, 1) for i in range(64)]
+                + [StreamEntry(ME, 1, 1)]
+            ),
+            "a list cut short": self.ready()[:-1],
+        }
+        for why, payload in cases.items():
+            with self.subTest(why=why):
+                self.assertRaises(Violation, Ready.decode, payload)
+
+
+if __name__ == "__main__":
+    unittest.main()

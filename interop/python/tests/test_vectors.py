@@ -1,0 +1,224 @@
+"""docs/vectors, made anew from the formulas of docs/protocol.md."""
+
+import json
+import unittest
+from pathlib import Path
+from typing import Any
+
+from paddington import handshake, hexadecimal, xwing
+from paddington.frames import Frame, Kind, Ready, StreamEntry
+from paddington.handshake import ClientHandshake, ClientSecrets, ServerSecrets
+from paddington.keys import LinkKeys, Refused, derive, digest, extract
+from paddington.session import FRAMES_PER_EPOCH, Direction, Session
+
+VECTORS = Path(__file__).parents[3] / "docs" / "vectors"
+TEXTS = {"server", "client", "message_utf8_text", "hello", "reply", "message_1000", "message_utf8"}
+
+
+def counting(start: int, length: int) -> bytes:
+    """The fixed values of §14."""
+    return bytes((start + i) % 256 for i in range(length))
+
+
+def load(name: str) -> Any:
+    """One of the files."""
+    return json.loads((VECTORS / name).read_text())
+
+
+class Sealed(unittest.TestCase):
+    """sealed.json: a handshake and frames."""
+
+    def setUp(self) -> None:
+        table = load("sealed.json")
+        self.names = table.pop("server"), table.pop("client")
+        self.v = {name: bytes.fromhex(value) for name, value in table.items()}
+        self.keys = LinkKeys.of(*self.names, self.v["inner_key"], self.v["outer_key"])
+
+    def client(self) -> ClientHandshake:
+        """The client of the vectors."""
+        drawn = ClientSecrets(self.v["client_random"], self.v["kc"], self.v["xwing_seed"])
+        instance, challenge = self.v["client_instance"], self.v["challenge"]
+        return ClientHandshake(self.keys, instance, challenge, drawn)
+
+    def sessions(self) -> tuple[Session, Session]:
+        """The client's session and the server's, after the handshake of the vectors."""
+        client = self.client()
+        hello = handshake.open_hello(self.keys, self.v["challenge"], client.hello)
+        drawn = ServerSecrets(self.v["ks"], self.v["xwing_eseed"])
+        reply, session = handshake.answer(self.keys, hello, drawn)
+        self.assertEqual(reply, self.v["reply"])
+        return client.finish(reply), session
+
+    def test_the_fixed_values_are_those_of_the_page(self) -> None:
+        starts = {
+            "inner_key": (0x00, 32),
+            "outer_key": (0x20, 32),
+            "challenge": (0x40, 32),
+            "client_random": (0x60, 32),
+            "kc": (0x80, 32),
+            "xwing_seed": (0xA0, 32),
+            "ks": (0xC0, 32),
+            "xwing_eseed": (0xE0, 64),
+            "client_instance": (0x01, 16),
+            "server_instance": (0x11, 16),
+        }
+        for name, (start, length) in starts.items():
+            self.assertEqual(self.v[name], counting(start, length), name)
+        self.assertEqual(self.names, ("echo-server", "echo-client"))
+
+    def test_the_keys_of_the_link(self) -> None:
+        self.assertEqual(self.keys.h0, self.v["h0"])
+        self.assertEqual(self.keys.inner, self.v["prk_inner"])
+        self.assertEqual(self.keys.outer, self.v["prk_outer"])
+
+    def test_x_wing(self) -> None:
+        made = xwing.encapsulate(self.v["xwing_ek"], self.v["xwing_eseed"])
+        self.assertEqual(xwing.encapsulation_key(self.v["xwing_seed"]), self.v["xwing_ek"])
+        self.assertEqual(made, (self.v["xwing_ct"], self.v["ss"]))
+        self.assertEqual(xwing.decapsulate(self.v["xwing_seed"], self.v["xwing_ct"]), self.v["ss"])
+
+    def test_hello(self) -> None:
+        v = self.v
+        self.assertEqual(self.client().hello, v["hello"])
+        self.assertEqual(handshake.hint(self.keys, v["challenge"], v["client_random"]), v["hint"])
+        self.assertEqual(handshake.find([self.keys], v["challenge"], v["hello"]), 0)
+        h1 = digest(v["h0"] + v["challenge"] + v["client_random"] + v["hint"])
+        self.assertEqual(h1, v["h1"])
+        self.assertEqual(derive(v["prk_inner"], "hello inner", h1, 32), v["hello_inner_key"])
+        self.assertEqual(derive(v["prk_outer"], "hello outer", h1, 32), v["hello_outer_key"])
+        opened = handshake.open_hello(self.keys, v["challenge"], v["hello"])
+        self.assertEqual(opened.h2, v["h2"])
+        self.assertEqual(opened.instance, v["client_instance"])
+        self.assertEqual(opened.client_key, v["kc"])
+        self.assertEqual(opened.ek, v["xwing_ek"])
+
+    def test_reply_and_the_secrets_of_the_session(self) -> None:
+        v = self.v
+        inner = derive(v["prk_inner"], "reply inner", v["h2"], 32)
+        outer = derive(extract(v["h2"], v["kc"]), "reply outer", v["h2"], 32)
+        self.assertEqual((inner, outer), (v["reply_inner_key"], v["reply_outer_key"]))
+        self.assertEqual(digest(v["h2"] + v["reply"]), v["h3"])
+        common = v["ss"] + v["prk_inner"] + v["prk_outer"]
+        self.assertEqual(extract(v["h3"], b"\x01" + v["ks"] + common), v["session_inner"])
+        self.assertEqual(extract(v["h3"], b"\x02" + v["kc"] + common), v["session_outer"])
+        client, server = self.sessions()
+        for ours, theirs in (
+            (client.sending, server.receiving),
+            (server.sending, client.receiving),
+        ):
+            self.assertEqual(
+                theirs.unseal(ours.seal(b"both have the same keys")), b"both have the same keys"
+            )
+
+    def test_frame_keys_before_and_after_a_rekey(self) -> None:
+        v = self.v
+        for layer in ("inner", "outer"):
+            secret = derive(v[f"session_{layer}"], "s2c", v["h3"], 64)
+            self.assertEqual(secret, v[f"s2c_{layer}_secret0"])
+            self.assertEqual(derive(secret, "key", b"", 32), v[f"s2c_{layer}_key0"])
+            after = derive(secret, "next", b"", 64)
+            self.assertEqual(derive(after, "key", b"", 32), v[f"s2c_{layer}_key1"])
+            other = derive(v[f"session_{layer}"], "c2s", v["h3"], 64)
+            self.assertEqual(derive(other, "key", b"", 32), v[f"c2s_{layer}_key0"])
+
+    def ready(self, instance: bytes) -> Frame:
+        """The READY of the vectors."""
+        mine = [StreamEntry(instance, 1, 1)]
+        payload = Ready(instance, 1_048_576, 8_388_608, mine, []).encode()
+        return Frame(Kind.READY, payload=payload)
+
+    def check(self, sending: Direction, name: str, plaintext: bytes) -> None:
+        """The next frame is the one of the vectors."""
+        self.assertEqual(sending.seal(plaintext), self.v[name], name)
+
+    def test_frames_of_the_server(self) -> None:
+        client, server = self.sessions()
+        ready = self.ready(self.v["server_instance"])
+        self.check(server.sending, "frame_s2c_0_ready", ready.encode())
+        first = Frame(Kind.DATA, id=1, payload=b"1000")
+        self.check(server.sending, "frame_s2c_1_data", first.encode())
+        for _ in range(2, FRAMES_PER_EPOCH):
+            server.sending.seal(b"")
+        later = Frame(Kind.DATA, id=1024, payload=b"-23")
+        self.check(server.sending, "frame_s2c_1024_data", later.encode())
+        opened = client.receiving.unseal(self.v["frame_s2c_0_ready"])
+        self.assertEqual(Frame.decode(opened, 1 << 20), ready)
+        self.assertEqual(Ready.decode(ready.payload).window, 8_388_608)
+
+    def test_frames_of_the_client(self) -> None:
+        client, server = self.sessions()
+        ready = self.ready(self.v["client_instance"])
+        self.check(client.sending, "frame_c2s_0_ready", ready.encode())
+        ping = Frame(Kind.PING, id=7)
+        self.check(client.sending, "frame_c2s_1_ping_unpadded", ping.encode(padded=False))
+        server.receiving.unseal(self.v["frame_c2s_0_ready"])
+        opened = server.receiving.unseal(self.v["frame_c2s_1_ping_unpadded"])
+        self.assertEqual(Frame.decode(opened, 1 << 20), ping)
+
+    def open(self, of: str, data: bytes) -> None:
+        """Opens a part of the handshake, or a frame, as its receiver would."""
+        if of == "hello":
+            if handshake.find([self.keys], self.v["challenge"], data) is None:
+                raise Refused("no link has this hint")
+            handshake.open_hello(self.keys, self.v["challenge"], data)
+        elif of == "reply":
+            self.client().finish(data)
+        else:
+            client, server = self.sessions()
+            receiver = client if of == "frame_s2c_0_ready" else server
+            receiver.receiving.unseal(data)
+
+    def test_nothing_opens_that_must_not(self) -> None:
+        cases = [
+            case for case in load("negative.json")["cases"] if not case["of"].startswith("hex")
+        ]
+        self.assertGreater(len(cases), 30)
+        for case in cases:
+            with self.subTest(of=case["of"], why=case["why"]):
+                self.open(case["of"], self.v[case["of"]])
+                self.assertRaises(Refused, self.open, case["of"], bytes.fromhex(case["bytes"]))
+
+    def test_a_hello_is_of_no_other_services(self) -> None:
+        for server, client in load("negative.json")["other_names"]:
+            keys = LinkKeys.of(server, client, self.v["inner_key"], self.v["outer_key"])
+            v = self.v
+            self.assertIsNone(handshake.find([keys], v["challenge"], v["hello"]))
+            self.assertRaises(Refused, handshake.open_hello, keys, v["challenge"], v["hello"])
+
+
+class Hex(unittest.TestCase):
+    """hex.json: the envelopes of the original."""
+
+    def setUp(self) -> None:
+        table = load("hex.json")
+        self.v: dict[str, Any] = {
+            k: v if k in TEXTS else bytes.fromhex(v) for k, v in table.items()
+        }
+        self.nonces = self.v["inner_nonce"], self.v["outer_nonce"]
+        invited, in_session = ("inner_key", "outer_key"), ("ks", "kc")
+        self.parts = {
+            "hello": ({"data": self.v["kc"].hex()}, invited),
+            "reply": ({"data": self.v["ks"].hex()}, ("inner_key", "kc")),
+            "message_1000": ("1000", in_session),
+            "message_utf8": (self.v["message_utf8_text"], in_session),
+        }
+
+    def test_envelopes(self) -> None:
+        for name, (value, (inner, outer)) in self.parts.items():
+            keys = self.v[inner], self.v[outer]
+            made = hexadecimal.envelope(value, *keys, self.nonces)
+            self.assertEqual(made, self.v[name], name)
+            self.assertEqual(hexadecimal.open_envelope(self.v[name], *keys), value, name)
+
+    def test_nothing_opens_that_must_not(self) -> None:
+        cases = [case for case in load("negative.json")["cases"] if case["of"].startswith("hex")]
+        self.assertGreater(len(cases), 10)
+        for case in cases:
+            with self.subTest(of=case["of"], why=case["why"]):
+                _, (inner, outer) = self.parts[case["of"].removeprefix("hex_")]
+                keys = self.v[inner], self.v[outer]
+                self.assertRaises(Refused, hexadecimal.open_envelope, case["bytes"], *keys)
+
+
+if __name__ == "__main__":
+    unittest.main()
