@@ -1,0 +1,1 @@
+//! Keeps the messages of a paddington service in a file of SQLite.
