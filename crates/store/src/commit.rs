@@ -132,8 +132,10 @@ fn one(
 ) -> Result<Done, Fault> {
     match (job, lane) {
         (Job::Write(Write::Append(message, _)), Some(peer)) => {
-            let (ord, number) = tables.outbox.append(streams, peer, message)?;
+            let (ord, number) = tables.outbox.place(streams, peer, message.id)?;
+            // First, because what fails counts too.
             undo.appended.entry((peer.clone(), ord)).or_insert(number);
+            tables.outbox.append(peer, (ord, number), message)?;
             Ok(Done::Written)
         }
         (Job::Write(Write::Attempt(id, _)), Some(peer)) => {

@@ -51,22 +51,29 @@ impl<'c> Table<'c> {
         })
     }
 
-    /// Adds a message and says where it is: its stream's age and its number.
-    pub(crate) fn append(
+    /// Where a new message goes: its stream's age and its number.
+    pub(crate) fn place(
         &mut self,
         known: &mut Streams,
         peer: &PeerName,
-        message: &NewMessage,
+        id: MessageId,
     ) -> Result<(i64, i64), Fault> {
+        streams::place(known.of(peer, || self.known(peer))?, id)
+    }
+
+    /// Adds a message in its [`place`](Self::place).
+    pub(crate) fn append(
+        &mut self,
+        peer: &PeerName,
+        (ord, number): (i64, i64),
+        message: &NewMessage,
+    ) -> Result<(), Fault> {
         let NewMessage { id, payload, ttl } = message;
-        let streams = known.of(peer, || self.known(peer))?;
-        let (ord, number) = streams::place(streams, *id)?;
         let deadline = row::deadline(SystemTime::now(), *ttl);
-        let crc = sum(peer.as_str(), ord, id.stream.as_bytes(), number, deadline, payload);
-        let body: &[u8] = payload;
-        let inc = id.stream.as_bytes();
+        let (inc, body): (_, &[u8]) = (id.stream.as_bytes(), payload);
+        let crc = sum(peer.as_str(), ord, inc, number, deadline, body);
         self.insert.execute(params![peer.as_str(), ord, inc, number, deadline, crc, body])?;
-        Ok((ord, number))
+        Ok(())
     }
 
     /// Reads messages from `first` on.
