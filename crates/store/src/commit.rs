@@ -1,0 +1,225 @@
+//! One transaction: everything of a batch, or nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use paddington_exchange::store::{DeadLetter, LetterId, StoreError, StoredStream};
+use paddington_wire::{Instance, PeerName};
+use rusqlite::Connection;
+
+use crate::error::Fault;
+use crate::lazies::{CursorChange, Lazies};
+use crate::queue::{Job, Lane, Write};
+use crate::shared::Shared;
+use crate::streams::Streams;
+use crate::{cursors, letters, outbox};
+
+/// What the thread remembers, also when the file has to be opened again.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) streams: Streams,
+    /// What must be undone before anything new is accepted, if a transaction has failed.
+    pub(crate) undo: Option<Undo>,
+    /// Whether everything was checked once.
+    pub(crate) checked: bool,
+    /// What the check has found, until somebody asks for it or something is written.
+    pub(crate) found: HashMap<PeerName, Vec<StoredStream>>,
+    pub(crate) found_at: Option<Instant>,
+}
+
+/// What a transaction changes. When its sync fails, it may or may not be in the file.
+#[derive(Debug, Default)]
+pub(crate) struct Undo {
+    /// The first number that was added to each stream, by its age.
+    pub(crate) appended: BTreeMap<(PeerName, i64), i64>,
+    /// The newest letter before it; nothing, if no letter can have been added.
+    pub(crate) newest_letter: Option<i64>,
+    pub(crate) exhumed: Vec<(LetterId, DeadLetter)>,
+}
+
+/// The prepared statements of all tables.
+pub(crate) struct Tables<'c> {
+    pub(crate) outbox: outbox::Table<'c>,
+    pub(crate) cursors: cursors::Table<'c>,
+    pub(crate) letters: letters::Table<'c>,
+}
+
+impl<'c> Tables<'c> {
+    pub(crate) fn prepare(connection: &'c Connection) -> Result<Self, Fault> {
+        Ok(Self {
+            outbox: outbox::Table::prepare(connection)?,
+            cursors: cursors::Table::prepare(connection)?,
+            letters: letters::Table::prepare(connection)?,
+        })
+    }
+}
+
+/// What became of one job, if the transaction is committed.
+enum Done {
+    Written,
+    Counted(u32),
+    Exhumed(Option<DeadLetter>),
+    /// These streams have more to trim.
+    Left(Vec<Instance>),
+    Refused(StoreError),
+}
+
+/// Writes jobs in one transaction and answers them. Fails if the transaction does; then the jobs
+/// are answered, but for the lazy ones, which are back in the queue.
+pub(crate) fn commit(
+    shared: &Shared,
+    connection: &Connection,
+    tables: &mut Tables<'_>,
+    memory: &mut Memory,
+    jobs: Vec<(Lane, Job)>,
+) -> Result<(), StoreError> {
+    memory.found.clear();
+    let started = Instant::now();
+    let mut undo = Undo { newest_letter: Some(tables.letters.newest()), ..Undo::default() };
+    match write(connection, tables, &mut memory.streams, &jobs, &mut undo) {
+        Ok(done) => {
+            let stored = |(job, done): &(&(Lane, Job), &Done)| {
+                matches!((&job.1, done), (Job::Write(Write::Append(..)), Done::Written))
+            };
+            let appended = jobs.iter().zip(&done).filter(stored).count();
+            shared.record(started.elapsed(), appended as u64);
+            answer(shared, jobs, done);
+            Ok(())
+        }
+        Err(fault) => {
+            // It may have been rolled back already.
+            let _ = connection.execute_batch("ROLLBACK");
+            let why = StoreError::from(fault);
+            for ((peer, ord), number) in &undo.appended {
+                memory.streams.rewind(peer, *ord, *number);
+            }
+            memory.undo = Some(undo);
+            // First nothing more is accepted, then it is said why.
+            shared.failed(&why);
+            refuse(shared, jobs, &why);
+            Err(why)
+        }
+    }
+}
+
+fn write(
+    connection: &Connection,
+    tables: &mut Tables<'_>,
+    streams: &mut Streams,
+    jobs: &[(Lane, Job)],
+    undo: &mut Undo,
+) -> Result<Vec<Done>, Fault> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut done = Vec::with_capacity(jobs.len());
+    for (lane, job) in jobs {
+        done.push(match one(connection, tables, streams, lane.as_ref(), job, undo) {
+            Ok(done) => done,
+            Err(Fault::Refused(why)) => Done::Refused(StoreError::new(why)),
+            Err(fault) => return Err(fault),
+        });
+    }
+    connection.execute_batch("COMMIT")?;
+    Ok(done)
+}
+
+fn one(
+    connection: &Connection,
+    tables: &mut Tables<'_>,
+    streams: &mut Streams,
+    lane: Option<&PeerName>,
+    job: &Job,
+    undo: &mut Undo,
+) -> Result<Done, Fault> {
+    match (job, lane) {
+        (Job::Write(Write::Append(message, _)), Some(peer)) => {
+            let (ord, number) = tables.outbox.place(streams, peer, message.id)?;
+            // First, because what fails counts too.
+            undo.appended.entry((peer.clone(), ord)).or_insert(number);
+            tables.outbox.append(peer, (ord, number), message)?;
+            Ok(Done::Written)
+        }
+        (Job::Write(Write::Attempt(id, _)), Some(peer)) => {
+            Ok(Done::Counted(tables.cursors.attempt(peer, *id)?))
+        }
+        (Job::Write(Write::Bury(letter, _)), _) => {
+            tables.letters.bury(connection, letter)?;
+            Ok(Done::Written)
+        }
+        (Job::Write(Write::Exhume(id, _)), _) => {
+            let letter = tables.letters.exhume(*id)?;
+            undo.exhumed.extend(letter.clone().map(|letter| (*id, letter)));
+            Ok(Done::Exhumed(letter))
+        }
+        (Job::Lazy(lazies), Some(peer)) => lazily(tables, streams, peer, lazies),
+        (Job::Write(_) | Job::Lazy(_) | Job::Query(_), _) => {
+            Err(Fault::refused("this belongs to no peer"))
+        }
+    }
+}
+
+fn lazily(
+    tables: &mut Tables<'_>,
+    streams: &mut Streams,
+    peer: &PeerName,
+    lazies: &Lazies,
+) -> Result<Done, Fault> {
+    let mut left = Vec::new();
+    for (stream, upto) in &lazies.trims {
+        if !tables.outbox.trim(streams, peer, *stream, *upto)? {
+            left.push(*stream);
+        }
+    }
+    for (instance, change) in &lazies.cursors {
+        if !matches!(change, CursorChange::Replace(_)) {
+            tables.cursors.forget(peer, *instance)?;
+        }
+        if let CursorChange::Replace(cursor) | CursorChange::Renew(cursor) = change {
+            tables.cursors.replace(peer, cursor)?;
+        }
+    }
+    Ok(Done::Left(left))
+}
+
+/// Whoever does not wait any more is not told.
+fn answer(shared: &Shared, jobs: Vec<(Lane, Job)>, done: Vec<Done>) {
+    let mut left = Vec::new();
+    for ((lane, job), done) in jobs.into_iter().zip(done) {
+        match (job, done) {
+            (Job::Write(write), Done::Refused(why)) => write.refuse(&why),
+            (Job::Lazy(lazies), Done::Refused(why)) => lazies.answer(&Err(why)),
+            (Job::Write(Write::Append(_, waiter) | Write::Bury(_, waiter)), _) => {
+                drop(waiter.send(Ok(())));
+            }
+            (Job::Write(Write::Attempt(_, waiter)), Done::Counted(count)) => {
+                drop(waiter.send(Ok(count)));
+            }
+            (Job::Write(Write::Exhume(_, waiter)), Done::Exhumed(letter)) => {
+                drop(waiter.send(Ok(letter)));
+            }
+            (Job::Lazy(mut lazies), Done::Left(streams)) if !streams.is_empty() => {
+                lazies.trims.retain(|stream, _| streams.contains(stream));
+                lazies.cursors.clear();
+                left.extend(lane.map(|peer| (peer, lazies)));
+            }
+            (Job::Lazy(lazies), _) => lazies.answer(&Ok(())),
+            // To drop the waiter says that the store failed.
+            (Job::Write(_) | Job::Query(_), _) => (),
+        }
+    }
+    // What is put back first is behind what is put back after it.
+    left.reverse();
+    shared.put_back(left);
+}
+
+fn refuse(shared: &Shared, jobs: Vec<(Lane, Job)>, why: &StoreError) {
+    let mut kept = Vec::new();
+    for (lane, job) in jobs {
+        match job {
+            Job::Write(write) => write.refuse(why),
+            Job::Lazy(lazies) => kept.extend(lane.map(|peer| (peer, lazies))),
+            Job::Query(query) => query.refuse(why),
+        }
+    }
+    kept.reverse();
+    shared.put_back(kept);
+}

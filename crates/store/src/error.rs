@@ -1,0 +1,114 @@
+//! Why a store cannot be opened, and what goes wrong inside it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use paddington_exchange::store::StoreError;
+use thiserror::Error;
+
+/// Why a store cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The folder does not exist. It is not made: where a service keeps its messages is not to
+    /// depend on a typing mistake.
+    #[error("the folder {0} does not exist")]
+    NoFolder(PathBuf),
+    /// Another process, or another store of this one, has the file open.
+    #[error("{0} is in use: a store has one owner, is the service already running?")]
+    InUse(PathBuf),
+    /// The file is something else.
+    #[error("{0} is not a store of paddington")]
+    NotAStore(PathBuf),
+    /// The file was made by another version.
+    #[error("{path} has format {found}, and this version knows format {known} only")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format that this version reads and writes.
+        known: i64,
+    },
+    /// The file, or its folder, cannot be written.
+    #[error("{path} cannot be written")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system or SQLite said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The file is damaged, or cannot be used for another reason.
+    #[error("{path} cannot be used")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// This program was built with an SQLite that is too old.
+    #[error("SQLite is {found}, and has to be at least {needed}")]
+    OldSqlite {
+        /// The version that is there.
+        found: &'static str,
+        /// The oldest that will do.
+        needed: &'static str,
+    },
+    /// The thread of the store could not be started.
+    #[error("the thread of the store could not be started")]
+    NoThread(#[source] io::Error),
+}
+
+impl OpenError {
+    /// The same, for those who wait for a store that is open already.
+    pub(crate) fn into_failure(self) -> StoreError {
+        match self.source() {
+            Some(source) => StoreError::new(format!("{self}: {source}")),
+            None => StoreError::new(self.to_string()),
+        }
+    }
+}
+
+/// What goes wrong with one operation.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// SQLite failed: nothing of the transaction is stored.
+    Sqlite(rusqlite::Error),
+    /// The operation is refused or what it needs is damaged; others are not affected.
+    Refused(String),
+}
+
+impl Fault {
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(why.into())
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
+                let text = text.as_deref().unwrap_or("no explanation");
+                write!(f, "{text} (SQLite {})", code.extended_code)
+            }
+            // Other errors of rusqlite may repeat a value; their kind says enough.
+            Self::Sqlite(_) => f.write_str("what is stored is not of the expected type"),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.to_string())
+    }
+}

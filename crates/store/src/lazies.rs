@@ -1,0 +1,161 @@
+//! What need not be durable at once: trims and cursors of one peer, of which only the newest count.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use paddington_exchange::store::{StoreError, StoredCursor};
+use paddington_wire::Instance;
+
+use crate::answers::Waiter;
+
+/// Lazy changes for one peer, one after the other in the place of the first.
+#[derive(Debug)]
+pub(crate) struct Lazies {
+    /// When the first of them was asked for.
+    pub(crate) since: Instant,
+    /// Up to which number each stream is trimmed.
+    pub(crate) trims: BTreeMap<Instance, u64>,
+    /// What becomes of each cursor.
+    pub(crate) cursors: BTreeMap<Instance, CursorChange>,
+    waiters: Vec<Waiter<()>>,
+    /// At how many waiters those that nobody waits for any more are removed.
+    tidy_at: usize,
+}
+
+/// What becomes of a cursor.
+#[derive(Debug)]
+pub(crate) enum CursorChange {
+    /// It is replaced.
+    Replace(StoredCursor),
+    /// It is forgotten, with its attempts.
+    Forget,
+    /// It is forgotten, with its attempts, and begins again.
+    Renew(StoredCursor),
+}
+
+impl CursorChange {
+    fn then(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Forget | Self::Renew(_), Self::Replace(cursor)) => Self::Renew(cursor),
+            (_, later) => later,
+        }
+    }
+}
+
+/// How few waiters are not worth a look.
+const FEW: usize = 64;
+
+impl Lazies {
+    pub(crate) fn new(since: Instant) -> Self {
+        Self {
+            since,
+            trims: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            waiters: Vec::new(),
+            tidy_at: FEW,
+        }
+    }
+
+    /// How many rows are touched, about.
+    pub(crate) fn len(&self) -> usize {
+        self.trims.len() + self.cursors.len()
+    }
+
+    pub(crate) fn trim(&mut self, stream: Instance, upto: u64, waiter: Waiter<()>) {
+        let trimmed = self.trims.entry(stream).or_default();
+        *trimmed = upto.max(*trimmed);
+        self.wait(waiter);
+    }
+
+    pub(crate) fn change(&mut self, cursor: Instance, change: CursorChange, waiter: Waiter<()>) {
+        self.add_change(cursor, change);
+        self.wait(waiter);
+    }
+
+    /// Adds what was asked for after this.
+    pub(crate) fn then(&mut self, later: Self) {
+        for (stream, upto) in later.trims {
+            let trimmed = self.trims.entry(stream).or_default();
+            *trimmed = upto.max(*trimmed);
+        }
+        for (cursor, change) in later.cursors {
+            self.add_change(cursor, change);
+        }
+        self.waiters.extend(later.waiters);
+    }
+
+    /// Whether it trims the stream up to `number` or further.
+    pub(crate) fn trims(&self, stream: &Instance, number: u64) -> bool {
+        self.trims.get(stream).is_some_and(|upto| *upto >= number)
+    }
+
+    pub(crate) fn answer(self, result: &Result<(), StoreError>) {
+        for waiter in self.waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+
+    fn add_change(&mut self, cursor: Instance, change: CursorChange) {
+        let change = match self.cursors.remove(&cursor) {
+            Some(earlier) => earlier.then(change),
+            None => change,
+        };
+        self.cursors.insert(cursor, change);
+    }
+
+    /// Most callers drop the future at once; what they leave behind must not grow for as long as
+    /// the store fails.
+    fn wait(&mut self, waiter: Waiter<()>) {
+        if self.waiters.len() >= self.tidy_at {
+            self.waiters.retain(|waiter| !waiter.is_closed());
+            self.tidy_at = FEW.max(2 * self.waiters.len());
+        }
+        self.waiters.push(waiter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn cursor(completed: u64) -> StoredCursor {
+        StoredCursor { instance: [1; 16].into(), completed, finished: vec![] }
+    }
+
+    #[test]
+    fn only_the_newest_counts() {
+        let mut lazies = Lazies::new(Instant::now());
+        let one: Instance = [1; 16].into();
+        for number in [3, 7, 5] {
+            lazies.trim(one, number, oneshot::channel().0);
+            let change = CursorChange::Replace(cursor(number));
+            lazies.change(one, change, oneshot::channel().0);
+        }
+        assert_eq!(lazies.len(), 2);
+        assert_eq!(lazies.trims[&one], 7);
+        assert!(lazies.trims(&one, 7) && !lazies.trims(&one, 8));
+        let CursorChange::Replace(newest) = &lazies.cursors[&one] else { panic!("no cursor") };
+        assert_eq!(newest.completed, 5);
+
+        let mut later = Lazies::new(Instant::now());
+        later.change(one, CursorChange::Forget, oneshot::channel().0);
+        lazies.then(later);
+        assert!(matches!(lazies.cursors[&one], CursorChange::Forget));
+        lazies.change(one, CursorChange::Replace(cursor(1)), oneshot::channel().0);
+        assert!(matches!(lazies.cursors[&one], CursorChange::Renew(_)));
+    }
+
+    #[test]
+    fn waiters_that_nobody_waits_for_do_not_pile_up() {
+        let mut lazies = Lazies::new(Instant::now());
+        let (kept, _answer) = oneshot::channel();
+        lazies.trim([1; 16].into(), 1, kept);
+        for number in 0..10_000 {
+            lazies.trim([1; 16].into(), number, oneshot::channel().0);
+        }
+        assert!(lazies.waiters.len() <= 2 * FEW, "{} are left", lazies.waiters.len());
+        assert!(lazies.waiters.iter().any(|waiter| !waiter.is_closed()));
+    }
+}

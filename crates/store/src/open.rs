@@ -1,0 +1,137 @@
+//! Opens the file: who may, with which settings, and what may be wrong with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::error::{Fault, OpenError};
+use crate::schema::{self, FORMAT, Kind};
+
+/// The oldest SQLite that will do: older ones may lose a commit when a checkpoint and a restart of
+/// the write-ahead log meet.
+pub const SQLITE_NEEDED: &str = "3.51.3";
+const SQLITE_NEEDED_NUMBER: i32 = 3_051_003;
+
+/// Without these nothing is read. The exclusive lock is held from the first read on for as long as
+/// the connection is open, and with it the log needs no shared memory.
+const SETTINGS: &str = "
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA auto_vacuum = INCREMENTAL;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA fullfsync = ON;
+    PRAGMA checkpoint_fullfsync = ON;
+    PRAGMA journal_size_limit = 16777216;
+    PRAGMA wal_autocheckpoint = 0;
+    PRAGMA cache_size = -16384;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA cell_size_check = ON;
+    PRAGMA trusted_schema = OFF;
+";
+
+/// Opens a store, or makes one. Returns the path under which it can be opened again, even when the
+/// process goes to another folder.
+pub(crate) fn open(path: &Path) -> Result<(PathBuf, Connection), OpenError> {
+    if rusqlite::version_number() < SQLITE_NEEDED_NUMBER {
+        let (found, needed) = (rusqlite::version(), SQLITE_NEEDED);
+        return Err(OpenError::OldSqlite { found, needed });
+    }
+    let path = absolute(path)?;
+    create(&path)
+        .and_then(|()| make_private(&path))
+        .map_err(|source| OpenError::Unwritable { path: path.clone(), source: source.into() })?;
+    let connection = connect(&path)?;
+    Ok((path, connection))
+}
+
+/// Opens a store that is there.
+pub(crate) fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let fails = |fault: Fault| because(path, &fault);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| fails(error.into()))?;
+    set_up(&connection).map_err(fails)?;
+    match schema::kind(&connection).map_err(fails)? {
+        Kind::Empty => schema::create(&connection).map_err(fails)?,
+        Kind::Store { format: FORMAT } => (),
+        Kind::Store { format: found } => {
+            return Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT });
+        }
+        Kind::Other => return Err(OpenError::NotAStore(path.to_owned())),
+    }
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection) -> Result<(), Fault> {
+    // Whoever has the file keeps it: to wait is no use.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.execute_batch(SETTINGS)?;
+    // The first write finds out whether it can be written; and whether it is ours alone.
+    connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
+    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let found = folder.canonicalize().map_err(|_| OpenError::NoFolder(folder.to_owned()))?;
+    match path.file_name() {
+        Some(name) if found.is_dir() => Ok(found.join(name)),
+        _ => Err(OpenError::NoFolder(folder.to_owned())),
+    }
+}
+
+/// Makes an empty file, if there is none. One that is there is not even opened: to close it would
+/// release the lock of another store in this process.
+fn create(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.sync_all()?;
+    // The name is durable once its folder is.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Takes away what others may. SQLite gives the log the mode of the file.
+#[cfg(unix)]
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let log = PathBuf::from(format!("{}-wal", path.display()));
+    for path in [path, &log] {
+        let Ok(metadata) = fs::metadata(path) else { continue };
+        let mode = metadata.permissions().mode() & 0o777;
+        if metadata.is_file() && mode & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn make_private(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn because(path: &Path, fault: &Fault) -> OpenError {
+    let path = path.to_owned();
+    let code = match fault {
+        Fault::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => Some(error.code),
+        _ => None,
+    };
+    let source = fault.to_string().into();
+    match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(path),
+        Some(ErrorCode::NotADatabase) => OpenError::NotAStore(path),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DiskFull) => {
+            OpenError::Unwritable { path, source }
+        }
+        _ => OpenError::Unusable { path, source },
+    }
+}

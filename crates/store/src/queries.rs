@@ -1,0 +1,76 @@
+//! Answers what is to be read.
+
+use std::time::Instant;
+
+use paddington_exchange::store::{StoreError, StoredStream};
+use paddington_wire::PeerName;
+use rusqlite::Connection;
+
+use crate::commit::{Memory, Tables};
+use crate::error::Fault;
+use crate::queue::Query;
+
+/// Answers one query. Whoever does not wait any more is not told.
+pub(crate) fn answer(
+    connection: &Connection,
+    tables: &mut Tables<'_>,
+    memory: &mut Memory,
+    query: Query,
+) {
+    match query {
+        Query::Streams(peer, waiter) => {
+            let found = streams(connection, tables, memory, &peer);
+            drop(waiter.send(found.map_err(|fault| failure("the outbox cannot be used", &fault))));
+        }
+        Query::Cursors(peer, waiter) => {
+            let found = tables.cursors.load(&peer);
+            drop(waiter.send(found.map_err(|fault| failure("cursors cannot be read", &fault))));
+        }
+        Query::Read(peer, first, max_bytes, waiter) => {
+            let found = tables.outbox.read(&mut memory.streams, &peer, first, max_bytes);
+            drop(waiter.send(found.map_err(|fault| failure("messages cannot be read", &fault))));
+        }
+        Query::Letters(waiter) => {
+            let found = tables.letters.load();
+            drop(waiter.send(found.map_err(|fault| failure("letters cannot be read", &fault))));
+        }
+    }
+}
+
+/// The first time the whole file is checked, for all peers: what is damaged may look as if it
+/// belonged to a peer that nobody asks for.
+fn streams(
+    connection: &Connection,
+    tables: &mut Tables<'_>,
+    memory: &mut Memory,
+    peer: &PeerName,
+) -> Result<Vec<StoredStream>, Fault> {
+    if !memory.checked {
+        check(connection)?;
+        memory.found = tables.outbox.load_all()?;
+        memory.found_at = Some(Instant::now());
+        memory.checked = true;
+        return Ok(memory.found.remove(peer).unwrap_or_default());
+    }
+    let Some(mut found) = memory.found.remove(peer) else { return tables.outbox.load(peer) };
+    let passed = memory.found_at.map(|at| at.elapsed()).unwrap_or_default();
+    for message in found.iter_mut().flat_map(|stream| &mut stream.messages) {
+        message.ttl = message.ttl.map(|ttl| ttl.saturating_sub(passed));
+    }
+    Ok(found)
+}
+
+/// What no checksum of a row can tell: whether rows are missing.
+fn check(connection: &Connection) -> Result<(), Fault> {
+    let said = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    let said = connection.query_row("PRAGMA quick_check(1)", (), said)?;
+    if said == "ok" {
+        return Ok(());
+    }
+    let said = said.lines().last().unwrap_or_default();
+    Err(Fault::refused(format!("the file is damaged: {said}")))
+}
+
+fn failure(doing: &str, fault: &Fault) -> StoreError {
+    StoreError::new(format!("{doing}: {fault}"))
+}

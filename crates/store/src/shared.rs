@@ -1,0 +1,215 @@
+//! What the callers and the thread of the store share: the queue, and whether it is open.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use paddington_exchange::store::{StoreError, StoreHealth};
+use paddington_wire::PeerName;
+
+use crate::answers::{Waiter, stopped};
+use crate::batch::Batch;
+use crate::health::Health;
+use crate::lazies::Lazies;
+use crate::queue::{Lane, Query, Queue, Write};
+
+/// The queue behind a lock, which is never held while SQLite works.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Queue,
+    health: Health,
+    closing: bool,
+    /// Whether the thread has ended.
+    closed: bool,
+    closers: Vec<Waiter<()>>,
+}
+
+/// What the thread is to do next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Read and write this.
+    Work(Batch),
+    /// Nothing was asked for during the whole wait.
+    Idle,
+    /// Everything is written and nothing more will come.
+    Close,
+}
+
+/// For the callers.
+impl Shared {
+    pub(crate) fn write(&self, lane: Lane, write: Write) {
+        let mut state = self.lock();
+        match state.refusal().or_else(|| state.health.failure.clone()) {
+            Some(why) => write.refuse(&why),
+            None => {
+                state.queue.write(lane, write);
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn lazy(&self, peer: PeerName, add: impl FnOnce(&mut Lazies)) {
+        let mut state = self.lock();
+        if state.refusal().is_some() {
+            // To drop the waiter says the same.
+            return;
+        }
+        state.queue.lazy(peer, Instant::now(), add);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn query(&self, lane: Lane, query: Query) {
+        let mut state = self.lock();
+        let waits = state.queue.has_to_wait(&lane, &query);
+        let failure = state.health.failure.clone().filter(|_| waits);
+        match state.refusal().or(failure) {
+            Some(why) => query.refuse(&why),
+            None => {
+                state.queue.query(lane, query);
+                self.wake.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn close(&self, waiter: Waiter<()>) {
+        let mut state = self.lock();
+        if state.closed {
+            drop(waiter.send(Ok(())));
+            return;
+        }
+        state.closing = true;
+        state.closers.push(waiter);
+        self.wake.notify_one();
+    }
+
+    /// Closes without telling anybody.
+    pub(crate) fn abandon(&self) {
+        self.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn health(&self) -> StoreHealth {
+        self.lock().health.report()
+    }
+}
+
+/// For the thread.
+impl Shared {
+    /// Waits for work; at most for `patience`, if there is an end to it.
+    pub(crate) fn next(&self, patience: Option<Duration>) -> Step {
+        let mut state = self.lock();
+        let idle_at = patience.map(|patience| Instant::now() + patience);
+        loop {
+            let now = Instant::now();
+            let due = state.queue.due();
+            if state.queue.is_urgent() || state.closing || due.is_some_and(|due| due <= now) {
+                if state.closing && state.queue.is_empty() {
+                    return Step::Close;
+                }
+                return Step::Work(state.queue.take());
+            }
+            if idle_at.is_some_and(|idle_at| idle_at <= now) {
+                return Step::Idle;
+            }
+            let until = [due, idle_at].into_iter().flatten().min();
+            state = self.wait(state, until.map(|until| until.saturating_duration_since(now)));
+        }
+    }
+
+    /// While the store fails: waits until something can be read. Nothing, if it is time to try again
+    /// or to close.
+    pub(crate) fn next_read(&self, until: Option<Instant>) -> Vec<Query> {
+        let mut state = self.lock();
+        loop {
+            let reads = state.queue.take_express();
+            let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
+            let Some(left) = left.filter(|_| reads.is_empty() && !state.closing) else {
+                return reads;
+            };
+            state = self.wait(state, Some(left));
+        }
+    }
+
+    /// Waits until it is time to try again, and says whether that is the last time.
+    pub(crate) fn pause(&self, until: Option<Instant>) -> bool {
+        let mut state = self.lock();
+        while !state.closing {
+            let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
+            let Some(left) = left else { break };
+            state = self.wait(state, Some(left));
+        }
+        state.closing
+    }
+
+    pub(crate) fn record(&self, took: Duration, appended: u64) {
+        self.lock().health.record(took, appended);
+    }
+
+    pub(crate) fn put_back(&self, lazies: Vec<(PeerName, Lazies)>) {
+        let mut state = self.lock();
+        for (peer, lazies) in lazies {
+            state.queue.put_back(peer, lazies);
+        }
+    }
+
+    /// From now on until [`recovered`](Self::recovered) nothing is accepted but lazies, and reads
+    /// that depend on nothing else.
+    pub(crate) fn failed(&self, why: &StoreError) {
+        let mut state = self.lock();
+        state.health.failure = Some(why.clone());
+        state.queue.refuse_urgent(why);
+    }
+
+    /// Refuses the reads that wait for the file to be opened.
+    pub(crate) fn refuse_reads(&self, why: &StoreError) {
+        for query in self.lock().queue.take_express() {
+            query.refuse(why);
+        }
+    }
+
+    pub(crate) fn recovered(&self) {
+        self.lock().health.failure = None;
+    }
+
+    /// The thread ends. Whoever still waits is told.
+    pub(crate) fn finished(&self, result: &Result<(), StoreError>) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.closed = true;
+        let why = result.as_ref().err().cloned().unwrap_or_else(stopped);
+        state.queue.refuse_all(&why);
+        for closer in std::mem::take(&mut state.closers) {
+            drop(closer.send(result.clone()));
+        }
+    }
+
+    /// A panic elsewhere leaves nothing half done here.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        at_most: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match at_most {
+            Some(time) => {
+                self.wake.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+impl State {
+    /// Why nothing at all is accepted any more.
+    fn refusal(&self) -> Option<StoreError> {
+        (self.closing || self.closed).then(stopped)
+    }
+}

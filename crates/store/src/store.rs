@@ -1,0 +1,135 @@
+//! The store as its users see it: every call is queued at once, in its place.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use paddington_exchange::store::{
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
+    StoreHealth, StoredCursor, StoredStream,
+};
+use paddington_wire::{Instance, MessageId, PeerName};
+
+use crate::answers::ask;
+use crate::error::OpenError;
+use crate::lazies::CursorChange;
+use crate::queue::{Query, Write};
+use crate::shared::Shared;
+use crate::{open, worker};
+
+/// A store in a file of SQLite. It has one owner for as long as it is open, so that every
+/// [`Fence`] is the present one.
+///
+/// Dropped without [`close`](Store::close) it still writes what is queued, but nobody knows when.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`; makes it if there is none. The folder has to exist. The files are
+    /// for their owner's eyes only: the one at `path`, and one beside it whose name ends in `-wal`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being used, most of all that it is in use.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let (path, connection) = open::open(path.as_ref())?;
+        let shared = Arc::new(Shared::default());
+        worker::start(path, connection, Arc::clone(&shared)).map_err(OpenError::NoThread)?;
+        Ok(Self { shared })
+    }
+}
+
+impl Outbox for SqliteStore {
+    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
+        ask(|waiter| self.shared.query(lane(peer), Query::Streams(peer.clone(), waiter)))
+    }
+
+    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
+        ask(|waiter| self.shared.write(lane(peer), Write::Append(message, waiter)))
+    }
+
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
+        let query = |waiter| Query::Read(peer.clone(), first, max_bytes, waiter);
+        ask(|waiter| self.shared.query(lane(peer), query(waiter)))
+    }
+
+    fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+        ask(|waiter| {
+            self.shared.lazy(peer.clone(), |lazies| lazies.trim(upto.stream, upto.number, waiter));
+        })
+    }
+}
+
+impl Cursors for SqliteStore {
+    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
+        ask(|waiter| self.shared.query(lane(peer), Query::Cursors(peer.clone(), waiter)))
+    }
+
+    fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
+        let instance = cursor.instance;
+        ask(|waiter| self.change(peer, instance, CursorChange::Replace(cursor), waiter))
+    }
+
+    fn forget(&self, peer: &PeerName, instance: Instance, _: Fence) -> Answer<()> {
+        ask(|waiter| self.change(peer, instance, CursorChange::Forget, waiter))
+    }
+
+    fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
+        ask(|waiter| self.shared.write(lane(peer), Write::Attempt(id, waiter)))
+    }
+}
+
+impl DeadLetters for SqliteStore {
+    fn bury(&self, letter: DeadLetter) -> Answer<()> {
+        let lane = lane(&letter.peer);
+        ask(|waiter| self.shared.write(lane, Write::Bury(letter, waiter)))
+    }
+
+    fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
+        ask(|waiter| self.shared.query(None, Query::Letters(waiter)))
+    }
+
+    fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+        ask(|waiter| self.shared.write(None, Write::Exhume(id, waiter)))
+    }
+}
+
+impl Store for SqliteStore {
+    fn close(&self) -> Answer<()> {
+        ask(|waiter| self.shared.close(waiter))
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.shared.health()
+    }
+}
+
+impl SqliteStore {
+    fn change(
+        &self,
+        peer: &PeerName,
+        instance: Instance,
+        change: CursorChange,
+        waiter: crate::answers::Waiter<()>,
+    ) {
+        self.shared.lazy(peer.clone(), |lazies| lazies.change(instance, change, waiter));
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("health", &self.health()).finish()
+    }
+}
+
+fn lane(peer: &PeerName) -> Option<PeerName> {
+    Some(peer.clone())
+}

@@ -1,0 +1,92 @@
+//! What keeps the file small: the log is written back now and then, and free pages are given back
+//! when there is nothing else to do.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Statement};
+
+use crate::error::Fault;
+
+/// After how many pages the log is written back: 4 MiB.
+const LOG_PAGES: i64 = 1_000;
+/// How long nothing must happen before pages are given back.
+const IDLE: Duration = Duration::from_millis(500);
+/// How many free pages are kept for what comes next: 1 MiB.
+const SPARE_PAGES: i64 = 256;
+/// How many pages are given back at once. Whoever comes meanwhile waits for that.
+const STEP_PAGES: i64 = 128;
+
+/// The upkeep of an open file.
+pub(crate) struct Upkeep<'c> {
+    connection: &'c Connection,
+    log_pages: Statement<'c>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is nothing to give back.
+    Clean,
+    /// There may be.
+    Untidy,
+    /// There is, and some of it was given back.
+    Tidying,
+}
+
+impl<'c> Upkeep<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> Result<Self, Fault> {
+        let log_pages = connection.prepare("PRAGMA wal_checkpoint(NOOP)")?;
+        Ok(Self { connection, log_pages, state: State::Untidy })
+    }
+
+    /// For how long nothing must be asked for until [`tidy`](Self::tidy) is of use.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self.state {
+            State::Clean => None,
+            State::Untidy => Some(IDLE),
+            State::Tidying => Some(Duration::ZERO),
+        }
+    }
+
+    /// After every commit.
+    pub(crate) fn committed(&mut self) -> Result<(), Fault> {
+        self.state = State::Untidy;
+        let pages: i64 = self.log_pages.query_row((), |row| row.get(1))?;
+        if pages >= LOG_PAGES {
+            self.write_back("PRAGMA wal_checkpoint(PASSIVE)")?;
+        }
+        Ok(())
+    }
+
+    /// Gives some pages back.
+    pub(crate) fn tidy(&mut self) -> Result<(), Fault> {
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let free = self.connection.query_row("PRAGMA freelist_count", (), count)?;
+        let was = self.state;
+        if free > SPARE_PAGES {
+            let step = STEP_PAGES.min(free - SPARE_PAGES);
+            // Every page is a row, and only what is fetched is given back.
+            let pragma = format!("PRAGMA incremental_vacuum({step})");
+            let mut vacuum = self.connection.prepare(&pragma)?;
+            let mut pages = vacuum.query(())?;
+            while pages.next()?.is_some() {}
+            self.committed()?;
+            self.state = State::Tidying;
+            return Ok(());
+        }
+        if was == State::Tidying {
+            // Only now the files shrink.
+            self.write_back("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        }
+        self.state = State::Clean;
+        Ok(())
+    }
+
+    fn write_back(&self, pragma: &str) -> Result<(), Fault> {
+        let busy = self.connection.query_row(pragma, (), |row| row.get::<_, i64>(0))?;
+        if busy != 0 {
+            return Err(Fault::refused("the log cannot be written back: somebody reads it"));
+        }
+        Ok(())
+    }
+}

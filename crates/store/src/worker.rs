@@ -1,0 +1,153 @@
+//! The thread of the store, the only one that uses the file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use paddington_exchange::store::StoreError;
+use rusqlite::Connection;
+use tracing::{error, info};
+
+use crate::commit::{Memory, Tables, commit};
+use crate::error::OpenError;
+use crate::open;
+use crate::queries;
+use crate::recovery::recover;
+use crate::shared::{Shared, Step};
+use crate::upkeep::Upkeep;
+
+/// When it is tried for the first time whether the disk works again.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// The longest time between two tries.
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Starts the thread. It ends when the store is closed.
+pub(crate) fn start(path: PathBuf, connection: Connection, shared: Arc<Shared>) -> io::Result<()> {
+    let run = move || {
+        let unexpected = StoreError::new("the thread of the store ended unexpectedly");
+        let mut ending = Ending { shared: Arc::clone(&shared), result: Err(unexpected) };
+        let mut worker = Worker {
+            path,
+            shared,
+            memory: Memory::default(),
+            retry: FIRST_RETRY,
+            retry_at: None,
+            failures: 0,
+        };
+        ending.result = worker.run(connection);
+    };
+    thread::Builder::new().name("paddington-store".to_owned()).spawn(run).map(drop)
+}
+
+/// Tells whoever waits that the thread has ended, however it did.
+struct Ending {
+    shared: Arc<Shared>,
+    result: Result<(), StoreError>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.finished(&self.result);
+    }
+}
+
+struct Worker {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    memory: Memory,
+    /// How long is waited after the next failure.
+    retry: Duration,
+    /// When it is tried again.
+    retry_at: Option<Instant>,
+    /// How many tries in a row have failed.
+    failures: u64,
+}
+
+impl Worker {
+    fn run(&mut self, connection: Connection) -> Result<(), StoreError> {
+        let mut opened: Result<_, OpenError> = Ok(connection);
+        let mut is_last = false;
+        loop {
+            let ended = match opened {
+                Ok(connection) => self.serve(&connection),
+                Err(error) => {
+                    let why = self.failed(error.into_failure());
+                    self.shared.refuse_reads(&why);
+                    Err(why)
+                }
+            };
+            let Err(why) = ended else { return Ok(()) };
+            if is_last {
+                return Err(why);
+            }
+            // Reads wait meanwhile.
+            is_last = self.shared.pause(self.retry_at.take());
+            opened = open::connect(&self.path);
+        }
+    }
+
+    /// Uses the file until the store is closed, or until something fails.
+    fn serve(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        if let Err(fault) = recover(connection, &mut self.memory) {
+            let _ = connection.execute_batch("ROLLBACK");
+            let why = self.failed(fault.into());
+            self.only_read(connection);
+            return Err(why);
+        }
+        let mut tables = Tables::prepare(connection).map_err(|fault| self.failed(fault.into()))?;
+        let mut upkeep = Upkeep::new(connection).map_err(|fault| self.failed(fault.into()))?;
+        if self.failures > 0 {
+            info!(failures = self.failures, "the store accepts messages again");
+            self.failures = 0;
+            self.shared.recovered();
+        }
+        loop {
+            let kept = match self.shared.next(upkeep.patience()) {
+                Step::Close => return Ok(()),
+                Step::Idle => upkeep.tidy(),
+                Step::Work(batch) => {
+                    for query in batch.queries {
+                        queries::answer(connection, &mut tables, &mut self.memory, query);
+                    }
+                    if batch.jobs.is_empty() {
+                        continue;
+                    }
+                    let memory = &mut self.memory;
+                    commit(&self.shared, connection, &mut tables, memory, batch.jobs)
+                        .map_err(|why| self.failed(why))?;
+                    self.retry = FIRST_RETRY;
+                    upkeep.committed()
+                }
+            };
+            kept.map_err(|fault| self.failed(fault.into()))?;
+        }
+    }
+
+    /// Answers what does not need to be written, until it is time for the next try.
+    fn only_read(&mut self, connection: &Connection) {
+        let Ok(mut tables) = Tables::prepare(connection) else { return };
+        loop {
+            let reads = self.shared.next_read(self.retry_at);
+            if reads.is_empty() {
+                return;
+            }
+            for query in reads {
+                queries::answer(connection, &mut tables, &mut self.memory, query);
+            }
+        }
+    }
+
+    /// Nothing is accepted until it is known that the disk works again.
+    fn failed(&mut self, why: StoreError) -> StoreError {
+        self.failures += 1;
+        if self.failures == 1 {
+            error!(%why, "nothing more is accepted until the store works again");
+        }
+        self.retry_at = Some(Instant::now() + self.retry);
+        self.retry = (self.retry * 2).min(LAST_RETRY);
+        self.memory.undo.get_or_insert_default();
+        self.shared.failed(&why);
+        why
+    }
+}

@@ -1,0 +1,137 @@
+//! A store that fails: nothing that was answered is lost, and it accepts again when it works again.
+
+use std::time::{Duration, Instant};
+
+use paddington_exchange::store::{
+    Cursors, DeadLetter, DeadLetters, LetterId, Outbox, Store, StoreError,
+};
+use paddington_store::SqliteStore;
+use paddington_wire::RejectCode;
+
+use crate::support::{
+    FENCE, Place, accepts_again, close, commit, cursor, fill, id, message, peer, stored, text,
+};
+
+/// A payload that makes its transaction fail, in a store that [`fragile`] opened.
+const POISON: &str = "poison";
+
+/// A store whose transactions fail as a disk would make them fail: with everything that is in them.
+/// For as long as `trouble` after it was opened it cannot recover either.
+async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
+    close(place.open()).await;
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    let ends = trouble.as_secs_f64() / 86_400.0;
+    raw.execute_batch(&format!(
+        "CREATE TRIGGER poison BEFORE INSERT ON outbox WHEN NEW.body = CAST('{POISON}' AS BLOB)
+         BEGIN SELECT RAISE(ROLLBACK, 'the disk is broken'); END;
+         CREATE TABLE trouble AS SELECT julianday('now') + {ends} AS ends;
+         CREATE TRIGGER trouble BEFORE INSERT ON meta
+         WHEN (SELECT ends FROM trouble) > julianday('now')
+         BEGIN SELECT RAISE(ROLLBACK, 'the disk is still broken'); END;"
+    ))
+    .unwrap();
+    drop(raw);
+    place.open()
+}
+
+#[tokio::test]
+async fn a_failed_commit_fails_all_that_comes_after_it() {
+    let place = Place::new();
+    let store = fragile(&place, Duration::ZERO).await;
+    let (hub, other) = (peer("hub"), peer("other"));
+    fill(&store, &hub, 1, 1..=5).await;
+    let mut answers = vec![store.append(&hub, message(1, 6, POISON))];
+    answers.extend((7..=500).map(|number| store.append(&hub, message(1, number, text(1, number)))));
+    let attempt = store.attempt(&hub, id(9, 1), FENCE);
+    let mut failures = Vec::new();
+    for answer in answers {
+        failures.push(answer.await.unwrap_err());
+    }
+    attempt.await.unwrap_err();
+    let said = StoreError::new("the disk is broken (SQLite 1811)");
+    assert!(failures.iter().all(|failure| *failure == said), "{:?}", failures[0]);
+
+    let healed = accepts_again(&store).await;
+    println!("accepts again after {healed:?}");
+    assert!(healed < Duration::from_secs(2), "{healed:?}");
+    // The numbers of what failed are free.
+    fill(&store, &hub, 1, 6..=8).await;
+    fill(&store, &other, 1, 1..=1).await;
+    let expected: Vec<_> = (1..=8).map(|number| (1, number)).collect();
+    assert_eq!(stored(&store, &hub).await, expected);
+    close(store).await;
+    let store = place.open();
+    assert_eq!(stored(&store, &hub).await, expected);
+    assert_eq!(store.attempt(&hub, id(9, 1), FENCE).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn while_it_fails_it_reads_and_remembers_what_is_lazy() {
+    let place = Place::new();
+    let store = fragile(&place, Duration::from_millis(1_500)).await;
+    let hub = peer("hub");
+    fill(&store, &hub, 1, 1..=5).await;
+    commit(&store, &hub, cursor(2, 1)).await;
+    let cursor_answer = Cursors::commit(&store, &hub, cursor(2, 2), FENCE);
+    store.append(&hub, message(1, 6, POISON)).await.unwrap_err();
+    let failed_at = Instant::now();
+    let trim = store.trim(&hub, id(1, 3), FENCE);
+    let newest = Cursors::commit(&store, &hub, cursor(2, 9), FENCE);
+    for _ in 0..10_000 {
+        drop(Cursors::commit(&store, &hub, cursor(2, 9), FENCE));
+    }
+    // What is stored can be read; what is new is refused at once, with the reason.
+    assert_eq!(store.read(&hub, id(1, 4), 1).await.unwrap(), [text(1, 4)]);
+    let refused = store.append(&hub, message(1, 6, "new")).await.unwrap_err();
+    assert!(refused.to_string().contains("the disk is"), "{refused}");
+    let failure = store.health().failure.unwrap().to_string();
+    assert!(failure.contains("the disk is"), "{failure}");
+    assert!(failed_at.elapsed() < Duration::from_secs(1), "{:?}", failed_at.elapsed());
+
+    for lazy in [cursor_answer, trim, newest] {
+        lazy.await.unwrap();
+    }
+    assert!(failed_at.elapsed() < Duration::from_secs(8), "{:?}", failed_at.elapsed());
+    assert_eq!(store.health().failure, None);
+    assert_eq!(stored(&store, &hub).await, [(1, 4), (1, 5)]);
+    assert_eq!(store.cursors(&hub).await.unwrap(), [cursor(2, 9)]);
+}
+
+#[tokio::test]
+async fn letters_are_as_they_were_after_a_failure() {
+    let place = Place::new();
+    let store = fragile(&place, Duration::ZERO).await;
+    let hub = peer("hub");
+    let at = std::time::SystemTime::UNIX_EPOCH;
+    let letter = |number| {
+        let (payload, code) = ("letter".into(), RejectCode::FAILED);
+        DeadLetter { peer: peer("hub"), id: id(1, number), code, at, payload }
+    };
+    for number in 1..=3 {
+        store.bury(letter(number)).await.unwrap();
+    }
+    // All of it is in one transaction, most likely; if not, the last two fail anyway.
+    let poison = store.append(&hub, message(1, 1, POISON));
+    let buried = store.bury(letter(4));
+    poison.await.unwrap_err();
+    buried.await.unwrap_err();
+    accepts_again(&store).await;
+    let ids: Vec<_> = store.letters().await.unwrap().iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(store.exhume(LetterId(2)).await.unwrap(), Some(letter(2)));
+}
+
+#[tokio::test]
+async fn closing_a_failing_store_ends_and_says_so() {
+    let place = Place::new();
+    let store = fragile(&place, Duration::from_secs(3_600)).await;
+    let hub = peer("hub");
+    store.append(&hub, message(1, 1, POISON)).await.unwrap_err();
+    let lazy = Cursors::commit(&store, &hub, cursor(2, 9), FENCE);
+    let failure = store.close().await.unwrap_err();
+    assert!(failure.to_string().contains("the disk is still broken"), "{failure}");
+    lazy.await.unwrap_err();
+    let started = Instant::now();
+    assert!(store.append(&hub, message(1, 1, "")).await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(1));
+}

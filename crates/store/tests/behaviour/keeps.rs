@@ -1,0 +1,222 @@
+//! What is stored is there again: messages, cursors, attempts, dead letters.
+
+use std::time::{Duration, SystemTime};
+
+use crate::support::{
+    FENCE, Place, close, commit, cursor, fill, id, instance, message, peer, stored, text,
+};
+use bytes::Bytes;
+use paddington_exchange::store::{
+    Cursors, DeadLetter, DeadLetters, LetterId, MAX_LETTER_BYTES, MAX_LETTERS, NewMessage, Outbox,
+    Store, StoredCursor,
+};
+use paddington_wire::RejectCode;
+
+#[tokio::test]
+async fn messages_outlive_the_process() {
+    let place = Place::new();
+    let (hub, other) = (peer("hub"), peer("other"));
+    let store = place.open();
+    assert_eq!(store.streams(&hub).await.unwrap(), []);
+    fill(&store, &hub, 1, 1..=3).await;
+    fill(&store, &hub, 2, 1..=2).await;
+    fill(&store, &other, 2, 7..=7).await;
+    close(store).await;
+
+    let store = place.open();
+    assert_eq!(stored(&store, &hub).await, [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]);
+    assert_eq!(stored(&store, &other).await, [(2, 7)]);
+    // The next life comes after both, whatever its bytes are.
+    fill(&store, &hub, 0, 1..=1).await;
+    close(store).await;
+    let store = place.open();
+    assert_eq!(stored(&store, &hub).await.last(), Some(&(0, 1)));
+}
+
+#[tokio::test]
+async fn what_was_not_closed_is_there_all_the_same() {
+    let place = Place::new();
+    let store = place.open();
+    fill(&store, &peer("hub"), 1, 1..=100).await;
+    // As after a kill: the file and its log are copied while the store has them open.
+    let copy = Place::new();
+    for end in ["", "-wal"] {
+        let name = |place: &Place| format!("{}{end}", place.path().display());
+        std::fs::copy(name(&place), name(&copy)).unwrap();
+    }
+    assert!(std::fs::metadata(format!("{}-wal", copy.path().display())).unwrap().len() > 0);
+    let survivor = copy.open();
+    assert_eq!(stored(&survivor, &peer("hub")).await.len(), 100);
+}
+
+#[tokio::test]
+async fn a_trim_removes_a_prefix() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    fill(&store, &hub, 1, 1..=3_000).await;
+    fill(&store, &hub, 2, 1..=3).await;
+    // More than fits into one transaction, and answered when all of it is gone.
+    store.trim(&hub, id(1, 2_998), FENCE).await.unwrap();
+    assert_eq!(stored(&store, &hub).await, [(1, 2_999), (1, 3_000), (2, 1), (2, 2), (2, 3)]);
+    store.trim(&hub, id(1, 2_000), FENCE).await.unwrap();
+    store.trim(&hub, id(1, u64::MAX), FENCE).await.unwrap();
+    store.trim(&hub, id(2, 3), FENCE).await.unwrap();
+    store.trim(&hub, id(9, 3), FENCE).await.unwrap();
+    assert_eq!(stored(&store, &hub).await, []);
+    // The stream goes on where it was.
+    assert!(store.append(&hub, message(2, 1, "again")).await.is_err());
+    fill(&store, &hub, 2, 4..=5).await;
+    close(store).await;
+    assert_eq!(stored(&place.open(), &hub).await, [(2, 4), (2, 5)]);
+}
+
+#[tokio::test]
+async fn a_read_is_bounded_and_sees_what_was_asked_for_before_it() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    let waiting = [store.append(&hub, message(1, 1, vec![1; 600]))];
+    let read = store.read(&hub, id(1, 1), 10).await.unwrap();
+    assert_eq!(read, [vec![1; 600]], "at least one");
+    for answer in waiting {
+        answer.await.unwrap();
+    }
+    for number in 2..=5 {
+        store.append(&hub, message(1, number, vec![1; 600])).await.unwrap();
+    }
+    assert_eq!(store.read(&hub, id(1, 2), 1_300).await.unwrap().len(), 2);
+    assert_eq!(store.read(&hub, id(1, 4), 100_000).await.unwrap().len(), 2);
+    assert_eq!(store.read(&hub, id(1, 6), 100_000).await.unwrap(), Vec::<Bytes>::new());
+    assert_eq!(store.read(&hub, id(8, 1), 100_000).await.unwrap(), Vec::<Bytes>::new());
+    assert_eq!(store.read(&peer("x"), id(1, 1), 1).await.unwrap(), Vec::<Bytes>::new());
+    let trimmed = store.trim(&hub, id(1, 2), FENCE);
+    assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), Vec::<Bytes>::new(), "trimmed");
+    trimmed.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_time_to_live_goes_on_while_the_process_does_not() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    for (number, ttl) in [(1, None), (2, Some(Duration::from_secs(60))), (3, Some(Duration::ZERO))]
+    {
+        let message = NewMessage { ttl, ..message(1, number, "") };
+        store.append(&hub, message).await.unwrap();
+    }
+    close(store).await;
+    let streams = place.open().streams(&hub).await.unwrap();
+    let ttls: Vec<_> = streams[0].messages.iter().map(|message| message.ttl).collect();
+    assert_eq!((ttls[0], ttls[2]), (None, Some(Duration::ZERO)));
+    let left = ttls[1].unwrap();
+    assert!((50..=60).contains(&left.as_secs()), "{left:?}");
+}
+
+#[tokio::test]
+async fn numbers_that_do_not_follow_are_refused_and_nothing_else() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    let answers = [1, 2, 4, 3, 3, 0, u64::MAX, 4]
+        .map(|number| store.append(&hub, message(1, number, text(1, number))));
+    let mut stored_numbers = Vec::new();
+    for answer in answers {
+        stored_numbers.push(answer.await.is_ok());
+    }
+    assert_eq!(stored_numbers, [true, true, false, true, false, false, false, true]);
+    assert_eq!(store.health().failure, None);
+    fill(&store, &hub, 2, 1..=1).await;
+    assert!(store.append(&hub, message(1, 5, "late")).await.is_err(), "an older stream is over");
+    assert_eq!(stored(&store, &hub).await, [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]);
+}
+
+#[tokio::test]
+async fn cursors_are_replaced_and_forgotten() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    let finished = StoredCursor { finished: vec![12, 15, u64::MAX], ..cursor(1, 10) };
+    let early = Cursors::commit(&store, &hub, cursor(1, 3), FENCE);
+    commit(&store, &hub, finished.clone()).await;
+    early.await.unwrap();
+    commit(&store, &hub, cursor(2, 5)).await;
+    commit(&store, &peer("other"), cursor(1, 99)).await;
+    assert_eq!(store.cursors(&hub).await.unwrap(), [finished.clone(), cursor(2, 5)]);
+    close(store).await;
+
+    let store = place.open();
+    assert_eq!(store.cursors(&hub).await.unwrap(), [finished, cursor(2, 5)]);
+    // What is asked for is seen, before it is durable.
+    let forgotten = store.forget(&hub, instance(1), FENCE);
+    assert_eq!(store.cursors(&hub).await.unwrap(), [cursor(2, 5)]);
+    forgotten.await.unwrap();
+    assert_eq!(store.cursors(&peer("other")).await.unwrap(), [cursor(1, 99)]);
+}
+
+#[tokio::test]
+async fn attempts_are_counted_until_they_do_not_matter() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1);
+    assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 2);
+    assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 1);
+    close(store).await;
+    let store = place.open();
+    assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 3);
+    drop(Cursors::commit(&store, &hub, cursor(1, 7), FENCE));
+    assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1, "the cursor has passed it");
+    assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 2);
+    drop(store.forget(&hub, instance(1), FENCE));
+    assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 1, "the life is forgotten");
+}
+
+fn letter(number: u64, len: usize) -> DeadLetter {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    let payload = Bytes::from(vec![7; len]);
+    DeadLetter { peer: peer("hub"), id: id(1, number), code: RejectCode::POISON, at, payload }
+}
+
+#[tokio::test]
+async fn letters_are_kept_listed_and_taken_out() {
+    let place = Place::new();
+    let store = place.open();
+    for number in 1..=3 {
+        store.bury(letter(number, 10)).await.unwrap();
+    }
+    let letters = store.letters().await.unwrap();
+    let expected: Vec<_> = (1..=3).map(|n| (LetterId(n), letter(n, 10))).collect();
+    assert_eq!(letters, expected);
+    assert_eq!(store.exhume(LetterId(3)).await.unwrap(), Some(letter(3, 10)));
+    assert_eq!(store.exhume(LetterId(3)).await.unwrap(), None);
+    assert_eq!(store.exhume(LetterId(u64::MAX)).await.ok().flatten(), None);
+    close(store).await;
+    let store = place.open();
+    store.bury(letter(4, 10)).await.unwrap();
+    let ids: Vec<_> = store.letters().await.unwrap().into_iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [1, 2, 4], "a number is never used again");
+}
+
+#[tokio::test]
+async fn letters_are_a_ring() {
+    let place = Place::new();
+    let store = place.open();
+    let many = MAX_LETTERS as u64 + 50;
+    let answers: Vec<_> = (1..=many).map(|number| store.bury(letter(number, 1))).collect();
+    for answer in answers {
+        answer.await.unwrap();
+    }
+    let letters = store.letters().await.unwrap();
+    assert_eq!((letters.len(), letters[0].1.id.number), (MAX_LETTERS, 51));
+    close(store).await;
+    // The bytes are counted across a restart, too.
+    let store = place.open();
+    let large = MAX_LETTER_BYTES / 4;
+    for number in 1..=5 {
+        store.bury(letter(number, large)).await.unwrap();
+    }
+    let letters = store.letters().await.unwrap();
+    assert_eq!(letters.len(), 4, "four large ones fill it");
+    assert_eq!(letters[0].1.id.number, 2);
+}

@@ -1,0 +1,11 @@
+//! What users of a store rely on.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test prints what it measures")]
+
+mod failing;
+mod keeps;
+mod order;
+mod owner;
+mod quiet;
+mod support;

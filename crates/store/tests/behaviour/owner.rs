@@ -1,0 +1,144 @@
+//! Who may open a store, and what is refused.
+
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::{Place, close, fill, message, peer, stored};
+use paddington_exchange::store::{Outbox, Store};
+use paddington_store::{OpenError, SqliteStore};
+
+#[tokio::test]
+async fn a_store_has_one_owner() {
+    let place = Place::new();
+    let store = place.open();
+    let error = SqliteStore::open(place.path()).unwrap_err();
+    assert!(matches!(error, OpenError::InUse(_)), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("is in use") && said.contains("already running"), "{said}");
+    // The refused one has not taken the lock away.
+    assert!(matches!(SqliteStore::open(place.path()), Err(OpenError::InUse(_))));
+    fill(&store, &peer("hub"), 1, 1..=1).await;
+    close(store).await;
+    assert_eq!(stored(&place.open(), &peer("hub")).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_store_answers_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    let before = store.append(&hub, message(1, 1, "before"));
+    store.close().await.unwrap();
+    before.await.unwrap();
+    store.close().await.unwrap();
+    let error = store.append(&hub, message(1, 2, "after")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the store failed: the store is closed");
+    store.streams(&hub).await.unwrap_err();
+    store.trim(&hub, crate::support::id(1, 1), crate::support::FENCE).await.unwrap_err();
+}
+
+#[test]
+fn dropped_without_closing_it_lets_go_of_the_file() {
+    let place = Place::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hub = peer("hub");
+    let store = place.open();
+    // Nobody waits for this one, and it is written all the same.
+    drop(store.append(&hub, message(1, 1, crate::support::text(1, 1))));
+    drop(store);
+    runtime.block_on(async {
+        let mut again = None;
+        let mut open = || {
+            again = SqliteStore::open(place.path()).ok();
+            again.is_some()
+        };
+        paddington_test_support::eventually(|| std::future::ready(open())).await;
+        assert_eq!(stored(&again.unwrap(), &hub).await, [(1, 1)]);
+    });
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_it() {
+    let place = Place::new();
+    let log = format!("{}-wal", place.path().display());
+    let store = place.open();
+    fill(&store, &peer("hub"), 1, 1..=1).await;
+    assert_eq!((mode(place.path()), mode(&log)), (0o600, 0o600));
+    let entries = fs::read_dir(place.path().parent().unwrap()).unwrap().count();
+    assert_eq!(entries, 2, "a file and its log");
+    close(store).await;
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let store = place.open();
+    fill(&store, &peer("hub"), 2, 1..=1).await;
+    assert_eq!((mode(place.path()), mode(&log)), (0o600, 0o600));
+}
+
+#[test]
+fn the_folder_has_to_exist() {
+    let place = Place::new();
+    let error = SqliteStore::open(place.path().join("below")).unwrap_err();
+    assert!(matches!(error, OpenError::NoFolder(_)), "{error:?}");
+    let error = SqliteStore::open("/nowhere/at/all").unwrap_err();
+    assert_eq!(error.to_string(), "the folder /nowhere/at does not exist");
+}
+
+#[test]
+fn what_cannot_be_written_is_refused() {
+    // Even the superuser cannot make a file there.
+    let error = SqliteStore::open("/proc/self/store").unwrap_err();
+    assert!(matches!(error, OpenError::Unwritable { .. }), "{error:?}");
+    let place = Place::new();
+    fs::create_dir(place.path()).unwrap();
+    let error = SqliteStore::open(place.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_may_only_be_read_is_refused() {
+    let place = Place::new();
+    close(place.open()).await;
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o400)).unwrap();
+    if fs::OpenOptions::new().append(true).open(place.path()).is_ok() {
+        eprintln!("skipped: this user may write whatever it likes");
+        return;
+    }
+    let error = SqliteStore::open(place.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Unwritable { .. }), "{error:?}");
+}
+
+#[test]
+fn what_is_not_a_store_is_left_alone() {
+    let place = Place::new();
+    let text =
+        "these are my notes, and they are longer than the header of a database. ".repeat(100);
+    fs::write(place.path(), &text).unwrap();
+    let error = SqliteStore::open(place.path()).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore(_)), "{error:?}");
+    assert_eq!(fs::read_to_string(place.path()).unwrap(), text);
+
+    fs::remove_file(place.path()).unwrap();
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute_batch("CREATE TABLE mine(x)").unwrap();
+    drop(other);
+    let error = SqliteStore::open(place.path()).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_format_is_refused() {
+    let place = Place::new();
+    close(place.open()).await;
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    raw.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
+    drop(raw);
+    let error = SqliteStore::open(place.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Format { found: 2, known: 1, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has format 2, and this version knows format 1 only"));
+    assert!(error.source().is_none());
+}

@@ -1,0 +1,104 @@
+//! What is damaged is refused, and no payload gets into what is said about it.
+
+use std::fmt::Write;
+
+use paddington_exchange::store::{
+    Cursors, DeadLetter, DeadLetters, LetterId, Outbox, Store, StoreError,
+};
+use paddington_store::SqliteStore;
+use paddington_wire::RejectCode;
+
+use crate::support::{FENCE, Place, close, commit, cursor, fill, id, message, peer};
+
+const SECRET: &str = "the-codes-are-0000";
+
+/// A store with something of everything, changed by `sql` while nobody had it open.
+async fn damaged(place: &Place, sql: &str) -> SqliteStore {
+    let store = place.open();
+    let hub = peer("hub");
+    for number in 1..=5 {
+        store.append(&hub, message(1, number, SECRET)).await.unwrap();
+    }
+    fill(&store, &peer("other"), 1, 1..=3).await;
+    commit(&store, &hub, cursor(2, 7)).await;
+    store.attempt(&hub, id(2, 8), FENCE).await.unwrap();
+    store.bury(letter()).await.unwrap();
+    close(store).await;
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    assert!(raw.execute(sql, ()).unwrap() > 0, "{sql} changed nothing");
+    drop(raw);
+    place.open()
+}
+
+fn letter() -> DeadLetter {
+    let at = std::time::SystemTime::now();
+    let (payload, code) = (SECRET.into(), RejectCode::FAILED);
+    DeadLetter { peer: peer("hub"), id: id(2, 6), code, at, payload }
+}
+
+#[tokio::test]
+async fn a_damaged_outbox_is_refused_for_every_peer() {
+    for (sql, said) in [
+        ("UPDATE outbox SET body = CAST('other' AS BLOB) WHERE seq = 4", "checksum"),
+        ("UPDATE outbox SET peer = 'hud' WHERE peer = 'hub' AND seq = 5", "checksum"),
+        ("UPDATE outbox SET deadline = 5 WHERE seq = 2", "checksum"),
+        ("UPDATE outbox SET seq = 9 WHERE peer = 'hub' AND seq = 5", "checksum"),
+        ("UPDATE outbox SET ord = 9 WHERE peer = 'hub'", "checksum"),
+        ("UPDATE outbox SET inc = zeroblob(16) WHERE seq = 1", "checksum"),
+        ("UPDATE outbox SET inc = 'text' WHERE seq = 1", "damaged"),
+        ("DELETE FROM outbox WHERE peer = 'hub' AND seq = 3", "is missing"),
+    ] {
+        let place = Place::new();
+        let store = damaged(&place, sql).await;
+        let failure = store.streams(&peer("other")).await.unwrap_err().to_string();
+        assert!(failure.contains(said), "{sql}: {failure}");
+        assert!(!failure.contains(SECRET), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_not_passed_on() {
+    let place = Place::new();
+    let sql = "UPDATE outbox SET body = CAST('other' AS BLOB) WHERE seq = 4 AND peer = 'hub'";
+    let store = damaged(&place, sql).await;
+    let hub = peer("hub");
+    assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), [SECRET]);
+    store.read(&hub, id(1, 1), 1_000).await.unwrap_err();
+    store.read(&hub, id(1, 4), 1_000).await.unwrap_err();
+    assert_eq!(store.health().failure, None, "nothing else is the worse for it");
+}
+
+#[tokio::test]
+async fn damaged_cursors_attempts_and_letters_are_refused() {
+    let refused = |result: Result<(), StoreError>, said: &str| {
+        let failure = result.unwrap_err().to_string();
+        assert!(failure.contains(said) && !failure.contains(SECRET), "{failure}");
+    };
+    let place = Place::new();
+    let store = damaged(&place, "UPDATE cursor SET done = done + 1").await;
+    refused(store.cursors(&peer("hub")).await.map(drop), "a cursor for hub is damaged");
+    let place = Place::new();
+    let store = damaged(&place, "UPDATE attempt SET n = 0").await;
+    refused(store.attempt(&peer("hub"), id(2, 8), FENCE).await.map(drop), "are damaged");
+    let place = Place::new();
+    let store = damaged(&place, "UPDATE dead SET seq = 5").await;
+    refused(store.letters().await.map(drop), "dead letter 1 is damaged");
+    refused(store.exhume(LetterId(1)).await.map(drop), "dead letter 1 is damaged");
+}
+
+#[tokio::test]
+async fn no_payload_is_shown() {
+    let logs = paddington_test_support::capture_logs();
+    let place = Place::new();
+    let store = damaged(&place, "UPDATE meta SET value = value").await;
+    let hub = peer("hub");
+    let mut shown = format!("{store:?} {:?} {:?}", letter(), message(1, 6, SECRET));
+    let append = store.append(&hub, message(1, 9, SECRET)).await.unwrap_err();
+    write!(shown, "{append:?} {append} {:?}", store.health()).unwrap();
+    let outbox: &dyn Outbox = &store;
+    write!(shown, "{outbox:?} {:?}", SqliteStore::open(place.path())).unwrap();
+    store.close().await.unwrap();
+    let lines = logs.lines().join("\n");
+    assert!(!shown.contains(SECRET) && !lines.contains(SECRET), "{shown} {lines}");
+    assert!(shown.contains("SqliteStore"));
+}

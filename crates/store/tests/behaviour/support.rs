@@ -1,0 +1,109 @@
+//! What the tests of the store share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use paddington_exchange::store::{Cursors, Fence, NewMessage, Outbox, Store, StoredCursor};
+use paddington_store::SqliteStore;
+use paddington_wire::{Instance, MessageId, PeerName};
+use tempfile::TempDir;
+
+/// A folder for one store, gone when the test ends.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub(crate) fn open(&self) -> SqliteStore {
+        SqliteStore::open(self.path()).unwrap()
+    }
+}
+
+pub(crate) fn peer(name: &str) -> PeerName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn instance(byte: u8) -> Instance {
+    [byte; Instance::LEN].into()
+}
+
+pub(crate) fn id(stream: u8, number: u64) -> MessageId {
+    MessageId { stream: instance(stream), number }
+}
+
+pub(crate) fn message(stream: u8, number: u64, payload: impl Into<Bytes>) -> NewMessage {
+    NewMessage { id: id(stream, number), payload: payload.into(), ttl: None }
+}
+
+pub(crate) fn cursor(stream: u8, completed: u64) -> StoredCursor {
+    StoredCursor { instance: instance(stream), completed, finished: vec![] }
+}
+
+/// Appends messages `numbers` of a stream, each with its own text, and waits for all.
+pub(crate) async fn fill(
+    store: &SqliteStore,
+    to: &PeerName,
+    stream: u8,
+    numbers: impl Iterator<Item = u64>,
+) {
+    let answers: Vec<_> = numbers
+        .map(|number| store.append(to, message(stream, number, text(stream, number))))
+        .collect();
+    for answer in answers {
+        answer.await.unwrap();
+    }
+}
+
+/// The text of a message that [`fill`] appended.
+pub(crate) fn text(stream: u8, number: u64) -> String {
+    format!("message {number} of stream {stream}")
+}
+
+/// Everything that is stored for a peer, as stream and number, after reading and comparing it.
+pub(crate) async fn stored(store: &SqliteStore, to: &PeerName) -> Vec<(u8, u64)> {
+    let mut found = Vec::new();
+    for stream in store.streams(to).await.unwrap() {
+        let byte = stream.instance.as_bytes()[0];
+        let mut numbers = stream.base..stream.base + stream.messages.len() as u64;
+        while let Some(first) = numbers.next() {
+            let read = store.read(to, id(byte, first), 200).await.unwrap();
+            assert!(!read.is_empty(), "message {first} is listed and cannot be read");
+            for (number, payload) in (first..).zip(read) {
+                assert_eq!(payload, text(byte, number));
+                found.push((byte, number));
+                if number != first {
+                    numbers.next();
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Asks again until the store accepts, and says how long that took.
+pub(crate) async fn accepts_again(store: &SqliteStore) -> Duration {
+    let started = std::time::Instant::now();
+    paddington_test_support::eventually(|| async { store.health().failure.is_none() }).await;
+    started.elapsed()
+}
+
+pub(crate) const FENCE: Fence = Fence(0);
+
+/// Commits a cursor and waits for it.
+pub(crate) async fn commit(store: &SqliteStore, from: &PeerName, cursor: StoredCursor) {
+    Cursors::commit(store, from, cursor, FENCE).await.unwrap();
+}
+
+/// Closes a store and waits for it.
+pub(crate) async fn close(store: SqliteStore) {
+    Store::close(&store).await.unwrap();
+}
