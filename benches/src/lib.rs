@@ -1,1 +1,26 @@
-//! The benchmarks are in `benches/`: `cargo bench -p paddington-bench`.
+//! The load harness: real processes on loopback, paddington beside what it is compared with, in
+//! alternating rounds of one run. `docs/performance.md` says how to run it and how to read it.
+//!
+//! The benchmarks of single functions are in `benches/`: `cargo bench -p paddington-bench`.
+
+mod carrier;
+mod child;
+mod crowd;
+mod ours;
+mod pipe;
+mod promise;
+mod report;
+mod sample;
+mod startup;
+mod work;
+
+pub use carrier::{drive_pipe, serve_pipe};
+pub use child::{Child, read_commands, tell, until_closed};
+pub use crowd::{Command, run_crowd};
+pub use ours::{SourceNetwork, configure, drive_service, serve_service};
+pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};
+pub use promise::promise;
+pub use report::{Cell, Experiment, Numbers, Spread};
+pub use sample::{Latencies, Quantiles, Sample};
+pub use startup::{first, sender};
+pub use work::{Contender, Drive, Job, Role, Scenario, Serve, runtime};

@@ -1,0 +1,67 @@
+//! The experiments, each as alternating rounds.
+
+mod duel;
+mod startup;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use paddington::Encoding;
+use paddington_bench::{Child, Contender, Role, Serve, Tls, configure};
+use tempfile::TempDir;
+
+pub(crate) use duel::{ping, stream};
+pub(crate) use startup::startup;
+
+/// How long and how often is measured.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) full: bool,
+    pub(crate) rounds: usize,
+    /// How long one measurement of one contender takes.
+    pub(crate) seconds: f64,
+    /// This program.
+    pub(crate) program: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn new(full: bool, rounds: Option<usize>) -> Result<Self> {
+        Ok(Self {
+            full,
+            rounds: rounds.unwrap_or(if full { 9 } else { 5 }).max(1),
+            seconds: if full { 4.0 } else { 1.0 },
+            program: std::env::current_exe()?,
+        })
+    }
+}
+
+/// A folder in memory, where there is one: what is written there is not measured.
+fn folder() -> Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    let in_memory = memory.is_dir().then(|| TempDir::new_in(memory).ok()).flatten();
+    Ok(match in_memory {
+        Some(folder) => folder,
+        None => TempDir::new()?,
+    })
+}
+
+/// Writes into `folder` what `contender` needs for so many clients.
+fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Result<()> {
+    match contender {
+        Contender::Sealed => configure(folder, Encoding::Sealed, clients, port),
+        Contender::Hex => configure(folder, Encoding::Hex, clients, port),
+        Contender::Tls | Contender::NatsTls => Tls::prepare(folder),
+        _ => Ok(()),
+    }
+}
+
+/// Starts the server of `contender`.
+fn serve(program: &Path, contender: Contender, folder: &Path) -> Result<Child> {
+    Child::start(program, &Role::Serve(Serve { contender, folder: folder.to_owned() }))
+}
+
+/// Says on standard error what goes on.
+fn progress(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
