@@ -100,23 +100,31 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Reads, writes, looks at the clock. Returns whether anything was done.
+    /// Reads, writes, looks at the clock. Returns whether more can be done at once: if not, all of
+    /// them have the waker.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let read = self.poll_read(cx)?;
-        let written = self.poll_write(cx)?;
-        Ok(read || written || self.poll_clock(cx)?)
+        let may_read = self.poll_read(cx)?;
+        let closing = self.closing.is_some();
+        let may_write = self.poll_write(cx)?;
+        // who closes reads what it had no room for
+        let closes = self.closing.is_some() && !closing;
+        Ok(may_read || may_write || closes || self.poll_clock(cx)?)
     }
 
+    /// Reads a batch. Returns whether it was full, so that more may be there.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut read = false;
+        let (mut read, mut full) = (false, true);
         for _ in 0..BATCH {
             if self.closing.is_none() && self.traffic.poll_room(cx).is_pending() {
-                self.clock.deaf = true;
+                (self.clock.deaf, full) = (true, false);
                 break;
             }
             self.clock.deaf = false;
             match self.socket.poll_receive(cx) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    full = false;
+                    break;
+                }
                 Poll::Ready(Ok(message)) => self.take(&message)?,
                 Poll::Ready(Err(error)) => {
                     return Err(self
@@ -130,7 +138,7 @@ impl<T: Traffic> Connection<T> {
         if read {
             self.clock.heard = Instant::now();
         }
-        Ok(read)
+        Ok(full)
     }
 
     fn take(&mut self, message: &Incoming) -> Result<(), End> {
@@ -166,16 +174,19 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
+    /// Writes a batch. Returns whether it was full, so that more may wait.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut written = false;
+        let mut full = true;
         for _ in 0..BATCH {
-            match self.socket.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Err(self.lost(End::Lost(error))),
-                Poll::Pending => break,
+            let ready = self.socket.poll_ready(cx);
+            if let Poll::Ready(Err(error)) = ready {
+                return Err(self.lost(End::Lost(error)));
             }
-            let Some(frame) = self.next_frame(cx) else { break };
-            written = true;
+            let frame = if ready.is_ready() { self.next_frame(cx) } else { None };
+            let Some(frame) = frame else {
+                full = false;
+                break;
+            };
             self.feed(&frame)?;
         }
         if self.dirty {
@@ -183,7 +194,7 @@ impl<T: Traffic> Connection<T> {
         }
         match &self.closing {
             Some(closing) if !self.dirty && !closing.confirm => Err(self.lost(End::Dead)),
-            _ => Ok(written),
+            _ => Ok(full),
         }
     }
 
