@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Carrier, Job, Latencies, Pipe, Sample, Scenario, tell, until_closed};
+use crate::{Carrier, CpuClock, Drive, Job, Latencies, Pipe, Sample, Scenario, tell, until_closed};
 
 /// What a message asks for, by its first byte.
 pub(crate) const PING: u8 = b'p';
@@ -78,7 +78,7 @@ async fn serve(mut pipe: impl Pipe) -> Result<()> {
     Ok(())
 }
 
-/// Connects to `address`.
+/// Connects.
 pub(crate) async fn connect<C: Carrier>(carrier: &C, address: SocketAddr) -> Result<C::Pipe> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
@@ -90,18 +90,20 @@ pub(crate) async fn connect<C: Carrier>(carrier: &C, address: SocketAddr) -> Res
 /// # Errors
 ///
 /// If the connection fails or messages are lost.
-pub async fn drive_pipe(carrier: impl Carrier, address: SocketAddr, job: Job) -> Result<()> {
+pub async fn drive_pipe(carrier: impl Carrier, drive: Drive, job: Job) -> Result<()> {
     let driven = tokio::spawn(async move {
-        let mut pipe = connect(&carrier, address).await?;
+        let mut pipe = connect(&carrier, drive.address).await?;
         let lasting = Duration::from_secs_f64(job.seconds);
         match job.scenario {
             Scenario::Ping => {
                 ping(&mut pipe, job.size, WARM_UP).await?;
-                ping(&mut pipe, job.size, lasting).await
+                let clock = CpuClock::start(&drive.others)?;
+                clock.complete(ping(&mut pipe, job.size, lasting).await?)
             }
             Scenario::Stream => {
                 stream(&mut pipe, job.size, WARM_UP).await?;
-                stream(&mut pipe, job.size, lasting).await
+                let clock = CpuClock::start(&drive.others)?;
+                clock.complete(stream(&mut pipe, job.size, lasting).await?)
             }
         }
     });
@@ -140,5 +142,5 @@ async fn stream(pipe: &mut impl Pipe, size: usize, lasting: Duration) -> Result<
     if counted(&answer)? != count {
         bail!("of {count} messages {} have arrived", counted(&answer)?);
     }
-    Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), latency: None })
+    Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }

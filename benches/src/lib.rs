@@ -5,22 +5,28 @@
 
 mod carrier;
 mod child;
+mod count;
 mod crowd;
 mod ours;
+mod pair;
 mod pipe;
 mod promise;
 mod report;
 mod sample;
 mod startup;
+mod usage;
 mod work;
 
 pub use carrier::{drive_pipe, serve_pipe};
 pub use child::{Child, read_commands, tell, until_closed};
+pub use count::{WORKS, count};
 pub use crowd::{Command, run_crowd};
 pub use ours::{SourceNetwork, configure, drive_service, serve_service};
+pub use pair::Pair;
 pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};
 pub use promise::promise;
 pub use report::{Cell, Experiment, Numbers, Spread};
-pub use sample::{Latencies, Quantiles, Sample};
+pub use sample::{CpuClock, Latencies, Quantiles, Sample};
 pub use startup::{first, sender};
+pub use usage::{cpu_time, memory, wake_ups};
 pub use work::{Contender, Drive, Job, Role, Scenario, Serve, runtime};

@@ -65,6 +65,9 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     if let What::Role { role } = &cli.what {
         let role = serde_json::from_str(role)?;
+        if let Role::Count(work, size, count) = &role {
+            return paddington_bench::count(work, *size, *count);
+        }
         return runtime()?.block_on(play(role));
     }
     let settings = experiments::Settings::new(cli.full, cli.rounds)?;
@@ -97,7 +100,7 @@ async fn play(role: Role) -> Result<()> {
         Role::First(serve, port) => paddington_bench::first(serve, port).await,
         Role::Sender(serve, port) => paddington_bench::sender(serve, port).await,
         Role::Crowd(drive, count) => run_crowd(drive, count).await,
-        Role::Count(..) => Ok(()),
+        Role::Count(..) => anyhow::bail!("nothing to await"),
     }
 }
 
@@ -114,14 +117,13 @@ async fn play_server(serve: Serve) -> Result<()> {
 }
 
 async fn play_driver(drive: Drive, job: Job) -> Result<()> {
-    let address = drive.address;
     match drive.contender {
         Contender::Sealed | Contender::Hex => drive_service(drive, job).await,
-        Contender::Tcp => drive_pipe(Tcp, address, job).await,
-        Contender::Tls => drive_pipe(Tls(drive.folder), address, job).await,
-        Contender::WebSocket => drive_pipe(WebSocket, address, job).await,
-        Contender::Twice => drive_pipe(Twice, address, job).await,
-        Contender::Naive => drive_pipe(Naive, address, job).await,
+        Contender::Tcp => drive_pipe(Tcp, drive, job).await,
+        Contender::Tls => drive_pipe(Tls(drive.folder.clone()), drive, job).await,
+        Contender::WebSocket => drive_pipe(WebSocket, drive, job).await,
+        Contender::Twice => drive_pipe(Twice, drive, job).await,
+        Contender::Naive => drive_pipe(Naive, drive, job).await,
         foreign => anyhow::bail!("{} is in another program", foreign.name()),
     }
 }

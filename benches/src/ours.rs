@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::mpsc;
 
 use crate::carrier::{COUNT, END, PING, WARM_UP, counted, done, message};
-use crate::{Drive, Job, Latencies, Sample, Scenario, Serve, tell, until_closed};
+use crate::{CpuClock, Drive, Job, Latencies, Sample, Scenario, Serve, tell, until_closed};
 
 /// What the services are called.
 pub(crate) const SERVER: &str = "server";
@@ -93,7 +93,7 @@ pub async fn drive_service(drive: Drive, job: Job) -> Result<()> {
     let lasting = Duration::from_secs_f64(job.seconds);
     let config = client(&drive.folder, 0, drive.address)?;
     let sample = match job.scenario {
-        Scenario::Ping => ping(&config, job.size, lasting).await?,
+        Scenario::Ping => ping(&config, job.size, lasting, &drive.others).await?,
         Scenario::Stream => {
             let (told, mut heard) = mpsc::channel(4);
             let service = Service::start(&config, move |message: Message| {
@@ -104,7 +104,8 @@ pub async fn drive_service(drive: Drive, job: Job) -> Result<()> {
             heard.recv().await.context("never connected")?;
             tokio::spawn(async move {
                 stream(&service, &mut heard, job.size, WARM_UP).await?;
-                stream(&service, &mut heard, job.size, lasting).await
+                let clock = CpuClock::start(&drive.others)?;
+                clock.complete(stream(&service, &mut heard, job.size, lasting).await?)
             })
             .await??
         }
@@ -119,7 +120,12 @@ struct Pinging {
     started: Instant,
 }
 
-async fn ping(config: &ServiceConfig, size: usize, lasting: Duration) -> Result<Sample> {
+async fn ping(
+    config: &ServiceConfig,
+    size: usize,
+    lasting: Duration,
+    others: &[u32],
+) -> Result<Sample> {
     let now = Instant::now();
     let state = Mutex::new(Pinging { latencies: Latencies::new()?, sent: now, started: now });
     let payload = message(PING, size);
@@ -138,9 +144,12 @@ async fn ping(config: &ServiceConfig, size: usize, lasting: Duration) -> Result<
         }
     });
     let service = service.await?;
+    tokio::time::sleep(WARM_UP).await;
+    let clock = CpuClock::start(others)?;
     let sample = heard.recv().await.context("no end")?;
+    let sample = clock.complete(sample);
     service.shutdown().await;
-    Ok(sample)
+    sample
 }
 
 /// Takes note of an answer. Returns what all of them were, once it is time.
@@ -183,7 +192,7 @@ async fn stream(
     if arrived != count {
         bail!("of {count} messages {arrived} have arrived");
     }
-    Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), latency: None })
+    Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
 /// Sends, and waits for room where there is none.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::Numbers;
+use crate::{Numbers, cpu_time};
 
 /// What one run of a job gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,39 @@ pub struct Sample {
     pub count: u64,
     /// In how many seconds.
     pub seconds: f64,
+    /// How long all processes together have run on a processor meanwhile, in seconds.
+    pub cpu: f64,
     /// How long a round trip took.
     pub latency: Option<Quantiles>,
+}
+
+/// A stopwatch for the processor time of this process and others.
+#[derive(Clone, Debug)]
+pub struct CpuClock {
+    processes: Vec<u32>,
+    started: Duration,
+}
+
+impl CpuClock {
+    /// Starts the stopwatch.
+    ///
+    /// # Errors
+    ///
+    /// If one of the processes is gone.
+    pub fn start(others: &[u32]) -> Result<Self> {
+        let processes: Vec<_> = others.iter().copied().chain([std::process::id()]).collect();
+        Ok(Self { started: cpu_time(&processes)?, processes })
+    }
+
+    /// Completes a sample that was taken since the start.
+    ///
+    /// # Errors
+    ///
+    /// If one of the processes is gone.
+    pub fn complete(&self, sample: Sample) -> Result<Sample> {
+        let cpu = cpu_time(&self.processes)?.saturating_sub(self.started).as_secs_f64();
+        Ok(Sample { cpu, ..sample })
+    }
 }
 
 /// Quantiles of a latency, in microseconds.
@@ -37,6 +68,7 @@ impl Sample {
     #[must_use]
     pub fn numbers(&self) -> Numbers {
         let mut numbers = Numbers::from([("per s".to_owned(), self.count as f64 / self.seconds)]);
+        numbers.insert("CPU µs each".to_owned(), 1e6 * self.cpu / self.count as f64);
         if let Some(latency) = &self.latency {
             numbers.insert("p50 µs".to_owned(), latency.p50);
             numbers.insert("p99 µs".to_owned(), latency.p99);
@@ -81,6 +113,7 @@ impl Latencies {
             p999: micros(0.999),
             max: self.0.max() as f64 / 1_000.0,
         };
-        Sample { count: self.0.len(), seconds: elapsed.as_secs_f64(), latency: Some(latency) }
+        let seconds = elapsed.as_secs_f64();
+        Sample { count: self.0.len(), seconds, cpu: 0.0, latency: Some(latency) }
     }
 }

@@ -95,6 +95,8 @@ pub struct Drive {
     pub folder: PathBuf,
     /// Where the other process listens.
     pub address: SocketAddr,
+    /// The other processes of the measurement.
+    pub others: Vec<u32>,
 }
 
 /// What a process of a measurement does. It is one argument of its command line, as JSON.
@@ -110,8 +112,8 @@ pub enum Role {
     First(Serve, u16),
     /// A service, or a bare WebSocket, that sends one message.
     Sender(Serve, u16),
-    /// Does one piece of work so many times, for its instructions to be counted.
-    Count(String, u64),
+    /// Does one piece of work with messages of that length so many times, for its instructions to be counted.
+    Count(String, usize, u64),
 }
 
 /// How many threads a process of a measurement has: as many as there are cores, as with
