@@ -20,7 +20,7 @@ mod work;
 pub use carrier::{drive_pipe, serve_pipe};
 pub use child::{Child, read_commands, tell, until_closed};
 pub use count::{WORKS, count};
-pub use crowd::{Command, run_crowd};
+pub use crowd::{Command, Load, run_crowd};
 pub use ours::{SourceNetwork, configure, drive_service, serve_service};
 pub use pair::Pair;
 pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};

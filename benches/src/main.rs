@@ -90,6 +90,17 @@ async fn measure(
     if all || matches!(what, What::Startup) {
         output.add(experiments::startup(settings).await?)?;
     }
+    if all || matches!(what, What::Idle) {
+        output.add(experiments::idle(settings).await?)?;
+    }
+    if all || matches!(what, What::Peers) {
+        for experiment in experiments::peers(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Storm) {
+        output.add(experiments::storm(settings).await?)?;
+    }
     output.finish()
 }
 

@@ -55,7 +55,8 @@ impl Network for Cable {
     fn bind(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async {
-            let acceptor: Box<dyn Acceptor> = Box::new(End(accepted.ok_or(io::ErrorKind::AddrInUse)?));
+            let acceptor: Box<dyn Acceptor> =
+                Box::new(End(accepted.ok_or(io::ErrorKind::AddrInUse)?));
             Ok(acceptor)
         })
     }

@@ -15,7 +15,9 @@ pub fn cpu_time(processes: &[u32]) -> Result<Duration> {
     for process in processes {
         for thread in threads(*process)? {
             // a thread that has just ended is left out
-            let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+                continue;
+            };
             let nanos = text.split_whitespace().next().context("no time in schedstat")?;
             total += Duration::from_nanos(nanos.parse()?);
         }

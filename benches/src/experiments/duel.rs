@@ -54,7 +54,8 @@ async fn once(contender: Contender, job: Job, settings: &Settings) -> Result<Sam
     prepare(contender, folder.path(), 1, 0)?;
     let mut server = serve(program, contender, folder.path())?;
     let address = server.hear().await?;
-    let drive = Drive { contender, folder: folder.path().to_owned(), address, others: vec![server.id()?] };
+    let drive =
+        Drive { contender, folder: folder.path().to_owned(), address, others: vec![server.id()?] };
     let mut driver = Child::start(program, &Role::Drive(drive, job))?;
     let sample = driver.hear().await?;
     driver.stop().await?;

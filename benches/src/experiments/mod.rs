@@ -1,5 +1,6 @@
 //! The experiments, each as alternating rounds.
 
+mod crowd;
 mod duel;
 mod startup;
 
@@ -10,6 +11,7 @@ use paddington::Encoding;
 use paddington_bench::{Child, Contender, Role, Serve, Tls, configure};
 use tempfile::TempDir;
 
+pub(crate) use crowd::{idle, peers, storm};
 pub(crate) use duel::{ping, stream};
 pub(crate) use startup::startup;
 
