@@ -9,31 +9,37 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Carrier, CpuClock, Drive, Job, Latencies, Pipe, Sample, Scenario, tell, until_closed};
 
-/// What a message asks for, by its first byte.
-pub(crate) const PING: u8 = b'p';
-/// Counted only.
-pub(crate) const COUNT: u8 = b's';
-/// The end of a stream: it is answered with how many there were.
-pub(crate) const END: u8 = b'e';
+/// The first byte of a message that is sent back.
+pub const PING: u8 = b'p';
+/// The first byte of a message that is only counted.
+pub const COUNT: u8 = b's';
+/// The first byte of a message that is answered with how many were counted.
+pub const END: u8 = b'e';
 /// So many messages are fed before a flush.
 const BATCH: u64 = 64;
 /// For so long nothing is measured.
-pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
+pub const WARM_UP: Duration = Duration::from_millis(300);
 
 /// A message of `size` bytes that asks for `what`.
-pub(crate) fn message(what: u8, size: usize) -> String {
+#[must_use]
+pub fn message(what: u8, size: usize) -> String {
     let mut message = "x".repeat(size.max(16));
     message.replace_range(..1, char::from(what).encode_utf8(&mut [0; 4]));
     message
 }
 
 /// The answer to the end of a stream.
-pub(crate) fn done(count: u64) -> String {
+#[must_use]
+pub fn done(count: u64) -> String {
     format!("d{count:019}")
 }
 
 /// How many messages the other side has counted.
-pub(crate) fn counted(answer: &[u8]) -> Result<u64> {
+///
+/// # Errors
+///
+/// If that is not what it says.
+pub fn counted(answer: &[u8]) -> Result<u64> {
     let digits = answer.strip_prefix(b"d").context("another answer than expected")?;
     Ok(std::str::from_utf8(digits)?.parse()?)
 }

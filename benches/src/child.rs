@@ -18,6 +18,15 @@ use crate::Role;
 /// So long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// Where the operating system may run a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Wherever it likes.
+    Free,
+    /// On the first core only, by `taskset`.
+    OneCore,
+}
+
 /// A process of a measurement. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Child {
@@ -33,7 +42,23 @@ impl Child {
     ///
     /// If it cannot be started.
     pub fn start(program: &Path, role: &Role) -> Result<Self> {
-        let mut process = Command::new(program)
+        Self::start_on(program, role, Placement::Free)
+    }
+
+    /// As [`start`](Self::start), on the cores that `placement` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_on(program: &Path, role: &Role, placement: Placement) -> Result<Self> {
+        let mut command = match placement {
+            Placement::Free => Command::new(program),
+            Placement::OneCore => Command::new("taskset"),
+        };
+        if placement == Placement::OneCore {
+            command.args(["-c", "0"]).arg(program);
+        }
+        let mut process = command
             .arg("role")
             .arg(serde_json::to_string(role)?)
             .stdin(Stdio::piped())

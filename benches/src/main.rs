@@ -2,8 +2,10 @@
 //! measures.
 
 mod experiments;
+mod instructions;
 mod output;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -53,6 +55,15 @@ enum What {
     Startup,
     /// All clients come back after a restart of the server.
     Storm,
+    /// Counts instructions and compares them with what is recorded.
+    Instructions {
+        /// The record.
+        #[arg(long, default_value = "benches/instructions.toml")]
+        record: PathBuf,
+        /// Writes the record anew.
+        #[arg(long)]
+        write: bool,
+    },
     /// A process of a measurement.
     #[command(hide = true)]
     Role {
@@ -70,6 +81,9 @@ fn main() -> Result<()> {
         }
         return runtime()?.block_on(play(role));
     }
+    if let What::Instructions { record, write } = &cli.what {
+        return runtime()?.block_on(instructions::check(record, *write));
+    }
     let settings = experiments::Settings::new(cli.full, cli.rounds)?;
     let (what, output) = (cli.what, output::Output::new(cli.out, cli.plots)?);
     runtime()?.block_on(measure(what, &settings, output))
@@ -82,10 +96,17 @@ async fn measure(
 ) -> Result<()> {
     let all = matches!(what, What::All);
     if all || matches!(what, What::Ping) {
-        output.add(experiments::ping(settings).await?)?;
+        for experiment in experiments::ping(settings).await? {
+            output.add(experiment)?;
+        }
     }
     if all || matches!(what, What::Stream) {
         output.add(experiments::stream(settings).await?)?;
+    }
+    if all || matches!(what, What::Compare) {
+        for experiment in experiments::compare(settings).await? {
+            output.add(experiment)?;
+        }
     }
     if all || matches!(what, What::Startup) {
         output.add(experiments::startup(settings).await?)?;
@@ -101,7 +122,12 @@ async fn measure(
     if all || matches!(what, What::Storm) {
         output.add(experiments::storm(settings).await?)?;
     }
-    output.finish()
+    Ok(())
+}
+
+/// Says something on standard output.
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 async fn play(role: Role) -> Result<()> {

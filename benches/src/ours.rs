@@ -138,7 +138,7 @@ async fn ping(
             let next = turn(state, &message, lasting);
             match next {
                 None => drop(send(Message::new(SERVER, payload.as_str())).await?),
-                Some(sample) => drop(told.try_send(sample)),
+                Some(sample) => told.try_send(sample).unwrap_or_default(),
             }
             Ok::<(), Error>(())
         }

@@ -106,7 +106,7 @@ impl Pair {
                 let more = counter.load(Ordering::Relaxed).saturating_sub(1);
                 counter.store(more, Ordering::Relaxed);
                 if more == 0 {
-                    drop(told.try_send(()));
+                    let _ = told.try_send(());
                 } else {
                     send(Message::new(message.sender(), message.payload())).await?;
                 }

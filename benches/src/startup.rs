@@ -15,7 +15,7 @@ use crate::{Carrier, Contender, Pipe, Serve, WebSocket, tell, until_closed};
 /// How often a bare WebSocket looks whether the other process listens by now.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// Starts, and tells when the first message has arrived.
+/// Starts, tells when it listens, and when the first message has arrived.
 ///
 /// # Errors
 ///
@@ -23,6 +23,7 @@ const RETRY: Duration = Duration::from_millis(1);
 pub async fn first(serve: Serve, port: u16) -> Result<()> {
     if serve.contender == Contender::WebSocket {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        tell(&port)?;
         let mut pipe = WebSocket.accept(listener.accept().await?.0).await?;
         pipe.receive().await?;
         tell(&true)?;
@@ -34,12 +35,13 @@ pub async fn first(serve: Serve, port: u16) -> Result<()> {
         let told = told.clone();
         async move {
             if !message.is_control() {
-                drop(told.try_send(()));
+                let _ = told.try_send(());
             }
             Ok::<(), Error>(())
         }
     });
     let service = service.await?;
+    tell(&port)?;
     heard.recv().await;
     tell(&true)?;
     until_closed().await?;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use paddington_bench::{
-    Child, Command, Contender, Drive, Experiment, Load, Numbers, Role, Sample, cpu_time, memory,
-    wake_ups,
+    Child, Command, Contender, Drive, Experiment, Load, Numbers, Placement, Role, Sample, cpu_time,
+    memory, wake_ups,
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -36,7 +36,7 @@ impl Scene {
     async fn open(contender: Contender, count: usize, settings: &Settings) -> Result<Self> {
         let folder = folder()?;
         prepare(contender, folder.path(), count, 0)?;
-        let mut server = serve(&settings.program, contender, folder.path())?;
+        let mut server = serve(&settings.program, contender, folder.path(), Placement::Free)?;
         let address = server.hear().await?;
         sleep(SETTLE / 3).await;
         let before = memory(server.id()?)?.0;
@@ -144,7 +144,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(11);
 async fn restart(count: usize, settings: &Settings) -> Result<Numbers> {
     let (contender, folder, port) = (Contender::Sealed, folder()?, free_port()?);
     prepare(contender, folder.path(), count, port)?;
-    let mut server = serve(&settings.program, contender, folder.path())?;
+    let mut server = serve(&settings.program, contender, folder.path(), Placement::Free)?;
     let drive = drive(contender, folder.path(), server.hear().await?, &server)?;
     let began = Instant::now();
     let mut crowd = Child::start(&settings.program, &Role::Crowd(drive, count))?;
@@ -152,7 +152,7 @@ async fn restart(count: usize, settings: &Settings) -> Result<Numbers> {
     let first = began.elapsed().as_secs_f64();
     sleep(GOOD_SESSION).await;
     server.kill().await?;
-    let mut server = serve(&settings.program, contender, folder.path())?;
+    let mut server = serve(&settings.program, contender, folder.path(), Placement::Free)?;
     let _address: std::net::SocketAddr = server.hear().await?;
     let mut times = Vec::new();
     let began = Instant::now();

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use paddington::Encoding;
-use paddington_bench::{Child, Contender, Role, Serve, Tls, configure};
+use paddington_bench::{Child, Contender, Placement, Role, Serve, Tls, configure};
 use tempfile::TempDir;
 
 pub(crate) use crowd::{idle, peers, storm};
-pub(crate) use duel::{ping, stream};
+pub(crate) use duel::{compare, ping, stream};
 pub(crate) use startup::startup;
 
 /// How long and how often is measured.
@@ -24,15 +24,20 @@ pub(crate) struct Settings {
     pub(crate) seconds: f64,
     /// This program.
     pub(crate) program: PathBuf,
+    /// The program with the comparisons that need more than Rust, if it is built.
+    pub(crate) foreign: Option<PathBuf>,
 }
 
 impl Settings {
     pub(crate) fn new(full: bool, rounds: Option<usize>) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let foreign = program.with_file_name("paddington-compare");
         Ok(Self {
             full,
             rounds: rounds.unwrap_or(if full { 9 } else { 5 }).max(1),
             seconds: if full { 4.0 } else { 1.0 },
-            program: std::env::current_exe()?,
+            foreign: foreign.exists().then_some(foreign),
+            program,
         })
     }
 }
@@ -58,8 +63,14 @@ fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Re
 }
 
 /// Starts the server of `contender`.
-fn serve(program: &Path, contender: Contender, folder: &Path) -> Result<Child> {
-    Child::start(program, &Role::Serve(Serve { contender, folder: folder.to_owned() }))
+fn serve(
+    program: &Path,
+    contender: Contender,
+    folder: &Path,
+    placement: Placement,
+) -> Result<Child> {
+    let serve = Serve { contender, folder: folder.to_owned() };
+    Child::start_on(program, &Role::Serve(serve), placement)
 }
 
 /// Says on standard error what goes on.

@@ -15,20 +15,30 @@ pub(crate) async fn startup(settings: &Settings) -> Result<Experiment> {
     progress("P10");
     for _ in 0..4 * settings.rounds {
         for contender in [Contender::Sealed, Contender::WebSocket] {
-            let numbers = once(contender, settings).await?;
+            let numbers = once(contender, true, settings).await?;
             experiment.add(contender.name(), 1.0, numbers);
+            let numbers = once(contender, false, settings).await?;
+            experiment.add(&format!("{}, both at once", contender.name()), 1.0, numbers);
         }
     }
     Ok(experiment)
 }
 
-async fn once(contender: Contender, settings: &Settings) -> Result<Numbers> {
+/// `waits`: the client is started when the server listens. If not, both are started at once, and it
+/// may have to try again.
+async fn once(contender: Contender, waits: bool, settings: &Settings) -> Result<Numbers> {
     let (folder, port) = (folder()?, free_port()?);
     prepare(contender, folder.path(), 1, port)?;
     let serve = Serve { contender, folder: folder.path().to_owned() };
     let started = Instant::now();
     let mut server = Child::start(&settings.program, &Role::First(serve.clone(), port))?;
+    if waits {
+        let _listens: u16 = server.hear().await?;
+    }
     let client = Child::start(&settings.program, &Role::Sender(serve, port))?;
+    if !waits {
+        let _listens: u16 = server.hear().await?;
+    }
     let _arrived: bool = server.hear().await?;
     let millis = started.elapsed().as_secs_f64() * 1_000.0;
     client.stop().await?;
