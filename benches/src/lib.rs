@@ -1,1 +1,34 @@
-//! The benchmarks are in `benches/`: `cargo bench -p paddington-bench`.
+//! The load harness: real processes on loopback, paddington beside what it is compared with, in
+//! alternating rounds of one run. `docs/performance.md` says how to run it and how to read it.
+//!
+//! The benchmarks of single functions are in `benches/`: `cargo bench -p paddington-bench`.
+
+mod carrier;
+mod child;
+mod count;
+mod crowd;
+mod ours;
+mod pair;
+mod pipe;
+mod plot;
+mod promise;
+mod report;
+mod sample;
+mod startup;
+mod usage;
+mod work;
+
+pub use carrier::{COUNT, END, PING, WARM_UP, counted, done, drive_pipe, message, serve_pipe};
+pub use child::{Child, Placement, read_commands, tell, until_closed};
+pub use count::{WORKS, count};
+pub use crowd::{Command, Load, run_crowd};
+pub use ours::{SourceNetwork, configure, drive_service, serve_service};
+pub use pair::Pair;
+pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};
+pub use plot::Plot;
+pub use promise::promise;
+pub use report::{Cell, Experiment, Numbers, Spread};
+pub use sample::{CpuClock, Latencies, Quantiles, Sample};
+pub use startup::{first, sender};
+pub use usage::{cpu_time, memory, wake_ups};
+pub use work::{Contender, Drive, Job, Role, Scenario, Serve, runtime};

@@ -133,24 +133,32 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Reads, writes, looks at the clock. Returns whether anything was done.
+    /// Reads, writes, looks at the clock. Returns whether more can be done at once: if not, all of
+    /// them have the waker.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let ticked = self.poll_clock(cx)?;
-        let read = self.poll_read(cx)?;
-        let written = self.poll_write(cx)?;
-        Ok(ticked || read || written)
+        let closing = self.closing.is_some();
+        let may_read = self.poll_read(cx)?;
+        let may_write = self.poll_write(cx)?;
+        // who closes reads what it had no room for, and has set another time
+        let closes = self.closing.is_some() && !closing;
+        Ok(ticked || may_read || may_write || closes)
     }
 
+    /// Reads a batch. Returns whether it was full, so that more may be there.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut read = false;
+        let mut full = true;
         for _ in 0..BATCH {
             if self.closing.is_none() && self.traffic.poll_room(cx).is_pending() {
-                self.clock.deaf = true;
+                (self.clock.deaf, full) = (true, false);
                 break;
             }
             self.clock.deaf = false;
             match self.socket.poll_receive(cx) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    full = false;
+                    break;
+                }
                 Poll::Ready(Ok(message)) => self.take(&message)?,
                 Poll::Ready(Err(error)) => {
                     return Err(self
@@ -159,13 +167,12 @@ impl<T: Traffic> Connection<T> {
                         .map_or(End::Lost(error), |closing| closing.end));
                 }
             }
-            read = true;
         }
         if std::mem::take(&mut self.clock.heard_now) {
             self.clock.heard = Instant::now();
             self.clock.suspect_until = None;
         }
-        Ok(read)
+        Ok(full)
     }
 
     fn take(&mut self, message: &Incoming) -> Result<(), End> {
@@ -207,19 +214,22 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
+    /// Writes a batch. Returns whether it was full, so that more may wait.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut written = false;
+        let mut full = true;
         for _ in 0..BATCH {
-            match self.socket.poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Err(self.lost(End::Lost(error))),
-                Poll::Pending => {
-                    self.notice_closing(cx)?;
-                    break;
-                }
+            let ready = self.socket.poll_ready(cx);
+            if let Poll::Ready(Err(error)) = ready {
+                return Err(self.lost(End::Lost(error)));
             }
-            let Some(frame) = self.next_frame(cx) else { break };
-            written = true;
+            if ready.is_pending() {
+                self.notice_closing(cx)?;
+            }
+            let frame = if ready.is_ready() { self.next_frame(cx) } else { None };
+            let Some(frame) = frame else {
+                full = false;
+                break;
+            };
             self.feed(&frame)?;
         }
         if self.dirty {
@@ -227,7 +237,7 @@ impl<T: Traffic> Connection<T> {
         }
         match &self.closing {
             Some(closing) if !self.dirty && !closing.confirm => Err(self.lost(End::Dead)),
-            _ => Ok(written),
+            _ => Ok(full),
         }
     }
 

@@ -14,8 +14,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::Stream;
 
-/// How much is read at once.
-const READ_BUFFER: usize = 16 * 1024;
+/// How much is read at once. All of it is filled with zeros before every read, and it stays
+/// resident; a longer message gets the room that it needs.
+const READ_BUFFER: usize = 4 * 1024;
 /// How much is collected before it is written without being asked to.
 const WRITE_BUFFER: usize = 128 * 1024;
 /// The most that the head of a WebSocket frame adds.

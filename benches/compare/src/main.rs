@@ -1,0 +1,39 @@
+//! NATS and ZeroMQ in the roles that the load harness of paddington gives. It is not run by hand:
+//! the harness finds it beside itself and skips what is not there.
+
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "zeromq")]
+mod zeromq;
+
+use anyhow::{Context, Result, bail};
+use paddington_bench::{Contender, Drive, Job, Role, Serve, runtime};
+
+fn main() -> Result<()> {
+    let role = std::env::args().nth(2).context("the load harness runs this program")?;
+    match serde_json::from_str(&role)? {
+        Role::Serve(serve) => play_server(&serve),
+        Role::Drive(drive, job) => play_driver(&drive, job),
+        _ => bail!("this program has no such role"),
+    }
+}
+
+fn play_server(serve: &Serve) -> Result<()> {
+    match serve.contender {
+        #[cfg(feature = "nats")]
+        Contender::Nats | Contender::NatsTls => runtime()?.block_on(nats::serve(serve)),
+        #[cfg(feature = "zeromq")]
+        Contender::ZeroMq => zeromq::serve(serve),
+        other => bail!("{} is not built into this program", other.name()),
+    }
+}
+
+fn play_driver(drive: &Drive, job: Job) -> Result<()> {
+    match drive.contender {
+        #[cfg(feature = "nats")]
+        Contender::Nats | Contender::NatsTls => runtime()?.block_on(nats::drive(drive, job)),
+        #[cfg(feature = "zeromq")]
+        Contender::ZeroMq => zeromq::drive(drive, job),
+        other => bail!("{} is not built into this program", other.name()),
+    }
+}

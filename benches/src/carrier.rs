@@ -1,0 +1,152 @@
+//! The scenarios over a [`Pipe`], from both ends.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{Carrier, CpuClock, Drive, Job, Latencies, Pipe, Sample, Scenario, tell, until_closed};
+
+/// The first byte of a message that is sent back.
+pub const PING: u8 = b'p';
+/// The first byte of a message that is only counted.
+pub const COUNT: u8 = b's';
+/// The first byte of a message that is answered with how many were counted.
+pub const END: u8 = b'e';
+/// So many messages are fed before a flush.
+const BATCH: u64 = 64;
+/// For so long nothing is measured.
+pub const WARM_UP: Duration = Duration::from_millis(300);
+
+/// A message of `size` bytes that asks for `what`.
+#[must_use]
+pub fn message(what: u8, size: usize) -> String {
+    let mut message = "x".repeat(size.max(16));
+    message.replace_range(..1, char::from(what).encode_utf8(&mut [0; 4]));
+    message
+}
+
+/// The answer to the end of a stream.
+#[must_use]
+pub fn done(count: u64) -> String {
+    format!("d{count:019}")
+}
+
+/// How many messages the other side has counted.
+///
+/// # Errors
+///
+/// If that is not what it says.
+pub fn counted(answer: &[u8]) -> Result<u64> {
+    let digits = answer.strip_prefix(b"d").context("another answer than expected")?;
+    Ok(std::str::from_utf8(digits)?.parse()?)
+}
+
+/// Listens and serves all who connect, until this process is told to end.
+///
+/// # Errors
+///
+/// If it cannot listen.
+pub async fn serve_pipe(carrier: impl Carrier) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    tell(&listener.local_addr()?)?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let carrier = carrier.clone();
+            tokio::spawn(async move {
+                stream.set_nodelay(true)?;
+                serve(carrier.accept(stream).await?).await
+            });
+        }
+    });
+    until_closed().await
+}
+
+async fn serve(mut pipe: impl Pipe) -> Result<()> {
+    let mut count = 0;
+    while let Some(message) = pipe.receive().await? {
+        match message.first() {
+            Some(&PING) => {
+                pipe.feed(message).await?;
+                pipe.flush().await?;
+            }
+            Some(&COUNT) => count += 1,
+            Some(&END) => {
+                pipe.feed(done(count).into()).await?;
+                pipe.flush().await?;
+                count = 0;
+            }
+            _ => bail!("a message that asks for nothing"),
+        }
+    }
+    Ok(())
+}
+
+/// Connects.
+pub(crate) async fn connect<C: Carrier>(carrier: &C, address: SocketAddr) -> Result<C::Pipe> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    carrier.connect(stream).await
+}
+
+/// Connects, does `job` and tells what it gave.
+///
+/// # Errors
+///
+/// If the connection fails or messages are lost.
+pub async fn drive_pipe(carrier: impl Carrier, drive: Drive, job: Job) -> Result<()> {
+    let driven = tokio::spawn(async move {
+        let mut pipe = connect(&carrier, drive.address).await?;
+        let lasting = Duration::from_secs_f64(job.seconds);
+        match job.scenario {
+            Scenario::Ping => {
+                ping(&mut pipe, job.size, WARM_UP).await?;
+                let clock = CpuClock::start(&drive.others)?;
+                clock.complete(ping(&mut pipe, job.size, lasting).await?)
+            }
+            Scenario::Stream => {
+                stream(&mut pipe, job.size, WARM_UP).await?;
+                let clock = CpuClock::start(&drive.others)?;
+                clock.complete(stream(&mut pipe, job.size, lasting).await?)
+            }
+        }
+    });
+    tell(&driven.await??)
+}
+
+async fn ping(pipe: &mut impl Pipe, size: usize, lasting: Duration) -> Result<Sample> {
+    let message = Bytes::from(message(PING, size));
+    let mut latencies = Latencies::new()?;
+    let started = Instant::now();
+    let mut now = started;
+    while now - started < lasting {
+        pipe.feed(message.clone()).await?;
+        pipe.flush().await?;
+        pipe.receive().await?.context("the connection has ended")?;
+        let then = std::mem::replace(&mut now, Instant::now());
+        latencies.record(now - then);
+    }
+    Ok(latencies.sample(now - started))
+}
+
+async fn stream(pipe: &mut impl Pipe, size: usize, lasting: Duration) -> Result<Sample> {
+    let message = Bytes::from(message(COUNT, size));
+    let started = Instant::now();
+    let mut count = 0;
+    while started.elapsed() < lasting {
+        for _ in 0..BATCH {
+            pipe.feed(message.clone()).await?;
+        }
+        pipe.flush().await?;
+        count += BATCH;
+    }
+    pipe.feed(self::message(END, size).into()).await?;
+    pipe.flush().await?;
+    let answer = pipe.receive().await?.context("the connection has ended")?;
+    if counted(&answer)? != count {
+        bail!("of {count} messages {} have arrived", counted(&answer)?);
+    }
+    Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
+}

@@ -1,0 +1,138 @@
+//! Two processes and the messages between them: P4, P5 and P6.
+
+use anyhow::{Context, Result};
+use paddington_bench::{
+    Child, Contender, Drive, Experiment, Job, Placement, Role, Sample, Scenario, promise,
+};
+
+use super::{Settings, folder, prepare, progress, serve};
+
+const SIZES: [usize; 4] = [16, 256, 4 * 1024, 64 * 1024];
+
+/// Who is measured how, beside whom.
+struct Duel<'a> {
+    id: &'a str,
+    title: &'a str,
+    scenario: Scenario,
+    contenders: &'a [Contender],
+    against: Contender,
+    placement: Placement,
+}
+
+/// P4: where the operating system puts the processes, and with both on one core, where what counts
+/// is how much they do.
+pub(crate) async fn ping(settings: &Settings) -> Result<[Experiment; 2]> {
+    let free = Duel {
+        id: "P4",
+        title: "round trips between two processes; full stack: exchange, handler, acknowledgement",
+        scenario: Scenario::Ping,
+        contenders: &[
+            Contender::Sealed,
+            Contender::WebSocket,
+            Contender::Twice,
+            Contender::Tcp,
+            Contender::Hex,
+        ],
+        against: Contender::WebSocket,
+        placement: Placement::Free,
+    };
+    let title = "the same with both processes on one core";
+    let together = Duel { id: "P4c", title, placement: Placement::OneCore, ..free };
+    Ok([free.fight(settings).await?, together.fight(settings).await?])
+}
+
+/// P5.
+pub(crate) async fn stream(settings: &Settings) -> Result<Experiment> {
+    let duel = Duel {
+        id: "P5",
+        title: "messages one way between two processes, from accepted by send to handled",
+        scenario: Scenario::Stream,
+        contenders: &[
+            Contender::Sealed,
+            Contender::Twice,
+            Contender::WebSocket,
+            Contender::Tcp,
+            Contender::Hex,
+        ],
+        against: Contender::Twice,
+        placement: Placement::Free,
+    };
+    duel.fight(settings).await
+}
+
+/// P6: both scenarios beside what others use.
+pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
+    let contenders = [
+        Contender::Sealed,
+        Contender::ZeroMq,
+        Contender::Nats,
+        Contender::NatsTls,
+        Contender::Tls,
+        Contender::Naive,
+    ];
+    let stream = Duel {
+        id: "P6",
+        title: "messages one way between two processes, beside others",
+        scenario: Scenario::Stream,
+        contenders: &contenders,
+        against: Contender::Sealed,
+        placement: Placement::Free,
+    };
+    let title = "round trips between two processes, beside others";
+    let ping = Duel { id: "P6p", title, scenario: Scenario::Ping, ..stream };
+    let mut streams = stream.fight(settings).await?;
+    for contender in contenders {
+        streams.notes.push(format!("{}: {}.", contender.name(), promise(contender)));
+    }
+    Ok([streams, ping.fight(settings).await?])
+}
+
+impl Duel<'_> {
+    async fn fight(&self, settings: &Settings) -> Result<Experiment> {
+        let Self { id, title, against, .. } = self;
+        let mut experiment = Experiment::new(id, title, "B", Some(against.name()), "per s");
+        let mut out = Vec::new();
+        for round in 0..settings.rounds {
+            progress(&format!("{id}: round {} of {}", round + 1, settings.rounds));
+            for size in SIZES {
+                for contender in self.contenders {
+                    if out.contains(contender) {
+                        continue;
+                    }
+                    match self.once(*contender, size, settings).await {
+                        Ok(sample) => {
+                            experiment.add(contender.name(), size as f64, sample.numbers());
+                        }
+                        Err(error) if contender.is_foreign() => {
+                            progress(&format!("{} is skipped: {error:#}", contender.name()));
+                            out.push(*contender);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(experiment)
+    }
+
+    /// One measurement by two new processes.
+    async fn once(&self, contender: Contender, size: usize, settings: &Settings) -> Result<Sample> {
+        let program = match (&settings.foreign, contender.is_foreign()) {
+            (Some(foreign), true) => foreign,
+            (None, true) => None.context("paddington-compare is not built: make bench-compare")?,
+            (_, false) => &settings.program,
+        };
+        let job = Job { scenario: self.scenario, size, seconds: settings.seconds };
+        let folder = folder()?;
+        prepare(contender, folder.path(), 1, 0)?;
+        let mut server = serve(program, contender, folder.path(), self.placement)?;
+        let address = server.hear().await?;
+        let others = vec![server.id()?];
+        let drive = Drive { contender, folder: folder.path().to_owned(), address, others };
+        let mut driver = Child::start_on(program, &Role::Drive(drive, job), self.placement)?;
+        let sample = driver.hear().await?;
+        driver.stop().await?;
+        server.stop().await?;
+        Ok(sample)
+    }
+}

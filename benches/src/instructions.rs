@@ -1,0 +1,126 @@
+//! How many instructions pieces of work take, counted by callgrind and compared with what was
+//! recorded: unlike times, they are the same on a busy machine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use paddington_bench::{Role, WORKS};
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+/// What was recorded.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// By how many percent a count may differ.
+    tolerance: f64,
+    /// The processor and tool that counted: ring chooses its code by the processor.
+    counted_by: String,
+    /// Instructions for each piece of work.
+    instructions: BTreeMap<String, u64>,
+}
+
+/// So often each piece of work is done, and twice as often: the difference has no start-up in it.
+const TIMES: u64 = 2_000;
+/// The tolerance of a new record, in percent.
+const TOLERANCE: f64 = 3.0;
+
+/// Counts all pieces of work and compares with the file, or writes it.
+pub(crate) async fn check(file: &Path, write: bool) -> Result<()> {
+    let version = Command::new("valgrind").arg("--version").output().await;
+    let Ok(version) = version else {
+        crate::say("valgrind is not installed: instructions are not counted")?;
+        return Ok(());
+    };
+    let recorded = match std::fs::read_to_string(file) {
+        Ok(text) => Some(toml::from_str::<Record>(&text).context("the record makes no sense")?),
+        Err(_) => None,
+    };
+    let mut counted = BTreeMap::new();
+    for (work, size) in WORKS {
+        let more = count(work, size, 2 * TIMES).await?;
+        let less = count(work, size, TIMES).await?;
+        let each = more.saturating_sub(less) / TIMES;
+        let name = format!("{work} {size} B");
+        let before = recorded.as_ref().and_then(|record| record.instructions.get(&name));
+        crate::say(&line(&name, each, before.copied()))?;
+        counted.insert(name, each);
+    }
+    if write {
+        let tool = String::from_utf8(version.stdout)?.trim().to_owned();
+        let counted_by = format!("{tool} on {}", crate::output::processor());
+        let record = Record { tolerance: TOLERANCE, counted_by, instructions: counted };
+        let head = "# Instructions for each piece of work, as callgrind counts them. \
+                    `make instructions` compares;\n# `make instructions-record` writes this file anew.\n";
+        return Ok(std::fs::write(file, format!("{head}{}", toml::to_string(&record)?))?);
+    }
+    let Some(record) = recorded else { bail!("nothing is recorded in {}", file.display()) };
+    compare(&record, &counted)
+}
+
+fn line(name: &str, each: u64, before: Option<u64>) -> String {
+    let change = before.map_or_else(String::new, |before| {
+        format!(", recorded {before}: {:+.2} %", percent(each, before))
+    });
+    format!("{name}: {each} instructions{change}")
+}
+
+fn percent(now: u64, before: u64) -> f64 {
+    100.0 * (now as f64 / before as f64 - 1.0)
+}
+
+fn compare(record: &Record, counted: &BTreeMap<String, u64>) -> Result<()> {
+    let mut wrong = Vec::new();
+    for (name, now) in counted {
+        match record.instructions.get(name) {
+            None => wrong.push(format!("{name} was never recorded")),
+            Some(before) if percent(*now, *before).abs() > record.tolerance => {
+                wrong.push(format!("{name} has changed by {:+.1} %", percent(*now, *before)));
+            }
+            Some(_) => {}
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let counted_by = &record.counted_by;
+    bail!(
+        "{}; recorded by {counted_by}. If it is meant: make instructions-record",
+        wrong.join(", ")
+    )
+}
+
+/// Counts the instructions of a process that does `work` so many times.
+async fn count(work: &str, size: usize, times: u64) -> Result<u64> {
+    let role = Role::Count(work.to_owned(), size, times);
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe()?)
+        .arg("role")
+        .arg(serde_json::to_string(&role)?)
+        .output()
+        .await?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let Some((_, count)) = collected.filter(|_| output.status.success()) else {
+        bail!("{work} could not be counted: {text}");
+    };
+    Ok(count.trim().parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_by_more_than_the_tolerance_is_named() {
+        let work = |count| BTreeMap::from([("a".to_owned(), count)]);
+        let record =
+            Record { tolerance: 3.0, counted_by: "test".to_owned(), instructions: work(1_000) };
+        assert!(compare(&record, &work(1_030)).is_ok());
+        assert!(compare(&record, &work(970)).is_ok());
+        assert!(compare(&record, &work(969)).is_err());
+        assert!(compare(&record, &work(1_031)).unwrap_err().to_string().contains("a has changed"));
+        assert!(compare(&record, &BTreeMap::from([("b".to_owned(), 1)])).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! The load harness of paddington. `cargo run --release -p paddington-bench -- help` lists what it
+//! measures.
+
+mod experiments;
+mod instructions;
+mod output;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use paddington_bench::{
+    Contender, Drive, Job, Naive, Role, Serve, Tcp, Tls, Twice, WebSocket, drive_pipe,
+    drive_service, run_crowd, runtime, serve_pipe, serve_service,
+};
+
+/// Measures paddington beside what it is compared with, as processes on loopback.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// The whole form: more rounds, longer ones, 10 000 connections.
+    #[arg(long, global = true)]
+    full: bool,
+    /// The short form, which takes minutes; it is the default.
+    #[arg(long, global = true, conflicts_with = "full")]
+    short: bool,
+    /// How many rounds, instead of what the form says.
+    #[arg(long, global = true)]
+    rounds: Option<usize>,
+    /// The folder for the results.
+    #[arg(long, global = true, default_value = "target/bench")]
+    out: PathBuf,
+    /// The folder for the plots, instead of the one for the results.
+    #[arg(long, global = true)]
+    plots: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// All of it.
+    All,
+    /// P4: round trips between two services.
+    Ping,
+    /// P5: messages one way.
+    Stream,
+    /// P6: both, beside NATS, ZeroMQ, TLS and the original's wire format.
+    Compare,
+    /// P7: the cost of idle connections.
+    Idle,
+    /// P8: the cost of many peers.
+    Peers,
+    /// P10: from the start of both services to the first message.
+    Startup,
+    /// All clients come back after a restart of the server.
+    Storm,
+    /// Counts instructions and compares them with what is recorded.
+    Instructions {
+        /// The record.
+        #[arg(long, default_value = "benches/instructions.toml")]
+        record: PathBuf,
+        /// Writes the record anew.
+        #[arg(long)]
+        write: bool,
+    },
+    /// A process of a measurement.
+    #[command(hide = true)]
+    Role {
+        /// What it does.
+        role: String,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let What::Role { role } = &cli.what {
+        let role = serde_json::from_str(role)?;
+        if let Role::Count(work, size, count) = &role {
+            return paddington_bench::count(work, *size, *count);
+        }
+        return runtime()?.block_on(play(role));
+    }
+    if let What::Instructions { record, write } = &cli.what {
+        return runtime()?.block_on(instructions::check(record, *write));
+    }
+    let settings = experiments::Settings::new(cli.full, cli.rounds)?;
+    let (what, output) = (cli.what, output::Output::new(cli.out, cli.plots)?);
+    runtime()?.block_on(measure(what, &settings, output))
+}
+
+async fn measure(
+    what: What,
+    settings: &experiments::Settings,
+    mut output: output::Output,
+) -> Result<()> {
+    let all = matches!(what, What::All);
+    if all || matches!(what, What::Ping) {
+        for experiment in experiments::ping(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Stream) {
+        output.add(experiments::stream(settings).await?)?;
+    }
+    if all || matches!(what, What::Compare) {
+        for experiment in experiments::compare(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Startup) {
+        output.add(experiments::startup(settings).await?)?;
+    }
+    if all || matches!(what, What::Idle) {
+        output.add(experiments::idle(settings).await?)?;
+    }
+    if all || matches!(what, What::Peers) {
+        for experiment in experiments::peers(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Storm) {
+        output.add(experiments::storm(settings).await?)?;
+    }
+    Ok(())
+}
+
+/// Says something on standard output.
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+async fn play(role: Role) -> Result<()> {
+    match role {
+        Role::Serve(serve) => play_server(serve).await,
+        Role::Drive(drive, job) => play_driver(drive, job).await,
+        Role::First(serve, port) => paddington_bench::first(serve, port).await,
+        Role::Sender(serve, port) => paddington_bench::sender(serve, port).await,
+        Role::Crowd(drive, count) => run_crowd(drive, count).await,
+        Role::Count(..) => anyhow::bail!("nothing to await"),
+    }
+}
+
+async fn play_server(serve: Serve) -> Result<()> {
+    match serve.contender {
+        Contender::Sealed | Contender::Hex => serve_service(serve).await,
+        Contender::Tcp => serve_pipe(Tcp).await,
+        Contender::Tls => serve_pipe(Tls(serve.folder)).await,
+        Contender::WebSocket => serve_pipe(WebSocket).await,
+        Contender::Twice => serve_pipe(Twice).await,
+        Contender::Naive => serve_pipe(Naive).await,
+        foreign => anyhow::bail!("{} is in another program", foreign.name()),
+    }
+}
+
+async fn play_driver(drive: Drive, job: Job) -> Result<()> {
+    match drive.contender {
+        Contender::Sealed | Contender::Hex => drive_service(drive, job).await,
+        Contender::Tcp => drive_pipe(Tcp, drive, job).await,
+        Contender::Tls => drive_pipe(Tls(drive.folder.clone()), drive, job).await,
+        Contender::WebSocket => drive_pipe(WebSocket, drive, job).await,
+        Contender::Twice => drive_pipe(Twice, drive, job).await,
+        Contender::Naive => drive_pipe(Naive, drive, job).await,
+        foreign => anyhow::bail!("{} is in another program", foreign.name()),
+    }
+}

@@ -1,0 +1,249 @@
+//! The scenarios between two paddington services.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use futures_util::future::BoxFuture;
+use paddington::{
+    Encoding, Error, Invite, Message, Network, SendError, Service, ServiceConfig, send,
+};
+use paddington_transport::{Acceptor, Stream};
+use tokio::net::{TcpSocket, lookup_host};
+use tokio::sync::mpsc;
+
+use crate::carrier::{COUNT, END, PING, WARM_UP, counted, done, message};
+use crate::{CpuClock, Drive, Job, Latencies, Sample, Scenario, Serve, tell, until_closed};
+
+/// What the services are called.
+pub(crate) const SERVER: &str = "server";
+
+/// Writes the configuration of a server with so many clients, and an invitation for each of them.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn configure(folder: &Path, encoding: Encoding, clients: usize, port: u16) -> Result<()> {
+    // with port 0 the real one is known only later, and told to the clients then
+    let url = format!("ws://127.0.0.1:{}", port.max(1));
+    let mut server = ServiceConfig::new(SERVER, &url, "127.0.0.1", &port)?;
+    for client in 0..clients {
+        let invite = server.add_client_with(&client_name(client), "127.0.0.0/8", encoding)?;
+        invite.save(folder.join(format!("{client}.toml")))?;
+    }
+    Ok(server.save(folder.join("server.toml"))?)
+}
+
+pub(crate) fn client_name(client: usize) -> String {
+    format!("client-{client}")
+}
+
+/// The configuration of a client.
+pub(crate) fn client(folder: &Path, client: usize, address: SocketAddr) -> Result<ServiceConfig> {
+    let invite = Invite::load(folder.join(format!("{client}.toml")))?;
+    let mut config = ServiceConfig::new(&client_name(client), "ws://localhost:1", "127.0.0.1", &0)?;
+    config.add_server(invite.at(&format!("ws://{address}"))?)?;
+    Ok(config)
+}
+
+/// Runs the server until this process is told to end.
+///
+/// # Errors
+///
+/// If it cannot start.
+pub async fn serve_service(serve: Serve) -> Result<()> {
+    let config = ServiceConfig::load(serve.folder.join("server.toml"))?;
+    let count = Arc::new(AtomicU64::new(0));
+    let service = Service::start(&config, move |message: Message| {
+        let count = Arc::clone(&count);
+        async move {
+            match message.payload().as_bytes().first() {
+                Some(&PING) => {
+                    send(Message::new(message.sender(), message.payload())).await?;
+                }
+                Some(&COUNT) => {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(&END) => {
+                    let count = count.swap(0, Ordering::Relaxed);
+                    send(Message::new(message.sender(), done(count))).await?;
+                }
+                _ => {}
+            }
+            Ok::<(), Error>(())
+        }
+    });
+    let service = service.await?;
+    tell(&service.address().context("the server does not listen")?)?;
+    until_closed().await?;
+    service.shutdown().await;
+    Ok(())
+}
+
+/// Connects, does `job` and tells what it gave.
+///
+/// # Errors
+///
+/// If messages are lost.
+pub async fn drive_service(drive: Drive, job: Job) -> Result<()> {
+    let lasting = Duration::from_secs_f64(job.seconds);
+    let config = client(&drive.folder, 0, drive.address)?;
+    let sample = match job.scenario {
+        Scenario::Ping => ping(&config, job.size, lasting, &drive.others).await?,
+        Scenario::Stream => {
+            let (told, mut heard) = mpsc::channel(4);
+            let service = Service::start(&config, move |message: Message| {
+                let told = told.clone();
+                async move { told.send(message).await }
+            });
+            let service = service.await?;
+            heard.recv().await.context("never connected")?;
+            tokio::spawn(async move {
+                stream(&service, &mut heard, job.size, WARM_UP).await?;
+                let clock = CpuClock::start(&drive.others)?;
+                clock.complete(stream(&service, &mut heard, job.size, lasting).await?)
+            })
+            .await??
+        }
+    };
+    tell(&sample)
+}
+
+/// What a handler knows of the ping-pong that it plays.
+struct Pinging {
+    latencies: Latencies,
+    sent: Instant,
+    started: Instant,
+}
+
+async fn ping(
+    config: &ServiceConfig,
+    size: usize,
+    lasting: Duration,
+    others: &[u32],
+) -> Result<Sample> {
+    let now = Instant::now();
+    let state = Mutex::new(Pinging { latencies: Latencies::new()?, sent: now, started: now });
+    let payload = message(PING, size);
+    let (told, mut heard) = mpsc::channel(1);
+    let shared = Arc::new((state, payload));
+    let service = Service::start(config, move |message: Message| {
+        let (told, shared) = (told.clone(), Arc::clone(&shared));
+        async move {
+            let (state, payload) = &*shared;
+            let next = turn(state, &message, lasting);
+            match next {
+                None => drop(send(Message::new(SERVER, payload.as_str())).await?),
+                Some(sample) => told.try_send(sample).unwrap_or_default(),
+            }
+            Ok::<(), Error>(())
+        }
+    });
+    let service = service.await?;
+    tokio::time::sleep(WARM_UP).await;
+    let clock = CpuClock::start(others)?;
+    let sample = heard.recv().await.context("no end")?;
+    let sample = clock.complete(sample);
+    service.shutdown().await;
+    sample
+}
+
+/// Takes note of an answer. Returns what all of them were, once it is time.
+fn turn(state: &Mutex<Pinging>, message: &Message, lasting: Duration) -> Option<Sample> {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    if message.is_control() {
+        // the warm-up begins
+        state.started = now + WARM_UP;
+    } else if now >= state.started {
+        if state.latencies.count() == 0 {
+            state.started = state.sent;
+        }
+        let latency = now - state.sent;
+        state.latencies.record(latency);
+        if now - state.started >= lasting {
+            return Some(state.latencies.sample(now - state.started));
+        }
+    }
+    state.sent = now;
+    None
+}
+
+async fn stream(
+    service: &Service,
+    heard: &mut mpsc::Receiver<Message>,
+    size: usize,
+    lasting: Duration,
+) -> Result<Sample> {
+    let payload = message(COUNT, size);
+    let started = Instant::now();
+    let mut count = 0;
+    while count % 64 != 0 || started.elapsed() < lasting {
+        post(service, &payload).await?;
+        count += 1;
+    }
+    post(service, &message(END, size)).await?;
+    let answer = heard.recv().await.context("no answer")?;
+    let arrived = counted(answer.payload().as_bytes())?;
+    if arrived != count {
+        bail!("of {count} messages {arrived} have arrived");
+    }
+    Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
+}
+
+/// Sends, and waits for room where there is none.
+async fn post(service: &Service, payload: &str) -> Result<()> {
+    match service.send(Message::new(SERVER, payload)).await {
+        Err(SendError::Full { .. }) => {
+            service.exchange().send_when_ready(Message::new(SERVER, payload)).await?;
+        }
+        sent => drop(sent?),
+    }
+    Ok(())
+}
+
+/// The operating system's network, dialling from an address of its own: on loopback many clients
+/// then look like many hosts, as they would elsewhere.
+#[derive(Debug)]
+pub struct SourceNetwork(pub Ipv4Addr);
+
+impl SourceNetwork {
+    /// The `number`th source address.
+    #[must_use]
+    pub fn numbered(number: usize) -> Self {
+        let [_, _, high, low] = u32::try_from(number + 2).unwrap_or(2).to_be_bytes();
+        Self(Ipv4Addr::new(127, 1, high, low))
+    }
+}
+
+impl Network for SourceNetwork {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
+        Box::pin(async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(IpAddr::V4(self.0), 0))?;
+            let stream = socket.connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::new(stream))
+        })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+        Box::pin(async move {
+            let listener: Box<dyn Acceptor> =
+                Box::new(tokio::net::TcpListener::bind(address).await?);
+            Ok(listener)
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! Where results go: tables to standard output, everything to one JSON file, plots to a folder.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use paddington_bench::{Experiment, Plot};
+use serde::Serialize;
+
+/// The results of one run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Output {
+    machine: Machine,
+    experiments: Vec<Experiment>,
+    #[serde(skip)]
+    folder: PathBuf,
+    #[serde(skip)]
+    plots: PathBuf,
+}
+
+/// What the run was made on.
+#[derive(Debug, Serialize)]
+struct Machine {
+    cores: usize,
+    processor: String,
+    kernel: String,
+}
+
+/// The plots, each by the experiment that it shows.
+const PLOTS: [(&str, Plot); 6] = [
+    (
+        "P4",
+        Plot {
+            file: "latency",
+            title: "Round trip between two processes",
+            numbers: &["p50 µs", "p99 µs", "p99.9 µs"],
+            unit: "µs",
+            contenders: &["paddington", "tokio-tungstenite"],
+        },
+    ),
+    (
+        "P5",
+        Plot {
+            file: "throughput",
+            title: "Messages one way between two processes",
+            numbers: &["per s"],
+            unit: "messages per second",
+            contenders: &[],
+        },
+    ),
+    (
+        "P6",
+        Plot {
+            file: "compare",
+            title: "Messages one way, beside others",
+            numbers: &["per s"],
+            unit: "messages per second",
+            contenders: &[],
+        },
+    ),
+    (
+        "P7",
+        Plot {
+            file: "memory",
+            title: "The server's resident memory for each idle connection",
+            numbers: &["KiB each"],
+            unit: "KiB",
+            contenders: &[],
+        },
+    ),
+    (
+        "P8",
+        Plot {
+            file: "peers",
+            title: "1 000 round trips of 256 B under way, over so many peers",
+            numbers: &["per s"],
+            unit: "round trips per second",
+            contenders: &[],
+        },
+    ),
+    (
+        "P8p",
+        Plot {
+            file: "peers-cpu",
+            title: "Processor time of a round trip at a constant rate, over so many peers",
+            numbers: &["CPU µs each"],
+            unit: "µs",
+            contenders: &[],
+        },
+    ),
+];
+
+/// The processor's name.
+pub(crate) fn processor() -> String {
+    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = information.lines().find_map(|line| line.strip_prefix("model name\t: "));
+    model.unwrap_or("an unknown processor").to_owned()
+}
+
+impl Machine {
+    fn here() -> Result<Self> {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Ok(Self {
+            cores: std::thread::available_parallelism()?.get(),
+            processor: processor(),
+            kernel: kernel.trim().to_owned(),
+        })
+    }
+}
+
+impl Output {
+    pub(crate) fn new(folder: PathBuf, plots: Option<PathBuf>) -> Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        let plots = plots.unwrap_or_else(|| folder.clone());
+        std::fs::create_dir_all(&plots)?;
+        Ok(Self { machine: Machine::here()?, experiments: Vec::new(), folder, plots })
+    }
+
+    /// Shows an experiment, draws it and keeps it.
+    pub(crate) fn add(&mut self, experiment: Experiment) -> Result<()> {
+        crate::say(&format!("\n{}", experiment.table()))?;
+        for (_, plot) in PLOTS.iter().filter(|(id, _)| *id == experiment.id) {
+            plot.draw(&experiment, &self.plots)?;
+        }
+        self.experiments.push(experiment);
+        self.save()
+    }
+
+    fn save(&self) -> Result<()> {
+        let ids: Vec<_> = self.experiments.iter().map(|one| one.id.to_lowercase()).collect();
+        let name = if ids.len() <= 2 { ids.join("-") } else { "all".to_owned() };
+        let path = self.folder.join(format!("{name}.json"));
+        Ok(std::fs::write(path, serde_json::to_string_pretty(self)?)?)
+    }
+}

@@ -1,0 +1,119 @@
+//! One measurement.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::{Numbers, cpu_time};
+
+/// What one run of a job gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// How many messages, or round trips, there were.
+    pub count: u64,
+    /// In how many seconds.
+    pub seconds: f64,
+    /// How long all processes together have run on a processor meanwhile, in seconds.
+    pub cpu: f64,
+    /// How long a round trip took.
+    pub latency: Option<Quantiles>,
+}
+
+/// A stopwatch for the processor time of this process and others.
+#[derive(Clone, Debug)]
+pub struct CpuClock {
+    processes: Vec<u32>,
+    started: Duration,
+}
+
+impl CpuClock {
+    /// Starts the stopwatch.
+    ///
+    /// # Errors
+    ///
+    /// If one of the processes is gone.
+    pub fn start(others: &[u32]) -> Result<Self> {
+        let processes: Vec<_> = others.iter().copied().chain([std::process::id()]).collect();
+        Ok(Self { started: cpu_time(&processes)?, processes })
+    }
+
+    /// Completes a sample that was taken since the start.
+    ///
+    /// # Errors
+    ///
+    /// If one of the processes is gone.
+    pub fn complete(&self, sample: Sample) -> Result<Sample> {
+        let cpu = cpu_time(&self.processes)?.saturating_sub(self.started).as_secs_f64();
+        Ok(Sample { cpu, ..sample })
+    }
+}
+
+/// Quantiles of a latency, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Half of all were faster.
+    pub p50: f64,
+    /// 99 % were faster.
+    pub p99: f64,
+    /// 99.9 % were faster.
+    pub p999: f64,
+    /// None was slower.
+    pub max: f64,
+}
+
+impl Sample {
+    /// The numbers that tables show.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let mut numbers = Numbers::from([("per s".to_owned(), self.count as f64 / self.seconds)]);
+        numbers.insert("CPU µs each".to_owned(), 1e6 * self.cpu / self.count as f64);
+        if let Some(latency) = &self.latency {
+            numbers.insert("p50 µs".to_owned(), latency.p50);
+            numbers.insert("p99 µs".to_owned(), latency.p99);
+            numbers.insert("p99.9 µs".to_owned(), latency.p999);
+        }
+        numbers
+    }
+}
+
+/// How long things took: a histogram with three digits.
+#[derive(Clone, Debug)]
+pub struct Latencies(Histogram<u64>);
+
+impl Latencies {
+    /// An empty histogram.
+    ///
+    /// # Errors
+    ///
+    /// None with these bounds.
+    pub fn new() -> Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(100, 100_000_000_000, 3)?))
+    }
+
+    /// Notes one.
+    pub fn record(&mut self, latency: Duration) {
+        self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// How many were noted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// What was noted in `elapsed`.
+    #[must_use]
+    pub fn sample(&self, elapsed: Duration) -> Sample {
+        let micros = |quantile| self.0.value_at_quantile(quantile) as f64 / 1_000.0;
+        let latency = Quantiles {
+            p50: micros(0.5),
+            p99: micros(0.99),
+            p999: micros(0.999),
+            max: self.0.max() as f64 / 1_000.0,
+        };
+        let seconds = elapsed.as_secs_f64();
+        Sample { count: self.0.len(), seconds, cpu: 0.0, latency: Some(latency) }
+    }
+}

@@ -1,0 +1,78 @@
+//! Services whose outbox is a file.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::os::unix::fs::PermissionsExt;
+
+use paddington::{Delivered, Message, Service, ServiceConfig, ServiceError};
+use paddington_test_support::{Pair, eventually, pair};
+
+async fn start(pair: &Pair, config: &ServiceConfig) -> Result<Service, ServiceError> {
+    let handler = async |_: Message| Ok::<(), paddington::Error>(());
+    Service::start_on(pair.network.network(), config, handler).await
+}
+
+fn with_outbox() -> (Pair, tempfile::TempDir) {
+    let (mut pair, folder) = (pair(), tempfile::tempdir().unwrap());
+    pair.client.set_outbox(folder.path().join("outbox.sqlite"));
+    (pair, folder)
+}
+
+#[tokio::test]
+async fn what_was_accepted_outlives_the_process() {
+    let (pair, folder) = with_outbox();
+    let client = start(&pair, &pair.client).await.unwrap();
+    for number in 0..100 {
+        client.send(Message::new("server", number.to_string())).await.unwrap();
+    }
+    assert_eq!(client.shutdown().await.left_in_store[0].1, 100);
+    let mode = std::fs::metadata(folder.path().join("outbox.sqlite")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+
+    let (_server, inbox) = pair.start_server().await;
+    let client = start(&pair, &pair.client).await.unwrap();
+    for number in 0..100 {
+        assert_eq!(inbox.text().await, number.to_string());
+    }
+    let receipt = client.send(Message::new("server", "new")).await.unwrap();
+    assert_eq!(receipt.await, Delivered::Handled);
+    eventually(async || client.peers()[0].outbox_messages == 0).await;
+    assert!(client.peers()[0].is_conserved());
+    assert!(client.shutdown().await.left_in_store.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_process_with_the_same_outbox_does_not_start() {
+    let (pair, _folder) = with_outbox();
+    let first = start(&pair, &pair.client).await.unwrap();
+    let error = start(&pair, &pair.client).await.unwrap_err();
+    assert!(matches!(error, ServiceError::Outbox(_)), "{error}");
+    first.shutdown().await;
+    start(&pair, &pair.client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backlog_longer_than_memory_allows_is_delivered_in_order() {
+    let (mut pair, _folder) = with_outbox();
+    pair.client.settings_mut().window = 100_000;
+    pair.client.settings_mut().transport.limits.max_payload = 10_000;
+    let client = start(&pair, &pair.client).await.unwrap();
+    for number in 0..200 {
+        let text = format!("{number:0>10000}");
+        client.send(Message::new("server", text)).await.unwrap();
+    }
+    let (_server, inbox) = pair.start_server().await;
+    for number in 0..200 {
+        assert_eq!(inbox.text().await, format!("{number:0>10000}"));
+    }
+    assert!(client.peers()[0].is_conserved());
+}
+
+#[tokio::test]
+async fn the_configuration_remembers_its_outbox() {
+    let (pair, folder) = with_outbox();
+    let path = folder.path().join("service.toml");
+    pair.client.save(&path).unwrap();
+    let loaded = ServiceConfig::load(&path).unwrap();
+    assert_eq!(loaded.outbox(), pair.client.outbox());
+}
