@@ -26,7 +26,7 @@ from processes import HOST, PATIENCE, Failed, Folder, eventually, expect
 
 COUNT = 3500
 REKEYS = 3
-BULK, BULK_PAYLOAD, BULK_UNDER_WAY = 60, 500_000, 12
+BULK, BULK_PAYLOAD, BULK_UNDER_WAY = 60, 500_000, 24
 QUICK = Limits(ping_every=0.1, retry_fast=0.05, retries=(0.05,))
 
 
