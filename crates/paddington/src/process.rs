@@ -1,6 +1,8 @@
 //! The convenience of one service per process: free functions instead of handles.
 
 use std::future::Future;
+#[cfg(unix)]
+use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
@@ -66,6 +68,8 @@ pub async fn set_handler(handler: impl Handler) -> Result<(), Error> {
 ///
 /// [`enum@Error`] if no handler is set, or the service cannot be started.
 pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
+    // Before the service starts: what asks it to end from then on is not missed.
+    let signals = Signals::new();
     let launch = HANDLER.lock().unwrap_or_else(PoisonError::into_inner).take();
     let service = launch.ok_or(Error::NoHandler)?(config).await?;
     if let Err(error) = install(service.exchange().clone()) {
@@ -74,7 +78,7 @@ pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
     }
     tokio::select! {
         report = service.finished() => Ok(report),
-        () = terminated() => Ok(service.shutdown().await),
+        () = signals.end() => Ok(service.shutdown().await),
     }
 }
 
@@ -102,17 +106,38 @@ pub async fn shutdown() -> Result<(), Error> {
     Ok(())
 }
 
-/// Resolves when the operating system asks this process to end.
-async fn terminated() {
+/// What the operating system says to this process, from the moment this is made.
+struct Signals {
     #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => info!("asked to end by SIGTERM"),
-            _ = signal::ctrl_c() => info!("asked to end by Ctrl-C"),
+    unix: io::Result<[signal::unix::Signal; 2]>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        #[cfg(unix)]
+        let unix = {
+            use signal::unix::{SignalKind, signal};
+            signal(SignalKind::terminate())
+                .and_then(|terminate| Ok([terminate, signal(SignalKind::interrupt())?]))
+        };
+        Self {
+            #[cfg(unix)]
+            unix,
         }
-        return;
     }
-    if signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+
+    /// Resolves when this process is asked to end.
+    async fn end(self) {
+        #[cfg(unix)]
+        if let Ok([mut terminate, mut interrupt]) = self.unix {
+            tokio::select! {
+                _ = terminate.recv() => info!("asked to end by SIGTERM"),
+                _ = interrupt.recv() => info!("asked to end by Ctrl-C"),
+            }
+            return;
+        }
+        if signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

@@ -244,8 +244,11 @@ fn help_says_what_there_is() {
 #[test]
 fn a_service_that_is_asked_to_end_ends_well() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = server(folder.path(), &free_port(), &[]);
+    let mut server = server(folder.path(), &free_port(), &["--count", "1000000000"]);
     server.wait_for("the invitation");
+    // A service that is connected has started: it listens to signals.
+    let _client = Running::start(folder.path(), &CLIENT);
+    server.wait_for("Connected");
     let pid = server.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     server.wait_for("shutting down");
