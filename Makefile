@@ -4,7 +4,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench soak
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench soak fuzz
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -72,4 +72,21 @@ soak: ## Run every trial of the soak RUNS times, in minutes, from SEED on
 	$(CARGO) build -q --release -p paddington-soak
 	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
 		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \
+	done
+
+# For how long each target is fuzzed. What is found on the way is kept out of the corpus, which is
+# in the repository and is replayed by the tests.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+FUZZ_FOUND := fuzz/target/found
+
+fuzz: ## Fuzz every parser for FUZZ_SECONDS each; needs a nightly toolchain and cargo-fuzz
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
+		{ echo "no nightly toolchain: rustup toolchain install nightly --profile minimal"; exit 1; }
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || \
+		{ echo "cargo-fuzz is not installed: cargo install --locked cargo-fuzz"; exit 1; }
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ_FOUND)/$$target && \
+		$(CARGO) +nightly fuzz run $$target $(FUZZ_FOUND)/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=64 -print_final_stats=1 || exit 1; \
 	done
