@@ -40,6 +40,7 @@ doc: ## Build the documentation, with warnings as errors
 examples: ## Run the examples end to end
 	$(CARGO) run -q -p example-echo -- demo --count 100
 	$(CARGO) run -q -p example-echo -- demo --count 100 --encoding hex
+	$(CARGO) run -q -p example-outbox -- demo --count 300
 
 interop: ## Check the second implementation, in Python, against ours
 	$(CARGO) build -q -p example-echo
