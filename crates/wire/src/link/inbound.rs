@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::faults::{Fault, broken};
 use super::restore::RestoredCursor;
 use super::state::CursorChanges;
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
@@ -125,16 +126,23 @@ impl Inbound {
 
     /// Sets the cursors for a new session (rules R7 and R8). `told` is what this side's READY said.
     pub(super) fn resume(&mut self, theirs: &[StreamState], told: &[CursorState]) {
+        if broken(Fault::CursorDroppedWithSession) {
+            self.cursors.clear();
+        }
         for cursor in &mut self.cursors {
             cursor.listed = false;
         }
         for stream in theirs {
-            let cursor = self.cursor_or_new(stream.instance, stream.base - 1);
+            let before = if broken(Fault::UnknownStreamFromZero) { 0 } else { stream.base - 1 };
+            let cursor = self.cursor_or_new(stream.instance, before);
             cursor.listed = true;
-            cursor.raise(stream.base - 1);
+            cursor.raise(before);
             cursor.rejected.retain(|rejection| rejection.number >= stream.base);
             let told = told.iter().find(|told| told.instance == stream.instance);
             cursor.told = told.map_or(0, |told| told.completed).max(stream.base - 1);
+            if broken(Fault::DueAcknowledgementsDropped) {
+                cursor.told = cursor.completed;
+            }
         }
         self.forget_orphans();
     }
@@ -143,10 +151,10 @@ impl Inbound {
     pub(super) fn take(&mut self, instance: Instance, data: Data) -> Result<Taken, Violation> {
         let cost = Data::cost(data.payload.len());
         let cursor = self.listed(instance).ok_or(Violation::UnknownStream(data.stream))?;
-        if data.number <= cursor.received {
+        if data.number <= cursor.received && !broken(Fault::RepeatsTakenForNew) {
             return Ok(Taken::Repeat);
         }
-        if data.number != cursor.received + 1 {
+        if data.number > cursor.received + 1 {
             return Err(Violation::Gap { expected: cursor.received + 1, got: data.number });
         }
         cursor.received = data.number;
@@ -158,6 +166,9 @@ impl Inbound {
         cursor.pending.push_back(Pending { to: data.number, cost, done: false });
         self.held += cost;
         let id = MessageId { stream: instance, number: data.number };
+        if broken(Fault::AcknowledgeOnArrival) {
+            self.handled(id, Outcome::Done);
+        }
         Ok(Taken::Message(Incoming { id, again: data.again, payload: data.payload }))
     }
 
@@ -238,6 +249,10 @@ impl Inbound {
     }
 
     pub(super) fn held(&self) -> u64 {
+        if broken(Fault::WindowForgetsTheDead) {
+            let listed = self.cursors.iter().filter(|cursor| cursor.listed);
+            return listed.flat_map(|cursor| &cursor.pending).map(|pending| pending.cost).sum();
+        }
         self.held
     }
 
@@ -297,7 +312,8 @@ impl Cursor {
 
     fn take_state(&mut self) -> RestoredCursor {
         self.moved = false;
-        let done = self.pending.iter().filter(|pending| pending.done);
+        let remembered = !broken(Fault::FinishedForgotten);
+        let done = self.pending.iter().filter(|pending| pending.done && remembered);
         let finished = done.map(|pending| pending.to).chain(self.finished.iter().copied());
         RestoredCursor {
             instance: self.instance,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::faults::{Fault, broken};
 use super::restore::{RestoredMessage, RestoredStream};
 use super::stream::{Body, Kept, Stream};
 use super::{LinkConfig, Millis};
@@ -195,7 +196,7 @@ impl Outbound {
             stream.instance != id.stream
                 || stream.instance == current
                 || !stream.kept.is_empty()
-                || id.number + 1 < stream.base
+                || (id.number + 1 < stream.base && !broken(Fault::UnlistedByAnyRemoval))
         });
     }
 
@@ -234,9 +235,14 @@ impl Outbound {
                 return Err(Violation::AckOfUnsent(cursor.received));
             }
             regressed |= cursor.received >= stream.next();
+            if regressed && broken(Fault::RegressionRefused) {
+                return Err(Violation::AckOfUnsent(cursor.received));
+            }
             self.drop_up_to(index, cursor.completed, &[]);
             let stream = &mut self.streams[index];
-            stream.cursor = (cursor.received + 1).clamp(stream.base, stream.next());
+            let has =
+                if broken(Fault::RepeatsTakenForNew) { cursor.completed } else { cursor.received };
+            stream.cursor = (has + 1).clamp(stream.base, stream.next());
         }
         Ok(regressed)
     }
@@ -309,7 +315,10 @@ impl Outbound {
             next: stream.next(),
         };
         let old = self.streams.len() - 1;
-        let declared = self.streams[..old].iter().take(max - 1).chain([self.current()]);
+        let old = self.streams[..old]
+            .iter()
+            .filter(|stream| !stream.kept.is_empty() || !broken(Fault::UnlistedBeforeRemoved));
+        let declared = old.take(max - 1).chain([self.current()]);
         declared.map(state).collect()
     }
 

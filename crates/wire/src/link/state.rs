@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::LinkConfig;
+use super::faults::{Fault, broken};
 use super::inbound::{Inbound, Incoming, Outcome, Taken};
 use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
 use super::restore::{Restored, RestoredCursor};
@@ -209,7 +210,7 @@ impl Link {
 
     /// Ends `session`, if it is the one that stands.
     pub fn end(&mut self, session: SessionId) {
-        if self.is_current(session) {
+        if self.is_current(session) || broken(Fault::CleanUpByName) {
             self.session = None;
         }
     }
@@ -221,7 +222,7 @@ impl Link {
     ///
     /// [`Violation`] if the peer broke the protocol. The session is to be ended.
     pub fn receive(&mut self, session: SessionId, frame: Frame) -> Result<Received, Violation> {
-        if !self.is_current(session) {
+        if !self.is_current(session) && !broken(Fault::DeadSessionHeard) {
             return Ok(Received::default());
         }
         match frame {

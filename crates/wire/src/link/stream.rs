@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::Millis;
+use super::faults::{Fault, broken};
 use super::outbound::{Limits, Next};
 use super::restore::{RestoredMessage, RestoredStream};
 use crate::frame::Data;
@@ -136,7 +137,7 @@ impl Stream {
         let payload = payload.clone();
         if Data::cost(payload.len()) > limits.credit
             || number >= self.base + limits.in_flight
-            || number > self.stored
+            || (number > self.stored && !broken(Fault::TransmittedBeforeStored))
         {
             return None;
         }
