@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use paddington_wire::link::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
 use paddington_wire::{Instance, MessageId};
 
+use crate::connection::CLIENT;
 use crate::ledger::Breach;
+use crate::side;
 
 /// A write that costs no sync of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +74,15 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Begins with messages that an earlier life of the client has stored.
+    pub fn left_over(&mut self, messages: u8) {
+        for label in 0..messages {
+            let stream = side::instance(CLIENT, 0);
+            let id = MessageId { stream, number: u64::from(label) + 1 };
+            self.durable.messages.push(StoredMessage { id, label, mortal: false });
+        }
+    }
+
     /// Takes a message on its way. One that leaves a number out is refused.
     ///
     /// # Errors

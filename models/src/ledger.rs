@@ -5,6 +5,9 @@ use std::fmt;
 
 use paddington_wire::MessageId;
 
+use crate::connection::CLIENT;
+use crate::side;
+
 /// A promise of `docs/delivery.md` that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Breach {
@@ -117,6 +120,22 @@ pub struct Entry {
     pub known_finished: bool,
 }
 
+impl Entry {
+    fn new(id: MessageId, standing: Standing, stored: bool) -> Self {
+        Self {
+            id,
+            standing,
+            mortal: false,
+            stored,
+            delivered: false,
+            delivered_here: false,
+            finished: Finished::Not,
+            finished_here: false,
+            known_finished: false,
+        }
+    }
+}
+
 /// The messages of one direction, in the order of `send`. A message's label is its index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
@@ -125,6 +144,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Begins with messages that an earlier life has stored and never transmitted.
+    pub fn left_over(&mut self, messages: u8) {
+        for number in 1..=u64::from(messages) {
+            let id = MessageId { stream: side::instance(CLIENT, 0), number };
+            self.entries.push(Entry::new(id, Standing::Accepted, true));
+        }
+    }
+
     /// Writes down that the link has accepted a message. Returns its label.
     ///
     /// # Errors
@@ -135,17 +162,8 @@ impl Ledger {
         if self.entries.iter().any(taken) {
             return Err(Breach::NumberTwice);
         }
-        self.entries.push(Entry {
-            id,
-            standing: if durable { Standing::Asked } else { Standing::Accepted },
-            mortal,
-            stored: !durable,
-            delivered: false,
-            delivered_here: false,
-            finished: Finished::Not,
-            finished_here: false,
-            known_finished: false,
-        });
+        let standing = if durable { Standing::Asked } else { Standing::Accepted };
+        self.entries.push(Entry { mortal, ..Entry::new(id, standing, !durable) });
         Ok(self.entries.len() as u8 - 1)
     }
 

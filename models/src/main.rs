@@ -18,7 +18,7 @@ fn main() -> ExitCode {
 
 fn run_check() -> bool {
     let (mut total, mut broken) = (0, 0);
-    for scenario in scenarios::short() {
+    for scenario in scenarios::all(std::env::args().any(|arg| arg == "--long")) {
         let name = scenario.name;
         let found = check::explore(scenario, 2, usize::MAX);
         total += found.states;

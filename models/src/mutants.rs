@@ -47,8 +47,8 @@ impl Mutant {
         match self {
             #[cfg(paddington_faults)]
             Self::Link(fault) => place(fault),
-            Self::Driver(Sabotage::OneNumberSpace) => "memory, sender crashes",
-            Self::Driver(Sabotage::WrittenOnlyWhileWaiting) => "durable, deadlines",
+            Self::Driver(Sabotage::OneNumberSpace) => "sender crashes",
+            Self::Driver(Sabotage::WrittenOnlyWhileWaiting) => "deadlines, durable",
             Self::Driver(Sabotage::RefusedButQueued) => "failing disk",
         }
     }
@@ -58,7 +58,7 @@ impl Mutant {
     pub fn hunt(self) -> Option<Caught> {
         let mut states = 0;
         let (first, others): (Vec<_>, Vec<_>) =
-            scenarios::short().into_iter().partition(|it| it.name.contains(self.place()));
+            scenarios::all(false).into_iter().partition(|it| it.name.contains(self.place()));
         first.into_iter().chain(others).find_map(|scenario| {
             let name = scenario.name;
             let found = self.explore(scenario);
@@ -88,15 +88,16 @@ impl Mutant {
 #[cfg(paddington_faults)]
 fn place(fault: Fault) -> &'static str {
     match fault {
-        Fault::AcknowledgeOnArrival | Fault::UnknownStreamFromZero => "memory, receiver crashes",
+        Fault::AcknowledgeOnArrival | Fault::UnknownStreamFromZero => "receiver crashes",
         Fault::CursorDroppedWithSession | Fault::RepeatsTakenForNew => "cuts",
-        Fault::DeadSessionHeard | Fault::DueAcknowledgementsDropped => "overlap",
+        Fault::DueAcknowledgementsDropped => "cuts",
+        Fault::DeadSessionHeard => "overlap",
         Fault::CleanUpByName => "overlap",
-        Fault::TicketsInAnyOrder => "READY of a dead process",
+        Fault::TicketsInAnyOrder => "sender crashes",
         Fault::RegressionRefused => "set back",
         Fault::WindowForgetsTheDead => "small window",
-        Fault::UnlistedBeforeRemoved | Fault::UnlistedByAnyRemoval => "durable, sender crashes",
-        Fault::TransmittedBeforeStored => "durable, sender crashes",
-        Fault::FinishedForgotten => "durable, unordered",
+        Fault::UnlistedBeforeRemoved | Fault::UnlistedByAnyRemoval => "old stream",
+        Fault::TransmittedBeforeStored => "durable sender crashes",
+        Fault::FinishedForgotten => "unordered durable",
     }
 }

@@ -64,8 +64,10 @@ pub struct Scenario {
     pub handlers: usize,
     /// Whether a disk answers some time after the write is durable.
     pub late_answers: bool,
-    /// Whether the first message of each service has a deadline.
-    pub mortal: bool,
+    /// How many messages an earlier life of the client has left on its disk.
+    pub left_over: u8,
+    /// Which message of each service has a deadline, counted from 0.
+    pub mortal: Option<u8>,
     /// What may happen.
     pub budget: Budget,
     /// What is wrong with the driver.

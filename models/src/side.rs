@@ -6,6 +6,7 @@ use bytes::Bytes;
 use paddington_wire::link::{Link, LinkConfig, Slot};
 use paddington_wire::{Instance, MessageId};
 
+use crate::connection::CLIENT;
 use crate::disk::{Disk, Durable};
 use crate::ledger::Breach;
 use crate::scenario::{Keeping, Sabotage, Scenario};
@@ -37,10 +38,19 @@ impl Side {
     /// A service that starts for the first time.
     #[must_use]
     pub fn new(index: usize, scenario: &Scenario) -> Self {
-        let disk = (scenario.keeping[index] == Keeping::Durable).then(Disk::default);
+        let mut disk = (scenario.keeping[index] == Keeping::Durable).then(Disk::default);
         let instance = instance(index, 1);
-        let link = match &disk {
-            Some(_) => Link::restore(config(scenario), instance, Default::default()),
+        let link = match &mut disk {
+            Some(disk) => {
+                if index == CLIENT {
+                    disk.left_over(scenario.left_over);
+                }
+                Link::restore(
+                    config(scenario),
+                    instance,
+                    disk.durable.restored().unwrap_or_default(),
+                )
+            }
             None => Link::new(config(scenario), instance),
         };
         let (slot, inbox) = (Slot::default(), VecDeque::new());
@@ -102,7 +112,8 @@ impl Side {
 }
 
 /// The name of a life of a service.
-fn instance(index: usize, life: u8) -> Instance {
+#[must_use]
+pub fn instance(index: usize, life: u8) -> Instance {
     let mut name = [0; Instance::LEN];
     (name[0], name[1]) = (index as u8 + 1, life);
     Instance::from(name)

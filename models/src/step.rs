@@ -68,7 +68,7 @@ impl World {
     fn send(&mut self, index: usize, scenario: &Scenario) -> Result<bool, Breach> {
         let (side, ledger) = (&mut self.sides[index], &mut self.ledgers[index]);
         let label = ledger.entries.len() as u8;
-        let mortal = scenario.mortal && label == 0 && self.now < DEADLINE;
+        let mortal = scenario.mortal == Some(label) && self.now < DEADLINE;
         let deadline = mortal.then_some(DEADLINE);
         let Ok(id) = side.link.enqueue(payload(label), self.now, deadline) else {
             return Ok(false);

@@ -35,9 +35,11 @@ impl World {
     /// Before anything has happened.
     #[must_use]
     pub fn new(scenario: &Scenario) -> Self {
+        let mut ledgers: [Ledger; 2] = Default::default();
+        ledgers[CLIENT].left_over(scenario.left_over);
         Self {
             sides: [CLIENT, SERVER].map(|index| Side::new(index, scenario)),
-            ledgers: Default::default(),
+            ledgers,
             connections: Vec::new(),
             left: scenario.budget,
             now: 0,
