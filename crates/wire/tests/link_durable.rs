@@ -7,7 +7,7 @@ use paddington_wire::link::{
     CursorChanges, Fate, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
     RestoredStream, SessionId, Slot,
 };
-use paddington_wire::{CursorState, Frame, Instance, MessageId, Ready};
+use paddington_wire::{Completed, CursorState, Data, Frame, Instance, MessageId, Ready, Skip};
 
 fn life(byte: u8) -> Instance {
     Instance::from([byte; 16])
@@ -186,6 +186,32 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
     link.handled(id(9, 4), Outcome::Done);
     let moved = link.take_cursors().moved;
     assert_eq!((moved[0].completed, moved[0].finished.len()), (6, 0));
+}
+
+#[test]
+fn a_gap_behind_what_was_finished_out_of_order_does_not_hide_it() {
+    let cursor = RestoredCursor { instance: life(9), completed: 0, finished: vec![4] };
+    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    let (session, _) = start(&mut link, &peer(&[]));
+    for frame in [data(1), data(2), skip(3), skip(4), skip(5)] {
+        link.receive(session, frame).unwrap();
+    }
+    link.handled(id(9, 2), Outcome::Done);
+    let moved = link.take_cursors().moved;
+    assert_eq!((moved[0].completed, &*moved[0].finished), (0, &[2][..]));
+    link.handled(id(9, 1), Outcome::Done);
+    let moved = link.take_cursors().moved;
+    assert_eq!((moved[0].completed, moved[0].finished.len()), (5, 0));
+}
+
+fn data(number: u64) -> Frame {
+    let ack = Completed::default();
+    Frame::Data(Data { stream: 0, again: true, number, ack, payload: Bytes::from_static(b"x") })
+}
+
+fn skip(to: u64) -> Frame {
+    Frame::Skip(Skip { stream: 0, to, ack: Completed::default() })
 }
 
 #[test]

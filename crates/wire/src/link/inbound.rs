@@ -91,6 +91,7 @@ struct Pending {
     to: u64,
     cost: u64,
     done: bool,
+    gap: bool,
 }
 
 /// An acknowledgement that is due.
@@ -159,11 +160,11 @@ impl Inbound {
         }
         cursor.received = data.number;
         if cursor.finished.remove(&data.number) {
-            cursor.pending.push_back(Pending { to: data.number, cost: 0, done: true });
+            cursor.pending.push_back(Pending { to: data.number, cost: 0, done: true, gap: false });
             cursor.complete();
             return Ok(Taken::Finished);
         }
-        cursor.pending.push_back(Pending { to: data.number, cost, done: false });
+        cursor.pending.push_back(Pending { to: data.number, cost, done: false, gap: false });
         self.held += cost;
         let id = MessageId { stream: instance, number: data.number };
         if broken(Fault::AcknowledgeOnArrival) {
@@ -182,9 +183,10 @@ impl Inbound {
         }
         cursor.received = to;
         match cursor.pending.back_mut() {
-            Some(last) if last.done => last.to = to,
-            _ => cursor.pending.push_back(Pending { to, cost: 0, done: true }),
+            Some(last) if last.gap => last.to = to,
+            _ => cursor.pending.push_back(Pending { to, cost: 0, done: true, gap: true }),
         }
+        cursor.finished.retain(|finished| *finished > to);
         cursor.complete();
         true
     }
@@ -313,7 +315,7 @@ impl Cursor {
     fn take_state(&mut self) -> RestoredCursor {
         self.moved = false;
         let remembered = !broken(Fault::FinishedForgotten);
-        let done = self.pending.iter().filter(|pending| pending.done && remembered);
+        let done = self.pending.iter().filter(|pending| pending.done && !pending.gap && remembered);
         let finished = done.map(|pending| pending.to).chain(self.finished.iter().copied());
         RestoredCursor {
             instance: self.instance,
