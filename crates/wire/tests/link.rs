@@ -323,6 +323,29 @@ fn frames_of_a_session_that_is_over_mean_nothing() {
 }
 
 #[test]
+fn a_restarted_peer_is_told_what_its_last_life_acknowledged_after_the_ready() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    a.send("1");
+    a.send("2");
+    settle(&mut a, &mut b);
+    b.handle(Outcome::Done);
+    let late = b.frames(0).remove(0);
+
+    let mut b = Side::new(life(3), LinkConfig::default());
+    let (ours, theirs) = (a.link.ready(), b.link.ready());
+    a.receive(late).unwrap();
+    for (side, ours, theirs) in [(&mut a, &ours, &theirs), (&mut b, &theirs, &ours)] {
+        let ticket = side.slot.ticket();
+        let session = side.slot.take(ticket, None).unwrap();
+        side.link.start(session, ours, theirs).unwrap();
+        side.session = Some(session);
+    }
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["2"]);
+}
+
+#[test]
 fn acknowledgements_wait_for_company_but_not_for_long() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);

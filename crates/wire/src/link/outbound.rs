@@ -218,16 +218,23 @@ impl Outbound {
         old.map(|stream| stream.instance)
     }
 
-    /// Sets every stream to where the peer wants to go on (rule R9). Returns whether the peer has
-    /// seen more of an earlier life than the store remembers (rule R10).
-    pub(super) fn resume(&mut self, theirs: &[CursorState]) -> Result<bool, Violation> {
+    /// Sets every stream to where the peer wants to go on (rule R9). `told` is what this side's
+    /// READY said. Returns whether the peer has seen more of an earlier life than the store
+    /// remembers (rule R10).
+    pub(super) fn resume(
+        &mut self,
+        theirs: &[CursorState],
+        told: &[StreamState],
+    ) -> Result<bool, Violation> {
         let current = self.current().instance;
         let mut regressed = false;
         for index in 0..self.streams.len() {
-            let stream = &self.streams[index];
+            let stream = &mut self.streams[index];
+            let told = told.iter().find(|told| told.instance == stream.instance);
+            let told = told.map_or(stream.base, |told| told.base);
             let Some(cursor) = theirs.iter().find(|theirs| theirs.instance == stream.instance)
             else {
-                self.streams[index].cursor = self.streams[index].base;
+                stream.go_on_at(told);
                 continue;
             };
             // Only this life knows for sure what it never numbered (rule R10).
@@ -239,10 +246,9 @@ impl Outbound {
                 return Err(Violation::AckOfUnsent(cursor.received));
             }
             self.drop_up_to(index, cursor.completed, &[]);
-            let stream = &mut self.streams[index];
             let has =
                 if broken(Fault::RepeatsTakenForNew) { cursor.completed } else { cursor.received };
-            stream.cursor = (has + 1).clamp(stream.base, stream.next());
+            self.streams[index].go_on_at(told.max(has.saturating_add(1)));
         }
         Ok(regressed)
     }

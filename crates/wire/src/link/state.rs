@@ -201,7 +201,7 @@ impl Link {
     ) -> Result<Started, Violation> {
         self.session = None;
         let waiting = self.outbound.messages();
-        let regressed = self.outbound.resume(&theirs.yours)?;
+        let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         self.session = Some(LinkSession::new(id, ours, theirs));
         let new_life = self.peer.replace(theirs.instance) != Some(theirs.instance);
