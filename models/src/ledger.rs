@@ -108,6 +108,8 @@ pub struct Entry {
     pub mortal: bool,
     /// Whether the sender's disk has had it. Always so without a disk.
     pub stored: bool,
+    /// Whether its sender was set back since, so that it may come again at any time.
+    pub may_repeat: bool,
     /// Whether any life of the receiver was given it.
     pub delivered: bool,
     /// Whether the present life of the receiver was given it.
@@ -127,6 +129,7 @@ impl Entry {
             standing,
             mortal: false,
             stored,
+            may_repeat: false,
             delivered: false,
             delivered_here: false,
             finished: Finished::Not,
@@ -223,7 +226,7 @@ impl Ledger {
     pub fn receiver_restarts(&mut self, finished: u32) {
         for (label, entry) in self.entries.iter_mut().enumerate() {
             (entry.delivered_here, entry.finished_here) = (false, false);
-            entry.known_finished = finished & (1 << label) != 0;
+            entry.known_finished = finished & (1 << label) != 0 && !entry.may_repeat;
         }
     }
 
@@ -243,6 +246,7 @@ impl Ledger {
     pub fn sender_set_back(&mut self) {
         for entry in &mut self.entries {
             (entry.delivered_here, entry.known_finished) = (false, false);
+            entry.may_repeat = true;
         }
     }
 

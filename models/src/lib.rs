@@ -19,9 +19,11 @@ pub mod disk;
 pub mod ledger;
 #[cfg(feature = "checker")]
 pub mod mutants;
+pub mod random;
 pub mod scenario;
 pub mod scenarios;
 pub mod side;
 mod step;
 mod storing;
+pub mod walk;
 pub mod world;

@@ -1,58 +1,105 @@
-//! `paddington-models check|mutants|walk|attack [--long] [--seed N] …`: runs the models.
+//! Runs the models: `paddington-models check|mutants|walk|attack [--long] [--seed N] [--steps N]
+//! [--seconds N]`. Prints what was done and fails if a promise was broken.
 
 #![expect(clippy::print_stdout, reason = "that is what it is for")]
 
+mod options;
+
 use std::process::ExitCode;
+use std::time::Instant;
 
 use paddington_models::mutants::Mutant;
-use paddington_models::{check, scenarios};
+use paddington_models::scenarios;
+use paddington_models::walk::walk;
+use paddington_models::{check, walk};
+
+use options::{Command, Options};
 
 fn main() -> ExitCode {
-    let ok = match std::env::args().nth(1).as_deref() {
-        Some("check") => run_check(),
-        Some("mutants") => run_mutants(),
-        _ => false,
+    // Whoever looks at a link takes its panics for what they are: a broken promise.
+    std::panic::set_hook(Box::new(|_| {}));
+    let kept = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => match options.command {
+            Command::Check => run_check(&options),
+            Command::Mutants => run_mutants(),
+            Command::Walk => run_walks(&options),
+            Command::Attack => false,
+        },
+        Err(wrong) => {
+            println!("{wrong}\n{}", options::USAGE);
+            false
+        }
     };
-    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_check() -> bool {
-    let (mut total, mut broken) = (0, 0);
-    for scenario in scenarios::all(std::env::args().any(|arg| arg == "--long")) {
+/// Explores every scenario.
+fn run_check(options: &Options) -> bool {
+    let (start, mut states, mut broken) = (Instant::now(), 0, 0);
+    for scenario in scenarios::all(options.long) {
         let name = scenario.name;
-        let found = check::explore(scenario, 2, usize::MAX);
-        total += found.states;
-        println!(
-            "{name:48} {:>9} states, depth {:>3}, {:?}",
-            found.states, found.depth, found.took
-        );
+        let found = check::explore(scenario, options.threads, usize::MAX);
+        states += found.states;
+        let (depth, seconds) = (found.depth, found.took.as_secs_f32());
+        println!("{name:46} {:>9} states, {depth:>2} deep, {seconds:>6.1} s", found.states);
         if let Some((promise, actions)) = found.breach {
             broken += 1;
-            println!("  BROKEN: {promise}");
-            for action in actions {
-                println!("    {action:?}");
-            }
+            println!("    BROKEN: {promise}, by");
+            actions.iter().for_each(|action| println!("        {action:?}"));
         }
     }
-    println!("{total}");
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{states} states, {broken} broken promises, {seconds:.1} s");
     broken == 0
 }
 
+/// Breaks every rule.
 fn run_mutants() -> bool {
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut free = 0;
-    for mutant in Mutant::all() {
+    let (start, mutants) = (Instant::now(), Mutant::all());
+    let mut caught = 0;
+    for mutant in &mutants {
         let name = format!("{mutant:?}");
         match mutant.hunt() {
-            Some(caught) => println!(
-                "{name:40} caught after {:>7} states: {} ({})",
-                caught.states, caught.promise, caught.scenario
-            ),
-            None => {
-                free += 1;
-                println!("{name:40} NOT CAUGHT");
+            Some(found) => {
+                caught += 1;
+                let (states, place) = (found.states, found.scenario);
+                println!("{name:35} after {states:>6} states in \"{place}\": {}", found.promise);
             }
+            None => println!("{name:35} NOT NOTICED"),
         }
     }
-    free == 0
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{caught} of {} broken rules noticed, {seconds:.1} s", mutants.len());
+    if !cfg!(paddington_faults) {
+        println!(
+            "Those of the link need RUSTFLAGS=\"--cfg paddington_faults\": see `make mutants`."
+        );
+    }
+    caught == mutants.len()
+}
+
+/// Walks from one seed on.
+fn run_walks(options: &Options) -> bool {
+    let (start, mut states, mut walks) = (Instant::now(), 0, 0);
+    for seed in options.seed.. {
+        if options.is_enough(states, start) {
+            break;
+        }
+        let walked = walk(seed);
+        states += walked.actions.len() as u64;
+        walks += 1;
+        if let Some(breach) = walked.breach {
+            let scenario = walk::scenario(&mut paddington_models::random::Random::new(seed));
+            println!("BROKEN: {}, in {scenario:#?}, by", breach.promise());
+            walked.actions.iter().for_each(|action| println!("    {action:?}"));
+            println!("again with: paddington-models walk --seed {seed} --steps 1");
+            return false;
+        }
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!(
+        "{states} states in {walks} walks from seed {}, none broken, {seconds:.1} s",
+        options.seed
+    );
+    true
 }
