@@ -193,7 +193,7 @@ impl Ledger {
         if entry.delivered && !again {
             return Err(Breach::RepeatNotFlagged);
         }
-        if self.entries[label..].iter().any(|later| later.delivered_here) {
+        if self.entries[label..].iter().any(|later| later.delivered_here && !later.may_repeat) {
             return Err(Breach::OutOfOrder);
         }
         let entry = &mut self.entries[label];

@@ -108,13 +108,13 @@ impl World {
             (End::Waiting(ticket, ours), Frame::Ready(theirs)) => {
                 let (held, link) = (self.sides[side].held(), &self.sides[side].link);
                 let (ours, declared) = ours.unwrap_or_else(|| (link.ready(), held));
-                self.sides[side].overlap = held.saturating_sub(declared.min(scenario.window()));
                 let Some(session) = self.sides[side].slot.take(ticket, Some(theirs.instance))
                 else {
                     connection.leave(side);
                     return Ok(true);
                 };
                 self.replace(side);
+                self.sides[side].overlap = held.saturating_sub(declared.min(scenario.window()));
                 let started = self.sides[side].link.start(session, &ours, &theirs);
                 started.map_err(|_| Breach::HonestAccused)?;
                 self.begin(index, side, End::Live(session), ours);
