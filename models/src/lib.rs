@@ -12,6 +12,7 @@
 //! [`Slot`]: paddington_wire::link::Slot
 
 pub mod action;
+pub mod attack;
 #[cfg(feature = "checker")]
 pub mod check;
 pub mod connection;

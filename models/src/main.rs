@@ -5,15 +5,20 @@
 
 mod options;
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use paddington_models::attack::attack;
 use paddington_models::mutants::Mutant;
-use paddington_models::scenarios;
-use paddington_models::walk::walk;
-use paddington_models::{check, walk};
+use paddington_models::random::Random;
+use paddington_models::walk::{self, walk};
+use paddington_models::{check, scenarios};
 
 use options::{Command, Options};
+
+/// How long a random attack is, in eights of bytes.
+const RUN: usize = 100;
 
 fn main() -> ExitCode {
     // Whoever looks at a link takes its panics for what they are: a broken promise.
@@ -23,7 +28,7 @@ fn main() -> ExitCode {
             Command::Check => run_check(&options),
             Command::Mutants => run_mutants(),
             Command::Walk => run_walks(&options),
-            Command::Attack => false,
+            Command::Attack => run_attacks(&options),
         },
         Err(wrong) => {
             println!("{wrong}\n{}", options::USAGE);
@@ -89,7 +94,7 @@ fn run_walks(options: &Options) -> bool {
         states += walked.actions.len() as u64;
         walks += 1;
         if let Some(breach) = walked.breach {
-            let scenario = walk::scenario(&mut paddington_models::random::Random::new(seed));
+            let scenario = walk::scenario(&mut Random::new(seed));
             println!("BROKEN: {}, in {scenario:#?}, by", breach.promise());
             walked.actions.iter().for_each(|action| println!("    {action:?}"));
             println!("again with: paddington-models walk --seed {seed} --steps 1");
@@ -99,6 +104,31 @@ fn run_walks(options: &Options) -> bool {
     let seconds = start.elapsed().as_secs_f32();
     println!(
         "{states} states in {walks} walks from seed {}, none broken, {seconds:.1} s",
+        options.seed
+    );
+    true
+}
+
+/// Attacks with random bytes, from one seed on.
+fn run_attacks(options: &Options) -> bool {
+    let (start, mut steps, mut runs) = (Instant::now(), 0, 0);
+    for seed in options.seed.. {
+        if options.is_enough(steps, start) {
+            break;
+        }
+        let mut random = Random::new(seed);
+        let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.number().to_be_bytes()).collect();
+        let Ok(taken) = catch_unwind(|| attack(&bytes)) else {
+            let _ = std::panic::take_hook();
+            println!("BROKEN by seed {seed}; this is what happens:");
+            return catch_unwind(|| attack(&bytes)).is_ok();
+        };
+        steps += taken;
+        runs += 1;
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!(
+        "{steps} steps in {runs} runs from seed {}, none broken, {seconds:.1} s",
         options.seed
     );
     true

@@ -1,0 +1,47 @@
+//! A hostile peer: it has the right keys and says whatever it likes, at any moment.
+//!
+//! Its frames go through the real decoder into the real link, whose own application, store and
+//! connection behave as they do in the product. The link must neither panic nor take in more than
+//! its window, nor send more than it was allowed, and its counts must add up.
+
+mod forge;
+mod script;
+mod target;
+
+use paddington_wire::Instance;
+
+use self::script::Script;
+use self::target::Target;
+
+/// The window of the link, in bytes.
+const WINDOW: u64 = 200;
+/// The longest message that it accepts, in bytes.
+const LONGEST: u32 = 60;
+
+/// Lets the attacker do what `bytes` say. Returns how many steps that were.
+///
+/// # Panics
+///
+/// If the link does what it must not.
+#[must_use]
+pub fn attack(bytes: &[u8]) -> u64 {
+    let mut script = Script::new(bytes);
+    let mut target = Target::new(&mut script);
+    let mut steps = 0;
+    while !script.is_over() {
+        target.step(&mut script);
+        target.assert_sound();
+        steps += 1;
+    }
+    steps
+}
+
+/// A life of the service under attack; the last one is the present one.
+fn ours(number: u8) -> Instance {
+    Instance::from([0x10 + number; Instance::LEN])
+}
+
+/// A life that the attacker claims.
+fn theirs(number: u8) -> Instance {
+    Instance::from([0x20 + number; Instance::LEN])
+}
