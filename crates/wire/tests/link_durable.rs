@@ -88,6 +88,20 @@ fn what_could_not_be_stored_was_never_accepted_and_its_number_is_given_again() {
 }
 
 #[test]
+fn what_was_given_up_before_it_could_not_be_stored_was_never_accepted() {
+    let mut link = link(LinkConfig::default(), Vec::new());
+    link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
+    link.stored(1);
+    link.enqueue(Bytes::from_static(b"expired"), 0, Some(1)).unwrap();
+    link.enqueue(Bytes::from_static(b"abandoned"), 0, None).unwrap();
+    link.expire(1);
+    link.abandon();
+    assert_eq!(link.unstored(), 2);
+    let counts = link.counts();
+    assert_eq!((counts.accepted, counts.expired, counts.abandoned), (1, 0, 1));
+}
+
+#[test]
 fn what_an_earlier_life_left_goes_first_and_from_the_store() {
     let mut link = link(LinkConfig::default(), left_by_life_1(5, 3));
     link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();

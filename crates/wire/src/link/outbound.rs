@@ -150,14 +150,15 @@ impl Outbound {
             let Some(kept) = self.current_mut().kept.pop_back() else { break };
             self.counts.accepted -= 1;
             count += 1;
-            if kept.body.is_gone() {
+            let number = self.current().next();
+            if !kept.body.is_gone() {
+                self.settle(&kept.body);
+            } else if self.fates.remove(&number).is_some() {
                 self.counts.expired -= 1;
             } else {
-                self.settle(&kept.body);
+                self.counts.abandoned -= 1;
             }
         }
-        let next = self.current().next();
-        self.fates.split_off(&next);
         count
     }
 
