@@ -428,6 +428,23 @@ fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
 }
 
 #[test]
+fn the_last_number_that_there_is_does_no_harm() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    let (to, ack) = (u64::MAX, Completed::default());
+    b.receive(Frame::Skip(Skip { stream: 0, to, ack })).unwrap();
+    assert_eq!(b.frames(0).len(), 1, "an acknowledgement");
+    let mut theirs = a.link.ready();
+    theirs.yours = vec![CursorState { instance: life(2), received: 0, completed: 0 }];
+    let (ours, ticket) = (b.link.ready(), b.slot.ticket());
+    let session = b.slot.take(ticket, None).unwrap();
+    b.link.start(session, &ours, &theirs).unwrap();
+    b.session = Some(session);
+    b.receive(data(1)).unwrap();
+    assert_eq!(b.delivered.len(), 0, "a repeat");
+}
+
+#[test]
 fn an_unknown_stream_does_not_start_at_zero() {
     let (mut a, b) = pair();
     let mut theirs = b.link.ready();

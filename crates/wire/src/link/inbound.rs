@@ -309,7 +309,7 @@ impl Cursor {
         self.received = self.received.max(number);
         self.moved |= number > self.completed;
         self.completed = self.completed.max(number);
-        self.finished = self.finished.split_off(&(self.completed + 1));
+        self.finished.retain(|finished| *finished > self.completed);
     }
 
     fn take_state(&mut self) -> RestoredCursor {
