@@ -413,6 +413,7 @@ fn what_breaks_the_protocol_is_a_violation() {
         connect(&mut a, &mut b);
         let results: Vec<_> = frames.into_iter().map(|frame| b.receive(frame)).collect();
         assert_eq!(results.last().unwrap(), &Err(violation), "{what}");
+        b.frames(0); // the other half of the connection may not know yet
     }
 }
 
