@@ -420,6 +420,7 @@ fn what_breaks_the_protocol_is_a_violation() {
 #[test]
 fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
     let (mut a, b) = pair();
+    a.send("not transmitted");
     let mut theirs = b.link.ready();
     theirs.yours = vec![CursorState { instance: life(1), received: 1, completed: 0 }];
     let (ours, ticket) = (a.link.ready(), a.slot.ticket());

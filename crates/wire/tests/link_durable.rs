@@ -187,6 +187,9 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
     for _ in 0..6 {
         sender.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
     }
+    let before_the_restart = Link::new(LinkConfig::default(), life(1)).ready();
+    let (earlier, _) = start(&mut sender, &before_the_restart);
+    assert_eq!(numbers(&mut sender, earlier).len(), 6);
     let (ours, theirs) = (link.ready(), sender.ready());
     let (session, other) = (start(&mut link, &theirs).0, start(&mut sender, &ours).0);
     let mut delivered = Vec::new();

@@ -238,8 +238,8 @@ impl Outbound {
                 stream.go_on_at(told);
                 continue;
             };
-            // Only this life knows for sure what it never numbered (rule R10).
-            if stream.instance == current && cursor.received >= stream.next() {
+            // Only this life knows for sure what it never transmitted (rule R10).
+            if stream.instance == current && cursor.received > stream.transmitted {
                 return Err(Violation::AckOfUnsent(cursor.received));
             }
             regressed |= cursor.received >= stream.next();
