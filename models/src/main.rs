@@ -9,7 +9,7 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use paddington_models::attack::attack;
+use paddington_models::attack::{Attempt, attack};
 use paddington_models::mutants::Mutant;
 use paddington_models::random::Random;
 use paddington_models::walk::{self, walk};
@@ -111,25 +111,21 @@ fn run_walks(options: &Options) -> bool {
 
 /// Attacks with random bytes, from one seed on.
 fn run_attacks(options: &Options) -> bool {
-    let (start, mut steps, mut runs) = (Instant::now(), 0, 0);
+    let (start, mut sum) = (Instant::now(), Attempt::default());
     for seed in options.seed.. {
-        if options.is_enough(steps, start) {
+        if options.is_enough(sum.steps, start) {
             break;
         }
         let mut random = Random::new(seed);
         let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.number().to_be_bytes()).collect();
-        let Ok(taken) = catch_unwind(|| attack(&bytes)) else {
+        let Ok(attempt) = catch_unwind(|| attack(&bytes)) else {
             let _ = std::panic::take_hook();
-            println!("BROKEN by seed {seed}; this is what happens:");
+            println!("BROKEN by seed {seed}; again, with what the link says:");
             return catch_unwind(|| attack(&bytes)).is_ok();
         };
-        steps += taken;
-        runs += 1;
+        sum += attempt;
     }
-    let seconds = start.elapsed().as_secs_f32();
-    println!(
-        "{steps} steps in {runs} runs from seed {}, none broken, {seconds:.1} s",
-        options.seed
-    );
+    let (seed, seconds) = (options.seed, start.elapsed().as_secs_f32());
+    println!("{sum:?} from seed {seed}, nothing broken, {seconds:.1} s");
     true
 }

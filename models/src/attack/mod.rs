@@ -8,6 +8,8 @@ mod forge;
 mod script;
 mod target;
 
+use std::ops::AddAssign;
+
 use paddington_wire::Instance;
 
 use self::script::Script;
@@ -18,22 +20,45 @@ const WINDOW: u64 = 200;
 /// The longest message that it accepts, in bytes.
 const LONGEST: u32 = 60;
 
-/// Lets the attacker do what `bytes` say. Returns how many steps that were.
+/// How far an attacker came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Steps, its own and those of the service.
+    pub steps: u64,
+    /// Sessions that it could begin.
+    pub sessions: u64,
+    /// Messages of its that were delivered.
+    pub delivered: u64,
+    /// Messages that were transmitted to it.
+    pub obtained: u64,
+    /// Violations that were noticed.
+    pub violations: u64,
+}
+
+/// Lets the attacker do what `bytes` say.
 ///
 /// # Panics
 ///
 /// If the link does what it must not.
 #[must_use]
-pub fn attack(bytes: &[u8]) -> u64 {
+pub fn attack(bytes: &[u8]) -> Attempt {
     let mut script = Script::new(bytes);
     let mut target = Target::new(&mut script);
-    let mut steps = 0;
     while !script.is_over() {
         target.step(&mut script);
         target.assert_sound();
-        steps += 1;
     }
-    steps
+    target.attempt
+}
+
+impl AddAssign for Attempt {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.sessions += other.sessions;
+        self.delivered += other.delivered;
+        self.obtained += other.obtained;
+        self.violations += other.violations;
+    }
 }
 
 /// A life of the service under attack; the last one is the present one.

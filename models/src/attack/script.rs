@@ -27,14 +27,24 @@ impl<'a> Script<'a> {
         usize::from(self.byte()) % bound
     }
 
-    /// A number where mistakes are likely: small, near `middle`, near the end, or any.
-    pub(super) fn number(&mut self, middle: u64) -> u64 {
+    /// The index of a stream: mostly one that may exist.
+    pub(super) fn stream(&mut self) -> u8 {
+        match self.byte() {
+            byte @ 248.. => byte,
+            byte => (byte % 16) / 7,
+        }
+    }
+
+    /// Mostly the `right` number, else one where mistakes are likely: near it, small, near the end,
+    /// or any.
+    pub(super) fn number(&mut self, right: u64) -> u64 {
         let byte = self.byte();
         let offset = u64::from(byte % 16);
         match byte / 16 {
-            0..=5 => offset,
-            6..=11 => middle.saturating_add(offset).saturating_sub(8),
-            12..=14 => u64::MAX - offset,
+            0..=12 => right,
+            13 => right.saturating_add(offset).saturating_sub(8),
+            14 if offset < 8 => offset,
+            14 => u64::MAX - offset,
             _ => (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte())),
         }
     }

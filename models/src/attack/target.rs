@@ -1,6 +1,6 @@
 //! The service under attack: a link and all that drives it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use paddington_wire::link::{
@@ -8,10 +8,11 @@ use paddington_wire::link::{
     SessionId, Slot, Ticket,
 };
 use paddington_wire::sealed::fuzzing::decode;
-use paddington_wire::{Data, Frame, MessageId, Ready, RejectCode};
+use paddington_wire::{Data, Frame, Instance, MessageId, Ready, RejectCode, StreamState};
 
+use super::forge::Knowledge;
 use super::script::Script;
-use super::{LONGEST, WINDOW, forge, ours, theirs};
+use super::{Attempt, LONGEST, WINDOW, forge, ours, theirs};
 
 /// The present life of the service.
 const LIFE: u8 = 3;
@@ -30,11 +31,15 @@ pub(super) struct Target {
     durable: bool,
     appends: VecDeque<u64>,
     trims: Vec<MessageId>,
+    obtained: BTreeMap<Instance, u64>,
+    pub(super) attempt: Attempt,
 }
 
 /// A session, and what the attacker has allowed in it.
 struct Session {
     id: SessionId,
+    ours: Vec<StreamState>,
+    theirs: Vec<StreamState>,
     credit: u64,
     spent: u64,
 }
@@ -66,11 +71,14 @@ impl Target {
             durable,
             appends: VecDeque::new(),
             trims: Vec::new(),
+            obtained: BTreeMap::new(),
+            attempt: Attempt::default(),
         }
     }
 
     /// One event: the attacker's, or what happens anyway.
     pub(super) fn step(&mut self, script: &mut Script<'_>) {
+        self.attempt.steps += 1;
         match script.byte() % 24 {
             0..=5 => self.hear(script),
             6 => self.declare(),
@@ -104,25 +112,50 @@ impl Target {
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
     }
 
-    fn middle(&self) -> u64 {
-        self.link.ready().mine.last().map_or(0, |stream| stream.next)
+    /// What the attacker knows of the session.
+    fn known(&self, session: &Session) -> Knowledge {
+        let now = self.link.ready();
+        let expected = |stream: &StreamState| {
+            let cursor = now.yours.iter().find(|cursor| cursor.instance == stream.instance);
+            cursor.map_or(stream.base, |cursor| cursor.received.saturating_add(1))
+        };
+        let obtained = |stream: &StreamState| self.obtained(stream.instance);
+        Knowledge {
+            expected: session.theirs.iter().map(expected).collect(),
+            obtained: session.ours.iter().map(obtained).collect(),
+        }
+    }
+
+    /// The highest number of a stream that was transmitted.
+    fn obtained(&self, stream: Instance) -> u64 {
+        self.obtained.get(&stream).copied().unwrap_or_default()
     }
 
     fn hear(&mut self, script: &mut Script<'_>) {
-        let plaintext = forge::frame(script, self.middle());
+        let Some(session) = &self.session else { return };
+        let plaintext = forge::frame(script, &self.known(session));
         let Some(session) = &mut self.session else { return };
-        let Ok(frame) = decode(&plaintext, LONGEST) else { return self.end() };
+        let Ok(frame) = decode(&plaintext, LONGEST) else {
+            self.attempt.violations += 1;
+            return self.end();
+        };
         let credit = if let Frame::Ack(ack) = &frame { ack.credit } else { 0 };
         match self.link.receive(session.id, frame) {
             Ok(received) => {
                 session.credit = session.credit.max(credit);
                 if let Some(message) = received.message {
+                    self.attempt.delivered += 1;
                     self.inbox.push((message.id, Data::cost(message.payload.len())));
                 }
             }
             // The connection ends, but maybe not before its other half has tried to write.
-            Err(_) if script.byte() % 2 == 0 => self.end(),
-            Err(_) => self.write(),
+            Err(_) => {
+                self.attempt.violations += 1;
+                if script.byte() % 2 == 0 {
+                    self.write();
+                }
+                self.end();
+            }
         }
     }
 
@@ -131,19 +164,26 @@ impl Target {
     }
 
     fn begin(&mut self, script: &mut Script<'_>) {
-        let plaintext = forge::ready(script, self.middle());
+        let plaintext = forge::ready(script, &self.link.ready(), |stream| self.obtained(stream));
         if self.declared.is_none() {
             self.declare();
         }
-        let Ok(Frame::Ready(theirs)) = decode(&plaintext, 1_000) else { return };
+        let Ok(Frame::Ready(theirs)) = decode(&plaintext, 1_000) else {
+            self.attempt.violations += 1;
+            return;
+        };
         let Some((ticket, ours, held)) = self.declared.take() else { return };
         let Some(id) = self.slot.take(ticket, Some(theirs.instance)) else { return };
         let now = self.link.held();
         self.session = None;
         if self.link.start(id, &ours, &theirs).is_ok() {
+            self.attempt.sessions += 1;
             self.overlap = now.saturating_sub(held.min(WINDOW));
-            self.session = Some(Session { id, credit: u64::from(theirs.window), spent: 0 });
+            let credit = u64::from(theirs.window);
+            let (ours, theirs) = (ours.mine, theirs.mine);
+            self.session = Some(Session { id, ours, theirs, credit, spent: 0 });
         } else {
+            self.attempt.violations += 1;
             self.slot.vacate(id);
         }
     }
@@ -168,6 +208,9 @@ impl Target {
     fn write(&mut self) {
         let Some(session) = &mut self.session else { return };
         if let Some(Frame::Data(data)) = self.link.transmit(session.id, self.now) {
+            self.attempt.obtained += 1;
+            let stream = session.ours[usize::from(data.stream)].instance;
+            self.obtained.insert(stream, data.number);
             session.spent += Data::cost(data.payload.len());
             assert!(session.spent <= session.credit, "nothing is sent beyond the credit");
         }
@@ -228,7 +271,7 @@ impl Target {
 fn restored(script: &mut Script<'_>) -> Restored {
     let stream = |script: &mut Script<'_>, life: u8| RestoredStream {
         instance: ours(life),
-        base: 1 + script.number(5).min(1 << 40),
+        base: script.number(1).clamp(1, 1 << 40),
         messages: (0..=script.below(3))
             .map(|_| RestoredMessage { len: 1, deadline: (script.byte() % 4 == 0).then_some(2) })
             .collect(),
