@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::{Instance, Text};
 
 /// One frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Frame {
     /// A message of a `hex` link, which numbers and acknowledges nothing.

@@ -323,6 +323,29 @@ fn frames_of_a_session_that_is_over_mean_nothing() {
 }
 
 #[test]
+fn a_restarted_peer_is_told_what_its_last_life_acknowledged_after_the_ready() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    a.send("1");
+    a.send("2");
+    settle(&mut a, &mut b);
+    b.handle(Outcome::Done);
+    let late = b.frames(0).remove(0);
+
+    let mut b = Side::new(life(3), LinkConfig::default());
+    let (ours, theirs) = (a.link.ready(), b.link.ready());
+    a.receive(late).unwrap();
+    for (side, ours, theirs) in [(&mut a, &ours, &theirs), (&mut b, &theirs, &ours)] {
+        let ticket = side.slot.ticket();
+        let session = side.slot.take(ticket, None).unwrap();
+        side.link.start(session, ours, theirs).unwrap();
+        side.session = Some(session);
+    }
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["2"]);
+}
+
+#[test]
 fn acknowledgements_wait_for_company_but_not_for_long() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
@@ -390,18 +413,37 @@ fn what_breaks_the_protocol_is_a_violation() {
         connect(&mut a, &mut b);
         let results: Vec<_> = frames.into_iter().map(|frame| b.receive(frame)).collect();
         assert_eq!(results.last().unwrap(), &Err(violation), "{what}");
+        b.frames(0); // the other half of the connection may not know yet
     }
 }
 
 #[test]
 fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
     let (mut a, b) = pair();
+    a.send("not transmitted");
     let mut theirs = b.link.ready();
     theirs.yours = vec![CursorState { instance: life(1), received: 1, completed: 0 }];
     let (ours, ticket) = (a.link.ready(), a.slot.ticket());
     let session = a.slot.take(ticket, None).unwrap();
     assert_eq!(a.link.start(session, &ours, &theirs), Err(Violation::AckOfUnsent(1)));
     assert!(!a.link.is_current(session));
+}
+
+#[test]
+fn the_last_number_that_there_is_does_no_harm() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    let (to, ack) = (u64::MAX, Completed::default());
+    b.receive(Frame::Skip(Skip { stream: 0, to, ack })).unwrap();
+    assert_eq!(b.frames(0).len(), 1, "an acknowledgement");
+    let mut theirs = a.link.ready();
+    theirs.yours = vec![CursorState { instance: life(2), received: 0, completed: 0 }];
+    let (ours, ticket) = (b.link.ready(), b.slot.ticket());
+    let session = b.slot.take(ticket, None).unwrap();
+    b.link.start(session, &ours, &theirs).unwrap();
+    b.session = Some(session);
+    b.receive(data(1)).unwrap();
+    assert_eq!(b.delivered.len(), 0, "a repeat");
 }
 
 #[test]

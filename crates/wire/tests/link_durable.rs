@@ -7,7 +7,7 @@ use paddington_wire::link::{
     CursorChanges, Fate, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
     RestoredStream, SessionId, Slot,
 };
-use paddington_wire::{CursorState, Frame, Instance, MessageId, Ready};
+use paddington_wire::{Completed, CursorState, Data, Frame, Instance, MessageId, Ready, Skip};
 
 fn life(byte: u8) -> Instance {
     Instance::from([byte; 16])
@@ -85,6 +85,20 @@ fn what_could_not_be_stored_was_never_accepted_and_its_number_is_given_again() {
     link.stored(again.number);
     assert_eq!((again.number, link.fate(again)), (2, Fate::Waiting));
     assert_eq!(numbers(&mut link, session), [(0, 1), (0, 2)]);
+}
+
+#[test]
+fn what_was_given_up_before_it_could_not_be_stored_was_never_accepted() {
+    let mut link = link(LinkConfig::default(), Vec::new());
+    link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
+    link.stored(1);
+    link.enqueue(Bytes::from_static(b"expired"), 0, Some(1)).unwrap();
+    link.enqueue(Bytes::from_static(b"abandoned"), 0, None).unwrap();
+    link.expire(1);
+    link.abandon();
+    assert_eq!(link.unstored(), 2);
+    let counts = link.counts();
+    assert_eq!((counts.accepted, counts.expired, counts.abandoned), (1, 0, 1));
 }
 
 #[test]
@@ -173,6 +187,9 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
     for _ in 0..6 {
         sender.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
     }
+    let before_the_restart = Link::new(LinkConfig::default(), life(1)).ready();
+    let (earlier, _) = start(&mut sender, &before_the_restart);
+    assert_eq!(numbers(&mut sender, earlier).len(), 6);
     let (ours, theirs) = (link.ready(), sender.ready());
     let (session, other) = (start(&mut link, &theirs).0, start(&mut sender, &ours).0);
     let mut delivered = Vec::new();
@@ -186,6 +203,32 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
     link.handled(id(9, 4), Outcome::Done);
     let moved = link.take_cursors().moved;
     assert_eq!((moved[0].completed, moved[0].finished.len()), (6, 0));
+}
+
+#[test]
+fn a_gap_behind_what_was_finished_out_of_order_does_not_hide_it() {
+    let cursor = RestoredCursor { instance: life(9), completed: 0, finished: vec![4] };
+    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    let (session, _) = start(&mut link, &peer(&[]));
+    for frame in [data(1), data(2), skip(3), skip(4), skip(5)] {
+        link.receive(session, frame).unwrap();
+    }
+    link.handled(id(9, 2), Outcome::Done);
+    let moved = link.take_cursors().moved;
+    assert_eq!((moved[0].completed, &*moved[0].finished), (0, &[2][..]));
+    link.handled(id(9, 1), Outcome::Done);
+    let moved = link.take_cursors().moved;
+    assert_eq!((moved[0].completed, moved[0].finished.len()), (5, 0));
+}
+
+fn data(number: u64) -> Frame {
+    let ack = Completed::default();
+    Frame::Data(Data { stream: 0, again: true, number, ack, payload: Bytes::from_static(b"x") })
+}
+
+fn skip(to: u64) -> Frame {
+    Frame::Skip(Skip { stream: 0, to, ack: Completed::default() })
 }
 
 #[test]

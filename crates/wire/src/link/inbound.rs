@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::faults::{Fault, broken};
 use super::restore::RestoredCursor;
 use super::state::CursorChanges;
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
@@ -90,6 +91,7 @@ struct Pending {
     to: u64,
     cost: u64,
     done: bool,
+    gap: bool,
 }
 
 /// An acknowledgement that is due.
@@ -125,16 +127,23 @@ impl Inbound {
 
     /// Sets the cursors for a new session (rules R7 and R8). `told` is what this side's READY said.
     pub(super) fn resume(&mut self, theirs: &[StreamState], told: &[CursorState]) {
+        if broken(Fault::CursorDroppedWithSession) {
+            self.cursors.clear();
+        }
         for cursor in &mut self.cursors {
             cursor.listed = false;
         }
         for stream in theirs {
-            let cursor = self.cursor_or_new(stream.instance, stream.base - 1);
+            let before = if broken(Fault::UnknownStreamFromZero) { 0 } else { stream.base - 1 };
+            let cursor = self.cursor_or_new(stream.instance, before);
             cursor.listed = true;
-            cursor.raise(stream.base - 1);
+            cursor.raise(before);
             cursor.rejected.retain(|rejection| rejection.number >= stream.base);
             let told = told.iter().find(|told| told.instance == stream.instance);
             cursor.told = told.map_or(0, |told| told.completed).max(stream.base - 1);
+            if broken(Fault::DueAcknowledgementsDropped) {
+                cursor.told = cursor.completed;
+            }
         }
         self.forget_orphans();
     }
@@ -143,21 +152,24 @@ impl Inbound {
     pub(super) fn take(&mut self, instance: Instance, data: Data) -> Result<Taken, Violation> {
         let cost = Data::cost(data.payload.len());
         let cursor = self.listed(instance).ok_or(Violation::UnknownStream(data.stream))?;
-        if data.number <= cursor.received {
+        if data.number <= cursor.received && !broken(Fault::RepeatsTakenForNew) {
             return Ok(Taken::Repeat);
         }
-        if data.number != cursor.received + 1 {
+        if data.number > cursor.received + 1 {
             return Err(Violation::Gap { expected: cursor.received + 1, got: data.number });
         }
         cursor.received = data.number;
         if cursor.finished.remove(&data.number) {
-            cursor.pending.push_back(Pending { to: data.number, cost: 0, done: true });
+            cursor.pending.push_back(Pending { to: data.number, cost: 0, done: true, gap: false });
             cursor.complete();
             return Ok(Taken::Finished);
         }
-        cursor.pending.push_back(Pending { to: data.number, cost, done: false });
+        cursor.pending.push_back(Pending { to: data.number, cost, done: false, gap: false });
         self.held += cost;
         let id = MessageId { stream: instance, number: data.number };
+        if broken(Fault::AcknowledgeOnArrival) {
+            self.handled(id, Outcome::Done);
+        }
         Ok(Taken::Message(Incoming { id, again: data.again, payload: data.payload }))
     }
 
@@ -171,9 +183,10 @@ impl Inbound {
         }
         cursor.received = to;
         match cursor.pending.back_mut() {
-            Some(last) if last.done => last.to = to,
-            _ => cursor.pending.push_back(Pending { to, cost: 0, done: true }),
+            Some(last) if last.gap => last.to = to,
+            _ => cursor.pending.push_back(Pending { to, cost: 0, done: true, gap: true }),
         }
+        cursor.finished.retain(|finished| *finished > to);
         cursor.complete();
         true
     }
@@ -238,6 +251,10 @@ impl Inbound {
     }
 
     pub(super) fn held(&self) -> u64 {
+        if broken(Fault::WindowForgetsTheDead) {
+            let listed = self.cursors.iter().filter(|cursor| cursor.listed);
+            return listed.flat_map(|cursor| &cursor.pending).map(|pending| pending.cost).sum();
+        }
         self.held
     }
 
@@ -292,12 +309,13 @@ impl Cursor {
         self.received = self.received.max(number);
         self.moved |= number > self.completed;
         self.completed = self.completed.max(number);
-        self.finished = self.finished.split_off(&(self.completed + 1));
+        self.finished.retain(|finished| *finished > self.completed);
     }
 
     fn take_state(&mut self) -> RestoredCursor {
         self.moved = false;
-        let done = self.pending.iter().filter(|pending| pending.done);
+        let remembered = !broken(Fault::FinishedForgotten);
+        let done = self.pending.iter().filter(|pending| pending.done && !pending.gap && remembered);
         let finished = done.map(|pending| pending.to).chain(self.finished.iter().copied());
         RestoredCursor {
             instance: self.instance,

@@ -15,6 +15,7 @@
 //! it restarts.
 
 mod config;
+mod faults;
 mod inbound;
 mod outbound;
 mod restore;
@@ -24,6 +25,8 @@ mod state;
 mod stream;
 
 pub use config::LinkConfig;
+#[cfg(paddington_faults)]
+pub use faults::Fault;
 pub use inbound::{Incoming, Outcome};
 pub use outbound::{Counts, Fate, Full};
 pub use restore::{Restored, RestoredCursor, RestoredMessage, RestoredStream};

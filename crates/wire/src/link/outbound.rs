@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::faults::{Fault, broken};
 use super::restore::{RestoredMessage, RestoredStream};
 use super::stream::{Body, Kept, Stream};
 use super::{LinkConfig, Millis};
@@ -149,14 +150,15 @@ impl Outbound {
             let Some(kept) = self.current_mut().kept.pop_back() else { break };
             self.counts.accepted -= 1;
             count += 1;
-            if kept.body.is_gone() {
+            let number = self.current().next();
+            if !kept.body.is_gone() {
+                self.settle(&kept.body);
+            } else if self.fates.remove(&number).is_some() {
                 self.counts.expired -= 1;
             } else {
-                self.settle(&kept.body);
+                self.counts.abandoned -= 1;
             }
         }
-        let next = self.current().next();
-        self.fates.split_off(&next);
         count
     }
 
@@ -195,7 +197,7 @@ impl Outbound {
             stream.instance != id.stream
                 || stream.instance == current
                 || !stream.kept.is_empty()
-                || id.number + 1 < stream.base
+                || (id.number + 1 < stream.base && !broken(Fault::UnlistedByAnyRemoval))
         });
     }
 
@@ -217,26 +219,37 @@ impl Outbound {
         old.map(|stream| stream.instance)
     }
 
-    /// Sets every stream to where the peer wants to go on (rule R9). Returns whether the peer has
-    /// seen more of an earlier life than the store remembers (rule R10).
-    pub(super) fn resume(&mut self, theirs: &[CursorState]) -> Result<bool, Violation> {
+    /// Sets every stream to where the peer wants to go on (rule R9). `told` is what this side's
+    /// READY said. Returns whether the peer has seen more of an earlier life than the store
+    /// remembers (rule R10).
+    pub(super) fn resume(
+        &mut self,
+        theirs: &[CursorState],
+        told: &[StreamState],
+    ) -> Result<bool, Violation> {
         let current = self.current().instance;
         let mut regressed = false;
         for index in 0..self.streams.len() {
-            let stream = &self.streams[index];
+            let stream = &mut self.streams[index];
+            let told = told.iter().find(|told| told.instance == stream.instance);
+            let told = told.map_or(stream.base, |told| told.base);
             let Some(cursor) = theirs.iter().find(|theirs| theirs.instance == stream.instance)
             else {
-                self.streams[index].cursor = self.streams[index].base;
+                stream.go_on_at(told);
                 continue;
             };
-            // Only this life knows for sure what it never numbered (rule R10).
-            if stream.instance == current && cursor.received >= stream.next() {
+            // Only this life knows for sure what it never transmitted (rule R10).
+            if stream.instance == current && cursor.received > stream.transmitted {
                 return Err(Violation::AckOfUnsent(cursor.received));
             }
             regressed |= cursor.received >= stream.next();
+            if regressed && broken(Fault::RegressionRefused) {
+                return Err(Violation::AckOfUnsent(cursor.received));
+            }
             self.drop_up_to(index, cursor.completed, &[]);
-            let stream = &mut self.streams[index];
-            stream.cursor = (cursor.received + 1).clamp(stream.base, stream.next());
+            let has =
+                if broken(Fault::RepeatsTakenForNew) { cursor.completed } else { cursor.received };
+            self.streams[index].go_on_at(told.max(has.saturating_add(1)));
         }
         Ok(regressed)
     }
@@ -309,7 +322,10 @@ impl Outbound {
             next: stream.next(),
         };
         let old = self.streams.len() - 1;
-        let declared = self.streams[..old].iter().take(max - 1).chain([self.current()]);
+        let old = self.streams[..old]
+            .iter()
+            .filter(|stream| !stream.kept.is_empty() || !broken(Fault::UnlistedBeforeRemoved));
+        let declared = old.take(max - 1).chain([self.current()]);
         declared.map(state).collect()
     }
 

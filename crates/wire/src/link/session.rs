@@ -85,8 +85,11 @@ impl LinkSession {
 
     /// Counts what arrived against what was granted.
     pub(super) fn take(&mut self, cost: u64) -> Result<(), Violation> {
+        if cost > self.granted - self.taken {
+            return Err(Violation::BeyondCredit);
+        }
         self.taken += cost;
-        if self.taken > self.granted { Err(Violation::BeyondCredit) } else { Ok(()) }
+        Ok(())
     }
 
     pub(super) fn note_repeat(&mut self) {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::LinkConfig;
+use super::faults::{Fault, broken};
 use super::inbound::{Inbound, Incoming, Outcome, Taken};
 use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
 use super::restore::{Restored, RestoredCursor};
@@ -200,7 +201,7 @@ impl Link {
     ) -> Result<Started, Violation> {
         self.session = None;
         let waiting = self.outbound.messages();
-        let regressed = self.outbound.resume(&theirs.yours)?;
+        let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         self.session = Some(LinkSession::new(id, ours, theirs));
         let new_life = self.peer.replace(theirs.instance) != Some(theirs.instance);
@@ -209,7 +210,7 @@ impl Link {
 
     /// Ends `session`, if it is the one that stands.
     pub fn end(&mut self, session: SessionId) {
-        if self.is_current(session) {
+        if self.is_current(session) || broken(Fault::CleanUpByName) {
             self.session = None;
         }
     }
@@ -221,7 +222,7 @@ impl Link {
     ///
     /// [`Violation`] if the peer broke the protocol. The session is to be ended.
     pub fn receive(&mut self, session: SessionId, frame: Frame) -> Result<Received, Violation> {
-        if !self.is_current(session) {
+        if !self.is_current(session) && !broken(Fault::DeadSessionHeard) {
             return Ok(Received::default());
         }
         let received = match frame {

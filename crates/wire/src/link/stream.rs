@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::Millis;
+use super::faults::{Fault, broken};
 use super::outbound::{Limits, Next};
 use super::restore::{RestoredMessage, RestoredStream};
 use crate::frame::Data;
@@ -27,6 +28,9 @@ pub(super) struct Stream {
     pub(super) stored: u64,
     /// Up to where the store was told to forget.
     trimmed: u64,
+    /// The peer expects a number below `base`: an old connection has acknowledged it since this
+    /// side's READY. It is to be told that there is a gap.
+    gap: bool,
 }
 
 /// A message, until the peer acknowledges it.
@@ -71,7 +75,16 @@ impl Stream {
     /// The stream of this life, without a store.
     pub(super) fn new(instance: Instance) -> Self {
         let kept = VecDeque::new();
-        Self { instance, base: 1, kept, cursor: 1, transmitted: 0, stored: u64::MAX, trimmed: 0 }
+        Self {
+            instance,
+            base: 1,
+            kept,
+            cursor: 1,
+            transmitted: 0,
+            stored: u64::MAX,
+            trimmed: 0,
+            gap: false,
+        }
     }
 
     /// The stream of an earlier life. Each of its messages may have been transmitted.
@@ -84,8 +97,8 @@ impl Stream {
         };
         let kept: VecDeque<_> = messages.into_iter().map(kept).collect();
         let last = base + kept.len() as u64 - 1;
-        let trimmed = base - 1;
-        Self { instance, base, kept, cursor: base, transmitted: last, stored: last, trimmed }
+        let (cursor, trimmed) = (base, base - 1);
+        Self { instance, base, kept, cursor, transmitted: last, stored: last, trimmed, gap: false }
     }
 
     /// The number that the next message gets.
@@ -124,7 +137,16 @@ impl Stream {
         given_up
     }
 
+    /// In a new session the peer expects `number` next.
+    pub(super) fn go_on_at(&mut self, number: u64) {
+        self.gap = number < self.base;
+        self.cursor = number.clamp(self.base, self.next());
+    }
+
     pub(super) fn next_to_transmit(&mut self, stream: u8, limits: &Limits) -> Option<Next> {
+        if std::mem::take(&mut self.gap) {
+            return Some(Next::Skip { stream, to: self.base - 1 });
+        }
         let given_up = self.given_up_at_cursor();
         if given_up > 0 {
             let to = self.cursor + given_up - 1;
@@ -136,7 +158,7 @@ impl Stream {
         let payload = payload.clone();
         if Data::cost(payload.len()) > limits.credit
             || number >= self.base + limits.in_flight
-            || number > self.stored
+            || (number > self.stored && !broken(Fault::TransmittedBeforeStored))
         {
             return None;
         }

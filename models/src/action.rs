@@ -1,0 +1,78 @@
+//! What can happen next.
+
+/// One event. Numbers are those of a side (0 the client, 1 the server) or of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The application of a side sends a message.
+    Send(usize),
+    /// The client opens a connection, and the server answers its hello.
+    Dial,
+    /// A side's link writes its next frame.
+    Transmit(usize),
+    /// A side has waited long enough to acknowledge without a message.
+    Acknowledge(usize),
+    /// The next frame of a connection arrives at a side.
+    Deliver {
+        /// The connection.
+        connection: usize,
+        /// Where it arrives.
+        side: usize,
+    },
+    /// A side notices that a connection is over, or its old task ends.
+    Finish {
+        /// The connection.
+        connection: usize,
+        /// Who notices.
+        side: usize,
+    },
+    /// A handler of a side ends: which of those that run.
+    Handle {
+        /// Whose.
+        side: usize,
+        /// Its place in the inbox.
+        index: usize,
+        /// Whether it gives the message up.
+        rejects: bool,
+    },
+    /// A side hands its trims and cursors to its disk.
+    Gather(usize),
+    /// A side's disk makes the next message durable.
+    CommitAppend(usize),
+    /// A side's disk makes the next trim or cursor durable.
+    CommitLazy(usize),
+    /// A side hears what its disk has done.
+    Answer(usize),
+    /// A side reads a message from its disk.
+    Read(usize),
+    /// A connection breaks.
+    Cut(usize),
+    /// The client leaves its connection for a new one.
+    Redial,
+    /// A process dies and is started again.
+    Crash(usize),
+    /// Somebody copies the disk of a side.
+    Copy(usize),
+    /// A side is started from the copy.
+    SetBack(usize),
+    /// A side's disk refuses what it was given.
+    FailDisk(usize),
+    /// The deadlines pass.
+    Tick,
+}
+
+impl Action {
+    /// Whether this is trouble, and not what happens anyway in time.
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        matches!(
+            self,
+            Self::Cut(_)
+                | Self::Redial
+                | Self::Crash(_)
+                | Self::Copy(_)
+                | Self::SetBack(_)
+                | Self::FailDisk(_)
+                | Self::Tick
+        )
+    }
+}

@@ -1,0 +1,106 @@
+//! What the attacker says: any frame that somebody with the right keys can seal. It knows what would
+//! be right at the moment, and mostly says that: a peer that only talks nonsense does not come far.
+
+use paddington_wire::{Instance, Ready};
+
+use super::script::Script;
+use super::{LONGEST, ours, theirs};
+
+/// More credit than will be used.
+const PLENTY: u64 = 1 << 20;
+
+/// What the attacker knows.
+pub(super) struct Knowledge {
+    /// The next number that is expected on each of the streams that it declared.
+    pub(super) expected: Vec<u64>,
+    /// The highest number that it was sent on each of the streams that were declared to it.
+    pub(super) obtained: Vec<u64>,
+}
+
+impl Knowledge {
+    fn of(numbers: &[u64], stream: u8) -> u64 {
+        numbers.get(usize::from(stream)).copied().unwrap_or_default()
+    }
+}
+
+/// The plaintext of a READY. `now` is what the service would say, `obtained` what it has sent.
+pub(super) fn ready(
+    script: &mut Script<'_>,
+    now: &Ready,
+    obtained: impl Fn(Instance) -> u64,
+) -> Vec<u8> {
+    let first = script.byte();
+    let (mine, yours) = (1 + script.below(3), script.below(5));
+    let life = |index: usize| theirs(first.wrapping_add(index as u8) % 4);
+    let mut payload = Vec::new();
+    payload.extend(life(mine - 1).as_bytes());
+    payload.extend(u32::from(1 + script.byte() / 2).to_be_bytes());
+    payload.extend((script.number(200) as u32).to_be_bytes());
+    payload.extend([0; 8]);
+    payload.extend((mine as u16).to_be_bytes());
+    payload.extend((yours as u16).to_be_bytes());
+    for index in 0..mine {
+        let known = now.yours.iter().find(|cursor| cursor.instance == life(index));
+        let base = script.number(known.map_or(1, |cursor| cursor.completed.saturating_add(1)));
+        let next = base.saturating_add(u64::from(script.byte() % 8));
+        payload.extend(life(index).as_bytes());
+        payload.extend(base.to_be_bytes());
+        payload.extend(next.to_be_bytes());
+    }
+    let start = script.byte();
+    for index in 0..yours {
+        let life = ours(start.wrapping_add(index as u8) % 5);
+        let received = script.number(obtained(life));
+        let completed = received.saturating_sub(u64::from(script.byte() % 4));
+        payload.extend(life.as_bytes());
+        payload.extend(received.to_be_bytes());
+        payload.extend(completed.to_be_bytes());
+    }
+    plaintext(1, [0, 0, 0], [0, 0], &payload)
+}
+
+/// The plaintext of any other frame.
+pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
+    match script.byte() % 16 {
+        0..=8 => {
+            let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
+            let number = script.number(Knowledge::of(&known.expected, stream));
+            let again = script.byte() % 2;
+            let payload = vec![0; script.below(LONGEST as usize + 2)];
+            plaintext(2, [stream, ack_stream as u8, again], [number, ack], &payload)
+        }
+        9..=11 => {
+            let [ack_stream, ack] = acknowledged(script, known);
+            let rejected = script.below(3);
+            let rejections = (0..rejected).flat_map(|_| {
+                let number = script.number(ack).to_be_bytes();
+                [&number[..], &[0, script.byte()]].concat()
+            });
+            let rejections: Vec<_> = rejections.collect();
+            plaintext(3, [0, ack_stream as u8, 0], [script.number(PLENTY), ack], &rejections)
+        }
+        12..=14 => {
+            let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
+            let to = script.number(Knowledge::of(&known.expected, stream).saturating_add(1));
+            plaintext(7, [stream, ack_stream as u8, 0], [to, ack], &[])
+        }
+        _ => plaintext(script.byte() % 10, [0; 3], [script.number(1), 0], &[]),
+    }
+}
+
+/// A stream of the service, and how far it is acknowledged.
+fn acknowledged(script: &mut Script<'_>, known: &Knowledge) -> [u64; 2] {
+    let stream = script.stream();
+    [u64::from(stream), script.number(Knowledge::of(&known.obtained, stream))]
+}
+
+/// `docs/protocol.md` §4.1.
+fn plaintext(kind: u8, streams: [u8; 3], numbers: [u64; 2], payload: &[u8]) -> Vec<u8> {
+    let [stream, ack_stream, flags] = streams;
+    let mut plaintext = vec![kind, stream, ack_stream, flags];
+    plaintext.extend((payload.len() as u32).to_be_bytes());
+    plaintext.extend(numbers[0].to_be_bytes());
+    plaintext.extend(numbers[1].to_be_bytes());
+    plaintext.extend(payload);
+    plaintext
+}

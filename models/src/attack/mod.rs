@@ -1,0 +1,72 @@
+//! A hostile peer: it has the right keys and says whatever it likes, at any moment.
+//!
+//! Its frames go through the real decoder into the real link, whose own application, store and
+//! connection behave as they do in the product. The link must neither panic nor take in more than
+//! its window, nor send more than it was allowed, and its counts must add up.
+
+mod forge;
+mod script;
+mod target;
+
+use std::ops::AddAssign;
+
+use paddington_wire::Instance;
+
+use self::script::Script;
+use self::target::Target;
+
+/// The window of the link, in bytes.
+const WINDOW: u64 = 200;
+/// The longest message that it accepts, in bytes.
+const LONGEST: u32 = 60;
+
+/// How far an attacker came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Steps, its own and those of the service.
+    pub steps: u64,
+    /// Sessions that it could begin.
+    pub sessions: u64,
+    /// Messages of its that were delivered.
+    pub delivered: u64,
+    /// Messages that were transmitted to it.
+    pub obtained: u64,
+    /// Violations that were noticed.
+    pub violations: u64,
+}
+
+/// Lets the attacker do what `bytes` say.
+///
+/// # Panics
+///
+/// If the link does what it must not.
+#[must_use]
+pub fn attack(bytes: &[u8]) -> Attempt {
+    let mut script = Script::new(bytes);
+    let mut target = Target::new(&mut script);
+    while !script.is_over() {
+        target.step(&mut script);
+        target.assert_sound();
+    }
+    target.attempt
+}
+
+impl AddAssign for Attempt {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.sessions += other.sessions;
+        self.delivered += other.delivered;
+        self.obtained += other.obtained;
+        self.violations += other.violations;
+    }
+}
+
+/// A life of the service under attack; the last one is the present one.
+fn ours(number: u8) -> Instance {
+    Instance::from([0x10 + number; Instance::LEN])
+}
+
+/// A life that the attacker claims.
+fn theirs(number: u8) -> Instance {
+    Instance::from([0x20 + number; Instance::LEN])
+}

@@ -1,0 +1,292 @@
+//! The service under attack: a link and all that drives it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use paddington_wire::link::{
+    Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage, RestoredStream,
+    SessionId, Slot, Ticket,
+};
+use paddington_wire::sealed::fuzzing::decode;
+use paddington_wire::{Data, Frame, Instance, MessageId, Ready, RejectCode, StreamState};
+
+use super::forge::Knowledge;
+use super::script::Script;
+use super::{Attempt, LONGEST, WINDOW, forge, ours, theirs};
+
+/// The present life of the service.
+const LIFE: u8 = 3;
+
+/// Everything that the product has around a link.
+pub(super) struct Target {
+    link: Link,
+    slot: Slot,
+    now: u64,
+    /// A new connection: this side has sent its READY when its inbox held so much.
+    declared: Option<(Ticket, Ready, u64)>,
+    session: Option<Session>,
+    inbox: Vec<(MessageId, u64)>,
+    /// What may be held beyond the window: it came after the READY on the connection before.
+    overlap: u64,
+    durable: bool,
+    appends: VecDeque<u64>,
+    trims: Vec<MessageId>,
+    obtained: BTreeMap<Instance, u64>,
+    pub(super) attempt: Attempt,
+}
+
+/// A session, and what the attacker has allowed in it.
+struct Session {
+    id: SessionId,
+    ours: Vec<StreamState>,
+    theirs: Vec<StreamState>,
+    credit: u64,
+    spent: u64,
+}
+
+impl Target {
+    /// A service that has just started, with or without a store.
+    pub(super) fn new(script: &mut Script<'_>) -> Self {
+        let config = LinkConfig {
+            window: WINDOW as u32,
+            max_payload: LONGEST,
+            outbox_messages: 6,
+            outbox_bytes: 400,
+            in_flight: 4,
+        };
+        let durable = script.byte() % 2 == 1;
+        let link = if durable {
+            Link::restore(config, ours(LIFE), restored(script))
+        } else {
+            Link::new(config, ours(LIFE))
+        };
+        Self {
+            link,
+            slot: Slot::default(),
+            now: 0,
+            declared: None,
+            session: None,
+            inbox: Vec::new(),
+            overlap: 0,
+            durable,
+            appends: VecDeque::new(),
+            trims: Vec::new(),
+            obtained: BTreeMap::new(),
+            attempt: Attempt::default(),
+        }
+    }
+
+    /// One event: the attacker's, or what happens anyway.
+    pub(super) fn step(&mut self, script: &mut Script<'_>) {
+        self.attempt.steps += 1;
+        match script.byte() % 24 {
+            0..=5 => self.hear(script),
+            6 => self.declare(),
+            7 | 8 => self.begin(script),
+            9 => self.end(),
+            10..=12 => self.send(script),
+            13..=15 => self.write(),
+            16 | 17 => self.handle(script),
+            18 => self.acknowledge(),
+            19 => self.store(script),
+            20 => self.trim(),
+            21 => self.read(),
+            22 => {
+                self.now += 1;
+                self.link.expire(self.now);
+            }
+            _ => self.rare(script),
+        }
+    }
+
+    /// What must be so whatever the attacker does.
+    pub(super) fn assert_sound(&self) {
+        let held: u64 = self.inbox.iter().map(|(_, cost)| cost).sum();
+        assert_eq!(self.link.held(), held, "what is held is what is in the inbox");
+        assert!(held <= WINDOW + self.overlap, "the inbox stays within the window");
+        assert!(self.overlap <= WINDOW, "the inbox never takes more than two windows");
+        let counts = self.link.counts();
+        let fates = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        let waiting = self.link.outbox_messages() as u64;
+        assert_eq!(counts.accepted, fates + waiting, "every message has one fate");
+        assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
+    }
+
+    /// What the attacker knows of the session.
+    fn known(&self, session: &Session) -> Knowledge {
+        let now = self.link.ready();
+        let expected = |stream: &StreamState| {
+            let cursor = now.yours.iter().find(|cursor| cursor.instance == stream.instance);
+            cursor.map_or(stream.base, |cursor| cursor.received.saturating_add(1))
+        };
+        let obtained = |stream: &StreamState| self.obtained(stream.instance);
+        Knowledge {
+            expected: session.theirs.iter().map(expected).collect(),
+            obtained: session.ours.iter().map(obtained).collect(),
+        }
+    }
+
+    /// The highest number of a stream that was transmitted.
+    fn obtained(&self, stream: Instance) -> u64 {
+        self.obtained.get(&stream).copied().unwrap_or_default()
+    }
+
+    fn hear(&mut self, script: &mut Script<'_>) {
+        let Some(session) = &self.session else { return };
+        let plaintext = forge::frame(script, &self.known(session));
+        let Some(session) = &mut self.session else { return };
+        let Ok(frame) = decode(&plaintext, LONGEST) else {
+            self.attempt.violations += 1;
+            return self.end();
+        };
+        let credit = if let Frame::Ack(ack) = &frame { ack.credit } else { 0 };
+        match self.link.receive(session.id, frame) {
+            Ok(received) => {
+                session.credit = session.credit.max(credit);
+                if let Some(message) = received.message {
+                    self.attempt.delivered += 1;
+                    self.inbox.push((message.id, Data::cost(message.payload.len())));
+                }
+            }
+            // The connection ends, but maybe not before its other half has tried to write.
+            Err(_) => {
+                self.attempt.violations += 1;
+                if script.byte().is_multiple_of(2) {
+                    self.write();
+                }
+                self.end();
+            }
+        }
+    }
+
+    fn declare(&mut self) {
+        self.declared = Some((self.slot.ticket(), self.link.ready(), self.link.held()));
+    }
+
+    fn begin(&mut self, script: &mut Script<'_>) {
+        let plaintext = forge::ready(script, &self.link.ready(), |stream| self.obtained(stream));
+        if self.declared.is_none() {
+            self.declare();
+        }
+        let Ok(Frame::Ready(theirs)) = decode(&plaintext, 1_000) else {
+            self.attempt.violations += 1;
+            return;
+        };
+        let Some((ticket, ours, held)) = self.declared.take() else { return };
+        let Some(id) = self.slot.take(ticket, Some(theirs.instance)) else { return };
+        let now = self.link.held();
+        self.session = None;
+        if self.link.start(id, &ours, &theirs).is_ok() {
+            self.attempt.sessions += 1;
+            self.overlap = now.saturating_sub(held.min(WINDOW));
+            let credit = u64::from(theirs.window);
+            let (ours, theirs) = (ours.mine, theirs.mine);
+            self.session = Some(Session { id, ours, theirs, credit, spent: 0 });
+        } else {
+            self.attempt.violations += 1;
+            self.slot.vacate(id);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.slot.vacate(session.id);
+            self.link.end(session.id);
+        }
+    }
+
+    fn send(&mut self, script: &mut Script<'_>) {
+        let payload = Bytes::from(vec![0; script.below(LONGEST as usize)]);
+        let deadline = (script.byte().is_multiple_of(4)).then_some(self.now + 1);
+        if let Ok(id) = self.link.enqueue(payload, self.now, deadline)
+            && self.durable
+        {
+            self.appends.push_back(id.number);
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        if let Some(Frame::Data(data)) = self.link.transmit(session.id, self.now) {
+            self.attempt.obtained += 1;
+            let stream = session.ours[usize::from(data.stream)].instance;
+            self.obtained.insert(stream, data.number);
+            session.spent += Data::cost(data.payload.len());
+            assert!(session.spent <= session.credit, "nothing is sent beyond the credit");
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        if let Some(session) = &self.session {
+            let _ = self.link.acknowledge(session.id);
+        }
+    }
+
+    fn handle(&mut self, script: &mut Script<'_>) {
+        if self.inbox.is_empty() {
+            return;
+        }
+        let (id, _) = self.inbox.remove(script.below(self.inbox.len()));
+        let rejects = script.byte().is_multiple_of(4);
+        let rejected = Outcome::Rejected(RejectCode::FAILED);
+        self.link.handled(id, if rejects { rejected } else { Outcome::Done });
+    }
+
+    fn store(&mut self, script: &mut Script<'_>) {
+        if script.byte().is_multiple_of(4) {
+            self.appends.clear();
+            if self.durable {
+                self.link.unstored();
+            }
+        } else if let Some(number) = self.appends.pop_front() {
+            self.link.stored(number);
+        }
+    }
+
+    fn trim(&mut self) {
+        if self.trims.is_empty() {
+            self.trims = self.link.take_trims();
+            let _ = self.link.take_cursors();
+        } else {
+            self.link.trimmed(self.trims.remove(0));
+        }
+    }
+
+    fn read(&mut self) {
+        if let Some(id) = self.link.wanted() {
+            self.link.supply(id, Bytes::from_static(&[0]));
+        }
+    }
+
+    fn rare(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 8 {
+            0 => _ = self.link.abandon(),
+            1 => self.link.drain(),
+            _ => _ = self.link.wants_new_session(),
+        }
+    }
+}
+
+/// What a store gives back: of the attacker's streams whatever it has once made of them.
+fn restored(script: &mut Script<'_>) -> Restored {
+    let stream = |script: &mut Script<'_>, life: u8| RestoredStream {
+        instance: ours(life),
+        base: script.number(1).clamp(1, 1 << 40),
+        messages: (0..=script.below(3))
+            .map(|_| RestoredMessage {
+                len: 1,
+                deadline: (script.byte().is_multiple_of(4)).then_some(2),
+            })
+            .collect(),
+    };
+    let cursor = |script: &mut Script<'_>, life: u8| {
+        let completed = script.number(5);
+        let beyond = |offset: u64| completed.checked_add(offset);
+        let finished = (2..2 + script.below(3) as u64).filter_map(beyond).collect();
+        RestoredCursor { instance: theirs(life), completed, finished }
+    };
+    Restored {
+        streams: (0..script.below(LIFE as usize + 1) as u8).map(|it| stream(script, it)).collect(),
+        cursors: (0..script.below(4) as u8).map(|it| cursor(script, it)).collect(),
+    }
+}

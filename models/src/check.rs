@@ -1,0 +1,95 @@
+//! Explores a scenario in every order of events.
+
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use crate::action::Action;
+use crate::ledger::Breach;
+use crate::scenario::Scenario;
+use crate::world::World;
+
+/// What a run has found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// How many different states there are, up to the first breach.
+    pub states: usize,
+    /// How many events the longest shortest way has.
+    pub depth: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// The broken promise, and the events that break it.
+    pub breach: Option<(&'static str, Vec<Action>)>,
+}
+
+/// Explores every state of a scenario, or the first `limit` ones, or up to the first breach.
+#[must_use]
+pub fn explore(scenario: Scenario, threads: usize, limit: usize) -> Found {
+    let start = Instant::now();
+    let checker = Explored(scenario)
+        .checker()
+        .threads(threads)
+        .target_state_count(limit)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let discoveries = checker.discoveries().into_iter();
+    let shortest = discoveries
+        .map(|(promise, path)| (promise, path.into_actions()))
+        .min_by_key(|(_, actions)| actions.len());
+    Found {
+        states: checker.unique_state_count(),
+        depth: checker.max_depth(),
+        took: start.elapsed(),
+        breach: shortest,
+    }
+}
+
+/// A scenario, for the model checker.
+struct Explored(Scenario);
+
+impl Model for Explored {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(&self.0)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        world.actions(&self.0, actions);
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        let mut next = world.clone();
+        next.step(action, &self.0).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        // One function for each promise, because a property is a function and not a closure.
+        macro_rules! kept {
+            ($($breach:ident)*) => {
+                vec![$(Property::always(Breach::$breach.promise(), |_, world: &World| {
+                    world.breach != Some(Breach::$breach)
+                }),)*
+                Property::always(Breach::Stuck.promise(), |model, world| !model.is_stuck(world))]
+            };
+        }
+        kept!(Duplicate OutOfOrder NeverAccepted WrongNumber NumberTwice FinishedAgain
+            RepeatNotFlagged Forgotten WrongFate OverWindow NotConserved HonestAccused StoreHasHole Panic)
+    }
+}
+
+impl Explored {
+    /// Whether nothing goes on without further trouble, and yet not everything is settled.
+    fn is_stuck(&self, world: &World) -> bool {
+        if world.breach.is_some() || world.is_settled() {
+            return false;
+        }
+        let mut actions = Vec::new();
+        world.actions(&self.0, &mut actions);
+        let goes_on =
+            |&action: &Action| !action.is_trouble() && world.clone().step(action, &self.0);
+        !actions.iter().any(goes_on)
+    }
+}

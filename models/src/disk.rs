@@ -1,0 +1,198 @@
+//! A store: what a service has asked for, what is durable, and what it was not told yet.
+//!
+//! Messages become durable in the order in which they were appended, and so do the lazy writes
+//! (trims and cursors) among each other; which of the two queues gets on is anybody's guess.
+
+use std::collections::VecDeque;
+
+use paddington_wire::link::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
+use paddington_wire::{Instance, MessageId};
+
+use crate::connection::CLIENT;
+use crate::ledger::Breach;
+use crate::side;
+
+/// A write that costs no sync of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Lazy {
+    /// Forget everything of a stream up to this message.
+    Trim(MessageId),
+    /// Remember a cursor, and for the observer the labels that were finished on its stream.
+    Cursor(RestoredCursor, u32),
+    /// Forget the cursor of a life that is over.
+    Forget(Instance),
+}
+
+/// What the service is to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// A message is durable.
+    Stored(MessageId),
+    /// A message could not be stored.
+    Refused(MessageId),
+    /// A stream is durably forgotten up to this message.
+    Trimmed(MessageId),
+}
+
+/// One stored message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoredMessage {
+    /// Its number.
+    pub id: MessageId,
+    /// Its label in the ledger, which is its payload.
+    pub label: u8,
+    /// Whether it has a deadline.
+    pub mortal: bool,
+}
+
+/// What outlives a crash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Durable {
+    /// The messages, streams in the order in which they were begun.
+    pub messages: Vec<StoredMessage>,
+    /// The cursors.
+    pub cursors: Vec<RestoredCursor>,
+    /// For the observer: the labels of the peer's messages that the cursors call finished.
+    pub finished: u32,
+}
+
+/// A disk and the way to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Disk {
+    /// What is there.
+    pub durable: Durable,
+    /// Messages on their way.
+    pub appends: VecDeque<StoredMessage>,
+    /// Trims and cursors on their way.
+    pub lazy: VecDeque<Lazy>,
+    /// What was not told yet, in order.
+    pub answers: VecDeque<Answer>,
+    /// A copy that somebody has made.
+    pub copy: Option<Box<Durable>>,
+    /// Whether it refuses every message, until its service has heard of the failure.
+    pub failing: bool,
+}
+
+impl Disk {
+    /// Begins with messages that an earlier life of the client has stored.
+    pub fn left_over(&mut self, messages: u8) {
+        for label in 0..messages {
+            let stream = side::instance(CLIENT, 0);
+            let id = MessageId { stream, number: u64::from(label) + 1 };
+            self.durable.messages.push(StoredMessage { id, label, mortal: false });
+        }
+    }
+
+    /// Takes a message on its way. One that leaves a number out is refused.
+    ///
+    /// # Errors
+    ///
+    /// If it has no predecessor: a driver must not do that.
+    pub fn append(&mut self, message: StoredMessage) -> Result<(), Breach> {
+        if self.failing {
+            self.answers.push_back(Answer::Refused(message.id));
+            return Ok(());
+        }
+        let MessageId { stream, number } = message.id;
+        let known = self.durable.messages.iter().chain(&self.appends);
+        let last = known.filter(|known| known.id.stream == stream).last();
+        if last.is_some_and(|last| last.id.number + 1 != number) {
+            return Err(Breach::StoreHasHole);
+        }
+        self.appends.push_back(message);
+        Ok(())
+    }
+
+    /// Makes the next message durable.
+    pub fn commit_append(&mut self) -> Option<u8> {
+        let message = self.appends.pop_front()?;
+        let label = message.label;
+        self.answers.push_back(Answer::Stored(message.id));
+        self.durable.messages.push(message);
+        Some(label)
+    }
+
+    /// Makes the next lazy write durable.
+    pub fn commit_lazy(&mut self) -> bool {
+        let durable = &mut self.durable;
+        match self.lazy.pop_front() {
+            None => return false,
+            Some(Lazy::Trim(upto)) => {
+                let goes = |id: MessageId| id.stream == upto.stream && id.number <= upto.number;
+                durable.messages.retain(|message| !goes(message.id));
+                self.answers.push_back(Answer::Trimmed(upto));
+            }
+            Some(Lazy::Cursor(cursor, finished)) => {
+                durable.cursors.retain(|known| known.instance != cursor.instance);
+                durable.cursors.push(cursor);
+                durable.finished |= finished;
+            }
+            Some(Lazy::Forget(life)) => durable.cursors.retain(|known| known.instance != life),
+        }
+        true
+    }
+
+    /// Fails every message that is on its way, and every later one until the service knows.
+    pub fn fail(&mut self) {
+        self.failing = true;
+        self.answers.extend(self.appends.drain(..).map(|message| Answer::Refused(message.id)));
+    }
+
+    /// Takes all other refusals that were not told: one is enough to take everything back.
+    pub fn take_refused(&mut self) -> Vec<MessageId> {
+        let mut refused = Vec::new();
+        self.answers.retain(|answer| match answer {
+            Answer::Refused(id) => {
+                refused.push(*id);
+                false
+            }
+            _ => true,
+        });
+        refused
+    }
+
+    /// The power goes: what was on its way is lost.
+    pub fn crash(&mut self) {
+        let (durable, copy) = (std::mem::take(&mut self.durable), self.copy.take());
+        *self = Self { durable, copy, ..Self::default() };
+    }
+
+    /// The labels of the messages that are durable.
+    #[must_use]
+    pub fn labels(&self) -> u32 {
+        self.durable.messages.iter().fold(0, |labels, message| labels | 1 << message.label)
+    }
+
+    /// What a message holds, if the disk has it.
+    #[must_use]
+    pub fn read(&self, id: MessageId) -> Option<u8> {
+        self.durable.messages.iter().find(|message| message.id == id).map(|message| message.label)
+    }
+}
+
+impl Durable {
+    /// What a link starts from.
+    ///
+    /// # Errors
+    ///
+    /// If the numbers of a stream have a hole: a store refuses to start then.
+    pub fn restored(&self) -> Result<Restored, Breach> {
+        let mut streams: Vec<RestoredStream> = Vec::new();
+        for message in &self.messages {
+            let MessageId { stream: instance, number } = message.id;
+            let deadline = message.mortal.then_some(crate::world::DEADLINE);
+            let message = RestoredMessage { len: 1, deadline };
+            match streams.iter_mut().find(|stream| stream.instance == instance) {
+                Some(stream) if stream.base + stream.messages.len() as u64 == number => {
+                    stream.messages.push(message);
+                }
+                Some(_) => return Err(Breach::StoreHasHole),
+                None => {
+                    let messages = vec![message];
+                    streams.push(RestoredStream { instance, base: number, messages });
+                }
+            }
+        }
+        Ok(Restored { streams, cursors: self.cursors.clone() })
+    }
+}

@@ -1,0 +1,30 @@
+//! Models of the exchange between two services. They drive the real [`Link`] and [`Slot`] of
+//! `paddington-wire`, not a copy, through the events that a network, a disk and a crash can cause,
+//! and judge them by what really happened (see [`ledger`]).
+//!
+//! * [`check`] explores every order of events of small [`scenarios`];
+//! * [`mutants`] breaks one rule at a time: the scenarios have to notice each.
+//! * [`walk`] takes long random walks through large ones;
+//! * [`attack`] is a hostile peer;
+//! * [`mutants`] breaks one rule at a time: the scenarios have to notice each.
+//!
+//! [`Link`]: paddington_wire::link::Link
+//! [`Slot`]: paddington_wire::link::Slot
+
+pub mod action;
+pub mod attack;
+#[cfg(feature = "checker")]
+pub mod check;
+pub mod connection;
+pub mod disk;
+pub mod ledger;
+#[cfg(feature = "checker")]
+pub mod mutants;
+pub mod random;
+pub mod scenario;
+pub mod scenarios;
+pub mod side;
+mod step;
+mod storing;
+pub mod walk;
+pub mod world;

@@ -1,0 +1,131 @@
+//! Runs the models: `paddington-models check|mutants|walk|attack [--long] [--seed N] [--steps N]
+//! [--seconds N]`. Prints what was done and fails if a promise was broken.
+
+#![expect(clippy::print_stdout, reason = "that is what it is for")]
+
+mod options;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use paddington_models::attack::{Attempt, attack};
+use paddington_models::mutants::Mutant;
+use paddington_models::random::Random;
+use paddington_models::walk::{self, walk};
+use paddington_models::{check, scenarios};
+
+use options::{Command, Options};
+
+/// How long a random attack is, in eights of bytes.
+const RUN: usize = 100;
+
+fn main() -> ExitCode {
+    // Whoever looks at a link takes its panics for what they are: a broken promise.
+    std::panic::set_hook(Box::new(|_| {}));
+    let kept = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => match options.command {
+            Command::Check => run_check(&options),
+            Command::Mutants => run_mutants(),
+            Command::Walk => run_walks(&options),
+            Command::Attack => run_attacks(&options),
+        },
+        Err(wrong) => {
+            println!("{wrong}\n{}", options::USAGE);
+            false
+        }
+    };
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Explores every scenario.
+fn run_check(options: &Options) -> bool {
+    let (start, mut states, mut broken) = (Instant::now(), 0, 0);
+    for scenario in scenarios::all(options.long) {
+        let name = scenario.name;
+        let found = check::explore(scenario, options.threads, usize::MAX);
+        states += found.states;
+        let (depth, seconds) = (found.depth, found.took.as_secs_f32());
+        println!("{name:46} {:>9} states, {depth:>2} deep, {seconds:>6.1} s", found.states);
+        if let Some((promise, actions)) = found.breach {
+            broken += 1;
+            println!("    BROKEN: {promise}, by");
+            actions.iter().for_each(|action| println!("        {action:?}"));
+        }
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{states} states, {broken} broken promises, {seconds:.1} s");
+    broken == 0
+}
+
+/// Breaks every rule.
+fn run_mutants() -> bool {
+    let (start, mutants) = (Instant::now(), Mutant::all());
+    let mut caught = 0;
+    for mutant in &mutants {
+        let name = format!("{mutant:?}");
+        match mutant.hunt() {
+            Some(found) => {
+                caught += 1;
+                let (states, place) = (found.states, found.scenario);
+                println!("{name:35} after {states:>6} states in \"{place}\": {}", found.promise);
+            }
+            None => println!("{name:35} NOT NOTICED"),
+        }
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{caught} of {} broken rules noticed, {seconds:.1} s", mutants.len());
+    if !cfg!(paddington_faults) {
+        println!(
+            "Those of the link need RUSTFLAGS=\"--cfg paddington_faults\": see `make mutants`."
+        );
+    }
+    caught == mutants.len()
+}
+
+/// Walks from one seed on.
+fn run_walks(options: &Options) -> bool {
+    let (start, mut states, mut walks) = (Instant::now(), 0, 0);
+    for seed in options.seed.. {
+        if options.is_enough(states, start) {
+            break;
+        }
+        let walked = walk(seed);
+        states += walked.actions.len() as u64;
+        walks += 1;
+        if let Some(breach) = walked.breach {
+            let scenario = walk::scenario(&mut Random::new(seed));
+            println!("BROKEN: {}, in {scenario:#?}, by", breach.promise());
+            walked.actions.iter().for_each(|action| println!("    {action:?}"));
+            println!("again with: paddington-models walk --seed {seed} --steps 1");
+            return false;
+        }
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!(
+        "{states} states in {walks} walks from seed {}, none broken, {seconds:.1} s",
+        options.seed
+    );
+    true
+}
+
+/// Attacks with random bytes, from one seed on.
+fn run_attacks(options: &Options) -> bool {
+    let (start, mut sum) = (Instant::now(), Attempt::default());
+    for seed in options.seed.. {
+        if options.is_enough(sum.steps, start) {
+            break;
+        }
+        let mut random = Random::new(seed);
+        let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.number().to_be_bytes()).collect();
+        let Ok(attempt) = catch_unwind(|| attack(&bytes)) else {
+            let _ = std::panic::take_hook();
+            println!("BROKEN by seed {seed}; again, with what the link says:");
+            return catch_unwind(|| attack(&bytes)).is_ok();
+        };
+        sum += attempt;
+    }
+    let (seed, seconds) = (options.seed, start.elapsed().as_secs_f32());
+    println!("{sum:?} from seed {seed}, nothing broken, {seconds:.1} s");
+    true
+}

@@ -1,0 +1,103 @@
+//! Breaks one rule at a time, in the link or in what drives it. A rule that no scenario misses would
+//! be a rule without a test.
+
+#[cfg(paddington_faults)]
+use paddington_wire::link::Fault;
+
+use crate::check::{self, Found};
+use crate::scenario::{Sabotage, Scenario};
+use crate::scenarios;
+
+/// How many states of a scenario are looked at before the next one is tried.
+const PATIENCE: usize = 400_000;
+
+/// A broken rule.
+#[derive(Clone, Copy, Debug)]
+pub enum Mutant {
+    /// In the link.
+    #[cfg(paddington_faults)]
+    Link(Fault),
+    /// In the driver.
+    Driver(Sabotage),
+}
+
+/// What became of a mutant.
+#[derive(Clone, Debug)]
+pub struct Caught {
+    /// The scenario that has caught it.
+    pub scenario: &'static str,
+    /// How many states were looked at until then, in all scenarios.
+    pub states: usize,
+    /// Which promise was broken.
+    pub promise: &'static str,
+}
+
+impl Mutant {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let all = Sabotage::ALL.iter().copied().map(Self::Driver);
+        #[cfg(paddington_faults)]
+        let all = Fault::ALL.iter().copied().map(Self::Link).chain(all);
+        all.collect()
+    }
+
+    /// The words that the names of those scenarios have in common that should notice it.
+    fn place(self) -> &'static str {
+        match self {
+            #[cfg(paddington_faults)]
+            Self::Link(fault) => place(fault),
+            Self::Driver(Sabotage::OneNumberSpace) => "sender crashes",
+            Self::Driver(Sabotage::WrittenOnlyWhileWaiting) => "deadlines, durable",
+            Self::Driver(Sabotage::RefusedButQueued) => "failing disk",
+        }
+    }
+
+    /// Looks for a scenario that catches it: first where it should be noticed, then anywhere.
+    #[must_use]
+    pub fn hunt(self) -> Option<Caught> {
+        let mut states = 0;
+        let (first, others): (Vec<_>, Vec<_>) =
+            scenarios::all(false).into_iter().partition(|it| it.name.contains(self.place()));
+        first.into_iter().chain(others).find_map(|scenario| {
+            let name = scenario.name;
+            let found = self.explore(scenario);
+            states += found.states;
+            let (promise, _) = found.breach?;
+            Some(Caught { scenario: name, states, promise })
+        })
+    }
+
+    fn explore(self, scenario: Scenario) -> Found {
+        match self {
+            #[cfg(paddington_faults)]
+            Self::Link(fault) => {
+                fault.inject();
+                let found = check::explore(scenario, 1, PATIENCE);
+                Fault::heal();
+                found
+            }
+            Self::Driver(sabotage) => {
+                let scenario = Scenario { sabotage: Some(sabotage), ..scenario };
+                check::explore(scenario, 1, PATIENCE)
+            }
+        }
+    }
+}
+
+#[cfg(paddington_faults)]
+fn place(fault: Fault) -> &'static str {
+    match fault {
+        Fault::AcknowledgeOnArrival | Fault::UnknownStreamFromZero => "receiver crashes",
+        Fault::CursorDroppedWithSession | Fault::RepeatsTakenForNew => "cuts",
+        Fault::DueAcknowledgementsDropped => "cuts",
+        Fault::DeadSessionHeard => "overlap",
+        Fault::CleanUpByName => "overlap",
+        Fault::TicketsInAnyOrder => "sender crashes",
+        Fault::RegressionRefused => "set back",
+        Fault::WindowForgetsTheDead => "small window",
+        Fault::UnlistedBeforeRemoved | Fault::UnlistedByAnyRemoval => "old stream",
+        Fault::TransmittedBeforeStored => "durable sender crashes",
+        Fault::FinishedForgotten => "unordered durable",
+    }
+}

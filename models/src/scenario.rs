@@ -1,0 +1,89 @@
+//! What a run of the model allows: which service keeps what, and how much goes wrong.
+
+use crate::side::COST;
+
+/// Where a service keeps what is accepted and what is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keeping {
+    /// In memory: it is lost with the process.
+    Memory,
+    /// On a disk.
+    Durable,
+}
+
+/// A mistake in what drives the link, not in the link itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sabotage {
+    /// A restarted service goes on in the life, and so in the numbers, of its predecessor.
+    OneNumberSpace,
+    /// A message whose fate is known by the time it would be written is not written.
+    WrittenOnlyWhileWaiting,
+    /// What could not be stored is not taken back.
+    RefusedButQueued,
+}
+
+impl Sabotage {
+    /// Every mistake.
+    pub const ALL: &[Self] =
+        &[Self::OneNumberSpace, Self::WrittenOnlyWhileWaiting, Self::RefusedButQueued];
+}
+
+/// How often things may still happen, for client and server where there are two numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Messages.
+    pub sends: [u8; 2],
+    /// A connection breaks and loses what is under way.
+    pub cuts: u8,
+    /// The client leaves its connection for a new one; what it has sent still arrives.
+    pub redials: u8,
+    /// A process dies and is started again.
+    pub crashes: [u8; 2],
+    /// The same, onto an older copy of its disk.
+    pub set_backs: [u8; 2],
+    /// A disk refuses what it is given.
+    pub failures: [u8; 2],
+    /// A handler gives a message up.
+    pub rejections: u8,
+    /// Deadlines pass.
+    pub ticks: u8,
+}
+
+/// One situation, to be explored in every order of events.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// Where the client and the server keep things.
+    pub keeping: [Keeping; 2],
+    /// The window of both, in messages.
+    pub window: u32,
+    /// How many frames may be under way in each direction of a connection.
+    pub frames: usize,
+    /// How many handlers run at a time, and so may end in any order.
+    pub handlers: usize,
+    /// Whether a disk answers some time after the write is durable.
+    pub late_answers: bool,
+    /// How many messages an earlier life of the client has left on its disk.
+    pub left_over: u8,
+    /// Which message of each service has a deadline, counted from 0.
+    pub mortal: Option<u8>,
+    /// What may happen.
+    pub budget: Budget,
+    /// What is wrong with the driver.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Scenario {
+    /// The window in bytes.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        u64::from(self.window) * COST
+    }
+
+    /// Whether both services keep everything in memory and none ever dies.
+    #[must_use]
+    pub fn nobody_dies(&self) -> bool {
+        self.budget.crashes == [0, 0] && self.budget.set_backs == [0, 0]
+    }
+}

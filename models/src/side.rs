@@ -1,0 +1,136 @@
+//! One service: the real link and the real slot, its handlers, and its disk if it has one.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use paddington_wire::link::{Link, LinkConfig, Slot};
+use paddington_wire::{Instance, MessageId};
+
+use crate::connection::CLIENT;
+use crate::disk::{Disk, Durable};
+use crate::ledger::Breach;
+use crate::scenario::{Keeping, Sabotage, Scenario};
+
+/// What a message of the model costs: each holds one byte, its label.
+pub const COST: u64 = 25;
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Side {
+    /// The link under test.
+    pub link: Link,
+    /// The slot under test.
+    pub slot: Slot,
+    /// The name of this life.
+    pub instance: Instance,
+    /// Which life this is, from 1.
+    pub life: u8,
+    /// What the inbox may hold beyond the window: what came on an old connection after the READY
+    /// of the new one had said how much room there is.
+    pub overlap: u64,
+    /// What was delivered and is not handled.
+    pub inbox: VecDeque<MessageId>,
+    /// The disk, if it has one.
+    pub disk: Option<Disk>,
+}
+
+impl Side {
+    /// A service that starts for the first time.
+    #[must_use]
+    pub fn new(index: usize, scenario: &Scenario) -> Self {
+        let mut disk = (scenario.keeping[index] == Keeping::Durable).then(Disk::default);
+        let instance = instance(index, 1);
+        let link = match &mut disk {
+            Some(disk) => {
+                if index == CLIENT {
+                    disk.left_over(scenario.left_over);
+                }
+                Link::restore(
+                    config(scenario),
+                    instance,
+                    disk.durable.restored().unwrap_or_default(),
+                )
+            }
+            None => Link::new(config(scenario), instance),
+        };
+        let (slot, inbox) = (Slot::default(), VecDeque::new());
+        Self { link, slot, instance, life: 1, overlap: 0, inbox, disk }
+    }
+
+    /// The process dies and is started again.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot start from its disk.
+    pub fn restart(&mut self, index: usize, scenario: &Scenario) -> Result<(), Breach> {
+        self.life += 1;
+        self.slot = Slot::default();
+        self.inbox.clear();
+        self.overlap = 0;
+        let same = scenario.sabotage == Some(Sabotage::OneNumberSpace);
+        let instance = instance(index, if same { 1 } else { self.life });
+        self.instance = instance;
+        self.link = match &mut self.disk {
+            Some(disk) => {
+                disk.crash();
+                Link::restore(config(scenario), instance, disk.durable.restored()?)
+            }
+            None => Link::new(config(scenario), instance),
+        };
+        Ok(())
+    }
+
+    /// How many bytes were delivered and are not handled.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        COST * self.inbox.len() as u64
+    }
+
+    /// Whether its outbox, its inbox and its disk are all at rest.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let ready = self.link.ready();
+        self.inbox.is_empty()
+            && self.link.is_idle()
+            && self.link.outbox_messages() == 0
+            && ready.mine.len() == 1
+    }
+
+    /// What is durable, if it has a disk.
+    #[must_use]
+    pub fn durable(&self) -> Option<&Durable> {
+        self.disk.as_ref().map(|disk| &disk.durable)
+    }
+
+    /// Whether the link's counts add up.
+    #[must_use]
+    pub fn is_conserved(&self) -> bool {
+        let counts = self.link.counts();
+        let fates = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        counts.accepted == fates + self.link.outbox_messages() as u64
+    }
+}
+
+/// The name of a life of a service.
+#[must_use]
+pub fn instance(index: usize, life: u8) -> Instance {
+    let mut name = [0; Instance::LEN];
+    (name[0], name[1]) = (index as u8 + 1, life);
+    Instance::from(name)
+}
+
+/// The payload of a message.
+#[must_use]
+pub fn payload(label: u8) -> Bytes {
+    Bytes::copy_from_slice(&[label])
+}
+
+fn config(scenario: &Scenario) -> LinkConfig {
+    LinkConfig {
+        window: scenario.window() as u32,
+        max_payload: 1,
+        outbox_messages: 8,
+        outbox_bytes: 8 * COST,
+        in_flight: 8,
+    }
+}

@@ -1,0 +1,206 @@
+//! Both services and the network between them: what can happen, and what then is so.
+
+use paddington_wire::Frame;
+use paddington_wire::link::{AckDue, Fate, Millis};
+
+use crate::action::Action;
+use crate::connection::{CLIENT, Connection, End, SERVER};
+use crate::ledger::{Breach, Finished, Ledger, Standing};
+use crate::scenario::{Budget, Scenario};
+use crate::side::Side;
+
+/// When all deadlines of the model pass.
+pub const DEADLINE: Millis = 1;
+/// How many connections may be there at a time: one that stands and two whose ends linger.
+const CONNECTIONS: usize = 3;
+
+/// A state of the model.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    /// The client and the server.
+    pub sides: [Side; 2],
+    /// What really happened to the messages that each of them has sent.
+    pub ledgers: [Ledger; 2],
+    /// The connections that have not quite ended, oldest first.
+    pub connections: Vec<Connection>,
+    /// What may still happen.
+    pub left: Budget,
+    /// The time.
+    pub now: Millis,
+    /// The promise that was broken.
+    pub breach: Option<Breach>,
+}
+
+impl World {
+    /// Before anything has happened.
+    #[must_use]
+    pub fn new(scenario: &Scenario) -> Self {
+        let mut ledgers: [Ledger; 2] = Default::default();
+        ledgers[CLIENT].left_over(scenario.left_over);
+        Self {
+            sides: [CLIENT, SERVER].map(|index| Side::new(index, scenario)),
+            ledgers,
+            connections: Vec::new(),
+            left: scenario.budget,
+            now: 0,
+            breach: None,
+        }
+    }
+
+    /// What can happen now. Some of it may turn out to change nothing.
+    pub fn actions(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
+        if self.breach.is_some() {
+            return;
+        }
+        for index in 0..self.connections.len() {
+            self.connection_actions(index, actions);
+        }
+        for side in [CLIENT, SERVER] {
+            self.side_actions(side, scenario, actions);
+            self.disk_actions(side, actions);
+        }
+        if self.dialled().is_none() && self.connections.len() < CONNECTIONS {
+            actions.push(Action::Dial);
+        }
+        self.trouble(actions);
+    }
+
+    fn connection_actions(&self, index: usize, actions: &mut Vec<Action>) {
+        let connection = &self.connections[index];
+        for side in [CLIENT, SERVER] {
+            if connection.ends[side] != End::Gone && !connection.frames[side].is_empty() {
+                actions.push(Action::Deliver { connection: index, side });
+            }
+            if connection.can_end(side) {
+                actions.push(Action::Finish { connection: index, side });
+            }
+        }
+    }
+
+    fn side_actions(&self, side: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
+        for index in 0..self.sides[side].inbox.len().min(scenario.handlers) {
+            actions.push(Action::Handle { side, index, rejects: false });
+            if self.left.rejections > 0 {
+                actions.push(Action::Handle { side, index, rejects: true });
+            }
+        }
+        if self.left.sends[side] > 0 {
+            actions.push(Action::Send(side));
+        }
+        if self.can_write(side, scenario) {
+            actions.push(Action::Transmit(side));
+            if self.sides[side].link.ack_due() != AckDue::No {
+                actions.push(Action::Acknowledge(side));
+            }
+        }
+    }
+
+    fn disk_actions(&self, side: usize, actions: &mut Vec<Action>) {
+        let Some(disk) = &self.sides[side].disk else { return };
+        if !disk.answers.is_empty() {
+            actions.push(Action::Answer(side));
+        }
+        if !disk.appends.is_empty() {
+            actions.push(Action::CommitAppend(side));
+        }
+        if disk.lazy.is_empty() {
+            actions.push(Action::Gather(side));
+        } else {
+            actions.push(Action::CommitLazy(side));
+        }
+        if self.sides[side].link.wanted().is_some() {
+            actions.push(Action::Read(side));
+        }
+        if self.left.failures[side] > 0 && !disk.appends.is_empty() {
+            actions.push(Action::FailDisk(side));
+        }
+        if self.left.set_backs[side] > 0 {
+            actions.push(if disk.copy.is_none() {
+                Action::Copy(side)
+            } else {
+                Action::SetBack(side)
+            });
+        }
+    }
+
+    fn trouble(&self, actions: &mut Vec<Action>) {
+        if self.left.cuts > 0 {
+            let whole = |&index: &usize| !self.connections[index].broken;
+            actions.extend((0..self.connections.len()).filter(whole).map(Action::Cut));
+        }
+        if self.left.redials > 0 && self.connections.iter().any(|it| it.live(CLIENT).is_some()) {
+            actions.push(Action::Redial);
+        }
+        for side in [CLIENT, SERVER] {
+            if self.left.crashes[side] > 0 {
+                actions.push(Action::Crash(side));
+            }
+        }
+        if self.left.ticks > 0 {
+            actions.push(Action::Tick);
+        }
+    }
+
+    /// The connection that the client holds, or waits for.
+    #[must_use]
+    pub fn dialled(&self) -> Option<usize> {
+        self.connections.iter().position(|connection| connection.ends[CLIENT] != End::Gone)
+    }
+
+    /// The connection on which a side may write.
+    #[must_use]
+    pub fn live(&self, side: usize) -> Option<usize> {
+        self.connections.iter().position(|connection| connection.live(side).is_some())
+    }
+
+    fn can_write(&self, side: usize, scenario: &Scenario) -> bool {
+        let Some(index) = self.live(side) else { return false };
+        let connection = &self.connections[index];
+        !connection.broken && connection.frames[1 - side].len() < scenario.frames
+    }
+
+    /// Looks whether everything is as promised.
+    ///
+    /// # Errors
+    ///
+    /// The first promise that is broken.
+    pub fn judge(&self, scenario: &Scenario) -> Result<(), Breach> {
+        for (side, ledger) in self.sides.iter().zip(&self.ledgers) {
+            if !side.is_conserved() {
+                return Err(Breach::NotConserved);
+            }
+            if side.held() > scenario.window() + side.overlap {
+                return Err(Breach::OverWindow);
+            }
+            if ledger.owed(self.now >= DEADLINE) > side.link.outbox_messages() {
+                return Err(Breach::Forgotten);
+            }
+            for entry in &ledger.entries {
+                let known = match side.link.fate(entry.id) {
+                    _ if entry.id.stream != side.instance => true,
+                    _ if entry.standing == Standing::Refused => true,
+                    Fate::Done if scenario.nobody_dies() => entry.finished == Finished::Done,
+                    Fate::Done => entry.finished != Finished::Not,
+                    Fate::Rejected(_) => entry.finished == Finished::Rejected,
+                    Fate::Expired => entry.mortal && self.now >= DEADLINE,
+                    _ => true,
+                };
+                if !known {
+                    return Err(Breach::WrongFate);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything is delivered and acknowledged, and every disk is tidy.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let owed: usize = self.ledgers.iter().map(|it| it.owed(self.now >= DEADLINE)).sum();
+        let frames = self.connections.iter().flat_map(|connection| &connection.frames);
+        owed == 0
+            && self.left.sends == [0, 0]
+            && self.sides.iter().all(Side::is_settled)
+            && frames.flatten().all(|frame| matches!(frame, Frame::Ping(_)))
+    }
+}
