@@ -31,9 +31,10 @@ fn main() -> ExitCode {
             runtime.block_on(workload::run(path.as_ref(), seed, life, lives, messages));
             ExitCode::SUCCESS
         }
-        ["stubborn", path, seconds] => {
+        ["stubborn", path] => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            runtime.unwrap().block_on(faults::stubborn(path.as_ref(), seconds.parse().unwrap()));
+            let say = |line: &str| println!("{line}");
+            runtime.unwrap().block_on(faults::stubborn(path.as_ref(), say));
             ExitCode::SUCCESS
         }
         ["power-cuts", ..] => good(long_power_cuts(seed, number("--count", 2_000))),
