@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use paddington_exchange::store::{NewMessage, Outbox, Store};
@@ -122,30 +122,32 @@ pub fn full_disk() -> Option<Report> {
     let path = small.path().join("store");
     let (lines, said) = mpsc::channel::<String>();
     let (failed, fails) = mpsc::channel::<()>();
+    let room = Arc::new(OnceLock::new());
+    let made = Arc::clone(&room);
     let cleaner = std::thread::spawn(move || {
         fails.recv().unwrap();
         // For a while nothing helps.
         let _ = fails.recv_timeout(Duration::from_secs(2));
         fs::remove_file(filler).unwrap();
-        Instant::now()
+        made.get_or_init(Instant::now);
     });
-    let store_path = path.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let mut first_again = None;
-    runtime.block_on(stubborn(&store_path, |line| {
-        if ["refused", "failing"].contains(&line) && first_again.is_none() {
-            let _ = failed.send(());
-            first_again = Some(None);
-        } else if line.starts_with("again") && first_again == Some(None) {
-            first_again = Some(Some(Instant::now()));
+    let (mut has_failed, mut again) = (false, None);
+    runtime.block_on(stubborn(&path, |line| {
+        if ["refused", "failing"].contains(&line) && !has_failed {
+            has_failed = true;
+            failed.send(()).unwrap();
+        } else if let Some(room) = room.get().filter(|_| line.starts_with("accepted")) {
+            again.get_or_insert_with(|| room.elapsed());
         }
         lines.send(line.to_owned()).unwrap();
     }));
+    // Until here, or the cleaner would not have waited.
     drop((failed, lines));
-    let mut report = check(&path, said.iter().collect::<Vec<_>>().iter().map(String::as_str));
-    if let (Some(Some(again)), Ok(room)) = (first_again, cleaner.join()) {
-        report.longest = again.saturating_duration_since(room);
-    }
+    cleaner.join().unwrap();
+    let said: Vec<String> = said.iter().collect();
+    let mut report = check(&path, said.iter().map(String::as_str));
+    report.longest = again.unwrap_or(Duration::MAX);
     Some(report)
 }
 

@@ -27,27 +27,41 @@ pub struct Rate {
     pub group: f64,
 }
 
-/// Measures everything and prints it; `seconds` each. Says whether all bars are met.
+/// Measures everything and prints it, in `rounds` of a second each: store and SQLite in turns,
+/// because a disk is not as fast in one second as in the next. Says whether all bars are met.
 #[must_use]
-pub fn all(seconds: u64) -> bool {
+pub fn all(rounds: u64) -> bool {
     let folder = tempfile::tempdir().unwrap();
-    let time = Duration::from_secs(seconds);
-    let fsync = fsync_p50(&folder.path().join("probe"));
-    let per_fsync = 1.0 / fsync.as_secs_f64();
-    report(&format!("fsync p50: {fsync:?}, so {per_fsync:.0} per second"));
     let mut good = true;
-    for (senders, peers, bar) in [(1, 1, 0.5 * per_fsync), (64, 1, 20_000.0), (64, 64, 20_000.0)] {
-        let Rate { accepted, group } =
-            senders_rate(&folder.path().join("store"), senders, peers, time);
-        let raw = raw_rate(&folder.path().join("raw"), group, peers, time);
-        let share = accepted / raw;
+    for (senders, peers) in [(1, 1), (64, 1), (64, 64)] {
+        let (mut syncs, mut rates, mut groups, mut raws, mut shares) =
+            (vec![], vec![], vec![], vec![], vec![]);
+        for _ in 0..rounds {
+            syncs.push(1.0 / fsync_p50(&folder.path().join("probe")).as_secs_f64());
+            let second = Duration::from_secs(1);
+            let rate = senders_rate(&folder.path().join("store"), senders, peers, second);
+            let raw = raw_rate(&folder.path().join("raw"), rate.group, peers, second);
+            rates.push(rate.accepted);
+            groups.push(rate.group);
+            raws.push(raw);
+            shares.push(rate.accepted / raw);
+        }
+        let [syncs, rate, group, raw, share] = [syncs, rates, groups, raws, shares].map(median);
+        let bar = if senders == 1 { 0.5 * syncs } else { 20_000.0 };
         report(&format!(
-            "{senders} senders, {peers} peers: {accepted:.0} accepted/s (bar {bar:.0}) in groups of \
-             {group:.1}; SQLite alone, in the same groups: {raw:.0}/s, so {share:.2} of it (bar 0.8)"
+            "{senders} senders, {peers} peers: {rate:.0} accepted/s (bar {bar:.0}) in groups of \
+             {group:.1}; fsync p50: {syncs:.0} per second; SQLite alone, in the same groups: \
+             {raw:.0}/s, so {share:.2} of it (bar 0.8)"
         ));
-        good &= accepted >= bar && (senders == 1 || share >= 0.8);
+        // To wait for each answer is what one sender does; SQLite alone waits for nobody.
+        good &= rate >= bar && (senders == 1 || share >= 0.8);
     }
     good
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// How long half of the syncs of a small write take at most, in the folder of `path`.
