@@ -71,17 +71,16 @@ impl Worker {
         loop {
             let ended = match opened {
                 Ok(connection) => self.serve(&connection),
-                Err(error) => {
-                    let why = self.failed(error.into_failure());
-                    self.shared.refuse_reads(&why);
-                    Err(why)
-                }
+                Err(error) => Err(self.failed(error.into_failure())),
             };
             let Err(why) = ended else { return Ok(()) };
             if is_last {
                 return Err(why);
             }
-            // Reads wait meanwhile.
+            // The first time reads wait meanwhile; after that they have waited long enough.
+            if self.failures > 1 {
+                self.shared.refuse_reads(&why);
+            }
             is_last = self.shared.pause(self.retry_at.take());
             opened = open::connect(&self.path);
         }

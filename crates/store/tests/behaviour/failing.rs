@@ -135,3 +135,22 @@ async fn closing_a_failing_store_ends_and_says_so() {
     assert!(store.append(&hub, message(1, 1, "")).await.is_err());
     assert!(started.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test]
+async fn a_store_whose_file_is_gone_answers_all_the_same() {
+    let place = Place::new();
+    let store = fragile(&place, Duration::ZERO).await;
+    let hub = peer("hub");
+    fill(&store, &hub, 1, 1..=1).await;
+    std::fs::remove_file(place.path()).unwrap();
+    store.append(&hub, message(1, 2, POISON)).await.unwrap_err();
+    let started = Instant::now();
+    // This one may still wait for the file; the others are refused as the file stays away.
+    drop(store.read(&hub, id(1, 1), 1).await);
+    let failure = store.read(&hub, id(1, 1), 1).await.unwrap_err().to_string();
+    assert!(failure.contains("unable to open"), "{failure}");
+    store.cursors(&hub).await.unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let failure = store.close().await.unwrap_err().to_string();
+    assert!(failure.contains("unable to open"), "{failure}");
+}

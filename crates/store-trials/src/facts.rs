@@ -1,0 +1,216 @@
+//! What a workload was told by its store, and whether the store is as good as its word.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use paddington_exchange::store::{Cursors, DeadLetters, Outbox, Store};
+use paddington_store::SqliteStore;
+use paddington_wire::{Instance, MessageId, PeerName};
+
+use crate::random::Random;
+
+/// How many peers a workload has.
+pub const PEERS: u8 = 3;
+/// The stream of a peer whose messages the workload handles.
+pub const THEIR_STREAM: u8 = 255;
+
+/// What was asked for and what was answered, by peer and stream.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The highest number that was accepted.
+    accepted: BTreeMap<(u8, u8), u64>,
+    /// The highest number up to which a trim was asked for.
+    trim_called: BTreeMap<(u8, u8), u64>,
+    /// The highest number up to which a trim was answered.
+    trimmed: BTreeMap<(u8, u8), u64>,
+    /// By peer: the highest cursor that was answered.
+    completed: BTreeMap<u8, u64>,
+    /// By peer and number: the attempts that were answered.
+    attempts: BTreeMap<(u8, u64), u64>,
+    /// The letters that were answered.
+    letters: Vec<u64>,
+}
+
+/// What a store has kept, compared with what it said.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Accepted and neither there nor given up.
+    pub lost: u64,
+    /// There, but not what was accepted.
+    pub wrong: u64,
+    /// There although their removal was durable.
+    pub undead: u64,
+    /// Cursors, attempts and letters that are behind what was answered.
+    pub behind: u64,
+    /// Why the store does not open or does not trust its files.
+    pub refused: Option<String>,
+}
+
+impl Findings {
+    /// Whether everything is as it was said to be.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.lost + self.wrong + self.undead + self.behind == 0 && self.refused.is_none()
+    }
+}
+
+impl Facts {
+    /// Takes note of a line that a workload has said.
+    pub fn note(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |at: usize| words[at].parse::<u64>().unwrap();
+        let key = || (number(1) as u8, number(2) as u8);
+        let raise = |of: &mut BTreeMap<(u8, u8), u64>| {
+            let known = of.entry(key()).or_default();
+            *known = number(3).max(*known);
+        };
+        match words[0] {
+            "accepted" => raise(&mut self.accepted),
+            "trim" => raise(&mut self.trim_called),
+            "trimmed" => raise(&mut self.trimmed),
+            "completed" => {
+                let known = self.completed.entry(number(1) as u8).or_default();
+                *known = number(2).max(*known);
+            }
+            "attempt" => {
+                let known = self.attempts.entry((number(1) as u8, number(2))).or_default();
+                *known = number(3).max(*known);
+            }
+            "letter" => self.letters.push(number(1)),
+            other => panic!("{other} is no fact"),
+        }
+    }
+
+    /// How many messages were accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.values().sum()
+    }
+
+    /// Opens the store at `path` and compares. Closes it again.
+    pub async fn check(&self, path: &Path) -> Findings {
+        let store = match SqliteStore::open(path) {
+            Ok(store) => store,
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                let refused = Some(format!("{error}: {}", source.unwrap_or_default()));
+                return Findings { refused, ..Findings::default() };
+            }
+        };
+        let mut findings = Findings::default();
+        for number in 0..PEERS {
+            if let Err(error) = self.check_peer(&store, number, &mut findings).await {
+                findings.refused = Some(error.to_string());
+                break;
+            }
+        }
+        if findings.refused.is_none() {
+            self.check_letters(&store, &mut findings).await;
+        }
+        // A damaged file may fail again; what matters was compared.
+        let _ = store.close().await;
+        findings
+    }
+
+    async fn check_peer(
+        &self,
+        store: &SqliteStore,
+        number: u8,
+        findings: &mut Findings,
+    ) -> Result<(), paddington_exchange::store::StoreError> {
+        let peer = peer(number);
+        let mut there: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
+        for stream in store.streams(&peer).await? {
+            let byte = stream.instance.as_bytes()[0];
+            let end = stream.base + stream.messages.len() as u64;
+            there.insert(byte, (stream.base, end));
+            let mut at = stream.base;
+            while at < end {
+                let first = MessageId { stream: stream.instance, number: at };
+                let read = store.read(&peer, first, 256 * 1024).await?;
+                if read.is_empty() {
+                    findings.lost += end - at;
+                    break;
+                }
+                for payload in read {
+                    findings.wrong += u64::from(payload != self::payload(number, byte, at));
+                    at += 1;
+                }
+            }
+        }
+        for ((_, stream), accepted) in self.accepted.range((number, 0)..=(number, 255)) {
+            let key = &(number, *stream);
+            let given_up = self.trim_called.get(key).copied().unwrap_or_default();
+            let trimmed = self.trimmed.get(key).copied().unwrap_or_default();
+            let (base, end) = there.get(stream).copied().unwrap_or((u64::MAX, 0));
+            let first = given_up + 1;
+            let kept =
+                if base <= first { end.saturating_sub(first) } else { end.saturating_sub(base) };
+            findings.lost += (accepted + 1).saturating_sub(first).saturating_sub(kept);
+            findings.undead += (trimmed + 1).min(end).saturating_sub(base);
+        }
+        self.check_cursors(store, number, findings).await
+    }
+
+    async fn check_cursors(
+        &self,
+        store: &SqliteStore,
+        number: u8,
+        findings: &mut Findings,
+    ) -> Result<(), paddington_exchange::store::StoreError> {
+        let stored = store.cursors(&peer(number)).await?;
+        let stored = stored.first().map_or(0, |cursor| cursor.completed);
+        let answered = self.completed.get(&number).copied().unwrap_or_default();
+        findings.behind += u64::from(stored < answered);
+        for ((_, message), answered) in self.attempts.range((number, 0)..=(number, u64::MAX)) {
+            if *message > stored {
+                let id = MessageId { stream: stream(THEIR_STREAM), number: *message };
+                let fence = paddington_exchange::store::Fence(0);
+                let next = store.attempt(&peer(number), id, fence).await?;
+                findings.behind += u64::from(u64::from(next) <= *answered);
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_letters(&self, store: &SqliteStore, findings: &mut Findings) {
+        match store.letters().await {
+            Ok(letters) => {
+                for number in &self.letters {
+                    let there = letters.iter().find(|(_, letter)| letter.id.number == *number);
+                    findings.behind += u64::from(there.is_none());
+                    let wrong =
+                        |payload: &Bytes| *payload != self::payload(0, THEIR_STREAM, *number);
+                    let wrong = there.is_some_and(|(_, letter)| wrong(&letter.payload));
+                    findings.wrong += u64::from(wrong);
+                }
+            }
+            Err(error) => findings.refused = Some(error.to_string()),
+        }
+    }
+}
+
+/// The name of a peer.
+#[must_use]
+pub fn peer(number: u8) -> PeerName {
+    format!("peer-{number}").parse().unwrap()
+}
+
+/// A stream, by a byte.
+#[must_use]
+pub fn stream(byte: u8) -> Instance {
+    [byte; Instance::LEN].into()
+}
+
+/// What a message says: nothing but its place, at a length that varies.
+#[must_use]
+pub fn payload(peer: u8, stream: u8, number: u64) -> Bytes {
+    let mut random = Random::new(u64::from(peer) << 56 | u64::from(stream) << 48 | number);
+    let len = match random.below(20) {
+        0 => 4_000 + random.below(12_000),
+        1..10 => random.below(200),
+        _ => random.below(1_500),
+    };
+    (0..len.div_ceil(8)).flat_map(|_| random.draw().to_le_bytes()).collect()
+}

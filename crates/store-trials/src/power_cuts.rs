@@ -1,0 +1,194 @@
+//! The power is cut at any moment, and once more while the store recovers from that.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, Image, Promise, Survival, read_image, write_image};
+use crate::facts::Facts;
+use crate::random::Random;
+use crate::recording::{Event, record};
+
+/// What to try.
+#[derive(Clone, Debug)]
+pub struct PowerCuts {
+    /// This program: it is run as `store-trials workload ..`.
+    pub program: PathBuf,
+    /// Another seed, other moments.
+    pub seed: u64,
+    /// How many states of the disk.
+    pub states: u64,
+    /// What the disk promises.
+    pub promise: Promise,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// How many states of the disk were looked at.
+    pub states: u64,
+    /// How many of them were cut again during recovery.
+    pub twice: u64,
+    /// How many recorded events the states were made from.
+    pub events: u64,
+    /// How many messages were accepted before the cuts, in all.
+    pub accepted: u64,
+    /// In how many states something is lost that was answered.
+    pub lost: u64,
+    /// How many states cannot be opened or are not trusted.
+    pub unopenable: u64,
+    /// In how many states a payload is wrong.
+    pub wrong: u64,
+    /// What went wrong first.
+    pub first: Option<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { states, twice, events, accepted, lost, unopenable, wrong, first } = self;
+        write!(
+            f,
+            "{states} states ({twice} cut twice) of {events} events, {accepted} accepted: \
+             {lost} lose something, {unopenable} do not open, {wrong} with a wrong payload"
+        )?;
+        first.as_ref().map_or(Ok(()), |first| write!(f, "; first: {first}"))
+    }
+}
+
+/// How many states are made from one recording.
+const PER_RECORDING: u64 = 200;
+/// Long enough for some checkpoints and restarts of the log.
+const LIVES: u8 = 3;
+const MESSAGES: u64 = 900;
+
+/// Tries it.
+#[must_use]
+pub fn run(cuts: &PowerCuts) -> Report {
+    let mut report = Report::default();
+    let mut random = Random::new(cuts.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    while report.states < cuts.states {
+        let states = PER_RECORDING.min(cuts.states - report.states);
+        let (seed, folder) = (random.draw(), memory_folder());
+        let events = workload(cuts, folder.path(), seed, 1, LIVES, MESSAGES).unwrap();
+        report.events += events.len() as u64;
+        let mut moments: Vec<_> =
+            (0..states).map(|_| random.below(events.len() as u64 + 1) as usize).collect();
+        moments.sort_unstable();
+        let mut trial = Trial {
+            cuts,
+            random: random.clone(),
+            disk: Disk::new(cuts.promise, &Image::new()),
+            facts: Facts::default(),
+        };
+        let mut done = 0;
+        for moment in moments {
+            for event in &events[done..moment] {
+                trial.happens(event);
+            }
+            done = moment;
+            runtime.block_on(trial.state(&mut report));
+        }
+        random.draw();
+    }
+    report
+}
+
+/// A disk and what was promised on it.
+struct Trial<'a> {
+    cuts: &'a PowerCuts,
+    random: Random,
+    disk: Disk,
+    facts: Facts,
+}
+
+impl Trial<'_> {
+    fn happens(&mut self, event: &Event) {
+        self.disk.apply(event);
+        if let Event::Said(line) = event {
+            self.facts.note(line);
+        }
+    }
+
+    async fn state(&mut self, report: &mut Report) {
+        report.states += 1;
+        report.accepted += self.facts.accepted();
+        let survival = survival(&mut self.random);
+        let mut image = self.disk.cut(survival, &mut self.random);
+        let mut facts = self.facts.clone();
+        let mut how = format!("{survival:?}");
+        if self.random.chance(50) && self.cuts.promise != Promise::Nothing {
+            report.twice += 1;
+            match self.cut_again(&image, &mut facts, report) {
+                Ok((again, survival)) => {
+                    image = again;
+                    how = format!("{how}, then {survival:?}");
+                }
+                Err(said) => how = format!("{how}, then {said}"),
+            }
+        }
+        let folder = memory_folder();
+        write_image(&image, folder.path());
+        let findings = facts.check(&folder.path().join("store")).await;
+        report.lost += u64::from(findings.lost + findings.undead + findings.behind > 0);
+        report.wrong += u64::from(findings.wrong > 0);
+        report.unopenable += u64::from(findings.refused.is_some());
+        if !findings.is_good() && report.first.is_none() {
+            report.first = Some(format!("{how}: {findings:?}"));
+        }
+    }
+
+    /// Opens what is left, uses it for a moment, and cuts the power somewhere in that.
+    fn cut_again(
+        &mut self,
+        image: &Image,
+        facts: &mut Facts,
+        report: &mut Report,
+    ) -> Result<(Image, Survival), String> {
+        let folder = memory_folder();
+        write_image(image, folder.path());
+        let mut disk = Disk::new(self.cuts.promise, &read_image(folder.path()));
+        let life = 100 + self.random.below(100) as u8;
+        let events = workload(self.cuts, folder.path(), self.random.draw(), life, 1, 10)?;
+        report.events += events.len() as u64;
+        let moment = self.random.below(events.len() as u64 + 1) as usize;
+        for event in &events[..moment] {
+            disk.apply(event);
+            if let Event::Said(line) = event {
+                facts.note(line);
+            }
+        }
+        let survival = survival(&mut self.random);
+        Ok((disk.cut(survival, &mut self.random), survival))
+    }
+}
+
+fn survival(random: &mut Random) -> Survival {
+    match random.below(6) {
+        0 => Survival::None,
+        1 => Survival::All,
+        2 => Survival::Prefix,
+        3 => Survival::Pieces(512),
+        _ => Survival::Pieces(4_096),
+    }
+}
+
+fn workload(
+    cuts: &PowerCuts,
+    folder: &Path,
+    seed: u64,
+    life: u8,
+    lives: u8,
+    messages: u64,
+) -> Result<Vec<Event>, String> {
+    let path = folder.join("store");
+    let numbers = [seed, life.into(), lives.into(), messages].map(|number| number.to_string());
+    let mut arguments = vec!["workload", path.to_str().unwrap()];
+    arguments.extend(numbers.iter().map(String::as_str));
+    record(folder, &cuts.program, &arguments)
+}
+
+/// A folder in memory, where there is one: the disk is simulated anyway.
+#[must_use]
+pub fn memory_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}

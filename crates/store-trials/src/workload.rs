@@ -1,0 +1,134 @@
+//! Uses a store as a service would, and says what it was told, line by line.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use paddington_exchange::store::{
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, NewMessage, Outbox, Store, StoredCursor,
+};
+use paddington_store::SqliteStore;
+use paddington_wire::{MessageId, RejectCode};
+
+use crate::facts::{PEERS, THEIR_STREAM, payload, peer, stream};
+use crate::random::Random;
+
+/// Runs `lives` lives of a service, numbered from `first` on, each with about `messages` messages
+/// for each peer. The last one does not close its store.
+pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
+    for life in first..first + lives {
+        let store = Arc::new(SqliteStore::open(path).unwrap());
+        let one = |number| {
+            let random = Random::new(seed ^ u64::from(life) << 32 ^ u64::from(number) << 40);
+            Peer { store: Arc::clone(&store), number, life, accepted: 0, trimmed: 0, random }
+                .live(messages)
+        };
+        futures_util::future::join_all((0..PEERS).map(one)).await;
+        if life + 1 < first + lives {
+            store.close().await.unwrap();
+        }
+    }
+}
+
+struct Peer {
+    store: Arc<SqliteStore>,
+    number: u8,
+    life: u8,
+    accepted: u64,
+    trimmed: u64,
+    random: Random,
+}
+
+const FENCE: Fence = Fence(0);
+
+impl Peer {
+    async fn live(mut self, messages: u64) {
+        let name = peer(self.number);
+        let old: Vec<u8> = self
+            .store
+            .streams(&name)
+            .await
+            .unwrap()
+            .iter()
+            .map(|stream| stream.instance.as_bytes()[0])
+            .collect();
+        let cursors = self.store.cursors(&name).await.unwrap();
+        let mut completed = cursors.first().map_or(0, |cursor| cursor.completed);
+        while self.accepted < messages {
+            self.append().await;
+            completed += self.random.below(5);
+            self.handle(completed).await;
+            if self.random.chance(20) {
+                let room = self.accepted - self.trimmed;
+                self.trimmed += self.random.below(room + 1);
+                self.trim(self.life, self.trimmed).await;
+            }
+        }
+        for stream in old {
+            if self.random.chance(50) {
+                self.trim(stream, u64::from(u32::MAX)).await;
+            }
+        }
+    }
+
+    async fn append(&mut self) {
+        let group = 1 + self.random.below(20);
+        let numbers = self.accepted + 1..=self.accepted + group;
+        let answers: Vec<Answer<()>> = numbers
+            .clone()
+            .map(|number| {
+                let id = MessageId { stream: stream(self.life), number };
+                let payload = payload(self.number, self.life, number);
+                self.store.append(&peer(self.number), NewMessage { id, payload, ttl: None })
+            })
+            .collect();
+        for (number, answer) in numbers.zip(answers) {
+            answer.await.unwrap();
+            say(&format!("accepted {} {} {number}", self.number, self.life));
+        }
+        self.accepted += group;
+    }
+
+    /// As if some of the peer's messages had been handled.
+    async fn handle(&mut self, completed: u64) {
+        let name = peer(self.number);
+        let id = MessageId { stream: stream(THEIR_STREAM), number: completed + 1 };
+        if self.random.chance(10) {
+            let count = self.store.attempt(&name, id, FENCE).await.unwrap();
+            say(&format!("attempt {} {} {count}", self.number, id.number));
+        }
+        if self.random.chance(5) {
+            let number = u64::from(self.life) << 32 | u64::from(self.number) << 24 | id.number;
+            let id = MessageId { number, ..id };
+            let payload = payload(0, THEIR_STREAM, number);
+            let (code, at) = (RejectCode::FAILED, SystemTime::now());
+            let letter = DeadLetter { peer: name.clone(), id, code, at, payload };
+            self.store.bury(letter).await.unwrap();
+            say(&format!("letter {number}"));
+        }
+        let cursor = StoredCursor { instance: stream(THEIR_STREAM), completed, finished: vec![] };
+        let answer = Cursors::commit(&*self.store, &name, cursor, FENCE);
+        let line = format!("completed {} {completed}", self.number);
+        if self.random.chance(10) {
+            answer.await.unwrap();
+            say(&line);
+        }
+    }
+
+    async fn trim(&mut self, of: u8, upto: u64) {
+        let key = format!("{} {of} {upto}", self.number);
+        say(&format!("trim {key}"));
+        let id = MessageId { stream: stream(of), number: upto };
+        let answer = self.store.trim(&peer(self.number), id, FENCE);
+        if self.random.chance(30) {
+            answer.await.unwrap();
+            say(&format!("trimmed {key}"));
+        }
+    }
+}
+
+/// One line is one write: where it stands among the writes to the files is what counts.
+fn say(line: &str) {
+    std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
