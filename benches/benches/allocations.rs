@@ -2,9 +2,9 @@
 //! from `send` to the handler and back to the acknowledgement.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
 use std::alloc::System;
-use std::io::Write;
 
 use paddington_bench::Pair;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -41,6 +41,6 @@ fn report(what: &str, size: usize, region: &Region<'_, System>) {
     let allocations = each(change.allocations + change.reallocations);
     let bytes = each(change.bytes_allocated);
     let line = format!("{what}, {size} B: {allocations:.2} allocations, {bytes:.0} bytes");
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    println!("{line}");
     assert!(allocations < MOST_ALLOCATIONS, "{line}");
 }

@@ -144,7 +144,7 @@ async fn service(number: usize, drive: &Drive, shared: &Arc<Shared>) -> Result<S
         async move {
             match message.control() {
                 Some(Control::Connected { .. }) => {
-                    shared.connected.send_modify(|count| *count += 1)
+                    shared.connected.send_modify(|count| *count += 1);
                 }
                 Some(_) => {}
                 None => {
