@@ -2,9 +2,11 @@
 
 CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench soak fuzz
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench \
+	bench-full bench-compare instructions instructions-record soak fuzz
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -62,8 +64,28 @@ endif
 demo: ## Run the countdown as two processes, their logs side by side
 	$(CARGO) run -q -p example-echo -- demo
 
-bench: ## Run the benchmarks
-	$(CARGO) bench -p paddington-bench
+bench: bench-compare ## Run the benchmarks and the short form of the load harness
+	$(CARGO) bench -p paddington-bench --benches
+	$(CARGO) run -q --release -p paddington-bench -- all --short
+
+bench-full: bench-compare ## The same in the full form, which takes an hour or two
+	$(CARGO) bench -p paddington-bench --benches
+	$(CARGO) run -q --release -p paddington-bench -- all --full
+
+bench-compare: ## Build the comparisons with NATS and ZeroMQ, where libzmq is installed
+ifeq ($(ZMQ),yes)
+	-$(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target
+else
+	@echo "libzmq is not installed (Debian: libzmq3-dev): no comparison with ZeroMQ"
+	-$(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target \
+		--no-default-features --features nats
+endif
+
+instructions: ## Count instructions with callgrind and compare them with the record
+	$(CARGO) run -q --release -p paddington-bench -- instructions
+
+instructions-record: ## Record the instructions anew
+	$(CARGO) run -q --release -p paddington-bench -- instructions --write
 
 # How often each trial runs, and the seed of the first time; each time adds one.
 RUNS ?= 3
