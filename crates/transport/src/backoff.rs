@@ -17,11 +17,19 @@ pub(crate) struct Backoff {
 
 /// The first delay is anything up to this.
 const FIRST: Duration = Duration::from_millis(500);
+/// The first delay where nobody was connected yet.
+const STARTING: Duration = Duration::from_millis(10);
 
 impl Backoff {
     /// The delays of normal operation.
     pub(crate) fn normal(retry: &Retry) -> Self {
         Self { longest: retry.interval, next: Duration::ZERO }
+    }
+
+    /// The delays of a client that has not been connected yet and finds nobody listening: two
+    /// services that are started together find each other in milliseconds.
+    pub(crate) fn starting(retry: &Retry) -> Self {
+        Self { longest: retry.interval, next: STARTING.min(retry.interval) }
     }
 
     /// The delays after refusals, from the interval of normal operation on.
@@ -59,6 +67,13 @@ mod tests {
         }
         assert!(delays[10..].iter().all(|delay| delay.as_secs_f64() >= 4.5));
         assert!(delays[10..].windows(2).any(|pair| pair[0] != pair[1]), "jittered");
+    }
+
+    #[test]
+    fn delays_at_the_start_double_from_milliseconds_to_the_interval() {
+        let delays: Vec<_> = Backoff::starting(&Retry::default()).take(12).collect();
+        assert!(delays[..6].iter().sum::<Duration>() < Duration::from_secs(1));
+        assert!(delays[10..].iter().all(|delay| (4.5..=5.0).contains(&delay.as_secs_f64())));
     }
 
     #[test]

@@ -101,18 +101,22 @@ fn jittered(duration: Duration) -> Duration {
 struct Delays {
     normal: Backoff,
     refused: Backoff,
+    /// Until the first connection.
+    starting: Option<Backoff>,
 }
 
 impl Delays {
     fn new(dialer: &Dialer) -> Self {
         let retry = &dialer.config.retry;
-        Self { normal: Backoff::normal(retry), refused: Backoff::refused(retry) }
+        let starting = Some(Backoff::starting(retry));
+        Self { normal: Backoff::normal(retry), refused: Backoff::refused(retry), starting }
     }
 
     /// A good session begins all delays anew; one that was over at once does not, or two services
     /// that cannot agree would try without end.
     fn after_session(&mut self, dialer: &Dialer, lasted: Duration, end: &End) -> Duration {
         let retry = &dialer.config.retry;
+        self.starting = None;
         match end {
             End::PeerClosed(CloseCode::Busy | CloseCode::Violation) | End::Violation(_) => {
                 return retry.refused;
@@ -133,6 +137,7 @@ impl Delays {
         let next = match error {
             DialError::Refused(CloseCode::Busy | CloseCode::Violation) => return retry.refused,
             error if error.is_refusal() => self.refused.next(),
+            DialError::Connect { .. } => self.starting.as_mut().unwrap_or(&mut self.normal).next(),
             _ => self.normal.next(),
         };
         next.unwrap_or(retry.interval)

@@ -24,9 +24,9 @@ pub(crate) enum Ended {
 }
 
 /// Calls the handler, as often as the policy says. Whatever it does costs this message only.
-pub(super) async fn call<H: Handler>(peer: &Peer, handler: &H, job: &Job) -> Ended {
+pub(super) async fn call<H: Handler>(peer: &Peer, handler: &H, job: &mut Job) -> Ended {
     let config = &peer.shared.config;
-    let mut message = peer.message(job);
+    let Some(mut message) = peer.message(job) else { return Ended::Done };
     loop {
         let attempt = message.attempt();
         let copy = (config.on_error != OnError::Next).then(|| message.clone());

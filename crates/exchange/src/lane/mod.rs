@@ -32,9 +32,9 @@ pub(crate) async fn run<H: Handler>(
     handler: Arc<H>,
     permits: Arc<Semaphore>,
 ) {
-    while let Some(job) = poll_fn(|cx| peer.poll_job(worker, cx)).await {
+    while let Some(mut job) = poll_fn(|cx| peer.poll_job(worker, cx)).await {
         let permit = permit(&peer, worker, &permits).await;
-        let ended = handle(&peer, &*handler, &job).await;
+        let ended = handle(&peer, &*handler, &mut job).await;
         drop(permit);
         peer.finish(worker, job, ended);
     }
@@ -56,32 +56,30 @@ async fn permit<'a>(
 }
 
 /// Handles one message, and sees to it that one which cannot be handled is kept.
-async fn handle<H: Handler>(peer: &Peer, handler: &H, job: &Job) -> Ended {
-    let job = match counted(peer, job).await {
-        Some(job) => job,
-        None => return given_up(peer, job, RejectCode::POISON).await,
-    };
-    match call(peer, handler, &job).await {
-        Ended::Failed(code) => given_up(peer, &job, code).await,
+async fn handle<H: Handler>(peer: &Peer, handler: &H, job: &mut Job) -> Ended {
+    if !counted(peer, job).await {
+        return given_up(peer, job, RejectCode::POISON).await;
+    }
+    match call(peer, handler, job).await {
+        Ended::Failed(code) => given_up(peer, job, code).await,
         ended => ended,
     }
 }
 
 /// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
-/// ends the process comes again and again. `None` if it has come too often.
-async fn counted(peer: &Peer, job: &Job) -> Option<Job> {
-    let mut job = job.clone();
+/// ends the process comes again and again. Returns whether it may be called once more.
+async fn counted(peer: &Peer, job: &mut Job) -> bool {
     if let (Some(store), Some(id), true) = (peer.store(), job.id, job.again) {
         match store.attempt(&peer.name, id, peer.fence()).await {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
                 error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");
-                return None;
+                return false;
             }
             Ok(attempt) => job.attempt = attempt,
             Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt was not counted"),
         }
     }
-    Some(job)
+    true
 }
 
 /// Keeps a message that is given up as a dead letter, if there is a store.

@@ -120,14 +120,16 @@ impl Peer {
         if !self.shared.budget.take(cost) {
             return Err(self.full(&state));
         }
-        let Ok(number) = state.courier.enqueue(text.clone(), now, deadline) else {
+        let copy = self.store.is_some().then(|| text.clone());
+        let Ok(number) = state.courier.enqueue(text, now, deadline) else {
             self.shared.budget.give(cost);
             return Err(self.full(&state));
         };
         state.charged += cost;
-        let id = MessageId { stream: self.shared.instance, number };
-        let message = NewMessage { id, payload: text.into_bytes(), ttl };
-        let stored = self.append(&mut state, message);
+        let stored = copy.and_then(|text| {
+            let id = MessageId { stream: self.shared.instance, number };
+            self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl })
+        });
         self.settle(&mut state);
         let waker = state.writer();
         drop(state);

@@ -9,15 +9,17 @@ use paddington_wire::{Delivery, Encoding, Message, MessageId, RejectCode};
 use tokio::task::AbortHandle;
 
 use super::{Peer, State, wake};
-use crate::Event;
 use crate::courier::Courier;
 use crate::inbox::Item;
 use crate::lane::{Ended, WorkerId};
+use crate::{Event, OnError};
 
 /// A call of the handler.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Job {
-    item: Item,
+    /// `None` once it was given to the handler for good.
+    item: Option<Item>,
+    control: bool,
     pub(crate) id: Option<MessageId>,
     /// Whether the message was transmitted in an earlier session too.
     pub(crate) again: bool,
@@ -27,11 +29,11 @@ pub(crate) struct Job {
 
 impl Job {
     fn new(item: Item) -> Self {
-        let (id, again) = match &item {
-            Item::Message(received) => (received.id, received.again),
-            Item::Control(_) => (None, false),
+        let (id, again, control) = match &item {
+            Item::Message(received) => (received.id, received.again, false),
+            Item::Control(_) => (None, false, true),
         };
-        Self { item, id, again, attempt: 1 }
+        Self { item: Some(item), control, id, again, attempt: 1 }
     }
 
     /// The number of the message, for a log.
@@ -41,13 +43,9 @@ impl Job {
 
     pub(crate) fn payload(&self) -> Option<Bytes> {
         match &self.item {
-            Item::Message(received) => Some(received.text.clone().into_bytes()),
-            Item::Control(_) => None,
+            Some(Item::Message(received)) => Some(received.text.clone().into_bytes()),
+            _ => None,
         }
-    }
-
-    fn is_control(&self) -> bool {
-        matches!(self.item, Item::Control(_))
     }
 }
 
@@ -70,17 +68,20 @@ impl Peer {
         Poll::Ready(Some(job))
     }
 
-    /// What the handler is given.
-    pub(crate) fn message(&self, job: &Job) -> Message {
+    /// What the handler is given. It is kept too where it may be needed once more: for another
+    /// attempt, or as a dead letter.
+    pub(crate) fn message(&self, job: &mut Job) -> Option<Message> {
+        let kept = self.store.is_some() || self.shared.config.on_error != OnError::Next;
+        let item = if kept { job.item.clone() } else { job.item.take() };
         let us = &self.shared.name;
-        match &job.item {
-            Item::Control(control) => Message::from_control(us, control.clone()),
+        Some(match item? {
+            Item::Control(control) => Message::from_control(us, control),
             Item::Message(received) => {
                 let redelivered = received.again;
                 let delivery = Delivery { id: job.id, redelivered, attempt: job.attempt };
-                Message::received(self.name.clone(), us, received.text.clone(), delivery)
+                Message::received(self.name.clone(), us, received.text, delivery)
             }
-        }
+        })
     }
 
     /// The handler is done with a message.
@@ -93,9 +94,9 @@ impl Peer {
         match ended {
             Ended::Done => self.settle_job(&mut state, &job, Outcome::Done, took),
             Ended::Failed(code) => self.settle_job(&mut state, &job, Outcome::Rejected(code), took),
-            Ended::Left => state.inbox.push_front(job.item),
+            Ended::Left => state.put_back(job),
             Ended::Halted => {
-                state.inbox.push_front(job.item);
+                state.put_back(job);
                 state.lane.halted = true;
                 self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
             }
@@ -110,7 +111,7 @@ impl Peer {
         let counters = &mut state.counters;
         counters.handler_time += took;
         match outcome {
-            Outcome::Done => counters.handled += u64::from(!job.is_control()),
+            Outcome::Done => counters.handled += u64::from(!job.control),
             Outcome::Rejected(code) => {
                 counters.failed += 1;
                 counters.timed_out += u64::from(code == RejectCode::TIMED_OUT);
@@ -200,6 +201,12 @@ impl State {
         let drained = self.courier.encoding() == Encoding::Sealed || self.inbox.is_empty();
         let stopped = lane.stopping && (drained || lane.halted);
         stopped || !lane.workers.is_among(worker, lane.concurrency)
+    }
+
+    fn put_back(&mut self, job: Job) {
+        if let Some(item) = job.item {
+            self.inbox.push_front(item);
+        }
     }
 
     fn next_job(&mut self, worker: WorkerId) -> Option<Job> {
