@@ -132,7 +132,7 @@ fn on_disk() -> Vec<(Scenario, Budget)> {
                 budget: Budget { crashes: [1, 0], ..sends(3, 0) },
                 ..PLAIN
             },
-            Budget { crashes: [2, 0], ..sends(3, 0) },
+            Budget { crashes: [2, 0], ..sends(2, 0) },
         ),
         // Streams of two lives, of which the disk forgets later than the peer acknowledges.
         (

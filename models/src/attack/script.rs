@@ -44,7 +44,7 @@ impl<'a> Script<'a> {
             0..=12 => right,
             13 => right.saturating_add(offset).saturating_sub(8),
             14 if offset < 8 => offset,
-            14 => u64::MAX - offset,
+            14 => u64::MAX - (offset - 8),
             _ => (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte())),
         }
     }

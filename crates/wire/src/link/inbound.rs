@@ -317,6 +317,7 @@ impl Cursor {
         let remembered = !broken(Fault::FinishedForgotten);
         let done = self.pending.iter().filter(|pending| pending.done && !pending.gap && remembered);
         let finished = done.map(|pending| pending.to).chain(self.finished.iter().copied());
+        debug_assert!(self.finished.first().is_none_or(|first| *first > self.completed));
         RestoredCursor {
             instance: self.instance,
             completed: self.completed,
@@ -350,5 +351,6 @@ impl Cursor {
             self.moved = true;
             self.pending.pop_front();
         }
+        debug_assert!(self.completed <= self.received, "nothing is handled before it came");
     }
 }

@@ -168,6 +168,7 @@ impl Stream {
     }
 
     fn advance(&mut self, to: u64) {
+        debug_assert!(self.cursor <= to && to < self.next(), "what is transmitted is kept");
         self.cursor = to + 1;
         self.transmitted = self.transmitted.max(to);
     }
