@@ -22,6 +22,11 @@ impl<'a> Script<'a> {
         *first
     }
 
+    /// Whether something happens that does so once in `many` times.
+    pub(super) fn one_in(&mut self, many: u8) -> bool {
+        self.byte().is_multiple_of(many)
+    }
+
     /// A number below `bound`, which is not 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound

@@ -183,7 +183,9 @@ impl Inbound {
         }
         cursor.received = to;
         match cursor.pending.back_mut() {
-            Some(last) if last.gap => last.to = to,
+            Some(last) if last.gap || last.done && broken(Fault::GapHidesFinished) => {
+                last.to = to;
+            }
             _ => cursor.pending.push_back(Pending { to, cost: 0, done: true, gap: true }),
         }
         cursor.finished.retain(|finished| *finished > to);

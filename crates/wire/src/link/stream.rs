@@ -139,7 +139,7 @@ impl Stream {
 
     /// In a new session the peer expects `number` next.
     pub(super) fn go_on_at(&mut self, number: u64) {
-        self.gap = number < self.base;
+        self.gap = number < self.base && !broken(Fault::LateGapNotTold);
         self.cursor = number.clamp(self.base, self.next());
     }
 
