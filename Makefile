@@ -3,10 +3,11 @@
 CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
+MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench \
-	bench-full bench-compare instructions instructions-record soak fuzz
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke deny
+.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models mutants
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -14,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke deny ## Everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -54,12 +55,26 @@ bench-smoke: ## Run every benchmark once, for its correctness
 soak-smoke: ## Run every trial of the soak once, in seconds
 	$(CARGO) run -q -p paddington-soak -- --short all
 
+models-smoke: ## Explore small models of the exchange, walk a little, attack a little
+	$(MODELS) check
+	$(MODELS) walk
+	$(MODELS) attack
+
 deny: ## Check licences, duplicates, sources and layers, where cargo-deny is installed
 ifeq ($(DENY),yes)
 	$(CARGO) deny --all-features check bans licenses sources
 else
 	@echo "cargo-deny is not installed: licences and layers are not checked"
 endif
+
+models: ## Explore the models in their long form: half an hour
+	$(MODELS) check --long
+	$(MODELS) walk --long
+	$(MODELS) attack --long
+
+mutants: ## Break one rule of the exchange at a time: the models have to notice each
+	RUSTFLAGS="--cfg paddington_faults" $(CARGO) run -q --profile model --target-dir target/faults \
+		-p paddington-models -- mutants
 
 demo: ## Run the countdown as two processes, their logs side by side
 	$(CARGO) run -q -p example-echo -- demo

@@ -94,8 +94,8 @@ impl Disk {
             return Ok(());
         }
         let MessageId { stream, number } = message.id;
-        let known = self.durable.messages.iter().chain(&self.appends);
-        let last = known.filter(|known| known.id.stream == stream).last();
+        let mut known = self.durable.messages.iter().chain(&self.appends);
+        let last = known.rfind(|known| known.id.stream == stream);
         if last.is_some_and(|last| last.id.number + 1 != number) {
             return Err(Breach::StoreHasHole);
         }

@@ -2,11 +2,10 @@
 //! `paddington-wire`, not a copy, through the events that a network, a disk and a crash can cause,
 //! and judge them by what really happened (see [`ledger`]).
 //!
-//! * [`check`] explores every order of events of small [`scenarios`];
-//! * [`mutants`] breaks one rule at a time: the scenarios have to notice each.
-//! * [`walk`] takes long random walks through large ones;
-//! * [`attack`] is a hostile peer;
-//! * [`mutants`] breaks one rule at a time: the scenarios have to notice each.
+//! * [`check`](mod@check) explores every order of events of small [`scenarios`];
+//! * [`mutants`] breaks one rule at a time: the scenarios have to notice each;
+//! * [`walk`](mod@walk) takes long random walks through large scenarios;
+//! * [`attack`](mod@attack) is a hostile peer.
 //!
 //! [`Link`]: paddington_wire::link::Link
 //! [`Slot`]: paddington_wire::link::Slot

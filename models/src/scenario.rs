@@ -50,7 +50,7 @@ pub struct Budget {
 }
 
 /// One situation, to be explored in every order of events.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,

@@ -4,6 +4,9 @@
 use crate::scenario::Keeping::{Durable, Memory};
 use crate::scenario::{Budget, Scenario};
 
+/// A scenario, and what may happen in its small and in its long form.
+type Sized = (Scenario, [Budget; 2]);
+
 /// Nothing happens, nothing goes wrong.
 const NOTHING: Budget = Budget {
     sends: [0, 0],
@@ -30,221 +33,198 @@ const PLAIN: Scenario = Scenario {
     sabotage: None,
 };
 
+/// The client has a disk, and the server has not.
+const CLIENT_DISK: Scenario = Scenario { keeping: [Durable, Memory], ..PLAIN };
+/// The server has a disk, and the client has not.
+const SERVER_DISK: Scenario = Scenario { keeping: [Memory, Durable], ..PLAIN };
+
 /// Every scenario, small or large.
 #[must_use]
 pub fn all(long: bool) -> Vec<Scenario> {
-    let pick = |(small, large): (Scenario, Budget)| {
-        let budget = if long { large } else { small.budget };
-        Scenario { budget, ..small }
+    let sized = [alive(), restarted(), sender_on_disk(), receiver_on_disk(), with_fates()];
+    let pick = |(scenario, [small, large]): Sized| {
+        let budget = if long { large } else { small };
+        Scenario { budget, ..scenario }
     };
-    [in_memory(), on_disk(), with_fates()].into_iter().flatten().map(pick).collect()
+    sized.into_iter().flatten().map(pick).collect()
 }
 
-/// Both services keep everything in memory. Each scenario with its budget in the long form.
-fn in_memory() -> Vec<(Scenario, Budget)> {
-    let sends = |client, server| Budget { sends: [client, server], ..NOTHING };
-    let client_crashes = |times| Budget { crashes: [times, 0], ..NOTHING };
+/// So many messages from the client and from the server.
+const fn sends(client: u8, server: u8) -> Budget {
+    Budget { sends: [client, server], ..NOTHING }
+}
+
+/// Both services live.
+fn alive() -> Vec<Sized> {
     vec![
-        // Both services live, the network cuts what it likes.
+        // The network cuts what it likes.
         (
-            Scenario { name: "cuts", budget: Budget { cuts: 2, ..sends(2, 1) }, ..PLAIN },
-            Budget { cuts: 3, ..sends(2, 2) },
+            Scenario { name: "cuts", ..PLAIN },
+            [Budget { cuts: 2, ..sends(2, 1) }, Budget { cuts: 3, ..sends(2, 2) }],
         ),
         // The client begins a new session while frames of the old one are still on their way.
         (
-            Scenario {
-                name: "old and new session overlap",
-                budget: Budget { redials: 2, ..sends(2, 0) },
-                ..PLAIN
-            },
-            Budget { redials: 2, ..sends(2, 1) },
-        ),
-        // The sender dies: what it had promised is gone, and nothing old may disturb the new life,
-        // not even the READY of the dead process that is still on its way.
-        (
-            Scenario {
-                name: "sender crashes",
-                budget: Budget { sends: [3, 0], cuts: 1, ..client_crashes(1) },
-                ..PLAIN
-            },
-            Budget { sends: [3, 0], cuts: 1, ..client_crashes(2) },
-        ),
-        // The receiver dies: nothing is lost, what it was handling comes again.
-        (
-            Scenario {
-                name: "receiver crashes",
-                budget: Budget { crashes: [0, 1], cuts: 1, ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { crashes: [0, 2], cuts: 1, ..sends(3, 1) },
-        ),
-        // Both die.
-        (
-            Scenario {
-                name: "both crash",
-                budget: Budget { crashes: [1, 1], ..sends(2, 1) },
-                ..PLAIN
-            },
-            Budget { crashes: [2, 1], ..sends(2, 1) },
-        ),
-        // Dead lives of the client have left messages in the server's inbox: its window is full.
-        (
-            Scenario {
-                name: "sender crashes, small window",
-                window: 2,
-                budget: Budget { sends: [4, 0], ..client_crashes(1) },
-                ..PLAIN
-            },
-            Budget { sends: [4, 0], ..client_crashes(2) },
+            Scenario { name: "old and new session overlap", ..PLAIN },
+            [Budget { redials: 2, ..sends(2, 0) }, Budget { redials: 2, ..sends(2, 1) }],
         ),
         // One message fits into the window.
         (
-            Scenario {
-                name: "smallest window",
-                window: 1,
-                budget: Budget { cuts: 1, ..sends(3, 1) },
-                ..PLAIN
-            },
-            Budget { cuts: 2, ..sends(3, 2) },
-        ),
-        // Two handlers at a time: what is finished out of order is not acknowledged too early.
-        (
-            Scenario {
-                name: "unordered handlers",
-                handlers: 2,
-                budget: Budget { cuts: 1, crashes: [0, 1], ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { cuts: 2, crashes: [0, 1], ..sends(4, 0) },
+            Scenario { name: "smallest window", window: 1, ..PLAIN },
+            [Budget { cuts: 1, ..sends(3, 1) }, Budget { cuts: 2, ..sends(3, 2) }],
         ),
     ]
 }
 
-/// At least one service has a disk, which is behind with everything it may be behind with.
-fn on_disk() -> Vec<(Scenario, Budget)> {
-    let sends = |client, server| Budget { sends: [client, server], ..NOTHING };
-    let (sender, receiver) = ([Durable, Memory], [Memory, Durable]);
+/// Processes without a disk die and are started again.
+fn restarted() -> Vec<Sized> {
+    let client = |times| Budget { crashes: [times, 0], ..NOTHING };
+    let server = |times| Budget { crashes: [0, times], ..NOTHING };
+    vec![
+        // What the sender had promised is gone, and nothing old may disturb the new life, not even
+        // the READY of the dead process that is still on its way.
+        (
+            Scenario { name: "sender crashes", ..PLAIN },
+            [
+                Budget { sends: [3, 0], cuts: 1, ..client(1) },
+                Budget { sends: [3, 0], cuts: 1, ..client(2) },
+            ],
+        ),
+        // Dead lives of the client have left messages in the server's inbox: its window is full.
+        (
+            Scenario { name: "sender crashes, small window", window: 2, ..PLAIN },
+            [Budget { sends: [4, 0], ..client(1) }, Budget { sends: [4, 0], ..client(2) }],
+        ),
+        // Nothing is lost, what the receiver was handling comes again.
+        (
+            Scenario { name: "receiver crashes", ..PLAIN },
+            [
+                Budget { sends: [3, 0], cuts: 1, ..server(1) },
+                Budget { sends: [3, 1], cuts: 1, ..server(2) },
+            ],
+        ),
+        // A client that was receiving dies, and its last acknowledgement comes after the server has
+        // told its successor where it will go on.
+        (
+            Scenario { name: "receiving client crashes", ..PLAIN },
+            [Budget { sends: [0, 2], ..client(1) }, Budget { sends: [0, 3], ..client(2) }],
+        ),
+        (
+            Scenario { name: "both crash", ..PLAIN },
+            [Budget { crashes: [1, 1], ..sends(2, 1) }, Budget { crashes: [2, 1], ..sends(2, 1) }],
+        ),
+        // What is finished out of order is not acknowledged too early.
+        (
+            Scenario { name: "unordered handlers", handlers: 2, ..PLAIN },
+            [
+                Budget { sends: [3, 0], cuts: 1, ..server(1) },
+                Budget { sends: [4, 0], cuts: 1, ..server(1) },
+            ],
+        ),
+    ]
+}
+
+/// The client keeps on a disk what it sends. The disk is behind with everything that it may be
+/// behind with when the process dies.
+fn sender_on_disk() -> Vec<Sized> {
+    let client = |times| Budget { crashes: [times, 0], ..NOTHING };
     vec![
         (
-            Scenario {
-                name: "durable sender crashes",
-                keeping: sender,
-                budget: Budget { crashes: [1, 0], ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { crashes: [2, 0], ..sends(3, 0) },
+            Scenario { name: "durable sender crashes", ..CLIENT_DISK },
+            [Budget { sends: [3, 0], ..client(1) }, Budget { sends: [2, 0], ..client(2) }],
         ),
         // Streams of two lives, of which the disk forgets later than the peer acknowledges.
         (
-            Scenario {
-                name: "durable sender, old stream",
-                keeping: sender,
-                frames: 1,
-                left_over: 2,
-                budget: Budget { cuts: 1, crashes: [1, 0], ..NOTHING },
-                ..PLAIN
-            },
-            Budget { cuts: 1, crashes: [1, 0], ..sends(1, 0) },
+            Scenario { name: "durable sender, old stream", frames: 1, left_over: 2, ..CLIENT_DISK },
+            [Budget { cuts: 1, ..client(1) }, Budget { sends: [1, 0], cuts: 1, ..client(1) }],
         ),
+        // Messages reach the server on two connections, and through two lives.
         (
-            Scenario {
-                name: "durable receiver crashes",
-                keeping: receiver,
-                budget: Budget { crashes: [0, 2], ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { crashes: [0, 2], cuts: 1, ..sends(3, 1) },
-        ),
-        (
-            Scenario {
-                name: "durable, both crash",
-                keeping: [Durable, Durable],
-                frames: 1,
-                budget: Budget { crashes: [1, 1], ..sends(1, 0) },
-                ..PLAIN
-            },
-            Budget { crashes: [1, 1], ..sends(2, 0) },
+            Scenario { name: "durable sender, overlap", frames: 1, ..CLIENT_DISK },
+            [
+                Budget { sends: [1, 0], redials: 1, ..client(1) },
+                Budget { sends: [2, 0], redials: 1, ..client(1) },
+            ],
         ),
         // The disk tells only later what it has done, and fails once.
         (
-            Scenario {
-                name: "late answers of a failing disk",
-                keeping: sender,
-                late_answers: true,
-                budget: Budget { failures: [1, 0], ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { failures: [1, 0], crashes: [1, 0], ..sends(3, 0) },
+            Scenario { name: "late answers of a failing disk", late_answers: true, ..CLIENT_DISK },
+            [
+                Budget { failures: [1, 0], cuts: 1, ..sends(3, 0) },
+                Budget { sends: [3, 0], failures: [1, 0], ..client(1) },
+            ],
         ),
         // The client is set back to a copy of its disk. What it accepts from then on is not lost.
         (
-            Scenario {
-                name: "set back to an old copy",
-                keeping: sender,
-                frames: 1,
-                budget: Budget { set_backs: [1, 0], ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { set_backs: [1, 0], crashes: [1, 0], ..sends(3, 0) },
+            Scenario { name: "set back to an old copy", frames: 1, ..CLIENT_DISK },
+            [
+                Budget { set_backs: [1, 0], ..sends(3, 0) },
+                Budget { set_backs: [1, 0], cuts: 1, ..sends(3, 0) },
+            ],
         ),
-        // Messages have reached the server twice, through two lives of the client.
+    ]
+}
+
+/// The server keeps on a disk what it has handled.
+fn receiver_on_disk() -> Vec<Sized> {
+    let both = Scenario { keeping: [Durable, Durable], frames: 1, ..PLAIN };
+    vec![
+        (
+            Scenario { name: "durable receiver crashes", ..SERVER_DISK },
+            [
+                Budget { crashes: [0, 2], ..sends(3, 0) },
+                Budget { crashes: [0, 2], cuts: 1, ..sends(3, 0) },
+            ],
+        ),
+        (
+            Scenario { name: "durable, both crash", ..both },
+            [Budget { crashes: [1, 1], ..sends(1, 0) }, Budget { crashes: [1, 1], ..sends(2, 0) }],
+        ),
+        // A gap comes behind what was finished out of order.
         (
             Scenario {
-                name: "durable sender, overlap",
-                keeping: sender,
-                frames: 1,
-                budget: Budget { redials: 1, crashes: [1, 0], ..sends(2, 0) },
-                ..PLAIN
+                name: "deadlines, unordered durable receiver crashes",
+                handlers: 2,
+                mortal: Some(2),
+                ..SERVER_DISK
             },
-            Budget { redials: 1, crashes: [2, 0], ..sends(2, 0) },
+            [
+                Budget { crashes: [0, 1], ticks: 1, ..sends(3, 0) },
+                Budget { crashes: [0, 2], ticks: 1, ..sends(4, 0) },
+            ],
         ),
     ]
 }
 
 /// Messages expire, or are given up by the handler.
-fn with_fates() -> Vec<(Scenario, Budget)> {
-    let sends = |client, server| Budget { sends: [client, server], ..NOTHING };
+fn with_fates() -> Vec<Sized> {
     vec![
         // What has expired leaves a gap and no hole, however often it is told.
         (
-            Scenario {
-                name: "deadlines",
-                mortal: Some(1),
-                budget: Budget { cuts: 1, ticks: 1, ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { cuts: 2, ticks: 1, ..sends(3, 1) },
+            Scenario { name: "deadlines", mortal: Some(1), ..PLAIN },
+            [
+                Budget { cuts: 1, ticks: 1, ..sends(3, 0) },
+                Budget { cuts: 2, ticks: 1, ..sends(3, 1) },
+            ],
         ),
         (
             Scenario {
                 name: "deadlines, durable sender crashes",
-                keeping: [Durable, Memory],
                 frames: 1,
                 mortal: Some(1),
-                budget: Budget { crashes: [1, 0], ticks: 1, ..sends(3, 0) },
-                ..PLAIN
+                ..CLIENT_DISK
             },
-            Budget { crashes: [1, 0], cuts: 1, ticks: 1, ..sends(3, 0) },
-        ),
-        (
-            Scenario {
-                name: "deadlines, unordered durable receiver crashes",
-                keeping: [Memory, Durable],
-                handlers: 2,
-                mortal: Some(2),
-                budget: Budget { crashes: [0, 1], ticks: 1, ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { crashes: [0, 2], ticks: 1, ..sends(4, 0) },
+            [
+                Budget { crashes: [1, 0], ticks: 1, ..sends(3, 0) },
+                Budget { crashes: [1, 0], cuts: 1, ticks: 1, ..sends(3, 0) },
+            ],
         ),
         // A rejection survives the loss of the acknowledgement that tells it.
         (
-            Scenario {
-                name: "rejections",
-                budget: Budget { cuts: 2, rejections: 2, ..sends(3, 0) },
-                ..PLAIN
-            },
-            Budget { cuts: 3, rejections: 2, ..sends(3, 1) },
+            Scenario { name: "rejections", ..PLAIN },
+            [
+                Budget { cuts: 2, rejections: 2, ..sends(3, 0) },
+                Budget { cuts: 2, rejections: 2, ..sends(3, 1) },
+            ],
         ),
     ]
 }

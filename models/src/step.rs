@@ -7,7 +7,7 @@ use paddington_wire::{Frame, Ready, RejectCode};
 
 use crate::action::Action;
 use crate::connection::{CLIENT, Connection, End, SERVER};
-use crate::disk::StoredMessage;
+use crate::disk::{Disk, StoredMessage};
 use crate::ledger::{Breach, Finished};
 use crate::scenario::Scenario;
 use crate::side::payload;
@@ -200,7 +200,7 @@ impl World {
         self.sides[side].restart(side, scenario)?;
         let durable = self.sides[side].durable();
         let finished = durable.map_or(0, |durable| durable.finished);
-        let labels = self.sides[side].disk.as_ref().map_or(0, |disk| disk.labels());
+        let labels = self.sides[side].disk.as_ref().map_or(0, Disk::labels);
         let excused = set_back || durable.is_none();
         self.ledgers[1 - side].receiver_restarts(finished);
         self.ledgers[side].sender_restarts(labels, excused);

@@ -60,6 +60,7 @@ impl SecretKey {
     }
 
     /// The key as the cipher's own type.
+    #[cfg(feature = "ring")]
     pub(crate) fn as_cipher_key(&self) -> &chacha20::SecretKey {
         &self.0
     }

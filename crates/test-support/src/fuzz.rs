@@ -1,15 +1,16 @@
-//! What the fuzzer calls: one function for each parser that sees bytes of peers or of files. The
-//! corpus of each is replayed by the ordinary tests.
+//! What the fuzzer calls: one function for each parser that sees bytes of peers or of files, and one
+//! for a hostile peer. The corpus of each is replayed by the ordinary tests.
 
 use paddington::{Invite, ServiceConfig};
 use paddington_crypto::hex;
+use paddington_models::attack::attack;
 use paddington_wire::sealed::fuzzing::{Target, decode};
 
 /// A parser under test.
 pub type Parser = fn(&[u8]);
 
 /// Every parser, by the name of its fuzz target.
-pub const PARSERS: [(&str, Parser); 7] = [
+pub const PARSERS: [(&str, Parser); 8] = [
     ("frame", frame),
     ("ready", ready),
     ("hello", hello),
@@ -17,6 +18,7 @@ pub const PARSERS: [(&str, Parser); 7] = [
     ("hex_text", hex_text),
     ("invitation", invitation),
     ("service", service),
+    ("link", link),
 ];
 
 /// A plaintext behind the decryption.
@@ -81,4 +83,10 @@ pub fn service(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = ServiceConfig::from_toml(text);
     }
+}
+
+/// What a peer with the right keys says and does, behind the encryption.
+pub fn link(bytes: &[u8]) {
+    // However far it comes: what must not happen makes it panic.
+    let _ = attack(bytes);
 }

@@ -22,6 +22,11 @@ impl<'a> Script<'a> {
         *first
     }
 
+    /// Whether something happens that does so once in `many` times.
+    pub(super) fn one_in(&mut self, many: u8) -> bool {
+        self.byte().is_multiple_of(many)
+    }
+
     /// A number below `bound`, which is not 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
@@ -44,7 +49,7 @@ impl<'a> Script<'a> {
             0..=12 => right,
             13 => right.saturating_add(offset).saturating_sub(8),
             14 if offset < 8 => offset,
-            14 => u64::MAX - offset,
+            14 => u64::MAX - (offset - 8),
             _ => (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte())),
         }
     }

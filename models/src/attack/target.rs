@@ -151,7 +151,7 @@ impl Target {
             // The connection ends, but maybe not before its other half has tried to write.
             Err(_) => {
                 self.attempt.violations += 1;
-                if script.byte().is_multiple_of(2) {
+                if script.one_in(2) {
                     self.write();
                 }
                 self.end();
@@ -197,7 +197,7 @@ impl Target {
 
     fn send(&mut self, script: &mut Script<'_>) {
         let payload = Bytes::from(vec![0; script.below(LONGEST as usize)]);
-        let deadline = (script.byte().is_multiple_of(4)).then_some(self.now + 1);
+        let deadline = script.one_in(4).then_some(self.now + 1);
         if let Ok(id) = self.link.enqueue(payload, self.now, deadline)
             && self.durable
         {
@@ -227,13 +227,13 @@ impl Target {
             return;
         }
         let (id, _) = self.inbox.remove(script.below(self.inbox.len()));
-        let rejects = script.byte().is_multiple_of(4);
+        let rejects = script.one_in(4);
         let rejected = Outcome::Rejected(RejectCode::FAILED);
         self.link.handled(id, if rejects { rejected } else { Outcome::Done });
     }
 
     fn store(&mut self, script: &mut Script<'_>) {
-        if script.byte().is_multiple_of(4) {
+        if script.one_in(4) {
             self.appends.clear();
             if self.durable {
                 self.link.unstored();
@@ -273,10 +273,7 @@ fn restored(script: &mut Script<'_>) -> Restored {
         instance: ours(life),
         base: script.number(1).clamp(1, 1 << 40),
         messages: (0..=script.below(3))
-            .map(|_| RestoredMessage {
-                len: 1,
-                deadline: (script.byte().is_multiple_of(4)).then_some(2),
-            })
+            .map(|_| RestoredMessage { len: 1, deadline: script.one_in(4).then_some(2) })
             .collect(),
     };
     let cursor = |script: &mut Script<'_>, life: u8| {

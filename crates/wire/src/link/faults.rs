@@ -55,6 +55,10 @@ faults! {
     RepeatsTakenForNew,
     /// A connection that ends frees the place whoever holds it.
     CleanUpByName,
+    /// A restarted peer is not told of a gap that its last life has acknowledged.
+    LateGapNotTold,
+    /// A gap hides that what comes before it was finished out of order.
+    GapHidesFinished,
     /// What was finished out of order is not remembered.
     FinishedForgotten,
 }

@@ -183,7 +183,9 @@ impl Inbound {
         }
         cursor.received = to;
         match cursor.pending.back_mut() {
-            Some(last) if last.gap => last.to = to,
+            Some(last) if last.gap || last.done && broken(Fault::GapHidesFinished) => {
+                last.to = to;
+            }
             _ => cursor.pending.push_back(Pending { to, cost: 0, done: true, gap: true }),
         }
         cursor.finished.retain(|finished| *finished > to);
@@ -317,6 +319,7 @@ impl Cursor {
         let remembered = !broken(Fault::FinishedForgotten);
         let done = self.pending.iter().filter(|pending| pending.done && !pending.gap && remembered);
         let finished = done.map(|pending| pending.to).chain(self.finished.iter().copied());
+        debug_assert!(self.finished.first().is_none_or(|first| *first > self.completed));
         RestoredCursor {
             instance: self.instance,
             completed: self.completed,
@@ -350,5 +353,6 @@ impl Cursor {
             self.moved = true;
             self.pending.pop_front();
         }
+        debug_assert!(self.completed <= self.received, "nothing is handled before it came");
     }
 }

@@ -76,6 +76,7 @@ impl LinkSession {
 
     pub(super) fn spend(&mut self, cost: u64) {
         self.spent += cost;
+        debug_assert!(self.spent <= self.credit, "nothing is sent beyond the credit");
     }
 
     /// Credit only grows; less than before is old news.

@@ -139,7 +139,7 @@ impl Stream {
 
     /// In a new session the peer expects `number` next.
     pub(super) fn go_on_at(&mut self, number: u64) {
-        self.gap = number < self.base;
+        self.gap = number < self.base && !broken(Fault::LateGapNotTold);
         self.cursor = number.clamp(self.base, self.next());
     }
 
@@ -168,6 +168,7 @@ impl Stream {
     }
 
     fn advance(&mut self, to: u64) {
+        debug_assert!(self.cursor <= to && to < self.next(), "what is transmitted is kept");
         self.cursor = to + 1;
         self.transmitted = self.transmitted.max(to);
     }
