@@ -55,6 +55,11 @@ enum What {
     Startup,
     /// All clients come back after a restart of the server.
     Storm,
+    /// Draws the plots of an earlier run anew, from its JSON file.
+    Draw {
+        /// The file.
+        results: PathBuf,
+    },
     /// Counts instructions and compares them with what is recorded.
     Instructions {
         /// The record.
@@ -85,6 +90,9 @@ fn main() -> Result<()> {
         return runtime()?.block_on(instructions::check(record, *write));
     }
     let settings = experiments::Settings::new(cli.full, cli.rounds)?;
+    if let What::Draw { results } = &cli.what {
+        return output::draw(results, &cli.plots.unwrap_or(cli.out));
+    }
     let (what, output) = (cli.what, output::Output::new(cli.out, cli.plots)?);
     runtime()?.block_on(measure(what, &settings, output))
 }

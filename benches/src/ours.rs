@@ -23,14 +23,24 @@ use crate::{CpuClock, Drive, Job, Latencies, Sample, Scenario, Serve, tell, unti
 pub(crate) const SERVER: &str = "server";
 
 /// Writes the configuration of a server with so many clients, and an invitation for each of them.
+/// So many connections may be in the middle of their handshake at a time, if not as many as usual.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
-pub fn configure(folder: &Path, encoding: Encoding, clients: usize, port: u16) -> Result<()> {
+pub fn configure(
+    folder: &Path,
+    encoding: Encoding,
+    clients: usize,
+    port: u16,
+    pending: Option<usize>,
+) -> Result<()> {
     // with port 0 the real one is known only later, and told to the clients then
     let url = format!("ws://127.0.0.1:{}", port.max(1));
     let mut server = ServiceConfig::new(SERVER, &url, "127.0.0.1", &port)?;
+    if let Some(pending) = pending {
+        server.settings_mut().transport.limits.pending = pending;
+    }
     for client in 0..clients {
         let invite = server.add_client_with(&client_name(client), "127.0.0.0/8", encoding)?;
         invite.save(folder.join(format!("{client}.toml")))?;

@@ -1,10 +1,10 @@
 //! Where results go: tables to standard output, everything to one JSON file, plots to a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use paddington_bench::{Experiment, Plot};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The results of one run.
 #[derive(Debug, Serialize)]
@@ -96,6 +96,24 @@ pub(crate) fn processor() -> String {
     model.unwrap_or("an unknown processor").to_owned()
 }
 
+/// What is read of an earlier run.
+#[derive(Debug, Deserialize)]
+struct Earlier {
+    experiments: Vec<Experiment>,
+}
+
+/// Draws the plots of an earlier run into `folder`.
+pub(crate) fn draw(results: &Path, folder: &Path) -> Result<()> {
+    let earlier: Earlier = serde_json::from_str(&std::fs::read_to_string(results)?)?;
+    std::fs::create_dir_all(folder)?;
+    earlier.experiments.iter().try_for_each(|experiment| draw_one(experiment, folder))
+}
+
+fn draw_one(experiment: &Experiment, folder: &Path) -> Result<()> {
+    let mut plots = PLOTS.iter().filter(|(id, _)| *id == experiment.id);
+    plots.try_for_each(|(_, plot)| plot.draw(experiment, folder))
+}
+
 impl Machine {
     fn here() -> Result<Self> {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -118,9 +136,7 @@ impl Output {
     /// Shows an experiment, draws it and keeps it.
     pub(crate) fn add(&mut self, experiment: Experiment) -> Result<()> {
         crate::say(&format!("\n{}", experiment.table()))?;
-        for (_, plot) in PLOTS.iter().filter(|(id, _)| *id == experiment.id) {
-            plot.draw(&experiment, &self.plots)?;
-        }
+        draw_one(&experiment, &self.plots)?;
         self.experiments.push(experiment);
         self.save()
     }

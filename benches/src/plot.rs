@@ -50,21 +50,26 @@ impl Plot {
         else {
             return Ok(());
         };
+        // room for the legend
+        let xs = (xs.0, xs.1 * (xs.1 / xs.0).powf(0.45));
+        let ys = if ys.1 / ys.0 < 30.0 { decades(ys) } else { ys };
         let path = folder.join(format!("{}.svg", self.file));
         let area = SVGBackend::new(&path, (860, 480)).into_drawing_area();
         let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw {}: {error}", self.file);
         area.fill(&WHITE).map_err(|error| failed(&error))?;
         let mut chart = ChartBuilder::on(&area)
-            .caption(self.title, ("sans-serif", 18))
+            .caption(self.title, ("sans-serif", 24))
             .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(80)
+            .x_label_area_size(50)
+            .y_label_area_size(90)
             .build_cartesian_2d((xs.0..xs.1).log_scale(), (ys.0..ys.1).log_scale())
             .map_err(|error| failed(&error))?;
         chart
             .configure_mesh()
             .x_desc(experiment.axis.as_str())
             .y_desc(self.unit)
+            .label_style(("sans-serif", 17))
+            .axis_desc_style(("sans-serif", 18))
             .x_label_formatter(&|x| label(*x))
             .y_label_formatter(&|y| label(*y))
             .light_line_style(WHITE.mix(0.0))
@@ -80,6 +85,7 @@ impl Plot {
         }
         chart
             .configure_series_labels()
+            .label_font(("sans-serif", 17))
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
             .draw()
@@ -116,6 +122,11 @@ fn range(numbers: impl Iterator<Item = f64> + Clone) -> Option<(f64, f64)> {
     let least = numbers.clone().min_by(f64::total_cmp).filter(|least| *least > 0.0)?;
     let most = numbers.max_by(f64::total_cmp)?;
     Some((least / 1.3, most * 1.3))
+}
+
+/// From one power of ten to another: within less than that there are no lines to read.
+fn decades((least, most): (f64, f64)) -> (f64, f64) {
+    (10_f64.powf(least.log10().floor()), 10_f64.powf(most.log10().ceil()))
 }
 
 fn label(number: f64) -> String {

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use paddington::Encoding;
 use paddington_bench::{
-    Child, Command, Contender, Drive, Experiment, Load, Numbers, Placement, Role, Sample, cpu_time,
-    memory, wake_ups,
+    Child, Command, Contender, Drive, Experiment, Load, Numbers, Placement, Role, Sample,
+    configure, cpu_time, memory, wake_ups,
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -131,8 +132,10 @@ pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
     for round in 0..settings.rounds.div_ceil(4) {
         for count in counts {
             progress(&format!("storm: round {}, {count} clients", round + 1));
-            let numbers = restart(*count, settings).await?;
+            let numbers = restart(*count, None, settings).await?;
             experiment.add(Contender::Sealed.name(), *count as f64, numbers);
+            let numbers = restart(*count, Some(*count), settings).await?;
+            experiment.add("all may shake hands at once", *count as f64, numbers);
         }
     }
     Ok(experiment)
@@ -141,9 +144,9 @@ pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
 /// A session that lasted for less says nothing good about the server, and delays the next attempt.
 const GOOD_SESSION: Duration = Duration::from_secs(11);
 
-async fn restart(count: usize, settings: &Settings) -> Result<Numbers> {
+async fn restart(count: usize, pending: Option<usize>, settings: &Settings) -> Result<Numbers> {
     let (contender, folder, port) = (Contender::Sealed, folder()?, free_port()?);
-    prepare(contender, folder.path(), count, port)?;
+    configure(folder.path(), Encoding::Sealed, count, port, pending)?;
     let mut server = serve(&settings.program, contender, folder.path(), Placement::Free)?;
     let drive = drive(contender, folder.path(), server.hear().await?, &server)?;
     let began = Instant::now();

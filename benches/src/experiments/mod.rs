@@ -55,8 +55,8 @@ fn folder() -> Result<TempDir> {
 /// Writes into `folder` what `contender` needs for so many clients.
 fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Result<()> {
     match contender {
-        Contender::Sealed => configure(folder, Encoding::Sealed, clients, port),
-        Contender::Hex => configure(folder, Encoding::Hex, clients, port),
+        Contender::Sealed => configure(folder, Encoding::Sealed, clients, port, None),
+        Contender::Hex => configure(folder, Encoding::Hex, clients, port, None),
         Contender::Tls | Contender::NatsTls => Tls::prepare(folder),
         _ => Ok(()),
     }
