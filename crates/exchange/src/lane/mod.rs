@@ -34,7 +34,7 @@ pub(crate) async fn run<H: Handler>(
 ) {
     while let Some(job) = poll_fn(|cx| peer.poll_job(worker, cx)).await {
         let permit = permit(&peer, worker, &permits).await;
-        let ended = handle(&peer, &*handler, &job).await;
+        let ended = handle(&peer, worker, &*handler, &job).await;
         drop(permit);
         peer.finish(worker, job, ended);
     }
@@ -56,15 +56,17 @@ async fn permit<'a>(
 }
 
 /// Handles one message, and sees to it that one which cannot be handled is kept.
-async fn handle<H: Handler>(peer: &Peer, handler: &H, job: &Job) -> Ended {
-    let job = match counted(peer, job).await {
-        Some(job) => job,
-        None => return given_up(peer, job, RejectCode::POISON).await,
+async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &Job) -> Ended {
+    let ended = match counted(peer, job).await {
+        Some(job) => call(peer, handler, &job).await,
+        None => Ended::Failed(RejectCode::POISON),
     };
-    match call(peer, handler, &job).await {
-        Ended::Failed(code) => given_up(peer, &job, code).await,
-        ended => ended,
+    if let Ended::Failed(code) = ended
+        && peer.lock().lane.workers.fail(worker)
+    {
+        bury(peer, job, code).await;
     }
+    ended
 }
 
 /// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
@@ -85,7 +87,7 @@ async fn counted(peer: &Peer, job: &Job) -> Option<Job> {
 }
 
 /// Keeps a message that is given up as a dead letter, if there is a store.
-async fn given_up(peer: &Peer, job: &Job, code: RejectCode) -> Ended {
+async fn bury(peer: &Peer, job: &Job, code: RejectCode) {
     if let (Some(store), Some(id), Some(payload)) = (peer.store(), job.id, job.payload()) {
         let at = std::time::SystemTime::now();
         let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
@@ -94,5 +96,4 @@ async fn given_up(peer: &Peer, job: &Job, code: RejectCode) -> Ended {
             Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
         }
     }
-    Ended::Failed(code)
 }

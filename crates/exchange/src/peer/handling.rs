@@ -46,7 +46,7 @@ impl Job {
         }
     }
 
-    fn is_control(&self) -> bool {
+    pub(crate) fn is_control(&self) -> bool {
         matches!(self.item, Item::Control(_))
     }
 }
@@ -122,25 +122,21 @@ impl Peer {
         }
     }
 
-    /// Dismisses the workers whose call has been running for longer than `limit`, and gives up the
-    /// messages that they were called with.
-    pub(crate) fn dismiss_overdue(&self, limit: Duration) -> Vec<Option<MessageId>> {
+    /// Dismisses the workers whose call has been running for longer than `limit`. Their messages
+    /// are to be [left behind](Self::leave_behind).
+    pub(crate) fn dismiss_overdue(&self, limit: Duration) -> Vec<Job> {
+        self.lock().lane.workers.dismiss_overdue(limit)
+    }
+
+    /// Gives up a message whose call cannot be ended.
+    pub(crate) fn leave_behind(&self, job: &Job) {
         let mut state = self.lock();
-        let overdue = state.lane.workers.dismiss_overdue(limit);
-        for id in overdue.iter().flatten() {
-            if let Courier::Sealed(link) = &mut state.courier {
-                link.handled(*id, Outcome::Rejected(RejectCode::TIMED_OUT));
-            }
-        }
-        let count = overdue.len() as u64;
-        state.counters.failed += count;
-        state.counters.timed_out += count;
-        state.counters.left_behind += count;
-        self.note_store_work(&mut state);
+        state.counters.left_behind += 1;
+        let outcome = Outcome::Rejected(RejectCode::TIMED_OUT);
+        self.settle_job(&mut state, job, outcome, Duration::ZERO);
         let writer = state.writer_for_ack();
         drop(state);
         wake(writer);
-        overdue
     }
 
     pub(crate) fn hire(&self) -> WorkerId {
@@ -208,7 +204,7 @@ impl State {
             return None;
         }
         let job = Job::new(self.inbox.pop()?);
-        self.lane.workers.begin(worker, job.id, control);
+        self.lane.workers.begin(worker, job.clone());
         Some(job)
     }
 }
