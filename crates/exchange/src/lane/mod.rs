@@ -70,11 +70,13 @@ async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &Jo
 }
 
 /// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
-/// ends the process comes again and again. `None` if it has come too often.
+/// ends the process comes again and again. `None` if it has come too often. The first call is not
+/// counted, because most messages are handled by it and a count costs a sync.
 async fn counted(peer: &Peer, job: &Job) -> Option<Job> {
     let mut job = job.clone();
     if let (Some(store), Some(id), true) = (peer.store(), job.id, job.again) {
-        match store.attempt(&peer.name, id, peer.fence()).await {
+        let again = store.attempt(&peer.name, id, peer.fence()).await;
+        match again.map(|again| again.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
                 error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");
                 return None;
