@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, bail, ensure};
 use paddington::{Delivered, Message, Receipt, Service};
+use paddington_test_support::{FaultyProxy, quick};
 use tokio::time::timeout;
 
 use crate::child::{DEADLY, Role};
 use crate::fleet::{Depot, Process};
 use crate::in_real_time;
-use paddington_test_support::FaultyProxy;
 
 /// How often a process may have to be started again until its deadly message is given up.
 const RESTARTS: usize = 5;
@@ -125,7 +125,9 @@ fn conserved(client: &Service) -> Result<(), Error> {
 async fn deadly() -> Result<(), Error> {
     let proxy = FaultyProxy::start().await;
     let depot = Depot::new(&format!("ws://{}", proxy.address()), "127.0.0.1", 0, "127.0.0.1")?;
-    let client = Service::start(depot.client(), async |_| Ok::<(), Error>(())).await?;
+    let mut client = depot.client().clone();
+    quick(&mut client);
+    let client = Service::start(&client, async |_| Ok::<(), Error>(())).await?;
     let bad = client.send(Message::new("receiver", DEADLY)).await?;
     let last = send_more(&client).await?.into_future();
     tokio::pin!(last);
@@ -133,7 +135,7 @@ async fn deadly() -> Result<(), Error> {
     let mut lives = 0;
     let mut receiver = loop {
         lives += 1;
-        ensure!(begun.elapsed() < PATIENCE && lives < 20, "it is not given up");
+        ensure!(begun.elapsed() < PATIENCE, "it is not given up after {lives} lives");
         let mut receiver = Process::start(Role::Receiver, depot.path(), lives, None)?;
         proxy.forward_to(receiver.address().await?);
         tokio::select! {
