@@ -3,13 +3,25 @@
 
 #![expect(clippy::print_stdout, reason = "what it measures is printed")]
 
+mod child;
+mod countdown;
 mod duplicate;
+mod fleet;
+mod flood;
+mod gauge;
 mod idle;
+mod journal;
+mod leave;
 mod ledger;
+mod load;
+mod poison;
+mod processes;
 mod random;
+mod slow;
 mod stats;
 mod takeover;
 mod timing;
+mod zombie;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +41,16 @@ struct Arguments {
     #[arg(long, global = true)]
     short: bool,
     #[command(subcommand)]
-    trial: Trial,
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Trial(Trial),
+    /// One of the services of a trial.
+    #[command(hide = true)]
+    Child(child::Arguments),
 }
 
 #[derive(Clone, Copy, Subcommand)]
@@ -44,10 +65,39 @@ enum Trial {
     Duplicate,
     /// A handler that takes minutes: is memory bounded, and the connection alive?
     Idle,
+    /// A countdown whose connection is cut again and again: is every number heard once?
+    CountdownCuts,
+    /// Processes that are killed and a network that lies: is everything handled, and once?
+    Processes,
+    /// Peers that are frozen: when is it noticed, and who takes over?
+    Zombie,
+    /// A durable pair, and a thousand peers: how fast, how much of everything, is it given back?
+    Load,
+    /// A peer whose handler stops under load: is memory bounded, do the others notice?
+    SlowConsumer,
+    /// Two services that flood each other: do they ever stop?
+    MutualFlood,
+    /// Services that leave under load: is everything handled, and in time?
+    Shutdown,
+    /// Messages that cannot be handled: do they cost only themselves?
+    Poison,
 }
 
 impl Trial {
-    const EACH: [Self; 4] = [Self::Timing, Self::Takeover, Self::Duplicate, Self::Idle];
+    const EACH: [Self; 12] = [
+        Self::Timing,
+        Self::Takeover,
+        Self::Duplicate,
+        Self::Idle,
+        Self::CountdownCuts,
+        Self::Processes,
+        Self::Zombie,
+        Self::Load,
+        Self::SlowConsumer,
+        Self::MutualFlood,
+        Self::Shutdown,
+        Self::Poison,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -56,6 +106,14 @@ impl Trial {
             Self::Takeover => "takeover",
             Self::Duplicate => "duplicate",
             Self::Idle => "idle",
+            Self::CountdownCuts => "countdown-cuts",
+            Self::Processes => "processes",
+            Self::Zombie => "zombie",
+            Self::Load => "load",
+            Self::SlowConsumer => "slow-consumer",
+            Self::MutualFlood => "mutual-flood",
+            Self::Shutdown => "shutdown",
+            Self::Poison => "poison",
         }
     }
 
@@ -71,6 +129,14 @@ impl Trial {
             Self::Takeover => takeover::run(random, short),
             Self::Duplicate => duplicate::run(random),
             Self::Idle => idle::run(random, short),
+            Self::CountdownCuts => countdown::run(random, short),
+            Self::Processes => processes::run(random, short),
+            Self::Zombie => zombie::run(random, short),
+            Self::Load => load::run(short),
+            Self::SlowConsumer => slow::run(short),
+            Self::MutualFlood => flood::run(random, short),
+            Self::Shutdown => leave::run(random, short),
+            Self::Poison => poison::run(),
         }
         .with_context(|| {
             let short = if short { " --short" } else { "" };
@@ -90,12 +156,33 @@ fn main() -> Result<(), Error> {
         Some(seed) => seed,
         None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     };
-    println!("seed {seed}");
-    arguments.trial.run(seed, arguments.short)
+    match arguments.command {
+        Command::Trial(trial) => {
+            println!("seed {seed}");
+            trial.run(seed, arguments.short)
+        }
+        Command::Child(arguments) => in_real_time(child::run(arguments)),
+    }
 }
 
 /// Runs a trial in virtual time: nobody waits for a delay, and minutes pass in no time.
-fn in_virtual_time(trial: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+fn in_virtual_time<T>(trial: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().start_paused(true).build()?.block_on(trial)
+}
+
+/// Runs a trial as a service runs: on real sockets, in real time, on several threads.
+fn in_real_time<T>(trial: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(trial);
+    // What blocks a thread does not keep the program.
+    runtime.shutdown_background();
+    ended
+}
+
+/// In seconds.
+fn median_and_most(times: &mut [std::time::Duration]) -> [f64; 2] {
+    times.sort_unstable();
+    let at = |place: usize| times.get(place).map_or(0.0, std::time::Duration::as_secs_f64);
+    [at(times.len() / 2), at(times.len().saturating_sub(1))]
 }

@@ -7,6 +7,8 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod countdown;
+mod faulty;
 pub mod fuzz;
 mod logs;
 mod network;
@@ -15,6 +17,8 @@ mod services;
 mod store;
 mod tap;
 
+pub use countdown::{Countdown, count_down};
+pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
 pub use network::{Held, MemoryNetwork};
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};

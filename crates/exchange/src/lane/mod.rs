@@ -34,7 +34,7 @@ pub(crate) async fn run<H: Handler>(
 ) {
     while let Some(mut job) = poll_fn(|cx| peer.poll_job(worker, cx)).await {
         let permit = permit(&peer, worker, &permits).await;
-        let ended = handle(&peer, &*handler, &mut job).await;
+        let ended = handle(&peer, worker, &*handler, &mut job).await;
         drop(permit);
         peer.finish(worker, job, ended);
     }
@@ -56,21 +56,26 @@ async fn permit<'a>(
 }
 
 /// Handles one message, and sees to it that one which cannot be handled is kept.
-async fn handle<H: Handler>(peer: &Peer, handler: &H, job: &mut Job) -> Ended {
-    if !counted(peer, job).await {
-        return given_up(peer, job, RejectCode::POISON).await;
+async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &mut Job) -> Ended {
+    let ended = match counted(peer, job).await {
+        true => call(peer, handler, job).await,
+        false => Ended::Failed(RejectCode::POISON),
+    };
+    if let Ended::Failed(code) = ended
+        && peer.lock().lane.workers.fail(worker)
+    {
+        bury(peer, job, code).await;
     }
-    match call(peer, handler, job).await {
-        Ended::Failed(code) => given_up(peer, job, code).await,
-        ended => ended,
-    }
+    ended
 }
 
 /// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
-/// ends the process comes again and again. Returns whether it may be called once more.
+/// ends the process comes again and again. Returns whether it may be called once more. The first
+/// call is not counted, because most messages are handled by it and a count costs a sync.
 async fn counted(peer: &Peer, job: &mut Job) -> bool {
     if let (Some(store), Some(id), true) = (peer.store(), job.id, job.again) {
-        match store.attempt(&peer.name, id, peer.fence()).await {
+        let again = store.attempt(&peer.name, id, peer.fence()).await;
+        match again.map(|again| again.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
                 error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");
                 return false;
@@ -83,7 +88,7 @@ async fn counted(peer: &Peer, job: &mut Job) -> bool {
 }
 
 /// Keeps a message that is given up as a dead letter, if there is a store.
-async fn given_up(peer: &Peer, job: &Job, code: RejectCode) -> Ended {
+async fn bury(peer: &Peer, job: &Job, code: RejectCode) {
     if let (Some(store), Some(id), Some(payload)) = (peer.store(), job.id, job.payload()) {
         let at = std::time::SystemTime::now();
         let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
@@ -92,5 +97,4 @@ async fn given_up(peer: &Peer, job: &Job, code: RejectCode) -> Ended {
             Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
         }
     }
-    Ended::Failed(code)
 }

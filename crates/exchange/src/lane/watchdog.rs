@@ -1,11 +1,14 @@
 //! Notices handlers that block their thread, which no timeout can end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use paddington_wire::RejectCode;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::bury;
 use crate::Exchange;
 use crate::peer::Peer;
 
@@ -19,23 +22,20 @@ pub(crate) async fn watch(exchange: Exchange, stop: CancellationToken) {
     let period = (limit / 8).clamp(GRACE, Duration::from_secs(30));
     while stop.run_until_cancelled(sleep(period)).await.is_some() {
         for peer in exchange.inner().peers.values() {
-            for _ in 0..give_up_overdue(peer, limit + GRACE) {
-                exchange.hire(peer);
-            }
+            give_up_overdue(&exchange, peer, limit + GRACE).await;
         }
     }
 }
 
-/// Returns how many workers were dismissed.
-fn give_up_overdue(peer: &Peer, limit: Duration) -> usize {
-    let overdue = peer.dismiss_overdue(limit);
-    for id in &overdue {
-        let id = id.map(|id| id.to_string());
+async fn give_up_overdue(exchange: &Exchange, peer: &Arc<Peer>, limit: Duration) {
+    for job in peer.dismiss_overdue(limit) {
         error!(
-            peer = %peer.name, id,
+            peer = %peer.name, id = job.shown(),
             "a handler blocks its thread and cannot be stopped: it is left behind; \
              handlers must not block (use spawn_blocking)"
         );
+        exchange.hire(peer);
+        bury(peer, &job, RejectCode::TIMED_OUT).await;
+        peer.leave_behind(&job);
     }
-    overdue.len()
 }

@@ -3,9 +3,10 @@
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use paddington_wire::MessageId;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+use crate::peer::Job;
 
 /// One of those who call the handler for a peer; its number is never given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,18 @@ struct Worker {
 }
 
 /// A call of the handler that runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Busy {
     since: Instant,
-    message: Option<MessageId>,
-    control: bool,
+    job: Job,
+    /// The call has failed, and its message is being kept as a dead letter.
+    failed: bool,
+}
+
+impl Busy {
+    fn is_overdue(&self, limit: Duration) -> bool {
+        !self.failed && self.since.elapsed() > limit
+    }
 }
 
 impl Workers {
@@ -69,14 +77,22 @@ impl Workers {
 
     /// Whether a call may begin now: a control message is handled while nothing else is.
     pub(crate) fn may_begin(&self, control: bool) -> bool {
-        let mut busy = self.workers.iter().filter_map(|worker| worker.busy);
-        if control { busy.next().is_none() } else { !busy.any(|busy| busy.control) }
+        let mut busy = self.workers.iter().filter_map(|worker| worker.busy.as_ref());
+        if control { busy.next().is_none() } else { !busy.any(|busy| busy.job.is_control()) }
     }
 
-    pub(crate) fn begin(&mut self, id: WorkerId, message: Option<MessageId>, control: bool) {
+    pub(crate) fn begin(&mut self, id: WorkerId, job: Job) {
         if let Some(worker) = self.get(id) {
-            worker.busy = Some(Busy { since: Instant::now(), message, control });
+            worker.busy = Some(Busy { since: Instant::now(), job, failed: false });
         }
+    }
+
+    /// Takes note that a call has failed, so that nobody else gives its message up. `false` if
+    /// somebody has.
+    pub(crate) fn fail(&mut self, id: WorkerId) -> bool {
+        let Some(busy) = self.get(id).and_then(|worker| worker.busy.as_mut()) else { return false };
+        busy.failed = true;
+        true
     }
 
     /// Takes note that a call is over. Returns how long it took.
@@ -93,11 +109,11 @@ impl Workers {
     }
 
     /// Dismisses those whose call has been running for longer than `limit`.
-    pub(crate) fn dismiss_overdue(&mut self, limit: Duration) -> Vec<Option<MessageId>> {
-        let overdue = |worker: &Worker| worker.busy.filter(|busy| busy.since.elapsed() > limit);
-        let messages = self.workers.iter().filter_map(overdue).map(|busy| busy.message).collect();
-        self.workers.retain(|worker| overdue(worker).is_none());
-        messages
+    pub(crate) fn dismiss_overdue(&mut self, limit: Duration) -> Vec<Job> {
+        let overdue =
+            |worker: &mut Worker| worker.busy.as_ref().is_some_and(|busy| busy.is_overdue(limit));
+        let dismissed = self.workers.extract_if(.., overdue);
+        dismissed.filter_map(|worker| worker.busy).map(|busy| busy.job).collect()
     }
 
     pub(crate) fn wait(&mut self, id: WorkerId, cx: &Context<'_>) {

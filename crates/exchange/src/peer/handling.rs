@@ -47,6 +47,16 @@ impl Job {
             _ => None,
         }
     }
+
+    pub(crate) fn is_control(&self) -> bool {
+        self.control
+    }
+
+    /// The same call, with its message only where that may become a dead letter.
+    fn noted(&self, keeps: bool) -> Self {
+        let Self { id, again, attempt, control, .. } = *self;
+        Self { item: if keeps { self.item.clone() } else { None }, control, id, again, attempt }
+    }
 }
 
 impl Peer {
@@ -57,7 +67,7 @@ impl Peer {
             state.lane.workers.dismiss(worker);
             return Poll::Ready(None);
         }
-        let Some(job) = state.next_job(worker) else {
+        let Some(job) = state.next_job(worker, self.store.is_some()) else {
             state.lane.workers.wait(worker, cx);
             return Poll::Pending;
         };
@@ -123,25 +133,21 @@ impl Peer {
         }
     }
 
-    /// Dismisses the workers whose call has been running for longer than `limit`, and gives up the
-    /// messages that they were called with.
-    pub(crate) fn dismiss_overdue(&self, limit: Duration) -> Vec<Option<MessageId>> {
+    /// Dismisses the workers whose call has been running for longer than `limit`. Their messages
+    /// are to be [left behind](Self::leave_behind).
+    pub(crate) fn dismiss_overdue(&self, limit: Duration) -> Vec<Job> {
+        self.lock().lane.workers.dismiss_overdue(limit)
+    }
+
+    /// Gives up a message whose call cannot be ended.
+    pub(crate) fn leave_behind(&self, job: &Job) {
         let mut state = self.lock();
-        let overdue = state.lane.workers.dismiss_overdue(limit);
-        for id in overdue.iter().flatten() {
-            if let Courier::Sealed(link) = &mut state.courier {
-                link.handled(*id, Outcome::Rejected(RejectCode::TIMED_OUT));
-            }
-        }
-        let count = overdue.len() as u64;
-        state.counters.failed += count;
-        state.counters.timed_out += count;
-        state.counters.left_behind += count;
-        self.note_store_work(&mut state);
+        state.counters.left_behind += 1;
+        let outcome = Outcome::Rejected(RejectCode::TIMED_OUT);
+        self.settle_job(&mut state, job, outcome, Duration::ZERO);
         let writer = state.writer_for_ack();
         drop(state);
         wake(writer);
-        overdue
     }
 
     pub(crate) fn hire(&self) -> WorkerId {
@@ -209,13 +215,13 @@ impl State {
         }
     }
 
-    fn next_job(&mut self, worker: WorkerId) -> Option<Job> {
+    fn next_job(&mut self, worker: WorkerId, keeps: bool) -> Option<Job> {
         let control = matches!(self.inbox.front()?, Item::Control(_));
         if self.lane.halted || !self.lane.workers.may_begin(control) {
             return None;
         }
         let job = Job::new(self.inbox.pop()?);
-        self.lane.workers.begin(worker, job.id, control);
+        self.lane.workers.begin(worker, job.noted(keeps));
         Some(job)
     }
 }

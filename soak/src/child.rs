@@ -1,0 +1,182 @@
+//! What this program is when it has started itself: one service in a process of its own, that can
+//! be stopped and killed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Error, anyhow};
+use clap::ValueEnum;
+use paddington::{Message, Service, ServiceConfig};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use crate::journal::Journal;
+
+/// What a child is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    role: Role,
+    /// Where its configuration and its journal are.
+    #[arg(long)]
+    folder: PathBuf,
+    /// Which life of this service it is.
+    #[arg(long)]
+    life: u64,
+}
+
+/// What a child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Sends number after number to `receiver`.
+    Sender,
+    /// Writes down what it handles.
+    Receiver,
+    /// As `sender`, but has nothing to say.
+    Silent,
+}
+
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sender => "sender",
+            Self::Receiver => "receiver",
+            Self::Silent => "silent",
+        }
+    }
+
+    pub(crate) fn config(self, folder: &Path) -> PathBuf {
+        folder.join(if self == Self::Receiver { "receiver.toml" } else { "sender.toml" })
+    }
+}
+
+/// What a parent says to make its child end in order.
+pub(crate) const FINISH: &str = "finish";
+/// What a child says when it is there, before its address.
+pub(crate) const LISTENING: &str = "listening ";
+/// What a child says at its orderly end, if every message is accounted for and none waits.
+pub(crate) const SETTLED: &str = "settled";
+/// The message that ends the process of its receiver.
+pub(crate) const DEADLY: &str = "deadly";
+
+/// How long an orderly end waits for what is under way.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two messages.
+const PACE: Duration = Duration::from_millis(1);
+
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
+    let Arguments { role, folder, life } = arguments;
+    let config = ServiceConfig::load(role.config(&folder))?;
+    let parent = Parent::listen();
+    match role {
+        Role::Receiver => receive(&config, Journal::handled(&folder)?, life, parent).await,
+        Role::Sender => send(&config, Journal::sent(&folder)?, parent).await,
+        Role::Silent => {
+            let service = Service::start(&config, nothing).await?;
+            parent.says_finish().await;
+            service.shutdown().await;
+            Ok(())
+        }
+    }
+}
+
+async fn nothing(_: Message) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Whoever started this process, at the other end of its input.
+struct Parent {
+    word: oneshot::Receiver<String>,
+}
+
+impl Parent {
+    fn listen() -> Self {
+        let (heard, word) = oneshot::channel();
+        // A thread of its own, which nobody waits for.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // An input that fails is one that has ended, and the end is an empty line.
+            let _ = std::io::stdin().read_line(&mut line);
+            // The service may have failed already.
+            let _ = heard.send(line);
+        });
+        Self { word }
+    }
+
+    /// Waits for the parent's word, or its end.
+    async fn says_finish(self) -> bool {
+        self.word.await.is_ok_and(|word| word.trim_end() == FINISH)
+    }
+}
+
+async fn receive(
+    config: &ServiceConfig,
+    journal: Journal,
+    life: u64,
+    parent: Parent,
+) -> Result<(), Error> {
+    let journal = Arc::new(journal);
+    let service = Service::start(config, move |message: Message| {
+        let journal = Arc::clone(&journal);
+        async move {
+            let Some(id) = message.id() else { return Ok(()) };
+            if message.payload() == DEADLY {
+                std::process::abort();
+            }
+            let again = message.redelivered();
+            let line = format!("{life} {} {} {again} {}", id.stream, id.number, message.payload());
+            spawn_blocking(move || journal.append_synced(&line)).await?
+        }
+    });
+    let service = service.await?;
+    if let Some(address) = service.address() {
+        println!("{LISTENING}{address}");
+    }
+    if parent.says_finish().await {
+        settle(&service).await;
+    }
+    Ok(())
+}
+
+async fn send(config: &ServiceConfig, journal: Journal, parent: Parent) -> Result<(), Error> {
+    let service = Service::start(config, nothing).await?;
+    let mut numbers = journal.begun()?;
+    let sending = async {
+        loop {
+            journal.append(&format!("begun {numbers}"))?;
+            let message = Message::new("receiver", numbers.to_string());
+            let receipt = service.exchange().send_when_ready(message).await?;
+            let id = receipt.id().ok_or_else(|| anyhow!("a message without a number"))?;
+            journal.append(&format!("accepted {numbers} {} {}", id.stream, id.number))?;
+            numbers += 1;
+            sleep(PACE).await;
+        }
+    };
+    tokio::select! {
+        failed = sending => failed,
+        finish = parent.says_finish() => {
+            if finish {
+                settle(&service).await;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Ends in order, and says whether all is well.
+async fn settle(service: &Service) {
+    let delivered = async {
+        while service.peers().iter().any(|peer| peer.outbox_messages > 0) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let delivered = timeout(PATIENCE, delivered).await.is_ok();
+    let conserved = service.peers().iter().all(paddington::PeerStatus::is_conserved);
+    let clean = service.shutdown().await.is_clean();
+    if delivered && conserved && clean {
+        println!("{SETTLED}");
+    } else {
+        println!("delivered: {delivered}, conserved: {conserved}, clean: {clean}");
+    }
+}

@@ -1,0 +1,260 @@
+//! One peer's handler stops under full load (`docs/delivery.md` §3, §4): what waits for it stays
+//! within its bounds, nobody who sends to it is held up, and the others do not notice.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, ensure};
+use paddington::{Handler, Invite, Message, SendError, Service, ServiceConfig};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::gauge::{Gauge, p50_and_p99};
+use crate::in_real_time;
+
+/// For how long the handler stops.
+const STOP: Duration = Duration::from_secs(60);
+const SHORT_STOP: Duration = Duration::from_secs(3);
+/// How many peers go on.
+const OTHERS: usize = 8;
+/// Between two messages to each of them.
+const PACE: Duration = Duration::from_millis(2);
+/// How many messages are sent to the slow one in the same time.
+const BURST: usize = 20;
+/// The length of a message.
+const LEN: usize = 1_000;
+/// The longest that a `send` may take, which never waits for room.
+const SEND: Duration = Duration::from_millis(500);
+/// How much slower the others may become.
+const SLOWER: f64 = 2.0;
+/// A difference that a busy machine makes by itself.
+const NOISE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) fn run(short: bool) -> Result<(), Error> {
+    in_real_time(trial(short))
+}
+
+/// What the others' messages take, from `send` to handler.
+#[derive(Clone, Debug)]
+struct Clock {
+    begun: Instant,
+    times: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Clock {
+    fn message(&self, to: &str) -> Message {
+        let now = self.begun.elapsed().as_nanos().to_string();
+        Message::new(to, format!("{now:<LEN$}"))
+    }
+
+    fn handler(&self) -> impl Handler + use<> {
+        let clock = self.clone();
+        move |message: Message| {
+            if let (false, Ok(sent)) = (message.is_control(), message.payload().trim_end().parse())
+            {
+                let time = clock.begun.elapsed().saturating_sub(Duration::from_nanos(sent));
+                clock.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+            }
+            std::future::ready(Ok::<(), Error>(()))
+        }
+    }
+
+    fn take(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.times.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A hub, one peer whose handler stops, and others.
+struct Scene {
+    hub: Service,
+    slow: Service,
+    others: Vec<Service>,
+    clock: Clock,
+    runs: watch::Sender<bool>,
+    /// What was sent to the slow one.
+    flood: Arc<Flood>,
+}
+
+#[derive(Debug, Default)]
+struct Flood {
+    accepted: AtomicUsize,
+    refused: AtomicUsize,
+    handled: AtomicUsize,
+    longest: Mutex<Duration>,
+}
+
+impl Scene {
+    async fn start() -> Result<Self, Error> {
+        let mut config = ServiceConfig::new("hub", "ws://127.0.0.1:1", "127.0.0.1", &0)?;
+        config.settings_mut().transport.limits.attempts = u32::MAX;
+        config.settings_mut().transport.limits.pending_per_address = 2 * OTHERS;
+        let names: Vec<_> = (0..OTHERS).map(|other| format!("other-{other}")).collect();
+        let invites = names.iter().map(|name| config.add_client(name, "127.0.0.1"));
+        let invites: Vec<_> = invites.collect::<Result<_, _>>()?;
+        let invite = config.add_client("slow", "127.0.0.1")?;
+        let hub = Service::start(&config, async |_| Ok::<(), Error>(())).await?;
+        let clock = Clock { begun: Instant::now(), times: Arc::default() };
+        let (runs, running) = watch::channel(true);
+        let flood = Arc::new(Flood::default());
+        let slow = client("slow", &hub, invite, flood.handler(running)).await?;
+        let mut others = Vec::new();
+        for (name, invite) in names.iter().zip(invites) {
+            others.push(client(name, &hub, invite, clock.handler()).await?);
+        }
+        Ok(Self { hub, slow, others, clock, runs, flood })
+    }
+
+    /// Sends to all of them: as much as it takes to the slow one, at a steady pace to the others.
+    fn load(&self) -> JoinSet<Result<(), Error>> {
+        let mut senders = JoinSet::new();
+        senders.spawn(flood(self.hub.clone(), Arc::clone(&self.flood)));
+        for other in 0..OTHERS {
+            let (hub, clock) = (self.hub.clone(), self.clock.clone());
+            senders.spawn(async move {
+                let name = format!("other-{other}");
+                let mut pace = interval(PACE);
+                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    pace.tick().await;
+                    hub.send(clock.message(&name)).await?;
+                }
+            });
+        }
+        senders
+    }
+
+    /// The most that waits for the slow one at the hub and in its inbox, in messages and bytes.
+    async fn watch(&self, time: Duration) -> Result<[u64; 3], Error> {
+        let begun = Instant::now();
+        let mut most = [0; 3];
+        while begun.elapsed() < time {
+            for peer in self.hub.peers().iter().filter(|peer| peer.name.as_str() == "slow") {
+                ensure!(peer.is_connected(), "the slow one was taken for dead");
+                most[0] = most[0].max(peer.outbox_messages as u64);
+                most[1] = most[1].max(peer.outbox_bytes);
+            }
+            let inbox = self.slow.peers().iter().map(|peer| peer.inbox_bytes).sum();
+            most[2] = most[2].max(inbox);
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(most)
+    }
+
+    /// Everything is handled in the end, and accounted for.
+    async fn settle(&self) -> Result<(), Error> {
+        let begun = Instant::now();
+        while self.hub.peers().iter().any(|peer| peer.outbox_messages > 0) {
+            ensure!(begun.elapsed() < PATIENCE, "messages were left over");
+            sleep(Duration::from_millis(20)).await;
+        }
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let (accepted, handled) = (count(&self.flood.accepted), count(&self.flood.handled));
+        ensure!(accepted == handled, "{handled} of {accepted} messages were handled");
+        let services = [&self.hub, &self.slow].into_iter().chain(&self.others);
+        let mut peers = services.flat_map(Service::peers);
+        ensure!(peers.all(|peer| peer.is_conserved()), "a message is not accounted for");
+        Ok(())
+    }
+}
+
+impl Flood {
+    async fn send(&self, hub: &Service) -> Result<(), Error> {
+        let begun = Instant::now();
+        let sent = hub.send(Message::new("slow", "x".repeat(LEN))).await;
+        self.note(begun.elapsed());
+        match sent {
+            Ok(_) => self.accepted.fetch_add(1, Ordering::Relaxed),
+            Err(SendError::Full { .. }) => self.refused.fetch_add(1, Ordering::Relaxed),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    }
+
+    fn note(&self, took: Duration) {
+        let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
+        *longest = took.max(*longest);
+    }
+
+    /// Handles while `running` says so.
+    fn handler(self: &Arc<Self>, running: watch::Receiver<bool>) -> impl Handler + use<> {
+        let flood = Arc::clone(self);
+        move |message: Message| {
+            let (flood, mut running) = (Arc::clone(&flood), running.clone());
+            async move {
+                running.wait_for(|runs| *runs).await?;
+                flood.handled.fetch_add(usize::from(!message.is_control()), Ordering::Relaxed);
+                Ok::<(), Error>(())
+            }
+        }
+    }
+}
+
+async fn client(
+    name: &str,
+    hub: &Service,
+    invite: Invite,
+    handler: impl Handler,
+) -> Result<Service, Error> {
+    let mut config = ServiceConfig::new(name, "ws://localhost:1", "127.0.0.1", &0)?;
+    let address = hub.address().context("the hub listens")?;
+    config.add_server(invite.at(&format!("ws://{address}"))?)?;
+    Ok(Service::start(&config, handler).await?)
+}
+
+async fn flood(hub: Service, flood: Arc<Flood>) -> Result<(), Error> {
+    loop {
+        for _ in 0..BURST {
+            flood.send(&hub).await?;
+        }
+        sleep(PACE).await;
+    }
+}
+
+async fn trial(short: bool) -> Result<(), Error> {
+    let stop = if short { SHORT_STOP } else { STOP };
+    let scene = Scene::start().await?;
+    let mut load = scene.load();
+    sleep(stop / 4).await;
+    scene.clock.take();
+    let usual_peak = Gauge::read()?.memory;
+    sleep(stop / 2).await;
+    let [usual_p50, usual_p99] = p50_and_p99(&mut scene.clock.take());
+    scene.runs.send_replace(false);
+    let [messages, bytes, inbox] = scene.watch(stop).await?;
+    let [p50, p99] = p50_and_p99(&mut scene.clock.take());
+    let peak = Gauge::read()?.memory;
+    if let Some(failed) = load.try_join_next() {
+        failed??;
+    }
+    load.shutdown().await;
+    scene.runs.send_replace(true);
+    scene.settle().await?;
+    let settings = paddington::Config::default();
+    let longest = *scene.flood.longest.lock().unwrap_or_else(PoisonError::into_inner);
+    println!(
+        "slow-consumer: stopped for {stop:?}: at most {messages} messages (bar: {}) and {bytes} \
+         bytes (bar: {}) waited for it, {inbox} bytes were in its window (bar: {})",
+        settings.outbox_messages, settings.outbox_bytes, settings.window
+    );
+    println!(
+        "slow-consumer: {} accepted, {} refused at once, longest send {longest:.1?} (bar: {SEND:?})",
+        scene.flood.accepted.load(Ordering::Relaxed),
+        scene.flood.refused.load(Ordering::Relaxed)
+    );
+    println!(
+        "slow-consumer: the others: {usual_p50:.1?} p50, {usual_p99:.1?} p99 before, {p50:.1?} and \
+         {p99:.1?} while it stood still (bar: {SLOWER} times and {NOISE:?}); memory {} and {} MiB",
+        usual_peak / 1024,
+        peak / 1024
+    );
+    ensure!(messages <= settings.outbox_messages as u64, "too many messages waited");
+    ensure!(bytes <= settings.outbox_bytes, "too many bytes waited");
+    ensure!(scene.flood.refused.load(Ordering::Relaxed) > 0, "its outbox was never full");
+    ensure!(inbox <= u64::from(settings.window), "its window was not kept");
+    ensure!(short || longest <= SEND, "a send took {longest:?}");
+    ensure!(short || p99 <= usual_p99.mul_f64(SLOWER) + NOISE, "the others became slower");
+    Ok(())
+}
