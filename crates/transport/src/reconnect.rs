@@ -21,6 +21,9 @@ pub trait Caller: Send + Sync + 'static {
     /// The place for the next connection. The last one is over by then.
     fn place(&self) -> Self::Place;
 
+    /// Whether the invitation may change at all.
+    fn is_renewable(&self) -> bool;
+
     /// What to try instead, if the invitation has changed since it was last asked for. It is asked
     /// for when the server did not accept the present one.
     fn renewed(&self) -> Option<Renewed>;
@@ -65,8 +68,8 @@ pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: Canc
             }
             Err(error) => {
                 let renewed = match error.doubts_invitation() {
-                    true => renewed(&caller).await,
-                    false => None,
+                    true if caller.is_renewable() => renewed(&caller).await,
+                    _ => None,
                 };
                 if let Some(Renewed { endpoint, credentials }) = renewed {
                     info!(%endpoint, "the invitation has changed; trying the new one");
