@@ -6,7 +6,6 @@
 mod duplicate;
 mod idle;
 mod ledger;
-mod random;
 mod stats;
 mod takeover;
 mod timing;
@@ -15,7 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Error};
 use clap::{Parser, Subcommand};
-use random::Random;
+use paddington_test_support::Random;
 
 /// Runs trials of paddington that take minutes.
 #[derive(Parser)]

@@ -10,6 +10,7 @@
 pub mod fuzz;
 mod logs;
 mod network;
+mod random;
 mod raw;
 mod services;
 mod store;
@@ -17,6 +18,7 @@ mod tap;
 
 pub use logs::{CapturedLogs, capture_logs};
 pub use network::{Held, MemoryNetwork};
+pub use random::Random;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
 pub use store::MemoryDisk;
