@@ -21,5 +21,5 @@ pub use network::{Held, MemoryNetwork};
 pub use random::Random;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
-pub use store::MemoryDisk;
+pub use store::{Lag, MemoryDisk};
 pub use tap::{Meddler, Way, tap};
