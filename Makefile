@@ -4,7 +4,7 @@ CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny demo bench soak fuzz
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke sim-smoke deny demo bench soak sim fuzz
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -12,7 +12,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke sim-smoke deny ## Everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -51,6 +51,9 @@ bench-smoke: ## Run every benchmark once, for its correctness
 soak-smoke: ## Run every trial of the soak once, in seconds
 	$(CARGO) run -q -p paddington-soak -- --short all
 
+sim-smoke: ## Run the first simulations, in seconds
+	$(CARGO) run -q -p paddington-sim -- --seeds 20
+
 deny: ## Check licences, duplicates, sources and layers, where cargo-deny is installed
 ifeq ($(DENY),yes)
 	$(CARGO) deny --all-features check bans licenses sources
@@ -73,6 +76,13 @@ soak: ## Run every trial of the soak RUNS times, in minutes, from SEED on
 	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
 		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \
 	done
+
+# How many simulations are run, from which seed on.
+SEEDS ?= 200
+FIRST ?= 1
+
+sim: ## Run SEEDS simulations, from seed FIRST on
+	$(CARGO) run -q --release -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
 
 # For how long each target is fuzzed. What is found on the way is kept out of the corpus, which is
 # in the repository and is replayed by the tests.
