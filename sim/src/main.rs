@@ -35,6 +35,9 @@ struct Arguments {
     /// One seed in so many is run twice: it has to come out the same.
     #[arg(long, default_value_t = 10)]
     twice: u64,
+    /// Stop at the first seed that fails.
+    #[arg(long)]
+    stop: bool,
 }
 
 /// What came of all runs.
@@ -119,6 +122,9 @@ fn main() -> Result<(), Error> {
         }
         if !outcome.ledger.failures.is_empty() {
             println!("again: cargo run --release -p paddington-sim -- --seed {seed}");
+        }
+        if arguments.stop && totals.failures > 0 {
+            break;
         }
         if twice {
             compare(seed, &outcome.ledger, &checked(seed, true)?.ledger)?;
