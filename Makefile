@@ -6,8 +6,8 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke deny
-.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models mutants
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke deny
+.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke deny ## Everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -59,6 +59,9 @@ models-smoke: ## Explore small models of the exchange, walk a little, attack a l
 	$(MODELS) check
 	$(MODELS) walk
 	$(MODELS) attack
+
+sim-smoke: ## Run the first simulations, in seconds
+	$(CARGO) run -q -p paddington-sim -- --seeds 20
 
 deny: ## Check licences, duplicates, sources and layers, where cargo-deny is installed
 ifeq ($(DENY),yes)
@@ -111,6 +114,13 @@ soak: ## Run every trial of the soak RUNS times, in minutes, from SEED on
 	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
 		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \
 	done
+
+# How many simulations are run, from which seed on.
+SEEDS ?= 200
+FIRST ?= 1
+
+sim: ## Run SEEDS simulations, from seed FIRST on
+	$(CARGO) run -q --release -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
 
 # For how long each target is fuzzed. What is found on the way is kept out of the corpus, which is
 # in the repository and is replayed by the tests.

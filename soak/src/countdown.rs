@@ -7,7 +7,7 @@ use anyhow::{Error, ensure};
 use paddington_test_support::count_down;
 
 use crate::in_real_time;
-use crate::random::Random;
+use paddington_test_support::Random;
 
 const COUNT: u32 = 1_000;
 const CUTS: usize = 100;

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Error, ensure};
 use paddington::{Message, Service};
-use paddington_test_support::{Pair, pair};
+use paddington_test_support::{Pair, Random, pair};
 use tokio::time::{Instant, sleep};
 
 use crate::in_virtual_time;
 use crate::ledger::Ledger;
-use crate::random::Random;
 
 /// For how long both of them want the place.
 const BOTH: Duration = Duration::from_secs(5 * 60);

@@ -12,7 +12,7 @@ use paddington_test_support::pair;
 use tokio::time::{Instant, sleep};
 
 use crate::in_virtual_time;
-use crate::random::Random;
+use paddington_test_support::Random;
 
 /// For how long they flood each other.
 const FLOOD: Duration = Duration::from_secs(60 * 60);

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Error, ensure};
 use paddington::{Encoding, Message, Service};
-use paddington_test_support::pair_with;
+use paddington_test_support::{Random, pair_with};
 use tokio::time::{Instant, sleep};
 
 use crate::in_virtual_time;
 use crate::ledger::Ledger;
-use crate::random::Random;
 
 const MINUTES: u64 = 60;
 const SHORT_MINUTES: u64 = 6;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::in_real_time;
-use crate::random::Random;
+use paddington_test_support::Random;
 
 const ROUNDS: usize = 10;
 const SHORT_ROUNDS: usize = 1;

@@ -7,7 +7,7 @@ use anyhow::{Error, ensure};
 use paddington::{Handler, Message};
 use tokio::time::sleep;
 
-use crate::random::Random;
+use paddington_test_support::Random;
 
 /// Numbers that have to come one by one. Copies are the same ledger.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,6 @@ mod ledger;
 mod load;
 mod poison;
 mod processes;
-mod random;
 mod slow;
 mod stats;
 mod takeover;
@@ -27,7 +26,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Error};
 use clap::{Parser, Subcommand};
-use random::Random;
+use paddington_test_support::Random;
 
 /// Runs trials of paddington that take minutes.
 #[derive(Parser)]

@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::child::Role;
 use crate::fleet::{Depot, Process};
-use crate::random::Random;
 use crate::{in_real_time, median_and_most};
+use paddington_test_support::Random;
 
 const KILLS: usize = 100;
 const FLIPS: usize = 50;

@@ -106,7 +106,7 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use paddington_test_support::Random;
 
     /// Twelve coins make a bell.
     fn noise(random: &mut Random) -> f64 {

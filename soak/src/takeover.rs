@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Error, ensure};
 use paddington::{Message, Service};
-use paddington_test_support::{Pair, pair};
+use paddington_test_support::{Pair, Random, pair};
 use tokio::time::{Instant, sleep};
 
 use crate::in_virtual_time;
 use crate::ledger::Ledger;
-use crate::random::Random;
 
 const RECONNECTS: usize = 1_000;
 const SHORT_RECONNECTS: usize = 20;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Error, bail, ensure};
-use paddington_test_support::{Pair, RawClient, RawFrame, credentials, pair};
+use paddington_test_support::{Pair, Random, RawClient, RawFrame, credentials, pair};
 use paddington_wire::Instance;
 use paddington_wire::sealed::{
     Challenge, Credentials, HELLO_LEN, HelloRandom, Initiator, Responder,
 };
 use tokio::runtime;
 
-use crate::random::Random;
 use crate::stats::{BAR, Times};
 
 const ATTEMPTS: usize = 100_000;

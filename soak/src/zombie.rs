@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::child::Role;
 use crate::fleet::{Depot, Process};
 use crate::ledger::Ledger;
-use crate::random::Random;
 use crate::{in_real_time, in_virtual_time, median_and_most};
+use paddington_test_support::Random;
 
 const ROUNDS: usize = 200;
 const SHORT_ROUNDS: usize = 10;

@@ -1,6 +1,6 @@
 //! The exchange: who gets which message.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,9 +37,9 @@ pub struct Exchange {
 
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) peers: HashMap<PeerName, Arc<Peer>>,
+    pub(crate) peers: BTreeMap<PeerName, Arc<Peer>>,
     /// What stops the dialling of each server.
-    pub(crate) dialers: HashMap<PeerName, Token>,
+    pub(crate) dialers: BTreeMap<PeerName, Token>,
     pub(crate) shutdown: Shutdown,
     /// The listener, the dialers and the connections.
     pub(crate) tasks: TaskTracker,
@@ -277,9 +277,7 @@ impl Exchange {
     /// How all peers are doing, by name.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        let mut peers: Vec<_> = self.inner.peers.values().map(|peer| peer.status()).collect();
-        peers.sort_by(|a, b| a.name.cmp(&b.name));
-        peers
+        self.inner.peers.values().map(|peer| peer.status()).collect()
     }
 
     /// Asks the exchange to shut down and returns at once; handlers may call it.

@@ -22,6 +22,7 @@ pub(crate) async fn watch(exchange: Exchange, stop: CancellationToken) {
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = shared.deadlines.notified() => sleep(GATHER).await,
             () = expiry => {}

@@ -61,6 +61,10 @@ impl Caller for PeerCaller {
         PeerPlace::new(&self.peer, None)
     }
 
+    fn is_renewable(&self) -> bool {
+        self.renewal.is_some()
+    }
+
     fn renewed(&self) -> Option<Renewed> {
         self.renewal.as_ref()?.renewed()
     }

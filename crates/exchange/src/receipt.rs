@@ -28,7 +28,7 @@ pub enum Delivered {
     Sent,
     /// The peer has given it up.
     Rejected(RejectCode),
-    /// Its time ran out before it could be transmitted.
+    /// Its time ran out before it could be transmitted to the peer's present life.
     Expired,
     /// It is longer than the peer accepts.
     TooLong,

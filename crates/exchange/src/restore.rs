@@ -1,6 +1,6 @@
 //! The peers of an exchange, with what a store has kept of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub(crate) async fn peers(
     clients: &[Expected],
     servers: &[Server],
     store: Option<&Arc<dyn Store>>,
-) -> Result<HashMap<PeerName, Arc<Peer>>, StartError> {
+) -> Result<BTreeMap<PeerName, Arc<Peer>>, StartError> {
     if clients.len() + servers.len() > MAX_PEERS {
         return Err(StartError::TooManyPeers(clients.len() + servers.len()));
     }
     let clients = clients.iter().map(|client| (&client.name, client.credentials.encoding()));
     let servers = servers.iter().map(|server| (&server.name, server.credentials.encoding()));
-    let mut peers = HashMap::new();
+    let mut peers = BTreeMap::new();
     for (name, encoding) in clients.chain(servers) {
         if *name == shared.name {
             return Err(StartError::OwnName(name.clone()));

@@ -1,7 +1,10 @@
 //! A store in memory that outlives services, can be cut off, and lags as a disk does.
 
+mod lagging;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,6 +14,8 @@ use paddington::store::{
 };
 use paddington::{MessageId, PeerName};
 use paddington_wire::Instance;
+
+pub use lagging::Lag;
 
 /// The disk: what it holds survives, whatever becomes of the services that use it.
 ///
@@ -36,13 +41,16 @@ struct Contents {
     attempts: BTreeMap<(PeerName, MessageId), u32>,
     letters: BTreeMap<u64, DeadLetter>,
     buried: u64,
+    /// The time, where there is any.
+    now: Duration,
 }
 
 #[derive(Clone, Debug)]
 struct Stream {
     instance: Instance,
     base: u64,
-    payloads: Vec<Bytes>,
+    /// With the time when each expires.
+    messages: Vec<(Bytes, Option<Duration>)>,
 }
 
 /// A disk as one life of a service sees it.
@@ -87,7 +95,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn messages(&self) -> usize {
         let disk = self.lock();
-        disk.durable.streams.values().flatten().map(|stream| stream.payloads.len()).sum()
+        disk.durable.streams.values().flatten().map(|stream| stream.messages.len()).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Disk> {
@@ -139,12 +147,12 @@ impl Contents {
             Lazy::Trim(peer, upto) => {
                 let streams = self.streams.entry(peer).or_default();
                 for stream in streams.iter_mut().filter(|stream| stream.instance == upto.stream) {
-                    while stream.base <= upto.number && !stream.payloads.is_empty() {
-                        stream.payloads.remove(0);
+                    while stream.base <= upto.number && !stream.messages.is_empty() {
+                        stream.messages.remove(0);
                         stream.base += 1;
                     }
                 }
-                streams.retain(|stream| !stream.payloads.is_empty());
+                streams.retain(|stream| !stream.messages.is_empty());
             }
             Lazy::Commit(peer, cursor) => {
                 self.cursors.insert((peer, cursor.instance), cursor);
@@ -156,34 +164,76 @@ impl Contents {
     }
 
     fn append(&mut self, peer: PeerName, message: NewMessage) -> Result<(), StoreError> {
-        let NewMessage { id, payload, .. } = message;
+        let NewMessage { id, payload, ttl } = message;
+        let expires = ttl.map(|ttl| self.now + ttl);
         let streams = self.streams.entry(peer).or_default();
         match streams.iter_mut().find(|stream| stream.instance == id.stream) {
-            Some(stream) if stream.base + stream.payloads.len() as u64 == id.number => {
-                stream.payloads.push(payload);
+            Some(stream) if stream.base + stream.messages.len() as u64 == id.number => {
+                stream.messages.push((payload, expires));
             }
             Some(_) => return Err(failed("a message is missing before this one")),
             None => streams.push(Stream {
                 instance: id.stream,
                 base: id.number,
-                payloads: vec![payload],
+                messages: vec![(payload, expires)],
             }),
         }
         Ok(())
+    }
+
+    fn streams(&self, peer: &PeerName) -> Vec<StoredStream> {
+        let streams = self.streams.get(peer).into_iter().flatten();
+        let message = |(payload, expires): &(Bytes, Option<Duration>)| StoredMessage {
+            len: payload.len() as u32,
+            ttl: expires.map(|expires| expires.saturating_sub(self.now)),
+        };
+        let stored = streams.map(|stream| StoredStream {
+            instance: stream.instance,
+            base: stream.base,
+            messages: stream.messages.iter().map(message).collect(),
+        });
+        stored.collect()
+    }
+
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Vec<Bytes> {
+        let mut streams = self.streams.get(peer).into_iter().flatten();
+        let Some(stream) = streams.find(|stream| stream.instance == first.stream) else {
+            return Vec::new();
+        };
+        let skipped = first.number.saturating_sub(stream.base) as usize;
+        let mut bytes = 0;
+        let payloads = stream.messages.iter().map(|(payload, _)| payload).skip(skipped);
+        let payloads = payloads.take_while(|payload| {
+            bytes += payload.len();
+            bytes <= max_bytes.max(payload.len())
+        });
+        payloads.cloned().collect()
+    }
+
+    fn cursors(&self, peer: &PeerName) -> Vec<StoredCursor> {
+        let cursors = self.cursors.iter().filter(|((of, _), _)| of == peer);
+        cursors.map(|(_, cursor)| cursor.clone()).collect()
+    }
+
+    fn attempt(&mut self, peer: PeerName, id: MessageId) -> u32 {
+        let attempts = self.attempts.entry((peer, id)).or_default();
+        *attempts += 1;
+        *attempts
+    }
+
+    fn bury(&mut self, letter: DeadLetter) {
+        self.buried += 1;
+        self.letters.insert(self.buried, letter);
+    }
+
+    fn letters(&self) -> Vec<(LetterId, DeadLetter)> {
+        self.letters.iter().map(|(id, letter)| (LetterId(*id), letter.clone())).collect()
     }
 }
 
 impl Outbox for MemoryStore {
     fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
-        let disk = self.disk.lock();
-        let message = |payload: &Bytes| StoredMessage { len: payload.len() as u32, ttl: None };
-        let streams = disk.durable.streams.get(peer).into_iter().flatten();
-        let stored = streams.map(|stream| StoredStream {
-            instance: stream.instance,
-            base: stream.base,
-            messages: stream.payloads.iter().map(message).collect(),
-        });
-        answer(Ok(stored.collect()))
+        answer(Ok(self.disk.lock().durable.streams(peer)))
     }
 
     fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
@@ -191,19 +241,7 @@ impl Outbox for MemoryStore {
     }
 
     fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
-        let disk = self.disk.lock();
-        let mut streams = disk.durable.streams.get(peer).into_iter().flatten();
-        let stream = streams.find(|stream| stream.instance == first.stream);
-        let mut bytes = 0;
-        let payloads = stream.map(|stream| {
-            let skipped = first.number.saturating_sub(stream.base) as usize;
-            let payloads = stream.payloads.iter().skip(skipped).take_while(|payload| {
-                bytes += payload.len();
-                bytes <= max_bytes.max(payload.len())
-            });
-            payloads.cloned().collect()
-        });
-        answer(Ok(payloads.unwrap_or_default()))
+        answer(Ok(self.disk.lock().durable.read(peer, first, max_bytes)))
     }
 
     fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
@@ -213,9 +251,7 @@ impl Outbox for MemoryStore {
 
 impl Cursors for MemoryStore {
     fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
-        let disk = self.disk.lock();
-        let cursors = disk.durable.cursors.iter().filter(|((of, _), _)| of == peer);
-        answer(Ok(cursors.map(|(_, cursor)| cursor.clone()).collect()))
+        answer(Ok(self.disk.lock().durable.cursors(peer)))
     }
 
     fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
@@ -227,27 +263,20 @@ impl Cursors for MemoryStore {
     }
 
     fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
-        answer(self.sync(|contents| {
-            let attempts = contents.attempts.entry((peer.clone(), id)).or_default();
-            *attempts += 1;
-            Ok(*attempts)
-        }))
+        answer(self.sync(|contents| Ok(contents.attempt(peer.clone(), id))))
     }
 }
 
 impl DeadLetters for MemoryStore {
     fn bury(&self, letter: DeadLetter) -> Answer<()> {
         answer(self.sync(|contents| {
-            contents.buried += 1;
-            contents.letters.insert(contents.buried, letter);
+            contents.bury(letter);
             Ok(())
         }))
     }
 
     fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
-        let disk = self.disk.lock();
-        let letters = disk.durable.letters.iter();
-        answer(Ok(letters.map(|(id, letter)| (LetterId(*id), letter.clone())).collect()))
+        answer(Ok(self.disk.lock().durable.letters()))
     }
 
     fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {

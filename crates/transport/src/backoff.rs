@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
-
 use crate::Retry;
 
 /// Delays that grow: at once, then a second, two, four, and from there on the interval.
@@ -36,20 +34,16 @@ impl Backoff {
     pub(crate) fn refused(retry: &Retry) -> Self {
         Self { longest: retry.refused, next: retry.interval }
     }
-}
 
-impl Iterator for Backoff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let mut random = rand::rng();
+    /// The next delay, jittered by `chance`, which is from 0 up to 1.
+    pub(crate) fn next(&mut self, chance: f64) -> Duration {
         if self.next.is_zero() {
             self.next = (2 * FIRST).min(self.longest);
-            return Some(FIRST.min(self.longest).mul_f64(random.random_range(0.0..=1.0)));
+            return FIRST.min(self.longest).mul_f64(chance);
         }
         let delay = self.next.min(self.longest);
         self.next = (2 * self.next).min(self.longest);
-        Some(delay.mul_f64(random.random_range(0.9..=1.0)))
+        delay.mul_f64(0.9 + 0.1 * chance)
     }
 }
 
@@ -57,10 +51,14 @@ impl Iterator for Backoff {
 mod tests {
     use super::*;
 
+    fn take(mut backoff: Backoff, count: usize) -> Vec<Duration> {
+        (0..count).map(|n| backoff.next([0.0, 0.7, 0.999][n % 3])).collect()
+    }
+
     #[test]
     fn normal_delays_begin_at_once_and_never_exceed_the_interval() {
         let retry = Retry::default();
-        let delays: Vec<_> = Backoff::normal(&retry).take(50).collect();
+        let delays = take(Backoff::normal(&retry), 50);
         assert!(delays[0] <= FIRST);
         for (delay, bound) in delays.iter().zip([0.5, 1.0, 2.0, 4.0].into_iter().chain([5.0; 46])) {
             assert!(delay.as_secs_f64() <= bound, "{delay:?} {bound}");
@@ -71,14 +69,14 @@ mod tests {
 
     #[test]
     fn delays_at_the_start_double_from_milliseconds_to_the_interval() {
-        let delays: Vec<_> = Backoff::starting(&Retry::default()).take(12).collect();
+        let delays = take(Backoff::starting(&Retry::default()), 12);
         assert!(delays[..6].iter().sum::<Duration>() < Duration::from_secs(1));
         assert!(delays[10..].iter().all(|delay| (4.5..=5.0).contains(&delay.as_secs_f64())));
     }
 
     #[test]
     fn delays_after_refusals_double_to_a_minute() {
-        let delays: Vec<_> = Backoff::refused(&Retry::default()).take(10).collect();
+        let delays = take(Backoff::refused(&Retry::default()), 10);
         assert!((4.5..=5.0).contains(&delays[0].as_secs_f64()));
         assert!((9.0..=10.0).contains(&delays[1].as_secs_f64()));
         assert!(delays[5..].iter().all(|delay| (54.0..=60.0).contains(&delay.as_secs_f64())));

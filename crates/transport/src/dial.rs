@@ -78,6 +78,7 @@ impl Dialer {
             }
             let patience = self.config.timeouts.next_address;
             let finished = tokio::select! {
+                biased;
                 finished = attempts.next() => finished,
                 () = sleep(patience), if waiting.len() > 0 => continue,
             };

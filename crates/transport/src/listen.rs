@@ -71,6 +71,7 @@ impl Listener {
         let mut pause = ACCEPT_PAUSE;
         loop {
             let accepted = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 accepted = accept(&mut acceptor, &network, address) => accepted,
             };
@@ -130,6 +131,7 @@ async fn accept(
 
 async fn wait(pause: Duration, stop: &CancellationToken) -> Result<(), ()> {
     tokio::select! {
+        biased;
         () = stop.cancelled() => Err(()),
         () = sleep(pause) => Ok(()),
     }
@@ -158,6 +160,7 @@ impl<H: Host> Door<H> {
         tasks.spawn(async move {
             let greeted = Box::pin(door.greet(stream, direct, &pending));
             let greeted = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = pending.evicted() => Err(GreetError::Evicted),
                 greeted = greeted => greeted,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rand::RngExt;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::{Stream, suspend};
@@ -26,6 +27,12 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
 
     /// Begins to listen.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>>;
+
+    /// A number from 0 up to 1, anew each time, by which delays are jittered. A simulation that is
+    /// to come out the same again brings numbers of its own.
+    fn chance(&self) -> f64 {
+        rand::rng().random_range(0.0..1.0)
+    }
 
     /// How long this machine has slept since it was booted. A clock that counts what tokio's does
     /// not tells that connections may be gone although nothing seems to have happened.

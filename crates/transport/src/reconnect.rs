@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::{CloseCode, Credentials};
-use rand::RngExt;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -21,6 +20,9 @@ pub trait Caller: Send + Sync + 'static {
 
     /// The place for the next connection. The last one is over by then.
     fn place(&self) -> Self::Place;
+
+    /// Whether the invitation may change at all.
+    fn is_renewable(&self) -> bool;
 
     /// What to try instead, if the invitation has changed since it was last asked for. It is asked
     /// for when the server did not accept the present one.
@@ -47,6 +49,7 @@ pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: Canc
     loop {
         let attempt = Box::pin(dialer.dial(caller.place()));
         let dialled = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             dialled = attempt => dialled,
         };
@@ -59,14 +62,14 @@ pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: Canc
                     dialer.config.timeouts,
                     Arc::clone(&dialer.network),
                 );
-                connection.renew_after(jittered(dialer.config.timeouts.session_age));
+                connection.renew_after(dialer.jittered(dialer.config.timeouts.session_age));
                 let end = connection.run().await;
                 delays.after_session(&dialer, connected_at.elapsed(), &end)
             }
             Err(error) => {
                 let renewed = match error.doubts_invitation() {
-                    true => renewed(&caller).await,
-                    false => None,
+                    true if caller.is_renewable() => renewed(&caller).await,
+                    _ => None,
                 };
                 if let Some(Renewed { endpoint, credentials }) = renewed {
                     info!(%endpoint, "the invitation has changed; trying the new one");
@@ -80,6 +83,7 @@ pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: Canc
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = sleep(delay) => {}
         }
@@ -92,9 +96,11 @@ async fn renewed<C: Caller>(caller: &Arc<C>) -> Option<Renewed> {
     tokio::task::spawn_blocking(move || caller.renewed()).await.ok().flatten()
 }
 
-/// Within 10 % of `duration`, so that sessions of the same age do not end together.
-fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(rand::rng().random_range(0.9..=1.1))
+impl Dialer {
+    /// Within 10 % of `duration`, so that sessions of the same age do not end together.
+    fn jittered(&self, duration: Duration) -> Duration {
+        duration.mul_f64(0.9 + 0.2 * self.network.chance())
+    }
 }
 
 /// How long to wait, by what happened last.
@@ -122,25 +128,27 @@ impl Delays {
                 return retry.refused;
             }
             End::PeerClosed(CloseCode::Overload) => {
-                return self.refused.next().unwrap_or(retry.interval);
+                return self.refused.next(dialer.network.chance());
             }
             _ => self.refused = Backoff::refused(retry),
         }
         if lasted >= retry.good_session {
             self.normal = Backoff::normal(retry);
         }
-        self.normal.next().unwrap_or(retry.interval)
+        self.normal.next(dialer.network.chance())
     }
 
     fn after_failure(&mut self, dialer: &Dialer, error: &DialError) -> Duration {
         let retry = &dialer.config.retry;
-        let next = match error {
-            DialError::Refused(CloseCode::Busy | CloseCode::Violation) => return retry.refused,
-            error if error.is_refusal() => self.refused.next(),
-            DialError::Connect { .. } => self.starting.as_mut().unwrap_or(&mut self.normal).next(),
-            _ => self.normal.next(),
-        };
-        next.unwrap_or(retry.interval)
+        let chance = dialer.network.chance();
+        match error {
+            DialError::Refused(CloseCode::Busy | CloseCode::Violation) => retry.refused,
+            error if error.is_refusal() => self.refused.next(chance),
+            DialError::Connect { .. } => {
+                self.starting.as_mut().unwrap_or(&mut self.normal).next(chance)
+            }
+            _ => self.normal.next(chance),
+        }
     }
 }
 

@@ -33,6 +33,7 @@ impl Patience {
             }
         };
         tokio::select! {
+            biased;
             () = limit => {}
             () = shared.stopping.cancelled(), if !self.outlasts_shutdown => {}
         }
@@ -78,6 +79,7 @@ impl Peer {
     ) -> Result<Number, SendError> {
         let mut over = pin!(patience.is_over(&self.shared));
         let _turn = tokio::select! {
+            biased;
             turn = self.turn.lock() => Some(turn),
             () = &mut over => None,
         };
@@ -88,6 +90,7 @@ impl Peer {
                 answered => return answered,
             };
             tokio::select! {
+                biased;
                 () = room => {}
                 () = &mut over => {
                     let stops = self.shared.stopping.is_cancelled() && !patience.outlasts_shutdown;

@@ -1,0 +1,236 @@
+//! A store as slow as a disk: it answers later, writes together what waits, and loses in a crash what
+//! it has not written yet.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use paddington::store::{
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
+    StoreError, StoreHealth, StoredCursor, StoredStream,
+};
+use paddington::{MessageId, PeerName};
+use paddington_wire::Instance;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::{Contents, Lazy, MemoryDisk, failed};
+use crate::Random;
+
+/// How slow a disk is.
+#[derive(Clone, Copy, Debug)]
+pub struct Lag {
+    /// No sync takes longer.
+    pub sync: Duration,
+    /// How long trims and cursors wait for a sync that somebody else pays for.
+    pub lazy: Duration,
+    /// What time it is.
+    pub clock: fn() -> Duration,
+}
+
+impl MemoryDisk {
+    /// As [`open`](Self::open), of a disk that takes its time, as `random` has it. It is to be called
+    /// in the runtime of the service: what is not written when that ends is lost.
+    #[must_use]
+    pub fn open_lagging(&self, lag: Lag, random: Random) -> Arc<dyn Store> {
+        let life = {
+            let mut disk = self.lock();
+            disk.life += 1;
+            disk.life
+        };
+        let queue = Arc::new(Queue::default());
+        let writer = Writer { disk: self.clone(), life, lag, random, queue: Arc::clone(&queue) };
+        tokio::spawn(writer.run());
+        Arc::new(LaggingStore { disk: self.clone(), queue })
+    }
+}
+
+/// What tells a caller that its change is durable.
+type Told = Box<dyn FnOnce() + Send>;
+
+/// A change, and whether somebody pays for a sync.
+struct Job {
+    change: Box<dyn FnOnce(&mut Contents) -> Told + Send>,
+    lazy: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<Vec<Job>>,
+    more: Notify,
+}
+
+impl Queue {
+    fn jobs(&self) -> MutexGuard<'_, Vec<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_lazy(&self) -> bool {
+        self.jobs().iter().all(|job| job.lazy)
+    }
+}
+
+/// The one task that writes.
+struct Writer {
+    disk: MemoryDisk,
+    life: u64,
+    lag: Lag,
+    random: Random,
+    queue: Arc<Queue>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        loop {
+            while self.queue.jobs().is_empty() {
+                self.queue.more.notified().await;
+            }
+            let company = async {
+                while self.queue.is_lazy() {
+                    self.queue.more.notified().await;
+                }
+            };
+            let _ = timeout(self.lag.lazy, company).await;
+            let jobs = mem::take(&mut *self.queue.jobs());
+            // What a crash finds half done may be written or not.
+            let at_once = self.random.coin();
+            let pause = self.random.up_to(self.lag.sync);
+            let mut written = Vec::new();
+            if at_once {
+                written = self.write(jobs);
+                sleep(pause).await;
+            } else {
+                sleep(pause).await;
+                written.extend(self.write(jobs));
+            }
+            written.into_iter().for_each(|told| told());
+        }
+    }
+
+    /// Writes all of it or, on a disk that is full, nothing: trims and cursors are tried again, and
+    /// everybody else hears of it because nobody answers.
+    fn write(&self, jobs: Vec<Job>) -> Vec<Told> {
+        let mut disk = self.disk.lock();
+        if disk.life != self.life {
+            return Vec::new();
+        }
+        if disk.broken {
+            let later = jobs.into_iter().filter(|job| job.lazy);
+            self.queue.jobs().splice(..0, later);
+            return Vec::new();
+        }
+        disk.durable.now = (self.lag.clock)();
+        jobs.into_iter().map(|job| (job.change)(&mut disk.durable)).collect()
+    }
+}
+
+/// A lagging disk as one life of a service sees it.
+struct LaggingStore {
+    disk: MemoryDisk,
+    queue: Arc<Queue>,
+}
+
+impl std::fmt::Debug for LaggingStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaggingStore").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+impl LaggingStore {
+    fn change<T: Send + 'static>(
+        &self,
+        lazy: bool,
+        change: impl FnOnce(&mut Contents) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let (teller, told) = oneshot::channel();
+        let change = Box::new(move |contents: &mut Contents| -> Told {
+            let result = change(contents);
+            Box::new(move || drop(teller.send(result)))
+        });
+        self.queue.jobs().push(Job { change, lazy });
+        self.queue.more.notify_one();
+        async move { told.await.unwrap_or_else(|_| Err(failed("the disk is full"))) }.boxed()
+    }
+
+    fn now<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Contents) -> T + Send + 'static,
+    ) -> Answer<T> {
+        self.change(false, |contents| Ok(change(contents)))
+    }
+
+    fn later(&self, lazy: Lazy) -> Answer<()> {
+        self.change(true, |contents| {
+            contents.apply(lazy);
+            Ok(())
+        })
+    }
+}
+
+impl Outbox for LaggingStore {
+    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
+        let peer = peer.clone();
+        self.now(move |contents| contents.streams(&peer))
+    }
+
+    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
+        let peer = peer.clone();
+        self.change(false, move |contents| contents.append(peer, message))
+    }
+
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
+        let peer = peer.clone();
+        self.now(move |contents| contents.read(&peer, first, max_bytes))
+    }
+
+    fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Trim(peer.clone(), upto))
+    }
+}
+
+impl Cursors for LaggingStore {
+    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
+        let peer = peer.clone();
+        self.now(move |contents| contents.cursors(&peer))
+    }
+
+    fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
+        self.later(Lazy::Commit(peer.clone(), cursor))
+    }
+
+    fn forget(&self, peer: &PeerName, instance: Instance, _: Fence) -> Answer<()> {
+        self.later(Lazy::Forget(peer.clone(), instance))
+    }
+
+    fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
+        let peer = peer.clone();
+        self.now(move |contents| contents.attempt(peer, id))
+    }
+}
+
+impl DeadLetters for LaggingStore {
+    fn bury(&self, letter: DeadLetter) -> Answer<()> {
+        self.now(move |contents| contents.bury(letter))
+    }
+
+    fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
+        self.now(|contents| contents.letters())
+    }
+
+    fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+        self.now(move |contents| contents.letters.remove(&id.0))
+    }
+}
+
+impl Store for LaggingStore {
+    fn close(&self) -> Answer<()> {
+        self.now(|_| ())
+    }
+
+    fn health(&self) -> StoreHealth {
+        let failure = self.disk.lock().broken.then(|| failed("the disk is full"));
+        StoreHealth { failure, ..StoreHealth::default() }
+    }
+}

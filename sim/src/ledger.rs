@@ -1,0 +1,360 @@
+//! What was sent, what was handled, and whether that is what is promised (`docs/delivery.md` §1).
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use paddington::{Delivered, Message, MessageId};
+
+use crate::plan::{Flow, Plan};
+
+/// What a receiver may handle again after a crash although it has a disk, beside what the disk's lag
+/// explains: the cursors gather for a moment.
+const GATHERED: Duration = Duration::from_millis(100);
+
+/// The ledger of a run. Copies are the same ledger.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    entries: Arc<Mutex<Entries>>,
+}
+
+struct Entries {
+    flows: Vec<Book>,
+    /// How the lives of each service have ended.
+    ends: Vec<BTreeMap<u32, End>>,
+    trace: DefaultHasher,
+    told: Option<Vec<String>>,
+    failures: Vec<String>,
+    repeats: u64,
+    handled: u64,
+}
+
+/// How a life has ended.
+struct End {
+    at: Duration,
+    /// The peers whose messages were abandoned, and how many; only if it has shut down in order.
+    unsent: Option<Vec<(String, usize)>>,
+}
+
+/// One flow.
+struct Book {
+    flow: Flow,
+    name: String,
+    recipient: String,
+    /// Whether the sender has a disk, and how late what the receiver has handled is written, if it has
+    /// one.
+    is_stored: bool,
+    written_after: Option<Duration>,
+    sent: BTreeMap<u64, Sent>,
+    /// The receiver's life, the last message that it was given, and the how-manieth time.
+    last: (u32, u64, u32),
+}
+
+/// One message.
+#[derive(Default)]
+struct Sent {
+    /// The sender's life.
+    life: u32,
+    is_mortal: bool,
+    is_accepted: bool,
+    id: Option<MessageId>,
+    fate: Option<Delivered>,
+    begun: u32,
+    /// In which life of the receiver it was begun last.
+    begun_in: u32,
+    /// When and in which life of the receiver the handler was done with it.
+    done: Option<(u32, Duration)>,
+    is_handled: bool,
+    /// Whether the handler has failed on it for the last time.
+    is_given_up: bool,
+}
+
+/// A message as a handler gets it.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) flow: usize,
+    pub(crate) number: u64,
+    /// The receiver's life.
+    pub(crate) life: u32,
+}
+
+/// How a handler has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Handled,
+    /// It may get the message again.
+    Failed,
+    /// It does not get it again.
+    GivenUp,
+}
+
+/// What happens with messages, for the trace.
+#[derive(Clone, Copy, Debug, Hash)]
+enum Step {
+    Offered,
+    Accepted,
+    Refused,
+    Begun,
+    Handled,
+    Failed,
+    Settled,
+}
+
+pub(crate) fn now() -> Duration {
+    turmoil::sim_elapsed().unwrap_or_default()
+}
+
+impl Ledger {
+    pub(crate) fn new(plan: &Plan, tells: bool) -> Self {
+        let disk_full = plan.faults.iter().any(|(_, fault)| fault.is_of_disk());
+        let book = |flow: &Flow| {
+            let lag = plan.services[flow.to].disk.filter(|_| !disk_full);
+            Book {
+                flow: *flow,
+                name: format!("s{} to s{}", flow.from, flow.to),
+                recipient: format!("s{}", flow.to),
+                is_stored: plan.services[flow.from].disk.is_some(),
+                written_after: lag.map(|lag| GATHERED + lag.lazy + 2 * lag.sync),
+                sent: BTreeMap::new(),
+                last: (0, 0, 0),
+            }
+        };
+        let entries = Entries {
+            flows: plan.flows.iter().map(book).collect(),
+            ends: plan.services.iter().map(|_| BTreeMap::new()).collect(),
+            trace: DefaultHasher::new(),
+            told: tells.then(Vec::new),
+            failures: Vec::new(),
+            repeats: 0,
+            handled: 0,
+        };
+        Self { entries: Arc::new(Mutex::new(entries)) }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the next message of a flow, if there is one: it is about to be sent.
+    pub(crate) fn offer(&self, flow: usize, life: u32) -> Option<u64> {
+        let mut entries = self.entries();
+        let book = &mut entries.flows[flow];
+        let number = book.sent.len() as u64 + 1;
+        if number > book.flow.messages {
+            return None;
+        }
+        let is_mortal = number.is_multiple_of(book.flow.mortal);
+        book.sent.insert(number, Sent { life, is_mortal, ..Sent::default() });
+        entries.tell(flow, number, Step::Offered);
+        Some(number)
+    }
+
+    pub(crate) fn accepted(&self, flow: usize, number: u64, id: Option<MessageId>) {
+        let mut entries = self.entries();
+        entries.tell(flow, number, Step::Accepted);
+        let Some(sent) = entries.flows[flow].sent.get_mut(&number) else { return };
+        sent.is_accepted = true;
+        if sent.id.is_some() && sent.id != id {
+            entries.fail(flow, number, "came under another id");
+        } else {
+            sent.id = id;
+        }
+    }
+
+    pub(crate) fn refused(&self, flow: usize, number: u64) {
+        self.entries().tell(flow, number, Step::Refused);
+    }
+
+    pub(crate) fn settled(&self, flow: usize, number: u64, fate: Delivered) {
+        let mut entries = self.entries();
+        entries.tell(flow, number, Step::Settled);
+        let entries = &mut *entries;
+        let book = &mut entries.flows[flow];
+        let Some(sent) = book.sent.get_mut(&number) else { return };
+        sent.fate = Some(fate);
+        // A receiver that lives has not been given it.
+        let is_given = sent.begun > 0 && !entries.ends[book.flow.to].contains_key(&sent.begun_in);
+        let is_wrong = match fate {
+            Delivered::Handled => !sent.is_handled,
+            // After some attempts that ended with the process it is given up.
+            Delivered::Rejected(_) => !sent.is_given_up && sent.begun < 5,
+            Delivered::Expired => !sent.is_mortal || is_given,
+            Delivered::Abandoned | Delivered::LeftInStore => false,
+            _ => true,
+        };
+        if is_wrong {
+            entries.fail(flow, number, &format!("is said to be {fate:?}, which it is not"));
+        }
+    }
+
+    /// A handler was given a message.
+    pub(crate) fn begun(&self, arrival: Arrival, message: &Message) {
+        let Arrival { flow, number, life } = arrival;
+        let mut entries = self.entries();
+        entries.tell(flow, number, Step::Begun);
+        let attempt = message.attempt();
+        let book = &mut entries.flows[flow];
+        let (last_life, last, last_attempt) = book.last;
+        book.last = (life, number, attempt);
+        let is_retry = last_life == life && last == number && attempt > last_attempt;
+        let Some(sent) = book.sent.get_mut(&number) else {
+            return entries.fail(flow, number, "came and was never sent");
+        };
+        let is_repeat = sent.done.is_some() && !is_retry;
+        let done = sent.done;
+        let mut wrong = Vec::new();
+        if last_life == life && number <= last && !is_retry {
+            wrong.push(if is_repeat { "came again" } else { "came too late" });
+        }
+        if sent.begun > 0 && !is_retry && !message.redelivered() {
+            wrong.push("came again as if it were new");
+        }
+        if sent.fate == Some(Delivered::Expired) {
+            wrong.push("came although it had expired");
+        }
+        if sent.id.is_some() && sent.id != message.id() {
+            wrong.push("came again under another id");
+        }
+        sent.id = message.id();
+        sent.begun += 1;
+        sent.begun_in = life;
+        let written_after = book.written_after;
+        let to = book.flow.to;
+        if is_repeat {
+            entries.repeats += 1;
+            let crash = done.and_then(|(life, at)| Some((entries.ends[to].get(&life)?.at, at)));
+            if let (Some(written_after), Some((crash, at))) = (written_after, crash)
+                && at + written_after < crash
+            {
+                wrong.push("came again although that it was handled was on the disk");
+            }
+        }
+        for wrong in wrong {
+            entries.fail(flow, number, wrong);
+        }
+    }
+
+    /// A handler is done with a message.
+    pub(crate) fn ended(&self, arrival: Arrival, outcome: Outcome) {
+        let Arrival { flow, number, life } = arrival;
+        let mut entries = self.entries();
+        let is_handled = outcome == Outcome::Handled;
+        entries.tell(flow, number, if is_handled { Step::Handled } else { Step::Failed });
+        entries.handled += u64::from(is_handled);
+        if let Some(sent) = entries.flows[flow].sent.get_mut(&number) {
+            sent.is_handled |= is_handled;
+            sent.is_given_up |= outcome == Outcome::GivenUp;
+            sent.done = is_handled.then(|| (life, now())).or(sent.done);
+        }
+    }
+
+    /// A life of a service is over, in order if it says what it has not sent.
+    pub(crate) fn died(
+        &self,
+        service: usize,
+        life: u32,
+        at: Duration,
+        unsent: Option<Vec<(String, usize)>>,
+    ) {
+        self.entries().ends[service].entry(life).or_insert(End { at, unsent });
+    }
+
+    pub(crate) fn failed(&self, failure: String) {
+        let mut entries = self.entries();
+        if entries.failures.len() < 10 {
+            entries.failures.push(failure);
+        }
+    }
+
+    /// Checks, now that all is quiet, that nothing is lost of the flows that `counts` says yes to.
+    pub(crate) fn close(&self, counts: impl Fn(&Flow) -> bool) {
+        let mut entries = self.entries();
+        let entries = &mut *entries;
+        let mut lost = Vec::new();
+        for (flow, book) in entries.flows.iter().enumerate().filter(|(_, book)| counts(&book.flow))
+        {
+            let mut orderly: BTreeMap<u32, usize> = BTreeMap::new();
+            for (number, sent) in book.sent.iter().filter(|(_, sent)| sent.is_lost()) {
+                match entries.ends[book.flow.from].get(&sent.life) {
+                    Some(_) if sent.is_mortal => {}
+                    Some(End { unsent: Some(_), .. }) if !book.is_stored => {
+                        *orderly.entry(sent.life).or_default() += 1;
+                    }
+                    Some(_) if !book.is_stored => {}
+                    _ => lost.push((flow, *number, "is lost".to_owned())),
+                }
+            }
+            for (life, missing) in orderly {
+                let end = entries.ends[book.flow.from].get(&life);
+                let unsent = end.and_then(|end| end.unsent.as_ref()).into_iter().flatten();
+                let unsent = unsent.filter(|(peer, _)| *peer == book.recipient);
+                let unsent: usize = unsent.map(|(_, unsent)| unsent).sum();
+                if missing > unsent {
+                    let of = format!("{missing} of life {life} are lost, {unsent} of them told");
+                    lost.push((flow, 0, of));
+                }
+            }
+        }
+        for (flow, number, cause) in lost {
+            entries.fail(flow, number, &cause);
+        }
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        let mut entries = self.entries();
+        Summary {
+            hash: entries.trace.finish(),
+            handled: entries.handled,
+            repeats: entries.repeats,
+            failures: std::mem::take(&mut entries.failures),
+            told: entries.told.take().unwrap_or_default(),
+        }
+    }
+}
+
+/// What a ledger comes down to.
+pub(crate) struct Summary {
+    pub(crate) hash: u64,
+    pub(crate) handled: u64,
+    pub(crate) repeats: u64,
+    pub(crate) failures: Vec<String>,
+    pub(crate) told: Vec<String>,
+}
+
+impl Sent {
+    /// Whether it was accepted and nothing has become of it.
+    fn is_lost(&self) -> bool {
+        let is_settled = match self.fate {
+            Some(Delivered::Expired | Delivered::Rejected(_)) => true,
+            _ => self.is_handled || self.is_given_up || self.begun >= 5,
+        };
+        self.is_accepted && !is_settled
+    }
+}
+
+impl Entries {
+    fn tell(&mut self, flow: usize, number: u64, step: Step) {
+        let at = now();
+        (at.as_micros(), flow, number, step).hash(&mut self.trace);
+        if let Some(told) = &mut self.told {
+            let name = &self.flows[flow].name;
+            told.push(format!("{:10.3} {name} #{number} {step:?}", at.as_secs_f64()));
+        }
+    }
+
+    fn fail(&mut self, flow: usize, number: u64, cause: &str) {
+        let name = &self.flows[flow].name;
+        if self.failures.len() < 10 {
+            let at = match turmoil::sim_elapsed() {
+                Some(at) => format!("{:.3} s", at.as_secs_f64()),
+                None => "at the end".to_owned(),
+            };
+            self.failures.push(format!("{at}: #{number} from {name} {cause}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

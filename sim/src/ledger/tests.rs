@@ -1,0 +1,101 @@
+//! The ledger notices what it is there to notice.
+
+use paddington_wire::Delivery;
+
+use super::*;
+
+/// A plan with one flow at least, without a disk, whose first message has no time to live.
+fn ledger() -> Ledger {
+    let mut plan = Plan::new(1);
+    plan.services.iter_mut().for_each(|role| role.disk = None);
+    plan.flows[0].mortal = 5;
+    plan.flows[0].messages = 100;
+    let ledger = Ledger::new(&plan, false);
+    for _ in 0..10 {
+        let number = ledger.offer(0, 1).unwrap();
+        ledger.accepted(0, number, id(number));
+    }
+    ledger
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "ids are optional wherever this is used")]
+fn id(number: u64) -> Option<MessageId> {
+    Some(MessageId { stream: [1; 16].into(), number })
+}
+
+/// Handles some messages in a life of the receiver.
+fn handle(ledger: &Ledger, life: u32, redelivered: bool, numbers: impl IntoIterator<Item = u64>) {
+    let name = "somebody".parse().unwrap();
+    for number in numbers {
+        let delivery = Delivery { id: id(number), redelivered, attempt: 1 };
+        let message = Message::received("s0".parse().unwrap(), &name, "x".into(), delivery);
+        let arrival = Arrival { flow: 0, number, life };
+        ledger.begun(arrival, &message);
+        ledger.ended(arrival, Outcome::Handled);
+    }
+}
+
+fn failures(ledger: &Ledger) -> Vec<String> {
+    ledger.close(|_| true);
+    ledger.summary().failures
+}
+
+fn dies(ledger: &Ledger, receiver: bool, unsent: Option<usize>) {
+    let flow = ledger.entries().flows[0].flow;
+    let unsent = unsent.map(|unsent| vec![(format!("s{}", flow.to), unsent)]);
+    let who = if receiver { flow.to } else { flow.from };
+    ledger.died(who, 1, Duration::ZERO, unsent);
+}
+
+#[test]
+fn what_comes_once_and_in_order_is_fine() {
+    let ledger = ledger();
+    handle(&ledger, 1, false, 1..=10);
+    assert_eq!(failures(&ledger), [""; 0]);
+}
+
+#[test]
+fn what_is_lost_doubled_or_late_is_noticed() {
+    for numbers in [&[1, 2, 3][..], &[1, 2, 3, 3, 4], &[1, 3, 2, 4, 5, 6, 7, 8, 9, 10]] {
+        let ledger = ledger();
+        handle(&ledger, 1, false, numbers.iter().copied());
+        assert!(!failures(&ledger).is_empty(), "{numbers:?}");
+    }
+}
+
+#[test]
+fn a_repeat_has_to_say_so_and_comes_after_a_crash() {
+    for (redelivered, expected) in [(true, 0), (false, 4)] {
+        let ledger = ledger();
+        handle(&ledger, 1, false, 1..=10);
+        dies(&ledger, true, None);
+        handle(&ledger, 2, redelivered, 7..=10);
+        assert_eq!(failures(&ledger).len(), expected);
+    }
+}
+
+#[test]
+fn a_sender_without_a_disk_may_lose_what_it_had_only_if_it_crashed_or_told() {
+    for (unsent, expected) in [(None, 0), (Some(3), 0), (Some(2), 1)] {
+        let ledger = ledger();
+        handle(&ledger, 1, false, 1..=6);
+        dies(&ledger, false, unsent);
+        // Of the four that are missing, one had a time to live.
+        assert_eq!(failures(&ledger).len(), expected);
+    }
+}
+
+#[test]
+fn a_receipt_that_is_wrong_is_noticed() {
+    let wrong = [Delivered::Handled, Delivered::Expired, Delivered::TooLong];
+    for fate in wrong {
+        let ledger = ledger();
+        ledger.settled(0, 1, fate);
+        handle(&ledger, 1, false, 1..=10);
+        assert!(!failures(&ledger).is_empty(), "{fate:?}");
+    }
+    let ledger = ledger();
+    ledger.settled(0, 5, Delivered::Expired);
+    handle(&ledger, 1, false, (1..=10).filter(|number| *number != 5));
+    assert_eq!(failures(&ledger), [""; 0]);
+}

@@ -1,0 +1,157 @@
+//! Real services on a simulated network and simulated disks. Everything that happens is drawn from a
+//! seed, so that what has gone wrong once goes wrong again.
+
+#![expect(clippy::print_stdout, reason = "what it finds is printed")]
+
+mod ledger;
+mod network;
+mod node;
+mod plan;
+mod run;
+
+use std::panic::catch_unwind;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, anyhow, ensure};
+use clap::Parser;
+use ledger::Summary;
+use run::{Outcome, run};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Runs simulations of paddington.
+#[derive(Parser)]
+#[command(about, max_term_width = 100)]
+struct Arguments {
+    /// The only seed to run, and everything that happened is printed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// One seed in so many is run twice: it has to come out the same.
+    #[arg(long, default_value_t = 10)]
+    twice: u64,
+    /// Stop at the first seed that fails.
+    #[arg(long)]
+    stop: bool,
+}
+
+/// What came of all runs.
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    with_disks: u64,
+    spoiled: u64,
+    faults: usize,
+    crashes: usize,
+    time: Duration,
+    handled: u64,
+    repeats: u64,
+    failures: u64,
+    quiet_after: Duration,
+    others_quiet_after: Duration,
+    run_twice: u64,
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.with_disks += u64::from(outcome.has_disks);
+        self.spoiled += u64::from(outcome.is_spoiled);
+        self.faults += outcome.faults;
+        self.crashes += outcome.crashes;
+        self.time += outcome.time;
+        self.handled += outcome.ledger.handled;
+        self.repeats += outcome.ledger.repeats;
+        self.failures += u64::from(!outcome.ledger.failures.is_empty());
+        let quiet_after = match outcome.is_spoiled {
+            true => &mut self.others_quiet_after,
+            false => &mut self.quiet_after,
+        };
+        *quiet_after = outcome.quiet_after.max(*quiet_after);
+    }
+
+    fn print(&self, begun: Instant) {
+        println!(
+            "{} seeds ({} with disks, {} with something that stays broken) in {:.1} s: {} faults, \
+             {} crashes, {:.1} virtual hours, {} handled, {} repeats after crashes",
+            self.seeds,
+            self.with_disks,
+            self.spoiled,
+            begun.elapsed().as_secs_f64(),
+            self.faults,
+            self.crashes,
+            self.time.as_secs_f64() / 3_600.0,
+            self.handled,
+            self.repeats,
+        );
+        println!(
+            "quiet at most {:.1} s after the last fault, {:.1} s (bar 60 s) beside what stays broken",
+            self.quiet_after.as_secs_f64(),
+            self.others_quiet_after.as_secs_f64(),
+        );
+        println!("{} seeds run twice: the same; {} failures", self.run_twice, self.failures);
+    }
+}
+
+fn main() -> Result<(), Error> {
+    let arguments = Arguments::parse();
+    // Quiet unless RUST_LOG says otherwise. The time is left out: it would be the real one.
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+    let filter = filter.from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+    let begun = Instant::now();
+    let mut totals = Totals::default();
+    let seeds = match arguments.seed {
+        Some(seed) => seed..=seed,
+        None => arguments.first..=arguments.first + arguments.seeds - 1,
+    };
+    for seed in seeds {
+        let twice = seed.is_multiple_of(arguments.twice) || arguments.seed.is_some();
+        let outcome = checked(seed, twice)?;
+        totals.add(&outcome);
+        if arguments.seed.is_some() {
+            outcome.ledger.told.iter().for_each(|line| println!("{line}"));
+        }
+        for failure in &outcome.ledger.failures {
+            println!("seed {seed}: {failure}");
+        }
+        if !outcome.ledger.failures.is_empty() {
+            println!("again: cargo run --release -p paddington-sim -- --seed {seed}");
+        }
+        if arguments.stop && totals.failures > 0 {
+            break;
+        }
+        if twice {
+            compare(seed, &outcome.ledger, &checked(seed, true)?.ledger)?;
+            totals.run_twice += 1;
+        }
+    }
+    totals.print(begun);
+    ensure!(totals.failures == 0, "{} seeds failed", totals.failures);
+    Ok(())
+}
+
+/// Fails if the same seed has not come out the same.
+fn compare(seed: u64, first: &Summary, second: &Summary) -> Result<(), Error> {
+    let mut lines = first.told.iter().zip(&second.told);
+    let (a, b) = lines.find(|(a, b)| a != b).unzip();
+    let same = first.hash == second.hash;
+    ensure!(same, "seed {seed} came out another way: once {a:?}, then {b:?}");
+    println!("seed {seed}: trace {:016x}, twice", first.hash);
+    Ok(())
+}
+
+/// Runs a seed, and says which one it was if something panics.
+fn checked(seed: u64, tells: bool) -> Result<Outcome, Error> {
+    let outcome = catch_unwind(|| run(seed, tells));
+    outcome.unwrap_or_else(|_| Err(anyhow!("a panic"))).map_err(|cause| {
+        cause.context(format!(
+            "seed {seed}; again: cargo run --release -p paddington-sim -- --seed {seed}"
+        ))
+    })
+}

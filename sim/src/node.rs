@@ -1,0 +1,200 @@
+//! A host with one service through all its lives: it sends, it handles, it says how it is doing.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use paddington::{
+    Handler, Message, OnError, PeerStatus, SendError, SendOptions, Service, ServiceConfig,
+};
+use paddington_test_support::{Lag, MemoryDisk, Random};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::ledger::{Arrival, Ledger, Outcome, now};
+use crate::network::SimNetwork;
+use crate::plan::Flow;
+
+/// How often a service is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a sender waits after a message was not accepted.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A host.
+pub(crate) struct Node {
+    pub(crate) index: usize,
+    pub(crate) config: ServiceConfig,
+    pub(crate) disk: Option<(MemoryDisk, Lag)>,
+    pub(crate) network: Arc<SimNetwork>,
+    /// All flows of the run, by number.
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) seed: u64,
+    pub(crate) ledger: Ledger,
+    /// Whether nothing new is to be sent.
+    pub(crate) calm: Arc<AtomicBool>,
+    pub(crate) life: AtomicU32,
+    pub(crate) stop: Notify,
+    /// How the service was doing when it was last looked at, and when that was.
+    pub(crate) seen: Mutex<Option<(Duration, Vec<PeerStatus>)>>,
+}
+
+/// The name of a service and of its host.
+pub(crate) fn name(index: usize) -> String {
+    format!("s{index}")
+}
+
+impl Node {
+    /// One life: until the machine dies, or the service is asked to stop.
+    pub(crate) async fn live(self: Arc<Self>) -> turmoil::Result {
+        let life = self.life.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut random = Random::new(self.seed ^ u64::from(life) << 32);
+        let service = self.start(life, &mut random).await;
+        for (number, flow) in self.flows.iter().enumerate() {
+            if flow.from == self.index {
+                let sender = Arc::clone(&self).send(service.clone(), number, life, random.fork());
+                tokio::spawn(sender);
+            }
+        }
+        let watched = Arc::clone(&self).watch(service.clone());
+        tokio::select! {
+            biased;
+            () = self.stop.notified() => {}
+            () = watched => {}
+        }
+        let report = service.shutdown().await;
+        let unsent = report.unsent.into_iter().map(|(peer, unsent)| (peer.to_string(), unsent));
+        self.ledger.died(self.index, life, now(), Some(unsent.collect()));
+        Ok(())
+    }
+
+    /// Starts the service; if it cannot start, somebody tries again.
+    async fn start(self: &Arc<Self>, life: u32, random: &mut Random) -> Service {
+        loop {
+            let store = self.disk.as_ref();
+            let store = store.map(|(disk, lag)| disk.open_lagging(*lag, random.fork()));
+            let network = Arc::clone(&self.network);
+            let handler = Arc::clone(self).handler(life);
+            match Service::start_with(network, store, &self.config, handler).await {
+                Ok(service) => return service,
+                Err(_) => sleep(10 * AGAIN).await,
+            }
+        }
+    }
+
+    async fn send(self: Arc<Self>, service: Service, number: usize, life: u32, random: Random) {
+        let (flow, mut random) = (self.flows[number], random);
+        let mut sent = 0;
+        loop {
+            if sent % flow.burst == 0 {
+                sleep(random.up_to(flow.pause)).await;
+            }
+            sent += 1;
+            if self.calm.load(Ordering::Relaxed) {
+                return;
+            }
+            let Some(message) = self.ledger.offer(number, life) else { return };
+            let padding = "x".repeat(random.below(flow.payload));
+            let text = format!("{message} {padding}");
+            if !self.send_one(&service, number, message, &text).await {
+                return;
+            }
+        }
+    }
+
+    /// Sends one message, as often as that takes. Returns whether another one may be sent.
+    async fn send_one(&self, service: &Service, number: usize, message: u64, text: &str) -> bool {
+        let flow = &self.flows[number];
+        let ttl = message.is_multiple_of(flow.mortal).then_some(flow.ttl);
+        loop {
+            let envelope = Message::new(name(flow.to), text);
+            let options = SendOptions { ttl };
+            match service.exchange().send_with(envelope, options).await {
+                Ok(receipt) => {
+                    self.ledger.accepted(number, message, receipt.id());
+                    let ledger = self.ledger.clone();
+                    tokio::spawn(async move {
+                        ledger.settled(number, message, receipt.await);
+                    });
+                    return true;
+                }
+                Err(error) => {
+                    self.ledger.refused(number, message);
+                    if !error.is_retryable() {
+                        if !matches!(error, SendError::ShuttingDown) {
+                            self.ledger.failed(format!("{} cannot send: {error}", self.index));
+                        }
+                        return false;
+                    }
+                    sleep(AGAIN).await;
+                    if self.calm.load(Ordering::Relaxed) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    fn handler(self: Arc<Self>, life: u32) -> impl Handler {
+        move |message: Message| {
+            let node = Arc::clone(&self);
+            async move { node.handle(life, message).await }
+        }
+    }
+
+    async fn handle(&self, life: u32, message: Message) -> Result<(), &'static str> {
+        if message.is_control() {
+            return Ok(());
+        }
+        let is_its = |flow: &Flow| flow.to == self.index && name(flow.from) == message.sender();
+        let flow = self.flows.iter().position(is_its);
+        let number = message.payload().split(' ').next().and_then(|number| number.parse().ok());
+        let (Some(flow), Some(number)) = (flow, number) else {
+            self.ledger.failed(format!("{} was given what nobody has sent", self.index));
+            return Ok(());
+        };
+        let arrival = Arrival { flow, number, life };
+        self.ledger.begun(arrival, &message);
+        let plan = &self.flows[flow];
+        let mut random = Random::new(self.seed ^ number << 16 ^ flow as u64);
+        if random.next_number().is_multiple_of(plan.slow) {
+            sleep(random.up_to(plan.handling)).await;
+        }
+        // It fails once, twice, or too often.
+        let fails = match random.next_number().is_multiple_of(plan.failing) {
+            true => 1 + random.below(4) as u32,
+            false => 0,
+        };
+        let allowed = match self.config.settings().on_error {
+            OnError::Retry { attempts, .. } => attempts,
+            _ => 1,
+        };
+        let outcome = match message.attempt() {
+            attempt if attempt > fails => Outcome::Handled,
+            attempt if attempt >= allowed => Outcome::GivenUp,
+            _ => Outcome::Failed,
+        };
+        self.ledger.ended(arrival, outcome);
+        if outcome == Outcome::Handled { Ok(()) } else { Err("as planned") }
+    }
+
+    /// Looks how the service is doing, for ever.
+    async fn watch(self: Arc<Self>, service: Service) {
+        loop {
+            let peers = service.peers();
+            for peer in peers.iter().filter(|peer| !peer.is_conserved()) {
+                let (name, counts) = (&peer.name, peer.counts);
+                let waiting = peer.outbox_messages;
+                self.ledger.failed(format!(
+                    "{}: messages for {name} are not accounted for: {counts:?}, {waiting} wait",
+                    self.index
+                ));
+            }
+            *self.seen() = Some((now(), peers));
+            sleep(LOOK).await;
+        }
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Option<(Duration, Vec<PeerStatus>)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
