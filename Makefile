@@ -70,7 +70,7 @@ else
 	@echo "cargo-deny is not installed: licences and layers are not checked"
 endif
 
-models: ## Explore the models in their long form: half an hour
+models: ## Explore the models in their long form: a quarter of an hour
 	$(MODELS) check --long
 	$(MODELS) walk --long
 	$(MODELS) attack --long
