@@ -69,12 +69,16 @@ fn percent(now: u64, before: u64) -> f64 {
     100.0 * (now as f64 / before as f64 - 1.0)
 }
 
+fn differs(now: u64, before: u64, tolerance: f64) -> bool {
+    100.0 * now.abs_diff(before) as f64 > tolerance * before as f64
+}
+
 fn compare(record: &Record, counted: &BTreeMap<String, u64>) -> Result<()> {
     let mut wrong = Vec::new();
     for (name, now) in counted {
         match record.instructions.get(name) {
             None => wrong.push(format!("{name} was never recorded")),
-            Some(before) if percent(*now, *before).abs() > record.tolerance => {
+            Some(before) if differs(*now, *before, record.tolerance) => {
                 wrong.push(format!("{name} has changed by {:+.1} %", percent(*now, *before)));
             }
             Some(_) => {}
