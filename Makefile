@@ -119,8 +119,8 @@ soak: ## Run every trial of the soak RUNS times, in minutes, from SEED on
 SEEDS ?= 200
 FIRST ?= 1
 
-sim: ## Run SEEDS simulations, from seed FIRST on
-	$(CARGO) run -q --release -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
+sim: ## Run SEEDS simulations from seed FIRST on, with debug assertions
+	$(CARGO) run -q -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
 
 # For how long each target is fuzzed. What is found on the way is kept out of the corpus, which is
 # in the repository and is replayed by the tests.

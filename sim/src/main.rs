@@ -121,7 +121,7 @@ fn main() -> Result<(), Error> {
             println!("seed {seed}: {failure}");
         }
         if !outcome.ledger.failures.is_empty() {
-            println!("again: cargo run --release -p paddington-sim -- --seed {seed}");
+            println!("again: cargo run -p paddington-sim -- --seed {seed}");
         }
         if arguments.stop && totals.failures > 0 {
             break;
@@ -151,7 +151,7 @@ fn checked(seed: u64, tells: bool) -> Result<Outcome, Error> {
     let outcome = catch_unwind(|| run(seed, tells));
     outcome.unwrap_or_else(|_| Err(anyhow!("a panic"))).map_err(|cause| {
         cause.context(format!(
-            "seed {seed}; again: cargo run --release -p paddington-sim -- --seed {seed}"
+            "seed {seed}; again: cargo run -p paddington-sim -- --seed {seed}"
         ))
     })
 }

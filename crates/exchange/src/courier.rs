@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use paddington_wire::link::{Fate, Full, Link, LinkConfig, Millis, Restored};
-use paddington_wire::{Data, Encoding, Frame, Instance, Ready, Text};
+use paddington_wire::{Data, Encoding, Frame, Instance, MessageId, Ready, RejectCode, Text};
 
 /// What waits for one peer.
 #[derive(Debug)]
@@ -27,6 +27,13 @@ impl Courier {
     /// Goes on from what a store has kept; only a `sealed` link can.
     pub(crate) fn restore(config: LinkConfig, instance: Instance, restored: Restored) -> Self {
         Self::Sealed(Box::new(Link::restore(config, instance, restored)))
+    }
+
+    /// Recalls that a message of the peer was given up in an earlier life.
+    pub(crate) fn recall(&mut self, id: MessageId, code: RejectCode) {
+        if let Self::Sealed(link) = self {
+            link.recall(id, code);
+        }
     }
 
     /// What this side keeps and what it has; of a `hex` peer nothing is ever declared.

@@ -25,6 +25,10 @@ pub(crate) async fn peers(
     if clients.len() + servers.len() > MAX_PEERS {
         return Err(StartError::TooManyPeers(clients.len() + servers.len()));
     }
+    let letters = match store {
+        Some(store) => store.letters().await.map_err(StartError::Store)?,
+        None => Vec::new(),
+    };
     let clients = clients.iter().map(|client| (&client.name, client.credentials.encoding()));
     let servers = servers.iter().map(|server| (&server.name, server.credentials.encoding()));
     let mut peers = BTreeMap::new();
@@ -33,7 +37,11 @@ pub(crate) async fn peers(
             return Err(StartError::OwnName(name.clone()));
         }
         let store = store.filter(|_| encoding == Encoding::Sealed);
-        let courier = courier(shared, name, encoding, store).await.map_err(StartError::Store)?;
+        let mut courier =
+            courier(shared, name, encoding, store).await.map_err(StartError::Store)?;
+        for (_, letter) in letters.iter().filter(|(_, letter)| letter.peer == *name) {
+            courier.recall(letter.id, letter.code);
+        }
         let peer = Arc::new(Peer::new(name.clone(), courier, Arc::clone(shared), store.cloned()));
         if peers.insert(name.clone(), peer).is_some() {
             return Err(StartError::DuplicatePeer(name.clone()));

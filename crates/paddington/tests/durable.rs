@@ -157,6 +157,27 @@ async fn a_message_whose_handler_blocks_becomes_one_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_is_told_although_the_receiver_was_restarted_before_it_could_be() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let network = pair.network.clone();
+    let fail = move |message: Message| {
+        if !message.is_control() {
+            network.freeze(); // no acknowledgement gets through
+        }
+        std::future::ready(if message.payload() == "bad" { Err("no good") } else { Ok(()) })
+    };
+    let server = start(&pair, &disk, &pair.server, fail).await;
+    let (client, _) = pair.start_client().await;
+    let bad = client.send(Message::new("server", "bad")).await.unwrap();
+    let good = client.send(Message::new("server", "good")).await.unwrap();
+    eventually(async || server.peers()[0].handled == 1).await;
+    server.shutdown().await;
+    let _server = start(&pair, &disk, &pair.server, nothing).await;
+    assert!(matches!(bad.await, Delivered::Rejected(_)));
+    assert_eq!(good.await, Delivered::Handled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_whose_handling_never_ends_is_given_up_after_five_lives() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     let (client, _) = pair.start_client().await;

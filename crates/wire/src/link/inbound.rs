@@ -114,6 +114,17 @@ impl Inbound {
         Self { cursors, durable: true, ..Self::default() }
     }
 
+    /// Recalls that a message was given up in an earlier life.
+    pub(super) fn recall(&mut self, id: MessageId, code: RejectCode) {
+        let mut cursors = self.cursors.iter_mut().filter(|cursor| cursor.instance == id.stream);
+        if let Some(cursor) = cursors.next()
+            && (id.number <= cursor.completed || cursor.finished.contains(&id.number))
+            && !cursor.rejected.iter().any(|rejection| rejection.number == id.number)
+        {
+            cursor.reject(Rejection { number: id.number, code });
+        }
+    }
+
     /// What has changed since the last time.
     pub(super) fn take_changes(&mut self) -> CursorChanges {
         let mut changes = CursorChanges::default();

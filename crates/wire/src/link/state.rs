@@ -9,7 +9,7 @@ use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
 use super::restore::{Restored, RestoredCursor};
 use super::session::{AckDue, LinkSession, SessionId};
 use crate::frame::{Ack, Completed, Data, Frame, Ready, Skip};
-use crate::{Instance, MessageId, Violation};
+use crate::{Instance, MessageId, RejectCode, Violation};
 
 /// A point in time, in milliseconds since any fixed moment, the same for one link.
 pub type Millis = u64;
@@ -88,6 +88,12 @@ impl Link {
             inbound: Inbound::restore(restored.cursors),
             ..Self::new(config, instance)
         }
+    }
+
+    /// Recalls, after [`restore`](Self::restore), that a message of the peer was given up: the peer
+    /// may not have been told yet.
+    pub fn recall(&mut self, id: MessageId, code: RejectCode) {
+        self.inbound.recall(id, code);
     }
 
     /// From now on the peer is asked, in every session, to hold back new messages.
