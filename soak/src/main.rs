@@ -39,7 +39,8 @@ struct Arguments {
     /// themselves, are not.
     #[arg(long, global = true)]
     seed: Option<u64>,
-    /// Seconds instead of minutes: everything is done, but less often, and times have no bar.
+    /// Seconds instead of minutes: everything is done, but less often, and what depends on how busy
+    /// the machine is has no bar.
     #[arg(long, global = true)]
     short: bool,
     #[command(subcommand)]

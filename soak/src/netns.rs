@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::{in_real_time, median_and_most};
 
 /// How long a fault lasts, at least and at most.
-const FAULT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(45)];
+const FAULT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(40)];
 const SHORT_FAULT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// From the end of a fault until a message is handled that was sent after it.
 const MEDIAN: f64 = 6.0;
