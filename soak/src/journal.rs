@@ -114,7 +114,7 @@ impl Verdict {
             verdict.disorder += usize::from(!due);
             if seen.insert((stream, id, number)) {
                 verdict.disorder += usize::from(newest.is_some_and(|newest| number <= newest));
-                newest = Some(number);
+                newest = newest.max(Some(number));
             } else {
                 verdict.repeats_over_lives += 1;
                 verdict.unannounced += usize::from(!again);

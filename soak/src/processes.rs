@@ -62,6 +62,8 @@ async fn control(random: Random) -> Result<(), Error> {
         sleep(Duration::from_millis(10)).await;
     }
     trial.kill(true, false).await?;
+    // What the proxy has of it is lost too.
+    trial.proxy.cut();
     trial.proxy.pass(Passing::Freely);
     trial.depot.heals().await?;
     trial.sender.finish().await?;
