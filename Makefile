@@ -109,7 +109,7 @@ instructions-record: ## Record the instructions anew
 RUNS ?= 3
 SEED ?= 1
 
-soak: ## Run every trial of the soak RUNS times, in minutes, from SEED on
+soak: ## Run every trial of the soak RUNS times, half an hour each, from SEED on
 	$(CARGO) build -q --release -p paddington-soak
 	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
 		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \

@@ -64,6 +64,9 @@ pub(crate) const DEADLY: &str = "deadly";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two messages.
 const PACE: Duration = Duration::from_millis(1);
+/// How many messages wait at most. How soon a link goes on is measured by a message that is sent
+/// then, and the receiver syncs its disk for each that is before it.
+const MOST_WAITING: usize = 200;
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let Arguments { role, folder, life } = arguments;
@@ -151,6 +154,9 @@ async fn send(config: &ServiceConfig, journal: Journal, parent: Parent) -> Resul
             journal.append(&format!("accepted {numbers} {} {}", id.stream, id.number))?;
             numbers += 1;
             sleep(PACE).await;
+            while waiting(&service) >= MOST_WAITING {
+                sleep(PACE).await;
+            }
         }
     };
     tokio::select! {
@@ -164,10 +170,14 @@ async fn send(config: &ServiceConfig, journal: Journal, parent: Parent) -> Resul
     }
 }
 
+fn waiting(service: &Service) -> usize {
+    service.peers().iter().map(|peer| peer.outbox_messages).sum()
+}
+
 /// Ends in order, and says whether all is well.
 async fn settle(service: &Service) {
     let delivered = async {
-        while service.peers().iter().any(|peer| peer.outbox_messages > 0) {
+        while waiting(service) > 0 {
             sleep(Duration::from_millis(10)).await;
         }
     };

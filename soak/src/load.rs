@@ -157,6 +157,14 @@ async fn pair(short: bool) -> Result<(), Error> {
     arrivals.all(messages).await?;
     let what = format!("a durable pair, {SENDERS} senders");
     let rate = arrivals.report(&what, " (bar: 5000)", begun.elapsed())?;
+    for (service, side) in [(&client, "sender"), (&server, "receiver")] {
+        if let Some(health) = service.exchange().store().map(|store| store.health()) {
+            println!(
+                "load: the {side}'s disk: {} commits, {:.1?} p50, {:.1?} p99",
+                health.commits, health.commit_p50, health.commit_p99
+            );
+        }
+    }
     settle(&[client, server]).await?;
     ensure!(short || rate >= RATE, "{rate:.0} messages a second are too few");
     Ok(())
@@ -164,10 +172,7 @@ async fn pair(short: bool) -> Result<(), Error> {
 
 async fn hub(short: bool) -> Result<(), Error> {
     let (peers, each) = if short { (SHORT_PEERS, SHORT_EACH) } else { (PEERS, EACH) };
-    // Two sockets for each peer.
-    let files = Rlimit { current: getrlimit(Resource::Nofile).maximum, maximum: None };
-    let files = Rlimit { maximum: files.current, ..files };
-    setrlimit(Resource::Nofile, files).context("the limit of open files")?;
+    allow_files(2 * peers as u64 + 256)?;
     let before = Gauge::read()?;
     let mut config = hub_config()?;
     let names: Vec<_> = (0..peers).map(|peer| format!("peer-{peer}")).collect();
@@ -212,6 +217,16 @@ async fn hub(short: bool) -> Result<(), Error> {
     println!("load: at most {peak} (bar: {} MiB)", bound / 1024);
     ensure!(peak.memory <= bound, "it takes too much memory");
     settle(&services).await
+}
+
+/// Two sockets for each peer may be more than a process has by default.
+fn allow_files(files: u64) -> Result<(), Error> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < files) {
+        let more = Rlimit { current: Some(files), ..limit };
+        setrlimit(Resource::Nofile, more).context("this takes more open files")?;
+    }
+    Ok(())
 }
 
 fn hub_config() -> Result<ServiceConfig, Error> {

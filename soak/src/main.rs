@@ -10,10 +10,12 @@ mod fleet;
 mod flood;
 mod gauge;
 mod idle;
+mod idle_proxy;
 mod journal;
 mod leave;
 mod ledger;
 mod load;
+mod netns;
 mod poison;
 mod processes;
 mod slow;
@@ -36,7 +38,8 @@ struct Arguments {
     /// themselves, are not.
     #[arg(long, global = true)]
     seed: Option<u64>,
-    /// Seconds instead of minutes: everything is done, but less often, and times have no bar.
+    /// Seconds instead of minutes: everything is done, but less often, and what depends on how busy
+    /// the machine is has no bar.
     #[arg(long, global = true)]
     short: bool,
     #[command(subcommand)]
@@ -80,10 +83,14 @@ enum Trial {
     Shutdown,
     /// Messages that cannot be handled: do they cost only themselves?
     Poison,
+    /// Two network namespaces and a cable that fails: does everything arrive, and how soon?
+    Netns,
+    /// Silence behind nginx: does the connection last?
+    ProxyIdle,
 }
 
 impl Trial {
-    const EACH: [Self; 12] = [
+    const EACH: [Self; 14] = [
         Self::Timing,
         Self::Takeover,
         Self::Duplicate,
@@ -96,6 +103,8 @@ impl Trial {
         Self::MutualFlood,
         Self::Shutdown,
         Self::Poison,
+        Self::Netns,
+        Self::ProxyIdle,
     ];
 
     fn name(self) -> &'static str {
@@ -113,6 +122,8 @@ impl Trial {
             Self::MutualFlood => "mutual-flood",
             Self::Shutdown => "shutdown",
             Self::Poison => "poison",
+            Self::Netns => "netns",
+            Self::ProxyIdle => "proxy-idle",
         }
     }
 
@@ -136,6 +147,8 @@ impl Trial {
             Self::MutualFlood => flood::run(random, short),
             Self::Shutdown => leave::run(random, short),
             Self::Poison => poison::run(),
+            Self::Netns => netns::run(random, short),
+            Self::ProxyIdle => idle_proxy::run(short),
         }
         .with_context(|| {
             let short = if short { " --short" } else { "" };

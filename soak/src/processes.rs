@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::child::Role;
 use crate::fleet::{Depot, Process};
+use crate::journal::next_number;
 use crate::{in_real_time, median_and_most};
 use paddington_test_support::Random;
 
@@ -26,10 +27,11 @@ const CALM: Duration = Duration::from_millis(600);
 /// How long a process or the network is held, at most.
 const HOLD: Duration = Duration::from_millis(2_500);
 
-pub(crate) fn run(random: Random, short: bool) -> Result<(), Error> {
+pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     let (kills, flips) = if short { (SHORT, SHORT) } else { (KILLS, FLIPS) };
+    in_real_time(control(random.fork()))?;
     in_real_time(async {
-        let mut trial = Trial::start(random).await?;
+        let mut trial = Trial::start(random, true).await?;
         trial.rage(kills, flips).await?;
         trial.settle().await?;
         trial.start_again().await?;
@@ -48,6 +50,28 @@ pub(crate) fn run(random: Random, short: bool) -> Result<(), Error> {
         );
         verdict.check()
     })
+}
+
+/// Without files something is lost with the sender's process, and that has to be seen.
+async fn control(random: Random) -> Result<(), Error> {
+    let mut trial = Trial::start(random, false).await?;
+    trial.depot.heals().await?;
+    trial.proxy.pass(Passing::Stalled);
+    let due = next_number(trial.depot.path())? + 20;
+    while next_number(trial.depot.path())? < due {
+        sleep(Duration::from_millis(10)).await;
+    }
+    trial.kill(true, false).await?;
+    // What the proxy has of it is lost too.
+    trial.proxy.cut();
+    trial.proxy.pass(Passing::Freely);
+    trial.depot.heals().await?;
+    trial.sender.finish().await?;
+    trial.receiver.finish().await?;
+    let lost = trial.depot.verdict()?.lost;
+    println!("processes: without files {lost} messages are lost with their sender (bar: some)");
+    ensure!(lost > 0, "a loss was not seen");
+    Ok(())
 }
 
 /// What happens to them.
@@ -103,10 +127,11 @@ struct Trial {
 }
 
 impl Trial {
-    async fn start(random: Random) -> Result<Self, Error> {
+    async fn start(random: Random, durable: bool) -> Result<Self, Error> {
         let proxy = FaultyProxy::start().await;
         let url = format!("ws://{}", proxy.address());
-        let depot = Depot::new(&url, "127.0.0.1", 0, "127.0.0.1")?;
+        let depot = if durable { Depot::new } else { Depot::in_memory };
+        let depot = depot(&url, "127.0.0.1", 0, "127.0.0.1")?;
         depot.configure(hasty)?;
         let receiver = receiver(&depot, &proxy, 0).await?;
         let sender = Process::start(Role::Sender, depot.path(), 0, None)?;

@@ -69,6 +69,25 @@ async fn a_backlog_longer_than_memory_allows_is_delivered_in_order() {
 }
 
 #[tokio::test]
+async fn senders_that_wait_for_room_share_the_syncs_of_the_disk() {
+    const SENDERS: u64 = 64;
+    const EACH: u64 = 10;
+    let (pair, _folder) = with_outbox();
+    let client = start(&pair, &pair.client).await.unwrap();
+    let before = client.exchange().store().unwrap().health().commits;
+    let senders = (0..SENDERS).map(|_| async {
+        for _ in 0..EACH {
+            let message = Message::new("server", "x");
+            client.exchange().send_when_ready(message).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(senders).await;
+    let commits = client.exchange().store().unwrap().health().commits - before;
+    assert!(commits < SENDERS * EACH / 4, "{commits} commits");
+    assert_eq!(client.peers()[0].outbox_messages as u64, SENDERS * EACH);
+}
+
+#[tokio::test]
 async fn the_configuration_remembers_its_outbox() {
     let (pair, folder) = with_outbox();
     let path = folder.path().join("service.toml");

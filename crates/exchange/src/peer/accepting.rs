@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use paddington_wire::{Data, Encoding, MessageId, Text, hex};
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::sleep;
 
 use super::{Peer, Shared, State, millis, wake};
@@ -47,6 +47,20 @@ struct Placed {
     stored: Option<oneshot::Receiver<Result<(), StoreError>>>,
 }
 
+impl Placed {
+    /// Waits until it is stored, where it is to be.
+    async fn accepted(self) -> Result<Number, SendError> {
+        match self.stored {
+            None => Ok(self.number),
+            Some(stored) => match stored.await {
+                Ok(Ok(())) => Ok(self.number),
+                Ok(Err(cause)) => Err(SendError::Storage(cause)),
+                Err(_) => Err(SendError::ShuttingDown),
+            },
+        }
+    }
+}
+
 impl Peer {
     /// Accepts a message for this peer; with a store, once it is stored.
     pub(crate) async fn accept(
@@ -54,41 +68,43 @@ impl Peer {
         text: Text,
         ttl: Option<Duration>,
     ) -> Result<Number, SendError> {
-        if self.store.is_none() {
-            return Ok(self.place(text, ttl)?.number);
-        }
-        let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let _room = self.shared.unstored.acquire_many(cost).await;
-        let Placed { number, stored } = self.place(text, ttl)?;
-        match stored {
-            None => Ok(number),
-            Some(stored) => match stored.await {
-                Ok(Ok(())) => Ok(number),
-                Ok(Err(cause)) => Err(SendError::Storage(cause)),
-                Err(_) => Err(SendError::ShuttingDown),
-            },
-        }
+        let _room = self.room_to_store(&text).await;
+        self.place(text, ttl)?.accepted().await
     }
 
-    /// Accepts a message as soon as there is room for it; first come, first served.
+    /// With a store: the right to have a message on its way into it.
+    async fn room_to_store(&self, text: &Text) -> Option<SemaphorePermit<'_>> {
+        self.store.as_ref()?;
+        let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.shared.unstored.acquire_many(cost).await.ok()
+    }
+
+    /// Accepts a message as soon as there is room for it; first come, first served. Nobody waits for
+    /// the store before it is the next one's turn, so that all who wait share its syncs.
     pub(crate) async fn accept_when_ready(
         &self,
         text: Text,
         patience: Patience,
     ) -> Result<Number, SendError> {
         let mut over = pin!(patience.is_over(&self.shared));
-        let _turn = tokio::select! {
+        let turn = tokio::select! {
             biased;
             turn = self.turn.lock() => Some(turn),
             () = &mut over => None,
         };
         loop {
             let room = self.shared.room.notified();
-            let full = match self.accept(text.clone(), None).await {
+            let room_to_store = self.room_to_store(&text).await;
+            let full = match self.place(text.clone(), None) {
                 Err(full @ SendError::Full { .. }) => full,
-                answered => return answered,
+                Err(error) => return Err(error),
+                Ok(placed) => {
+                    drop(turn);
+                    return placed.accepted().await;
+                }
             };
+            drop(room_to_store);
             tokio::select! {
                 biased;
                 () = room => {}
