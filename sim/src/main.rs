@@ -150,8 +150,6 @@ fn compare(seed: u64, first: &Summary, second: &Summary) -> Result<(), Error> {
 fn checked(seed: u64, tells: bool) -> Result<Outcome, Error> {
     let outcome = catch_unwind(|| run(seed, tells));
     outcome.unwrap_or_else(|_| Err(anyhow!("a panic"))).map_err(|cause| {
-        cause.context(format!(
-            "seed {seed}; again: cargo run -p paddington-sim -- --seed {seed}"
-        ))
+        cause.context(format!("seed {seed}; again: cargo run -p paddington-sim -- --seed {seed}"))
     })
 }
