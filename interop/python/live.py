@@ -173,6 +173,32 @@ async def bulk_is_echoed(folder: Folder) -> str:
     return f"{size} MiB each way through credit and a cut, one message skipped"
 
 
+async def batches(folder: Folder) -> str:
+    """What waits travels in one frame, both ways, and arrives as it would have alone."""
+    texts = [f"{n} é" for n in range(2000)] + ["", "0"]
+    received: list[str] = []
+
+    async def handler(_link: Link, text: str) -> None:
+        received.append(text)
+
+    async with (
+        python_server(folder, handler, QUICK) as (server, link, path),
+        folder.client(path, "client", quiet=True) as echo,
+    ):
+        for text in texts:
+            link.send(text)
+        await eventually(lambda: server.slots[0].connection is not None, "it connects")
+        connection = server.slots[0].connection
+        await eventually(lambda: len(received) == len(texts), "everything comes back")
+        assert connection is not None and connection.conversation is not None
+        sent = connection.conversation.batches_sent
+        heard = connection.conversation.batches_received
+        await echo.exits()
+    expect(received == texts, "what came back is not what was sent")
+    expect(sent > 0 and heard > 0, f"{sent} batches there, {heard} back")
+    return f"{len(texts)} messages, {sent} batches there, {heard} back"
+
+
 async def small_receiver(folder: Folder) -> str:
     """What is longer than Python takes is skipped by Rust, and credit comes message by message."""
     received: list[str] = []
@@ -213,7 +239,9 @@ async def rejections(folder: Folder) -> str:
 async def idle_and_busy(folder: Folder) -> str:
     """Rust's PING is answered, and a second process with the same invitation gets CLOSE 3."""
     async with folder.server(1) as (_, invitation):
-        first, second = Client(invitation, ignore), Client(invitation, ignore)
+        # The first one asks for nothing, so that the server has to.
+        first = Client(invitation, ignore, Limits(ping_every=60.0))
+        second = Client(invitation, ignore)
         running = asyncio.create_task(first.run())
         await eventually(lambda: first.connection is not None, "it connects")
         assert first.connection is not None
@@ -351,6 +379,7 @@ CHECKS: dict[str, Callable[[Folder], Awaitable[str]]] = {
     "rust client, python server": server_counts_down,
     "resuming": client_resumes,
     "credit": bulk_is_echoed,
+    "batches": batches,
     "small receiver": small_receiver,
     "rejections": rejections,
     "one session per link, rust server": idle_and_busy,

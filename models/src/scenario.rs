@@ -1,6 +1,11 @@
 //! What a run of the model allows: which service keeps what, and how much goes wrong.
 
+use paddington_wire::Data;
+
 use crate::side::COST;
+
+/// Room for any number of the model's messages in one frame, in bytes.
+const MANY: u32 = 32;
 
 /// Where a service keeps what is accepted and what is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +63,8 @@ pub struct Scenario {
     pub keeping: [Keeping; 2],
     /// The window of both, in messages.
     pub window: u32,
+    /// Whether messages that wait travel in one frame.
+    pub batches: bool,
     /// How many frames may be under way in each direction of a connection.
     pub frames: usize,
     /// How many handlers run at a time, and so may end in any order.
@@ -75,10 +82,16 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// The window in bytes.
+    /// The window in bytes: at least one longest message fits.
     #[must_use]
     pub fn window(&self) -> u64 {
-        u64::from(self.window) * COST
+        (u64::from(self.window) * COST).max(Data::cost(self.longest() as usize))
+    }
+
+    /// The longest message, and so the longest batch, in bytes. Any message of the model has one.
+    #[must_use]
+    pub fn longest(&self) -> u32 {
+        if self.batches { MANY } else { 1 }
     }
 
     /// Whether both services keep everything in memory and none ever dies.

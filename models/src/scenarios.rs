@@ -24,6 +24,7 @@ const PLAIN: Scenario = Scenario {
     name: "plain",
     keeping: [Memory, Memory],
     window: 100,
+    batches: false,
     frames: 2,
     handlers: 1,
     late_answers: false,
@@ -41,7 +42,8 @@ const SERVER_DISK: Scenario = Scenario { keeping: [Memory, Durable], ..PLAIN };
 /// Every scenario, small or large.
 #[must_use]
 pub fn all(long: bool) -> Vec<Scenario> {
-    let sized = [alive(), restarted(), sender_on_disk(), receiver_on_disk(), with_fates()];
+    let sized =
+        [alive(), restarted(), sender_on_disk(), receiver_on_disk(), with_fates(), in_batches()];
     let pick = |(scenario, [small, large]): Sized| {
         let budget = if long { large } else { small };
         Scenario { budget, ..scenario }
@@ -221,6 +223,60 @@ fn with_fates() -> Vec<Sized> {
         // A rejection survives the loss of the acknowledgement that tells it.
         (
             Scenario { name: "rejections", ..PLAIN },
+            [
+                Budget { cuts: 2, rejections: 2, ..sends(3, 0) },
+                Budget { cuts: 2, rejections: 2, ..sends(3, 1) },
+            ],
+        ),
+    ]
+}
+
+/// Messages that wait travel in one frame.
+fn in_batches() -> Vec<Sized> {
+    const BATCHES: Scenario = Scenario { batches: true, ..PLAIN };
+    vec![
+        (
+            Scenario { name: "cuts, in batches", ..BATCHES },
+            [Budget { cuts: 2, ..sends(3, 1) }, Budget { cuts: 3, ..sends(3, 2) }],
+        ),
+        // A part of a batch has come on the old connection.
+        (
+            Scenario { name: "old and new session overlap, in batches", ..BATCHES },
+            [Budget { redials: 2, ..sends(3, 0) }, Budget { redials: 2, ..sends(3, 1) }],
+        ),
+        // A batch is cut where the window ends.
+        (
+            Scenario { name: "small window, in batches", window: 3, ..BATCHES },
+            [Budget { cuts: 1, ..sends(4, 1) }, Budget { cuts: 2, ..sends(5, 1) }],
+        ),
+        // A batch begins with what is handled, and ends with what is not.
+        (
+            Scenario {
+                name: "deadlines, unordered durable receiver crashes, in batches",
+                keeping: [Memory, Durable],
+                handlers: 2,
+                mortal: Some(2),
+                ..BATCHES
+            },
+            [
+                Budget { crashes: [0, 1], ticks: 1, ..sends(3, 0) },
+                Budget { crashes: [0, 2], ticks: 1, ..sends(4, 0) },
+            ],
+        ),
+        // A batch ends where the disk is behind.
+        (
+            Scenario {
+                name: "durable sender crashes, in batches",
+                keeping: [Durable, Memory],
+                ..BATCHES
+            },
+            [
+                Budget { crashes: [1, 0], ..sends(3, 0) },
+                Budget { crashes: [1, 0], cuts: 1, ..sends(3, 0) },
+            ],
+        ),
+        (
+            Scenario { name: "rejections, in batches", ..BATCHES },
             [
                 Budget { cuts: 2, rejections: 2, ..sends(3, 0) },
                 Budget { cuts: 2, rejections: 2, ..sends(3, 1) },

@@ -128,9 +128,10 @@ pub fn payload(label: u8) -> Bytes {
 fn config(scenario: &Scenario) -> LinkConfig {
     LinkConfig {
         window: scenario.window() as u32,
-        max_payload: 1,
+        max_payload: scenario.longest(),
         outbox_messages: 8,
         outbox_bytes: 8 * COST,
         in_flight: 8,
+        batch: if scenario.batches { scenario.longest() } else { 0 },
     }
 }

@@ -120,9 +120,10 @@ impl World {
                 self.begin(index, side, End::Live(session), ours);
             }
             (End::Live(session) | End::Replaced(session), frame) => {
-                let received = self.sides[side].link.receive(session, frame);
-                let received = received.map_err(|_| Breach::HonestAccused)?;
-                if let Some(message) = received.message {
+                let mut arrived = Vec::new();
+                let received = self.sides[side].link.receive(session, frame, &mut arrived);
+                received.map_err(|_| Breach::HonestAccused)?;
+                for message in arrived {
                     let ledger = &mut self.ledgers[1 - side];
                     ledger.delivered(message.id, &message.payload, message.again)?;
                     self.sides[side].inbox.push_back(message.id);

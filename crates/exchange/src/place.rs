@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use paddington_transport::{Declared, End, Place, Refusal, Traffic};
-use paddington_wire::link::{AckDue, Link, Outcome, SessionId, Ticket};
+use paddington_wire::link::{AckDue, Incoming, Link, Outcome, SessionId, Ticket};
 use paddington_wire::{CloseCode, Encoding, Frame, Instance, Ready, RejectCode, Text, Violation};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};
@@ -39,6 +39,8 @@ pub(crate) struct PeerTraffic {
     session: SessionId,
     ack_timer: Pin<Box<Sleep>>,
     ack_armed: bool,
+    /// What a frame has brought; empty between two of them.
+    arrived: Vec<Incoming>,
 }
 
 impl PeerPlace {
@@ -140,7 +142,7 @@ impl PeerTraffic {
     fn new(peer: Arc<Peer>, session: SessionId) -> Self {
         let delay = peer.shared.config.ack_delay;
         let ack_timer = Box::pin(tokio::time::sleep(delay));
-        Self { peer, session, ack_timer, ack_armed: false }
+        Self { peer, session, ack_timer, ack_armed: false, arrived: Vec::new() }
     }
 
     /// Takes the next frame from the peer's link, acknowledgements when their time has come.
@@ -206,12 +208,12 @@ impl PeerTraffic {
         Ok(())
     }
 
-    fn receive_sealed(&self, state: &mut State, frame: Frame) -> Result<(), Violation> {
+    fn receive_sealed(&mut self, state: &mut State, frame: Frame) -> Result<(), Violation> {
         let Courier::Sealed(link) = &mut state.courier else {
             return Err(Violation::OtherEncoding);
         };
-        let received = link.receive(self.session, frame)?;
-        if let Some(message) = received.message {
+        let progress = link.receive(self.session, frame, &mut self.arrived)?;
+        for message in self.arrived.drain(..) {
             match Text::try_from(message.payload) {
                 Ok(text) => {
                     let (id, again) = (Some(message.id), message.again);
@@ -223,7 +225,7 @@ impl PeerTraffic {
                 }
             }
         }
-        if received.progress {
+        if progress {
             self.peer.settle(state);
         }
         Ok(())
@@ -274,7 +276,8 @@ impl Traffic for PeerTraffic {
     }
 
     fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
-        let mut state = self.peer.lock();
+        let peer = Arc::clone(&self.peer);
+        let mut state = peer.lock();
         let Some(live) = state.live_mut(self.session) else { return Ok(()) };
         live.heard += 1;
         let drains = frame == Frame::Drain;
@@ -286,9 +289,9 @@ impl Traffic for PeerTraffic {
         let lane = state.lane();
         drop(state);
         wake(lane);
-        self.peer.tell_heard();
+        peer.tell_heard();
         if drains {
-            self.peer.progress.notify_waiters();
+            peer.progress.notify_waiters();
         }
         taken
     }

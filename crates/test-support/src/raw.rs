@@ -10,7 +10,7 @@ use paddington_transport::Stream;
 use paddington_wire::sealed::{
     AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, SealedSession,
 };
-use paddington_wire::{Frame, Instance, Ready, StreamState};
+use paddington_wire::{Features, Frame, Instance, Ready, StreamState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::MemoryNetwork;
@@ -276,7 +276,7 @@ pub fn empty_ready(instance: Instance) -> Ready {
         instance,
         max_payload: 1024 * 1024,
         window: 8 * 1024 * 1024,
-        features: 0,
+        features: Features::NONE,
         mine: vec![StreamState { instance, base: 1, next: 1 }],
         yours: Vec::new(),
     }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Instance, Text};
+use crate::{Instance, Messages, Text};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,8 @@ pub enum Frame {
     Skip(Skip),
     /// The sender shuts down: hold back new messages, go on with acknowledgements.
     Drain,
+    /// Several messages, for a peer with [`Features::BATCH`].
+    Batch(Batch),
 }
 
 /// The highest number up to which everything is completed, on one stream of the frame's receiver.
@@ -62,6 +64,21 @@ impl Data {
     pub fn cost(len: usize) -> u64 {
         HEADER_LEN as u64 + len as u64
     }
+}
+
+/// Several messages of one stream whose numbers follow each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Batch {
+    /// Index into `mine` of the sender's READY.
+    pub stream: u8,
+    /// Whether all of them were transmitted in some session before; else none was.
+    pub again: bool,
+    /// The number of the first one in the stream, from 1.
+    pub first: u64,
+    /// An acknowledgement that travels with them.
+    pub ack: Completed,
+    /// The messages themselves.
+    pub messages: Messages,
 }
 
 impl fmt::Debug for Data {
@@ -213,11 +230,29 @@ pub struct Ready {
     /// The first credit, in bytes.
     pub window: u32,
     /// Optional kinds of frames that it understands.
-    pub features: u64,
+    pub features: Features,
     /// Its streams, oldest first; the last one is its current stream.
     pub mine: Vec<StreamState>,
     /// What it has of the other side's streams.
     pub yours: Vec<CursorState>,
+}
+
+/// Which optional kinds of frames a service understands, as a bit mask. Bits that are not known
+/// here are kept and mean nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features(pub u64);
+
+impl Features {
+    /// No optional kind.
+    pub const NONE: Self = Self(0);
+    /// [`Frame::Batch`].
+    pub const BATCH: Self = Self(1);
+
+    /// Whether all of `wanted` are among these.
+    #[must_use]
+    pub const fn has(self, wanted: Self) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
 }
 
 /// A stream as its sender sees it.

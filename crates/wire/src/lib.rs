@@ -48,6 +48,7 @@ pub mod hex;
 mod instance;
 pub mod link;
 mod message;
+mod messages;
 mod peer_name;
 pub mod sealed;
 mod session;
@@ -59,11 +60,12 @@ pub use control::Control;
 pub use encoding::Encoding;
 pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};
 pub use frame::{
-    Ack, CloseCode, Completed, CursorState, Data, Frame, HEADER_LEN, MAX_PAYLOAD, Ready,
-    RejectCode, Rejection, Skip, StreamState,
+    Ack, Batch, CloseCode, Completed, CursorState, Data, Features, Frame, HEADER_LEN, MAX_PAYLOAD,
+    Ready, RejectCode, Rejection, Skip, StreamState,
 };
 pub use instance::{Instance, MessageId};
 pub use message::{Delivery, Message, Recipient};
+pub use messages::Messages;
 pub use paddington_crypto::KeyError;
 pub use peer_name::{NameError, PeerName};
 pub use session::{Arrived, Outgoing, Session, Transmission};

@@ -50,8 +50,13 @@ fn start(link: &mut Link, theirs: &Ready) -> (SessionId, bool) {
 fn numbers(link: &mut Link, session: SessionId) -> Vec<(u8, u64)> {
     let mut numbers = Vec::new();
     while let Some(frame) = link.transmit(session, 0) {
-        if let Frame::Data(data) = frame {
-            numbers.push((data.stream, data.number));
+        match frame {
+            Frame::Data(data) => numbers.push((data.stream, data.number)),
+            Frame::Batch(batch) => {
+                let all = (batch.first..).take(batch.messages.count());
+                numbers.extend(all.map(|number| (batch.stream, number)));
+            }
+            _ => {}
         }
     }
     numbers
@@ -194,8 +199,9 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
     let (session, other) = (start(&mut link, &theirs).0, start(&mut sender, &ours).0);
     let mut delivered = Vec::new();
     while let Some(frame) = sender.transmit(other, 0) {
-        delivered.extend(link.receive(session, frame).unwrap().message.map(|message| message.id));
+        link.receive(session, frame, &mut delivered).unwrap();
     }
+    let delivered: Vec<_> = delivered.into_iter().map(|message| message.id).collect();
     assert_eq!(delivered, [id(9, 4), id(9, 6)]);
     link.handled(id(9, 6), Outcome::Done);
     let moved = link.take_cursors().moved;
@@ -212,7 +218,7 @@ fn a_gap_behind_what_was_finished_out_of_order_does_not_hide_it() {
     let mut link = Link::restore(LinkConfig::default(), life(2), restored);
     let (session, _) = start(&mut link, &peer(&[]));
     for frame in [data(1), data(2), skip(3), skip(4), skip(5)] {
-        link.receive(session, frame).unwrap();
+        link.receive(session, frame, &mut Vec::new()).unwrap();
     }
     link.handled(id(9, 2), Outcome::Done);
     let moved = link.take_cursors().moved;

@@ -12,7 +12,10 @@ use paddington_wire::sealed::{
     AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, Padding,
     ReplyRandom, Responder, SealedSession,
 };
-use paddington_wire::{Completed, Data, Frame, HandshakeError, Instance, Ready, StreamState};
+use paddington_wire::{
+    Batch, Completed, Data, Features, Frame, HandshakeError, Instance, Messages, Ready,
+    StreamState, Violation,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -78,7 +81,7 @@ impl Vectors {
             instance,
             max_payload: MAX_PAYLOAD,
             window: 8 * MAX_PAYLOAD,
-            features: 0,
+            features: Features::NONE,
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
         }
@@ -180,6 +183,31 @@ fn a_frame_without_padding_is_that_of_the_vectors() {
     assert_eq!(const_hex::encode(&ping), v.frame_c2s_1_ping_unpadded);
 }
 
+#[derive(Deserialize)]
+struct BatchVectors {
+    texts: Vec<String>,
+    frame_c2s_1_batch: String,
+    bad_payloads: Vec<String>,
+}
+
+#[test]
+fn a_batch_is_that_of_the_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/batch.json");
+    let v: BatchVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let texts: Vec<_> = v.texts.into_iter().map(Bytes::from).collect();
+    let messages = Messages::new(texts.iter()).unwrap();
+    let ack = Completed::default();
+    let batch = Frame::Batch(Batch { stream: 0, again: false, first: 1, ack, messages });
+    let (mut client, mut server) = vectors().establish();
+    let sealed = client.encode(&batch).unwrap();
+    assert_eq!(const_hex::encode(&sealed), v.frame_c2s_1_batch);
+    assert_eq!(server.decode(&sealed).unwrap(), batch);
+    for payload in v.bad_payloads {
+        let parsed = Messages::parse(bytes(&payload).into());
+        assert_eq!(parsed, Err(Violation::BadPayload), "{payload}");
+    }
+}
+
 #[test]
 fn a_hello_with_any_one_byte_changed_is_refused() {
     let v = vectors();
@@ -248,13 +276,30 @@ fn a_hello_for_another_challenge_is_refused() {
 fn the_right_link_is_found_among_many() {
     let v = vectors();
     let link = |index: u8| v.link_of("s", "c", &v.inner_key, &const_hex::encode([index; 32]));
-    let mut candidates: Vec<_> = (1..40).map(link).collect();
-    candidates.insert(17, v.link());
-    let decoy = Arc::new(Credentials::decoy().unwrap());
-    let client =
-        Responder::new(v.challenge(), decoy).authenticate(&bytes(&v.hello), &candidates).unwrap();
-    assert_eq!(client.candidate(), 17);
-    assert_eq!(client.instance(), Instance::from(array(&v.client_instance)));
+    let others: Vec<_> = (1..=199).map(link).collect();
+    let mut damaged = bytes(&v.hello);
+    damaged[100] ^= 1;
+    for (count, place) in [
+        (0, 0),
+        (39, 17),
+        (63, 0),
+        (63, 63),
+        (64, 64),
+        (127, 63),
+        (127, 127),
+        (199, 64),
+        (199, 199),
+    ] {
+        let mut candidates = others[..count].to_vec();
+        candidates.insert(place, v.link());
+        let responder = || Responder::new(v.challenge(), Arc::new(Credentials::decoy().unwrap()));
+        let client = responder().authenticate(&bytes(&v.hello), &candidates).unwrap();
+        assert_eq!(client.candidate(), place);
+        assert_eq!(client.instance(), Instance::from(array(&v.client_instance)));
+        assert!(responder().authenticate(&damaged, &candidates).is_err(), "{count} {place}");
+        candidates.remove(place);
+        assert!(responder().authenticate(&bytes(&v.hello), &candidates).is_err(), "{count}");
+    }
 }
 
 #[test]

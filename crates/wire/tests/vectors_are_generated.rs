@@ -175,6 +175,28 @@ fn hex_vectors() -> Map<String, Value> {
     }))
 }
 
+/// A BATCH of §4.1 in the session of `sealed`.
+fn batch(sealed: &Map<String, Value>) -> Map<String, Value> {
+    let texts = ["1000", "", "hé \"q\" ✓"];
+    let entry = |text: &str| [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat();
+    let payload: Vec<u8> = texts.iter().flat_map(|text| entry(text)).collect();
+    let plaintext = plaintext(9, 1, &payload, 128);
+    let key = |name: &str| const_hex::decode(text(sealed, name)).unwrap();
+    let (inner, outer) = (key("c2s_inner_key0"), key("c2s_outer_key0"));
+    let whole = const_hex::encode(&payload);
+    let cut = |digits: usize| whole[..whole.len() - digits].to_owned();
+    let many = "00000000".repeat(1025);
+    into_map(json!({
+        "texts": texts,
+        "plaintext": digits(&plaintext),
+        "frame_c2s_1_batch": digits(seal_twice(&inner, &outer, 1, &[], &plaintext)),
+        "bad_payloads": [
+            "", "000000", cut(2), format!("{whole}00"), format!("{whole}00000001"),
+            "ffffffff00", many,
+        ],
+    }))
+}
+
 /// What must not open: every good vector with one bit changed, one byte less, one byte more; and
 /// the right bytes under other names.
 fn negative(sealed: &Map<String, Value>, hex: &Map<String, Value>) -> Map<String, Value> {
@@ -241,6 +263,7 @@ fn the_written_vectors_are_what_the_formulas_give() {
     let (sealed, hex) = (sealed(), hex_vectors());
     compare("sealed.json", &sealed);
     compare("hex.json", &hex);
+    compare("batch.json", &batch(&sealed));
     compare("negative.json", &negative(&sealed, &hex));
 }
 

@@ -7,19 +7,25 @@ from collections.abc import Callable
 
 from .frames import (
     HEAD,
+    LENGTH,
+    MAX_BATCH,
+    UNDERSTANDS_BATCH,
     CloseCode,
     Frame,
     Kind,
     Ready,
+    decode_batch,
     decode_rejections,
+    encode_batch,
     encode_rejections,
     require,
 )
-from .link import Cursor, Link, now
+from .link import Cursor, Link, Outgoing, now
 
 ACK_AFTER = 64
 ACK_WITHIN = 0.02
 MAX_UNDER_WAY = 4096
+BATCH_BYTES = 16 * 1024
 
 
 class Conversation:
@@ -30,6 +36,7 @@ class Conversation:
         self.peer_closed: int | None = None
         self.closing: int | None = None
         self.pings_answered = self.pings_received = 0
+        self.batches_sent = self.batches_received = 0
         self._drained = False
         self._peer_drains = False
         self._cursors: list[Cursor] = []
@@ -142,30 +149,51 @@ class Conversation:
         return self.link.limits.window - self.link.held + self._received
 
     def _data(self) -> Frame | None:
-        """The next message, if the peer has room for it; SKIP if it is longer than the peer takes."""
-        index = self._at - self.link.base
-        if self._peer_drains or index >= min(len(self.link.pending), MAX_UNDER_WAY):
+        """The next message, or several, if the peer has room; SKIP if it is longer than the peer takes."""
+        run = self._run()
+        if self._peer_drains or not run:
             return None
-        message = self.link.pending[index]
-        skipped = len(message.payload) > self.peers.max_payload
-        size = 0 if skipped else HEAD + len(message.payload)
-        if self._used + size > self._credit:
-            return None
-        again, message.sent = message.sent and not skipped, True
-        self._used += size
-        self._at += 1
+        messages = [message.payload for message in run]
+        skipped = len(messages[0]) > self.peers.max_payload
+        again = run[0].sent and not skipped
+        for message in run:
+            message.sent = True
+        self._used += 0 if skipped else sum(HEAD + len(message) for message in messages)
+        self._at += len(run)
         if not self._untold:
             # This frame carries what an ACK would say of the stream.
             self._due_streams.discard(self._about)
             self._settle()
+        kind, payload = (Kind.SKIP, b"") if skipped else (Kind.DATA, messages[0])
+        if len(run) > 1:
+            kind, payload = Kind.BATCH, encode_batch(messages)
+            self.batches_sent += 1
         return Frame(
-            Kind.SKIP if skipped else Kind.DATA,
+            kind,
             ack_stream=self._about,
             again=again,
-            id=message.number,
+            id=run[0].number,
             ack=self._cursors[self._about].completed,
-            payload=b"" if skipped else message.payload,
+            payload=payload,
         )
+
+    def _run(self) -> list[Outgoing]:
+        """The messages that the next frame can hold: more than one only for a peer that knows BATCH."""
+        index = self._at - self.link.base
+        waiting = list(itertools.islice(self.link.pending, index, min(index + MAX_BATCH, MAX_UNDER_WAY)))
+        if waiting and len(waiting[0].payload) > self.peers.max_payload:
+            return waiting[:1]
+        batches = self.peers.features & UNDERSTANDS_BATCH
+        longest = min(BATCH_BYTES, self.peers.max_payload) if batches else 0
+        used, length, run = self._used, 0, []
+        for message in waiting:
+            used += HEAD + len(message.payload)
+            length += LENGTH + len(message.payload)
+            joins = not run or (length <= longest and message.sent == run[0].sent)
+            if used > self._credit or not joins:
+                break
+            run.append(message)
+        return run
 
     # What has been received
 
@@ -193,7 +221,12 @@ class Conversation:
                 require(False, "a second READY")
             case Kind.DATA:
                 self._acknowledged(frame)
-                self._receive(frame)
+                self._receive(frame.stream, frame.id, [frame.payload])
+            case Kind.BATCH:
+                messages = decode_batch(frame.payload)
+                self.batches_received += 1
+                self._acknowledged(frame)
+                self._receive(frame.stream, frame.id, messages)
             case Kind.ACK:
                 self._acknowledged(frame)
                 self._credit = max(self._credit, frame.id)
@@ -221,15 +254,16 @@ class Conversation:
         if frame.ack >= self.link.base:
             self.link.acknowledge(frame.ack)
 
-    def _receive(self, frame: Frame) -> None:
-        cursor, size = self._cursors[frame.stream], HEAD + len(frame.payload)
-        self._received += size
-        require(self._received <= self._granted, "DATA beyond the credit")
-        require(frame.id <= cursor.received + 1, "a message is missing")
-        if frame.id <= cursor.received:
-            self._repeated(frame.stream)
-        else:
-            self.link.take(cursor, frame.id, frame.payload)
+    def _receive(self, stream: int, first: int, messages: list[bytes]) -> None:
+        cursor = self._cursors[stream]
+        self._received += sum(HEAD + len(message) for message in messages)
+        require(self._received <= self._granted, "messages beyond the credit")
+        require(first <= cursor.received + 1, "a message is missing")
+        for number, message in enumerate(messages, first):
+            if number <= cursor.received:
+                self._repeated(stream)
+            else:
+                self.link.take(cursor, number, message)
 
     def _repeated(self, stream: int) -> None:
         self._due_streams.add(stream)

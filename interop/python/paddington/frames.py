@@ -7,6 +7,8 @@ HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 10, 32, 36, 16
 MAX_STREAMS = 64
 MAX_PAYLOAD = 16_777_192
 AGAIN = 1
+LENGTH, MAX_BATCH = 4, 1024
+UNDERSTANDS_BATCH = 1
 
 
 class Violation(Exception):
@@ -24,6 +26,7 @@ class Kind(IntEnum):
     CLOSE = 6
     SKIP = 7
     DRAIN = 8
+    BATCH = 9
 
 
 class CloseCode(IntEnum):
@@ -46,10 +49,11 @@ class RejectionCode(IntEnum):
     CRASHED = 4
 
 
-HAS_STREAM = {Kind.DATA, Kind.SKIP}
-HAS_ACK = {Kind.DATA, Kind.ACK, Kind.SKIP}
-HAS_ID = {Kind.DATA, Kind.ACK, Kind.PING, Kind.PONG, Kind.CLOSE, Kind.SKIP}
-HAS_PAYLOAD = {Kind.READY, Kind.DATA, Kind.ACK}
+HAS_MESSAGES = {Kind.DATA, Kind.BATCH}
+HAS_STREAM = HAS_MESSAGES | {Kind.SKIP}
+HAS_ACK = HAS_STREAM | {Kind.ACK}
+HAS_ID = HAS_ACK | {Kind.PING, Kind.PONG, Kind.CLOSE}
+HAS_PAYLOAD = HAS_MESSAGES | {Kind.READY, Kind.ACK}
 
 
 def padme(length: int) -> int:
@@ -90,7 +94,7 @@ class Frame:
     def decode(plaintext: bytes, max_payload: int) -> "Frame":
         """Reads a plaintext; fails with Violation."""
         require(len(plaintext) >= HEAD, "a frame without its head")
-        require(Kind.READY <= plaintext[0] <= Kind.DRAIN, "an unknown kind")
+        require(Kind.READY <= plaintext[0] <= Kind.BATCH, "an unknown kind")
         kind, stream, ack_stream, flags = Kind(plaintext[0]), *plaintext[1:4]
         end = HEAD + int.from_bytes(plaintext[4:8], "big")
         number, ack = (int.from_bytes(plaintext[at : at + 8], "big") for at in (8, 16))
@@ -100,10 +104,28 @@ class Frame:
         require(kind in HAS_ACK or (ack_stream, ack) == (0, 0), "an ack where none belongs")
         require(kind in HAS_ID or number == 0, "an id where none belongs")
         require(kind in HAS_PAYLOAD or end == HEAD, "a payload where none belongs")
-        require(flags == 0 or (kind, flags) == (Kind.DATA, AGAIN), "an unknown flag")
-        require(kind != Kind.DATA or end - HEAD <= max_payload, "a message that is too long")
+        messages = kind in HAS_MESSAGES
+        require(flags == 0 or (messages and flags == AGAIN), "an unknown flag")
+        require(not messages or end - HEAD <= max_payload, "a message that is too long")
         require(kind != Kind.ACK or (end - HEAD) % REJECTION == 0, "half a rejection")
         return Frame(kind, stream, ack_stream, flags == AGAIN, number, ack, plaintext[HEAD:end])
+
+
+def encode_batch(messages: list[bytes]) -> bytes:
+    """The payload of a BATCH."""
+    return b"".join(len(message).to_bytes(LENGTH, "big") + message for message in messages)
+
+
+def decode_batch(payload: bytes) -> list[bytes]:
+    """The messages in the payload of a BATCH; fails with Violation."""
+    messages, at = [], 0
+    while at < len(payload) and len(messages) <= MAX_BATCH:
+        start = at + LENGTH
+        at = start + int.from_bytes(payload[at:start], "big")
+        require(start <= len(payload) and at <= len(payload), "a message beyond its batch")
+        messages.append(payload[start:at])
+    require(1 <= len(messages) <= MAX_BATCH, "an empty batch, or one of too many")
+    return messages
 
 
 def encode_rejections(rejections: list[tuple[int, int]]) -> bytes:

@@ -9,7 +9,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .frames import HEAD, MAX_STREAMS, Ready, RejectionCode, StreamEntry, require
+from .frames import (
+    HEAD,
+    MAX_STREAMS,
+    UNDERSTANDS_BATCH,
+    Ready,
+    RejectionCode,
+    StreamEntry,
+    require,
+)
 from .keys import LinkKeys
 
 log = logging.getLogger("paddington")
@@ -130,6 +138,7 @@ class Link:
             max(0, self.limits.window - self.held),
             [StreamEntry(self.instance, self.base, self.next)],
             yours[-MAX_STREAMS:],
+            UNDERSTANDS_BATCH,
         )
 
     def meet(self, ready: Ready) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import unittest
+from dataclasses import replace
 
 from paddington.conversation import Conversation
 from paddington.frames import Frame, Kind, RejectionCode, Violation, decode_rejections
@@ -67,6 +68,21 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
             await self.exchange(frames)
         self.assertEqual(self.b.received, texts)
         self.assertFalse(self.a.link.pending)
+
+    async def test_what_waits_travels_together_if_the_peer_knows_how(self) -> None:
+        texts = [str(n) for n in range(10)]
+        for features, expected in ((1, [Kind.BATCH]), (0, [Kind.DATA] * 10)):
+            with self.subTest(features=features):
+                await self.asyncTearDown()
+                await self.asyncSetUp()
+                for text in texts:
+                    self.a.link.send(text)
+                self.connect()
+                peers = replace(self.a.conversation.peers, features=features)
+                self.a.conversation.peers = peers
+                sent = [f.kind for f in await self.exchange() if f.kind != Kind.ACK]
+                self.assertEqual(sent, expected)
+                self.assertEqual(self.b.received, texts)
 
     async def test_a_rejection_is_told_again_until_it_is_known(self) -> None:
         self.connect()

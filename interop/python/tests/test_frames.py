@@ -2,7 +2,7 @@
 
 import unittest
 
-from paddington.frames import Frame, Kind, Ready, StreamEntry, Violation, padme
+from paddington.frames import Frame, Kind, Ready, StreamEntry, Violation, encode_batch, padme
 
 PADME = {
     24: 128,
@@ -41,17 +41,20 @@ class Frames(unittest.TestCase):
             Frame(Kind.SKIP, stream=2, ack_stream=1, id=9, ack=7),
             Frame(Kind.CLOSE, id=77),
             Frame(Kind.DRAIN),
+            Frame(Kind.BATCH, 1, 2, True, 3, 4, encode_batch([b"", b"xy"])),
         ]
         for frame in frames:
             for padded in (True, False):
-                self.assertEqual(Frame.decode(frame.encode(padded), 2), frame)
+                self.assertEqual(Frame.decode(frame.encode(padded), 10), frame)
 
     def test_violations(self) -> None:
         cases = {
             "an empty plaintext": b"",
             "no whole head": bytes([4]) + bytes(22),
             "kind 0": plain(0),
-            "kind 9": plain(9),
+            "kind 10": plain(10),
+            "a long batch": plain(9, payload=b"x" * 65),
+            "another flag on BATCH": plain(9, 3, 2),
             "a stream in PING": plain(4, 1, 1),
             "an ack_stream in PING": plain(4, 2, 1),
             "a flag on PING": plain(4, 3, 1),

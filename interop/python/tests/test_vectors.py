@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from paddington import handshake, hexadecimal, xwing
-from paddington.frames import Frame, Kind, Ready, StreamEntry
+from paddington.frames import (
+    Frame,
+    Kind,
+    Ready,
+    StreamEntry,
+    Violation,
+    decode_batch,
+    encode_batch,
+)
 from paddington.handshake import ClientHandshake, ClientSecrets, ServerSecrets
 from paddington.keys import LinkKeys, Refused, derive, digest, extract
 from paddington.session import FRAMES_PER_EPOCH, Direction, Session
@@ -167,6 +175,19 @@ class Sealed(unittest.TestCase):
             client, server = self.sessions()
             receiver = client if of == "frame_s2c_0_ready" else server
             receiver.receiving.unseal(data)
+
+    def test_a_batch(self) -> None:
+        table = load("batch.json")
+        texts = [text.encode() for text in table["texts"]]
+        plaintext = Frame(Kind.BATCH, id=1, payload=encode_batch(texts)).encode()
+        self.assertEqual(plaintext.hex(), table["plaintext"])
+        self.assertEqual(decode_batch(Frame.decode(plaintext, 100).payload), texts)
+        client, _ = self.sessions()
+        client.sending.seal(b"READY is frame 0")
+        self.assertEqual(client.sending.seal(plaintext).hex(), table["frame_c2s_1_batch"])
+        for payload in table["bad_payloads"]:
+            with self.subTest(payload=payload[:80]):
+                self.assertRaises(Violation, decode_batch, bytes.fromhex(payload))
 
     def test_nothing_opens_that_must_not(self) -> None:
         cases = [

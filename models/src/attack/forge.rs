@@ -62,12 +62,15 @@ pub(super) fn ready(
 /// The plaintext of any other frame.
 pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
     match script.byte() % 16 {
-        0..=8 => {
+        kind @ 0..=8 => {
             let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
             let number = script.number(Knowledge::of(&known.expected, stream));
             let again = script.byte() % 2;
-            let payload = vec![0; script.below(LONGEST as usize + 2)];
-            plaintext(2, [stream, ack_stream as u8, again], [number, ack], &payload)
+            let (kind, payload) = match kind {
+                0..=5 => (2, vec![0; script.below(LONGEST as usize + 2)]),
+                _ => (9, batch(script)),
+            };
+            plaintext(kind, [stream, ack_stream as u8, again], [number, ack], &payload)
         }
         9..=11 => {
             let [ack_stream, ack] = acknowledged(script, known);
@@ -84,8 +87,21 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
             let to = script.number(Knowledge::of(&known.expected, stream).saturating_add(1));
             plaintext(7, [stream, ack_stream as u8, 0], [to, ack], &[])
         }
-        _ => plaintext(script.byte() % 10, [0; 3], [script.number(1), 0], &[]),
+        _ => plaintext(script.byte() % 11, [0; 3], [script.number(1), 0], &[]),
     }
+}
+
+/// Some messages behind their lengths, which may be wrong, and maybe a piece of another one.
+fn batch(script: &mut Script<'_>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for _ in 0..script.below(5) {
+        let len = script.below(12);
+        let claimed = script.number(len as u64);
+        payload.extend((claimed as u32).to_be_bytes());
+        payload.extend(vec![0; len]);
+    }
+    payload.truncate(payload.len() - script.below(4).min(payload.len()) / 3);
+    payload
 }
 
 /// A stream of the service, and how far it is acknowledged.

@@ -53,6 +53,7 @@ impl Target {
             outbox_messages: 6,
             outbox_bytes: 400,
             in_flight: 4,
+            batch: LONGEST,
         };
         let durable = script.byte() % 2 == 1;
         let link = if durable {
@@ -140,14 +141,14 @@ impl Target {
             return self.end();
         };
         let credit = if let Frame::Ack(ack) = &frame { ack.credit } else { 0 };
-        match self.link.receive(session.id, frame) {
-            Ok(received) => {
-                session.credit = session.credit.max(credit);
-                if let Some(message) = received.message {
-                    self.attempt.delivered += 1;
-                    self.inbox.push((message.id, Data::cost(message.payload.len())));
-                }
-            }
+        let mut arrived = Vec::new();
+        let received = self.link.receive(session.id, frame, &mut arrived);
+        for message in arrived {
+            self.attempt.delivered += 1;
+            self.inbox.push((message.id, Data::cost(message.payload.len())));
+        }
+        match received {
+            Ok(_) => session.credit = session.credit.max(credit),
             // The connection ends, but maybe not before its other half has tried to write.
             Err(_) => {
                 self.attempt.violations += 1;
@@ -207,13 +208,21 @@ impl Target {
 
     fn write(&mut self) {
         let Some(session) = &mut self.session else { return };
-        if let Some(Frame::Data(data)) = self.link.transmit(session.id, self.now) {
-            self.attempt.obtained += 1;
-            let stream = session.ours[usize::from(data.stream)].instance;
-            self.obtained.insert(stream, data.number);
-            session.spent += Data::cost(data.payload.len());
-            assert!(session.spent <= session.credit, "nothing is sent beyond the credit");
-        }
+        let (stream, last, count, cost) = match self.link.transmit(session.id, self.now) {
+            Some(Frame::Data(data)) => {
+                (data.stream, data.number, 1, Data::cost(data.payload.len()))
+            }
+            Some(Frame::Batch(batch)) => {
+                let (count, cost) = (batch.messages.count() as u64, batch.messages.cost());
+                (batch.stream, batch.first + count - 1, count, cost)
+            }
+            _ => return,
+        };
+        self.attempt.obtained += count;
+        let stream = session.ours[usize::from(stream)].instance;
+        self.obtained.insert(stream, last);
+        session.spent += cost;
+        assert!(session.spent <= session.credit, "nothing is sent beyond the credit");
     }
 
     fn acknowledge(&mut self) {

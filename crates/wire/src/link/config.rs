@@ -16,9 +16,12 @@ pub struct LinkConfig {
     pub outbox_bytes: u64,
     /// The most messages that are under way at a time: transmitted and not acknowledged.
     pub in_flight: u64,
+    /// The most bytes, Σ(4 + length), of messages that travel in one frame, where the peer
+    /// understands that. Nothing waits for it: only what waits anyway travels together.
+    pub batch: u32,
 }
 
-/// 1 MiB messages, a window of 8 MiB, an outbox of 10 000 messages and 16 MiB.
+/// 1 MiB messages, a window of 8 MiB, an outbox of 10 000 messages and 16 MiB, batches of 16 KiB.
 impl Default for LinkConfig {
     fn default() -> Self {
         const MIB: u32 = 1024 * 1024;
@@ -28,6 +31,7 @@ impl Default for LinkConfig {
             outbox_messages: 10_000,
             outbox_bytes: 16 * u64::from(MIB),
             in_flight: 4_096,
+            batch: 64 * 1024,
         }
     }
 }

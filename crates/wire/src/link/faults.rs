@@ -61,6 +61,8 @@ faults! {
     GapHidesFinished,
     /// What was finished out of order is not remembered.
     FinishedForgotten,
+    /// A batch that begins with a repeat is taken for one from end to end.
+    BatchDroppedForItsFirst,
 }
 
 /// Whether a rule is broken: never.

@@ -46,23 +46,21 @@ pub(super) struct Inbound {
     forgotten: Vec<Instance>,
 }
 
-/// What became of a message that arrived.
-pub(super) enum Taken {
-    /// It is new.
-    Message(Incoming),
-    /// It was taken in before (rule R11).
-    Repeat,
-    /// It was handled before a restart.
-    Finished,
+/// Messages of one stream with numbers that follow each other.
+pub(super) struct Arriving<P> {
+    pub(super) again: bool,
+    /// The number of the first one.
+    pub(super) first: u64,
+    pub(super) payloads: P,
 }
 
-impl Taken {
-    pub(super) fn into_message(self) -> Option<Incoming> {
-        match self {
-            Self::Message(incoming) => Some(incoming),
-            Self::Repeat | Self::Finished => None,
-        }
-    }
+/// How many of the messages that arrived were no news.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// Those that were taken in before (rule R11).
+    pub(super) repeats: u32,
+    /// Those that were handled before a restart.
+    pub(super) finished: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -159,29 +157,47 @@ impl Inbound {
         self.forget_orphans();
     }
 
-    /// Takes a message in.
-    pub(super) fn take(&mut self, instance: Instance, data: Data) -> Result<Taken, Violation> {
-        let cost = Data::cost(data.payload.len());
-        let cursor = self.listed(instance).ok_or(Violation::UnknownStream(data.stream))?;
-        if data.number <= cursor.received && !broken(Fault::RepeatsTakenForNew) {
-            return Ok(Taken::Repeat);
+    /// Takes messages of the stream that the peer calls `name` in. Those that are new go behind the
+    /// others in `arrived`.
+    pub(super) fn take<P: IntoIterator<Item = Bytes>>(
+        &mut self,
+        instance: Instance,
+        name: u8,
+        messages: Arriving<P>,
+        arrived: &mut Vec<Incoming>,
+    ) -> Result<Taken, Violation> {
+        let Arriving { again, first, payloads } = messages;
+        let cursor = self.cursors.iter_mut().find(|it| it.listed && it.instance == instance);
+        let cursor = cursor.ok_or(Violation::UnknownStream(name))?;
+        if first.saturating_sub(cursor.received) > 1 {
+            return Err(Violation::Gap { expected: cursor.received + 1, got: first });
         }
-        if data.number > cursor.received + 1 {
-            return Err(Violation::Gap { expected: cursor.received + 1, got: data.number });
+        let (mut taken, start) = (Taken::default(), arrived.len());
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let number = first + index as u64;
+            let repeat = number <= cursor.received && !broken(Fault::RepeatsTakenForNew);
+            if repeat || (taken.repeats > 0 && broken(Fault::BatchDroppedForItsFirst)) {
+                taken.repeats += 1;
+                continue;
+            }
+            cursor.received = number;
+            let finished = cursor.finished.remove(&number);
+            let cost = if finished { 0 } else { Data::cost(payload.len()) };
+            cursor.pending.push_back(Pending { to: number, cost, done: finished, gap: false });
+            if finished {
+                taken.finished += 1;
+                continue;
+            }
+            self.held += cost;
+            arrived.push(Incoming { id: MessageId { stream: instance, number }, again, payload });
         }
-        cursor.received = data.number;
-        if cursor.finished.remove(&data.number) {
-            cursor.pending.push_back(Pending { to: data.number, cost: 0, done: true, gap: false });
+        if taken.finished > 0 {
             cursor.complete();
-            return Ok(Taken::Finished);
         }
-        cursor.pending.push_back(Pending { to: data.number, cost, done: false, gap: false });
-        self.held += cost;
-        let id = MessageId { stream: instance, number: data.number };
         if broken(Fault::AcknowledgeOnArrival) {
-            self.handled(id, Outcome::Done);
+            arrived[start..].iter().for_each(|it| _ = self.handled(it.id, Outcome::Done));
         }
-        Ok(Taken::Message(Incoming { id, again: data.again, payload: data.payload }))
+        Ok(taken)
     }
 
     /// Takes note of a gap up to `to`. Returns whether it is news.
@@ -210,10 +226,7 @@ impl Inbound {
         else {
             return 0;
         };
-        let Ok(index) = cursor.pending.binary_search_by_key(&id.number, |pending| pending.to)
-        else {
-            return 0;
-        };
+        let Some(index) = cursor.find_pending(id.number) else { return 0 };
         let pending = &mut cursor.pending[index];
         if pending.done {
             return 0;
@@ -336,6 +349,14 @@ impl Cursor {
             completed: self.completed,
             finished: finished.collect(),
         }
+    }
+
+    /// Where a number is pending: normally it is the first one.
+    fn find_pending(&self, number: u64) -> Option<usize> {
+        if self.pending.front().is_some_and(|first| first.to == number) {
+            return Some(0);
+        }
+        self.pending.binary_search_by_key(&number, |pending| pending.to).ok()
     }
 
     /// What READY may call completed: it cannot carry rejections, so it stops before the first.

@@ -32,4 +32,4 @@ pub use outbound::{Counts, Fate, Full};
 pub use restore::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
 pub use session::{AckDue, SessionId};
 pub use slot::{Slot, Ticket, Verdict};
-pub use state::{CursorChanges, Link, Millis, Received, Started};
+pub use state::{CursorChanges, Link, Millis, Started};

@@ -11,7 +11,7 @@ use super::restore::{RestoredMessage, RestoredStream};
 use super::stream::{Body, Kept, Stream};
 use super::{LinkConfig, Millis};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
-use crate::{Instance, MessageId, Violation};
+use crate::{Instance, MessageId, Messages, Violation};
 
 /// How many fates of failed messages are remembered.
 const FATES: usize = 4_096;
@@ -75,6 +75,7 @@ pub(super) struct Outbound {
 /// What is to be transmitted next.
 pub(super) enum Next {
     Message { stream: u8, number: u64, again: bool, payload: Bytes },
+    Batch { stream: u8, first: u64, again: bool, messages: Messages },
     Skip { stream: u8, to: u64 },
 }
 
@@ -84,6 +85,7 @@ pub(super) struct Limits {
     pub(super) credit: u64,
     pub(super) max_payload: u32,
     pub(super) in_flight: u64,
+    pub(super) batch: usize,
 }
 
 impl Outbound {
@@ -344,7 +346,7 @@ impl Outbound {
 
     /// The earliest deadline of a message that is not transmitted.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        let waiting = self.streams.iter().flat_map(Stream::not_transmitted);
+        let waiting = self.streams.iter().flat_map(Stream::ahead);
         waiting.filter(|kept| !kept.body.is_gone()).filter_map(|kept| kept.deadline).min()
     }
 

@@ -1,7 +1,8 @@
 //! What lasts as long as one connection: credit in both directions, and when to acknowledge.
 //! Implements `docs/protocol.md` §5.3.
 
-use crate::{Instance, Ready, Violation};
+use super::LinkConfig;
+use crate::{Features, Instance, Ready, Violation};
 
 /// One session of a link. Later sessions have higher numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,8 @@ pub(super) struct LinkSession {
     /// The streams that this side listed: what an index in an acknowledgement means.
     pub(super) ours: Vec<Instance>,
     pub(super) max_payload: u32,
+    /// The most bytes of messages in one frame; 0 where each has its own.
+    pub(super) batch: usize,
     pub(super) peer_drains: bool,
     pub(super) told_drain: bool,
     /// What the peer allows, and what was sent of it.
@@ -43,12 +46,15 @@ pub(super) struct LinkSession {
 }
 
 impl LinkSession {
-    pub(super) fn new(id: SessionId, ours: &Ready, theirs: &Ready) -> Self {
+    pub(super) fn new(id: SessionId, config: &LinkConfig, ours: &Ready, theirs: &Ready) -> Self {
+        let batches = theirs.features.has(Features::BATCH);
+        let batch = if batches { config.batch.min(theirs.max_payload) } else { 0 };
         Self {
             id,
             theirs: theirs.mine.iter().map(|stream| stream.instance).collect(),
             ours: ours.mine.iter().map(|stream| stream.instance).collect(),
             max_payload: theirs.max_payload,
+            batch: batch as usize,
             peer_drains: false,
             told_drain: false,
             credit: u64::from(theirs.window),
@@ -97,8 +103,8 @@ impl LinkSession {
         self.repeated = true;
     }
 
-    pub(super) fn note_completed(&mut self) {
-        self.completed_since_ack += 1;
+    pub(super) fn note_completed(&mut self, messages: u32) {
+        self.completed_since_ack = self.completed_since_ack.saturating_add(messages);
     }
 
     /// How urgent an acknowledgement is, with `held` bytes unhandled of a `window` that takes

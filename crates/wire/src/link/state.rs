@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::LinkConfig;
 use super::faults::{Fault, broken};
-use super::inbound::{Inbound, Incoming, Outcome, Taken};
+use super::inbound::{Arriving, Inbound, Incoming, Outcome};
 use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
 use super::restore::{Restored, RestoredCursor};
 use super::session::{AckDue, LinkSession, SessionId};
-use crate::frame::{Ack, Completed, Data, Frame, Ready, Skip};
+use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, Skip};
 use crate::{Instance, MessageId, RejectCode, Violation};
 
 /// A point in time, in milliseconds since any fixed moment, the same for one link.
@@ -52,15 +52,6 @@ pub struct CursorChanges {
     pub moved: Vec<RestoredCursor>,
     /// Lives of the peer that are over and handled.
     pub forgotten: Vec<Instance>,
-}
-
-/// What a frame meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// A message for the application.
-    pub message: Option<Incoming>,
-    /// Messages of this side were acknowledged.
-    pub progress: bool,
 }
 
 impl Link {
@@ -187,7 +178,7 @@ impl Link {
             instance: self.instance,
             max_payload: self.config.max_payload,
             window: u32::try_from(room).unwrap_or(u32::MAX),
-            features: 0,
+            features: Features::BATCH,
             mine: self.outbound.states(MAX_LISTED),
             yours: self.inbound.states(MAX_LISTED),
         }
@@ -209,7 +200,7 @@ impl Link {
         let waiting = self.outbound.messages();
         let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
-        self.session = Some(LinkSession::new(id, ours, theirs));
+        self.session = Some(LinkSession::new(id, &self.config, ours, theirs));
         let new_life = self.peer.replace(theirs.instance) != Some(theirs.instance);
         Ok(Started { new_life, progress: self.outbound.messages() < waiting, regressed })
     }
@@ -221,25 +212,35 @@ impl Link {
         }
     }
 
-    /// Takes a frame of `session` in. Frames of a session that is over mean nothing (rule R5), and
-    /// those that are no business of a link, like PING, are ignored.
+    /// Takes a frame of `session` in and puts the messages that are new behind those in `arrived`.
+    /// Frames of a session that is over mean nothing (rule R5), and those that are no business of a
+    /// link, like PING, are ignored. Returns whether messages of this side were acknowledged.
     ///
     /// # Errors
     ///
     /// [`Violation`] if the peer broke the protocol. The session is to be ended.
-    pub fn receive(&mut self, session: SessionId, frame: Frame) -> Result<Received, Violation> {
+    pub fn receive(
+        &mut self,
+        session: SessionId,
+        frame: Frame,
+        arrived: &mut Vec<Incoming>,
+    ) -> Result<bool, Violation> {
         if !self.is_current(session) && !broken(Fault::DeadSessionHeard) {
-            return Ok(Received::default());
+            return Ok(false);
         }
         let received = match frame {
-            Frame::Data(data) => self.receive_data(data),
+            Frame::Data(data) => self.receive_data(data, arrived),
+            Frame::Batch(batch) => self.receive_batch(batch, arrived),
             Frame::Ack(mut ack) => {
                 ack.rejected.sort_unstable_by_key(|rejection| rejection.number);
                 self.receive_ack(&ack)
             }
             Frame::Skip(skip) => self.receive_skip(skip),
-            Frame::Drain => self.receive_drain(),
-            _ => Ok(Received::default()),
+            Frame::Drain => {
+                self.receive_drain();
+                Ok(false)
+            }
+            _ => Ok(false),
         };
         if received.is_err() {
             self.session = None; // whatever else it sends means nothing
@@ -251,12 +252,12 @@ impl Link {
     pub fn handled(&mut self, id: MessageId, outcome: Outcome) {
         self.inbound.handled(id, outcome);
         if let Some(session) = &mut self.session {
-            session.note_completed();
+            session.note_completed(1);
         }
     }
 
     /// The next frame to transmit in `session`: an acknowledgement that is due at once, or the next
-    /// message, or nothing.
+    /// message, or several, or nothing.
     pub fn transmit(&mut self, session: SessionId, now: Millis) -> Option<Frame> {
         if !self.is_current(session) {
             return None;
@@ -277,16 +278,19 @@ impl Link {
             credit: session.credit_left(),
             max_payload: session.max_payload,
             in_flight: self.config.in_flight,
+            batch: session.batch,
         };
         let next = self.outbound.next(&session.ours, &limits)?;
         let ack = self.carried_ack();
         Some(match next {
             Next::Skip { stream, to } => Frame::Skip(Skip { stream, to, ack }),
             Next::Message { stream, number, again, payload } => {
-                if let Some(session) = &mut self.session {
-                    session.spend(Data::cost(payload.len()));
-                }
+                self.spend(Data::cost(payload.len()));
                 Frame::Data(Data { stream, again, number, ack, payload })
+            }
+            Next::Batch { stream, first, again, messages } => {
+                self.spend(messages.cost());
+                Frame::Batch(Batch { stream, again, first, ack, messages })
             }
         })
     }
@@ -394,50 +398,78 @@ impl Link {
         self.session.as_ref().is_some_and(|current| current.id == session)
     }
 
-    fn receive_data(&mut self, data: Data) -> Result<Received, Violation> {
-        let Some(session) = &mut self.session else {
-            return Ok(Received::default());
-        };
-        let stream = session.their_stream(data.stream)?;
-        session.take(Data::cost(data.payload.len()))?;
-        let progress = self.receive_completed(data.ack, &[])?;
-        let taken = self.inbound.take(stream, data)?;
+    fn spend(&mut self, cost: u64) {
         if let Some(session) = &mut self.session {
-            match taken {
-                Taken::Message(_) => {}
-                Taken::Repeat => session.note_repeat(),
-                Taken::Finished => session.note_completed(),
-            }
+            session.spend(cost);
         }
-        Ok(Received { message: taken.into_message(), progress })
     }
 
-    fn receive_ack(&mut self, ack: &Ack) -> Result<Received, Violation> {
+    fn receive_data(&mut self, data: Data, arrived: &mut Vec<Incoming>) -> Result<bool, Violation> {
+        let Data { stream, again, number, ack, payload } = data;
+        let cost = Data::cost(payload.len());
+        let messages = Arriving { again, first: number, payloads: Some(payload) };
+        self.receive_messages(stream, ack, cost, messages, arrived)
+    }
+
+    fn receive_batch(
+        &mut self,
+        batch: Batch,
+        arrived: &mut Vec<Incoming>,
+    ) -> Result<bool, Violation> {
+        let Batch { stream, again, first, ack, messages } = batch;
+        if first.checked_add(messages.count() as u64).is_none() {
+            return Err(Violation::BadPayload);
+        }
+        let cost = messages.cost();
+        let messages = Arriving { again, first, payloads: messages };
+        self.receive_messages(stream, ack, cost, messages, arrived)
+    }
+
+    fn receive_messages<P: IntoIterator<Item = Bytes>>(
+        &mut self,
+        stream: u8,
+        ack: Completed,
+        cost: u64,
+        messages: Arriving<P>,
+        arrived: &mut Vec<Incoming>,
+    ) -> Result<bool, Violation> {
+        let Some(session) = &mut self.session else { return Ok(false) };
+        let instance = session.their_stream(stream)?;
+        session.take(cost)?;
+        let progress = self.receive_completed(ack, &[])?;
+        let taken = self.inbound.take(instance, stream, messages, arrived)?;
+        if let Some(session) = &mut self.session {
+            if taken.repeats > 0 {
+                session.note_repeat();
+            }
+            session.note_completed(taken.finished);
+        }
+        Ok(progress)
+    }
+
+    fn receive_ack(&mut self, ack: &Ack) -> Result<bool, Violation> {
         let progress = self.receive_completed(ack.ack, &ack.rejected)?;
         if let Some(session) = &mut self.session {
             session.raise_credit(ack.credit);
         }
-        Ok(Received { message: None, progress })
+        Ok(progress)
     }
 
-    fn receive_skip(&mut self, skip: Skip) -> Result<Received, Violation> {
-        let Some(session) = &mut self.session else {
-            return Ok(Received::default());
-        };
+    fn receive_skip(&mut self, skip: Skip) -> Result<bool, Violation> {
+        let Some(session) = &mut self.session else { return Ok(false) };
         let stream = session.their_stream(skip.stream)?;
         let progress = self.receive_completed(skip.ack, &[])?;
         let news = self.inbound.skip(stream, skip.to);
         if let Some(session) = &mut self.session {
-            if news { session.note_completed() } else { session.note_repeat() }
+            if news { session.note_completed(1) } else { session.note_repeat() }
         }
-        Ok(Received { message: None, progress })
+        Ok(progress)
     }
 
-    fn receive_drain(&mut self) -> Result<Received, Violation> {
+    fn receive_drain(&mut self) {
         if let Some(session) = &mut self.session {
             session.peer_drains = true;
         }
-        Ok(Received::default())
     }
 
     fn receive_completed(

@@ -9,7 +9,7 @@ use super::faults::{Fault, broken};
 use super::outbound::{Limits, Next};
 use super::restore::{RestoredMessage, RestoredStream};
 use crate::frame::Data;
-use crate::{Instance, MessageId};
+use crate::{Instance, MessageId, Messages};
 
 /// How many messages are wanted from the store before it is their turn.
 const READ_AHEAD: u64 = 256;
@@ -56,6 +56,11 @@ impl Body {
         matches!(self, Self::Gone)
     }
 
+    /// The message, if it is in memory.
+    fn payload(&self) -> Option<&Bytes> {
+        if let Self::Here(payload) = self { Some(payload) } else { None }
+    }
+
     /// What the message costs, 0 if it is gone.
     pub(super) fn cost(&self) -> u64 {
         match self {
@@ -68,6 +73,21 @@ impl Body {
     /// What of the cost is in memory.
     pub(super) fn loaded_cost(&self) -> u64 {
         if matches!(self, Self::Here(_)) { self.cost() } else { 0 }
+    }
+}
+
+impl Kept {
+    fn is_expired(&self, now: Millis) -> bool {
+        !self.body.is_gone() && self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    fn is_too_long(&self, max: u32) -> bool {
+        self.body.cost() > Data::cost(max as usize)
+    }
+
+    /// Whether it may still be transmitted.
+    fn lives(&self, limits: &Limits) -> bool {
+        !self.is_expired(limits.now) && !self.is_too_long(limits.max_payload)
     }
 }
 
@@ -117,12 +137,11 @@ impl Stream {
     }
 
     pub(super) fn is_expired(&self, number: u64, now: Millis) -> bool {
-        let expired = |kept: &Kept| kept.deadline.is_some_and(|deadline| deadline <= now);
-        self.kept(number).is_some_and(|kept| !kept.body.is_gone() && expired(kept))
+        self.kept(number).is_some_and(|kept| kept.is_expired(now))
     }
 
     pub(super) fn is_too_long(&self, number: u64, max: u32) -> bool {
-        self.kept(number).is_some_and(|kept| kept.body.cost() > Data::cost(max as usize))
+        self.kept(number).is_some_and(|kept| kept.is_too_long(max))
     }
 
     /// How many messages from the cursor on are given up. Those that are not stored yet are not
@@ -153,18 +172,41 @@ impl Stream {
             self.advance(to);
             return Some(Next::Skip { stream, to });
         }
-        let number = self.cursor;
-        let Body::Here(payload) = &self.kept(number)?.body else { return None };
-        let payload = payload.clone();
-        if Data::cost(payload.len()) > limits.credit
-            || number >= self.base + limits.in_flight
-            || (number > self.stored && !broken(Fault::TransmittedBeforeStored))
-        {
-            return None;
+        let first = self.cursor;
+        let again = first <= self.transmitted;
+        let run = self.run(limits);
+        let payloads = self.ahead().take(run).filter_map(|kept| kept.body.payload());
+        let next = if run > 1 {
+            let messages = Messages::new(payloads)?;
+            Next::Batch { stream, first, again, messages }
+        } else {
+            let payload = payloads.last()?.clone();
+            Next::Message { stream, number: first, again, payload }
+        };
+        self.advance(first + run as u64 - 1);
+        Some(next)
+    }
+
+    /// How many messages from the cursor on can be transmitted in one frame. Whether the first one
+    /// has expired or is too long has been seen to.
+    fn run(&self, limits: &Limits) -> usize {
+        let stored = if broken(Fault::TransmittedBeforeStored) { u64::MAX } else { self.stored };
+        let mut end = stored.saturating_add(1).min(self.base + limits.in_flight);
+        if self.cursor <= self.transmitted {
+            end = end.min(self.transmitted + 1);
         }
-        let again = number <= self.transmitted;
-        self.advance(number);
-        Some(Next::Message { stream, number, again, payload })
+        let (mut run, mut cost, mut len) = (0, 0, 0);
+        for (_, kept) in (self.cursor..end).zip(self.ahead()).take(Messages::MAX) {
+            let Some(payload) = kept.body.payload() else { break };
+            cost += Data::cost(payload.len());
+            len += Messages::entry_len(payload.len());
+            let joins = run == 0 || (len <= limits.batch && kept.lives(limits));
+            if cost > limits.credit || !joins {
+                break;
+            }
+            run += 1;
+        }
+        run
     }
 
     fn advance(&mut self, to: u64) {
@@ -185,9 +227,9 @@ impl Stream {
     }
 
     /// Everything from the cursor on.
-    pub(super) fn not_transmitted(&self) -> impl Iterator<Item = &Kept> {
+    pub(super) fn ahead(&self) -> impl Iterator<Item = &Kept> + Clone {
         let transmitted = usize::try_from(self.cursor - self.base).unwrap_or(usize::MAX);
-        self.kept.iter().skip(transmitted)
+        self.kept.range(transmitted.min(self.kept.len())..)
     }
 
     /// The first message from the cursor on that is in the store only.

@@ -4,9 +4,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Padding, ready};
 use crate::frame::{
-    Ack, CloseCode, Completed, Data, Frame, HEADER_LEN, RejectCode, Rejection, Skip,
+    Ack, Batch, CloseCode, Completed, Data, Frame, HEADER_LEN, RejectCode, Rejection, Skip,
 };
-use crate::{TransmitError, Violation};
+use crate::{Messages, TransmitError, Violation};
 
 const READY: u8 = 1;
 const DATA: u8 = 2;
@@ -16,8 +16,9 @@ const PONG: u8 = 5;
 const CLOSE: u8 = 6;
 const SKIP: u8 = 7;
 const DRAIN: u8 = 8;
+const BATCH: u8 = 9;
 
-/// The flag on DATA that was sent in some session before.
+/// The flag on DATA and BATCH that were sent in some session before.
 const AGAIN: u8 = 1;
 /// The length of one rejection in an ACK, in bytes.
 const REJECTION_LEN: usize = Ack::REJECTION_LEN;
@@ -65,16 +66,25 @@ impl Header {
         })
     }
 
+    fn has_messages(&self) -> bool {
+        matches!(self.kind, DATA | BATCH)
+    }
+
+    fn messages(kind: u8, stream: u8, again: bool, first: u64, ack: Completed) -> Self {
+        let flags = if again { AGAIN } else { 0 };
+        Self { stream, flags, ..Self::acknowledging(kind, first, ack) }
+    }
+
     fn completed(&self) -> Completed {
         Completed { stream: self.ack_stream, number: self.ack }
     }
 
     /// Checks that every field that `kind` does not use is zero.
     fn check(&self) -> Result<(), Violation> {
-        let uses_stream = matches!(self.kind, DATA | SKIP);
-        let uses_ack = matches!(self.kind, DATA | SKIP | ACK);
+        let uses_stream = matches!(self.kind, DATA | SKIP | BATCH);
+        let uses_ack = matches!(self.kind, DATA | SKIP | ACK | BATCH);
         let uses_id = !matches!(self.kind, READY | DRAIN);
-        let flags = if self.kind == DATA { self.flags & !AGAIN } else { self.flags };
+        let flags = if self.has_messages() { self.flags & !AGAIN } else { self.flags };
         let zero = flags == 0
             && (uses_stream || self.stream == 0)
             && (uses_ack || (self.ack_stream == 0 && self.ack == 0))
@@ -100,6 +110,7 @@ pub(super) fn encode(
     match frame {
         Frame::Ready(hello) => ready::encode(hello, buffer),
         Frame::Data(data) => buffer.put_slice(&data.payload),
+        Frame::Batch(batch) => buffer.put_slice(batch.messages.block()),
         Frame::Ack(ack) => {
             for rejection in &ack.rejected {
                 buffer.put_u64(rejection.number);
@@ -116,11 +127,10 @@ fn header(frame: &Frame) -> Result<Header, TransmitError> {
     Ok(match frame {
         Frame::Bare(_) => return Err(TransmitError::Unsupported),
         Frame::Ready(_) => Header::bare(READY, 0),
-        Frame::Data(data) => Header {
-            stream: data.stream,
-            flags: if data.again { AGAIN } else { 0 },
-            ..Header::acknowledging(DATA, data.number, data.ack)
-        },
+        Frame::Data(data) => Header::messages(DATA, data.stream, data.again, data.number, data.ack),
+        Frame::Batch(batch) => {
+            Header::messages(BATCH, batch.stream, batch.again, batch.first, batch.ack)
+        }
         Frame::Ack(ack) => Header::acknowledging(ACK, ack.credit, ack.ack),
         Frame::Ping(token) => Header::bare(PING, *token),
         Frame::Pong(token) => Header::bare(PONG, *token),
@@ -136,6 +146,7 @@ fn payload_len(frame: &Frame) -> usize {
     match frame {
         Frame::Ready(hello) => ready::encoded_len(hello),
         Frame::Data(data) => data.payload.len(),
+        Frame::Batch(batch) => batch.messages.block().len(),
         Frame::Ack(ack) => REJECTION_LEN * ack.rejected.len(),
         _ => 0,
     }
@@ -144,11 +155,11 @@ fn payload_len(frame: &Frame) -> usize {
 /// Payloads of up to so many bytes are copied out of the block that they arrived in.
 const COPIED: usize = 2_048;
 
-/// Reads a plaintext. The payload of DATA stays in the buffer that it is in, unless that is mostly
-/// something else: what is held of a peer's messages is to be what they cost.
+/// Reads a plaintext. Messages stay in the buffer that they are in, unless that is mostly something
+/// else: what is held of a peer's messages is to be what they cost.
 pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Violation> {
     let header = Header::read(&mut plaintext)?;
-    if header.kind == DATA && header.len > max_payload {
+    if header.has_messages() && header.len > max_payload {
         return Err(Violation::TooLong { len: header.len, max: max_payload });
     }
     let len = header.len as usize;
@@ -160,11 +171,11 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
     if !is_zero(&padding) {
         return Err(Violation::NotZero);
     }
-    if !(READY..=DRAIN).contains(&header.kind) {
+    if !(READY..=BATCH).contains(&header.kind) {
         return Err(Violation::UnknownKind(header.kind));
     }
     header.check()?;
-    if len != 0 && !matches!(header.kind, READY | DATA | ACK) {
+    if len != 0 && !matches!(header.kind, READY | DATA | ACK | BATCH) {
         return Err(Violation::BadPayload);
     }
     frame(&header, compact(plaintext, whole))
@@ -187,6 +198,13 @@ fn frame(header: &Header, payload: Bytes) -> Result<Frame, Violation> {
             number: header.id,
             ack: header.completed(),
             payload,
+        }),
+        BATCH => Frame::Batch(Batch {
+            stream: header.stream,
+            again: header.flags & AGAIN != 0,
+            first: header.id,
+            ack: header.completed(),
+            messages: Messages::parse(payload)?,
         }),
         ACK => Frame::Ack(Ack {
             ack: header.completed(),
@@ -223,7 +241,7 @@ mod tests {
 
     use super::*;
     use crate::Instance;
-    use crate::frame::{CursorState, MAX_PAYLOAD, Ready, StreamState};
+    use crate::frame::{CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
 
     fn plaintext(frame: &Frame, padding: Padding) -> Bytes {
         let mut buffer = BytesMut::new();
@@ -251,7 +269,7 @@ mod tests {
                 instance: mine[mine.len() - 1].instance,
                 max_payload,
                 window,
-                features,
+                features: Features(features),
                 mine,
                 yours,
             })
@@ -269,9 +287,17 @@ mod tests {
             .prop_map(|(ack, credit, rejected)| Frame::Ack(Ack { ack, credit, rejected }));
         let skip = (any::<u8>(), any::<u64>(), completed())
             .prop_map(|(stream, to, ack)| Frame::Skip(Skip { stream, to, ack }));
+        let payloads = proptest::collection::vec(any::<Vec<u8>>().prop_map(Bytes::from), 1..20);
+        let batch = (any::<(u8, bool, u64)>(), completed(), payloads).prop_map(
+            |((stream, again, first), ack, payloads)| {
+                let messages = Messages::new(payloads.iter()).unwrap();
+                Frame::Batch(Batch { stream, again, first, ack, messages })
+            },
+        );
         prop_oneof![
             readies().prop_map(Frame::Ready),
             data,
+            batch,
             ack,
             any::<u64>().prop_map(Frame::Ping),
             any::<u64>().prop_map(Frame::Pong),
@@ -295,7 +321,7 @@ mod tests {
 
         #[test]
         fn any_kind_with_any_bytes_decodes_or_is_refused(
-            kind in 0..10_u8,
+            kind in 0..11_u8,
             mut bytes in proptest::collection::vec(any::<u8>(), 24..300),
         ) {
             bytes[0] = kind;
@@ -343,7 +369,10 @@ mod tests {
             Err(Violation::TooLong { len: u32::MAX, max: 100 })
         );
         assert_eq!(decode(header(0, 0), 100), Err(Violation::UnknownKind(0)));
-        assert_eq!(decode(header(9, 0), 100), Err(Violation::UnknownKind(9)));
+        assert_eq!(decode(header(10, 0), 100), Err(Violation::UnknownKind(10)));
+        assert_eq!(decode(header(BATCH, 0), 100), Err(Violation::BadPayload));
+        assert_eq!(decode(header(BATCH, 7), 100), Err(Violation::BadPayload));
+        assert_eq!(decode(header(BATCH, 101), 100), Err(Violation::TooLong { len: 101, max: 100 }));
         assert_eq!(decode(header(PING, 8), 100), Err(Violation::BadPayload));
         assert_eq!(decode(header(ACK, 9), 100), Err(Violation::BadPayload));
         assert_eq!(decode(header(READY, 35), 100), Err(Violation::Truncated));
@@ -356,7 +385,7 @@ mod tests {
             instance,
             max_payload: 1,
             window: 0,
-            features: u64::MAX,
+            features: Features(u64::MAX),
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
         };
@@ -390,7 +419,7 @@ mod tests {
             instance,
             max_payload: 1,
             window: 1,
-            features: 0,
+            features: Features::NONE,
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
         };

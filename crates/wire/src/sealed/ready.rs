@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut};
 
-use crate::frame::{CursorState, MAX_PAYLOAD, Ready, StreamState};
+use crate::frame::{CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
 use crate::{Instance, Violation};
 
 const STREAM_LEN: usize = 32;
@@ -18,7 +18,7 @@ pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
     buffer.put_slice(ready.instance.as_bytes());
     buffer.put_u32(ready.max_payload);
     buffer.put_u32(ready.window);
-    buffer.put_u64(ready.features);
+    buffer.put_u64(ready.features.0);
     buffer.put_u16(ready.mine.len() as u16);
     buffer.put_u16(ready.yours.len() as u16);
     for stream in &ready.mine {
@@ -42,7 +42,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     let instance = instance(&mut bytes);
     let max_payload = bytes.get_u32();
     let window = bytes.get_u32();
-    let features = bytes.get_u64();
+    let features = Features(bytes.get_u64());
     let mine = usize::from(bytes.get_u16());
     let yours = usize::from(bytes.get_u16());
     if !(1..=MAX_PAYLOAD).contains(&max_payload) {

@@ -60,8 +60,9 @@ impl Side {
 
     pub(crate) fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
         let session = self.session.unwrap();
-        let received = self.link.receive(session, frame)?;
-        if let Some(message) = received.message {
+        let mut arrived = Vec::new();
+        self.link.receive(session, frame, &mut arrived)?;
+        for message in arrived {
             self.delivered.push((message.id, message.payload));
             self.unhandled.push_back(message.id);
         }

@@ -1,0 +1,158 @@
+//! Several messages in one block, each behind its length. Implements the payload of BATCH in
+//! `docs/protocol.md` §4.1.
+
+use std::fmt;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::{Data, Violation};
+
+/// One to [`MAX`](Self::MAX) messages in one block of bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Messages {
+    block: Bytes,
+    count: u16,
+}
+
+/// The length of a length, in bytes.
+const LEN_LEN: usize = 4;
+
+impl Messages {
+    /// The most messages in one block.
+    pub const MAX: usize = 1024;
+
+    /// What a message of `len` bytes takes in a block.
+    #[must_use]
+    pub const fn entry_len(len: usize) -> usize {
+        LEN_LEN + len
+    }
+
+    /// Puts up to [`MAX`](Self::MAX) messages into a block. `None` if there are none, or more, or
+    /// if one is longer than the protocol allows.
+    #[must_use]
+    pub fn new<'a>(messages: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
+        let len = messages.clone().map(|message| Self::entry_len(message.len())).sum();
+        let (mut block, mut count) = (BytesMut::with_capacity(len), 0);
+        for message in messages {
+            block.put_u32(message.len().try_into().ok()?);
+            block.put_slice(message);
+            count += 1;
+        }
+        (1..=Self::MAX)
+            .contains(&count)
+            .then(|| Self { block: block.freeze(), count: count as u16 })
+    }
+
+    /// Takes a block that arrived.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::BadPayload`] if it does not end with the end of a message, or holds none, or
+    /// too many.
+    pub fn parse(block: Bytes) -> Result<Self, Violation> {
+        let (mut rest, mut count) = (&block[..], 0);
+        while !rest.is_empty() && count <= Self::MAX {
+            let len = rest.try_get_u32().map_err(|_| Violation::BadPayload)? as usize;
+            rest = rest.get(len..).ok_or(Violation::BadPayload)?;
+            count += 1;
+        }
+        if (1..=Self::MAX).contains(&count) {
+            Ok(Self { block, count: count as u16 })
+        } else {
+            Err(Violation::BadPayload)
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// What they take from the credit, in bytes: each as much as on its own.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        let payloads = self.block.len() - LEN_LEN * self.count();
+        self.count() as u64 * Data::cost(0) + payloads as u64
+    }
+
+    /// The block, as it is on the wire.
+    #[must_use]
+    pub fn block(&self) -> &Bytes {
+        &self.block
+    }
+}
+
+impl IntoIterator for Messages {
+    type Item = Bytes;
+    type IntoIter = IntoIter;
+
+    fn into_iter(self) -> IntoIter {
+        IntoIter { block: self.block }
+    }
+}
+
+/// The messages of a block, each a part of it: the block stays until the last of them is gone.
+#[derive(Debug)]
+pub struct IntoIter {
+    block: Bytes,
+}
+
+impl Iterator for IntoIter {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let len = self.block.try_get_u32().ok()? as usize;
+        Some(self.block.split_to(len))
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages in {} bytes", self.count, self.block.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_put_in_comes_out(
+            texts in proptest::collection::vec(any::<Vec<u8>>(), 1..40),
+        ) {
+            let texts: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
+            let messages = Messages::new(texts.iter()).unwrap();
+            prop_assert_eq!(messages.count(), texts.len());
+            prop_assert_eq!(messages.cost(), texts.iter().map(|it| Data::cost(it.len())).sum::<u64>());
+            let parsed = Messages::parse(messages.block().clone()).unwrap();
+            prop_assert_eq!(&parsed, &messages);
+            prop_assert_eq!(parsed.into_iter().collect::<Vec<_>>(), texts);
+        }
+
+        #[test]
+        fn no_block_makes_it_panic(block in proptest::collection::vec(0..6_u8, 0..60)) {
+            if let Ok(messages) = Messages::parse(block.into()) {
+                prop_assert_eq!(messages.clone().into_iter().count(), messages.count());
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_holds_whole_messages_and_not_too_many() {
+        let parse = |block: &[u8]| Messages::parse(Bytes::copy_from_slice(block));
+        assert_eq!(parse(&[]), Err(Violation::BadPayload));
+        assert_eq!(parse(&[0, 0, 0]), Err(Violation::BadPayload));
+        assert_eq!(parse(&[0, 0, 0, 2, 1]), Err(Violation::BadPayload));
+        assert_eq!(parse(&[0xff; 8]), Err(Violation::BadPayload));
+        assert_eq!(parse(&[0, 0, 0, 0]).unwrap().count(), 1);
+        assert_eq!(parse(&vec![0; 4 * Messages::MAX]).unwrap().count(), Messages::MAX);
+        assert_eq!(parse(&vec![0; 4 * (Messages::MAX + 1)]), Err(Violation::BadPayload));
+        let empty = Bytes::new();
+        assert_eq!(Messages::new([].iter()), None);
+        assert_eq!(Messages::new(std::iter::repeat_n(&empty, Messages::MAX + 1)), None);
+    }
+}

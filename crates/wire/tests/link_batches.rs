@@ -1,0 +1,201 @@
+//! Messages that travel together: which ones do, and that nothing else changes for them.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use bytes::Bytes;
+use paddington_wire::link::{Fate, LinkConfig, Outcome};
+use paddington_wire::{Batch, Completed, Features, Frame, Messages, RejectCode, Violation};
+
+mod link_sides;
+
+use link_sides::{Side, connect, cut, life, pair, pair_with, settle};
+
+/// The first number and the length of each frame with messages.
+fn runs(frames: &[Frame]) -> Vec<(u64, usize)> {
+    let run = |frame: &Frame| match frame {
+        Frame::Data(data) => Some((data.number, 1)),
+        Frame::Batch(batch) => Some((batch.first, batch.messages.count())),
+        _ => None,
+    };
+    frames.iter().filter_map(run).collect()
+}
+
+fn batch(first: u64, texts: &[&'static str]) -> Frame {
+    let payloads: Vec<_> = texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect();
+    let messages = Messages::new(payloads.iter()).unwrap();
+    Frame::Batch(Batch { stream: 0, again: false, first, ack: Completed::default(), messages })
+}
+
+#[test]
+fn what_waits_travels_together_and_what_is_alone_at_once() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    a.send("1");
+    let alone = a.frames(0);
+    assert!(matches!(alone[..], [Frame::Data(_)]), "{alone:?}");
+    for text in ["2", "3", "4"] {
+        a.send(text);
+    }
+    let together = a.frames(0);
+    assert_eq!(runs(&together), [(2, 3)]);
+    for frame in alone.into_iter().chain(together) {
+        b.receive(frame).unwrap();
+    }
+    assert_eq!(b.texts(), ["1", "2", "3", "4"]);
+    b.handle(Outcome::Done);
+    b.handle(Outcome::Rejected(RejectCode::FAILED));
+    settle(&mut a, &mut b);
+    assert_eq!((a.link.counts().acknowledged, a.link.counts().rejected), (1, 1));
+    b.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(a.link.outbox_messages(), 0);
+}
+
+#[test]
+fn a_peer_that_does_not_know_batches_gets_none() {
+    let (mut a, mut b) = pair();
+    let (ready_a, mut ready_b) = (a.link.ready(), b.link.ready());
+    assert!(ready_b.features.has(Features::BATCH));
+    ready_b.features = Features::NONE;
+    for (side, ours, theirs) in [(&mut a, &ready_a, &ready_b), (&mut b, &ready_b, &ready_a)] {
+        let ticket = side.slot.ticket();
+        let session = side.slot.take(ticket, None).unwrap();
+        side.link.start(session, ours, theirs).unwrap();
+        side.session = Some(session);
+    }
+    for text in ["1", "2"] {
+        a.send(text);
+        b.send(text);
+    }
+    assert_eq!(runs(&a.frames(0)), [(1, 1), (2, 1)]);
+    assert_eq!(runs(&b.frames(0)), [(1, 2)], "the other way they are understood");
+}
+
+#[test]
+fn a_batch_is_no_longer_than_both_sides_allow() {
+    let config = |batch, max_payload| LinkConfig { batch, max_payload, ..LinkConfig::default() };
+    for (ours, theirs, expected) in [
+        (config(12, 100), config(0, 100), vec![(1, 2), (3, 2), (5, 1)]),
+        (config(100, 100), config(0, 18), vec![(1, 3), (4, 2)]),
+        (config(11, 100), config(0, 100), (1..=5).map(|number| (number, 1)).collect()),
+        (config(0, 100), config(100, 100), (1..=5).map(|number| (number, 1)).collect()),
+    ] {
+        let (mut a, mut b) = (Side::new(life(1), ours), Side::new(life(2), theirs));
+        connect(&mut a, &mut b);
+        for _ in 0..5 {
+            a.send("xx"); // 6 bytes in a batch
+        }
+        assert_eq!(runs(&a.frames(0)), expected);
+    }
+}
+
+#[test]
+fn a_batch_stays_within_the_credit_and_within_what_may_be_under_way() {
+    let window = LinkConfig { window: 100, max_payload: 50, ..LinkConfig::default() };
+    let (mut a, mut b) = pair_with(window);
+    connect(&mut a, &mut b);
+    for _ in 0..5 {
+        a.send("x"); // 25 bytes of credit
+    }
+    assert_eq!(runs(&a.frames(0)), [(1, 4)]);
+
+    let (mut a, mut b) = pair_with(LinkConfig { in_flight: 3, ..LinkConfig::default() });
+    connect(&mut a, &mut b);
+    for _ in 0..5 {
+        a.send("x");
+    }
+    assert_eq!(runs(&a.frames(0)), [(1, 3)]);
+}
+
+#[test]
+fn no_more_than_the_most_messages_travel_together() {
+    let config = LinkConfig { batch: 1 << 20, ..LinkConfig::default() };
+    let (mut a, mut b) = pair_with(config);
+    connect(&mut a, &mut b);
+    for _ in 0..=Messages::MAX {
+        a.send("");
+    }
+    assert_eq!(runs(&a.frames(0)), [(1, Messages::MAX), (1 + Messages::MAX as u64, 1)]);
+}
+
+#[test]
+fn what_has_expired_or_is_too_long_does_not_travel_with_others() {
+    let (mut a, mut b) = (
+        Side::new(life(1), LinkConfig::default()),
+        Side::new(life(2), LinkConfig { max_payload: 30, ..LinkConfig::default() }),
+    );
+    let long = Bytes::from(vec![b'x'; 31]);
+    for (payload, deadline) in [
+        ("1".into(), None),
+        ("2".into(), None),
+        ("3".into(), Some(5)),
+        ("4".into(), None),
+        (long, None),
+        ("6".into(), None),
+        ("7".into(), Some(6)),
+    ] {
+        a.link.enqueue(payload, 0, deadline).unwrap();
+    }
+    connect(&mut a, &mut b);
+    let frames = a.frames(5);
+    assert_eq!(runs(&frames), [(1, 2), (4, 1), (6, 2)], "{frames:?}");
+    for frame in frames {
+        b.receive(frame).unwrap();
+    }
+    assert_eq!(b.texts(), ["1", "2", "4", "6", "7"]);
+    assert_eq!(a.link.counts().expired, 2);
+}
+
+#[test]
+fn what_was_transmitted_before_travels_apart_from_what_was_not() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    let ids: Vec<_> = ["1", "2", "3"].map(|text| a.send(text)).into();
+    let lost = a.frames(0);
+    assert_eq!(runs(&lost), [(1, 3)]);
+    a.send("4");
+    a.send("5");
+    cut(&mut a, &mut b);
+    connect(&mut a, &mut b);
+    let frames = a.frames(0);
+    let again: Vec<_> =
+        frames.iter().map(|frame| matches!(frame, Frame::Batch(it) if it.again)).collect();
+    assert_eq!((runs(&frames), again), (vec![(1, 3), (4, 2)], vec![true, false]));
+
+    for frame in frames {
+        b.receive(frame).unwrap();
+    }
+    b.handle_all();
+    settle(&mut a, &mut b);
+    assert_eq!(b.texts(), ["1", "2", "3", "4", "5"]);
+    assert_eq!(a.link.fate(ids[2]), Fate::Done);
+}
+
+#[test]
+fn of_a_batch_that_overlaps_only_the_rest_is_new() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    b.receive(batch(1, &["1", "2"])).unwrap();
+    b.receive(batch(1, &["1", "2", "3", "4"])).unwrap();
+    b.receive(batch(2, &["2", "3"])).unwrap();
+    assert_eq!(b.texts(), ["1", "2", "3", "4"]);
+    assert_eq!(b.link.held(), 4 * 25);
+}
+
+#[test]
+fn a_batch_that_breaks_the_protocol_brings_nothing() {
+    let config = LinkConfig { window: 100, max_payload: 50, ..LinkConfig::default() };
+    let more = Violation::BeyondCredit;
+    for (frame, violation) in [
+        (batch(2, &["a"]), Violation::Gap { expected: 1, got: 2 }),
+        (batch(1, &["a", "b", "c", "d", "e"]), more),
+        (batch(u64::MAX, &["a", "b"]), Violation::BadPayload),
+    ] {
+        let (mut a, mut b) = pair_with(config);
+        connect(&mut a, &mut b);
+        assert_eq!(b.receive(frame), Err(violation));
+        assert_eq!((b.delivered.len(), b.link.held()), (0, 0));
+        b.receive(batch(1, &["a"])).unwrap();
+        assert_eq!(b.delivered.len(), 0, "the session is over");
+    }
+}
