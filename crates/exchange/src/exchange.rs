@@ -11,7 +11,6 @@ use paddington_transport::{
 };
 use paddington_wire::{Admission, Credentials, Expected, Message, PeerName};
 use tokio::sync::{Semaphore, broadcast};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken as Token;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -231,11 +230,9 @@ impl Exchange {
         limit: Option<Duration>,
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
-        let began = Instant::now();
         let patience = Patience { limit, outlasts_shutdown: is_handler_of(self) };
-        let number = peer.accept_when_ready(message.into_payload(), patience).await;
-        peer.lock().counters.send_wait += began.elapsed();
-        Ok(Receipt::new(Arc::clone(peer), number?))
+        let number = peer.accept_when_ready(message.into_payload(), patience).await?;
+        Ok(Receipt::new(Arc::clone(peer), number))
     }
 
     /// What happens to the links from now on. Whoever looks too rarely misses the oldest events.

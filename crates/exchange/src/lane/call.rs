@@ -1,11 +1,15 @@
 //! One message and its handler.
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington_wire::{Message, RejectCode};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use crate::peer::{Job, Peer};
@@ -56,22 +60,37 @@ async fn call_once<H: Handler>(
     job: &Job,
 ) -> Result<(), RejectCode> {
     let limit = peer.shared.config.handler_timeout;
-    let called = AssertUnwindSafe(timeout(limit, handle(handler, message))).catch_unwind().await;
-    match called {
-        Ok(Ok(Ok(()))) => return Ok(()),
-        Ok(Ok(Err(cause))) => {
+    let called = AssertUnwindSafe(handle(handler, message)).catch_unwind();
+    match within(limit, called).await {
+        Some(Ok(Ok(()))) => return Ok(()),
+        Some(Ok(Err(cause))) => {
             warn!(peer = %peer.name, id = job.shown(), %cause, "a message could not be handled");
         }
-        Ok(Err(_)) => {
+        None => {
             error!(peer = %peer.name, id = job.shown(), ?limit, "the handler took too long");
             return Err(RejectCode::TIMED_OUT);
         }
-        Err(panic) => {
+        Some(Err(panic)) => {
             let cause = panic_text(&*panic);
             error!(peer = %peer.name, id = job.shown(), cause, "the handler panicked");
         }
     }
     Err(RejectCode::FAILED)
+}
+
+/// What a future gives, unless it takes longer than `limit`. One that is ready at once costs no look
+/// at the clock.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut over = None;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            let over = over.get_or_insert_with(|| Box::pin(sleep(limit)));
+            over.as_mut().poll(cx).map(|()| None)
+        }
+    })
+    .await
 }
 
 /// The call itself happens inside the future, so that a handler that panics before its first

@@ -7,9 +7,11 @@ mod workers;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Context;
 
 use paddington_wire::RejectCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::coop;
 use tracing::error;
 
 pub(crate) use call::Ended;
@@ -32,11 +34,21 @@ pub(crate) async fn run<H: Handler>(
     handler: Arc<H>,
     permits: Arc<Semaphore>,
 ) {
-    while let Some(mut job) = poll_fn(|cx| peer.poll_job(worker, cx)).await {
-        let permit = permit(&peer, worker, &permits).await;
+    let (mut held, mut done) = (None, None);
+    let next = |cx: &mut Context<'_>, held: &mut Option<_>, done: &mut Option<_>| {
+        let polled = peer.poll_job(worker, done, cx);
+        if polled.is_pending() || permits.available_permits() == 0 {
+            *held = None; // others may be waiting for it
+        }
+        polled
+    };
+    while let Some(mut job) = poll_fn(|cx| next(cx, &mut held, &mut done)).await {
+        if held.is_none() {
+            held = permit(&peer, worker, &permits).await;
+        }
         let ended = handle(&peer, worker, &*handler, &mut job).await;
-        drop(permit);
-        peer.finish(worker, job, ended);
+        done = Some((job, ended));
+        coop::consume_budget().await; // a full inbox does not keep other tasks from their turn
     }
 }
 

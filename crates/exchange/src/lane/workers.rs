@@ -81,9 +81,9 @@ impl Workers {
         if control { busy.next().is_none() } else { !busy.any(|busy| busy.job.is_control()) }
     }
 
-    pub(crate) fn begin(&mut self, id: WorkerId, job: Job) {
+    pub(crate) fn begin(&mut self, id: WorkerId, job: Job, since: Instant) {
         if let Some(worker) = self.get(id) {
-            worker.busy = Some(Busy { since: Instant::now(), job, failed: false });
+            worker.busy = Some(Busy { since, job, failed: false });
         }
     }
 
@@ -96,9 +96,9 @@ impl Workers {
     }
 
     /// Takes note that a call is over. Returns how long it took.
-    pub(crate) fn end(&mut self, id: WorkerId) -> Duration {
+    pub(crate) fn end(&mut self, id: WorkerId, now: Instant) -> Duration {
         let busy = self.get(id).and_then(|worker| worker.busy.take());
-        busy.map_or(Duration::ZERO, |busy| busy.since.elapsed())
+        busy.map_or(Duration::ZERO, |busy| now - busy.since)
     }
 
     /// A call does not count as running while it waits for its turn among all peers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use paddington_wire::{Data, Encoding, MessageId, Text, hex};
 use tokio::sync::{SemaphorePermit, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Peer, Shared, State, millis, wake};
 use crate::SendError;
@@ -68,6 +68,9 @@ impl Peer {
         text: Text,
         ttl: Option<Duration>,
     ) -> Result<Number, SendError> {
+        if self.store.is_none() {
+            return Ok(self.place(text, ttl)?.number);
+        }
         let _room = self.room_to_store(&text).await;
         self.place(text, ttl)?.accepted().await
     }
@@ -80,13 +83,27 @@ impl Peer {
         self.shared.unstored.acquire_many(cost).await.ok()
     }
 
-    /// Accepts a message as soon as there is room for it; first come, first served. Nobody waits for
-    /// the store before it is the next one's turn, so that all who wait share its syncs.
+    /// Accepts a message as soon as there is room for it; first come, first served.
     pub(crate) async fn accept_when_ready(
         &self,
         text: Text,
         patience: Patience,
     ) -> Result<Number, SendError> {
+        if let (None, Ok(_turn)) = (&self.store, self.turn.try_lock()) {
+            match self.place(text.clone(), None) {
+                Err(SendError::Full { .. }) => {} // it has to wait
+                placed => return Ok(placed?.number),
+            }
+        }
+        let began = Instant::now();
+        let accepted = self.accept_in_turn(text, patience).await;
+        self.lock().counters.send_wait += began.elapsed();
+        accepted
+    }
+
+    /// Nobody waits for the store before it is the next one's turn, so that all who wait share its
+    /// syncs.
+    async fn accept_in_turn(&self, text: Text, patience: Patience) -> Result<Number, SendError> {
         let mut over = pin!(patience.is_over(&self.shared));
         let turn = tokio::select! {
             biased;

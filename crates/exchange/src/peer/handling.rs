@@ -7,6 +7,7 @@ use bytes::Bytes;
 use paddington_wire::link::Outcome;
 use paddington_wire::{Delivery, Encoding, Message, MessageId, RejectCode};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::{Peer, State, wake};
 use crate::courier::Courier;
@@ -60,22 +61,28 @@ impl Job {
 }
 
 impl Peer {
-    /// The next call of the handler for `worker`; `None` once it is to stop.
-    pub(crate) fn poll_job(&self, worker: WorkerId, cx: &Context<'_>) -> Poll<Option<Job>> {
+    /// The next call of the handler for `worker`, who is done with another one; `None` once it is to
+    /// stop.
+    pub(crate) fn poll_job(
+        &self,
+        worker: WorkerId,
+        done: &mut Option<(Job, Ended)>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Job>> {
+        let now = Instant::now();
         let mut state = self.lock();
-        if state.is_over_for(worker) {
-            state.lane.workers.dismiss(worker);
-            return Poll::Ready(None);
-        }
-        let Some(job) = state.next_job(worker, self.store.is_some()) else {
-            state.lane.workers.wait(worker, cx);
-            return Poll::Pending;
-        };
-        let (reader, colleague) = (state.hex_reader(), state.lane());
+        let writer = done.take().and_then(|(job, ended)| {
+            self.finish(&mut state, worker, job, ended, now);
+            state.writer_for_ack()
+        });
+        let polled = state.poll_job(worker, self.store.is_some(), now, cx);
+        let reader = if polled.is_ready() { state.hex_reader() } else { None };
+        let colleague = if state.lane.concurrency > 1 { state.lane() } else { None };
         drop(state);
+        wake(writer);
         wake(reader);
         wake(colleague);
-        Poll::Ready(Some(job))
+        polled
     }
 
     /// What the handler is given. It is kept too where it may be needed once more: for another
@@ -95,15 +102,14 @@ impl Peer {
     }
 
     /// The handler is done with a message.
-    pub(crate) fn finish(&self, worker: WorkerId, job: Job, ended: Ended) {
-        let mut state = self.lock();
+    fn finish(&self, state: &mut State, worker: WorkerId, job: Job, ended: Ended, now: Instant) {
         if !state.lane.workers.is_here(worker) {
             return; // it was given up, and another one has taken its place
         }
-        let took = state.lane.workers.end(worker);
+        let took = state.lane.workers.end(worker, now);
         match ended {
-            Ended::Done => self.settle_job(&mut state, &job, Outcome::Done, took),
-            Ended::Failed(code) => self.settle_job(&mut state, &job, Outcome::Rejected(code), took),
+            Ended::Done => self.settle_job(state, &job, Outcome::Done, took),
+            Ended::Failed(code) => self.settle_job(state, &job, Outcome::Rejected(code), took),
             Ended::Left => state.put_back(job),
             Ended::Halted => {
                 state.put_back(job);
@@ -111,10 +117,6 @@ impl Peer {
                 self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
             }
         }
-        let (writer, colleague) = (state.writer_for_ack(), state.lane());
-        drop(state);
-        wake(writer);
-        wake(colleague);
     }
 
     fn settle_job(&self, state: &mut State, job: &Job, outcome: Outcome, took: Duration) {
@@ -209,19 +211,37 @@ impl State {
         stopped || !lane.workers.is_among(worker, lane.concurrency)
     }
 
+    fn poll_job(
+        &mut self,
+        worker: WorkerId,
+        keeps: bool,
+        now: Instant,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Job>> {
+        if self.is_over_for(worker) {
+            self.lane.workers.dismiss(worker);
+            return Poll::Ready(None);
+        }
+        let Some(job) = self.next_job(worker, keeps, now) else {
+            self.lane.workers.wait(worker, cx);
+            return Poll::Pending;
+        };
+        Poll::Ready(Some(job))
+    }
+
     fn put_back(&mut self, job: Job) {
         if let Some(item) = job.item {
             self.inbox.push_front(item);
         }
     }
 
-    fn next_job(&mut self, worker: WorkerId, keeps: bool) -> Option<Job> {
+    fn next_job(&mut self, worker: WorkerId, keeps: bool, now: Instant) -> Option<Job> {
         let control = matches!(self.inbox.front()?, Item::Control(_));
         if self.lane.halted || !self.lane.workers.may_begin(control) {
             return None;
         }
         let job = Job::new(self.inbox.pop()?);
-        self.lane.workers.begin(worker, job.noted(keeps));
+        self.lane.workers.begin(worker, job.noted(keeps), now);
         Some(job)
     }
 }
