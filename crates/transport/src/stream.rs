@@ -3,29 +3,48 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 /// Anything that carries bytes both ways: TCP, TLS over it, or a pipe in a test.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A byte stream with a budget: until the peer is authenticated, only so much is read of it.
+/// How much is read at once of a stream that has more than is asked for.
+const STORE: usize = 64 * 1024;
+
+/// A byte stream with a budget: until the peer is authenticated, only so much is read of it. From
+/// then on, one that delivers as much as it is asked for is read in larger pieces.
 pub struct Stream {
     io: Box<dyn Io>,
     unread: Bytes,
     budget: Option<usize>,
     written: u64,
+    /// What was read beyond what was asked for.
+    store: BytesMut,
+    /// The last read has filled the whole buffer.
+    flows: bool,
+    /// Whether the store was used since that was last asked.
+    stored: bool,
 }
 
 impl Stream {
     /// Wraps a byte stream.
     #[must_use]
     pub fn new(io: impl Io + 'static) -> Self {
-        Self { io: Box::new(io), unread: Bytes::new(), budget: None, written: 0 }
+        Self {
+            io: Box::new(io),
+            unread: Bytes::new(),
+            budget: None,
+            written: 0,
+            store: BytesMut::new(),
+            flows: false,
+            stored: false,
+        }
     }
 
     /// Puts bytes back that were read too early.
@@ -42,6 +61,37 @@ impl Stream {
     /// How many bytes were ever written, to tell a slow peer from one that stands still.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Gives memory back, if the stream has been calm since this was last asked.
+    pub(crate) fn tidy(&mut self) {
+        if !std::mem::take(&mut self.stored) && self.store.is_empty() {
+            self.store = BytesMut::new();
+        }
+    }
+
+    /// Reads, by way of the store where more is there than is asked for.
+    fn poll_read_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.store.is_empty() && self.flows {
+            self.stored = true;
+            self.store.reserve(STORE);
+            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.store));
+            self.flows = read? >= STORE;
+        }
+        if self.store.is_empty() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            self.flows = buf.remaining() == 0 && buf.filled().len() > before;
+        } else {
+            let len = self.store.len().min(buf.remaining());
+            buf.put_slice(&self.store[..len]);
+            self.store.advance(len);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn spend(&mut self, read: usize) {
@@ -67,6 +117,9 @@ impl AsyncRead for Stream {
             self.unread.advance(len);
             self.spend(len);
             return Poll::Ready(Ok(()));
+        }
+        if self.budget.is_none() {
+            return self.poll_read_more(cx, buf);
         }
         if allowed == buf.remaining() {
             let before = buf.filled().len();
@@ -116,6 +169,29 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_flows_is_read_in_larger_pieces_and_nothing_is_kept_of_it() {
+        let (near, mut far) = tokio::io::duplex(1024 * 1024);
+        let mut stream = Stream::new(near);
+        let sent: Vec<u8> = (0..3 * STORE).map(|index| (index % 251) as u8).collect();
+        far.write_all(&sent).await.unwrap();
+        far.shutdown().await.unwrap();
+        let (mut read, mut small) = (Vec::new(), [0; 1000]);
+        loop {
+            let len = stream.read(&mut small).await.unwrap();
+            if len == 0 {
+                break;
+            }
+            read.extend_from_slice(&small[..len]);
+        }
+        assert!(read == sent);
+        stream.store.reserve(1);
+        stream.tidy();
+        assert!(stream.store.capacity() > 0, "it was used just now");
+        stream.tidy();
+        assert_eq!(stream.store.capacity(), 0);
+    }
 
     #[tokio::test]
     async fn a_budget_is_a_bound_on_what_is_read() {

@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::Stream;
 
-/// How much is read at once. All of it is filled with zeros before every read, and it stays
-/// resident; a longer message gets the room that it needs.
+/// How much the WebSocket takes of the stream at once. All of it is filled with zeros before every
+/// read, and it stays resident; a longer message gets the room that it needs.
 const READ_BUFFER: usize = 4 * 1024;
 /// How much is collected before it is written without being asked to.
 const WRITE_BUFFER: usize = 128 * 1024;
@@ -71,6 +71,11 @@ impl WebSocket {
     /// Allows the peer to send as much as it likes, in messages within their limit.
     pub(crate) fn allow_all(&mut self) {
         self.inner.get_mut().set_budget(None);
+    }
+
+    /// Gives memory back, if little has flowed since this was last asked.
+    pub(crate) fn tidy(&mut self) {
+        self.inner.get_mut().tidy();
     }
 
     /// How many bytes were ever written.
