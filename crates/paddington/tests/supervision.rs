@@ -1,10 +1,12 @@
 //! What keeps a link alive, and what is noticed when it is not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use paddington::{Delivered, Encoding, Event, Message, SendError, SendOptions};
-use paddington_test_support::{eventually, pair, pair_with};
+use paddington::{Delivered, Encoding, Event, Message, SendError, SendOptions, ServiceConfig};
+use paddington_test_support::{Way, eventually, pair, pair_with, tap};
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,6 +37,36 @@ async fn a_live_connection_survives_a_sleep_of_the_machine() {
     client.send(Message::new("server", "1")).await.unwrap();
     assert_eq!(inbox.text().await, "1");
     assert_eq!(client.peers()[0].counters.sessions, 1);
+}
+
+/// Of an idle `sealed` connection the client asks for a sign of life every ten seconds, and the
+/// server knows by that. On a `hex` link the server asks too, every twelve and a half.
+#[tokio::test(start_paused = true)]
+async fn few_questions_keep_an_idle_connection_alive() {
+    for (encoding, expected) in [(Encoding::Sealed, 9..=11), (Encoding::Hex, 17..=19)] {
+        let pair = pair_with(encoding);
+        let (server, _) = pair.start_server().await;
+        let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let counted = Arc::clone(&counts);
+        let count = move |way, _, frame| {
+            counted[usize::from(way == Way::Down)].fetch_add(1, Ordering::Relaxed);
+            Ok(vec![frame])
+        };
+        tap(&pair.network, "127.0.0.9:1", "127.0.0.1:6501", count).await;
+        let mut client = ServiceConfig::new("client", "ws://client:1", "127.0.0.1", &1).unwrap();
+        client.add_server(pair.invite.clone().at("ws://127.0.0.9:1/").unwrap()).unwrap();
+        let (client, _) = pair.start(&client).await;
+        eventually(async || client.peers()[0].is_connected()).await;
+        sleep(SECOND).await;
+        let now = || [0, 1].map(|way| counts[way].load(Ordering::Relaxed));
+        let before = now();
+        sleep(100 * SECOND).await;
+        let frames = [0, 1].map(|way| now()[way] - before[way]);
+        assert!(frames.iter().all(|frames| expected.contains(frames)), "{encoding}: {frames:?}");
+        for peer in [&server, &client].map(|service| service.peers().remove(0)) {
+            assert!(peer.connected_for.unwrap() > 100 * SECOND, "{encoding}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,7 +84,9 @@ pub struct Timeouts {
     /// failed yet (RFC 8305).
     #[serde(with = "seconds")]
     pub next_address: Duration,
-    /// Both: how often a ping is sent. Proxies cut what is silent for 60 s.
+    /// Client: how long nothing may arrive before a ping is sent; the server waits a quarter
+    /// longer, so that the client asks first and one question does for both. Proxies cut what is
+    /// silent for 60 s.
     #[serde(with = "seconds")]
     pub ping_interval: Duration,
     /// Both: how long nothing may arrive before the connection is given up for dead.
@@ -99,6 +101,14 @@ pub struct Timeouts {
     /// Client: the age at which a `sealed` session is renewed, ± 10 %.
     #[serde(with = "seconds")]
     pub session_age: Duration,
+}
+
+impl Timeouts {
+    /// The same for the side that was dialled.
+    pub(crate) fn listening(self) -> Self {
+        let room = self.dead.saturating_sub(self.ping_interval).min(self.ping_interval);
+        Self { ping_interval: self.ping_interval + room / 4, ..self }
+    }
 }
 
 impl Default for Timeouts {

@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use paddington_wire::{CloseCode, Encoding, Frame, ReceiveError, Session, Transmission};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::handshake::Established;
 use crate::traffic::Traffic;
 use crate::websocket::{Incoming, WebSocket};
@@ -23,45 +23,21 @@ const BATCH: usize = 64;
 /// So many answers to pings wait at most; a peer that asks faster gets fewer answers.
 const REPLIES: usize = 4;
 
-/// A machine that has slept for longer than this may have lost its connections.
-const SLEEP: Duration = Duration::from_secs(10);
-/// How long the peer has for a sign of life after that.
-const AFTER_SLEEP: Duration = Duration::from_secs(3);
-
 /// An established connection. [`run`](Self::run) it.
 pub struct Connection<T> {
     socket: WebSocket,
     session: Session,
     traffic: T,
-    timeouts: Timeouts,
-    network: Arc<dyn Network>,
+    /// How long the last frames and the closing handshake may take.
+    close: Duration,
     /// Frames of the connection's own: pings and their answers.
     own: VecDeque<Frame>,
     /// Whether something is written and not flushed.
     dirty: bool,
+    /// Whether anything that proves the peer alive has arrived since the clock was told.
+    heard: bool,
     clock: Clock,
     closing: Option<Closing>,
-}
-
-/// When what happened, and what is to be looked at next.
-struct Clock {
-    sleep: Pin<Box<Sleep>>,
-    heard: Instant,
-    /// Whether anything that proves the peer alive has arrived since `heard` was last set.
-    heard_now: bool,
-    /// Whether this side does not listen at the moment: then silence says nothing.
-    deaf: bool,
-    ping_at: Instant,
-    unanswered: bool,
-    pings: u64,
-    /// Since when the socket takes nothing, and how much it had taken by then.
-    stuck: Option<(Instant, u64)>,
-    /// When the session's keys are to be renewed.
-    renew_at: Option<Instant>,
-    /// How long the machine had slept when that was last looked at.
-    slept: Duration,
-    /// Until when the peer has to show a sign of life, because the machine has slept.
-    suspect_until: Option<Instant>,
 }
 
 /// A connection that only finishes what it has begun.
@@ -81,30 +57,15 @@ impl<T: Traffic> Connection<T> {
         network: Arc<dyn Network>,
     ) -> Self {
         let Established { socket, session, traffic } = established;
-        let now = Instant::now();
-        let clock = Clock {
-            sleep: Box::pin(tokio::time::sleep(timeouts.ping_interval)),
-            heard: now,
-            heard_now: false,
-            deaf: false,
-            ping_at: now + timeouts.ping_interval,
-            unanswered: false,
-            pings: 0,
-            stuck: None,
-            renew_at: None,
-            slept: network.slept(),
-            suspect_until: None,
-        };
-        let own = VecDeque::with_capacity(REPLIES);
         Self {
+            clock: Clock::new(timeouts, session.encoding(), network),
             socket,
             session,
             traffic,
-            timeouts,
-            network,
-            own,
+            close: timeouts.close,
+            own: VecDeque::with_capacity(REPLIES),
             dirty: false,
-            clock,
+            heard: false,
             closing: None,
         }
     }
@@ -112,7 +73,7 @@ impl<T: Traffic> Connection<T> {
     /// Ends the session after `age`, so that the client comes back with new keys.
     pub(crate) fn renew_after(&mut self, age: Duration) {
         if self.session.encoding() == Encoding::Sealed {
-            self.clock.renew_at = Some(Instant::now() + age);
+            self.clock.renew_after(age);
         }
     }
 
@@ -150,10 +111,11 @@ impl<T: Traffic> Connection<T> {
         let mut full = true;
         for _ in 0..BATCH {
             if self.closing.is_none() && self.traffic.poll_room(cx).is_pending() {
-                (self.clock.deaf, full) = (true, false);
+                self.clock.listen(false);
+                full = false;
                 break;
             }
-            self.clock.deaf = false;
+            self.clock.listen(true);
             match self.socket.poll_receive(cx) {
                 Poll::Pending => {
                     full = false;
@@ -168,9 +130,8 @@ impl<T: Traffic> Connection<T> {
                 }
             }
         }
-        if std::mem::take(&mut self.clock.heard_now) {
-            self.clock.heard = Instant::now();
-            self.clock.suspect_until = None;
+        if std::mem::take(&mut self.heard) && self.closing.is_none() {
+            self.clock.hear();
         }
         Ok(full)
     }
@@ -182,7 +143,7 @@ impl<T: Traffic> Connection<T> {
         }
         match self.session.decode(arrived) {
             Ok(Some(frame)) => {
-                self.clock.heard_now = true;
+                self.heard = true;
                 self.take_frame(frame)
             }
             Ok(None) => Ok(()), // no sign of life: anybody between could have sent it
@@ -199,7 +160,7 @@ impl<T: Traffic> Connection<T> {
             Frame::Ping(token) if self.own.len() < REPLIES => {
                 self.own.push_back(Frame::Pong(token));
             }
-            Frame::Pong(_) => self.clock.unanswered = false,
+            Frame::Pong(_) => self.clock.hear_answer(),
             _ => {}
         }
         if let Frame::Close(code) = frame {
@@ -279,15 +240,10 @@ impl<T: Traffic> Connection<T> {
         match self.socket.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.dirty = false;
-                self.clock.stuck = None;
+                self.clock.unstick();
             }
             Poll::Ready(Err(error)) => return Err(self.lost(End::Lost(error))),
-            Poll::Pending => {
-                let written = self.socket.written();
-                if self.clock.stuck.is_none_or(|(_, before)| before != written) {
-                    self.clock.stuck = Some((Instant::now(), written));
-                }
-            }
+            Poll::Pending => self.clock.stick(self.socket.written()),
         }
         Ok(())
     }
@@ -298,8 +254,8 @@ impl<T: Traffic> Connection<T> {
         if self.closing.is_some() {
             return Ok(());
         }
-        let until = Instant::now() + self.timeouts.close;
-        self.clock.sleep.as_mut().reset(until);
+        let until = Instant::now() + self.close;
+        self.clock.look_at(until);
         let written = self.socket.written();
         self.closing = Some(Closing { end, until, written, confirm: code.is_some() });
         let sealed = match code.map(|code| self.session.encode(&Frame::Close(code))) {
@@ -322,37 +278,26 @@ impl<T: Traffic> Connection<T> {
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if self.clock.sleep.as_mut().poll(cx).is_pending() {
-            return Ok(false);
-        }
-        let now = Instant::now();
+        let Poll::Ready(now) = self.clock.poll(cx) else { return Ok(false) };
         if self.closing.as_ref().is_some_and(|closing| closing.until <= now) {
             self.go_on_closing(now)?;
         }
-        if self.clock.deaf {
-            // An answer may be waiting unread, and the other side still has to hear from this one.
-            self.clock.heard = now;
-            self.clock.suspect_until = None;
-            self.clock.unanswered = false;
+        self.clock.look(now);
+        if let Some(end) = self.clock.end(now) {
+            return Err(end);
         }
-        self.notice_sleep(now);
-        if self.dead_at() <= now {
-            return Err(End::Dead);
-        }
-        if self.stuck_at().is_some_and(|stuck_at| stuck_at <= now) {
-            return Err(End::Stuck);
-        }
-        if self.clock.renew_at.is_some_and(|renew_at| renew_at <= now) {
-            self.clock.renew_at = None;
+        if self.clock.take_renewal(now) {
             let code = CloseCode::SessionAge;
             self.close(End::Closed(code), Some(code))?;
         }
-        if self.clock.ping_at <= now {
-            self.clock.ping_at = now + self.timeouts.ping_interval;
-            self.ping();
+        match &self.closing {
+            Some(closing) => self.clock.look_at(closing.until),
+            None => {
+                self.own.extend(self.clock.take_question(now).map(Frame::Ping));
+                self.socket.tidy();
+                self.clock.look_again(now);
+            }
         }
-        let next = self.next_look(now);
-        self.clock.sleep.as_mut().reset(next);
         Ok(true)
     }
 
@@ -367,55 +312,11 @@ impl<T: Traffic> Connection<T> {
                     && closing.written < written =>
             {
                 closing.written = written;
-                closing.until = now + self.timeouts.close;
+                closing.until = now + self.close;
                 Ok(())
             }
             _ => Err(self.lost(End::Dead)),
         }
-    }
-
-    /// After a sleep of the machine the connection may be gone: asks at once, and does not wait long
-    /// for the answer.
-    fn notice_sleep(&mut self, now: Instant) {
-        let slept = self.network.slept();
-        if slept > self.clock.slept + SLEEP {
-            self.clock.unanswered = false;
-            self.clock.ping_at = now;
-            self.clock.suspect_until = Some(now + AFTER_SLEEP);
-        }
-        self.clock.slept = slept;
-    }
-
-    /// When silence means that the peer is gone.
-    fn dead_at(&self) -> Instant {
-        let dead_at = self.clock.heard + self.timeouts.dead;
-        self.clock.suspect_until.map_or(dead_at, |suspect| suspect.min(dead_at))
-    }
-
-    /// Asks for a sign of life, unless one is asked for already.
-    fn ping(&mut self) {
-        if !self.clock.unanswered && self.closing.is_none() {
-            self.clock.unanswered = true;
-            self.clock.pings += 1;
-            self.own.push_back(Frame::Ping(self.clock.pings));
-        }
-    }
-
-    /// When a write has been stuck for too long. A `hex` peer has no credit to slow its sender down
-    /// with: it stops reading, and is not dead for that.
-    fn stuck_at(&self) -> Option<Instant> {
-        let stuck = self.clock.stuck.filter(|_| self.session.encoding() == Encoding::Sealed);
-        stuck.map(|(since, _)| since + self.timeouts.write)
-    }
-
-    /// When the clock is to be looked at next.
-    fn next_look(&self, now: Instant) -> Instant {
-        let dead_at = self.dead_at();
-        let stuck_at = self.stuck_at();
-        let closed_at = self.closing.as_ref().map(|closing| closing.until);
-        let optional = [stuck_at, closed_at, self.clock.renew_at].into_iter().flatten();
-        let next = optional.chain([dead_at, self.clock.ping_at]).min().unwrap_or(dead_at);
-        next.max(now)
     }
 }
 

@@ -11,6 +11,7 @@
 //! * Either side then has a [`Connection`]: the same task, whoever dialled.
 
 mod backoff;
+mod clock;
 mod config;
 mod connection;
 mod dial;
@@ -22,12 +23,13 @@ mod gate;
 mod handshake;
 mod head;
 mod listen;
+mod machine;
 mod network;
 mod proxy;
 mod reconnect;
 pub mod seconds;
 mod stream;
-mod suspend;
+
 mod tls;
 mod traffic;
 mod upgrade;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rand::RngExt;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
-use crate::{Stream, suspend};
+use crate::{Stream, machine};
 
 /// A network: names, connections, listeners.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
@@ -37,7 +37,13 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// How long this machine has slept since it was booted. A clock that counts what tokio's does
     /// not tells that connections may be gone although nothing seems to have happened.
     fn slept(&self) -> Duration {
-        suspend::slept()
+        machine::slept()
+    }
+
+    /// How long to wait instead of `wait` where a little longer does no harm: many timers that end
+    /// together wake the process once. By default, exactly `wait`.
+    fn together(&self, wait: Duration) -> Duration {
+        wait
     }
 }
 
@@ -63,7 +69,16 @@ pub fn system() -> Arc<dyn Network> {
 #[derive(Debug)]
 struct System;
 
+/// So many clients that come at once wait in the operating system until it is their turn.
+const BACKLOG: u32 = 4_096;
+/// Waits that may be a little longer end with a tenth of a second of the machine's clock.
+const TENTH: Duration = Duration::from_millis(100);
+
 impl Network for System {
+    fn together(&self, wait: Duration) -> Duration {
+        machine::to_next(TENTH, wait)
+    }
+
     fn resolve<'a>(
         &'a self,
         host: &'a str,
@@ -81,7 +96,15 @@ impl Network for System {
 
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
         Box::pin(async move {
-            let listener: Box<dyn Acceptor> = Box::new(TcpListener::bind(address).await?);
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4(),
+                SocketAddr::V6(_) => TcpSocket::new_v6(),
+            }?;
+            // the address of a listener that has just ended is free at once
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let listener: Box<dyn Acceptor> = Box::new(socket.listen(BACKLOG)?);
             Ok(listener)
         })
     }
