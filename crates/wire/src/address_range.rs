@@ -39,6 +39,13 @@ impl AddressRange {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(address.to_canonical())
     }
+
+    /// The address, if it is a single one.
+    #[must_use]
+    pub fn single(&self) -> Option<IpAddr> {
+        let whole = if self.0.is_ipv4() { 32 } else { 128 };
+        (self.0.prefix() == whole).then(|| self.0.ip())
+    }
 }
 
 /// How many leading bits of an IPv4-mapped IPv6 address say that it is one.
@@ -83,11 +90,9 @@ impl From<IpAddr> for AddressRange {
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = if self.0.is_ipv4() { 32 } else { 128 };
-        if self.0.prefix() == whole {
-            fmt::Display::fmt(&self.0.ip(), f)
-        } else {
-            fmt::Display::fmt(&self.0, f)
+        match self.single() {
+            Some(address) => fmt::Display::fmt(&address, f),
+            None => fmt::Display::fmt(&self.0, f),
         }
     }
 }

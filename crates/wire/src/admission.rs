@@ -1,6 +1,7 @@
 //! Who may connect from where. Implements the checks of `docs/protocol.md` §3.4, §10 and §11.1 that
 //! come before any cryptography.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,37 +43,48 @@ pub struct Expected {
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     expected: Vec<Expected>,
+    /// Which of them are expected from one address only.
+    at: HashMap<IpAddr, Vec<usize>>,
+    /// Which of them are expected from more than one.
+    within: Vec<usize>,
 }
 
-/// The clients that may stand behind one connection, by encoding, each with the secrets to try.
+/// The clients of one encoding that may stand behind one connection, each with the secrets to try.
 #[derive(Clone, Debug)]
-pub struct Candidates<C> {
-    names: Vec<PeerName>,
-    credentials: Vec<Arc<C>>,
+pub struct Candidates<'a, C> {
+    names: Vec<&'a PeerName>,
+    credentials: Vec<&'a Arc<C>>,
 }
 
 impl Admission {
     /// Expects these clients.
     #[must_use]
     pub fn new(expected: Vec<Expected>) -> Self {
-        Self { expected }
+        let mut admission = Self { expected, ..Self::default() };
+        for (index, client) in admission.expected.iter().enumerate() {
+            match client.range.single() {
+                Some(address) => admission.at.entry(address).or_default().push(index),
+                None => admission.within.push(index),
+            }
+        }
+        admission
     }
 
     /// Whether any client is expected from `address`.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
-        self.at(address).next().is_some()
+        self.from(address).next().is_some()
     }
 
     /// Whether any client of the `hex` encoding is expected from `address`.
     #[must_use]
     pub fn admits_hex(&self, address: IpAddr) -> bool {
-        self.at(address).any(|client| client.credentials.encoding() == Encoding::Hex)
+        self.from(address).any(|client| client.credentials.encoding() == Encoding::Hex)
     }
 
     /// The clients of the `sealed` encoding that are expected from `address`.
     #[must_use]
-    pub fn sealed_candidates(&self, address: IpAddr) -> Candidates<sealed::Credentials> {
+    pub fn sealed_candidates(&self, address: IpAddr) -> Candidates<'_, sealed::Credentials> {
         self.candidates(address, |credentials| match credentials {
             Credentials::Sealed(secrets) => Some(secrets),
             Credentials::Hex(_) => None,
@@ -81,7 +93,7 @@ impl Admission {
 
     /// The clients of the `hex` encoding that are expected from `address`.
     #[must_use]
-    pub fn hex_candidates(&self, address: IpAddr) -> Candidates<hex::Credentials> {
+    pub fn hex_candidates(&self, address: IpAddr) -> Candidates<'_, hex::Credentials> {
         self.candidates(address, |credentials| match credentials {
             Credentials::Hex(secrets) => Some(secrets),
             Credentials::Sealed(_) => None,
@@ -92,33 +104,33 @@ impl Admission {
         &self,
         address: IpAddr,
         secrets: impl Fn(&Credentials) -> Option<&Arc<C>>,
-    ) -> Candidates<C> {
-        let (names, credentials) = self
-            .at(address)
-            .filter_map(|client| {
-                secrets(&client.credentials)
-                    .map(|secrets| (client.name.clone(), Arc::clone(secrets)))
-            })
+    ) -> Candidates<'_, C> {
+        let clients = self.from(address);
+        let (names, credentials) = clients
+            .filter_map(|client| Some((&client.name, secrets(&client.credentials)?)))
             .unzip();
         Candidates { names, credentials }
     }
 
-    fn at(&self, address: IpAddr) -> impl Iterator<Item = &Expected> {
-        self.expected.iter().filter(move |client| client.range.contains(address))
+    fn from(&self, address: IpAddr) -> impl Iterator<Item = &Expected> {
+        let address = address.to_canonical();
+        let alone = self.at.get(&address).into_iter().flatten();
+        let alone = alone.map(|index| &self.expected[*index]);
+        let within = self.within.iter().map(|index| &self.expected[*index]);
+        alone.chain(within.filter(move |client| client.range.contains(address)))
     }
 }
 
-impl<C> Candidates<C> {
+impl<'a, C> Candidates<'a, C> {
     /// The secrets to try, in a fixed order.
-    #[must_use]
-    pub fn credentials(&self) -> &[Arc<C>] {
-        &self.credentials
+    pub fn credentials(&self) -> impl ExactSizeIterator<Item = &'a Arc<C>> {
+        self.credentials.iter().copied()
     }
 
     /// The name of the candidate at `index` of [`credentials`](Self::credentials).
     #[must_use]
-    pub fn name(&self, index: usize) -> &PeerName {
-        &self.names[index]
+    pub fn name(&self, index: usize) -> &'a PeerName {
+        self.names[index]
     }
 }
 
@@ -141,8 +153,8 @@ mod tests {
         Expected { name, range: range.parse().unwrap(), credentials }
     }
 
-    fn names<C>(candidates: &Candidates<C>) -> Vec<&str> {
-        candidates.names.iter().map(PeerName::as_str).collect()
+    fn names<'a, C>(candidates: &Candidates<'a, C>) -> Vec<&'a str> {
+        candidates.names.iter().map(|name| name.as_str()).collect()
     }
 
     #[test]
@@ -152,12 +164,16 @@ mod tests {
             expected("b", "10.1.0.0/16", Encoding::Sealed),
             expected("c", "10.1.0.0/16", Encoding::Hex),
             expected("d", "2001:db8::/32", Encoding::Sealed),
+            expected("e", "10.1.0.1", Encoding::Hex),
+            expected("f", "10.1.0.1/32", Encoding::Sealed),
+            expected("g", "2001:db8::9", Encoding::Hex),
         ]);
-        let cases: [(&str, &[&str], &[&str]); 5] = [
+        let cases: [(&str, &[&str], &[&str]); 6] = [
+            ("10.1.0.2", &["a", "b"], &["c"]),
             ("10.2.0.1", &["a"], &[]),
-            ("10.1.0.1", &["a", "b"], &["c"]),
-            ("::ffff:10.1.0.1", &["a", "b"], &["c"]),
-            ("2001:db8::9", &["d"], &[]),
+            ("10.1.0.1", &["f", "a", "b"], &["e", "c"]),
+            ("::ffff:10.1.0.1", &["f", "a", "b"], &["e", "c"]),
+            ("2001:db8::9", &["d"], &["g"]),
             ("192.0.2.1", &[], &[]),
         ];
         for (address, sealed, hex) in cases {

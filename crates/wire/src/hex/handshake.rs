@@ -106,14 +106,14 @@ pub struct Authenticated {
 ///
 /// [`HandshakeError::Unauthenticated`] if none does, [`HandshakeError::Replayed`] if the same hello
 /// came before.
-pub fn authenticate(
+pub fn authenticate<'a>(
     hello: &str,
-    candidates: &[Arc<Credentials>],
+    candidates: impl IntoIterator<Item = &'a Arc<Credentials>>,
 ) -> Result<Authenticated, HandshakeError> {
     if hello.len() > MAX_HANDSHAKE_LEN {
         return Err(OpenError.into());
     }
-    for (candidate, link) in candidates.iter().enumerate() {
+    for (candidate, link) in candidates.into_iter().enumerate() {
         if let Ok(client_key) = hex::open_key(&link.invitation, hello) {
             if !link.remember(hello)? {
                 return Err(HandshakeError::Replayed);

@@ -1,7 +1,7 @@
 //! What both sides of a link know before they meet. Implements `docs/protocol.md` §1.2.
 
 use paddington_crypto::KeyPair;
-use paddington_crypto::kdf::{Hash, Prk, hash};
+use paddington_crypto::kdf::{Hash, PreparedPrk, Prk, hash};
 use paddington_crypto::{KeyError, SecretKey};
 
 use super::HINT_LEN;
@@ -17,6 +17,8 @@ pub struct Credentials {
     pub(super) transcript: Hash,
     pub(super) inner: Prk,
     pub(super) outer: Prk,
+    /// `outer` once more: a server derives a hint from it for every hello that may be this link's.
+    hints: PreparedPrk,
 }
 
 impl Credentials {
@@ -32,8 +34,7 @@ impl Credentials {
             client.as_str().as_bytes(),
         ]);
         let extract = |key: &SecretKey| Prk::extract(&transcript, &[key.expose_bytes()]);
-        let (inner, outer) = (extract(invitation.inner()), extract(invitation.outer()));
-        Self { transcript, inner, outer }
+        Self::extracted(transcript, extract(invitation.inner()), extract(invitation.outer()))
     }
 
     /// The secrets of a link that nobody has, for a server to open hellos of strangers with.
@@ -45,12 +46,16 @@ impl Credentials {
         let keys = KeyPair::generate()?;
         let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
         let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
-        Ok(Self { transcript, inner: extract(keys.inner()), outer: extract(keys.outer()) })
+        Ok(Self::extracted(transcript, extract(keys.inner()), extract(keys.outer())))
+    }
+
+    fn extracted(transcript: Hash, inner: Prk, outer: Prk) -> Self {
+        Self { transcript, inner, hints: outer.prepare(), outer }
     }
 
     /// What lets a server recognise this link's hello among those of other links.
     pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
-        *self.outer.derive("hint", &[challenge, client_random].concat())
+        *self.hints.derive("hint", &[challenge, client_random])
     }
 }
 

@@ -16,6 +16,9 @@ use super::session::{AwaitReady, Role};
 use super::{Credentials, REPLY_LEN};
 use crate::{HandshakeError, Instance};
 
+/// So many hints are compared before a hello that one of them matches is opened.
+const AT_ONCE: usize = 64;
+
 /// 32 random bytes, one for each connection, that every key of its handshake depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge([u8; Challenge::LEN]);
@@ -75,6 +78,11 @@ pub struct Responder {
 pub struct Authenticated {
     candidate: usize,
     link: Arc<Credentials>,
+    hello: Opened,
+}
+
+/// What HELLO has said.
+struct Opened {
     transcript: Hash,
     client_key: SecretKey,
     instance: Instance,
@@ -114,40 +122,56 @@ impl Responder {
         Self { challenge, decoy }
     }
 
-    /// Opens HELLO with the secrets of the one candidate that its hint names, or, so that every
-    /// refusal does the same work, with the decoy's.
+    /// Opens HELLO with the secrets of the one candidate that its hint names. Every refusal does the
+    /// same work: the hint of each candidate is compared, and HELLO is opened once, where no hint
+    /// matches with the decoy's secrets.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Unauthenticated`] if anything at all is wrong with it.
-    pub fn authenticate(
+    pub fn authenticate<'a>(
         self,
         hello: &[u8],
-        candidates: &[Arc<Credentials>],
+        candidates: impl IntoIterator<Item = &'a Arc<Credentials>>,
     ) -> Result<Authenticated, HandshakeError> {
         let parts = HelloParts::split(hello)?;
         let challenge = self.challenge.as_bytes();
-        let mut named = None;
-        for (candidate, link) in candidates.iter().enumerate() {
-            if equal(&link.hint(challenge, parts.client_random), parts.hint) {
-                named = Some(candidate);
+        let mut candidates = candidates.into_iter().enumerate();
+        let (mut tried, mut opened) = (AT_ONCE, false);
+        while tried == AT_ONCE {
+            let mut named = None;
+            tried = 0;
+            for (candidate, link) in candidates.by_ref().take(AT_ONCE) {
+                tried += 1;
+                if equal(&link.hint(challenge, parts.client_random), parts.hint) {
+                    named = Some((candidate, link));
+                }
+            }
+            if opened || (named.is_none() && tried == AT_ONCE) {
+                continue;
+            }
+            opened = true;
+            let hello = open(named.map_or(&self.decoy, |(_, link)| link), challenge, &parts);
+            if let (Ok(hello), Some((candidate, link))) = (hello, named) {
+                return Ok(Authenticated { candidate, link: Arc::clone(link), hello });
             }
         }
-        let link = named.map_or(&self.decoy, |candidate| &candidates[candidate]);
-
-        let keys = HelloKeys::new(link, challenge, parts.client_random, parts.hint);
-        let mut body = Zeroizing::new(parts.sealed.to_vec());
-        let body = keys.layers.open(0, &keys.transcript, &mut body)?;
-        let body = HelloBody::read(body)?;
-        Ok(Authenticated {
-            candidate: named.ok_or(OpenError)?,
-            link: Arc::clone(link),
-            transcript: keys.after(parts.sealed),
-            client_key: SecretKey::from_slice(body.client_key).map_err(|_| OpenError)?,
-            instance: Instance::from(*body.instance),
-            encapsulation_key: body.encapsulation_key.into(),
-        })
+        Err(OpenError.into())
     }
+}
+
+/// Opens HELLO with the secrets of `link`.
+fn open(link: &Credentials, challenge: &[u8], parts: &HelloParts<'_>) -> Result<Opened, OpenError> {
+    let keys = HelloKeys::new(link, challenge, parts.client_random, parts.hint);
+    let mut body = Zeroizing::new(parts.sealed.to_vec());
+    let body = keys.layers.open(0, &keys.transcript, &mut body)?;
+    let body = HelloBody::read(body)?;
+    Ok(Opened {
+        transcript: keys.after(parts.sealed),
+        client_key: SecretKey::from_slice(body.client_key).map_err(|_| OpenError)?,
+        instance: Instance::from(*body.instance),
+        encapsulation_key: body.encapsulation_key.into(),
+    })
 }
 
 impl Authenticated {
@@ -160,7 +184,7 @@ impl Authenticated {
     /// The client's life.
     #[must_use]
     pub fn instance(&self) -> Instance {
-        self.instance
+        self.hello.instance
     }
 
     /// Seals REPLY and derives the session.
@@ -172,25 +196,22 @@ impl Authenticated {
         self,
         random: &ReplyRandom,
     ) -> Result<(AwaitReady, [u8; REPLY_LEN]), HandshakeError> {
+        let Opened { transcript, client_key, instance, encapsulation_key } = self.hello;
         let (ciphertext, shared) =
-            kem::encapsulate(&self.encapsulation_key, &random.encapsulation_seed)?;
+            kem::encapsulate(&encapsulation_key, &random.encapsulation_seed)?;
         let mut reply = [0; REPLY_LEN];
         reply[..SecretKey::LEN].copy_from_slice(random.server_key.expose_bytes());
         reply[SecretKey::LEN..][..CIPHERTEXT_LEN].copy_from_slice(&ciphertext);
-        reply_layers(&self.link, &self.transcript, &self.client_key).seal(
-            0,
-            &self.transcript,
-            &mut reply,
-        )?;
+        reply_layers(&self.link, &transcript, &client_key).seal(0, &transcript, &mut reply)?;
         let secrets = SessionSecrets::new(
             &self.link,
-            &self.transcript,
+            &transcript,
             &reply,
-            &self.client_key,
+            &client_key,
             &random.server_key,
             &shared,
         );
-        Ok((AwaitReady::new(Role::Server { client: self.instance }, secrets), reply))
+        Ok((AwaitReady::new(Role::Server { client: instance }, secrets), reply))
     }
 }
 
@@ -198,7 +219,7 @@ impl fmt::Debug for Authenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticated")
             .field("candidate", &self.candidate)
-            .field("instance", &self.instance)
+            .field("instance", &self.hello.instance)
             .finish_non_exhaustive()
     }
 }
