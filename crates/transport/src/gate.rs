@@ -1,22 +1,32 @@
 //! How many strangers may stand in the door at once. Implements the limits of `docs/protocol.md`
-//! §9 that hold before a peer is authenticated. No IO, and time is passed in.
+//! §9 that hold before a peer is authenticated.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lru::LruCache;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
 
-/// The door. Whoever comes in holds a [`Pending`] until it is authenticated or gone.
+/// How long somebody who has asked for nothing keeps its place although others want it.
+const SILENT: Duration = Duration::from_millis(20);
+/// How long somebody keeps it who was answered, and whose hello is awaited.
+const ANSWERED: Duration = Duration::from_millis(250);
+
+/// The door. Whoever comes in holds a [`Pending`] until it is established or gone; a place in the
+/// door is taken until it is authenticated.
 #[derive(Debug)]
 pub(crate) struct Gate {
     limits: Limits,
     state: Mutex<State>,
+    /// Told whenever a place has become free.
+    freed: Notify,
 }
 
 #[derive(Debug)]
@@ -24,12 +34,16 @@ struct State {
     next: u64,
     /// By age: the lowest number is the oldest.
     pending: BTreeMap<u64, Visitor>,
+    /// Those who are authenticated and not established.
+    inside: BTreeMap<u64, Option<Prefix>>,
     attempts: LruCache<Prefix, Bucket>,
 }
 
 #[derive(Debug)]
 struct Visitor {
     from: Option<Prefix>,
+    /// Until when it keeps its place although others want it.
+    keeps: Instant,
     evicted: CancellationToken,
 }
 
@@ -66,8 +80,30 @@ impl Gate {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let addresses = NonZeroUsize::new(limits.addresses).unwrap_or(NonZeroUsize::MIN);
         let attempts = LruCache::new(addresses);
-        let state = State { next: 0, pending: BTreeMap::new(), attempts };
-        Arc::new(Self { limits, state: Mutex::new(state) })
+        let (pending, inside) = (BTreeMap::new(), BTreeMap::new());
+        let state = Mutex::new(State { next: 0, pending, inside, attempts });
+        Arc::new(Self { limits, state, freed: Notify::new() })
+    }
+
+    /// Waits until somebody can come in without pushing out anybody who was let in just now. What
+    /// comes meanwhile waits before the door, where it costs nothing.
+    pub(crate) async fn room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            let Some(keeps) = self.full_until(Instant::now()) else { return };
+            tokio::select! {
+                biased;
+                () = freed => {}
+                () = sleep_until(keeps) => {}
+            }
+        }
+    }
+
+    /// Until when nobody gives way, if that is so.
+    fn full_until(&self, now: Instant) -> Option<Instant> {
+        let state = self.lock();
+        let keeps = state.pending.values().map(|visitor| visitor.keeps).min();
+        keeps.filter(|keeps| state.pending.len() >= self.limits.pending && *keeps > now)
     }
 
     /// Lets a connection in. One that comes through a proxy has no address yet.
@@ -82,12 +118,13 @@ impl Gate {
             self.check(&mut state, from, now)?;
         }
         if state.pending.len() >= self.limits.pending {
-            state.evict();
+            state.evict(now);
         }
         let number = state.next;
         state.next += 1;
         let evicted = CancellationToken::new();
-        state.pending.insert(number, Visitor { from, evicted: evicted.clone() });
+        let visitor = Visitor { from, keeps: now + SILENT, evicted: evicted.clone() };
+        state.pending.insert(number, visitor);
         Ok(Pending { gate: Arc::clone(self), number, evicted })
     }
 
@@ -120,10 +157,27 @@ impl Pending {
         Ok(())
     }
 
-    /// Gives the attempt back: the peer is authenticated.
+    /// Its request was answered; now it has to find its words.
+    pub(crate) fn answered(&self, now: Instant) {
+        if let Some(visitor) = self.gate.lock().pending.get_mut(&self.number) {
+            visitor.keeps = now + ANSWERED;
+        }
+    }
+
+    /// Gives the place in the door up: the peer is authenticated, and is no stranger any more.
+    pub(crate) fn authenticated(&self) {
+        let mut state = self.gate.lock();
+        if let Some(visitor) = state.pending.remove(&self.number) {
+            state.inside.insert(self.number, visitor.from);
+            self.gate.freed.notify_one();
+        }
+    }
+
+    /// Gives the attempt back: the connection is established.
     pub(crate) fn established(self) {
         let mut state = self.gate.lock();
-        let from = state.pending.get(&self.number).and_then(|visitor| visitor.from);
+        let visitor = state.pending.get(&self.number).map(|visitor| visitor.from);
+        let from = visitor.or_else(|| state.inside.get(&self.number).copied()).flatten();
         let bucket = from.and_then(|from| state.attempts.get_mut(&from));
         if let Some(bucket) = bucket {
             bucket.tokens = (bucket.tokens + 1).min(self.gate.limits.attempts);
@@ -138,22 +192,27 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.gate.lock().pending.remove(&self.number);
+        let mut state = self.gate.lock();
+        if state.pending.remove(&self.number).is_some() {
+            self.gate.freed.notify_one();
+        }
+        state.inside.remove(&self.number);
     }
 }
 
 impl State {
-    /// Makes room: of the address with the most connections here, the oldest one goes. A flood
-    /// from one address thus pushes itself out, and an honest client needs only a moment.
-    fn evict(&mut self) {
-        let mut crowds: BTreeMap<Option<Prefix>, (usize, u64)> = BTreeMap::new();
-        for (number, visitor) in self.pending.iter().rev() {
-            let crowd = crowds.entry(visitor.from).or_default();
-            *crowd = (crowd.0 + 1, *number);
+    /// Makes room: of those who have had their moment, the oldest one of the address with the most
+    /// connections here goes. A flood from one address thus pushes itself out.
+    fn evict(&mut self, now: Instant) {
+        let mut crowds: BTreeMap<Option<Prefix>, usize> = BTreeMap::new();
+        for visitor in self.pending.values() {
+            *crowds.entry(visitor.from).or_default() += 1;
         }
-        let largest =
-            crowds.into_values().max_by_key(|(count, oldest)| (*count, u64::MAX - oldest));
-        if let Some(visitor) = largest.and_then(|(_, oldest)| self.pending.remove(&oldest)) {
+        let rank = |(number, visitor): &(&u64, &Visitor)| {
+            (visitor.keeps <= now, crowds[&visitor.from], u64::MAX - **number)
+        };
+        let victim = self.pending.iter().max_by_key(rank).map(|(number, _)| *number);
+        if let Some(visitor) = victim.and_then(|number| self.pending.remove(&number)) {
             visitor.evicted.cancel();
         }
     }
@@ -182,8 +241,6 @@ fn prefix(address: IpAddr) -> Prefix {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -246,6 +303,65 @@ mod tests {
         crowd[0].evicted().await;
         let stays = crowd[1..].iter().chain(&others).chain([&newcomer]);
         assert!(stays.into_iter().all(|pending| !pending.evicted.is_cancelled()));
+    }
+
+    /// Whoever comes waits while those who are here have had no time to speak.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_pushed_out_before_its_moment_is_over() {
+        let gate = Gate::new(limits());
+        let start = Instant::now();
+        gate.room().await;
+        let mut held: Vec<_> = (1..=6)
+            .map(|last| gate.enter(ip(&format!("192.0.2.{last}")), start).unwrap())
+            .collect();
+        held[0].answered(start);
+        gate.room().await;
+        assert_eq!(start.elapsed(), SILENT);
+        let newcomer = gate.enter(ip("192.0.2.7"), Instant::now()).unwrap();
+        held[1].evicted().await;
+        assert!(!held[0].evicted.is_cancelled(), "it was answered, and has more time");
+
+        drop(held.split_off(1));
+        held.extend((11..=14).map(|last| {
+            let pending = gate.enter(ip(&format!("192.0.2.{last}")), Instant::now()).unwrap();
+            pending.answered(Instant::now());
+            pending
+        }));
+        newcomer.answered(Instant::now());
+        gate.room().await;
+        assert_eq!(start.elapsed(), ANSWERED, "the one that was answered first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_authenticated_leaves_the_door_and_is_not_pushed_out() {
+        let gate = Gate::new(limits());
+        let start = Instant::now();
+        let inside: Vec<_> = (0..20)
+            .map(|_| {
+                let pending = gate.enter(ip("192.0.2.1"), Instant::now());
+                pending.inspect(Pending::authenticated)
+            })
+            .collect();
+        assert_eq!(inside.iter().filter(|pending| pending.is_ok()).count(), 4, "the attempts");
+        assert_eq!(gate.lock().pending.len(), 0);
+        let waits = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            let full: Vec<_> = (1..=6)
+                .map(|last| gate.enter(ip(&format!("198.51.100.{last}")), start).unwrap())
+                .collect();
+            async move {
+                full[3].authenticated();
+                gate.room().await;
+                assert_eq!(start.elapsed(), Duration::ZERO);
+            }
+        });
+        waits.await.unwrap();
+        for pending in inside.into_iter().flatten() {
+            assert!(!pending.evicted.is_cancelled());
+            pending.established();
+        }
+        assert_eq!(gate.lock().inside.len(), 0);
+        assert!(gate.enter(ip("192.0.2.1"), start).is_ok(), "attempts were given back");
     }
 
     #[test]

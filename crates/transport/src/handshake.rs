@@ -16,6 +16,7 @@ use paddington_wire::{
 use tokio::time::timeout;
 
 use crate::error::GreetError;
+use crate::gate::Pending;
 use crate::traffic::{Arrival, Declared, Host, Place, Refusal};
 use crate::upgrade::Offer;
 use crate::websocket::{SocketError, WebSocket};
@@ -34,10 +35,11 @@ pub(crate) struct Established<T> {
 }
 
 /// A client's connection behind the upgrade, seen from the server.
-pub(crate) struct Visitor {
+pub(crate) struct Visitor<'a> {
     pub(crate) stream: Stream,
     pub(crate) address: IpAddr,
     pub(crate) offer: Offer,
+    pub(crate) pending: &'a Pending,
 }
 
 /// What flows through the connections of a host's clients.
@@ -56,7 +58,7 @@ pub struct Login {
 pub(crate) async fn greet<H: Host>(
     host: &H,
     decoy: &Arc<sealed::Credentials>,
-    visitor: Visitor,
+    visitor: Visitor<'_>,
     config: &Config,
 ) -> Result<Established<TrafficOf<H>>, GreetError> {
     let admission = host.admission();
@@ -73,7 +75,7 @@ async fn greet_sealed<H: Host>(
     host: &H,
     admission: &Admission,
     responder: Responder,
-    visitor: Visitor,
+    visitor: Visitor<'_>,
     config: &Config,
 ) -> Result<Established<TrafficOf<H>>, GreetError> {
     let timeouts = &config.timeouts;
@@ -84,6 +86,7 @@ async fn greet_sealed<H: Host>(
 
     let candidates = admission.sealed_candidates(visitor.address);
     let client = responder.authenticate(&hello, candidates.credentials())?;
+    visitor.pending.authenticated();
     let arrival = Arrival {
         peer: candidates.name(client.candidate()).clone(),
         address: visitor.address,
@@ -128,7 +131,7 @@ async fn greet_sealed<H: Host>(
 async fn greet_hex<H: Host>(
     host: &H,
     admission: &Admission,
-    visitor: Visitor,
+    visitor: Visitor<'_>,
     config: &Config,
 ) -> Result<Established<TrafficOf<H>>, GreetError> {
     let timeouts = &config.timeouts;

@@ -70,10 +70,14 @@ impl Listener {
         let door = Arc::new(door);
         let mut pause = ACCEPT_PAUSE;
         loop {
+            let next = async {
+                door.gate.room().await;
+                accept(&mut acceptor, &network, address).await
+            };
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = accept(&mut acceptor, &network, address) => accepted,
+                accepted = next => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -168,7 +172,8 @@ impl<H: Host> Door<H> {
             match greeted {
                 Ok(established) => {
                     pending.established();
-                    let connection = Connection::new(established, door.config.timeouts, network);
+                    let connection =
+                        Connection::new(established, door.config.timeouts.listening(), network);
                     connections.spawn(async move { drop(connection.run().await) });
                 }
                 Err(error) => note(direct, &error),
@@ -205,13 +210,13 @@ impl<H: Host> Door<H> {
         timeout_at(deadline, whole).await.map_err(|_| GreetError::Timeout)?
     }
 
-    async fn upgrade(
+    async fn upgrade<'a>(
         &self,
         mut stream: Stream,
         head: Bytes,
         direct: IpAddr,
-        pending: &Pending,
-    ) -> Result<Visitor, GreetError> {
+        pending: &'a Pending,
+    ) -> Result<Visitor<'a>, GreetError> {
         let challenge = Challenge::random().map_err(HandshakeError::from)?;
         let rules = Rules {
             path: &self.path,
@@ -225,7 +230,8 @@ impl<H: Host> Door<H> {
         let answered = timeout(self.config.timeouts.handshake_step, answered).await;
         let (stream, address, offer) =
             answered.map_err(|_| GreetError::Timeout)?.map_err(GreetError::Upgrade)?;
-        Ok(Visitor { stream, address, offer })
+        pending.answered(Instant::now());
+        Ok(Visitor { stream, address, offer, pending })
     }
 }
 
