@@ -15,6 +15,8 @@ use crate::{OnError, StartError};
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
+    /// The most other services that are known.
+    pub peers: usize,
     /// The most bytes that a peer may have sent and this service not handled.
     pub window: u32,
     /// The most messages that wait for one peer.
@@ -69,6 +71,7 @@ impl Default for Config {
         let link = LinkConfig::default();
         Self {
             transport: paddington_transport::Config::default(),
+            peers: 4_096,
             window: link.window,
             outbox_messages: link.outbox_messages,
             outbox_bytes: link.outbox_bytes,
@@ -103,6 +106,7 @@ impl Config {
             ("pending_per_address", limits.pending_per_address),
             ("attempts", limits.attempts as usize),
             ("addresses", limits.addresses),
+            ("peers", self.peers),
             ("outbox_messages", self.outbox_messages),
             ("stored_messages", self.stored_messages),
             ("inbox_messages", self.inbox_messages),

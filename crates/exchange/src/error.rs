@@ -10,9 +10,6 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
-/// How many other services one service may know (`docs/protocol.md` §9).
-pub(crate) const MAX_PEERS: usize = 4_096;
-
 /// What a handler returns when it fails: any error.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
@@ -93,8 +90,13 @@ pub enum StartError {
     #[error("the longest message must be from 1 to {MAX_PAYLOAD} bytes, not {0}")]
     MaxPayload(u32),
     /// There are too many peers.
-    #[error("{0} peers are configured, and a service takes no more than {MAX_PEERS}")]
-    TooManyPeers(usize),
+    #[error("{peers} peers are configured, and the setting peers allows {max}")]
+    TooManyPeers {
+        /// How many are configured.
+        peers: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A time is zero, or out of all reason.
     #[error("the setting {0} must be more than 0 and at most a year")]
     Time(&'static str),

@@ -9,7 +9,6 @@ use paddington_wire::{Encoding, Expected, PeerName};
 
 use crate::StartError;
 use crate::courier::Courier;
-use crate::error::MAX_PEERS;
 use crate::exchange::Server;
 use crate::peer::{Peer, Shared, millis};
 use crate::store::{Store, StoreError, StoredCursor, StoredMessage, StoredStream};
@@ -22,8 +21,9 @@ pub(crate) async fn peers(
     servers: &[Server],
     store: Option<&Arc<dyn Store>>,
 ) -> Result<BTreeMap<PeerName, Arc<Peer>>, StartError> {
-    if clients.len() + servers.len() > MAX_PEERS {
-        return Err(StartError::TooManyPeers(clients.len() + servers.len()));
+    let (known, max) = (clients.len() + servers.len(), shared.config.peers);
+    if known > max {
+        return Err(StartError::TooManyPeers { peers: known, max });
     }
     let letters = match store {
         Some(store) => store.letters().await.map_err(StartError::Store)?,
