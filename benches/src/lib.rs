@@ -22,7 +22,7 @@ pub use carrier::{COUNT, END, PING, WARM_UP, counted, done, drive_pipe, message,
 pub use child::{Child, Placement, read_commands, tell, until_closed};
 pub use count::{WORKS, count};
 pub use crowd::{Command, Load, run_crowd};
-pub use ours::{SourceNetwork, configure, drive_service, serve_service};
+pub use ours::{Ranges, SourceNetwork, configure, drive_service, serve_service};
 pub use pair::Pair;
 pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};
 pub use plot::Plot;

@@ -29,6 +29,15 @@ struct Cli {
     /// How many rounds, instead of what the form says.
     #[arg(long, global = true)]
     rounds: Option<usize>,
+    /// Of the messages between two processes, only those of so many bytes; may be repeated.
+    #[arg(long, global = true, value_name = "BYTES")]
+    size: Vec<usize>,
+    /// Of many connections, only so many; may be repeated.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    connections: Vec<usize>,
+    /// Between two processes, only whoever tables call so; may be repeated.
+    #[arg(long, global = true, value_name = "NAME")]
+    only: Vec<String>,
     /// The folder for the results.
     #[arg(long, global = true, default_value = "target/bench")]
     out: PathBuf,
@@ -89,7 +98,8 @@ fn main() -> Result<()> {
     if let What::Instructions { record, write } = &cli.what {
         return runtime()?.block_on(instructions::check(record, *write));
     }
-    let settings = experiments::Settings::new(cli.full, cli.rounds)?;
+    let mut settings = experiments::Settings::new(cli.full, cli.rounds)?;
+    settings.narrow(&cli.size, &cli.connections, &cli.only);
     if let What::Draw { results } = &cli.what {
         return output::draw(results, &cli.plots.unwrap_or(cli.out));
     }

@@ -22,8 +22,16 @@ use crate::{CpuClock, Drive, Job, Latencies, Sample, Scenario, Serve, tell, unti
 /// What the services are called.
 pub(crate) const SERVER: &str = "server";
 
+/// Where a server expects its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// All of them in the same network: each may be anybody.
+    Shared,
+    /// Each at an address of its own, that of its [`SourceNetwork`].
+    Own,
+}
+
 /// Writes the configuration of a server with so many clients, and an invitation for each of them.
-/// So many connections may be in the middle of their handshake at a time, if not as many as usual.
 ///
 /// # Errors
 ///
@@ -33,16 +41,19 @@ pub fn configure(
     encoding: Encoding,
     clients: usize,
     port: u16,
-    pending: Option<usize>,
+    ranges: Ranges,
 ) -> Result<()> {
     // with port 0 the real one is known only later, and told to the clients then
     let url = format!("ws://127.0.0.1:{}", port.max(1));
     let mut server = ServiceConfig::new(SERVER, &url, "127.0.0.1", &port)?;
-    if let Some(pending) = pending {
-        server.settings_mut().transport.limits.pending = pending;
-    }
+    let settings = server.settings_mut();
+    settings.peers = settings.peers.max(clients);
     for client in 0..clients {
-        let invite = server.add_client_with(&client_name(client), "127.0.0.0/8", encoding)?;
+        let range = match ranges {
+            Ranges::Shared => "127.0.0.0/8".to_owned(),
+            Ranges::Own => SourceNetwork::numbered(client).0.to_string(),
+        };
+        let invite = server.add_client_with(&client_name(client), &range, encoding)?;
         invite.save(folder.join(format!("{client}.toml")))?;
     }
     Ok(server.save(folder.join("server.toml"))?)
@@ -217,7 +228,8 @@ async fn post(service: &Service, payload: &str) -> Result<()> {
 }
 
 /// The operating system's network, dialling from an address of its own: on loopback many clients
-/// then look like many hosts, as they would elsewhere.
+/// then look like many hosts, as they would elsewhere. For the same reason their timers are each on
+/// their own, which the default of [`Network::together`] says.
 #[derive(Debug)]
 pub struct SourceNetwork(pub Ipv4Addr);
 

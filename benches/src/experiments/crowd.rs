@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use paddington::Encoding;
 use paddington_bench::{
-    Child, Command, Contender, Drive, Experiment, Load, Numbers, Placement, Role, Sample,
+    Child, Command, Contender, Drive, Experiment, Load, Numbers, Placement, Ranges, Role, Sample,
     configure, cpu_time, memory, wake_ups,
 };
 use tempfile::TempDir;
@@ -68,10 +68,9 @@ pub(crate) async fn idle(settings: &Settings) -> Result<Experiment> {
     let (axis, of) = ("connections", "KiB each");
     let against = Contender::WebSocket.name();
     let mut experiment = Experiment::new("P7", title, axis, Some(against), of);
-    let counts: &[usize] =
-        if settings.full { &[1, 10, 100, 1_000, 10_000] } else { &[10, 100, 1_000] };
+    let counts = settings.connections(&[10, 100, 1_000], 10_000);
     for round in 0..settings.rounds.div_ceil(4) {
-        for count in counts {
+        for count in &counts {
             for contender in [Contender::Sealed, Contender::WebSocket] {
                 progress(&format!("P7: round {}, {count} × {}", round + 1, contender.name()));
                 let numbers = rest(contender, *count, settings).await?;
@@ -107,7 +106,7 @@ pub(crate) async fn peers(settings: &Settings) -> Result<[Experiment; 2]> {
     let title = format!("{RATE} round trips of 256 B a second, over so many peers");
     let mut paced = Experiment::new("P8p", &title, "peers", None, "p99 µs");
     for round in 0..settings.rounds.div_ceil(2) {
-        for count in [1, 10, 100, 1_000] {
+        for count in settings.connections(&[1, 10, 100, 1_000], 10_000) {
             for contender in [Contender::Sealed, Contender::Twice] {
                 progress(&format!("P8: round {}, {count} × {}", round + 1, contender.name()));
                 let mut scene = Scene::open(contender, count, settings).await?;
@@ -128,14 +127,14 @@ pub(crate) async fn peers(settings: &Settings) -> Result<[Experiment; 2]> {
 pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
     let title = "until all clients are back after the server was killed and started anew";
     let mut experiment = Experiment::new("storm", title, "clients", None, "s");
-    let counts: &[usize] = if settings.full { &[100, 1_000, 10_000] } else { &[100, 1_000] };
+    let counts = settings.connections(&[100, 1_000], 10_000);
     for round in 0..settings.rounds.div_ceil(4) {
-        for count in counts {
+        for count in &counts {
             progress(&format!("storm: round {}, {count} clients", round + 1));
-            let numbers = restart(*count, None, settings).await?;
-            experiment.add(Contender::Sealed.name(), *count as f64, numbers);
-            let numbers = restart(*count, Some(*count), settings).await?;
-            experiment.add("all may shake hands at once", *count as f64, numbers);
+            let numbers = restart(*count, Ranges::Own, settings).await?;
+            experiment.add("each expected at its own address", *count as f64, numbers);
+            let numbers = restart(*count, Ranges::Shared, settings).await?;
+            experiment.add("all expected in one network", *count as f64, numbers);
         }
     }
     Ok(experiment)
@@ -144,9 +143,9 @@ pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
 /// A session that lasted for less says nothing good about the server, and delays the next attempt.
 const GOOD_SESSION: Duration = Duration::from_secs(11);
 
-async fn restart(count: usize, pending: Option<usize>, settings: &Settings) -> Result<Numbers> {
+async fn restart(count: usize, ranges: Ranges, settings: &Settings) -> Result<Numbers> {
     let (contender, folder, port) = (Contender::Sealed, folder()?, free_port()?);
-    configure(folder.path(), Encoding::Sealed, count, port, pending)?;
+    configure(folder.path(), Encoding::Sealed, count, port, ranges)?;
     let mut server = serve(&settings.program, contender, folder.path(), Placement::Free)?;
     let drive = drive(contender, folder.path(), server.hear().await?, &server)?;
     let began = Instant::now();

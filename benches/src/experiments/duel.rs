@@ -7,8 +7,6 @@ use paddington_bench::{
 
 use super::{Settings, folder, prepare, progress, serve};
 
-const SIZES: [usize; 4] = [16, 256, 4 * 1024, 64 * 1024];
-
 /// Who is measured how, beside whom.
 struct Duel<'a> {
     id: &'a str,
@@ -94,9 +92,9 @@ impl Duel<'_> {
         let mut out = Vec::new();
         for round in 0..settings.rounds {
             progress(&format!("{id}: round {} of {}", round + 1, settings.rounds));
-            for size in SIZES {
+            for size in settings.sizes.iter().copied() {
                 for contender in self.contenders {
-                    if out.contains(contender) {
+                    if out.contains(contender) || !settings.takes_part(*contender) {
                         continue;
                     }
                     match self.once(*contender, size, settings).await {

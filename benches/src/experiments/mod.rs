@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use paddington::Encoding;
-use paddington_bench::{Child, Contender, Placement, Role, Serve, Tls, configure};
+use paddington_bench::{Child, Contender, Placement, Ranges, Role, Serve, Tls, configure};
 use tempfile::TempDir;
 
 pub(crate) use crowd::{idle, peers, storm};
@@ -22,6 +22,12 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     /// How long one measurement of one contender takes.
     pub(crate) seconds: f64,
+    /// The lengths of the messages between two processes, in bytes.
+    pub(crate) sizes: Vec<usize>,
+    /// How many connections there are, where that is not up to the experiment.
+    connections: Vec<usize>,
+    /// Who takes part in what is between two processes, if not everybody.
+    only: Vec<String>,
     /// This program.
     pub(crate) program: PathBuf,
     /// The program with the comparisons that need more than Rust, if it is built.
@@ -36,9 +42,35 @@ impl Settings {
             full,
             rounds: rounds.unwrap_or(if full { 9 } else { 5 }).max(1),
             seconds: if full { 4.0 } else { 1.0 },
+            sizes: vec![16, 256, 4 * 1024, 64 * 1024],
+            connections: Vec::new(),
+            only: Vec::new(),
             foreign: foreign.exists().then_some(foreign),
             program,
         })
+    }
+
+    /// Leaves out other sizes, numbers and contenders than these, if there are any.
+    pub(crate) fn narrow(&mut self, sizes: &[usize], connections: &[usize], only: &[String]) {
+        if !sizes.is_empty() {
+            self.sizes = sizes.to_vec();
+        }
+        self.connections = connections.to_vec();
+        self.only = only.to_vec();
+    }
+
+    /// The numbers of connections of an experiment: in the long form the last one too.
+    fn connections(&self, usual: &[usize], most: usize) -> Vec<usize> {
+        match (&*self.connections, self.full) {
+            ([], false) => usual.to_vec(),
+            ([], true) => [usual, &[most]].concat(),
+            (these, _) => these.to_vec(),
+        }
+    }
+
+    /// Whether a contender takes part.
+    pub(crate) fn takes_part(&self, contender: Contender) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == contender.name())
     }
 }
 
@@ -55,8 +87,8 @@ fn folder() -> Result<TempDir> {
 /// Writes into `folder` what `contender` needs for so many clients.
 fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Result<()> {
     match contender {
-        Contender::Sealed => configure(folder, Encoding::Sealed, clients, port, None),
-        Contender::Hex => configure(folder, Encoding::Hex, clients, port, None),
+        Contender::Sealed => configure(folder, Encoding::Sealed, clients, port, Ranges::Shared),
+        Contender::Hex => configure(folder, Encoding::Hex, clients, port, Ranges::Shared),
         Contender::Tls | Contender::NatsTls => Tls::prepare(folder),
         _ => Ok(()),
     }
