@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke instructions deny ## Everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -99,7 +99,7 @@ else
 		--no-default-features --features nats
 endif
 
-instructions: ## Count instructions with callgrind and compare them with the record
+instructions: ## Count instructions, where valgrind is installed, and compare them with the record
 	$(CARGO) run -q --release -p paddington-bench -- instructions
 
 instructions-record: ## Record the instructions anew

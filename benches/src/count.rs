@@ -16,14 +16,16 @@ use tokio::runtime::Builder;
 use crate::Pair;
 
 /// What can be counted, with the length of its messages in bytes.
-pub const WORKS: [(&str, usize); 7] = [
+pub const WORKS: [(&str, usize); 9] = [
     ("envelope", 16),
     ("envelope", 4096),
     ("frame", 16),
     ("frame", 4096),
     ("round trip", 16),
     ("round trip", 4096),
+    ("message", 16),
     ("message", 256),
+    ("message", 4096),
 ];
 
 const MAX_PAYLOAD: u32 = 1024 * 1024;
