@@ -65,6 +65,14 @@ impl Courier {
         }
     }
 
+    /// Whether a message of `len` bytes fits into the outbox.
+    pub(crate) fn room_for(&self, len: usize) -> Result<(), Full> {
+        match self {
+            Self::Sealed(link) => link.room_for(len),
+            Self::Hex(queue) => queue.room_for(len),
+        }
+    }
+
     pub(crate) fn messages(&self) -> usize {
         match self {
             Self::Sealed(link) => link.outbox_messages(),
@@ -157,16 +165,19 @@ impl HexQueue {
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<Number, Full> {
-        let cost = Data::cost(text.len());
-        let (messages, bytes) = (self.waiting.len(), self.bytes);
-        if messages >= self.config.outbox_messages || bytes + cost > self.config.outbox_bytes {
-            return Err(Full { messages, bytes });
-        }
+        self.room_for(text.len())?;
         self.accepted += 1;
-        self.bytes += cost;
+        self.bytes += Data::cost(text.len());
         let number = self.accepted;
         self.waiting.push_back(Waiting { number, text, accepted: now, deadline });
         Ok(number)
+    }
+
+    fn room_for(&self, len: usize) -> Result<(), Full> {
+        let (messages, bytes) = (self.waiting.len(), self.bytes);
+        let fits = messages < self.config.outbox_messages
+            && bytes + Data::cost(len) <= self.config.outbox_bytes;
+        if fits { Ok(()) } else { Err(Full { messages, bytes }) }
     }
 
     /// The next message to send.

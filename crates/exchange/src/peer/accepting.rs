@@ -65,14 +65,14 @@ impl Peer {
     /// Accepts a message for this peer; with a store, once it is stored.
     pub(crate) async fn accept(
         &self,
-        text: Text,
+        mut text: Text,
         ttl: Option<Duration>,
     ) -> Result<Number, SendError> {
         if self.store.is_none() {
-            return Ok(self.place(text, ttl)?.number);
+            return Ok(self.place(&mut text, ttl)?.number);
         }
         let _room = self.room_to_store(&text).await;
-        self.place(text, ttl)?.accepted().await
+        self.place(&mut text, ttl)?.accepted().await
     }
 
     /// With a store: the right to have a message on its way into it.
@@ -86,11 +86,11 @@ impl Peer {
     /// Accepts a message as soon as there is room for it; first come, first served.
     pub(crate) async fn accept_when_ready(
         &self,
-        text: Text,
+        mut text: Text,
         patience: Patience,
     ) -> Result<Number, SendError> {
         if let (None, Ok(_turn)) = (&self.store, self.turn.try_lock()) {
-            match self.place(text.clone(), None) {
+            match self.place(&mut text, None) {
                 Err(SendError::Full { .. }) => {} // it has to wait
                 placed => return Ok(placed?.number),
             }
@@ -103,7 +103,11 @@ impl Peer {
 
     /// Nobody waits for the store before it is the next one's turn, so that all who wait share its
     /// syncs.
-    async fn accept_in_turn(&self, text: Text, patience: Patience) -> Result<Number, SendError> {
+    async fn accept_in_turn(
+        &self,
+        mut text: Text,
+        patience: Patience,
+    ) -> Result<Number, SendError> {
         let mut over = pin!(patience.is_over(&self.shared));
         let turn = tokio::select! {
             biased;
@@ -113,7 +117,7 @@ impl Peer {
         loop {
             let room = self.shared.room.notified();
             let room_to_store = self.room_to_store(&text).await;
-            let full = match self.place(text.clone(), None) {
+            let full = match self.place(&mut text, None) {
                 Err(full @ SendError::Full { .. }) => full,
                 Err(error) => return Err(error),
                 Ok(placed) => {
@@ -144,18 +148,20 @@ impl Peer {
         Some(Duration::from_millis(deadline.saturating_sub(now)))
     }
 
-    fn place(&self, text: Text, ttl: Option<Duration>) -> Result<Placed, SendError> {
+    /// Takes `text` if there is room for it.
+    fn place(&self, text: &mut Text, ttl: Option<Duration>) -> Result<Placed, SendError> {
         let cost = Data::cost(text.len());
         let now = self.now();
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));
         let mut state = self.lock();
-        self.check_length(&text, state.courier.encoding())?;
+        self.check_length(text, state.courier.encoding())?;
         if state.abandoned {
             return Err(SendError::ShuttingDown);
         }
-        if !self.shared.budget.take(cost) {
+        if state.courier.room_for(text.len()).is_err() || !self.shared.budget.take(cost) {
             return Err(self.full(&state));
         }
+        let text = std::mem::take(text);
         let copy = self.store.is_some().then(|| text.clone());
         let Ok(number) = state.courier.enqueue(text, now, deadline) else {
             self.shared.budget.give(cost);

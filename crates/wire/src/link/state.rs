@@ -104,12 +104,20 @@ impl Link {
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<MessageId, Full> {
-        let (messages, bytes) = (self.outbound.messages(), self.outbound.bytes());
-        let cost = Data::cost(payload.len());
-        if messages >= self.config.outbox_messages || bytes + cost > self.config.outbox_bytes {
-            return Err(Full { messages, bytes });
-        }
+        self.room_for(payload.len())?;
         Ok(self.outbound.enqueue(payload, now, deadline))
+    }
+
+    /// Whether a message of `len` bytes fits into the outbox.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it does not.
+    pub fn room_for(&self, len: usize) -> Result<(), Full> {
+        let (messages, bytes) = (self.outbound.messages(), self.outbound.bytes());
+        let fits = messages < self.config.outbox_messages
+            && bytes + Data::cost(len) <= self.config.outbox_bytes;
+        if fits { Ok(()) } else { Err(Full { messages, bytes }) }
     }
 
     /// Takes note that the store has every message of this life up to `number`: now they may be
