@@ -3,10 +3,13 @@
 //!
 //! The benchmarks of single functions are in `benches/`: `cargo bench -p paddington-bench`.
 
+mod bars;
 mod carrier;
 mod child;
 mod count;
 mod crowd;
+mod durable;
+mod envelopes;
 mod ours;
 mod pair;
 mod pipe;
@@ -18,10 +21,13 @@ mod startup;
 mod usage;
 mod work;
 
+pub use bars::{Bar, Bound, Figure, verdict};
 pub use carrier::{COUNT, END, PING, WARM_UP, counted, done, drive_pipe, message, serve_pipe};
 pub use child::{Child, Placement, read_commands, tell, until_closed};
 pub use count::{WORKS, count};
 pub use crowd::{Command, Load, run_crowd};
+pub use durable::{service_rate, store_rate};
+pub use envelopes::{Envelope, Naive as NaiveEnvelope, Work};
 pub use ours::{Ranges, SourceNetwork, configure, drive_service, serve_service};
 pub use pair::Pair;
 pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};

@@ -50,6 +50,8 @@ struct Cli {
 enum What {
     /// All of it.
     All,
+    /// P1 to P3: one envelope, sealed and opened.
+    Envelope,
     /// P4: round trips between two services.
     Ping,
     /// P5: messages one way.
@@ -60,6 +62,8 @@ enum What {
     Idle,
     /// P8: the cost of many peers.
     Peers,
+    /// P9: what is accepted with the outbox in a file.
+    Durable,
     /// P10: from the start of both services to the first message.
     Startup,
     /// All clients come back after a restart of the server.
@@ -113,6 +117,11 @@ async fn measure(
     mut output: output::Output,
 ) -> Result<()> {
     let all = matches!(what, What::All);
+    if all || matches!(what, What::Envelope) {
+        for experiment in experiments::envelope(settings)? {
+            output.add(experiment)?;
+        }
+    }
     if all || matches!(what, What::Ping) {
         for experiment in experiments::ping(settings).await? {
             output.add(experiment)?;
@@ -125,6 +134,9 @@ async fn measure(
         for experiment in experiments::compare(settings).await? {
             output.add(experiment)?;
         }
+    }
+    if all || matches!(what, What::Durable) {
+        output.add(experiments::durable(settings).await?)?;
     }
     if all || matches!(what, What::Startup) {
         output.add(experiments::startup(settings).await?)?;
@@ -140,7 +152,7 @@ async fn measure(
     if all || matches!(what, What::Storm) {
         output.add(experiments::storm(settings).await?)?;
     }
-    Ok(())
+    output.conclude()
 }
 
 /// Says something on standard output.

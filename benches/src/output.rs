@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use paddington_bench::{Experiment, Plot};
+use paddington_bench::{Experiment, Plot, verdict};
 use serde::{Deserialize, Serialize};
+
+use crate::experiments::BARS;
 
 /// The results of one run.
 #[derive(Debug, Serialize)]
@@ -139,6 +141,14 @@ impl Output {
         draw_one(&experiment, &self.plots)?;
         self.experiments.push(experiment);
         self.save()
+    }
+
+    /// Shows which bars were reached, of those that were measured.
+    pub(crate) fn conclude(&self) -> Result<()> {
+        match verdict(BARS, &self.experiments) {
+            Some(table) => crate::say(&format!("\n{table}")),
+            None => Ok(()),
+        }
     }
 
     fn save(&self) -> Result<()> {

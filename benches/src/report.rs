@@ -65,7 +65,9 @@ impl Spread {
         Some(Self { median, min: sorted[0], max: sorted[sorted.len() - 1] })
     }
 
-    fn show(&self) -> String {
+    /// The median, and in brackets how far the others are apart.
+    #[must_use]
+    pub fn show(&self) -> String {
         let [median, min, max] = [self.median, self.min, self.max].map(short);
         if min == max { median } else { format!("{median} ({min}–{max})") }
     }

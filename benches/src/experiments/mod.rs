@@ -1,7 +1,10 @@
 //! The experiments, each as alternating rounds.
 
+mod bars;
 mod crowd;
 mod duel;
+mod durable;
+mod envelope;
 mod startup;
 
 use std::path::{Path, PathBuf};
@@ -11,8 +14,11 @@ use paddington::Encoding;
 use paddington_bench::{Child, Contender, Placement, Ranges, Role, Serve, Tls, configure};
 use tempfile::TempDir;
 
+pub(crate) use bars::BARS;
 pub(crate) use crowd::{idle, peers, storm};
 pub(crate) use duel::{compare, ping, stream};
+pub(crate) use durable::durable;
+pub(crate) use envelope::envelope;
 pub(crate) use startup::startup;
 
 /// How long and how often is measured.

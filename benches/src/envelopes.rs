@@ -1,0 +1,173 @@
+//! Double envelopes, sealed and opened once: the original's wire format written as the original
+//! writes it, ours, and nothing but the passes of a cipher.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use orion::hazardous::aead::xchacha20poly1305::{
+    Nonce as OrionNonce, SecretKey, XChaCha20Poly1305,
+};
+use paddington_crypto::hex::{self, Nonces};
+use paddington_crypto::sealed::{Layers, OVERHEAD};
+use paddington_crypto::{KeyPair, SecretKey as Key};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+
+/// One kind of envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// The original's: serde_json, orion and hexadecimal digits, twice.
+    Reference,
+    /// The same bytes, as `paddington-crypto` makes them.
+    Hex,
+    /// The two layers of a frame of the `sealed` encoding.
+    Sealed,
+    /// Two passes of ring over the same bytes.
+    RingTwice,
+    /// Two passes of orion.
+    OrionTwice,
+}
+
+/// Seals and opens one envelope.
+pub type Work = Box<dyn FnMut() -> Result<()>>;
+
+impl Envelope {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Reference, Self::Hex, Self::Sealed, Self::RingTwice, Self::OrionTwice];
+
+    /// What tables call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Hex => "hex",
+            Self::Sealed => "sealed",
+            Self::RingTwice => "ring twice",
+            Self::OrionTwice => "orion twice",
+        }
+    }
+
+    /// The work with messages of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If there are no keys.
+    pub fn work(self, size: usize) -> Result<Work> {
+        Ok(match self {
+            Self::Reference => {
+                let (naive, text) = (Naive::new()?, "x".repeat(size));
+                Box::new(move || naive.open(&naive.seal(black_box(&text))?).map(drop))
+            }
+            Self::Hex => hex_work(size)?,
+            Self::Sealed => sealed_work(size)?,
+            Self::RingTwice => ring_work(size)?,
+            Self::OrionTwice => orion_work(size),
+        })
+    }
+}
+
+/// The original's wire format: a text as JSON, encrypted, as hexadecimal digits; twice.
+#[derive(Debug)]
+pub struct Naive {
+    keys: [orion::aead::SecretKey; 2],
+}
+
+impl Naive {
+    /// Always the same keys.
+    ///
+    /// # Errors
+    ///
+    /// None: they are of the right length.
+    pub fn new() -> Result<Self> {
+        let key = |byte| orion::aead::SecretKey::try_from(&[byte; 32][..]);
+        Ok(Self { keys: [key(1)?, key(2)?] })
+    }
+
+    /// Seals a text.
+    ///
+    /// # Errors
+    ///
+    /// If orion gives no random bytes.
+    pub fn seal(&self, text: &str) -> Result<String> {
+        encrypt(&self.keys[1], &encrypt(&self.keys[0], text)?)
+    }
+
+    /// Opens what [`seal`](Self::seal) gives.
+    ///
+    /// # Errors
+    ///
+    /// If it is something else.
+    pub fn open(&self, envelope: &str) -> Result<String> {
+        decrypt(&self.keys[0], &decrypt(&self.keys[1], envelope)?)
+    }
+}
+
+fn encrypt(key: &orion::aead::SecretKey, value: &str) -> Result<String> {
+    let json = serde_json::to_string(value)?;
+    Ok(::hex::encode(orion::aead::seal(key, json.as_bytes())?))
+}
+
+fn decrypt(key: &orion::aead::SecretKey, text: &str) -> Result<String> {
+    let json = orion::aead::open(key, &::hex::decode(text)?)?;
+    Ok(serde_json::from_str(&String::from_utf8(json)?)?)
+}
+
+fn key(byte: u8) -> Result<Key> {
+    Ok(Key::from_slice(&[byte; 32])?)
+}
+
+fn hex_work(size: usize) -> Result<Work> {
+    let pair = KeyPair::new(Arc::new(key(1)?), Arc::new(key(2)?))?;
+    let text = "x".repeat(size);
+    Ok(Box::new(move || {
+        let envelope = hex::seal(&pair, black_box(&text), &Nonces::random()?)?;
+        black_box(hex::open(&pair, &envelope)?);
+        Ok(())
+    }))
+}
+
+fn sealed_work(size: usize) -> Result<Work> {
+    let layers = Layers::new(&key(1)?, &key(2)?);
+    let (mut number, mut buffer) = (0, vec![0; size + OVERHEAD]);
+    Ok(Box::new(move || {
+        number += 1;
+        layers.seal(number, &[], black_box(&mut buffer))?;
+        layers.open(number, &[], black_box(&mut buffer))?;
+        Ok(())
+    }))
+}
+
+fn ring_work(size: usize) -> Result<Work> {
+    let key = |byte| UnboundKey::new(&CHACHA20_POLY1305, &[byte; 32]).map(LessSafeKey::new).ok();
+    let (inner, outer) = (key(1).context("a key")?, key(2).context("a key")?);
+    let nonce = || Nonce::assume_unique_for_key([7; 12]);
+    let seal = move |key: &LessSafeKey, buffer: &mut [u8]| {
+        let sealed = key.seal_in_place_separate_tag(nonce(), Aad::empty(), buffer);
+        sealed.ok().context("ring seals")
+    };
+    let open = move |key: &LessSafeKey, tag: Tag, buffer: &mut [u8]| {
+        let opened = key.open_in_place_separate_tag(nonce(), Aad::empty(), tag, buffer, 0..);
+        opened.ok().map(drop).context("ring opens")
+    };
+    let mut buffer = vec![0; size];
+    Ok(Box::new(move || {
+        let buffer = black_box(&mut buffer[..]);
+        let (first, second) = (seal(&inner, buffer)?, seal(&outer, buffer)?);
+        open(&outer, second, buffer)?;
+        open(&inner, first, buffer)
+    }))
+}
+
+fn orion_work(size: usize) -> Work {
+    let [inner, outer] = [1, 2].map(|byte| SecretKey::from([byte; 32]));
+    let nonce = OrionNonce::from([7; 24]);
+    let mut buffer = vec![0; size];
+    Box::new(move || {
+        let buffer = black_box(&mut buffer[..]);
+        let first = XChaCha20Poly1305::seal_inplace(&inner, &nonce, None, buffer)?;
+        let second = XChaCha20Poly1305::seal_inplace(&outer, &nonce, None, buffer)?;
+        XChaCha20Poly1305::open_inplace(&outer, &nonce, &second, None, buffer)?;
+        Ok(XChaCha20Poly1305::open_inplace(&inner, &nonce, &first, None, buffer)?)
+    })
+}

@@ -1,0 +1,73 @@
+//! The figures to reach.
+
+use paddington_bench::Bound::{AtLeast, AtMost};
+use paddington_bench::Figure::{Number, OfFirst, Ratio};
+use paddington_bench::{Bar, Bound, Figure};
+
+const KIB: f64 = 1024.0;
+
+/// All of them.
+pub(crate) const BARS: &[Bar] = &[
+    envelope("P1", "sealed beside two passes of ring, 64 KiB", "sealed", 64.0 * KIB, 0.85, 0.95),
+    envelope("P1", "the same, 256 B", "sealed", 256.0, 0.6, 0.8),
+    envelope("P2", "sealed beside the original's format, 64 KiB", "sealed", 64.0 * KIB, 40.0, 50.0),
+    envelope("P2", "the same, 256 B", "sealed", 256.0, 8.0, 10.0),
+    envelope("P2", "P3: hex beside the original's format, 64 KiB", "hex", 64.0 * KIB, 20.0, 27.0),
+    envelope("P2", "P3: the same, 256 B", "hex", 256.0, 6.0, 8.0),
+    ours("P4", "round trips of 16 B beside a bare WebSocket", 16.0, Ratio, AtLeast(0.6, 0.8)),
+    ours("P4c", "the same, on one core", 16.0, Ratio, AtLeast(0.6, 0.8)),
+    ours("P5", "stream of 16 B beside a WebSocket with ring twice", 16.0, Ratio, AtLeast(0.5, 0.7)),
+    ours("P5", "256 B", 256.0, Ratio, AtLeast(0.5, 0.7)),
+    ours("P5", "4 KiB", 4.0 * KIB, Ratio, AtLeast(0.5, 0.7)),
+    ours("P5", "64 KiB", 64.0 * KIB, Ratio, AtLeast(0.5, 0.7)),
+    ours("P5", "256 B, messages a second", 256.0, Number("per s"), AtLeast(250_000.0, 500_000.0)),
+    other("ZeroMQ CURVE beside us, 4 KiB", "ZeroMQ CURVE", 4.0 * KIB, 1.0, 1.0),
+    other("ZeroMQ CURVE beside us, 64 KiB", "ZeroMQ CURVE", 64.0 * KIB, 1.0, 1.0),
+    other("NATS with TLS beside us, 4 KiB", "NATS with TLS", 4.0 * KIB, 1.0, 1.0),
+    other("NATS with TLS beside us, 64 KiB", "NATS with TLS", 64.0 * KIB, 1.0, 1.0),
+    other("the original's format beside us, 256 B", "naive wire format", 256.0, 0.05, 0.05),
+    ours(
+        "P7",
+        "KiB for an idle connection of 1 000",
+        1_000.0,
+        Number("KiB each"),
+        AtMost(64.0, 32.0),
+    ),
+    ours("P7", "its wake-ups in 10 s", 1_000.0, Number("wake-ups in 10 s each"), AtMost(1.0, 1.0)),
+    ours("P8p", "rate with 1 000 peers beside 1", 1_000.0, OfFirst("per s"), AtLeast(0.8, 0.9)),
+    ours("P8p", "p99 with 1 000 peers beside 1", 1_000.0, Ratio, AtMost(3.0, 3.0)),
+    ours("P9", "64 senders beside the store alone", 64.0, Ratio, AtLeast(0.8, 0.95)),
+    ours(
+        "P10",
+        "ms from the start of both to the first message",
+        1.0,
+        Number("ms"),
+        AtMost(50.0, 20.0),
+    ),
+];
+
+const fn envelope(
+    experiment: &'static str,
+    what: &'static str,
+    contender: &'static str,
+    at: f64,
+    bar: f64,
+    aim: f64,
+) -> Bar {
+    Bar { experiment, what, contender, at, figure: Ratio, bound: AtLeast(bar, aim) }
+}
+
+const fn ours(
+    experiment: &'static str,
+    what: &'static str,
+    at: f64,
+    figure: Figure,
+    bound: Bound,
+) -> Bar {
+    Bar { experiment, what, contender: "paddington", at, figure, bound }
+}
+
+/// What another one reaches, which is to be less than ours.
+const fn other(what: &'static str, contender: &'static str, at: f64, bar: f64, aim: f64) -> Bar {
+    Bar { experiment: "P6", what, contender, at, figure: Ratio, bound: AtMost(bar, aim) }
+}

@@ -1,0 +1,32 @@
+//! A service with its outbox in a file, beside the file alone: P9.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use paddington_bench::{Experiment, Numbers, service_rate, store_rate};
+use tempfile::TempDir;
+
+use super::{Settings, progress};
+
+/// P9. The files are on the disk of the folder for temporary files: syncs are what it is about.
+pub(crate) async fn durable(settings: &Settings) -> Result<Experiment> {
+    let title = "messages of 256 B that are accepted and synced, by the number of senders";
+    let mut experiment = Experiment::new("P9", title, "senders", Some("the store alone"), "per s");
+    let lasting = Duration::from_secs_f64(settings.seconds);
+    for round in 0..settings.rounds {
+        progress(&format!("P9: round {} of {}", round + 1, settings.rounds));
+        for senders in [1, 64] {
+            let folder = TempDir::new()?;
+            let rate = service_rate(folder.path(), senders, lasting).await?;
+            experiment.add("paddington", senders as f64, per_second(rate));
+            let folder = TempDir::new()?;
+            let rate = store_rate(folder.path(), senders, lasting).await?;
+            experiment.add("the store alone", senders as f64, per_second(rate));
+        }
+    }
+    Ok(experiment)
+}
+
+fn per_second(rate: f64) -> Numbers {
+    Numbers::from([("per s".to_owned(), rate)])
+}
