@@ -26,6 +26,8 @@ pub struct Stream {
     written: u64,
     /// What was read beyond what was asked for.
     store: BytesMut,
+    /// Whether the peer is authenticated, so that more may be read than is asked for.
+    trusted: bool,
     /// The last read has filled the whole buffer.
     flows: bool,
     /// Whether the store was used since that was last asked.
@@ -42,6 +44,7 @@ impl Stream {
             budget: None,
             written: 0,
             store: BytesMut::new(),
+            trusted: false,
             flows: false,
             stored: false,
         }
@@ -56,6 +59,13 @@ impl Stream {
     /// Allows `budget` more bytes to be read, or any number of them.
     pub(crate) fn set_budget(&mut self, budget: Option<usize>) {
         self.budget = budget;
+    }
+
+    /// Allows any number of bytes to be read, and read before they are asked for: the peer is
+    /// authenticated.
+    pub(crate) fn trust(&mut self) {
+        self.budget = None;
+        self.trusted = true;
     }
 
     /// How many bytes were ever written, to tell a slow peer from one that stands still.
@@ -118,7 +128,7 @@ impl AsyncRead for Stream {
             self.spend(len);
             return Poll::Ready(Ok(()));
         }
-        if self.budget.is_none() {
+        if self.trusted {
             return self.poll_read_more(cx, buf);
         }
         if allowed == buf.remaining() {
@@ -174,6 +184,7 @@ mod tests {
     async fn what_flows_is_read_in_larger_pieces_and_nothing_is_kept_of_it() {
         let (near, mut far) = tokio::io::duplex(1024 * 1024);
         let mut stream = Stream::new(near);
+        stream.trust();
         let sent: Vec<u8> = (0..3 * STORE).map(|index| (index % 251) as u8).collect();
         far.write_all(&sent).await.unwrap();
         far.shutdown().await.unwrap();
@@ -191,6 +202,26 @@ mod tests {
         assert!(stream.store.capacity() > 0, "it was used just now");
         stream.tidy();
         assert_eq!(stream.store.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn of_a_stranger_nothing_is_read_that_is_not_asked_for() {
+        let (near, mut far) = tokio::io::duplex(1024 * 1024);
+        let mut stream = Stream::new(near);
+        far.write_all(&vec![1; 2 * STORE]).await.unwrap();
+        stream.set_budget(Some(2_000));
+        let mut small = [0; 1_000];
+        stream.read_exact(&mut small).await.unwrap();
+        stream.read_exact(&mut small).await.unwrap();
+        assert!(stream.read(&mut small).await.is_err());
+        stream.set_budget(None);
+        stream.read_exact(&mut small).await.unwrap();
+        stream.read_exact(&mut small).await.unwrap();
+        assert_eq!(stream.store.capacity(), 0);
+        stream.trust();
+        stream.read_exact(&mut small).await.unwrap();
+        stream.read_exact(&mut small).await.unwrap();
+        assert!(stream.store.len() > small.len());
     }
 
     #[tokio::test]

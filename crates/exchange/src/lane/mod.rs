@@ -43,12 +43,12 @@ pub(crate) async fn run<H: Handler>(
         polled
     };
     while let Some(mut job) = poll_fn(|cx| next(cx, &mut held, &mut done)).await {
+        coop::consume_budget().await; // a full inbox does not keep other tasks from their turn
         if held.is_none() {
             held = permit(&peer, worker, &permits).await;
         }
         let ended = handle(&peer, worker, &*handler, &mut job).await;
         done = Some((job, ended));
-        coop::consume_budget().await; // a full inbox does not keep other tasks from their turn
     }
 }
 
