@@ -57,14 +57,19 @@ pub async fn serve_pipe(carrier: impl Carrier) -> Result<()> {
             let carrier = carrier.clone();
             tokio::spawn(async move {
                 stream.set_nodelay(true)?;
-                serve(carrier.accept(stream).await?).await
+                serve_over(carrier.accept(stream).await?).await
             });
         }
     });
     until_closed().await
 }
 
-async fn serve(mut pipe: impl Pipe) -> Result<()> {
+/// Answers over `pipe` until the other end closes it.
+///
+/// # Errors
+///
+/// If the connection fails or a message asks for nothing.
+pub async fn serve_over(mut pipe: impl Pipe) -> Result<()> {
     let mut count = 0;
     while let Some(message) = pipe.receive().await? {
         match message.first() {
@@ -98,22 +103,31 @@ pub(crate) async fn connect<C: Carrier>(carrier: &C, address: SocketAddr) -> Res
 /// If the connection fails or messages are lost.
 pub async fn drive_pipe(carrier: impl Carrier, drive: Drive, job: Job) -> Result<()> {
     let driven = tokio::spawn(async move {
-        let mut pipe = connect(&carrier, drive.address).await?;
-        let lasting = Duration::from_secs_f64(job.seconds);
-        match job.scenario {
-            Scenario::Ping => {
-                ping(&mut pipe, job.size, WARM_UP).await?;
-                let clock = CpuClock::start(&drive.others)?;
-                clock.complete(ping(&mut pipe, job.size, lasting).await?)
-            }
-            Scenario::Stream => {
-                stream(&mut pipe, job.size, WARM_UP).await?;
-                let clock = CpuClock::start(&drive.others)?;
-                clock.complete(stream(&mut pipe, job.size, lasting).await?)
-            }
-        }
+        let pipe = connect(&carrier, drive.address).await?;
+        drive_over(pipe, &drive.others, job).await
     });
     tell(&driven.await??)
+}
+
+/// Does `job` over `pipe`, beside the processes `others`.
+///
+/// # Errors
+///
+/// If the connection fails or messages are lost.
+pub async fn drive_over(mut pipe: impl Pipe, others: &[u32], job: Job) -> Result<Sample> {
+    let lasting = Duration::from_secs_f64(job.seconds);
+    match job.scenario {
+        Scenario::Ping => {
+            ping(&mut pipe, job.size, WARM_UP).await?;
+            let clock = CpuClock::start(others)?;
+            clock.complete(ping(&mut pipe, job.size, lasting).await?)
+        }
+        Scenario::Stream => {
+            stream(&mut pipe, job.size, WARM_UP).await?;
+            let clock = CpuClock::start(others)?;
+            clock.complete(stream(&mut pipe, job.size, lasting).await?)
+        }
+    }
 }
 
 async fn ping(pipe: &mut impl Pipe, size: usize, lasting: Duration) -> Result<Sample> {

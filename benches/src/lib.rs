@@ -22,7 +22,10 @@ mod usage;
 mod work;
 
 pub use bars::{Bar, Bound, Figure, verdict};
-pub use carrier::{COUNT, END, PING, WARM_UP, counted, done, drive_pipe, message, serve_pipe};
+pub use carrier::{
+    COUNT, END, PING, WARM_UP, counted, done, drive_over, drive_pipe, message, serve_over,
+    serve_pipe,
+};
 pub use child::{Child, Placement, read_commands, tell, until_closed};
 pub use count::{WORKS, count};
 pub use crowd::{Command, Load, run_crowd};
@@ -30,7 +33,7 @@ pub use durable::{service_rate, store_rate};
 pub use envelopes::{Envelope, Naive as NaiveEnvelope, Work};
 pub use ours::{Ranges, SourceNetwork, configure, drive_service, serve_service};
 pub use pair::Pair;
-pub use pipe::{Carrier, Naive, Pipe, Tcp, Tls, Twice, WebSocket};
+pub use pipe::{Carrier, Naive, Pipe, Prefixed, Tcp, Tls, Twice, WebSocket};
 pub use plot::Plot;
 pub use promise::promise;
 pub use report::{Cell, Experiment, Numbers, Spread};

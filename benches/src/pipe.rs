@@ -63,7 +63,8 @@ pub struct Prefixed<S: AsyncWrite> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Prefixed<S> {
-    fn new(stream: S) -> Self {
+    /// Messages over `stream`, in both directions.
+    pub fn new(stream: S) -> Self {
         let stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
         Self { stream, read: BytesMut::with_capacity(READ_BUFFER) }
     }
