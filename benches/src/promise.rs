@@ -39,5 +39,9 @@ pub fn promise(contender: Contender) -> &'static str {
             "messages in order; no acknowledgement, lost with a cut; one layer of encryption, the \
              server authenticated"
         }
+        Contender::Iroh => {
+            "bytes in order, over one QUIC stream; no acknowledgement, lost with a cut; one layer \
+             of encryption, both sides authenticated by their public keys"
+        }
     }
 }

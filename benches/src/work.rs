@@ -30,6 +30,8 @@ pub enum Contender {
     NatsTls,
     /// ZeroMQ with CURVE.
     ZeroMq,
+    /// iroh.
+    Iroh,
 }
 
 impl Contender {
@@ -47,13 +49,14 @@ impl Contender {
             Self::Nats => "NATS",
             Self::NatsTls => "NATS with TLS",
             Self::ZeroMq => "ZeroMQ CURVE",
+            Self::Iroh => "iroh",
         }
     }
 
-    /// Whether the program with the comparisons that need more than Rust is needed for it.
+    /// Whether the program with the comparisons that nothing else needs is needed for it.
     #[must_use]
     pub fn is_foreign(self) -> bool {
-        matches!(self, Self::Nats | Self::NatsTls | Self::ZeroMq)
+        matches!(self, Self::Nats | Self::NatsTls | Self::ZeroMq | Self::Iroh)
     }
 }
 

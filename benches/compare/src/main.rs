@@ -1,6 +1,8 @@
-//! NATS and ZeroMQ in the roles that the load harness of paddington gives. It is not run by hand:
-//! the harness finds it beside itself and skips what is not there.
+//! NATS, ZeroMQ and others in the roles that the load harness of paddington gives. It is not run by
+//! hand: the harness finds it beside itself and skips what is not there.
 
+#[cfg(feature = "iroh")]
+mod iroh;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "zeromq")]
@@ -24,6 +26,8 @@ fn play_server(serve: &Serve) -> Result<()> {
         Contender::Nats | Contender::NatsTls => runtime()?.block_on(nats::serve(serve)),
         #[cfg(feature = "zeromq")]
         Contender::ZeroMq => zeromq::serve(serve),
+        #[cfg(feature = "iroh")]
+        Contender::Iroh => runtime()?.block_on(iroh::serve(serve)),
         other => bail!("{} is not built into this program", other.name()),
     }
 }
@@ -34,6 +38,8 @@ fn play_driver(drive: &Drive, job: Job) -> Result<()> {
         Contender::Nats | Contender::NatsTls => runtime()?.block_on(nats::drive(drive, job)),
         #[cfg(feature = "zeromq")]
         Contender::ZeroMq => zeromq::drive(drive, job),
+        #[cfg(feature = "iroh")]
+        Contender::Iroh => runtime()?.block_on(iroh::drive(drive, job)),
         other => bail!("{} is not built into this program", other.name()),
     }
 }

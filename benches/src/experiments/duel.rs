@@ -65,6 +65,7 @@ pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
         Contender::ZeroMq,
         Contender::Nats,
         Contender::NatsTls,
+        Contender::Iroh,
         Contender::Tls,
         Contender::Naive,
     ];

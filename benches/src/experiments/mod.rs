@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     only: Vec<String>,
     /// This program.
     pub(crate) program: PathBuf,
-    /// The program with the comparisons that need more than Rust, if it is built.
+    /// The program with the comparisons that nothing else needs, if it is built.
     pub(crate) foreign: Option<PathBuf>,
 }
 
