@@ -5,6 +5,8 @@
 mod iroh;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod window;
 #[cfg(feature = "zeromq")]
 mod zeromq;
 

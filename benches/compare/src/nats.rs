@@ -14,16 +14,10 @@ use paddington_bench::{
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use crate::window::window;
+
 const THERE: &str = "there";
 const BACK: &str = "back";
-/// What is under way at most, as between two paddington services. Without a window a broker drops
-/// what a subscriber does not take in time.
-const WINDOW_MESSAGES: u64 = 4_096;
-const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
-
-fn window(size: usize) -> u64 {
-    (WINDOW_BYTES / size.max(1) as u64).clamp(4, WINDOW_MESSAGES)
-}
 
 /// Starts the broker and answers.
 pub(crate) async fn serve(serve: &Serve) -> Result<()> {
