@@ -11,7 +11,7 @@ mod window;
 mod zeromq;
 
 use anyhow::{Context, Result, bail};
-use paddington_bench::{Contender, Drive, Job, Role, Serve, runtime};
+use paddington_bench::{Contender, Drive, Job, Role, Serve};
 
 fn main() -> Result<()> {
     let role = std::env::args().nth(2).context("the load harness runs this program")?;
@@ -25,11 +25,13 @@ fn main() -> Result<()> {
 fn play_server(serve: &Serve) -> Result<()> {
     match serve.contender {
         #[cfg(feature = "nats")]
-        Contender::Nats | Contender::NatsTls => runtime()?.block_on(nats::serve(serve)),
+        Contender::Nats | Contender::NatsTls => {
+            paddington_bench::runtime()?.block_on(nats::serve(serve))
+        }
         #[cfg(feature = "zeromq")]
         Contender::ZeroMq => zeromq::serve(serve),
         #[cfg(feature = "iroh")]
-        Contender::Iroh => runtime()?.block_on(iroh::serve(serve)),
+        Contender::Iroh => paddington_bench::runtime()?.block_on(iroh::serve(serve)),
         other => bail!("{} is not built into this program", other.name()),
     }
 }
@@ -37,11 +39,13 @@ fn play_server(serve: &Serve) -> Result<()> {
 fn play_driver(drive: &Drive, job: Job) -> Result<()> {
     match drive.contender {
         #[cfg(feature = "nats")]
-        Contender::Nats | Contender::NatsTls => runtime()?.block_on(nats::drive(drive, job)),
+        Contender::Nats | Contender::NatsTls => {
+            paddington_bench::runtime()?.block_on(nats::drive(drive, job))
+        }
         #[cfg(feature = "zeromq")]
         Contender::ZeroMq => zeromq::drive(drive, job),
         #[cfg(feature = "iroh")]
-        Contender::Iroh => runtime()?.block_on(iroh::drive(drive, job)),
+        Contender::Iroh => paddington_bench::runtime()?.block_on(iroh::drive(drive, job)),
         other => bail!("{} is not built into this program", other.name()),
     }
 }
