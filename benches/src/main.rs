@@ -56,7 +56,7 @@ enum What {
     Ping,
     /// P5: messages one way.
     Stream,
-    /// P6: both, beside NATS, ZeroMQ, iroh, TLS and the original's wire format.
+    /// P6: both, beside NATS, ZeroMQ, iroh, commonware-p2p, TLS and the original's wire format.
     Compare,
     /// P7: the cost of idle connections.
     Idle,

@@ -43,5 +43,10 @@ pub fn promise(contender: Contender) -> &'static str {
             "bytes in order, over one QUIC stream; no acknowledgement, lost with a cut; one layer \
              of encryption, both sides authenticated by their public keys"
         }
+        Contender::Commonware => {
+            "messages in order, at most once: dropped where a mailbox is full; no acknowledgement, \
+             lost with a cut; one layer of encryption, both sides authenticated by their public \
+             keys (the window here is the benchmark's own, or messages are lost)"
+        }
     }
 }

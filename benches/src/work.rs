@@ -32,6 +32,8 @@ pub enum Contender {
     ZeroMq,
     /// iroh.
     Iroh,
+    /// commonware-p2p.
+    Commonware,
 }
 
 impl Contender {
@@ -50,13 +52,14 @@ impl Contender {
             Self::NatsTls => "NATS with TLS",
             Self::ZeroMq => "ZeroMQ CURVE",
             Self::Iroh => "iroh",
+            Self::Commonware => "commonware-p2p",
         }
     }
 
     /// Whether the program with the comparisons that nothing else needs is needed for it.
     #[must_use]
     pub fn is_foreign(self) -> bool {
-        matches!(self, Self::Nats | Self::NatsTls | Self::ZeroMq | Self::Iroh)
+        matches!(self, Self::Nats | Self::NatsTls | Self::ZeroMq | Self::Iroh | Self::Commonware)
     }
 }
 

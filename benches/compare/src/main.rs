@@ -1,11 +1,13 @@
 //! NATS, ZeroMQ and others in the roles that the load harness of paddington gives. It is not run by
 //! hand: the harness finds it beside itself and skips what is not there.
 
+#[cfg(feature = "commonware")]
+mod commonware;
 #[cfg(feature = "iroh")]
 mod iroh;
 #[cfg(feature = "nats")]
 mod nats;
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "commonware", feature = "nats"))]
 mod window;
 #[cfg(feature = "zeromq")]
 mod zeromq;
@@ -32,6 +34,8 @@ fn play_server(serve: &Serve) -> Result<()> {
         Contender::ZeroMq => zeromq::serve(serve),
         #[cfg(feature = "iroh")]
         Contender::Iroh => paddington_bench::runtime()?.block_on(iroh::serve(serve)),
+        #[cfg(feature = "commonware")]
+        Contender::Commonware => commonware::serve(serve),
         other => bail!("{} is not built into this program", other.name()),
     }
 }
@@ -46,6 +50,8 @@ fn play_driver(drive: &Drive, job: Job) -> Result<()> {
         Contender::ZeroMq => zeromq::drive(drive, job),
         #[cfg(feature = "iroh")]
         Contender::Iroh => paddington_bench::runtime()?.block_on(iroh::drive(drive, job)),
+        #[cfg(feature = "commonware")]
+        Contender::Commonware => commonware::drive(drive, job),
         other => bail!("{} is not built into this program", other.name()),
     }
 }

@@ -1,7 +1,7 @@
 //! A window of the benchmark's own, for who drops what the other side does not take in time.
 
 /// How many messages are under way at most, as between two paddington services.
-const WINDOW_MESSAGES: u64 = 4_096;
+pub(crate) const WINDOW_MESSAGES: u64 = 4_096;
 /// How many bytes are under way at most, as between two paddington services.
 const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 

@@ -66,6 +66,7 @@ pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
         Contender::Nats,
         Contender::NatsTls,
         Contender::Iroh,
+        Contender::Commonware,
         Contender::Tls,
         Contender::Naive,
     ];
