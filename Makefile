@@ -90,14 +90,17 @@ bench-full: bench-compare ## The same in the full form, which takes an hour or t
 	$(CARGO) bench -p paddington-bench --benches
 	$(CARGO) run -q --release -p paddington-bench -- all --full
 
-bench-compare: ## Build the comparisons with NATS and ZeroMQ, where libzmq is installed
-ifeq ($(ZMQ),yes)
-	-$(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target
-else
+# Whom paddington is compared with beyond what is in the workspace. Without libzmq there is no ZeroMQ.
+COMPARE ?= commonware iroh nats $(if $(ZMQ),zeromq)
+COMPARE_BUILD := $(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target \
+	--no-default-features --features
+
+bench-compare: ## Build the comparisons with COMPARE: NATS, iroh, commonware-p2p and, with libzmq, ZeroMQ
+ifneq ($(ZMQ),yes)
 	@echo "libzmq is not installed (Debian: libzmq3-dev): no comparison with ZeroMQ"
-	-$(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target \
-		--no-default-features --features nats
 endif
+	-$(COMPARE_BUILD) "$(COMPARE)" || { echo "once more without iroh and commonware-p2p"; \
+		$(COMPARE_BUILD) "$(filter nats zeromq,$(COMPARE))"; }
 
 instructions: ## Count instructions, where valgrind is installed, and compare them with the record
 	$(CARGO) run -q --release -p paddington-bench -- instructions
