@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use orion::aead as orion;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -17,6 +16,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::NaiveEnvelope;
 
 /// What the write buffers hold.
 const WRITE_BUFFER: usize = 128 * 1024;
@@ -275,31 +276,19 @@ impl Carrier for Twice {
 #[derive(Debug)]
 pub struct NaiveSocket {
     socket: Socket,
-    keys: [orion::SecretKey; 2],
+    envelope: NaiveEnvelope,
 }
 
 impl NaiveSocket {
     fn new(socket: Socket) -> Result<Self> {
-        let key = |byte| orion::SecretKey::try_from(&[byte; 32][..]);
-        Ok(Self { socket, keys: [key(1)?, key(2)?] })
+        Ok(Self { socket, envelope: NaiveEnvelope::new()? })
     }
-}
-
-fn encrypt(key: &orion::SecretKey, value: &str) -> Result<String> {
-    let json = serde_json::to_string(value)?;
-    Ok(hex::encode(orion::seal(key, json.as_bytes())?))
-}
-
-fn decrypt(key: &orion::SecretKey, text: &str) -> Result<String> {
-    let json = orion::open(key, &hex::decode(text)?)?;
-    Ok(serde_json::from_str(&String::from_utf8(json)?)?)
 }
 
 impl Pipe for NaiveSocket {
     async fn feed(&mut self, message: Bytes) -> Result<()> {
-        let inner = encrypt(&self.keys[0], std::str::from_utf8(&message)?)?;
-        let outer = encrypt(&self.keys[1], &inner)?;
-        Ok(SinkExt::feed(&mut self.socket, Frame::text(outer)).await?)
+        let envelope = self.envelope.seal(std::str::from_utf8(&message)?)?;
+        Ok(SinkExt::feed(&mut self.socket, Frame::text(envelope)).await?)
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -307,9 +296,8 @@ impl Pipe for NaiveSocket {
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>> {
-        let Some(outer) = self.socket.next().await.transpose()? else { return Ok(None) };
-        let inner = decrypt(&self.keys[1], outer.to_text()?)?;
-        Ok(Some(decrypt(&self.keys[0], &inner)?.into()))
+        let Some(envelope) = self.socket.next().await.transpose()? else { return Ok(None) };
+        Ok(Some(self.envelope.open(envelope.to_text()?)?.into()))
     }
 }
 
