@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use paddington_crypto::KeyPair;
 use paddington_wire::hex::{Credentials, Initiator, authenticate};
-use paddington_wire::{Completed, Data, Frame};
+use paddington_wire::link::LinkConfig;
+use paddington_wire::{Batch, Completed, Data, Frame, Messages};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
@@ -66,18 +67,39 @@ fn sealed(text: &str) -> Message {
     Message::binary(client.encode(&Frame::Data(data)).unwrap())
 }
 
+/// As many of them in one frame as travel together.
+fn together(text: &str) -> (Message, usize) {
+    let most = LinkConfig::default().batch as usize / Messages::entry_len(text.len());
+    let payloads = vec![Bytes::copy_from_slice(text.as_bytes()); most.min(Messages::MAX)];
+    let messages = Messages::new(payloads.iter()).unwrap();
+    let batch = Batch { stream: 0, again: false, first: 1, ack: Completed::default(), messages };
+    let [mut client, _] = sessions::sealed();
+    (Message::binary(client.encode(&Frame::Batch(batch)).unwrap()), payloads.len())
+}
+
 fn main() {
     println!("Bytes on the wire for one message, WebSocket header included:\n");
-    println!("| message | encoding | client to server | server to client | times the message |");
-    println!("|--------:|----------|-----------------:|-----------------:|------------------:|");
+    println!(
+        "| message | encoding             | client to server | server to client | times the message |"
+    );
+    println!(
+        "|--------:|----------------------|-----------------:|-----------------:|------------------:|"
+    );
     for size in SIZES {
         let text = "x".repeat(size);
         let bare = Message::text(text.as_str());
-        for (name, message) in [("hex", hex(&text)), ("sealed", sealed(&text)), ("bare", bare)] {
-            let [up, down] = both_ways(&message);
-            assert_eq!(up, down + 4, "a mask of 4 bytes");
-            let times = down as f64 / size as f64;
-            println!("| {size:7} | {name:8} | {up:16} | {down:16} | {times:17.2} |");
+        let (batch, count) = together(&text);
+        for (name, message, count) in [
+            ("hex".to_owned(), hex(&text), 1),
+            ("sealed".to_owned(), sealed(&text), 1),
+            (format!("sealed, {count} together"), batch, count),
+            ("bare".to_owned(), bare, 1),
+        ] {
+            let sent = both_ways(&message);
+            assert_eq!(sent[0], sent[1] + 4, "a mask of 4 bytes");
+            let [up, down] = sent.map(|bytes| bytes as f64 / count as f64);
+            let times = down / size as f64;
+            println!("| {size:7} | {name:20} | {up:16.1} | {down:16.1} | {times:17.2} |");
         }
     }
 }
