@@ -1,11 +1,8 @@
 //! What a run of the model allows: which service keeps what, and how much goes wrong.
 
-use paddington_wire::Data;
+use paddington_wire::{Data, Messages};
 
 use crate::side::COST;
-
-/// Room for any number of the model's messages in one frame, in bytes.
-const MANY: u32 = 32;
 
 /// Where a service keeps what is accepted and what is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +60,8 @@ pub struct Scenario {
     pub keeping: [Keeping; 2],
     /// The window of both, in messages.
     pub window: u32,
-    /// Whether messages that wait travel in one frame.
-    pub batches: bool,
+    /// How many messages that wait travel in one frame at most.
+    pub together: u32,
     /// How many frames may be under way in each direction of a connection.
     pub frames: usize,
     /// How many handlers run at a time, and so may end in any order.
@@ -91,7 +88,13 @@ impl Scenario {
     /// The longest message, and so the longest batch, in bytes. Any message of the model has one.
     #[must_use]
     pub fn longest(&self) -> u32 {
-        if self.batches { MANY } else { 1 }
+        self.batch().max(1)
+    }
+
+    /// The longest batch, in bytes; 0 where messages travel alone.
+    #[must_use]
+    pub fn batch(&self) -> u32 {
+        if self.together > 1 { self.together * Messages::entry_len(1) as u32 } else { 0 }
     }
 
     /// Whether both services keep everything in memory and none ever dies.

@@ -24,7 +24,7 @@ const PLAIN: Scenario = Scenario {
     name: "plain",
     keeping: [Memory, Memory],
     window: 100,
-    batches: false,
+    together: 1,
     frames: 2,
     handlers: 1,
     late_answers: false,
@@ -233,7 +233,7 @@ fn with_fates() -> Vec<Sized> {
 
 /// Messages that wait travel in one frame.
 fn in_batches() -> Vec<Sized> {
-    const BATCHES: Scenario = Scenario { batches: true, ..PLAIN };
+    const BATCHES: Scenario = Scenario { together: 6, ..PLAIN };
     vec![
         (
             Scenario { name: "cuts, in batches", ..BATCHES },
@@ -248,6 +248,11 @@ fn in_batches() -> Vec<Sized> {
         (
             Scenario { name: "small window, in batches", window: 3, ..BATCHES },
             [Budget { cuts: 1, ..sends(4, 1) }, Budget { cuts: 2, ..sends(5, 1) }],
+        ),
+        // Of what was one batch, a part is in the next one.
+        (
+            Scenario { name: "cuts, in batches of two", together: 2, ..BATCHES },
+            [Budget { cuts: 2, ..sends(4, 0) }, Budget { cuts: 2, ..sends(5, 1) }],
         ),
         // A batch begins with what is handled, and ends with what is not.
         (

@@ -132,6 +132,6 @@ fn config(scenario: &Scenario) -> LinkConfig {
         outbox_messages: 8,
         outbox_bytes: 8 * COST,
         in_flight: 8,
-        batch: if scenario.batches { scenario.longest() } else { 0 },
+        batch: scenario.batch(),
     }
 }

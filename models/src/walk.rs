@@ -37,7 +37,7 @@ pub fn scenario(random: &mut Random) -> Scenario {
         name: "walk",
         keeping,
         window: [1, 2, 3, 100][random.below(4)],
-        batches: random.below(2) == 0,
+        together: [1, 1, 2, 6][random.below(4)],
         frames: 1 + random.below(4),
         handlers: 1 + random.below(3),
         late_answers: random.below(2) == 0,

@@ -25,6 +25,10 @@ pub(crate) struct PeerPlace {
     silent: Option<Silent>,
 }
 
+/// A list of arrived messages that is longer, in messages, is not kept for the next frame: most
+/// connections rest.
+const ARRIVED: usize = 64;
+
 /// The same, once this side's READY is sealed.
 #[derive(Debug)]
 pub(crate) struct DeclaredPlace {
@@ -225,6 +229,7 @@ impl PeerTraffic {
                 }
             }
         }
+        self.arrived.shrink_to(ARRIVED);
         if progress {
             self.peer.settle(state);
         }

@@ -20,6 +20,10 @@ const LEN_LEN: usize = 4;
 impl Messages {
     /// The most messages in one block.
     pub const MAX: usize = 1024;
+    /// The longest block, in bytes, that its messages share once it has arrived. Out of a longer one
+    /// each message is copied, unless it is most of the block: what one of them keeps in memory is
+    /// to be no more than this beside itself.
+    pub const SHARED: u32 = 16 * 1024;
 
     /// What a message of `len` bytes takes in a block.
     #[must_use]
@@ -88,14 +92,18 @@ impl IntoIterator for Messages {
     type IntoIter = IntoIter;
 
     fn into_iter(self) -> IntoIter {
-        IntoIter { block: self.block }
+        let shared = self.block.len() <= Self::SHARED as usize;
+        let copied = if shared { 0 } else { self.block.len() / 2 };
+        IntoIter { block: self.block, copied }
     }
 }
 
-/// The messages of a block, each a part of it: the block stays until the last of them is gone.
+/// The messages of a block. Those that are parts of it keep it until the last of them is gone.
 #[derive(Debug)]
 pub struct IntoIter {
     block: Bytes,
+    /// Messages of up to so many bytes are copied out of the block.
+    copied: usize,
 }
 
 impl Iterator for IntoIter {
@@ -103,7 +111,8 @@ impl Iterator for IntoIter {
 
     fn next(&mut self) -> Option<Bytes> {
         let len = self.block.try_get_u32().ok()? as usize;
-        Some(self.block.split_to(len))
+        let message = self.block.split_to(len);
+        Some(if len <= self.copied { Bytes::copy_from_slice(&message) } else { message })
     }
 }
 
@@ -139,6 +148,29 @@ mod tests {
                 prop_assert_eq!(messages.clone().into_iter().count(), messages.count());
             }
         }
+    }
+
+    /// The bytes that a message keeps in memory.
+    fn kept(message: Bytes) -> usize {
+        message.try_into_mut().expect("nobody else has the block").capacity()
+    }
+
+    #[test]
+    fn a_small_message_keeps_no_long_block() {
+        let lens = [1_000_000, 1, 40_000].map(|len| Bytes::from(vec![7; len]));
+        let block = Messages::new(lens.iter()).unwrap().block().clone();
+        let block = Bytes::copy_from_slice(&block);
+        let messages: Vec<_> = Messages::parse(block).unwrap().into_iter().collect();
+        assert_eq!(messages, lens);
+        let [long, one, more] = <[Bytes; 3]>::try_from(messages).unwrap();
+        drop(long);
+        assert!(kept(one) < 100);
+        assert!(kept(more) < 41_000);
+
+        let lens = [16_000, 1].map(|len| Bytes::from(vec![7; len]));
+        let messages = Messages::new(lens.iter()).unwrap();
+        let block = messages.block().as_ptr_range();
+        assert!(messages.into_iter().all(|message| block.contains(&message.as_ptr())), "no copy");
     }
 
     #[test]

@@ -183,6 +183,39 @@ fn of_a_batch_that_overlaps_only_the_rest_is_new() {
 }
 
 #[test]
+fn the_highest_number_is_one_like_any_other() {
+    let (mut a, mut b) = pair();
+    let (mut ready_a, ready_b) = (a.link.ready(), b.link.ready());
+    (ready_a.mine[0].base, ready_a.mine[0].next) = (u64::MAX - 1, u64::MAX - 1);
+    let ticket = b.slot.ticket();
+    let session = b.slot.take(ticket, None).unwrap();
+    b.link.start(session, &ready_b, &ready_a).unwrap();
+    b.session = Some(session);
+    b.receive(batch(u64::MAX - 1, &["a", "b"])).unwrap();
+    b.handle_all();
+    let acks = b.frames(0);
+    let [Frame::Ack(ack)] = &acks[..] else { panic!("{acks:?}") };
+    assert_eq!((b.texts(), ack.ack.number), (vec!["a", "b"], u64::MAX));
+    assert_eq!(b.receive(batch(u64::MAX, &["b", "c"])), Err(Violation::BadPayload));
+    cut(&mut a, &mut b);
+}
+
+#[test]
+fn by_default_the_messages_of_a_batch_share_its_block() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    for _ in 0..1_000 {
+        a.send("a message of some length");
+    }
+    for frame in a.frames(0) {
+        let Frame::Batch(batch) = frame else { continue };
+        let len = batch.messages.block().len();
+        assert!(len <= Messages::SHARED as usize, "{len}");
+    }
+    assert!(a.link.in_flight() == 1_000);
+}
+
+#[test]
 fn a_batch_that_breaks_the_protocol_brings_nothing() {
     let config = LinkConfig { window: 100, max_payload: 50, ..LinkConfig::default() };
     let more = Violation::BeyondCredit;
@@ -190,6 +223,7 @@ fn a_batch_that_breaks_the_protocol_brings_nothing() {
         (batch(2, &["a"]), Violation::Gap { expected: 1, got: 2 }),
         (batch(1, &["a", "b", "c", "d", "e"]), more),
         (batch(u64::MAX, &["a", "b"]), Violation::BadPayload),
+        (batch(u64::MAX - 1, &["a", "b", "c"]), Violation::BadPayload),
     ] {
         let (mut a, mut b) = pair_with(config);
         connect(&mut a, &mut b);

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -270,6 +271,57 @@ fn a_hello_for_another_challenge_is_refused() {
     let decoy = Arc::new(Credentials::decoy().unwrap());
     let other = Responder::new(Challenge::from([1; 32]), decoy);
     assert!(other.authenticate(&bytes(&v.hello), &[v.link()]).is_err());
+}
+
+/// A refusal looks at every candidate, wherever it is decided.
+#[test]
+fn a_refusal_does_the_work_for_all_candidates() {
+    let v = vectors();
+    let link = |index: u8| v.link_of("s", "c", &v.inner_key, &const_hex::encode([index; 32]));
+    let others: Vec<_> = (1..=200).map(link).collect();
+    let mut damaged = bytes(&v.hello);
+    damaged[100] ^= 1;
+    let looked_at = |hello: &[u8], candidates: &[Arc<Credentials>]| {
+        let looked = Cell::new(0);
+        let candidates = candidates.iter().inspect(|_| looked.set(looked.get() + 1));
+        let responder = Responder::new(v.challenge(), Arc::new(Credentials::decoy().unwrap()));
+        let found = responder.authenticate(hello, candidates).is_ok();
+        (found, looked.get())
+    };
+    for place in [0, 63, 64, 200] {
+        let mut candidates = others.clone();
+        candidates.insert(place, v.link());
+        assert_eq!(looked_at(&damaged, &candidates), (false, 201), "{place}");
+        let groups_of_64 = (64 * (place / 64 + 1)).min(201);
+        assert_eq!(looked_at(&bytes(&v.hello), &candidates), (true, groups_of_64), "{place}");
+    }
+    assert_eq!(looked_at(&bytes(&v.hello), &others), (false, 200));
+    assert_eq!(looked_at(&damaged, &others), (false, 200));
+}
+
+/// The block of a long frame that is gone is not kept by the messages that come after it.
+#[test]
+fn a_message_keeps_no_more_in_memory_than_its_frame() {
+    let v = vectors();
+    let (mut client, mut server) = v.establish();
+    let mut number = 0;
+    let mut receive = |len: usize| {
+        number += 1;
+        let payload = vec![b'x'; len].into();
+        let ack = Completed::default();
+        let frame = Frame::Data(Data { stream: 0, again: false, number, ack, payload });
+        match client.decode(&server.encode(&frame).unwrap()).unwrap() {
+            Frame::Data(data) => data.payload,
+            other => panic!("{other:?}"),
+        }
+    };
+    for len in [1, 100, 2_047, 2_048, 2_049, 2_200, 5_000, 100_000] {
+        drop(receive(MAX_PAYLOAD as usize));
+        let message = receive(len);
+        assert_eq!(message.len(), len);
+        let kept = message.try_into_mut().expect("nobody else has the block").capacity();
+        assert!(kept <= len + len / 4 + 64, "{kept} bytes are kept for {len}");
+    }
 }
 
 #[test]

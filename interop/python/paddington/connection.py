@@ -65,8 +65,12 @@ class End:
 class Connection:
     """An established connection of a link."""
 
-    def __init__(self, link: Link, socket: Socket, session: Session) -> None:
+    def __init__(
+        self, link: Link, socket: Socket, session: Session, patience: float = 1.0
+    ) -> None:
+        """`patience` is how much longer than the client this side waits before it asks (§7)."""
         self.link, self.session = link, session
+        self._ping_after = patience * link.limits.ping_after
         self._socket = socket
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
@@ -160,15 +164,15 @@ class Connection:
                 continue
 
     async def _live(self, conversation: Conversation) -> None:
-        """Asks for signs of life, and ends what is dead or too old."""
+        """Asks for a sign of life after a silence, and ends what is dead or too old."""
         limits = self.link.limits
-        next_ping = self.began + limits.ping_every
+        asked = self.began
         while True:
-            await asyncio.sleep(min(limits.ping_every, limits.session_age) / 4)
+            await asyncio.sleep(min(self._ping_after, limits.session_age) / 4)
             if now() - self.last_opened > limits.dead_after:
                 raise Refused("no sign of life")
             if now() - self.began > limits.session_age:
                 conversation.close(CloseCode.AGE)
-            if now() >= next_ping:
-                next_ping = now() + limits.ping_every
+            if now() - max(asked, self.last_opened) >= self._ping_after:
+                asked = now()
                 conversation.ping()

@@ -259,6 +259,7 @@ class Conversation:
         self._received += sum(HEAD + len(message) for message in messages)
         require(self._received <= self._granted, "messages beyond the credit")
         require(first <= cursor.received + 1, "a message is missing")
+        require(first + len(messages) <= 1 << 64, "a number above 2^64 - 1")
         for number, message in enumerate(messages, first):
             if number <= cursor.received:
                 self._repeated(stream)

@@ -29,7 +29,7 @@ class Limits:
 
     max_payload: int = 1 << 20
     window: int = 8 << 20
-    ping_every: float = 10.0
+    ping_after: float = 10.0
     dead_after: float = 30.0
     session_age: float = 24 * 3600.0
     handshake: float = 5.0

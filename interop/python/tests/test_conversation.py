@@ -5,7 +5,14 @@ import unittest
 from dataclasses import replace
 
 from paddington.conversation import Conversation
-from paddington.frames import Frame, Kind, RejectionCode, Violation, decode_rejections
+from paddington.frames import (
+    Frame,
+    Kind,
+    RejectionCode,
+    Violation,
+    decode_rejections,
+    encode_batch,
+)
 from paddington.keys import LinkKeys
 from paddington.link import Limits, Link
 
@@ -102,6 +109,19 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
         await self.exchange()
         self.assertEqual(self.a.link.rejections, [(1, RejectionCode.FAILED)])
         self.assertEqual(self.b.link.ready().yours[0].second, 1)
+
+    async def test_no_message_has_a_number_above_the_highest(self) -> None:
+        highest = (1 << 64) - 1
+        ready = self.a.link.ready()
+        ready = replace(ready, mine=[replace(ready.mine[0], first=highest, second=highest)])
+        conversation = Conversation(self.b.link, self.b.link.ready(), ready, lambda: None)
+        conversation.begin()
+        two = Frame(Kind.BATCH, id=highest, payload=encode_batch([b"1", b"2"]))
+        self.assertRaises(Violation, conversation.handle, two)
+        conversation.handle(Frame(Kind.BATCH, id=highest, payload=encode_batch([b"1"])))
+        await asyncio.sleep(0)
+        self.assertEqual(self.b.received, ["1"])
+        self.assertEqual(conversation.next_frame().encode()[16:24], b"\xff" * 8)
 
     async def test_who_breaks_the_rules_is_found_out(self) -> None:
         long = Frame(Kind.DATA, id=1, payload=b"x" * 100)

@@ -1,6 +1,6 @@
 //! The bounds of one link.
 
-use crate::Data;
+use crate::{Data, Messages};
 
 /// How much one link may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ impl Default for LinkConfig {
             outbox_messages: 10_000,
             outbox_bytes: 16 * u64::from(MIB),
             in_flight: 4_096,
-            batch: 64 * 1024,
+            batch: Messages::SHARED,
         }
     }
 }

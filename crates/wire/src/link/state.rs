@@ -425,7 +425,7 @@ impl Link {
         arrived: &mut Vec<Incoming>,
     ) -> Result<bool, Violation> {
         let Batch { stream, again, first, ack, messages } = batch;
-        if first.checked_add(messages.count() as u64).is_none() {
+        if first.checked_add(messages.count() as u64 - 1).is_none() {
             return Err(Violation::BadPayload);
         }
         let cost = messages.cost();

@@ -153,10 +153,11 @@ fn payload_len(frame: &Frame) -> usize {
 }
 
 /// Payloads of up to so many bytes are copied out of the block that they arrived in.
-const COPIED: usize = 2_048;
+pub(super) const COPIED: usize = 2_048;
 
-/// Reads a plaintext. Messages stay in the buffer that they are in, unless that is mostly something
-/// else: what is held of a peer's messages is to be what they cost.
+/// Reads a plaintext. Messages longer than [`COPIED`] stay in the buffer that they are in, unless
+/// that is mostly something else: what is held of a peer's messages is to be what they cost. So a
+/// plaintext that may hold one needs a buffer of its own.
 pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Violation> {
     let header = Header::read(&mut plaintext)?;
     if header.has_messages() && header.len > max_payload {

@@ -7,7 +7,7 @@ use paddington_crypto::OpenError;
 use paddington_crypto::sealed::OVERHEAD;
 
 use super::Padding;
-use super::codec;
+use super::codec::{self, COPIED};
 use super::schedule::SessionSecrets;
 use super::traffic::Traffic;
 use crate::frame::{CloseCode, Frame, HEADER_LEN, Ready};
@@ -17,6 +17,9 @@ use crate::{HandshakeError, Instance, ReceiveError, TransmitError, Violation};
 const READY_MAX: u32 = 8 * 1024;
 /// The size in bytes of the blocks that small frames are built and opened in.
 const SCRATCH: usize = 4 * 1024;
+/// Frames of up to so many bytes are opened in the same block, one after the other. A longer one
+/// may hold a message that stays where it is, and gets a buffer of its length.
+const SHARED: usize = COPIED + HEADER_LEN + OVERHEAD;
 
 /// Which side of the handshake this is.
 #[derive(Clone, Copy, Debug)]
@@ -163,8 +166,12 @@ impl SealedSession {
     }
 
     fn open(&mut self, sealed: &[u8]) -> Result<Frame, ReceiveError> {
-        self.incoming.extend_from_slice(sealed);
-        let mut frame = self.incoming.split();
+        let mut frame = if sealed.len() > SHARED {
+            BytesMut::from(sealed)
+        } else {
+            self.incoming.extend_from_slice(sealed);
+            self.incoming.split()
+        };
         let len = self.opener.open(&mut frame)?;
         frame.truncate(len);
         Ok(codec::decode(frame.freeze(), self.max_payload)?)
