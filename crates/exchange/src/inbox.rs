@@ -35,6 +35,20 @@ impl Inbox {
         self.items.push_back(Item::Message(received));
     }
 
+    /// How many items wait.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Copies the messages from the one at `index` on out of the blocks that they came in.
+    pub(crate) fn detach_from(&mut self, index: usize) {
+        for item in self.items.range_mut(index..) {
+            if let Item::Message(received) = item {
+                received.text = Text::from(received.text.as_str());
+            }
+        }
+    }
+
     /// Adds a control message. A peer that comes and goes while its handler is busy does not fill
     /// the inbox: a coming and going that nobody has seen and that brought nothing is left out.
     pub(crate) fn push_control(&mut self, control: Control) {
@@ -106,5 +120,25 @@ mod tests {
         inbox.push_control(Control::Connected { agent });
         assert_eq!(inbox.items.len(), 4, "one that brought a message is kept");
         assert_eq!((inbox.messages(), inbox.bytes()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_detached_is_a_copy_of_its_own() {
+        let block = bytes::Bytes::from_static(b"xyz");
+        let mut inbox = Inbox::default();
+        for index in 0..3 {
+            let text = Text::try_from(block.slice(index..=index)).unwrap();
+            inbox.push(Received { id: None, again: false, text });
+        }
+        inbox.detach_from(1);
+        let own = |item: Item| match item {
+            Item::Message(received) => {
+                let text = received.text.into_bytes();
+                (text[0], block.as_ptr_range().contains(&text.as_ptr()))
+            }
+            Item::Control(_) => unreachable!(),
+        };
+        let shared: Vec<_> = std::iter::from_fn(|| inbox.pop()).map(own).collect();
+        assert_eq!(shared, [(b'x', true), (b'y', false), (b'z', false)]);
     }
 }

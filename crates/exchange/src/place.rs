@@ -217,6 +217,8 @@ impl PeerTraffic {
             return Err(Violation::OtherEncoding);
         };
         let progress = link.receive(self.session, frame, &mut self.arrived)?;
+        let before = state.inbox.len();
+        let mut given_up = false;
         for message in self.arrived.drain(..) {
             match Text::try_from(message.payload) {
                 Ok(text) => {
@@ -226,8 +228,13 @@ impl PeerTraffic {
                 Err(_) => {
                     warn!(peer = %self.peer.name, id = %message.id, "a message is not text");
                     link.handled(message.id, Outcome::Rejected(RejectCode::NOT_TEXT));
+                    given_up = true;
                 }
             }
+        }
+        if given_up {
+            // What is gone counts no more, and so the others may not keep it in memory.
+            state.inbox.detach_from(before);
         }
         self.arrived.shrink_to(ARRIVED);
         if progress {

@@ -71,7 +71,7 @@ pub enum FileError {
     },
 }
 
-/// The longest file that is read, in bytes: 4096 links take less.
+/// The longest file that is read or written, in bytes: tens of thousands of links take less.
 const MAX_LEN: u64 = 16 * 1024 * 1024;
 
 /// Reads a file.
@@ -117,6 +117,9 @@ pub(crate) fn write<T: Serialize>(
     };
     let text = toml::to_string(value).map_err(io::Error::other).map_err(unwritable)?;
     let text = Zeroizing::new(text);
+    if text.len() as u64 > MAX_LEN {
+        return Err(FileError::TooLong { path: path.to_owned(), len: text.len() as u64 });
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
     // A temporary file is made with mode 0600 and a name that nobody can guess.
@@ -203,5 +206,15 @@ mod tests {
     #[test]
     fn lines_count_from_one() {
         assert_eq!([line_of("a\nb\n", 0), line_of("a\nb\n", 2), line_of("a\nb\n", 99)], [1, 2, 3]);
+    }
+
+    #[test]
+    fn nothing_is_written_that_could_not_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.toml");
+        let long = std::collections::BTreeMap::from([("key", "x".repeat(MAX_LEN as usize))]);
+        let written = write(&path, &long, |_| Ok(()));
+        assert!(matches!(written, Err(FileError::TooLong { .. })), "{written:?}");
+        assert!(!path.exists());
     }
 }

@@ -242,6 +242,23 @@ async fn a_producer_that_waits_for_room_gets_it_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_producer_whose_time_is_over_before_its_turn_is_told_that_there_is_no_room() {
+    let mut pair = pair();
+    pair.client.settings_mut().outbox_messages = 1;
+    let (client, _) = pair.start_client().await;
+    client.send(Message::new("server", "1")).await.unwrap();
+    let exchange = client.exchange().clone();
+    let waits =
+        tokio::spawn(async move { exchange.send_when_ready(Message::new("server", "2")).await });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let hurried = Message::new("server", "3");
+    let hurried = client.exchange().send_timeout(hurried, Duration::from_secs(1)).await;
+    assert!(matches!(hurried, Err(SendError::Full { messages: 1, .. })), "{hurried:?}");
+    client.shutdown().await;
+    assert!(matches!(waits.await.unwrap(), Err(SendError::ShuttingDown)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_waits_too_long_expires_and_makes_room() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let mut pair = pair_with(encoding);

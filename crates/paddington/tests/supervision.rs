@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use paddington::{Delivered, Encoding, Event, Message, SendError, SendOptions, ServiceConfig};
+use paddington::{
+    Delivered, Encoding, Event, Message, OnError, SendError, SendOptions, ServiceConfig,
+};
 use paddington_test_support::{Way, eventually, pair, pair_with, tap};
+use paddington_wire::RejectCode;
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -155,36 +158,6 @@ async fn events_tell_of_connections_that_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_messages_of_a_peer_are_handled_at_once_where_that_is_asked_for() {
-    let pair = pair();
-    let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(3));
-    let meeting = std::sync::Arc::clone(&barrier);
-    let handler = move |message: Message| {
-        let meeting = std::sync::Arc::clone(&meeting);
-        async move {
-            if !message.is_control() {
-                meeting.wait().await; // three at a time, or for ever
-            }
-            Ok::<(), paddington::Error>(())
-        }
-    };
-    let network = pair.network.network();
-    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
-    server.exchange().set_concurrency("client", 3).unwrap();
-    assert!(server.exchange().set_concurrency("nobody", 3).is_err());
-    let (client, _) = pair.start_client().await;
-    let mut receipts = Vec::new();
-    for number in 0..30 {
-        receipts.push(client.send(Message::new("server", number.to_string())).await.unwrap());
-    }
-    for receipt in receipts {
-        assert_eq!(timeout(SECOND, receipt.into_future()).await, Ok(Delivered::Handled));
-    }
-    server.exchange().set_concurrency("client", 1).unwrap();
-    client.shutdown().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_handler_that_takes_too_long_is_cancelled_and_costs_that_message_only() {
     let mut pair = pair();
     pair.server.settings_mut().handler_timeout = 5 * SECOND;
@@ -225,4 +198,31 @@ async fn a_handler_that_blocks_its_thread_is_left_behind() {
     assert_eq!(after.await, Delivered::Handled);
     assert_eq!(server.peers()[0].counters.left_behind, 1);
     drop(release);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_next_attempt_is_no_part_of_a_call() {
+    let mut pair = pair();
+    let settings = pair.server.settings_mut();
+    settings.handler_timeout = SECOND / 2;
+    settings.on_error = OnError::Retry { attempts: 5, backoff: SECOND };
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&attempts);
+    let handler = move |message: Message| {
+        let first = message.payload() == "1";
+        counted.fetch_add(usize::from(first), Ordering::Relaxed);
+        std::future::ready(if first { Err("as asked") } else { Ok(()) })
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    let began = Instant::now();
+    let first = client.send(Message::new("server", "1")).await.unwrap();
+    let second = client.send(Message::new("server", "2")).await.unwrap();
+    assert_eq!(second.await, Delivered::Handled);
+    assert!(began.elapsed() >= 4 * SECOND, "the messages after it wait");
+    assert_eq!(first.await, Delivered::Rejected(RejectCode::FAILED));
+    assert_eq!(attempts.load(Ordering::Relaxed), 5);
+    let status = server.peers().remove(0);
+    assert_eq!((status.counters.timed_out, status.counters.left_behind), (0, 0));
 }

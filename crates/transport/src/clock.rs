@@ -88,10 +88,11 @@ impl Clock {
         self.sleep.as_mut().reset(at);
     }
 
-    /// Plans the next look: when something is due. That may be a little later, so that many
-    /// connections look together.
+    /// Plans the next look: when something is due, and soon enough to notice that the machine has
+    /// slept. That may be a little later, so that many connections look together.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        let wait = self.network.together(self.next_look().saturating_duration_since(now));
+        let wait = self.next_look().saturating_duration_since(now);
+        let wait = self.network.together(wait.min(self.timeouts.ping_interval));
         self.sleep.as_mut().reset(now + wait);
     }
 
@@ -99,10 +100,17 @@ impl Clock {
     pub(crate) fn hear(&mut self) {
         self.heard = Instant::now();
         self.suspect_until = None;
+    }
+
+    /// Puts the next look off for what was heard, if that is worth it. Returns whether it was: a
+    /// connection on which things are heard may never be looked at otherwise.
+    pub(crate) fn put_off(&mut self) -> bool {
         let (next, planned) = (self.next_look(), self.sleep.deadline());
-        if next < planned || next > planned + self.timeouts.ping_interval / WORTH_IT {
+        let worth_it = next < planned || next > planned + self.timeouts.ping_interval / WORTH_IT;
+        if worth_it {
             self.look_again(self.heard);
         }
+        worth_it
     }
 
     /// The question was answered.
@@ -124,7 +132,11 @@ impl Clock {
     /// slow its sender down with: it stops reading, and is not dead for that.
     pub(crate) fn stick(&mut self, written: u64) {
         if self.sealed && self.stuck.is_none_or(|(_, before)| before != written) {
-            self.stuck = Some((Instant::now(), written));
+            let now = Instant::now();
+            self.stuck = Some((now, written));
+            if now + self.timeouts.write < self.sleep.deadline() {
+                self.look_again(now);
+            }
         }
     }
 
@@ -205,5 +217,58 @@ impl Clock {
     fn next_look(&self) -> Instant {
         let optional = [self.ask_at(), self.stuck_at(), self.renew_at];
         optional.into_iter().flatten().fold(self.dead_at(), Instant::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn clock() -> Clock {
+        Clock::new(Timeouts::default().listening(), Encoding::Sealed, crate::system())
+    }
+
+    /// The machine's clock rounds up to a tenth of a second.
+    fn wait(clock: &Clock) -> Duration {
+        clock.sleep.deadline() - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_in_time_never_looks_and_is_told_so() {
+        let mut clock = clock();
+        for _ in 0..10 {
+            advance(10 * SECOND).await;
+            assert!(!clock.sleep.is_elapsed());
+            clock.hear();
+            assert!(clock.put_off());
+            advance(SECOND).await;
+            clock.hear();
+            assert!(!clock.put_off(), "so soon it is not worth it");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleep_of_the_machine_is_looked_for_although_an_answer_is_awaited() {
+        let mut clock = clock();
+        advance(13 * SECOND).await;
+        let now = Instant::now();
+        clock.look(now);
+        assert_eq!(clock.take_question(now), Some(1));
+        clock.look_again(now);
+        assert!(wait(&clock) <= 13 * SECOND, "{:?}", wait(&clock));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_is_stuck_is_noticed_in_time() {
+        let timeouts = Timeouts { write: 3 * SECOND, ..Timeouts::default() };
+        let mut clock = Clock::new(timeouts, Encoding::Sealed, crate::system());
+        clock.stick(7);
+        assert!(wait(&clock) < 4 * SECOND, "{:?}", wait(&clock));
+        advance(4 * SECOND).await;
+        assert!(matches!(clock.end(Instant::now()), Some(End::Stuck)));
     }
 }

@@ -20,6 +20,11 @@ use crate::{End, Network, Timeouts};
 
 /// So many messages are read, or written before a flush, at a time.
 const BATCH: usize = 64;
+/// No more is read at a time once it has come to so many bytes.
+const BATCH_BYTES: usize = 256 * 1024;
+/// After so many batches, full ones, other tasks have their turn: much that has arrived may be in
+/// memory, where the runtime does not see it.
+const ROUNDS: usize = 4;
 /// So many answers to pings wait at most; a peer that asks faster gets fewer answers.
 const REPLIES: usize = 4;
 
@@ -85,13 +90,15 @@ impl<T: Traffic> Connection<T> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
+        for _ in 0..ROUNDS {
             match self.poll_once(cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads, writes, looks at the clock. Returns whether more can be done at once: if not, all of
@@ -108,7 +115,7 @@ impl<T: Traffic> Connection<T> {
 
     /// Reads a batch. Returns whether it was full, so that more may be there.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut full = true;
+        let (mut full, mut read) = (true, 0);
         for _ in 0..BATCH {
             if self.closing.is_none() && self.traffic.poll_room(cx).is_pending() {
                 self.clock.listen(false);
@@ -121,7 +128,13 @@ impl<T: Traffic> Connection<T> {
                     full = false;
                     break;
                 }
-                Poll::Ready(Ok(message)) => self.take(&message)?,
+                Poll::Ready(Ok(message)) => {
+                    read += message.len();
+                    self.take(&message)?;
+                    if read >= BATCH_BYTES {
+                        break;
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     return Err(self
                         .closing
@@ -130,8 +143,11 @@ impl<T: Traffic> Connection<T> {
                 }
             }
         }
-        if std::mem::take(&mut self.heard) && self.closing.is_none() {
+        if std::mem::take(&mut self.heard) {
             self.clock.hear();
+            if self.closing.is_none() && self.clock.put_off() {
+                self.socket.tidy();
+            }
         }
         Ok(full)
     }

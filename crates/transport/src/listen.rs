@@ -72,7 +72,9 @@ impl Listener {
         loop {
             let next = async {
                 door.gate.room().await;
-                accept(&mut acceptor, &network, address).await
+                let accepted = accept(&mut acceptor, &network, address).await;
+                door.gate.room().await; // it may have come much later
+                accepted
             };
             let accepted = tokio::select! {
                 biased;

@@ -129,6 +129,11 @@ impl fmt::Debug for WebSocket {
 }
 
 impl Incoming {
+    /// The length of the message, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The message as the wire's types have it. `None` for what a WebSocket keeps to itself.
     pub(crate) fn as_arrived(&self) -> Option<Arrived<'_>> {
         match &self.0 {

@@ -180,6 +180,8 @@ fn of_a_batch_that_overlaps_only_the_rest_is_new() {
     b.receive(batch(2, &["2", "3"])).unwrap();
     assert_eq!(b.texts(), ["1", "2", "3", "4"]);
     assert_eq!(b.link.held(), 4 * 25);
+    let kept = b.delivered.pop().unwrap().1.try_into_mut().expect("nobody else has its block");
+    assert!(kept.capacity() < 4, "of a block, nothing else is kept");
 }
 
 #[test]

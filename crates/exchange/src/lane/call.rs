@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington_wire::{Message, RejectCode};
+use tokio::task::unconstrained;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
+use super::{WorkerId, paused};
 use crate::peer::{Job, Peer};
 use crate::{Handler, HandlerError, OnError};
 
@@ -28,7 +30,12 @@ pub(crate) enum Ended {
 }
 
 /// Calls the handler, as often as the policy says. Whatever it does costs this message only.
-pub(super) async fn call<H: Handler>(peer: &Peer, handler: &H, job: &mut Job) -> Ended {
+pub(super) async fn call<H: Handler>(
+    peer: &Peer,
+    worker: WorkerId,
+    handler: &H,
+    job: &mut Job,
+) -> Ended {
     let config = &peer.shared.config;
     let Some(mut message) = peer.message(job) else { return Ended::Done };
     loop {
@@ -45,7 +52,7 @@ pub(super) async fn call<H: Handler>(peer: &Peer, handler: &H, job: &mut Job) ->
         let Some(backoff) = config.on_error.again_after(attempt) else {
             return Ended::Failed(code);
         };
-        sleep(backoff).await;
+        paused(peer, worker, sleep(backoff)).await;
         if peer.lock().lane.stopping {
             return Ended::Left;
         }
@@ -86,7 +93,8 @@ async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
-            let over = over.get_or_insert_with(|| Box::pin(sleep(limit)));
+            // A handler that uses the task's budget up leaves none for the timer.
+            let over = over.get_or_insert_with(|| Box::pin(unconstrained(sleep(limit))));
             over.as_mut().poll(cx).map(|()| None)
         }
     })
@@ -102,4 +110,22 @@ async fn handle<H: Handler>(handler: &H, message: Message) -> Result<(), Handler
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::coop::consume_budget;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_uses_the_budget_up_is_cancelled_too() {
+        let hot = async {
+            loop {
+                consume_budget().await;
+            }
+        };
+        assert_eq!(within::<_>(Duration::from_millis(5), hot).await, None::<()>);
+        assert_eq!(within(Duration::ZERO, std::future::ready(1)).await, Some(1));
+    }
 }

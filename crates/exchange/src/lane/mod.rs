@@ -62,15 +62,21 @@ async fn permit<'a>(
         return Some(permit);
     }
     // The semaphore is never closed; were it, there would be nobody left to wait for.
-    let permit = permits.acquire().await.ok();
-    peer.lock().lane.workers.restart_clock(worker);
-    permit
+    paused(peer, worker, permits.acquire()).await.ok()
+}
+
+/// Waits for something that is no part of a call: meanwhile it does not count as running.
+async fn paused<F: Future>(peer: &Peer, worker: WorkerId, wait: F) -> F::Output {
+    peer.lock().lane.workers.stop_clock(worker);
+    let output = wait.await;
+    peer.lock().lane.workers.start_clock(worker);
+    output
 }
 
 /// Handles one message, and sees to it that one which cannot be handled is kept.
 async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &mut Job) -> Ended {
     let ended = match counted(peer, job).await {
-        true => call(peer, handler, job).await,
+        true => call(peer, worker, handler, job).await,
         false => Ended::Failed(RejectCode::POISON),
     };
     if let Ended::Failed(code) = ended

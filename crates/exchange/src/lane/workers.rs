@@ -30,7 +30,10 @@ struct Worker {
 /// A call of the handler that runs.
 #[derive(Debug)]
 struct Busy {
-    since: Instant,
+    /// `None` while the call waits for its turn, or for the next attempt.
+    since: Option<Instant>,
+    /// For how long it ran before.
+    before: Duration,
     job: Job,
     /// The call has failed, and its message is being kept as a dead letter.
     failed: bool,
@@ -38,7 +41,11 @@ struct Busy {
 
 impl Busy {
     fn is_overdue(&self, limit: Duration) -> bool {
-        !self.failed && self.since.elapsed() > limit
+        !self.failed && self.since.is_some_and(|since| since.elapsed() > limit)
+    }
+
+    fn ran(&self, now: Instant) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| now - since)
     }
 }
 
@@ -83,7 +90,8 @@ impl Workers {
 
     pub(crate) fn begin(&mut self, id: WorkerId, job: Job, since: Instant) {
         if let Some(worker) = self.get(id) {
-            worker.busy = Some(Busy { since, job, failed: false });
+            worker.busy =
+                Some(Busy { since: Some(since), before: Duration::ZERO, job, failed: false });
         }
     }
 
@@ -98,13 +106,21 @@ impl Workers {
     /// Takes note that a call is over. Returns how long it took.
     pub(crate) fn end(&mut self, id: WorkerId, now: Instant) -> Duration {
         let busy = self.get(id).and_then(|worker| worker.busy.take());
-        busy.map_or(Duration::ZERO, |busy| now - busy.since)
+        busy.map_or(Duration::ZERO, |busy| busy.ran(now))
     }
 
-    /// A call does not count as running while it waits for its turn among all peers.
-    pub(crate) fn restart_clock(&mut self, id: WorkerId) {
+    /// The call of a worker does not run for now.
+    pub(crate) fn stop_clock(&mut self, id: WorkerId) {
         if let Some(busy) = self.get(id).and_then(|worker| worker.busy.as_mut()) {
-            busy.since = Instant::now();
+            busy.before = busy.ran(Instant::now());
+            busy.since = None;
+        }
+    }
+
+    /// The call of a worker runs, and has just begun to.
+    pub(crate) fn start_clock(&mut self, id: WorkerId) {
+        if let Some(busy) = self.get(id).and_then(|worker| worker.busy.as_mut()) {
+            busy.since = Some(Instant::now());
         }
     }
 

@@ -126,13 +126,15 @@ impl Peer {
                 }
             };
             drop(room_to_store);
-            tokio::select! {
-                biased;
-                () = room => {}
-                () = &mut over => {
-                    let stops = self.shared.stopping.is_cancelled() && !patience.outlasts_shutdown;
-                    return Err(if stops { SendError::ShuttingDown } else { full });
-                }
+            let waited = turn.is_some()
+                && tokio::select! {
+                    biased;
+                    () = room => true,
+                    () = &mut over => false,
+                };
+            if !waited {
+                let stops = self.shared.stopping.is_cancelled() && !patience.outlasts_shutdown;
+                return Err(if stops { SendError::ShuttingDown } else { full });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The calls of the handler, as the peer's lock sees them.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,17 +71,17 @@ impl Peer {
     ) -> Poll<Option<Job>> {
         let now = Instant::now();
         let mut state = self.lock();
+        let alone = state.lane.workers.len() == 1;
         let writer = done.take().and_then(|(job, ended)| {
             self.finish(&mut state, worker, job, ended, now);
             state.writer_for_ack()
         });
         let polled = state.poll_job(worker, self.store.is_some(), now, cx);
         let reader = if polled.is_ready() { state.hex_reader() } else { None };
-        let colleague = if state.lane.concurrency > 1 { state.lane() } else { None };
+        // Where this one has nothing to do, no colleague has: it would only be woken to say so.
+        let colleagues = if polled.is_pending() || alone { Vec::new() } else { state.colleagues() };
         drop(state);
-        wake(writer);
-        wake(reader);
-        wake(colleague);
+        colleagues.into_iter().chain(writer).chain(reader).for_each(Waker::wake);
         polled
     }
 
@@ -227,6 +227,14 @@ impl State {
             return Poll::Pending;
         };
         Poll::Ready(Some(job))
+    }
+
+    /// Those who wait and may have something to do: the next message, or to stop.
+    fn colleagues(&mut self) -> Vec<Waker> {
+        if self.lane.stopping {
+            return self.lane.workers.wakers();
+        }
+        self.lane().into_iter().collect()
     }
 
     fn put_back(&mut self, job: Job) {

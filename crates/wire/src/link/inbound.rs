@@ -25,6 +25,13 @@ pub struct Incoming {
     pub payload: Bytes,
 }
 
+impl Incoming {
+    /// Copies the message out of the block that it came in.
+    fn detach(&mut self) {
+        self.payload = Bytes::copy_from_slice(&self.payload);
+    }
+}
+
 /// How the handling of a message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -193,6 +200,10 @@ impl Inbound {
         }
         if taken.finished > 0 {
             cursor.complete();
+        }
+        if taken.repeats + taken.finished > 0 {
+            // What is gone counts no more, and so may not stay in memory.
+            arrived[start..].iter_mut().for_each(Incoming::detach);
         }
         if broken(Fault::AcknowledgeOnArrival) {
             arrived[start..].iter().for_each(|it| _ = self.handled(it.id, Outcome::Done));

@@ -1,0 +1,172 @@
+//! Several messages of one peer are handled at once, where that is asked for.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use paddington::{Delivered, Encoding, Message, OnError};
+use paddington_test_support::{pair, pair_with};
+use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn several_messages_of_a_peer_are_handled_at_once_where_that_is_asked_for() {
+    let pair = pair();
+    let barrier = Arc::new(Barrier::new(3));
+    let meeting = Arc::clone(&barrier);
+    let handler = move |message: Message| {
+        let meeting = Arc::clone(&meeting);
+        async move {
+            if !message.is_control() {
+                meeting.wait().await; // three at a time, or for ever
+            }
+            Ok::<(), paddington::Error>(())
+        }
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    server.exchange().set_concurrency("client", 3).unwrap();
+    assert!(server.exchange().set_concurrency("nobody", 3).is_err());
+    let (client, _) = pair.start_client().await;
+    let mut receipts = Vec::new();
+    for number in 0..30 {
+        receipts.push(client.send(Message::new("server", number.to_string())).await.unwrap());
+    }
+    for receipt in receipts {
+        assert_eq!(timeout(SECOND, receipt.into_future()).await, Ok(Delivered::Handled));
+    }
+    server.exchange().set_concurrency("client", 1).unwrap();
+    client.shutdown().await;
+}
+
+/// Runs `test` in paused time, which goes on only when no task has anything to do.
+fn time_goes_on(test: impl Future<Output = ()> + Send + 'static) {
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(test);
+        tell.send(()).unwrap();
+    });
+    let ended = told.recv_timeout(60 * SECOND);
+    assert!(ended.is_ok(), "time stands still, because some task never rests");
+}
+
+#[test]
+fn who_may_not_begin_rests_while_a_control_message_is_handled() {
+    time_goes_on(async {
+        let pair = pair();
+        let handler = async |message: Message| {
+            if message.is_control() {
+                sleep(2 * SECOND).await;
+            }
+            Ok::<(), paddington::Error>(())
+        };
+        let network = pair.network.network();
+        let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+        server.exchange().set_concurrency("client", 2).unwrap();
+        let (client, _) = pair.start_client().await;
+        let receipt = client.send(Message::new("server", "1")).await.unwrap();
+        assert_eq!(receipt.await, Delivered::Handled);
+    });
+}
+
+#[test]
+fn who_may_not_begin_rests_while_handling_is_stopped() {
+    time_goes_on(async {
+        let mut pair = pair();
+        pair.server.settings_mut().on_error = OnError::Stop;
+        let handler = async |message: Message| {
+            if message.is_control() { Ok(()) } else { Err("as asked") }
+        };
+        let network = pair.network.network();
+        let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+        server.exchange().set_concurrency("client", 2).unwrap();
+        let (client, _) = pair.start_client().await;
+        for text in ["1", "2", "3"] {
+            client.send(Message::new("server", text)).await.unwrap();
+        }
+        sleep(10 * SECOND).await;
+        assert!(server.peers()[0].halted);
+    });
+}
+
+/// One worker is busy and one waits when there is to be only one: whoever stays goes on.
+#[tokio::test(start_paused = true)]
+async fn fewer_at_once_leave_nothing_lying() {
+    let pair = pair_with(Encoding::Hex);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let go_on = [(); 2].map(|()| Arc::new(Notify::new()));
+    let [first, second] = go_on.clone();
+    let handler = move |message: Message| {
+        let (tell, first, second) = (tell.clone(), Arc::clone(&first), Arc::clone(&second));
+        async move {
+            let text = if message.is_control() { "control" } else { message.payload() };
+            tell.send(text.to_owned()).unwrap();
+            match text {
+                "1" => first.notified().await,
+                "2" => second.notified().await,
+                _ => {}
+            }
+            Ok::<(), paddington::Error>(())
+        }
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    server.exchange().set_concurrency("client", 2).unwrap();
+    let (client, _) = pair.start_client().await;
+    assert_eq!(told.recv().await.unwrap(), "control");
+    for text in ["1", "2"] {
+        client.send(Message::new("server", text)).await.unwrap();
+        assert_eq!(told.recv().await.unwrap(), text);
+    }
+    let [first, second] = go_on;
+    first.notify_one();
+    sleep(SECOND / 10).await;
+    pair.network.cut();
+    sleep(SECOND / 10).await;
+    server.exchange().set_concurrency("client", 1).unwrap();
+    sleep(SECOND / 10).await;
+    let began = Instant::now();
+    second.notify_one();
+    assert_eq!(told.recv().await.unwrap(), "control", "it is disconnected");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+/// On a `hex` link all that has arrived is handled before the shutdown: then everybody stops.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_nobody_who_waits() {
+    for encoding in [Encoding::Sealed, Encoding::Hex] {
+        let pair = pair_with(encoding);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let handler = move |message: Message| {
+            let tell = tell.clone();
+            async move {
+                if !message.is_control() {
+                    tell.send(()).unwrap();
+                    sleep(SECOND).await;
+                }
+                Ok::<(), paddington::Error>(())
+            }
+        };
+        let network = pair.network.network();
+        let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+        server.exchange().set_concurrency("client", 3).unwrap();
+        let (client, _) = pair.start_client().await;
+        for text in ["1", "2"] {
+            client.send(Message::new("server", text)).await.unwrap();
+            told.recv().await.unwrap();
+        }
+        pair.network.cut(); // and so a control message waits for the two
+        sleep(SECOND / 10).await;
+        let began = Instant::now();
+        server.shutdown().await;
+        assert!(began.elapsed() < 2 * SECOND, "{encoding}: {:?}", began.elapsed());
+        drop(client);
+    }
+}
