@@ -97,76 +97,81 @@ fn who_may_not_begin_rests_while_handling_is_stopped() {
 }
 
 /// One worker is busy and one waits when there is to be only one: whoever stays goes on.
-#[tokio::test(start_paused = true)]
-async fn fewer_at_once_leave_nothing_lying() {
-    let pair = pair_with(Encoding::Hex);
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let go_on = [(); 2].map(|()| Arc::new(Notify::new()));
-    let [first, second] = go_on.clone();
-    let handler = move |message: Message| {
-        let (tell, first, second) = (tell.clone(), Arc::clone(&first), Arc::clone(&second));
-        async move {
-            let text = if message.is_control() { "control" } else { message.payload() };
-            tell.send(text.to_owned()).unwrap();
-            match text {
-                "1" => first.notified().await,
-                "2" => second.notified().await,
-                _ => {}
-            }
-            Ok::<(), paddington::Error>(())
-        }
-    };
-    let network = pair.network.network();
-    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
-    server.exchange().set_concurrency("client", 2).unwrap();
-    let (client, _) = pair.start_client().await;
-    assert_eq!(told.recv().await.unwrap(), "control");
-    for text in ["1", "2"] {
-        client.send(Message::new("server", text)).await.unwrap();
-        assert_eq!(told.recv().await.unwrap(), text);
-    }
-    let [first, second] = go_on;
-    first.notify_one();
-    sleep(SECOND / 10).await;
-    pair.network.cut();
-    sleep(SECOND / 10).await;
-    server.exchange().set_concurrency("client", 1).unwrap();
-    sleep(SECOND / 10).await;
-    let began = Instant::now();
-    second.notify_one();
-    assert_eq!(told.recv().await.unwrap(), "control", "it is disconnected");
-    assert_eq!(began.elapsed(), Duration::ZERO);
-}
-
-/// On a `hex` link all that has arrived is handled before the shutdown: then everybody stops.
-#[tokio::test(start_paused = true)]
-async fn a_shutdown_waits_for_nobody_who_waits() {
-    for encoding in [Encoding::Sealed, Encoding::Hex] {
-        let pair = pair_with(encoding);
+#[test]
+fn fewer_at_once_leave_nothing_lying() {
+    time_goes_on(async {
+        let pair = pair_with(Encoding::Hex);
         let (tell, mut told) = mpsc::unbounded_channel();
+        let go_on = [(); 2].map(|()| Arc::new(Notify::new()));
+        let [first, second] = go_on.clone();
         let handler = move |message: Message| {
-            let tell = tell.clone();
+            let (tell, first, second) = (tell.clone(), Arc::clone(&first), Arc::clone(&second));
             async move {
-                if !message.is_control() {
-                    tell.send(()).unwrap();
-                    sleep(SECOND).await;
+                let text = if message.is_control() { "control" } else { message.payload() };
+                tell.send(text.to_owned()).unwrap();
+                match text {
+                    "1" => first.notified().await,
+                    "2" => second.notified().await,
+                    _ => {}
                 }
                 Ok::<(), paddington::Error>(())
             }
         };
         let network = pair.network.network();
         let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
-        server.exchange().set_concurrency("client", 3).unwrap();
+        server.exchange().set_concurrency("client", 2).unwrap();
         let (client, _) = pair.start_client().await;
+        assert_eq!(told.recv().await.unwrap(), "control");
         for text in ["1", "2"] {
             client.send(Message::new("server", text)).await.unwrap();
-            told.recv().await.unwrap();
+            assert_eq!(told.recv().await.unwrap(), text);
         }
-        pair.network.cut(); // and so a control message waits for the two
+        let [first, second] = go_on;
+        first.notify_one();
+        sleep(SECOND / 10).await;
+        pair.network.cut();
+        sleep(SECOND / 10).await;
+        server.exchange().set_concurrency("client", 1).unwrap();
         sleep(SECOND / 10).await;
         let began = Instant::now();
-        server.shutdown().await;
-        assert!(began.elapsed() < 2 * SECOND, "{encoding}: {:?}", began.elapsed());
-        drop(client);
-    }
+        second.notify_one();
+        assert_eq!(told.recv().await.unwrap(), "control", "it is disconnected");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    });
+}
+
+/// On a `hex` link all that has arrived is handled before the shutdown: then everybody stops.
+#[test]
+fn a_shutdown_waits_for_nobody_who_waits() {
+    time_goes_on(async {
+        for encoding in [Encoding::Sealed, Encoding::Hex] {
+            let pair = pair_with(encoding);
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let handler = move |message: Message| {
+                let tell = tell.clone();
+                async move {
+                    if !message.is_control() {
+                        tell.send(()).unwrap();
+                        sleep(SECOND).await;
+                    }
+                    Ok::<(), paddington::Error>(())
+                }
+            };
+            let network = pair.network.network();
+            let server =
+                paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+            server.exchange().set_concurrency("client", 3).unwrap();
+            let (client, _) = pair.start_client().await;
+            for text in ["1", "2"] {
+                client.send(Message::new("server", text)).await.unwrap();
+                told.recv().await.unwrap();
+            }
+            pair.network.cut(); // and so a control message waits for the two
+            sleep(SECOND / 10).await;
+            let began = Instant::now();
+            server.shutdown().await;
+            assert!(began.elapsed() < 2 * SECOND, "{encoding}: {:?}", began.elapsed());
+            drop(client);
+        }
+    });
 }
