@@ -25,8 +25,8 @@ pub(crate) struct PeerPlace {
     silent: Option<Silent>,
 }
 
-/// A list of arrived messages that is longer, in messages, is not kept for the next frame: most
-/// connections rest.
+/// Once a frame brings fewer messages than this, room for more is given back: most connections
+/// rest.
 const ARRIVED: usize = 64;
 
 /// The same, once this side's READY is sealed.
@@ -217,6 +217,9 @@ impl PeerTraffic {
             return Err(Violation::OtherEncoding);
         };
         let progress = link.receive(self.session, frame, &mut self.arrived)?;
+        if self.arrived.len() < ARRIVED {
+            self.arrived.shrink_to(ARRIVED);
+        }
         let before = state.inbox.len();
         let mut given_up = false;
         for message in self.arrived.drain(..) {
@@ -236,7 +239,6 @@ impl PeerTraffic {
             // What is gone counts no more, and so the others may not keep it in memory.
             state.inbox.detach_from(before);
         }
-        self.arrived.shrink_to(ARRIVED);
         if progress {
             self.peer.settle(state);
         }

@@ -24,7 +24,7 @@ const BATCH: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
 /// After so many batches, full ones, other tasks have their turn: much that has arrived may be in
 /// memory, where the runtime does not see it.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 16;
 /// So many answers to pings wait at most; a peer that asks faster gets fewer answers.
 const REPLIES: usize = 4;
 
