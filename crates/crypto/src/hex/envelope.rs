@@ -26,16 +26,19 @@ pub struct Nonces {
 }
 
 impl Nonces {
-    /// Draws both from the operating system's random generator, in one call.
+    /// Draws both from the operating system's random generator, in one call for 32 bytes, which is
+    /// as much as the Linux kernel gives at the price of one. They overlap: each is uniformly random
+    /// for its own key, and neither is a secret.
     ///
     /// # Errors
     ///
     /// [`SealError`] if the operating system gives no random bytes.
     pub fn random() -> Result<Self, SealError> {
-        let both: [u8; 2 * NONCE_LEN] = random_bytes().map_err(|_| SealError)?;
+        const DRAWN: usize = 32;
+        let drawn: [u8; DRAWN] = random_bytes().map_err(|_| SealError)?;
         let mut nonces = Self { inner: [0; NONCE_LEN], outer: [0; NONCE_LEN] };
-        nonces.inner.copy_from_slice(&both[..NONCE_LEN]);
-        nonces.outer.copy_from_slice(&both[NONCE_LEN..]);
+        nonces.inner.copy_from_slice(&drawn[..NONCE_LEN]);
+        nonces.outer.copy_from_slice(&drawn[DRAWN - NONCE_LEN..]);
         Ok(nonces)
     }
 
@@ -240,6 +243,18 @@ mod tests {
         let key = SecretKey::generate().unwrap();
         let envelope = seal_key(&keys(1, 2), &key, &Nonces::random().unwrap()).unwrap();
         assert_eq!(envelope.len(), 544);
+    }
+
+    #[test]
+    fn nonces_are_drawn_anew_and_differ() {
+        let drawn: Vec<_> = (0..100).map(|_| Nonces::random().unwrap()).collect();
+        let mut all: Vec<_> = drawn.iter().flat_map(|it| [it.inner, it.outer]).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 200);
+        for place in 0..NONCE_LEN {
+            assert!(all.iter().any(|nonce| nonce[place] != all[0][place]), "byte {place}");
+        }
     }
 
     #[test]
