@@ -51,7 +51,7 @@ impl Plot {
             return Ok(());
         };
         // room for the legend
-        let xs = (xs.0, xs.1 * (xs.1 / xs.0).powf(0.45));
+        let xs = (xs.0, xs.1 * (xs.1 / xs.0).powf(0.75));
         let ys = if ys.1 / ys.0 < 30.0 { decades(ys) } else { ys };
         let path = folder.join(format!("{}.svg", self.file));
         let area = SVGBackend::new(&path, (860, 480)).into_drawing_area();

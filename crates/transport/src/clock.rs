@@ -88,11 +88,11 @@ impl Clock {
         self.sleep.as_mut().reset(at);
     }
 
-    /// Plans the next look: when something is due, and soon enough to notice that the machine has
-    /// slept. That may be a little later, so that many connections look together.
+    /// Plans the next look. It may come a little later than it is due, so that many connections look
+    /// together.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        let wait = self.next_look().saturating_duration_since(now);
-        let wait = self.network.together(wait.min(self.timeouts.ping_interval));
+        let wait = self.next_look(now).saturating_duration_since(now);
+        let wait = self.network.together(wait);
         self.sleep.as_mut().reset(now + wait);
     }
 
@@ -105,7 +105,7 @@ impl Clock {
     /// Puts the next look off for what was heard, if that is worth it. Returns whether it was: a
     /// connection on which things are heard may never be looked at otherwise.
     pub(crate) fn put_off(&mut self) -> bool {
-        let (next, planned) = (self.next_look(), self.sleep.deadline());
+        let (next, planned) = (self.next_look(self.heard), self.sleep.deadline());
         let worth_it = next < planned || next > planned + self.timeouts.ping_interval / WORTH_IT;
         if worth_it {
             self.look_again(self.heard);
@@ -214,9 +214,11 @@ impl Clock {
         }
     }
 
-    fn next_look(&self) -> Instant {
+    /// When something is due, or it is time to ask whether the machine has slept.
+    fn next_look(&self, now: Instant) -> Instant {
         let optional = [self.ask_at(), self.stuck_at(), self.renew_at];
-        optional.into_iter().flatten().fold(self.dead_at(), Instant::min)
+        let latest = self.dead_at().min(now + self.timeouts.ping_interval);
+        optional.into_iter().flatten().fold(latest, Instant::min)
     }
 }
 
