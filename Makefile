@@ -86,7 +86,7 @@ bench: bench-compare ## Run the benchmarks and the short form of the load harnes
 	$(CARGO) bench -p paddington-bench --benches
 	$(CARGO) run -q --release -p paddington-bench -- all --short
 
-bench-full: bench-compare ## The same in the full form, which takes an hour or two
+bench-full: bench-compare ## The same in the full form, which takes two to three hours
 	$(CARGO) bench -p paddington-bench --benches
 	$(CARGO) run -q --release -p paddington-bench -- all --full
 
