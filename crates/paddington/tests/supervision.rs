@@ -10,6 +10,7 @@ use paddington::{
 };
 use paddington_test_support::{Way, eventually, pair, pair_with, tap};
 use paddington_wire::RejectCode;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -198,6 +199,31 @@ async fn a_handler_that_blocks_its_thread_is_left_behind() {
     assert_eq!(after.await, Delivered::Handled);
     assert_eq!(server.peers()[0].counters.left_behind, 1);
     drop(release);
+}
+
+/// What a `hex` peer has sent comes only once: it is handled, or given up, before the shutdown.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_between_two_attempts_loses_nothing_of_a_hex_peer() {
+    let mut pair = pair_with(Encoding::Hex);
+    pair.server.settings_mut().on_error = OnError::Retry { attempts: 3, backoff: SECOND };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let handler = move |message: Message| {
+        if !message.is_control() {
+            tell.send(message.payload().to_owned()).unwrap();
+        }
+        std::future::ready(if message.payload() == "1" { Err("as asked") } else { Ok(()) })
+    };
+    let network = pair.network.network();
+    let server = paddington::Service::start_on(network, &pair.server, handler).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    for text in ["1", "2", "3"] {
+        client.send(Message::new("server", text)).await.unwrap();
+    }
+    assert_eq!(told.recv().await.unwrap(), "1");
+    sleep(SECOND / 2).await;
+    server.shutdown().await;
+    let handled: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+    assert_eq!(handled, ["1", "1", "2", "3"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,8 @@ const WORTH_IT: u32 = 4;
 /// When what happened, and what is to be looked at next.
 pub(crate) struct Clock {
     sleep: Pin<Box<Sleep>>,
+    /// When the next look is due; it may come a little later.
+    planned: Instant,
     timeouts: Timeouts,
     sealed: bool,
     network: Arc<dyn Network>,
@@ -54,6 +56,7 @@ impl Clock {
         let now = Instant::now();
         let mut clock = Self {
             sleep: Box::pin(sleep(timeouts.ping_interval)),
+            planned: now,
             timeouts,
             sealed: encoding == Encoding::Sealed,
             heard: now,
@@ -85,14 +88,15 @@ impl Clock {
 
     /// Looks at `at`, whatever was planned.
     pub(crate) fn look_at(&mut self, at: Instant) {
+        self.planned = at;
         self.sleep.as_mut().reset(at);
     }
 
     /// Plans the next look. It may come a little later than it is due, so that many connections look
     /// together.
     pub(crate) fn look_again(&mut self, now: Instant) {
-        let wait = self.next_look(now).saturating_duration_since(now);
-        let wait = self.network.together(wait);
+        self.planned = self.next_look(now);
+        let wait = self.network.together(self.planned.saturating_duration_since(now));
         self.sleep.as_mut().reset(now + wait);
     }
 
@@ -102,15 +106,15 @@ impl Clock {
         self.suspect_until = None;
     }
 
-    /// Puts the next look off for what was heard, if that is worth it. Returns whether it was: a
-    /// connection on which things are heard may never be looked at otherwise.
+    /// Plans the next look anew for what was heard. Returns whether it was put off by something that
+    /// is worth it: a connection on which things are heard may never be looked at otherwise.
     pub(crate) fn put_off(&mut self) -> bool {
-        let (next, planned) = (self.next_look(self.heard), self.sleep.deadline());
-        let worth_it = next < planned || next > planned + self.timeouts.ping_interval / WORTH_IT;
-        if worth_it {
+        let next = self.next_look(self.heard);
+        let later = next > self.planned + self.timeouts.ping_interval / WORTH_IT;
+        if later || next < self.planned {
             self.look_again(self.heard);
         }
-        worth_it
+        later
     }
 
     /// The question was answered.
@@ -134,7 +138,7 @@ impl Clock {
         if self.sealed && self.stuck.is_none_or(|(_, before)| before != written) {
             let now = Instant::now();
             self.stuck = Some((now, written));
-            if now + self.timeouts.write < self.sleep.deadline() {
+            if now + self.timeouts.write < self.planned {
                 self.look_again(now);
             }
         }
@@ -251,6 +255,18 @@ mod tests {
             clock.hear();
             assert!(!clock.put_off(), "so soon it is not worth it");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_a_schedule_nothing_is_put_off() {
+        let mut clock = Clock::new(Timeouts::default(), Encoding::Hex, crate::system());
+        let planned = clock.sleep.deadline();
+        for _ in 0..9 {
+            advance(SECOND).await;
+            clock.hear();
+            assert!(!clock.put_off());
+        }
+        assert_eq!(clock.sleep.deadline(), planned);
     }
 
     #[tokio::test(start_paused = true)]

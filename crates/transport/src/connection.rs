@@ -300,7 +300,7 @@ impl<T: Traffic> Connection<T> {
         }
         self.clock.look(now);
         if let Some(end) = self.clock.end(now) {
-            return Err(end);
+            return Err(self.lost(end));
         }
         if self.clock.take_renewal(now) {
             let code = CloseCode::SessionAge;
@@ -329,6 +329,7 @@ impl<T: Traffic> Connection<T> {
             {
                 closing.written = written;
                 closing.until = now + self.close;
+                self.clock.hear(); // from now on nobody asks it for another sign of life
                 Ok(())
             }
             _ => Err(self.lost(End::Dead)),

@@ -21,8 +21,8 @@ impl Messages {
     /// The most messages in one block.
     pub const MAX: usize = 1024;
     /// The longest block, in bytes, that its messages share once it has arrived. Out of a longer one
-    /// each message is copied, unless it is most of the block: what one of them keeps in memory is
-    /// to be no more than this beside itself.
+    /// each message is copied, unless it is most of the block: beside itself, a message keeps no more
+    /// than this or its own length.
     pub const SHARED: u32 = 16 * 1024;
 
     /// What a message of `len` bytes takes in a block.

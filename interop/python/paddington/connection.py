@@ -168,7 +168,8 @@ class Connection:
         limits = self.link.limits
         asked = self.began
         while True:
-            await asyncio.sleep(min(self._ping_after, limits.session_age) / 4)
+            due = max(asked, self.last_opened) + self._ping_after - now()
+            await asyncio.sleep(min(max(due, 0.01), self._ping_after, limits.session_age / 4))
             if now() - self.last_opened > limits.dead_after:
                 raise Refused("no sign of life")
             if now() - self.began > limits.session_age:

@@ -25,7 +25,8 @@ pub(crate) enum Ended {
     Failed(RejectCode),
     /// No more is handled until somebody says so; then the message comes first.
     Halted,
-    /// The service shuts down before the next attempt.
+    /// There is no next attempt here: the service shuts down and the message comes again later, or
+    /// somebody else has given it up.
     Left,
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn call<H: Handler>(
             return Ended::Failed(code);
         };
         paused(peer, worker, sleep(backoff)).await;
-        if peer.lock().lane.stopping {
+        if !peer.may_try_again(worker) {
             return Ended::Left;
         }
         message = copy.next_attempt();

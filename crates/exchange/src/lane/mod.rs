@@ -75,7 +75,7 @@ async fn paused<F: Future>(peer: &Peer, worker: WorkerId, wait: F) -> F::Output 
 
 /// Handles one message, and sees to it that one which cannot be handled is kept.
 async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &mut Job) -> Ended {
-    let ended = match counted(peer, job).await {
+    let ended = match counted(peer, worker, job).await {
         true => call(peer, worker, handler, job).await,
         false => Ended::Failed(RejectCode::POISON),
     };
@@ -90,9 +90,9 @@ async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &mu
 /// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
 /// ends the process comes again and again. Returns whether it may be called once more. The first
 /// call is not counted, because most messages are handled by it and a count costs a sync.
-async fn counted(peer: &Peer, job: &mut Job) -> bool {
+async fn counted(peer: &Peer, worker: WorkerId, job: &mut Job) -> bool {
     if let (Some(store), Some(id), true) = (peer.store(), job.id, job.again) {
-        let again = store.attempt(&peer.name, id, peer.fence()).await;
+        let again = paused(peer, worker, store.attempt(&peer.name, id, peer.fence())).await;
         match again.map(|again| again.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
                 error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");

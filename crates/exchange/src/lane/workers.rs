@@ -90,6 +90,7 @@ impl Workers {
 
     pub(crate) fn begin(&mut self, id: WorkerId, job: Job, since: Instant) {
         if let Some(worker) = self.get(id) {
+            worker.waker = None; // it needs none now, and another one would miss its turn
             worker.busy =
                 Some(Busy { since: Some(since), before: Duration::ZERO, job, failed: false });
         }

@@ -101,6 +101,14 @@ impl Peer {
         })
     }
 
+    /// Whether `worker` may call the handler once more for a message on which it has failed. A `hex`
+    /// peer's message comes only once: all its attempts are made before the shutdown.
+    pub(crate) fn may_try_again(&self, worker: WorkerId) -> bool {
+        let state = self.lock();
+        let leaves = state.lane.stopping && state.courier.encoding() == Encoding::Sealed;
+        !leaves && state.lane.workers.is_here(worker)
+    }
+
     /// The handler is done with a message.
     fn finish(&self, state: &mut State, worker: WorkerId, job: Job, ended: Ended, now: Instant) {
         if !state.lane.workers.is_here(worker) {
