@@ -6,11 +6,9 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use paddington_bench::Envelope;
 
-const SIZES: [usize; 5] = [16, 256, 4 * 1024, 64 * 1024, 1024 * 1024];
-
 fn envelope(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("envelope seal+open");
-    for size in SIZES {
+    for size in Envelope::SIZES {
         group.throughput(Throughput::Bytes(size as u64));
         for envelope in Envelope::ALL {
             let mut work = envelope.work(size).unwrap();

@@ -36,6 +36,9 @@ impl Envelope {
     pub const ALL: [Self; 5] =
         [Self::Reference, Self::Hex, Self::Sealed, Self::RingTwice, Self::OrionTwice];
 
+    /// The lengths of the messages, in bytes.
+    pub const SIZES: [usize; 5] = [16, 256, 4 * 1024, 64 * 1024, 1024 * 1024];
+
     /// What tables call it.
     #[must_use]
     pub fn name(self) -> &'static str {

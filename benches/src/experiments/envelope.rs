@@ -7,7 +7,6 @@ use paddington_bench::{Envelope, Experiment, Numbers, Work};
 
 use super::{Settings, progress};
 
-const SIZES: [usize; 5] = [16, 256, 4 * 1024, 64 * 1024, 1024 * 1024];
 /// So long each kind is worked at in a round, in seconds, of the time that others take.
 const SHARE: f64 = 0.2;
 
@@ -29,7 +28,7 @@ pub(crate) fn envelope(settings: &Settings) -> Result<[Experiment; 2]> {
     let lasting = Duration::from_secs_f64(SHARE * settings.seconds);
     for round in 0..settings.rounds {
         progress(&format!("P1: round {} of {}", round + 1, settings.rounds));
-        for size in SIZES {
+        for size in Envelope::SIZES {
             for envelope in Envelope::ALL {
                 let numbers = once(&mut envelope.work(size)?, lasting)?;
                 beside_ring.add(envelope.name(), size as f64, numbers.clone());

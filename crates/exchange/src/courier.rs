@@ -174,10 +174,7 @@ impl HexQueue {
     }
 
     fn room_for(&self, len: usize) -> Result<(), Full> {
-        let (messages, bytes) = (self.waiting.len(), self.bytes);
-        let fits = messages < self.config.outbox_messages
-            && bytes + Data::cost(len) <= self.config.outbox_bytes;
-        if fits { Ok(()) } else { Err(Full { messages, bytes }) }
+        self.config.room_for(len, self.waiting.len(), self.bytes)
     }
 
     /// The next message to send.

@@ -16,6 +16,10 @@ use crate::courier::Courier;
 use crate::inbox::Received;
 use crate::peer::{Peer, Silent, State, wake};
 
+/// Once a frame brings fewer messages than this, room for more is given back: most connections
+/// rest.
+const ARRIVED: usize = 64;
+
 /// The right to a peer's slot, until a later one is used.
 #[derive(Debug)]
 pub(crate) struct PeerPlace {
@@ -24,10 +28,6 @@ pub(crate) struct PeerPlace {
     /// The connection that was asked for a sign of life and gave none.
     silent: Option<Silent>,
 }
-
-/// Once a frame brings fewer messages than this, room for more is given back: most connections
-/// rest.
-const ARRIVED: usize = 64;
 
 /// The same, once this side's READY is sealed.
 #[derive(Debug)]

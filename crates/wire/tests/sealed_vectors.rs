@@ -72,6 +72,19 @@ impl Vectors {
         Arc::new(Credentials::new(&server, &client, &keys))
     }
 
+    /// So many links of which none is the right one.
+    fn others(&self, count: u8) -> Vec<Arc<Credentials>> {
+        let outer = |index: u8| const_hex::encode([index; 32]);
+        (1..=count).map(|index| self.link_of("s", "c", &self.inner_key, &outer(index))).collect()
+    }
+
+    /// The hello, with a hint that matches and a body that does not open.
+    fn damaged_hello(&self) -> Vec<u8> {
+        let mut damaged = bytes(&self.hello);
+        damaged[100] ^= 1;
+        damaged
+    }
+
     fn challenge(&self) -> Challenge {
         self.challenge.parse().unwrap()
     }
@@ -277,10 +290,7 @@ fn a_hello_for_another_challenge_is_refused() {
 #[test]
 fn a_refusal_does_the_work_for_all_candidates() {
     let v = vectors();
-    let link = |index: u8| v.link_of("s", "c", &v.inner_key, &const_hex::encode([index; 32]));
-    let others: Vec<_> = (1..=200).map(link).collect();
-    let mut damaged = bytes(&v.hello);
-    damaged[100] ^= 1;
+    let (others, damaged) = (v.others(200), v.damaged_hello());
     let looked_at = |hello: &[u8], candidates: &[Arc<Credentials>]| {
         let looked = Cell::new(0);
         let candidates = candidates.iter().inspect(|_| looked.set(looked.get() + 1));
@@ -327,10 +337,7 @@ fn a_message_keeps_no_more_in_memory_than_its_frame() {
 #[test]
 fn the_right_link_is_found_among_many() {
     let v = vectors();
-    let link = |index: u8| v.link_of("s", "c", &v.inner_key, &const_hex::encode([index; 32]));
-    let others: Vec<_> = (1..=199).map(link).collect();
-    let mut damaged = bytes(&v.hello);
-    damaged[100] ^= 1;
+    let (others, damaged) = (v.others(199), v.damaged_hello());
     for (count, place) in [
         (0, 0),
         (39, 17),

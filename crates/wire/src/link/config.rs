@@ -1,5 +1,6 @@
 //! The bounds of one link.
 
+use super::outbound::Full;
 use crate::{Data, Messages};
 
 /// How much one link may hold.
@@ -37,6 +38,16 @@ impl Default for LinkConfig {
 }
 
 impl LinkConfig {
+    /// Whether one more message, of `len` bytes, fits into an outbox in which so much waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if it does not.
+    pub fn room_for(&self, len: usize, messages: usize, bytes: u64) -> Result<(), Full> {
+        let fits = messages < self.outbox_messages && bytes + Data::cost(len) <= self.outbox_bytes;
+        if fits { Ok(()) } else { Err(Full { messages, bytes }) }
+    }
+
     /// The window with the promise kept that one longest message fits.
     pub(super) fn whole_window(&self) -> u64 {
         u64::from(self.window).max(Data::cost(self.max_payload as usize))

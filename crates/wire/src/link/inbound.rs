@@ -174,8 +174,7 @@ impl Inbound {
         arrived: &mut Vec<Incoming>,
     ) -> Result<Taken, Violation> {
         let Arriving { again, first, payloads } = messages;
-        let cursor = self.cursors.iter_mut().find(|it| it.listed && it.instance == instance);
-        let cursor = cursor.ok_or(Violation::UnknownStream(name))?;
+        let cursor = listed(&mut self.cursors, instance).ok_or(Violation::UnknownStream(name))?;
         if first.saturating_sub(cursor.received) > 1 {
             return Err(Violation::Gap { expected: cursor.received + 1, got: first });
         }
@@ -213,7 +212,7 @@ impl Inbound {
 
     /// Takes note of a gap up to `to`. Returns whether it is news.
     pub(super) fn skip(&mut self, instance: Instance, to: u64) -> bool {
-        let Some(cursor) = self.listed(instance) else {
+        let Some(cursor) = listed(&mut self.cursors, instance) else {
             return false;
         };
         if to <= cursor.received {
@@ -312,10 +311,6 @@ impl Inbound {
         });
     }
 
-    fn listed(&mut self, instance: Instance) -> Option<&mut Cursor> {
-        self.cursors.iter_mut().find(|cursor| cursor.listed && cursor.instance == instance)
-    }
-
     fn cursor_or_new(&mut self, instance: Instance, number: u64) -> &mut Cursor {
         let known = self.cursors.iter().position(|cursor| cursor.instance == instance);
         let index = known.unwrap_or_else(|| {
@@ -324,6 +319,11 @@ impl Inbound {
         });
         &mut self.cursors[index]
     }
+}
+
+/// The cursor of a stream that the peer still lists.
+fn listed(cursors: &mut [Cursor], instance: Instance) -> Option<&mut Cursor> {
+    cursors.iter_mut().find(|cursor| cursor.listed && cursor.instance == instance)
 }
 
 impl Cursor {

@@ -114,10 +114,7 @@ impl Link {
     ///
     /// [`Full`] if it does not.
     pub fn room_for(&self, len: usize) -> Result<(), Full> {
-        let (messages, bytes) = (self.outbound.messages(), self.outbound.bytes());
-        let fits = messages < self.config.outbox_messages
-            && bytes + Data::cost(len) <= self.config.outbox_bytes;
-        if fits { Ok(()) } else { Err(Full { messages, bytes }) }
+        self.config.room_for(len, self.outbound.messages(), self.outbound.bytes())
     }
 
     /// Takes note that the store has every message of this life up to `number`: now they may be
