@@ -145,11 +145,12 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         )
     };
     tokio::select! {
-        ended = pumps => ended.map(drop),
+        biased; // nothing passes after a cut, whatever was ordered since
         _ = orders.wait_for(|orders| orders.cuts != before.cuts) => {
             shared.cut.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
+        ended = pumps => ended.map(drop),
     }
 }
 
