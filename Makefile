@@ -47,7 +47,7 @@ examples: ## Run the examples end to end
 
 interop: ## Check the second implementation, in Python, against ours
 	$(CARGO) build -q -p example-echo
-	interop/python/run
+	trials/interop/python/run
 
 bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q -p paddington-bench --benches
@@ -128,8 +128,8 @@ sim: ## Run SEEDS simulations from seed FIRST on, with debug assertions
 # For how long each target is fuzzed. What is found on the way is kept out of the corpus, which is
 # in the repository and is replayed by the tests.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
-FUZZ_FOUND := fuzz/target/found
+FUZZ_TARGETS ?= $(patsubst trials/fuzz/fuzz_targets/%.rs,%,$(wildcard trials/fuzz/fuzz_targets/*.rs))
+FUZZ_FOUND := trials/fuzz/target/found
 
 fuzz: ## Fuzz every parser for FUZZ_SECONDS each; needs a nightly toolchain and cargo-fuzz
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
@@ -138,6 +138,6 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS each; needs a nightly toolchain and 
 		{ echo "cargo-fuzz is not installed: cargo install --locked cargo-fuzz"; exit 1; }
 	for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ_FOUND)/$$target && \
-		$(CARGO) +nightly fuzz run $$target $(FUZZ_FOUND)/$$target fuzz/corpus/$$target -- \
+		$(CARGO) +nightly fuzz run --fuzz-dir trials/fuzz $$target $(FUZZ_FOUND)/$$target trials/fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=64 -print_final_stats=1 || exit 1; \
 	done

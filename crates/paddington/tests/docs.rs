@@ -33,9 +33,9 @@ fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
 /// Every document of the repository.
 fn documents() -> Vec<PathBuf> {
     let root = root();
-    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+    let top = ["README.md", "CHANGELOG.md"];
     let mut documents: Vec<_> = top.iter().map(|name| root.join(name)).collect();
-    for folder in ["docs", "examples", "crates"] {
+    for folder in ["docs", "examples", "crates", "trials"] {
         documents.extend(files(&root.join(folder), ".md"));
     }
     documents

@@ -6,7 +6,7 @@ use paddington_test_support::fuzz::PARSERS;
 
 #[test]
 fn the_corpus_of_every_fuzz_target_is_survived() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (name, parse) in PARSERS {
         let mut inputs: Vec<_> = std::fs::read_dir(corpus.join(name))
             .unwrap()

@@ -19,7 +19,7 @@ from paddington.handshake import ClientHandshake, ClientSecrets, ServerSecrets
 from paddington.keys import LinkKeys, Refused, derive, digest, extract
 from paddington.session import FRAMES_PER_EPOCH, Direction, Session
 
-VECTORS = Path(__file__).parents[3] / "docs" / "vectors"
+VECTORS = Path(__file__).parents[4] / "docs" / "vectors"
 TEXTS = {"server", "client", "message_utf8_text", "hello", "reply", "message_1000", "message_utf8"}
 
 
