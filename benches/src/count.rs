@@ -83,10 +83,10 @@ fn frame(size: usize, count: u64) -> Result<()> {
 fn sessions() -> Result<[Box<SealedSession>; 2]> {
     let (server, client) = ("server".parse()?, "client".parse()?);
     let link = Arc::new(Credentials::new(&server, &client, &KeyPair::generate()?));
-    let (challenge, life) = (Challenge::random()?, Instance::from([1; 16]));
-    let ready = Frame::Ready(Link::new(LinkConfig::default(), life).ready());
+    let (challenge, instance) = (Challenge::random()?, Instance::from([1; 16]));
+    let ready = Frame::Ready(Link::new(LinkConfig::default(), instance).ready());
 
-    let initiator = Initiator::new(Arc::clone(&link), life);
+    let initiator = Initiator::new(Arc::clone(&link), instance);
     let (near, hello) = initiator.hello(&challenge, HelloRandom::generate()?)?;
     let responder = Responder::new(challenge, Arc::new(Credentials::decoy()?));
     let known = responder.authenticate(&hello, std::slice::from_ref(&link))?;

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use paddington::{
     Encoding, Error, Invite, Message, Network, SendError, Service, ServiceConfig, send,
 };
-use paddington_transport::{Acceptor, Stream};
+use paddington_transport::{NetworkListener, Stream};
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::mpsc;
 
@@ -261,9 +261,9 @@ impl Network for SourceNetwork {
         })
     }
 
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         Box::pin(async move {
-            let listener: Box<dyn Acceptor> =
+            let listener: Box<dyn NetworkListener> =
                 Box::new(tokio::net::TcpListener::bind(address).await?);
             Ok(listener)
         })

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
 use paddington::{Error, Message, Network, Service, ServiceConfig, send};
-use paddington_transport::{Acceptor, Stream};
+use paddington_transport::{NetworkListener, Stream};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 
@@ -52,17 +52,17 @@ impl Network for Cable {
         })
     }
 
-    fn bind(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+    fn bind(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async {
-            let acceptor: Box<dyn Acceptor> =
+            let acceptor: Box<dyn NetworkListener> =
                 Box::new(End(accepted.ok_or(io::ErrorKind::AddrInUse)?));
             Ok(acceptor)
         })
     }
 }
 
-impl Acceptor for End {
+impl NetworkListener for End {
     fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(somewhere())
     }

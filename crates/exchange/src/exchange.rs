@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_transport::{
-    Dialer, Door, Endpoint, Listener, Login, Network, Renewed, Tls, stay_connected,
+    Acceptor, Dialer, Endpoint, Listener, Login, Network, Renewed, Tls, stay_connected,
 };
-use paddington_wire::{Admission, Credentials, Expected, Message, PeerName};
+use paddington_wire::{Credentials, InvitedClient, InvitedClients, Message, PeerName};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken as Token;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::current::{CURRENT, is_handler_of};
+use crate::handling::{watchdog, worker};
 use crate::host::{ExchangeHost, PeerCaller};
-use crate::peer::{Patience, Peer, Shared};
+use crate::peer::{Patience, Peer, Shared, store_task};
 use crate::restore;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::{
     Config, Event, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError, expiry,
-    keeper, lane,
 };
 
 /// A service's exchange: a handle, cheap to copy.
@@ -42,13 +42,13 @@ pub(crate) struct Inner {
     pub(crate) shutdown: Shutdown,
     /// The listener, the dialers and the connections.
     pub(crate) tasks: TaskTracker,
-    pub(crate) lanes: TaskTracker,
+    pub(crate) workers: TaskTracker,
     /// Adds a worker to a peer's lane.
     hire: Box<Hire>,
     pub(crate) watchdog: Token,
     pub(crate) store: Option<Arc<dyn Store>>,
-    pub(crate) keepers: TaskTracker,
-    pub(crate) keepers_stop: Token,
+    pub(crate) store_tasks: TaskTracker,
+    pub(crate) store_tasks_stop: Token,
     address: Option<SocketAddr>,
 }
 
@@ -62,7 +62,7 @@ pub struct Setup {
     /// Where to listen for clients. Without it nobody can connect.
     pub listen: Option<Listen>,
     /// The clients that are invited.
-    pub clients: Vec<Expected>,
+    pub clients: Vec<InvitedClient>,
     /// The servers that this service is invited to.
     pub servers: Vec<Server>,
     /// The network to use.
@@ -134,23 +134,23 @@ impl Exchange {
                 dialers: servers.iter().map(|server| (server.name.clone(), Token::new())).collect(),
                 shutdown,
                 tasks: TaskTracker::new(),
-                lanes: TaskTracker::new(),
+                workers: TaskTracker::new(),
                 hire: hire(handler, handlers),
                 watchdog: Token::new(),
                 store,
-                keepers: TaskTracker::new(),
-                keepers_stop: Token::new(),
+                store_tasks: TaskTracker::new(),
+                store_tasks_stop: Token::new(),
                 address: listener.as_ref().map(Listener::address),
             }),
         };
         exchange.run_peers();
         if let (Some(listener), Some(listen)) = (listener, listen) {
-            let admission = Admission::new(clients);
-            if let Err(error) = exchange.run_listener(listener, &listen.path, admission) {
-                exchange.inner.lanes.close();
-                exchange.inner.peers.values().for_each(|peer| peer.stop_lane());
+            let clients = InvitedClients::new(clients);
+            if let Err(error) = exchange.run_listener(listener, &listen.path, clients) {
+                exchange.inner.workers.close();
+                exchange.inner.peers.values().for_each(|peer| peer.stop_handling());
                 exchange.inner.watchdog.cancel();
-                exchange.inner.keepers_stop.cancel();
+                exchange.inner.store_tasks_stop.cancel();
                 return Err(error);
             }
         }
@@ -337,11 +337,15 @@ impl Exchange {
         for peer in self.inner.peers.values() {
             self.hire(peer);
             if let Some(store) = peer.store() {
-                let stop = self.inner.keepers_stop.clone();
-                self.inner.keepers.spawn(keeper::run(Arc::clone(peer), Arc::clone(store), stop));
+                let stop = self.inner.store_tasks_stop.clone();
+                self.inner.store_tasks.spawn(store_task::run(
+                    Arc::clone(peer),
+                    Arc::clone(store),
+                    stop,
+                ));
             }
         }
-        tokio::spawn(lane::watch(self.clone(), self.inner.watchdog.clone()));
+        tokio::spawn(watchdog::watch(self.clone(), self.inner.watchdog.clone()));
         tokio::spawn(expiry::watch(self.clone(), self.inner.watchdog.clone()));
     }
 
@@ -349,14 +353,14 @@ impl Exchange {
         &self,
         listener: Listener,
         path: &str,
-        admission: Admission,
+        clients: InvitedClients,
     ) -> Result<(), StartError> {
-        let host = ExchangeHost { exchange: self.clone(), admission: Arc::new(admission) };
+        let host = ExchangeHost { exchange: self.clone(), clients: Arc::new(clients) };
         let config = Arc::new(self.inner.shared.config.transport.clone());
-        let door = Door::new(host, path, config).map_err(|_| StartError::Random)?;
+        let acceptor = Acceptor::new(host, path, config).map_err(|_| StartError::Random)?;
         info!(service = %self.name(), address = %listener.address(), "listening");
         let tasks = &self.inner.tasks;
-        tasks.spawn(listener.run(door, tasks.clone(), self.inner.shutdown.listener()));
+        listener.spawn(acceptor, tasks, self.inner.shutdown.listener());
         Ok(())
     }
 
@@ -375,7 +379,7 @@ impl Exchange {
                 config: Arc::clone(&config),
             };
             let caller = PeerCaller { peer: Arc::clone(peer), renewal: server.renewal };
-            self.inner.tasks.spawn(stay_connected(dialer, caller, stop.clone()));
+            stay_connected(dialer, caller, &self.inner.tasks, stop.clone());
         }
     }
 }
@@ -391,8 +395,8 @@ fn hire<H: Handler>(handler: H, handlers: usize) -> Box<Hire> {
     Box::new(move |exchange, peer| {
         let worker = peer.hire();
         let (handler, permits) = (Arc::clone(&handler), Arc::clone(&permits));
-        let lane = lane::run(Arc::clone(peer), worker, handler, permits);
-        let task = exchange.inner.lanes.spawn(CURRENT.scope(exchange.clone(), lane));
+        let lane = worker::run(Arc::clone(peer), worker, handler, permits);
+        let task = exchange.inner.workers.spawn(CURRENT.scope(exchange.clone(), lane));
         peer.set_worker_task(worker, task.abort_handle());
     })
 }

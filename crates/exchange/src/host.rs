@@ -3,30 +3,30 @@
 
 use std::sync::Arc;
 
-use paddington_transport::{Arrival, Caller, Host, Refusal, Renewed};
-use paddington_wire::{Admission, CloseCode};
+use paddington_transport::{AuthenticHello, Caller, Host, Refusal, Renewed};
+use paddington_wire::{CloseCode, InvitedClients};
 use tracing::{error, warn};
 
 use crate::peer::Peer;
-use crate::place::PeerPlace;
+use crate::peer::PeerReservation;
 use crate::{Exchange, Renewal};
 
 /// An exchange, as a listener sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct ExchangeHost {
     pub(crate) exchange: Exchange,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) clients: Arc<InvitedClients>,
 }
 
 impl Host for ExchangeHost {
-    type Place = PeerPlace;
+    type Reservation = PeerReservation;
 
-    fn admission(&self) -> Arc<Admission> {
-        Arc::clone(&self.admission)
+    fn clients(&self) -> Arc<InvitedClients> {
+        Arc::clone(&self.clients)
     }
 
-    async fn claim(&self, arrival: Arrival) -> Result<PeerPlace, Refusal> {
-        let Arrival { peer: name, address, instance, .. } = arrival;
+    async fn reserve(&self, hello: AuthenticHello) -> Result<PeerReservation, Refusal> {
+        let AuthenticHello { peer: name, address, instance, .. } = hello;
         let Some(peer) = self.exchange.peer(name.as_str()) else { return Err(Refusal::Silent) };
         if self.exchange.is_shutting_down() {
             return Err(Refusal::Close(CloseCode::Shutdown));
@@ -43,7 +43,7 @@ impl Host for ExchangeHost {
             );
             return Err(Refusal::Close(CloseCode::Busy));
         };
-        Ok(PeerPlace::new(peer, silent))
+        Ok(PeerReservation::new(peer, silent))
     }
 }
 
@@ -55,10 +55,10 @@ pub(crate) struct PeerCaller {
 }
 
 impl Caller for PeerCaller {
-    type Place = PeerPlace;
+    type Reservation = PeerReservation;
 
-    fn place(&self) -> PeerPlace {
-        PeerPlace::new(&self.peer, None)
+    fn reserve(&self) -> PeerReservation {
+        PeerReservation::new(&self.peer, None)
     }
 
     fn is_renewable(&self) -> bool {

@@ -5,10 +5,10 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use paddington_wire::link::Fate;
+use paddington_wire::link::Outcome;
 use paddington_wire::{Encoding, MessageId, RejectCode};
 
-use crate::courier::Number;
+use crate::peer::Number;
 use crate::peer::Peer;
 
 /// A message that was accepted. Await it to learn what became of it; dropping it changes nothing.
@@ -63,16 +63,16 @@ impl Receipt {
     /// What has become of the message, if anything has.
     fn now(&self) -> Option<Delivered> {
         let state = self.peer.lock();
-        let encoding = state.courier.encoding();
-        Some(match state.courier.fate(self.number, self.peer.shared.instance) {
-            Fate::Waiting if state.abandoned && self.peer.store().is_some() => {
+        let encoding = state.link.encoding();
+        Some(match state.link.outcome(self.number, self.peer.shared.instance) {
+            Outcome::Waiting if state.abandoned && self.peer.store().is_some() => {
                 Delivered::LeftInStore
             }
-            Fate::Waiting if state.abandoned => Delivered::Abandoned,
-            Fate::Waiting => return None,
-            Fate::Rejected(code) => Delivered::Rejected(code),
-            Fate::Expired => Delivered::Expired,
-            Fate::TooLong => Delivered::TooLong,
+            Outcome::Waiting if state.abandoned => Delivered::Abandoned,
+            Outcome::Waiting => return None,
+            Outcome::Rejected(code) => Delivered::Rejected(code),
+            Outcome::Expired => Delivered::Expired,
+            Outcome::TooLong => Delivered::TooLong,
             _ if encoding == Encoding::Hex => Delivered::Sent,
             _ => Delivered::Handled,
         })

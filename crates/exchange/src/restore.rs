@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::link::{Millis, Restored, RestoredCursor, RestoredMessage, RestoredStream};
-use paddington_wire::{Encoding, Expected, PeerName};
+use paddington_wire::{Encoding, InvitedClient, PeerName};
 
 use crate::StartError;
-use crate::courier::Courier;
 use crate::exchange::Server;
+use crate::peer::PeerLink;
 use crate::peer::{Peer, Shared, millis};
 use crate::store::{Store, StoreError, StoredCursor, StoredMessage, StoredStream};
 
@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError, StoredCursor, StoredMessage, StoredStream}
 /// (`docs/protocol.md` §1).
 pub(crate) async fn peers(
     shared: &Arc<Shared>,
-    clients: &[Expected],
+    clients: &[InvitedClient],
     servers: &[Server],
     store: Option<&Arc<dyn Store>>,
 ) -> Result<BTreeMap<PeerName, Arc<Peer>>, StartError> {
@@ -37,12 +37,11 @@ pub(crate) async fn peers(
             return Err(StartError::OwnName(name.clone()));
         }
         let store = store.filter(|_| encoding == Encoding::Sealed);
-        let mut courier =
-            courier(shared, name, encoding, store).await.map_err(StartError::Store)?;
+        let mut link = link(shared, name, encoding, store).await.map_err(StartError::Store)?;
         for (_, letter) in letters.iter().filter(|(_, letter)| letter.peer == *name) {
-            courier.recall(letter.id, letter.code);
+            link.recall(letter.id, letter.code);
         }
-        let peer = Arc::new(Peer::new(name.clone(), courier, Arc::clone(shared), store.cloned()));
+        let peer = Arc::new(Peer::new(name.clone(), link, Arc::clone(shared), store.cloned()));
         if peers.insert(name.clone(), peer).is_some() {
             return Err(StartError::DuplicatePeer(name.clone()));
         }
@@ -50,21 +49,21 @@ pub(crate) async fn peers(
     Ok(peers)
 }
 
-async fn courier(
+async fn link(
     shared: &Shared,
     name: &PeerName,
     encoding: Encoding,
     store: Option<&Arc<dyn Store>>,
-) -> Result<Courier, StoreError> {
+) -> Result<PeerLink, StoreError> {
     let config = shared.config.link(store.is_some());
     let Some(store) = store else {
-        return Ok(Courier::new(encoding, config, shared.instance));
+        return Ok(PeerLink::new(encoding, config, shared.instance));
     };
     let now = shared.now();
     let streams = store.streams(name).await?.into_iter().map(|stream| restored(stream, now));
     let cursors = store.cursors(name).await?.into_iter().map(cursor);
     let restored = Restored { streams: streams.collect(), cursors: cursors.collect() };
-    Ok(Courier::restore(config, shared.instance, restored))
+    Ok(PeerLink::restore(config, shared.instance, restored))
 }
 
 fn restored(stream: StoredStream, now: Millis) -> RestoredStream {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::courier::Courier;
+use crate::peer::PeerLink;
 use crate::peer::{Peer, wake};
 use crate::{Exchange, ShutdownReport};
 
@@ -79,15 +79,15 @@ impl Exchange {
         inner.shutdown.asked.cancelled().await;
         info!(service = %self.name(), "shutting down");
         inner.watchdog.cancel();
-        self.stop_dialing(|peer| peer.store().is_some() || peer.lock().courier.messages() == 0);
+        self.stop_dialing(|peer| peer.store().is_some() || peer.lock().link.messages() == 0);
         for peer in inner.peers.values() {
             peer.hold_back();
-            peer.stop_lane();
+            peer.stop_handling();
         }
-        inner.lanes.close();
-        let finished = timeout(limit, inner.lanes.wait()).await.is_ok();
+        inner.workers.close();
+        let finished = timeout(limit, inner.workers.wait()).await.is_ok();
         inner.shutdown.phase.store(CLOSED, Ordering::Relaxed);
-        let unfinished = if finished { Vec::new() } else { self.abort_lanes() };
+        let unfinished = if finished { Vec::new() } else { self.abort_handling() };
 
         let flushed = join_all(inner.peers.keys().map(|name| self.flush(name.as_str())));
         let _ = timeout(limit, flushed).await;
@@ -110,9 +110,9 @@ impl Exchange {
         }
     }
 
-    fn abort_lanes(&self) -> Vec<paddington_wire::PeerName> {
+    fn abort_handling(&self) -> Vec<paddington_wire::PeerName> {
         let peers = self.inner().peers.values();
-        peers.filter(|peer| peer.abort_lane()).map(|peer| peer.name.clone()).collect()
+        peers.filter(|peer| peer.abort_handling()).map(|peer| peer.name.clone()).collect()
     }
 
     /// Waits until nothing is left that can reach a peer. Where both shut down, each may wait for
@@ -165,10 +165,10 @@ impl Exchange {
     async fn close_store(&self) -> Option<String> {
         let inner = self.inner();
         let store = inner.store.as_ref()?;
-        inner.keepers_stop.cancel();
-        inner.keepers.close();
+        inner.store_tasks_stop.cancel();
+        inner.store_tasks.close();
         let kept = async {
-            inner.keepers.wait().await;
+            inner.store_tasks.wait().await;
             store.close().await
         };
         match timeout(inner.shared.config.drain, kept).await {
@@ -184,9 +184,9 @@ impl Exchange {
         for peer in self.inner().peers.values() {
             let mut state = peer.lock();
             state.abandoned = true;
-            let messages = state.courier.messages();
+            let messages = state.link.messages();
             if peer.store().is_none() {
-                state.courier.abandon();
+                state.link.abandon();
             }
             drop(state);
             peer.progress.notify_waiters();
@@ -204,10 +204,10 @@ impl Peer {
     /// Asks the peer to hold back new messages.
     fn hold_back(&self) {
         let mut state = self.lock();
-        if let Courier::Sealed(link) = &mut state.courier {
+        if let PeerLink::Sealed(link) = &mut state.link {
             link.drain();
         }
-        let writer = state.writer();
+        let writer = state.take_connection_waker();
         drop(state);
         wake(writer);
     }
@@ -215,13 +215,13 @@ impl Peer {
     /// Whether what waits can still be delivered.
     fn prospect(&self, dialled: bool) -> Prospect {
         let state = self.lock();
-        if state.courier.messages() == 0 {
+        if state.link.messages() == 0 {
             return Prospect::None;
         }
-        match (&state.live, &state.courier) {
-            (Some(_), Courier::Sealed(link)) if !link.peer_drains() => Prospect::Good,
-            (Some(_), Courier::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
-            (Some(_), Courier::Hex(_)) => Prospect::Doubtful,
+        match (&state.live, &state.link) {
+            (Some(_), PeerLink::Sealed(link)) if !link.peer_drains() => Prospect::Good,
+            (Some(_), PeerLink::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
+            (Some(_), PeerLink::Hex(_)) => Prospect::Doubtful,
             (None, _) if dialled && state.peer_left => Prospect::Left,
             (None, _) if dialled => Prospect::Good,
             _ => Prospect::None,

@@ -19,7 +19,7 @@ pub struct PeerStatus {
     /// For how long it has been connected, if it is.
     pub connected_for: Option<Duration>,
     /// The life that it is in, as long as it is there; of a `hex` peer that is not known.
-    pub life: Option<Instance>,
+    pub instance: Option<Instance>,
     /// How many messages wait for it.
     pub outbox_messages: usize,
     /// How many bytes wait for it, Σ(24 + length).

@@ -9,7 +9,8 @@ use paddington_exchange::store::Store;
 use paddington_exchange::{Config, Listen, Renewal, Server, Setup};
 use paddington_transport::{Endpoint, EndpointError, Network, Tls, TlsError};
 use paddington_wire::{
-    AddressRange, Credentials, Encoding, Expected, NameError, PeerName, RangeError, hex, sealed,
+    AddressRange, Credentials, Encoding, InvitedClient, NameError, PeerName, RangeError, hex,
+    sealed,
 };
 use thiserror::Error;
 
@@ -303,8 +304,8 @@ impl ServiceConfig {
         })
     }
 
-    fn expected(&self, client: &Client) -> Expected {
-        Expected {
+    fn expected(&self, client: &Client) -> InvitedClient {
+        InvitedClient {
             name: client.name.clone(),
             range: client.range,
             credentials: credentials(client.encoding, &self.name, &client.name, &client.keys),

@@ -15,7 +15,7 @@ pub enum OutboxError {
     /// The file cannot be opened, or another process has it.
     #[cfg(feature = "durable")]
     #[error(transparent)]
-    Open(#[from] paddington_store::OpenError),
+    Open(#[from] paddington_store::OpenStoreError),
     /// The program was built without the feature that it takes.
     #[cfg(not(feature = "durable"))]
     #[error(

@@ -99,7 +99,7 @@ async fn a_restored_backup_is_noticed_and_loses_nothing_new() {
     client.send(Message::new("server", "2")).await.unwrap();
     let (server, inbox) = pair.start_server().await;
     assert_eq!([inbox.text().await, inbox.text().await], ["1", "2"]);
-    drop(disk.open()); // the old life is over, wherever it was
+    drop(disk.open()); // the old instance is over, wherever it was
     pair.network.cut();
     let restored = start(&pair, &backup, &pair.client, nothing).await;
     restored.send(Message::new("server", "3")).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_failure_becomes_a_dead_letter() {
     let store = Arc::clone(server.exchange().store().unwrap());
     let letters = store.letters().await.unwrap();
     assert_eq!((letters.len(), &*letters[0].1.payload), (1, &b"bad"[..]));
-    assert!(store.exhume(letters[0].0).await.unwrap().is_some());
+    assert!(store.take_letter(letters[0].0).await.unwrap().is_some());
     assert!(store.letters().await.unwrap().is_empty());
     assert_eq!(server.peers()[0].counters.dead_letters, 1);
 }

@@ -12,7 +12,7 @@ use paddington_test_support::{
     Inbox, Intruder, MemoryNetwork, Pair, RawClient, RawFrame, credentials, empty_ready, pair,
     pair_with,
 };
-use paddington_transport::{Acceptor, Network};
+use paddington_transport::{Network, NetworkListener};
 use paddington_wire::sealed::{Challenge, Credentials, Greeting, ReplyRandom, Responder};
 use paddington_wire::{CloseCode, Frame, Instance};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +22,7 @@ const SERVER: &str = "127.0.0.1:6501";
 /// An address of the attacker's own, so that its attempts are not those of the honest client.
 const ATTACKER: &str = "10.0.0.66";
 
-fn life(byte: u8) -> Instance {
+fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
 }
 
@@ -66,7 +66,7 @@ async fn a_recorded_hello_is_worthless_on_another_connection() {
     let (server, inbox) = pair.start_server().await;
     let attacker = pair.network.from(ATTACKER);
     let secrets = credentials(&pair.invite);
-    let (_, _, hello) = Intruder::prepare(&attacker, SERVER, &secrets, life(1)).await;
+    let (_, _, hello) = Intruder::prepare(&attacker, SERVER, &secrets, instance(1)).await;
     for attempt in 0..50 {
         let (mut client, _) = RawClient::upgrade(&attacker, SERVER).await;
         client.send(&RawFrame::binary(&hello)).await;
@@ -89,10 +89,10 @@ async fn a_relayed_hello_without_the_keys_leads_nowhere_and_is_freed_in_time() {
             true => Some(honest_client_connects(&pair, &inbox).await),
             false => None,
         };
-        // The relay passes the hello on and drops the reply. It names the life of the honest
+        // The relay passes the hello on and drops the reply. It names the instance of the honest
         // client, or none that is known.
         let (intruder, waiting, hello) =
-            Intruder::prepare(&pair.network, SERVER, &secrets, life(9)).await;
+            Intruder::prepare(&pair.network, SERVER, &secrets, instance(9)).await;
         let before = Instant::now();
         let mut client = intruder.client;
         client.send(&RawFrame::binary(&hello)).await;
@@ -116,7 +116,7 @@ async fn a_changed_hello_is_refused_whatever_was_changed() {
     let attacker = pair.network.from(ATTACKER);
     for at in (0..1344).step_by(61).chain([0, 15, 16, 47, 48, 1343]) {
         let (intruder, _, mut hello) =
-            Intruder::prepare(&attacker, SERVER, &secrets, life(1)).await;
+            Intruder::prepare(&attacker, SERVER, &secrets, instance(1)).await;
         hello[at] ^= 1;
         let mut client = intruder.client;
         client.send(&RawFrame::binary(&hello)).await;
@@ -147,7 +147,8 @@ async fn a_hello_of_another_shape_is_refused() {
         ("closed", |_| vec![RawFrame { head: 0x88, payload: Vec::new() }]),
     ];
     for (what, shape) in shapes {
-        let (intruder, _, hello) = Intruder::prepare(&attacker, SERVER, &secrets, life(1)).await;
+        let (intruder, _, hello) =
+            Intruder::prepare(&attacker, SERVER, &secrets, instance(1)).await;
         let mut client = intruder.client;
         for frame in shape(&hello) {
             client.send(&frame).await;
@@ -194,7 +195,8 @@ async fn a_hello_byte_by_byte_meets_the_deadline() {
     let pair = open_pair();
     let (_server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
-    let (intruder, _, hello) = Intruder::prepare(&pair.network, SERVER, &secrets, life(1)).await;
+    let (intruder, _, hello) =
+        Intruder::prepare(&pair.network, SERVER, &secrets, instance(1)).await;
     let mut client = intruder.client;
     let begun = Instant::now();
     for byte in RawFrame::binary(&hello).encode(true) {
@@ -230,7 +232,7 @@ async fn wrong_names_and_wrong_keys_are_refused_both_ways_round() {
     wrong.push(Credentials::new(&name("server"), &name("other"), &with(inner, outer)));
     for secrets in wrong {
         let (intruder, _, hello) =
-            Intruder::prepare(&attacker, SERVER, &Arc::new(secrets), life(1)).await;
+            Intruder::prepare(&attacker, SERVER, &Arc::new(secrets), instance(1)).await;
         let mut client = intruder.client;
         client.send(&RawFrame::binary(&hello)).await;
         is_hung_up_on(&mut client).await;
@@ -271,23 +273,23 @@ async fn a_first_frame_that_is_wrong_is_refused_by_the_server() {
     let pair = open_pair();
     let (server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
-    let mut another_life = empty_ready(life(2));
-    another_life.mine[0].instance = life(2);
+    let mut another_instance = empty_ready(instance(2));
+    another_instance.mine[0].instance = instance(2);
     let wrong = [
-        ("another life", Frame::Ready(another_life)),
+        ("another life", Frame::Ready(another_instance)),
         ("no READY", Frame::Ping(1)),
         ("CLOSE", Frame::Close(CloseCode::Shutdown)),
     ];
     for (what, first) in wrong {
         let (mut intruder, greeting) =
-            Intruder::enter(&pair.network, SERVER, &secrets, life(1)).await.unwrap();
+            Intruder::enter(&pair.network, SERVER, &secrets, instance(1)).await.unwrap();
         let Greeting::Ready(mut session, _) = greeting else { panic!("{what}") };
         intruder.say(&mut session, &first).await;
         is_hung_up_on(&mut intruder.client).await;
         assert!(!status(&server).is_connected(), "{what}");
     }
     let (mut intruder, greeting) =
-        Intruder::enter(&pair.network, SERVER, &secrets, life(1)).await.unwrap();
+        Intruder::enter(&pair.network, SERVER, &secrets, instance(1)).await.unwrap();
     assert!(matches!(greeting, Greeting::Ready(..)));
     intruder.client.send(&RawFrame::binary(&[1; 100])).await;
     is_hung_up_on(&mut intruder.client).await;
@@ -327,7 +329,7 @@ async fn an_authenticated_client_with_a_bad_encapsulation_key_is_refused() {
 
 /// A server made of nothing but answers.
 struct FakeServer {
-    acceptor: Box<dyn Acceptor>,
+    acceptor: Box<dyn NetworkListener>,
 }
 
 impl FakeServer {

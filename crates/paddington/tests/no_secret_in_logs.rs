@@ -73,9 +73,9 @@ async fn misuse(pair: &Pair) {
     }
     client.shutdown().await;
     if pair.invite.encoding() == Encoding::Sealed {
-        let (link, life) = (credentials(&pair.invite), Instance::from([1; 16]));
+        let (link, instance) = (credentials(&pair.invite), Instance::from([1; 16]));
         let (mut rogue, mut session) =
-            Intruder::establish(&pair.network, SERVER, &link, life).await;
+            Intruder::establish(&pair.network, SERVER, &link, instance).await;
         rogue.say(&mut session, &Frame::Drain).await;
         rogue.client.send(&RawFrame::binary(&[9; 50])).await;
         rogue.client.rest().await;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const SERVER: &str = "127.0.0.1:6501";
 const TAP: &str = "127.0.0.1:7777";
 
-fn life(byte: u8) -> Instance {
+fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
 }
 
@@ -184,7 +184,7 @@ impl Rogue {
 
     async fn enter(&self) -> (Intruder, Box<paddington_wire::sealed::SealedSession>) {
         let secrets = credentials(&self.pair.invite);
-        Intruder::establish(&self.pair.network, SERVER, &secrets, life(7)).await
+        Intruder::establish(&self.pair.network, SERVER, &secrets, instance(7)).await
     }
 }
 
@@ -197,7 +197,7 @@ fn data(number: u64, payload: &'static [u8]) -> Frame {
 async fn an_authenticated_peer_that_breaks_the_protocol_is_told_so() {
     let rogue = Rogue::new().await;
     let ack = |stream, number| Completed { stream, number };
-    let ready = Frame::Ready(paddington_test_support::empty_ready(life(7)));
+    let ready = Frame::Ready(paddington_test_support::empty_ready(instance(7)));
     let mut undeclared = match data(1, b"x") {
         Frame::Data(data) => data,
         _ => panic!(),
@@ -334,7 +334,7 @@ async fn a_peer_that_stops_reading_is_given_up_and_others_are_not_held_up() {
 
     let secrets = credentials(&pair.invite);
     let (mut intruder, mut session) =
-        Intruder::establish(&pair.network, SERVER, &secrets, life(7)).await;
+        Intruder::establish(&pair.network, SERVER, &secrets, instance(7)).await;
     while !server.peers().iter().all(PeerStatus::is_connected) {
         tokio::task::yield_now().await;
     }

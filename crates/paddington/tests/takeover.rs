@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 const SERVER: &str = "127.0.0.1:6501";
 
-fn life(byte: u8) -> Instance {
+fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
 }
 
@@ -98,7 +98,8 @@ async fn the_second_process_learns_why() {
     let (_first, _) = pair.start_client().await;
     connected(&server).await;
     let secrets = credentials(&pair.invite);
-    let (_, greeting) = Intruder::enter(&pair.network, SERVER, &secrets, life(9)).await.unwrap();
+    let (_, greeting) =
+        Intruder::enter(&pair.network, SERVER, &secrets, instance(9)).await.unwrap();
     assert!(matches!(greeting, Greeting::Closed(CloseCode::Busy)));
 }
 
@@ -108,11 +109,11 @@ async fn the_newer_of_two_handshakes_wins() {
     let (server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
     let enter = || async {
-        let entered = Intruder::enter(&pair.network, SERVER, &secrets, life(1)).await;
+        let entered = Intruder::enter(&pair.network, SERVER, &secrets, instance(1)).await;
         let (intruder, Greeting::Ready(session, _)) = entered.unwrap() else { panic!("closed") };
         (intruder, session)
     };
-    let ready = Frame::Ready(paddington_test_support::empty_ready(life(1)));
+    let ready = Frame::Ready(paddington_test_support::empty_ready(instance(1)));
     let (mut older, mut older_session) = enter().await;
     let (mut newer, mut newer_session) = enter().await;
     older.say(&mut older_session, &ready).await;
@@ -129,17 +130,17 @@ async fn the_end_of_an_older_connection_does_not_touch_the_newer_one() {
     let (server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
     let (mut old, mut old_session) =
-        Intruder::establish(&pair.network, SERVER, &secrets, life(1)).await;
+        Intruder::establish(&pair.network, SERVER, &secrets, instance(1)).await;
     connected(&server).await;
     let taken_over = Instant::now();
     let (mut new, mut new_session) =
-        Intruder::establish(&pair.network, SERVER, &secrets, life(1)).await;
+        Intruder::establish(&pair.network, SERVER, &secrets, instance(1)).await;
     let mut heard = old.hear(&mut old_session).await;
     while !matches!(heard, None | Some(Frame::Close(_))) {
         heard = old.hear(&mut old_session).await;
     }
     assert_eq!(heard, Some(Frame::Close(CloseCode::Replaced)));
-    assert!(taken_over.elapsed() < Duration::from_millis(100), "the same life needs no probe");
+    assert!(taken_over.elapsed() < Duration::from_millis(100), "the same instance needs no probe");
     old.client.send(&RawFrame::binary(&[0; 100])).await;
     drop(old);
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -161,12 +162,13 @@ async fn too_many_handshakes_of_one_link_are_refused() {
     let secrets = credentials(&pair.invite);
     for attempt in 0..7 {
         let (_, greeting) =
-            Intruder::enter(&pair.network, SERVER, &secrets, life(1)).await.unwrap();
+            Intruder::enter(&pair.network, SERVER, &secrets, instance(1)).await.unwrap();
         let refused = matches!(greeting, Greeting::Closed(CloseCode::Overload));
         assert_eq!(refused, attempt >= 5, "{attempt}");
     }
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let (_, greeting) = Intruder::enter(&pair.network, SERVER, &secrets, life(1)).await.unwrap();
+    let (_, greeting) =
+        Intruder::enter(&pair.network, SERVER, &secrets, instance(1)).await.unwrap();
     assert!(matches!(greeting, Greeting::Ready(..)));
 }
 

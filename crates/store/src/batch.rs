@@ -1,6 +1,6 @@
 //! What goes into one transaction, and how much of it each peer may have.
 
-use crate::queue::{Job, Lane, Query, Write};
+use crate::queue::{Operation, Query, QueueKey, Write};
 
 /// The most messages of one peer in a transaction.
 const MAX_SHARE: usize = 64;
@@ -17,12 +17,12 @@ pub(crate) struct Batch {
     /// To be answered first.
     pub(crate) queries: Vec<Query>,
     /// To be written after that, in this order, in one transaction.
-    pub(crate) jobs: Vec<(Lane, Job)>,
+    pub(crate) operations: Vec<(QueueKey, Operation)>,
     rows: usize,
     bytes: usize,
 }
 
-/// What one lane has got of it.
+/// What one key has got of it.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     rows: usize,
@@ -39,22 +39,27 @@ impl Batch {
         self.rows >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
     }
 
-    /// Takes a job of a lane and says whether it is lazy; or gives it back, because it is not its
+    /// Takes a operation of a key and says whether it is lazy; or gives it back, because it is not its
     /// turn yet.
-    pub(crate) fn take(&mut self, lane: &Lane, job: Job, share: &mut Share) -> Result<bool, Job> {
-        let len = match &job {
+    pub(crate) fn take(
+        &mut self,
+        key: &QueueKey,
+        operation: Operation,
+        share: &mut Share,
+    ) -> Result<bool, Operation> {
+        let len = match &operation {
             // It must see what was written before it.
-            Job::Query(_) if share.writes => return Err(job),
-            Job::Query(_) => 0,
-            Job::Lazy(lazies) => {
+            Operation::Query(_) if share.writes => return Err(operation),
+            Operation::Query(_) => 0,
+            Operation::Lazy(lazies) => {
                 self.rows += lazies.len();
                 0
             }
-            Job::Write(write) => {
+            Operation::Write(write) => {
                 let len = write.len();
                 let fits = share.rows < MAX_SHARE && share.bytes + len <= MAX_SHARE_BYTES;
                 if self.is_full() || (share.rows > 0 && !fits) {
-                    return Err(job);
+                    return Err(operation);
                 }
                 share.rows += 1;
                 self.rows += 1;
@@ -63,15 +68,15 @@ impl Batch {
         };
         share.bytes += len;
         self.bytes += len;
-        match job {
-            Job::Query(query) => {
+        match operation {
+            Operation::Query(query) => {
                 self.queries.push(query);
                 Ok(false)
             }
-            job => {
+            operation => {
                 share.writes = true;
-                let lazy = matches!(job, Job::Lazy(_));
-                self.jobs.push((lane.clone(), job));
+                let lazy = matches!(operation, Operation::Lazy(_));
+                self.operations.push((key.clone(), operation));
                 Ok(lazy)
             }
         }
@@ -83,8 +88,8 @@ impl Write {
     fn len(&self) -> usize {
         match self {
             Self::Append(message, _) => message.payload.len(),
-            Self::Bury(letter, _) => letter.payload.len(),
-            Self::Attempt(..) | Self::Exhume(..) => 0,
+            Self::AddLetter(letter, _) => letter.payload.len(),
+            Self::Attempt(..) | Self::TakeLetter(..) => 0,
         }
     }
 }

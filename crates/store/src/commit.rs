@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::error::Fault;
 use crate::lazies::{CursorChange, Lazies};
-use crate::queue::{Job, Lane, Write};
+use crate::queue::{Operation, QueueKey, Write};
 use crate::shared::Shared;
 use crate::streams::Streams;
 use crate::{cursors, letters, outbox};
@@ -34,7 +34,7 @@ pub(crate) struct Undo {
     pub(crate) appended: BTreeMap<(PeerName, i64), i64>,
     /// The newest letter before it; nothing, if no letter can have been added.
     pub(crate) newest_letter: Option<i64>,
-    pub(crate) exhumed: Vec<(LetterId, DeadLetter)>,
+    pub(crate) taken_letters: Vec<(LetterId, DeadLetter)>,
 }
 
 /// The prepared statements of all tables.
@@ -54,36 +54,36 @@ impl<'c> Tables<'c> {
     }
 }
 
-/// What became of one job, if the transaction is committed.
+/// What became of one operation, if the transaction is committed.
 enum Done {
     Written,
     Counted(u32),
-    Exhumed(Option<DeadLetter>),
+    TakenLetter(Option<DeadLetter>),
     /// These streams have more to trim.
     Left(Vec<Instance>),
     Refused(StoreError),
 }
 
-/// Writes jobs in one transaction and answers them. Fails if the transaction does; then the jobs
+/// Writes operations in one transaction and answers them. Fails if the transaction does; then the operations
 /// are answered, but for the lazy ones, which are back in the queue.
 pub(crate) fn commit(
     shared: &Shared,
     connection: &Connection,
     tables: &mut Tables<'_>,
     memory: &mut Memory,
-    jobs: Vec<(Lane, Job)>,
+    operations: Vec<(QueueKey, Operation)>,
 ) -> Result<(), StoreError> {
     memory.found.clear();
     let started = Instant::now();
     let mut undo = Undo { newest_letter: Some(tables.letters.newest()), ..Undo::default() };
-    match write(connection, tables, &mut memory.streams, &jobs, &mut undo) {
+    match write(connection, tables, &mut memory.streams, &operations, &mut undo) {
         Ok(done) => {
-            let stored = |(job, done): &(&(Lane, Job), &Done)| {
-                matches!((&job.1, done), (Job::Write(Write::Append(..)), Done::Written))
+            let stored = |(operation, done): &(&(QueueKey, Operation), &Done)| {
+                matches!((&operation.1, done), (Operation::Write(Write::Append(..)), Done::Written))
             };
-            let appended = jobs.iter().zip(&done).filter(stored).count();
+            let appended = operations.iter().zip(&done).filter(stored).count();
             shared.record(started.elapsed(), appended as u64);
-            answer(shared, jobs, done);
+            answer(shared, operations, done);
             Ok(())
         }
         Err(fault) => {
@@ -96,7 +96,7 @@ pub(crate) fn commit(
             memory.undo = Some(undo);
             // First nothing more is accepted, then it is said why.
             shared.failed(&why);
-            refuse(shared, jobs, &why);
+            refuse(shared, operations, &why);
             Err(why)
         }
     }
@@ -106,13 +106,13 @@ fn write(
     connection: &Connection,
     tables: &mut Tables<'_>,
     streams: &mut Streams,
-    jobs: &[(Lane, Job)],
+    operations: &[(QueueKey, Operation)],
     undo: &mut Undo,
 ) -> Result<Vec<Done>, Fault> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let mut done = Vec::with_capacity(jobs.len());
-    for (lane, job) in jobs {
-        done.push(match one(connection, tables, streams, lane.as_ref(), job, undo) {
+    let mut done = Vec::with_capacity(operations.len());
+    for (key, operation) in operations {
+        done.push(match one(connection, tables, streams, key.as_ref(), operation, undo) {
             Ok(done) => done,
             Err(Fault::Refused(why)) => Done::Refused(StoreError::new(why)),
             Err(fault) => return Err(fault),
@@ -126,32 +126,32 @@ fn one(
     connection: &Connection,
     tables: &mut Tables<'_>,
     streams: &mut Streams,
-    lane: Option<&PeerName>,
-    job: &Job,
+    key: Option<&PeerName>,
+    operation: &Operation,
     undo: &mut Undo,
 ) -> Result<Done, Fault> {
-    match (job, lane) {
-        (Job::Write(Write::Append(message, _)), Some(peer)) => {
+    match (operation, key) {
+        (Operation::Write(Write::Append(message, _)), Some(peer)) => {
             let (ord, number) = tables.outbox.place(streams, peer, message.id)?;
             // First, because what fails counts too.
             undo.appended.entry((peer.clone(), ord)).or_insert(number);
             tables.outbox.append(peer, (ord, number), message)?;
             Ok(Done::Written)
         }
-        (Job::Write(Write::Attempt(id, _)), Some(peer)) => {
+        (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {
             Ok(Done::Counted(tables.cursors.attempt(peer, *id)?))
         }
-        (Job::Write(Write::Bury(letter, _)), _) => {
-            tables.letters.bury(connection, letter)?;
+        (Operation::Write(Write::AddLetter(letter, _)), _) => {
+            tables.letters.add_letter(connection, letter)?;
             Ok(Done::Written)
         }
-        (Job::Write(Write::Exhume(id, _)), _) => {
-            let letter = tables.letters.exhume(*id)?;
-            undo.exhumed.extend(letter.clone().map(|letter| (*id, letter)));
-            Ok(Done::Exhumed(letter))
+        (Operation::Write(Write::TakeLetter(id, _)), _) => {
+            let letter = tables.letters.take_letter(*id)?;
+            undo.taken_letters.extend(letter.clone().map(|letter| (*id, letter)));
+            Ok(Done::TakenLetter(letter))
         }
-        (Job::Lazy(lazies), Some(peer)) => lazily(tables, streams, peer, lazies),
-        (Job::Write(_) | Job::Lazy(_) | Job::Query(_), _) => {
+        (Operation::Lazy(lazies), Some(peer)) => lazily(tables, streams, peer, lazies),
+        (Operation::Write(_) | Operation::Lazy(_) | Operation::Query(_), _) => {
             Err(Fault::refused("this belongs to no peer"))
         }
     }
@@ -181,29 +181,29 @@ fn lazily(
 }
 
 /// Whoever does not wait any more is not told.
-fn answer(shared: &Shared, jobs: Vec<(Lane, Job)>, done: Vec<Done>) {
+fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Done>) {
     let mut left = Vec::new();
-    for ((lane, job), done) in jobs.into_iter().zip(done) {
-        match (job, done) {
-            (Job::Write(write), Done::Refused(why)) => write.refuse(&why),
-            (Job::Lazy(lazies), Done::Refused(why)) => lazies.answer(&Err(why)),
-            (Job::Write(Write::Append(_, waiter) | Write::Bury(_, waiter)), _) => {
+    for ((key, operation), done) in operations.into_iter().zip(done) {
+        match (operation, done) {
+            (Operation::Write(write), Done::Refused(why)) => write.refuse(&why),
+            (Operation::Lazy(lazies), Done::Refused(why)) => lazies.answer(&Err(why)),
+            (Operation::Write(Write::Append(_, waiter) | Write::AddLetter(_, waiter)), _) => {
                 drop(waiter.send(Ok(())));
             }
-            (Job::Write(Write::Attempt(_, waiter)), Done::Counted(count)) => {
+            (Operation::Write(Write::Attempt(_, waiter)), Done::Counted(count)) => {
                 drop(waiter.send(Ok(count)));
             }
-            (Job::Write(Write::Exhume(_, waiter)), Done::Exhumed(letter)) => {
+            (Operation::Write(Write::TakeLetter(_, waiter)), Done::TakenLetter(letter)) => {
                 drop(waiter.send(Ok(letter)));
             }
-            (Job::Lazy(mut lazies), Done::Left(streams)) if !streams.is_empty() => {
+            (Operation::Lazy(mut lazies), Done::Left(streams)) if !streams.is_empty() => {
                 lazies.trims.retain(|stream, _| streams.contains(stream));
                 lazies.cursors.clear();
-                left.extend(lane.map(|peer| (peer, lazies)));
+                left.extend(key.map(|peer| (peer, lazies)));
             }
-            (Job::Lazy(lazies), _) => lazies.answer(&Ok(())),
+            (Operation::Lazy(lazies), _) => lazies.answer(&Ok(())),
             // To drop the waiter says that the store failed.
-            (Job::Write(_) | Job::Query(_), _) => (),
+            (Operation::Write(_) | Operation::Query(_), _) => (),
         }
     }
     // What is put back first is behind what is put back after it.
@@ -211,13 +211,13 @@ fn answer(shared: &Shared, jobs: Vec<(Lane, Job)>, done: Vec<Done>) {
     shared.put_back(left);
 }
 
-fn refuse(shared: &Shared, jobs: Vec<(Lane, Job)>, why: &StoreError) {
+fn refuse(shared: &Shared, operations: Vec<(QueueKey, Operation)>, why: &StoreError) {
     let mut kept = Vec::new();
-    for (lane, job) in jobs {
-        match job {
-            Job::Write(write) => write.refuse(why),
-            Job::Lazy(lazies) => kept.extend(lane.map(|peer| (peer, lazies))),
-            Job::Query(query) => query.refuse(why),
+    for (key, operation) in operations {
+        match operation {
+            Operation::Write(write) => write.refuse(why),
+            Operation::Lazy(lazies) => kept.extend(key.map(|peer| (peer, lazies))),
+            Operation::Query(query) => query.refuse(why),
         }
     }
     kept.reverse();

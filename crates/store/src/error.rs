@@ -10,7 +10,7 @@ use thiserror::Error;
 /// Why a store cannot be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum OpenStoreError {
     /// The folder does not exist. It is not made: where a service keeps its messages is not to
     /// depend on a typing mistake.
     #[error("the folder {0} does not exist")]
@@ -62,7 +62,7 @@ pub enum OpenError {
     NoThread(#[source] io::Error),
 }
 
-impl OpenError {
+impl OpenStoreError {
     /// The same, for those who wait for a store that is open already.
     pub(crate) fn into_failure(self) -> StoreError {
         match self.source() {

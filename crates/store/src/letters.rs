@@ -44,7 +44,7 @@ impl<'c> Table<'c> {
         self.ring.back().map_or(0, |(id, _)| *id)
     }
 
-    pub(crate) fn bury(
+    pub(crate) fn add_letter(
         &mut self,
         connection: &Connection,
         letter: &DeadLetter,
@@ -69,7 +69,7 @@ impl<'c> Table<'c> {
         Ok(found)
     }
 
-    pub(crate) fn exhume(&mut self, id: LetterId) -> Result<Option<DeadLetter>, Fault> {
+    pub(crate) fn take_letter(&mut self, id: LetterId) -> Result<Option<DeadLetter>, Fault> {
         let number = stored(id.0)?;
         let found = self.one.query_row([number], |row| Ok(letter(row))).optional()?;
         let Some((_, letter)) = found.transpose()? else { return Ok(None) };
@@ -83,12 +83,12 @@ impl<'c> Table<'c> {
     pub(crate) fn withdraw(
         &mut self,
         after: Option<i64>,
-        exhumed: &[(LetterId, DeadLetter)],
+        taken_letters: &[(LetterId, DeadLetter)],
     ) -> Result<(), Fault> {
         if let Some(after) = after {
             self.withdraw.execute([after])?;
         }
-        for (id, letter) in exhumed {
+        for (id, letter) in taken_letters {
             let number = stored(id.0)?;
             self.remove.execute([number])?;
             self.insert(Some(number), letter)?;

@@ -33,6 +33,6 @@ mod streams;
 mod upkeep;
 mod worker;
 
-pub use error::OpenError;
+pub use error::OpenStoreError;
 pub use open::SQLITE_NEEDED;
 pub use store::SqliteStore;

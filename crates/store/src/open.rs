@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::error::{Fault, OpenError};
+use crate::error::{Fault, OpenStoreError};
 use crate::schema::{self, FORMAT, Kind};
 
 /// The oldest SQLite that will do: older ones may lose a commit when a checkpoint and a restart of
@@ -34,21 +34,21 @@ const SETTINGS: &str = "
 
 /// Opens a store, or makes one. Returns the path under which it can be opened again, even when the
 /// process goes to another folder.
-pub(crate) fn open(path: &Path) -> Result<(PathBuf, Connection), OpenError> {
+pub(crate) fn open(path: &Path) -> Result<(PathBuf, Connection), OpenStoreError> {
     if rusqlite::version_number() < SQLITE_NEEDED_NUMBER {
         let (found, needed) = (rusqlite::version(), SQLITE_NEEDED);
-        return Err(OpenError::OldSqlite { found, needed });
+        return Err(OpenStoreError::OldSqlite { found, needed });
     }
     let path = absolute(path)?;
-    create(&path)
-        .and_then(|()| make_private(&path))
-        .map_err(|source| OpenError::Unwritable { path: path.clone(), source: source.into() })?;
+    create(&path).and_then(|()| make_private(&path)).map_err(|source| {
+        OpenStoreError::Unwritable { path: path.clone(), source: source.into() }
+    })?;
     let connection = connect(&path)?;
     Ok((path, connection))
 }
 
 /// Opens a store that is there.
-pub(crate) fn connect(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn connect(path: &Path) -> Result<Connection, OpenStoreError> {
     let fails = |fault: Fault| because(path, &fault);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
@@ -58,9 +58,9 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, OpenError> {
         Kind::Empty => schema::create(&connection).map_err(fails)?,
         Kind::Store { format: FORMAT } => (),
         Kind::Store { format: found } => {
-            return Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT });
+            return Err(OpenStoreError::Format { path: path.to_owned(), found, known: FORMAT });
         }
-        Kind::Other => return Err(OpenError::NotAStore(path.to_owned())),
+        Kind::Other => return Err(OpenStoreError::NotAStore(path.to_owned())),
     }
     Ok(connection)
 }
@@ -74,13 +74,13 @@ fn set_up(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+fn absolute(path: &Path) -> Result<PathBuf, OpenStoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
-    let found = folder.canonicalize().map_err(|_| OpenError::NoFolder(folder.to_owned()))?;
+    let found = folder.canonicalize().map_err(|_| OpenStoreError::NoFolder(folder.to_owned()))?;
     match path.file_name() {
         Some(name) if found.is_dir() => Ok(found.join(name)),
-        _ => Err(OpenError::NoFolder(folder.to_owned())),
+        _ => Err(OpenStoreError::NoFolder(folder.to_owned())),
     }
 }
 
@@ -119,7 +119,7 @@ fn make_private(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn because(path: &Path, fault: &Fault) -> OpenError {
+fn because(path: &Path, fault: &Fault) -> OpenStoreError {
     let path = path.to_owned();
     let code = match fault {
         Fault::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => Some(error.code),
@@ -127,11 +127,11 @@ fn because(path: &Path, fault: &Fault) -> OpenError {
     };
     let source = fault.to_string().into();
     match code {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(path),
-        Some(ErrorCode::NotADatabase) => OpenError::NotAStore(path),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenStoreError::InUse(path),
+        Some(ErrorCode::NotADatabase) => OpenStoreError::NotAStore(path),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DiskFull) => {
-            OpenError::Unwritable { path, source }
+            OpenStoreError::Unwritable { path, source }
         }
-        _ => OpenError::Unusable { path, source },
+        _ => OpenStoreError::Unusable { path, source },
     }
 }

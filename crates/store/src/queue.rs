@@ -1,4 +1,4 @@
-//! What is asked of the store and not begun yet: one lane per peer, in the order of the calls.
+//! What is asked of the store and not begun yet: one key per peer, in the order of the calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,15 +16,15 @@ use crate::lazies::Lazies;
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Whose turn it is: a peer, or those who ask about all of them.
-pub(crate) type Lane = Option<PeerName>;
+pub(crate) type QueueKey = Option<PeerName>;
 
 /// Something to be made durable before it is answered.
 #[derive(Debug)]
 pub(crate) enum Write {
     Append(NewMessage, Waiter<()>),
     Attempt(MessageId, Waiter<u32>),
-    Bury(DeadLetter, Waiter<()>),
-    Exhume(LetterId, Waiter<Option<DeadLetter>>),
+    AddLetter(DeadLetter, Waiter<()>),
+    TakeLetter(LetterId, Waiter<Option<DeadLetter>>),
 }
 
 /// Something to be read.
@@ -36,23 +36,23 @@ pub(crate) enum Query {
     Letters(Waiter<Vec<(LetterId, DeadLetter)>>),
 }
 
-/// One entry of a lane.
+/// One entry of a key.
 #[derive(Debug)]
-pub(crate) enum Job {
+pub(crate) enum Operation {
     Write(Write),
     Lazy(Lazies),
     Query(Query),
 }
 
-/// All lanes.
+/// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    lanes: HashMap<Lane, VecDeque<Job>>,
-    /// The lanes that are not empty, in the order of their turns.
-    turns: VecDeque<Lane>,
-    /// Reads that do not depend on anything in a lane.
+    queues: HashMap<QueueKey, VecDeque<Operation>>,
+    /// The queues that are not empty, in the order of their turns.
+    turns: VecDeque<QueueKey>,
+    /// Reads that do not depend on anything in a key.
     express: Vec<Query>,
-    /// How many jobs are not lazy.
+    /// How many operations are not lazy.
     urgent: usize,
     /// How many are.
     lazy: usize,
@@ -61,64 +61,65 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn write(&mut self, lane: Lane, write: Write) {
+    pub(crate) fn write(&mut self, key: QueueKey, write: Write) {
         self.urgent += 1;
-        self.lane(lane).push_back(Job::Write(write));
+        self.key(key).push_back(Operation::Write(write));
     }
 
-    /// Adds to the lazies at the end of a peer's lane.
+    /// Adds to the lazies at the end of a peer's key.
     pub(crate) fn lazy(&mut self, peer: PeerName, now: Instant, add: impl FnOnce(&mut Lazies)) {
-        let lane = Some(peer);
-        if let Some(Job::Lazy(last)) = self.lanes.get_mut(&lane).and_then(VecDeque::back_mut) {
+        let key = Some(peer);
+        if let Some(Operation::Lazy(last)) = self.queues.get_mut(&key).and_then(VecDeque::back_mut)
+        {
             return add(last);
         }
         let mut lazies = Lazies::new(now);
         add(&mut lazies);
         self.lazy += 1;
         self.due.get_or_insert(now + PATIENCE);
-        self.lane(lane).push_back(Job::Lazy(lazies));
+        self.key(key).push_back(Operation::Lazy(lazies));
     }
 
     /// Puts lazies back that could not be written yet, before everything that was asked for since.
     pub(crate) fn put_back(&mut self, peer: PeerName, mut lazies: Lazies) {
         self.due = Some(lazies.since + PATIENCE);
         self.lazy += 1;
-        let jobs = self.lane(Some(peer));
-        match jobs.pop_front() {
-            Some(Job::Lazy(later)) => {
+        let operations = self.key(Some(peer));
+        match operations.pop_front() {
+            Some(Operation::Lazy(later)) => {
                 lazies.then(later);
-                jobs.push_front(Job::Lazy(lazies));
+                operations.push_front(Operation::Lazy(lazies));
                 self.lazy -= 1;
             }
             other => {
-                if let Some(job) = other {
-                    jobs.push_front(job);
+                if let Some(operation) = other {
+                    operations.push_front(operation);
                 }
-                jobs.push_front(Job::Lazy(lazies));
+                operations.push_front(Operation::Lazy(lazies));
             }
         }
     }
 
-    pub(crate) fn query(&mut self, lane: Lane, query: Query) {
-        if !self.has_to_wait(&lane, &query) {
+    pub(crate) fn query(&mut self, key: QueueKey, query: Query) {
+        if !self.has_to_wait(&key, &query) {
             self.express.push(query);
             return;
         }
         self.urgent += 1;
-        self.lane(lane).push_back(Job::Query(query));
+        self.key(key).push_back(Operation::Query(query));
     }
 
-    /// Whether the answer depends on what is in the lane. A read of messages that are stored already
+    /// Whether the answer depends on what is in the key. A read of messages that are stored already
     /// does not: it must not wait until a long queue is written.
-    pub(crate) fn has_to_wait(&self, lane: &Lane, query: &Query) -> bool {
-        let Some(jobs) = self.lanes.get(lane) else { return false };
+    pub(crate) fn has_to_wait(&self, key: &QueueKey, query: &Query) -> bool {
+        let Some(operations) = self.queues.get(key) else { return false };
         let Query::Read(_, first, ..) = query else { return true };
-        jobs.iter().any(|job| match job {
-            Job::Write(Write::Append(message, _)) => {
+        operations.iter().any(|operation| match operation {
+            Operation::Write(Write::Append(message, _)) => {
                 message.id.stream == first.stream && message.id.number <= first.number
             }
-            Job::Lazy(lazies) => lazies.trims(&first.stream, first.number),
-            Job::Write(_) | Job::Query(_) => false,
+            Operation::Lazy(lazies) => lazies.trims(&first.stream, first.number),
+            Operation::Write(_) | Operation::Query(_) => false,
         })
     }
 
@@ -140,30 +141,30 @@ impl Queue {
         std::mem::take(&mut self.express)
     }
 
-    /// Takes what goes into the next transaction, each lane in turn, and what can be read before it.
+    /// Takes what goes into the next transaction, each key in turn, and what can be read before it.
     pub(crate) fn take(&mut self) -> Batch {
         let mut batch = Batch::new(self.take_express());
         for _ in 0..self.turns.len() {
             if batch.is_full() {
                 break;
             }
-            let Some(lane) = self.turns.pop_front() else { break };
-            let Some(jobs) = self.lanes.get_mut(&lane) else { continue };
+            let Some(key) = self.turns.pop_front() else { break };
+            let Some(operations) = self.queues.get_mut(&key) else { continue };
             let mut share = Share::default();
-            while let Some(job) = jobs.pop_front() {
-                match batch.take(&lane, job, &mut share) {
+            while let Some(operation) = operations.pop_front() {
+                match batch.take(&key, operation, &mut share) {
                     Ok(true) => self.lazy -= 1,
                     Ok(false) => self.urgent -= 1,
-                    Err(job) => {
-                        jobs.push_front(job);
+                    Err(operation) => {
+                        operations.push_front(operation);
                         break;
                     }
                 }
             }
-            if jobs.is_empty() {
-                self.lanes.remove(&lane);
+            if operations.is_empty() {
+                self.queues.remove(&key);
             } else {
-                self.turns.push_back(lane);
+                self.turns.push_back(key);
             }
         }
         if self.lazy == 0 {
@@ -174,22 +175,22 @@ impl Queue {
 
     /// Refuses everything but the lazies, and the reads that depend on nothing.
     pub(crate) fn refuse_urgent(&mut self, why: &StoreError) {
-        for lane in std::mem::take(&mut self.turns) {
-            let Some(jobs) = self.lanes.remove(&lane) else { continue };
+        for key in std::mem::take(&mut self.turns) {
+            let Some(operations) = self.queues.remove(&key) else { continue };
             let mut kept: Option<Lazies> = None;
-            for job in jobs {
-                match job {
-                    Job::Write(write) => write.refuse(why),
-                    Job::Query(query) => query.refuse(why),
-                    Job::Lazy(lazies) => match &mut kept {
+            for operation in operations {
+                match operation {
+                    Operation::Write(write) => write.refuse(why),
+                    Operation::Query(query) => query.refuse(why),
+                    Operation::Lazy(lazies) => match &mut kept {
                         Some(kept) => kept.then(lazies),
                         None => kept = Some(lazies),
                     },
                 }
             }
             if let Some(kept) = kept {
-                self.turns.push_back(lane.clone());
-                self.lanes.insert(lane, VecDeque::from([Job::Lazy(kept)]));
+                self.turns.push_back(key.clone());
+                self.queues.insert(key, VecDeque::from([Operation::Lazy(kept)]));
             }
         }
         self.urgent = 0;
@@ -203,17 +204,17 @@ impl Queue {
         for query in self.take_express() {
             query.refuse(why);
         }
-        for job in std::mem::take(self).lanes.into_values().flatten() {
-            if let Job::Lazy(lazies) = job {
+        for operation in std::mem::take(self).queues.into_values().flatten() {
+            if let Operation::Lazy(lazies) = operation {
                 lazies.answer(&Err(why.clone()));
             }
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Job> {
-        let Self { lanes, turns, .. } = self;
-        lanes.entry(lane).or_insert_with_key(|lane| {
-            turns.push_back(lane.clone());
+    fn key(&mut self, key: QueueKey) -> &mut VecDeque<Operation> {
+        let Self { queues, turns, .. } = self;
+        queues.entry(key).or_insert_with_key(|key| {
+            turns.push_back(key.clone());
             VecDeque::new()
         })
     }
@@ -223,9 +224,11 @@ impl Write {
     pub(crate) fn refuse(self, why: &StoreError) {
         // Nobody may wait any more; then nobody is told.
         match self {
-            Self::Append(_, waiter) | Self::Bury(_, waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::Append(_, waiter) | Self::AddLetter(_, waiter) => {
+                drop(waiter.send(Err(why.clone())))
+            }
             Self::Attempt(_, waiter) => drop(waiter.send(Err(why.clone()))),
-            Self::Exhume(_, waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::TakeLetter(_, waiter) => drop(waiter.send(Err(why.clone()))),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn recover(connection: &Connection, memory: &mut Memory) -> Result<()
     for ((peer, ord), from) in &undo.appended {
         tables.outbox.withdraw(peer, *ord, *from)?;
     }
-    tables.letters.withdraw(undo.newest_letter, &undo.exhumed)?;
+    tables.letters.withdraw(undo.newest_letter, &undo.taken_letters)?;
     connection.execute_batch(
         "INSERT INTO meta VALUES('recoveries', 1) ON CONFLICT DO UPDATE SET value = value + 1;
          COMMIT",

@@ -10,7 +10,7 @@ use crate::answers::{Waiter, stopped};
 use crate::batch::Batch;
 use crate::health::Health;
 use crate::lazies::Lazies;
-use crate::queue::{Lane, Query, Queue, Write};
+use crate::queue::{Query, Queue, QueueKey, Write};
 
 /// The queue behind a lock, which is never held while SQLite works.
 #[derive(Debug, Default)]
@@ -42,12 +42,12 @@ pub(crate) enum Step {
 
 /// For the callers.
 impl Shared {
-    pub(crate) fn write(&self, lane: Lane, write: Write) {
+    pub(crate) fn write(&self, key: QueueKey, write: Write) {
         let mut state = self.lock();
         match state.refusal().or_else(|| state.health.failure.clone()) {
             Some(why) => write.refuse(&why),
             None => {
-                state.queue.write(lane, write);
+                state.queue.write(key, write);
                 self.wake.notify_one();
             }
         }
@@ -63,14 +63,14 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    pub(crate) fn query(&self, lane: Lane, query: Query) {
+    pub(crate) fn query(&self, key: QueueKey, query: Query) {
         let mut state = self.lock();
-        let waits = state.queue.has_to_wait(&lane, &query);
+        let waits = state.queue.has_to_wait(&key, &query);
         let failure = state.health.failure.clone().filter(|_| waits);
         match state.refusal().or(failure) {
             Some(why) => query.refuse(&why),
             None => {
-                state.queue.query(lane, query);
+                state.queue.query(key, query);
                 self.wake.notify_one();
             }
         }

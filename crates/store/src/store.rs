@@ -12,7 +12,7 @@ use paddington_exchange::store::{
 use paddington_wire::{Instance, MessageId, PeerName};
 
 use crate::answers::ask;
-use crate::error::OpenError;
+use crate::error::OpenStoreError;
 use crate::lazies::CursorChange;
 use crate::queue::{Query, Write};
 use crate::shared::Shared;
@@ -33,26 +33,26 @@ impl SqliteStore {
     /// # Errors
     ///
     /// Whatever keeps it from being used, most of all that it is in use.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenStoreError> {
         let (path, connection) = open::open(path.as_ref())?;
         let shared = Arc::new(Shared::default());
-        worker::start(path, connection, Arc::clone(&shared)).map_err(OpenError::NoThread)?;
+        worker::start(path, connection, Arc::clone(&shared)).map_err(OpenStoreError::NoThread)?;
         Ok(Self { shared })
     }
 }
 
 impl Outbox for SqliteStore {
     fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
-        ask(|waiter| self.shared.query(lane(peer), Query::Streams(peer.clone(), waiter)))
+        ask(|waiter| self.shared.query(key(peer), Query::Streams(peer.clone(), waiter)))
     }
 
     fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
-        ask(|waiter| self.shared.write(lane(peer), Write::Append(message, waiter)))
+        ask(|waiter| self.shared.write(key(peer), Write::Append(message, waiter)))
     }
 
     fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
         let query = |waiter| Query::Read(peer.clone(), first, max_bytes, waiter);
-        ask(|waiter| self.shared.query(lane(peer), query(waiter)))
+        ask(|waiter| self.shared.query(key(peer), query(waiter)))
     }
 
     fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
@@ -64,7 +64,7 @@ impl Outbox for SqliteStore {
 
 impl Cursors for SqliteStore {
     fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
-        ask(|waiter| self.shared.query(lane(peer), Query::Cursors(peer.clone(), waiter)))
+        ask(|waiter| self.shared.query(key(peer), Query::Cursors(peer.clone(), waiter)))
     }
 
     fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
@@ -77,22 +77,22 @@ impl Cursors for SqliteStore {
     }
 
     fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
-        ask(|waiter| self.shared.write(lane(peer), Write::Attempt(id, waiter)))
+        ask(|waiter| self.shared.write(key(peer), Write::Attempt(id, waiter)))
     }
 }
 
 impl DeadLetters for SqliteStore {
-    fn bury(&self, letter: DeadLetter) -> Answer<()> {
-        let lane = lane(&letter.peer);
-        ask(|waiter| self.shared.write(lane, Write::Bury(letter, waiter)))
+    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+        let key = key(&letter.peer);
+        ask(|waiter| self.shared.write(key, Write::AddLetter(letter, waiter)))
     }
 
     fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
         ask(|waiter| self.shared.query(None, Query::Letters(waiter)))
     }
 
-    fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
-        ask(|waiter| self.shared.write(None, Write::Exhume(id, waiter)))
+    fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+        ask(|waiter| self.shared.write(None, Write::TakeLetter(id, waiter)))
     }
 }
 
@@ -130,6 +130,6 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-fn lane(peer: &PeerName) -> Option<PeerName> {
+fn key(peer: &PeerName) -> Option<PeerName> {
     Some(peer.clone())
 }

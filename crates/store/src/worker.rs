@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tracing::{error, info};
 
 use crate::commit::{Memory, Tables, commit};
-use crate::error::OpenError;
+use crate::error::OpenStoreError;
 use crate::open;
 use crate::queries;
 use crate::recovery::recover;
@@ -66,7 +66,7 @@ struct Worker {
 
 impl Worker {
     fn run(&mut self, connection: Connection) -> Result<(), StoreError> {
-        let mut opened: Result<_, OpenError> = Ok(connection);
+        let mut opened: Result<_, OpenStoreError> = Ok(connection);
         let mut is_last = false;
         loop {
             let ended = match opened {
@@ -109,11 +109,11 @@ impl Worker {
                     for query in batch.queries {
                         queries::answer(connection, &mut tables, &mut self.memory, query);
                     }
-                    if batch.jobs.is_empty() {
+                    if batch.operations.is_empty() {
                         continue;
                     }
                     let memory = &mut self.memory;
-                    commit(&self.shared, connection, &mut tables, memory, batch.jobs)
+                    commit(&self.shared, connection, &mut tables, memory, batch.operations)
                         .map_err(|why| self.failed(why))?;
                     self.retry = FIRST_RETRY;
                     upkeep.committed()

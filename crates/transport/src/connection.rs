@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use paddington_wire::{CloseCode, Encoding, Frame, ReceiveError, Session, Transmission};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
+use crate::contract::Traffic;
 use crate::handshake::Established;
-use crate::traffic::Traffic;
-use crate::websocket::{Incoming, WebSocket};
+use crate::liveness::Liveness;
+use crate::websocket::{ReceivedMessage, WebSocket};
 use crate::{End, Network, Timeouts};
 
 /// So many messages are read, or written before a flush, at a time.
@@ -41,7 +42,7 @@ pub struct Connection<T> {
     dirty: bool,
     /// Whether anything that proves the peer alive has arrived since the clock was told.
     heard: bool,
-    clock: Clock,
+    liveness: Liveness,
     closing: Option<Closing>,
 }
 
@@ -63,7 +64,7 @@ impl<T: Traffic> Connection<T> {
     ) -> Self {
         let Established { socket, session, traffic } = established;
         Self {
-            clock: Clock::new(timeouts, session.encoding(), network),
+            liveness: Liveness::new(timeouts, session.encoding(), network),
             socket,
             session,
             traffic,
@@ -78,8 +79,13 @@ impl<T: Traffic> Connection<T> {
     /// Ends the session after `age`, so that the client comes back with new keys.
     pub(crate) fn renew_after(&mut self, age: Duration) {
         if self.session.encoding() == Encoding::Sealed {
-            self.clock.renew_after(age);
+            self.liveness.renew_after(age);
         }
+    }
+
+    /// Runs the connection on a task of its own.
+    pub(crate) fn spawn(self, tasks: &TaskTracker) {
+        tasks.spawn(async move { drop(self.run().await) });
     }
 
     /// Carries traffic until the connection ends, and says why it did.
@@ -118,11 +124,11 @@ impl<T: Traffic> Connection<T> {
         let (mut full, mut read) = (true, 0);
         for _ in 0..BATCH {
             if self.closing.is_none() && self.traffic.poll_room(cx).is_pending() {
-                self.clock.listen(false);
+                self.liveness.listen(false);
                 full = false;
                 break;
             }
-            self.clock.listen(true);
+            self.liveness.listen(true);
             match self.socket.poll_receive(cx) {
                 Poll::Pending => {
                     full = false;
@@ -144,15 +150,15 @@ impl<T: Traffic> Connection<T> {
             }
         }
         if std::mem::take(&mut self.heard) {
-            self.clock.hear();
-            if self.closing.is_none() && self.clock.put_off() {
+            self.liveness.hear();
+            if self.closing.is_none() && self.liveness.put_off() {
                 self.socket.tidy();
             }
         }
         Ok(full)
     }
 
-    fn take(&mut self, message: &Incoming) -> Result<(), End> {
+    fn take(&mut self, message: &ReceivedMessage) -> Result<(), End> {
         let Some(arrived) = message.as_arrived() else { return Ok(()) };
         if arrived == Transmission::Close && self.session.encoding() == Encoding::Sealed {
             return Ok(()); // what matters was said under the seal, or the stream ends here
@@ -176,7 +182,7 @@ impl<T: Traffic> Connection<T> {
             Frame::Ping(token) if self.own.len() < REPLIES => {
                 self.own.push_back(Frame::Pong(token));
             }
-            Frame::Pong(_) => self.clock.hear_answer(),
+            Frame::Pong(_) => self.liveness.hear_answer(),
             _ => {}
         }
         if let Frame::Close(code) = frame {
@@ -256,10 +262,10 @@ impl<T: Traffic> Connection<T> {
         match self.socket.poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.dirty = false;
-                self.clock.unstick();
+                self.liveness.unstick();
             }
             Poll::Ready(Err(error)) => return Err(self.lost(End::Lost(error))),
-            Poll::Pending => self.clock.stick(self.socket.written()),
+            Poll::Pending => self.liveness.stick(self.socket.written()),
         }
         Ok(())
     }
@@ -271,7 +277,7 @@ impl<T: Traffic> Connection<T> {
             return Ok(());
         }
         let until = Instant::now() + self.close;
-        self.clock.look_at(until);
+        self.liveness.look_at(until);
         let written = self.socket.written();
         self.closing = Some(Closing { end, until, written, confirm: code.is_some() });
         let sealed = match code.map(|code| self.session.encode(&Frame::Close(code))) {
@@ -294,24 +300,24 @@ impl<T: Traffic> Connection<T> {
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Poll::Ready(now) = self.clock.poll(cx) else { return Ok(false) };
+        let Poll::Ready(now) = self.liveness.poll(cx) else { return Ok(false) };
         if self.closing.as_ref().is_some_and(|closing| closing.until <= now) {
             self.go_on_closing(now)?;
         }
-        self.clock.look(now);
-        if let Some(end) = self.clock.end(now) {
+        self.liveness.look(now);
+        if let Some(end) = self.liveness.end(now) {
             return Err(self.lost(end));
         }
-        if self.clock.take_renewal(now) {
+        if self.liveness.take_renewal(now) {
             let code = CloseCode::SessionAge;
             self.close(End::Closed(code), Some(code))?;
         }
         match &self.closing {
-            Some(closing) => self.clock.look_at(closing.until),
+            Some(closing) => self.liveness.look_at(closing.until),
             None => {
-                self.own.extend(self.clock.take_question(now).map(Frame::Ping));
+                self.own.extend(self.liveness.take_question(now).map(Frame::Ping));
                 self.socket.tidy();
-                self.clock.look_again(now);
+                self.liveness.look_again(now);
             }
         }
         Ok(true)
@@ -329,7 +335,7 @@ impl<T: Traffic> Connection<T> {
             {
                 closing.written = written;
                 closing.until = now + self.close;
-                self.clock.hear(); // from now on nobody asks it for another sign of life
+                self.liveness.hear(); // from now on nobody asks it for another sign of life
                 Ok(())
             }
             _ => Err(self.lost(End::Dead)),

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{sleep, timeout};
 
-use crate::handshake::{Established, introduce};
-use crate::traffic::Place;
+use crate::contract::Reservation;
+use crate::handshake::{Established, initiate};
 use crate::{Config, DialError, Endpoint, Login, Network, Stream, Tls, upgrade};
 
 /// Everything that a client needs to reach one server.
@@ -31,7 +31,7 @@ pub struct Dialer {
 
 impl Dialer {
     /// Connects, shakes hands, takes `place`.
-    pub(crate) async fn dial<P: Place>(
+    pub(crate) async fn dial<P: Reservation>(
         &self,
         place: P,
     ) -> Result<Established<P::Traffic>, DialError> {
@@ -42,7 +42,7 @@ impl Dialer {
             Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
         })
         .await?;
-        introduce(place, &self.login, stream, offer, config).await
+        initiate(place, &self.login, stream, offer, config).await
     }
 
     /// A byte stream to the server, with TLS if the endpoint asks for it.

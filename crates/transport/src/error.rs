@@ -119,9 +119,9 @@ impl DialError {
     }
 }
 
-/// Why a client at the door was not let in. Only the log is told.
+/// Why a client at the acceptor was not let in. Only the log is told.
 #[derive(Debug, Error)]
-pub(crate) enum GreetError {
+pub(crate) enum AcceptError {
     #[error("it comes from an address that no invitation allows")]
     Address,
     #[error("too many attempts from its address")]
@@ -146,7 +146,7 @@ pub(crate) enum GreetError {
     Transmit(#[from] TransmitError),
 }
 
-impl From<SocketError> for GreetError {
+impl From<SocketError> for AcceptError {
     fn from(error: SocketError) -> Self {
         Self::Lost(error)
     }

@@ -7,7 +7,7 @@ use paddington_wire::sealed::Challenge;
 use tokio::io::AsyncWriteExt;
 
 use crate::upgrade::{self, Policy};
-use crate::{Limits, Stream, TrustedProxies, head};
+use crate::{Limits, Stream, TrustedProxies, request_head};
 
 struct Anybody(TrustedProxies);
 
@@ -38,7 +38,7 @@ pub async fn request(bytes: &[u8]) {
         return;
     }
     let (mut stream, limits) = (Stream::new(near), Limits::default());
-    let Ok(head) = head::read(&mut stream, &limits).await else { return };
+    let Ok(head) = request_head::read(&mut stream, &limits).await else { return };
     stream.set_budget(None);
     stream.unread(head);
     let policy = Anybody(TrustedProxies::default());

@@ -10,14 +10,14 @@ use paddington_wire::sealed::{
     self, Challenge, Greeting, HelloRandom, ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Admission, Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, Session,
+    Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Session,
     Transmission, Violation, hex,
 };
 use tokio::time::timeout;
 
-use crate::error::GreetError;
-use crate::gate::Pending;
-use crate::traffic::{Arrival, Declared, Host, Place, Refusal};
+use crate::admission::PendingConnection;
+use crate::contract::{AuthenticHello, Host, ReadyReservation, Refusal, Reservation};
+use crate::error::AcceptError;
 use crate::upgrade::Offer;
 use crate::websocket::{SocketError, WebSocket};
 use crate::{Config, DialError, Stream, UpgradeError};
@@ -35,15 +35,15 @@ pub(crate) struct Established<T> {
 }
 
 /// A client's connection behind the upgrade, seen from the server.
-pub(crate) struct Visitor<'a> {
+pub(crate) struct Upgraded<'a> {
     pub(crate) stream: Stream,
     pub(crate) address: IpAddr,
     pub(crate) offer: Offer,
-    pub(crate) pending: &'a Pending,
+    pub(crate) pending: &'a PendingConnection,
 }
 
 /// What flows through the connections of a host's clients.
-pub(crate) type TrafficOf<H> = <<H as Host>::Place as Place>::Traffic;
+pub(crate) type TrafficOf<H> = <<H as Host>::Reservation as Reservation>::Traffic;
 
 /// What a client proves its name with.
 #[derive(Clone, Debug)]
@@ -54,54 +54,54 @@ pub struct Login {
     pub instance: Instance,
 }
 
-/// The server's side: authenticates a visitor and finds it its place.
-pub(crate) async fn greet<H: Host>(
+/// The server's side: authenticates a upgraded and finds it its place.
+pub(crate) async fn respond<H: Host>(
     host: &H,
     decoy: &Arc<sealed::Credentials>,
-    visitor: Visitor<'_>,
+    upgraded: Upgraded<'_>,
     config: &Config,
-) -> Result<Established<TrafficOf<H>>, GreetError> {
-    let admission = host.admission();
-    match visitor.offer {
+) -> Result<Established<TrafficOf<H>>, AcceptError> {
+    let clients = host.clients();
+    match upgraded.offer {
         Offer::Sealed(challenge) => {
             let responder = Responder::new(challenge, Arc::clone(decoy));
-            greet_sealed(host, &admission, responder, visitor, config).await
+            respond_sealed(host, &clients, responder, upgraded, config).await
         }
-        Offer::Hex => greet_hex(host, &admission, visitor, config).await,
+        Offer::Hex => respond_hex(host, &clients, upgraded, config).await,
     }
 }
 
-async fn greet_sealed<H: Host>(
+async fn respond_sealed<H: Host>(
     host: &H,
-    admission: &Admission,
+    clients: &InvitedClients,
     responder: Responder,
-    visitor: Visitor<'_>,
+    upgraded: Upgraded<'_>,
     config: &Config,
-) -> Result<Established<TrafficOf<H>>, GreetError> {
+) -> Result<Established<TrafficOf<H>>, AcceptError> {
     let timeouts = &config.timeouts;
     let mut socket =
-        WebSocket::server(visitor.stream, max_message_len(Encoding::Sealed, config)).await;
+        WebSocket::server(upgraded.stream, max_message_len(Encoding::Sealed, config)).await;
     socket.allow(HELLO_LIMIT);
     let hello = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
 
-    let candidates = admission.sealed_candidates(visitor.address);
+    let candidates = clients.sealed_candidates(upgraded.address);
     let client = responder.authenticate(&hello, candidates.credentials())?;
-    visitor.pending.authenticated();
-    let arrival = Arrival {
+    upgraded.pending.authenticated();
+    let hello = AuthenticHello {
         peer: candidates.name(client.candidate()).clone(),
-        address: visitor.address,
+        address: upgraded.address,
         encoding: Encoding::Sealed,
         instance: Some(client.instance()),
     };
     let random = ReplyRandom::generate().map_err(HandshakeError::from)?;
     let (mut waiting, reply) = client.reply(&random)?;
-    let (place, first) = match host.claim(arrival).await {
+    let (place, first) = match host.reserve(hello).await {
         Ok(place) => {
-            let (ready, declared) = place.declare();
+            let (ready, declared) = place.ready();
             (Ok(declared), Frame::Ready(ready))
         }
-        Err(Refusal::Close(code)) => (Err(GreetError::Refused), Frame::Close(code)),
-        Err(Refusal::Silent) => return Err(GreetError::Refused),
+        Err(Refusal::Close(code)) => (Err(AcceptError::Refused), Frame::Close(code)),
+        Err(Refusal::Silent) => return Err(AcceptError::Refused),
     };
     let first = waiting.first(&first)?;
     socket.allow(READY_LIMIT);
@@ -115,7 +115,7 @@ async fn greet_sealed<H: Host>(
     let Greeting::Ready(mut session, theirs) =
         waiting.finish(&theirs, config.limits.max_payload)?
     else {
-        return Err(GreetError::Refused);
+        return Err(AcceptError::Refused);
     };
     socket.allow_all();
     match place.establish(&theirs) {
@@ -123,42 +123,42 @@ async fn greet_sealed<H: Host>(
         Err(refusal) => {
             let farewell = farewell(&mut socket, &mut session, refusal);
             let _ = timeout(timeouts.close, farewell).await;
-            Err(GreetError::Refused)
+            Err(AcceptError::Refused)
         }
     }
 }
 
-async fn greet_hex<H: Host>(
+async fn respond_hex<H: Host>(
     host: &H,
-    admission: &Admission,
-    visitor: Visitor<'_>,
+    clients: &InvitedClients,
+    upgraded: Upgraded<'_>,
     config: &Config,
-) -> Result<Established<TrafficOf<H>>, GreetError> {
+) -> Result<Established<TrafficOf<H>>, AcceptError> {
     let timeouts = &config.timeouts;
     let mut socket =
-        WebSocket::server(visitor.stream, max_message_len(Encoding::Hex, config)).await;
+        WebSocket::server(upgraded.stream, max_message_len(Encoding::Hex, config)).await;
     socket.allow(hex::MAX_HANDSHAKE_LEN);
     let hello = step(timeouts.handshake_step, next_text(&mut socket)).await?;
 
-    let candidates = admission.hex_candidates(visitor.address);
+    let candidates = clients.hex_candidates(upgraded.address);
     let client = hex::authenticate(&hello, candidates.credentials())?;
-    let arrival = Arrival {
+    let hello = AuthenticHello {
         peer: candidates.name(client.candidate()).clone(),
-        address: visitor.address,
+        address: upgraded.address,
         encoding: Encoding::Hex,
         instance: None,
     };
-    let place = host.claim(arrival).await.map_err(|_| GreetError::Refused)?;
+    let place = host.reserve(hello).await.map_err(|_| AcceptError::Refused)?;
     let (session, reply) = client.reply()?;
     let sent = async { Ok(socket.send(Transmission::Text(reply)).await?) };
     step(timeouts.handshake_step, sent).await?;
     socket.allow_all();
-    let traffic = place.establish().map_err(|_| GreetError::Refused)?;
+    let traffic = place.establish().map_err(|_| AcceptError::Refused)?;
     Ok(Established { socket, session: session.into(), traffic })
 }
 
 /// The client's side: proves who this service is, checks who the server is, and takes the place.
-pub(crate) async fn introduce<P: Place>(
+pub(crate) async fn initiate<P: Reservation>(
     place: P,
     login: &Login,
     stream: Stream,
@@ -170,16 +170,16 @@ pub(crate) async fn introduce<P: Place>(
     match (&login.credentials, offer) {
         (Credentials::Sealed(link), Offer::Sealed(challenge)) => {
             let initiator = sealed::Initiator::new(Arc::clone(link), login.instance);
-            introduce_sealed(place, initiator, &challenge, socket, config).await
+            initiate_sealed(place, initiator, &challenge, socket, config).await
         }
         (Credentials::Hex(link), Offer::Hex) => {
-            introduce_hex(place, hex::Initiator::new(Arc::clone(link)), socket, config).await
+            initiate_hex(place, hex::Initiator::new(Arc::clone(link)), socket, config).await
         }
         _ => Err(DialError::Upgrade(UpgradeError::Answer("it speaks another encoding"))),
     }
 }
 
-async fn introduce_sealed<P: Place>(
+async fn initiate_sealed<P: Reservation>(
     place: P,
     initiator: sealed::Initiator,
     challenge: &Challenge,
@@ -198,7 +198,7 @@ async fn introduce_sealed<P: Place>(
         Greeting::Ready(session, theirs) => (session, theirs),
         Greeting::Closed(code) => return Err(DialError::Refused(code)),
     };
-    let (ready, place) = place.declare();
+    let (ready, place) = place.ready();
     let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
     said(config, socket.send(Transmission::Binary(first))).await?;
     socket.allow_all();
@@ -212,7 +212,7 @@ async fn introduce_sealed<P: Place>(
     }
 }
 
-async fn introduce_hex<P: Place>(
+async fn initiate_hex<P: Reservation>(
     place: P,
     initiator: hex::Initiator,
     mut socket: WebSocket,
@@ -246,9 +246,9 @@ fn max_message_len(encoding: Encoding, config: &Config) -> usize {
 /// A step of the server's, within its time.
 async fn step<T>(
     limit: Duration,
-    step: impl Future<Output = Result<T, GreetError>>,
-) -> Result<T, GreetError> {
-    timeout(limit, step).await.map_err(|_| GreetError::Timeout)?
+    step: impl Future<Output = Result<T, AcceptError>>,
+) -> Result<T, AcceptError> {
+    timeout(limit, step).await.map_err(|_| AcceptError::Timeout)?
 }
 
 /// What a client says, within the time that an answer has.
@@ -265,12 +265,12 @@ async fn said(
 /// An answer that a client waits for, within its time.
 async fn answer<T>(
     config: &Config,
-    answer: impl Future<Output = Result<T, GreetError>>,
+    answer: impl Future<Output = Result<T, AcceptError>>,
 ) -> Result<T, DialError> {
     match timeout(config.timeouts.answer, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(GreetError::Lost(error))) => Err(DialError::HungUp(error)),
-        Ok(Err(GreetError::Handshake(error))) => Err(DialError::Handshake(error)),
+        Ok(Err(AcceptError::Lost(error))) => Err(DialError::HungUp(error)),
+        Ok(Err(AcceptError::Handshake(error))) => Err(DialError::Handshake(error)),
         Ok(Err(_)) => {
             Err(DialError::Handshake(HandshakeError::Violation(Violation::OtherEncoding)))
         }
@@ -279,7 +279,7 @@ async fn answer<T>(
 }
 
 /// The next message, which has to be binary. Pings are no messages.
-async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, GreetError> {
+async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, AcceptError> {
     loop {
         match socket.receive().await?.as_arrived() {
             Some(Arrived::Binary(bytes)) => return Ok(bytes.to_vec()),
@@ -290,7 +290,7 @@ async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, GreetError> {
 }
 
 /// The next message, which has to be text. Pings are no messages.
-async fn next_text(socket: &mut WebSocket) -> Result<String, GreetError> {
+async fn next_text(socket: &mut WebSocket) -> Result<String, AcceptError> {
     loop {
         match socket.receive().await?.as_arrived() {
             Some(Arrived::Text(text)) => return Ok(text.to_owned()),
@@ -300,6 +300,6 @@ async fn next_text(socket: &mut WebSocket) -> Result<String, GreetError> {
     }
 }
 
-fn other_encoding() -> GreetError {
+fn other_encoding() -> AcceptError {
     HandshakeError::Violation(Violation::OtherEncoding).into()
 }

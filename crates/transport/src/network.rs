@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use rand::RngExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
-use crate::{Stream, machine};
+use crate::{Stream, suspend};
 
 /// A network: names, connections, listeners.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
@@ -26,7 +26,7 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>>;
 
     /// Begins to listen.
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>>;
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>>;
 
     /// A number from 0 up to 1, anew each time, by which delays are jittered. A simulation that is
     /// to come out the same again brings numbers of its own.
@@ -37,7 +37,7 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// How long this machine has slept since it was booted. A clock that counts what tokio's does
     /// not tells that connections may be gone although nothing seems to have happened.
     fn slept(&self) -> Duration {
-        machine::slept()
+        suspend::slept()
     }
 
     /// How long to wait instead of `wait` where a little longer does no harm: many timers that end
@@ -48,7 +48,7 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A bound listener.
-pub trait Acceptor: Send {
+pub trait NetworkListener: Send {
     /// The address that it listens on.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ const TENTH: Duration = Duration::from_millis(100);
 
 impl Network for System {
     fn together(&self, wait: Duration) -> Duration {
-        machine::to_next(TENTH, wait)
+        suspend::to_next(TENTH, wait)
     }
 
     fn resolve<'a>(
@@ -94,7 +94,7 @@ impl Network for System {
         })
     }
 
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         Box::pin(async move {
             let socket = match address {
                 SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -104,13 +104,13 @@ impl Network for System {
             #[cfg(unix)]
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
-            let listener: Box<dyn Acceptor> = Box::new(socket.listen(BACKLOG)?);
+            let listener: Box<dyn NetworkListener> = Box::new(socket.listen(BACKLOG)?);
             Ok(listener)
         })
     }
 }
 
-impl Acceptor for TcpListener {
+impl NetworkListener for TcpListener {
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.local_addr()
     }

@@ -4,50 +4,35 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::{CloseCode, Credentials};
+use paddington_wire::CloseCode;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::traffic::Place;
-use crate::{Connection, DialError, Dialer, End, Endpoint};
+use crate::contract::{Caller, Renewed};
+use crate::{Connection, DialError, Dialer, End};
 
-/// A service that dials. It is asked for a place before each attempt.
-pub trait Caller: Send + Sync + 'static {
-    /// The place that the connection takes.
-    type Place: Place;
-
-    /// The place for the next connection. The last one is over by then.
-    fn place(&self) -> Self::Place;
-
-    /// Whether the invitation may change at all.
-    fn is_renewable(&self) -> bool;
-
-    /// What to try instead, if the invitation has changed since it was last asked for. It is asked
-    /// for when the server did not accept the present one.
-    fn renewed(&self) -> Option<Renewed>;
-}
-
-/// A newer invitation of the same link.
-#[derive(Clone, Debug)]
-pub struct Renewed {
-    /// Where the server is.
-    pub endpoint: Endpoint,
-    /// The secrets of the link.
-    pub credentials: Credentials,
-}
-
-/// Keeps one connection to one server, until `stop` is cancelled.
+/// Keeps one connection to one server on a task of its own, until `stop` is cancelled.
 ///
 /// It never has two attempts under way. A connection that stands is not cut by `stop`: its traffic
 /// decides when it closes.
-pub async fn stay_connected<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
+pub fn stay_connected<C: Caller>(
+    dialer: Dialer,
+    caller: C,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) {
+    tasks.spawn(run(dialer, caller, stop));
+}
+
+async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
     let caller = Arc::new(caller);
     let mut delays = Delays::new(&dialer);
     let mut report = Report::default();
     loop {
-        let attempt = Box::pin(dialer.dial(caller.place()));
+        let attempt = Box::pin(dialer.dial(caller.reserve()));
         let dialled = tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -40,7 +40,7 @@ pub(crate) struct WebSocket {
 
 /// A message that arrived.
 #[derive(Debug)]
-pub(crate) struct Incoming(Message);
+pub(crate) struct ReceivedMessage(Message);
 
 impl WebSocket {
     /// The client's end. Messages of up to `max_message` bytes are accepted.
@@ -84,9 +84,9 @@ impl WebSocket {
     }
 
     /// The next message.
-    pub(crate) async fn receive(&mut self) -> Result<Incoming, SocketError> {
+    pub(crate) async fn receive(&mut self) -> Result<ReceivedMessage, SocketError> {
         match self.inner.next().await {
-            Some(message) => Ok(Incoming(message?)),
+            Some(message) => Ok(ReceivedMessage(message?)),
             None => Err(tungstenite::Error::ConnectionClosed.into()),
         }
     }
@@ -99,9 +99,9 @@ impl WebSocket {
     pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Incoming, SocketError>> {
+    ) -> Poll<Result<ReceivedMessage, SocketError>> {
         Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-            Some(message) => message.map(Incoming).map_err(SocketError::from),
+            Some(message) => message.map(ReceivedMessage).map_err(SocketError::from),
             None => Err(tungstenite::Error::ConnectionClosed.into()),
         })
     }
@@ -128,7 +128,7 @@ impl fmt::Debug for WebSocket {
     }
 }
 
-impl Incoming {
+impl ReceivedMessage {
     /// The length of the message, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -39,13 +39,13 @@
 //! ```
 
 mod address_range;
-mod admission;
 mod control;
 mod encoding;
 mod error;
 mod frame;
 pub mod hex;
 mod instance;
+mod invited_clients;
 pub mod link;
 mod message;
 mod messages;
@@ -55,7 +55,6 @@ mod session;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
-pub use admission::{Admission, Candidates, Credentials, Expected};
 pub use control::Control;
 pub use encoding::Encoding;
 pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};
@@ -64,6 +63,7 @@ pub use frame::{
     Ready, RejectCode, Rejection, Skip, StreamState,
 };
 pub use instance::{Instance, MessageId};
+pub use invited_clients::{Candidates, Credentials, InvitedClient, InvitedClients};
 pub use message::{Delivery, Message, Recipient};
 pub use messages::Messages;
 pub use paddington_crypto::KeyError;

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use paddington_wire::link::{AckDue, Fate, LinkConfig, Outcome};
+use paddington_wire::link::{AckDue, LinkConfig, Outcome};
 use paddington_wire::{
     Ack, Completed, CursorState, Data, Frame, RejectCode, Skip, StreamState, Violation,
 };
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 mod link_sides;
 
-use link_sides::{Side, connect, cut, life, pair, pair_with, settle};
+use link_sides::{Side, connect, cut, instance, pair, pair_with, settle};
 
 #[test]
 fn messages_arrive_in_order_and_are_acknowledged_after_the_handler() {
@@ -23,14 +23,14 @@ fn messages_arrive_in_order_and_are_acknowledged_after_the_handler() {
     connect(&mut a, &mut b);
     settle(&mut a, &mut b);
     assert_eq!(b.texts(), ["x", "y", "z"]);
-    assert_eq!(a.link.fate(ids[0]), Fate::Waiting, "delivered is not handled");
+    assert_eq!(a.link.outcome(ids[0]), Outcome::Waiting, "delivered is not handled");
 
-    b.handle(Outcome::Done);
-    b.handle(Outcome::Rejected(RejectCode::FAILED));
+    b.handle(Ok(()));
+    b.handle(Err(RejectCode::FAILED));
     settle(&mut a, &mut b);
-    assert_eq!(a.link.fate(ids[0]), Fate::Done);
-    assert_eq!(a.link.fate(ids[1]), Fate::Rejected(RejectCode::FAILED));
-    assert_eq!(a.link.fate(ids[2]), Fate::Waiting);
+    assert_eq!(a.link.outcome(ids[0]), Outcome::Done);
+    assert_eq!(a.link.outcome(ids[1]), Outcome::Rejected(RejectCode::FAILED));
+    assert_eq!(a.link.outcome(ids[2]), Outcome::Waiting);
     assert_eq!(a.link.outbox_messages(), 1);
 }
 
@@ -44,7 +44,7 @@ fn a_cut_loses_and_repeats_nothing() {
     let frames = a.frames(0);
     b.receive(frames[0].clone()).unwrap();
     b.receive(frames[1].clone()).unwrap();
-    b.handle(Outcome::Done);
+    b.handle(Ok(()));
     cut(&mut a, &mut b);
     connect(&mut a, &mut b);
     settle(&mut a, &mut b);
@@ -61,11 +61,11 @@ fn a_restarted_receiver_gets_again_what_it_had_not_handled() {
     connect(&mut a, &mut b);
     let ids: Vec<_> = ["1", "2", "3"].map(|text| a.send(text)).into();
     settle(&mut a, &mut b);
-    b.handle(Outcome::Done);
+    b.handle(Ok(()));
     settle(&mut a, &mut b);
     cut(&mut a, &mut b);
 
-    let mut b = Side::new(life(3), LinkConfig::default());
+    let mut b = Side::new(instance(3), LinkConfig::default());
     connect(&mut a, &mut b);
     settle(&mut a, &mut b);
     assert_eq!(b.texts(), ["2", "3"]);
@@ -80,7 +80,7 @@ fn a_restarted_sender_counts_anew_and_the_receiver_still_handles_the_old() {
     settle(&mut a, &mut b);
     cut(&mut a, &mut b);
 
-    let mut a = Side::new(life(4), LinkConfig::default());
+    let mut a = Side::new(instance(4), LinkConfig::default());
     a.send("new");
     connect(&mut a, &mut b);
     settle(&mut a, &mut b);
@@ -113,7 +113,7 @@ fn nothing_is_sent_beyond_the_credit_and_handling_grants_more() {
     settle(&mut a, &mut b);
     assert_eq!(b.delivered.len(), 2, "two of 44 bytes fit into 100");
     assert_eq!(b.link.held(), 88);
-    b.handle(Outcome::Done);
+    b.handle(Ok(()));
     settle(&mut a, &mut b);
     assert_eq!(b.delivered.len(), 3);
     while b.delivered.len() < 5 {
@@ -142,8 +142,8 @@ fn expired_messages_leave_a_gap_that_is_no_hole() {
     assert_eq!(b.delivered[0].0, ids[3]);
     b.handle_all();
     settle(&mut a, &mut b);
-    assert_eq!(a.link.fate(ids[0]), Fate::Expired);
-    assert_eq!(a.link.fate(ids[3]), Fate::Done);
+    assert_eq!(a.link.outcome(ids[0]), Outcome::Expired);
+    assert_eq!(a.link.outcome(ids[3]), Outcome::Done);
     let counts = a.link.counts();
     assert_eq!((counts.expired, counts.acknowledged, a.link.outbox_messages()), (3, 1, 0));
 }
@@ -164,13 +164,13 @@ fn a_gap_is_told_again_after_a_cut() {
 #[test]
 fn a_message_longer_than_the_peer_accepts_does_not_block_the_others() {
     let (mut a, _) = pair();
-    let mut b = Side::new(life(2), LinkConfig { max_payload: 4, ..LinkConfig::default() });
+    let mut b = Side::new(instance(2), LinkConfig { max_payload: 4, ..LinkConfig::default() });
     let long = a.send("12345");
     a.send("1234");
     connect(&mut a, &mut b);
     settle(&mut a, &mut b);
     assert_eq!(b.texts(), ["1234"]);
-    assert_eq!(a.link.fate(long), Fate::TooLong);
+    assert_eq!(a.link.outcome(long), Outcome::TooLong);
 }
 
 #[test]
@@ -179,12 +179,12 @@ fn a_rejection_survives_the_loss_of_its_acknowledgement() {
     connect(&mut a, &mut b);
     let id = a.send("x");
     settle(&mut a, &mut b);
-    b.handle(Outcome::Rejected(RejectCode::TIMED_OUT));
+    b.handle(Err(RejectCode::TIMED_OUT));
     assert_eq!(b.frames(0).len(), 1, "lost with the connection");
     cut(&mut a, &mut b);
     connect(&mut a, &mut b);
     settle(&mut a, &mut b);
-    assert_eq!(a.link.fate(id), Fate::Rejected(RejectCode::TIMED_OUT));
+    assert_eq!(a.link.outcome(id), Outcome::Rejected(RejectCode::TIMED_OUT));
 }
 
 #[test]
@@ -224,10 +224,10 @@ fn a_restarted_peer_is_told_what_its_last_life_acknowledged_after_the_ready() {
     a.send("1");
     a.send("2");
     settle(&mut a, &mut b);
-    b.handle(Outcome::Done);
+    b.handle(Ok(()));
     let late = b.frames(0).remove(0);
 
-    let mut b = Side::new(life(3), LinkConfig::default());
+    let mut b = Side::new(instance(3), LinkConfig::default());
     let (ours, theirs) = (a.link.ready(), b.link.ready());
     a.receive(late).unwrap();
     for (side, ours, theirs) in [(&mut a, &ours, &theirs), (&mut b, &theirs, &ours)] {
@@ -251,7 +251,7 @@ fn acknowledgements_wait_for_company_but_not_for_long() {
         b.receive(frame).unwrap();
     }
     assert_eq!(b.link.ack_due(), AckDue::No);
-    b.handle(Outcome::Done);
+    b.handle(Ok(()));
     assert_eq!(b.link.ack_due(), AckDue::Soon);
     b.handle_all();
     assert_eq!(b.link.ack_due(), AckDue::Now, "64 are enough");
@@ -317,7 +317,7 @@ fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
     let (mut a, b) = pair();
     a.send("not transmitted");
     let mut theirs = b.link.ready();
-    theirs.yours = vec![CursorState { instance: life(1), received: 1, completed: 0 }];
+    theirs.yours = vec![CursorState { instance: instance(1), received: 1, completed: 0 }];
     let (ours, ticket) = (a.link.ready(), a.slot.ticket());
     let session = a.slot.take(ticket, None).unwrap();
     assert_eq!(a.link.start(session, &ours, &theirs), Err(Violation::AckOfUnsent(1)));
@@ -332,7 +332,7 @@ fn the_last_number_that_there_is_does_no_harm() {
     b.receive(Frame::Skip(Skip { stream: 0, to, ack })).unwrap();
     assert_eq!(b.frames(0).len(), 1, "an acknowledgement");
     let mut theirs = a.link.ready();
-    theirs.yours = vec![CursorState { instance: life(2), received: 0, completed: 0 }];
+    theirs.yours = vec![CursorState { instance: instance(2), received: 0, completed: 0 }];
     let (ours, ticket) = (b.link.ready(), b.slot.ticket());
     let session = b.slot.take(ticket, None).unwrap();
     b.link.start(session, &ours, &theirs).unwrap();
@@ -345,7 +345,7 @@ fn the_last_number_that_there_is_does_no_harm() {
 fn an_unknown_stream_does_not_start_at_zero() {
     let (mut a, b) = pair();
     let mut theirs = b.link.ready();
-    theirs.mine = vec![StreamState { instance: life(2), base: 7, next: 9 }];
+    theirs.mine = vec![StreamState { instance: instance(2), base: 7, next: 9 }];
     let (ours, ticket) = (a.link.ready(), a.slot.ticket());
     let session = a.slot.take(ticket, None).unwrap();
     a.link.start(session, &ours, &theirs).unwrap();
@@ -404,7 +404,7 @@ proptest! {
                         to.receive(frame).unwrap();
                     }
                 }
-                Step::Handle(first) => (if first { &mut a } else { &mut b }).handle(Outcome::Done),
+                Step::Handle(first) => (if first { &mut a } else { &mut b }).handle(Ok(())),
                 Step::Cut => {
                     wires = [VecDeque::new(), VecDeque::new()];
                     cut(&mut a, &mut b);

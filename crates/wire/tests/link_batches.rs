@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use bytes::Bytes;
-use paddington_wire::link::{Fate, LinkConfig, Outcome};
+use paddington_wire::link::{LinkConfig, Outcome};
 use paddington_wire::{Batch, Completed, Features, Frame, Messages, RejectCode, Violation};
 
 mod link_sides;
 
-use link_sides::{Side, connect, cut, life, pair, pair_with, settle};
+use link_sides::{Side, connect, cut, instance, pair, pair_with, settle};
 
 /// The first number and the length of each frame with messages.
 fn runs(frames: &[Frame]) -> Vec<(u64, usize)> {
@@ -42,8 +42,8 @@ fn what_waits_travels_together_and_what_is_alone_at_once() {
         b.receive(frame).unwrap();
     }
     assert_eq!(b.texts(), ["1", "2", "3", "4"]);
-    b.handle(Outcome::Done);
-    b.handle(Outcome::Rejected(RejectCode::FAILED));
+    b.handle(Ok(()));
+    b.handle(Err(RejectCode::FAILED));
     settle(&mut a, &mut b);
     assert_eq!((a.link.counts().acknowledged, a.link.counts().rejected), (1, 1));
     b.handle_all();
@@ -80,7 +80,7 @@ fn a_batch_is_no_longer_than_both_sides_allow() {
         (config(11, 100), config(0, 100), (1..=5).map(|number| (number, 1)).collect()),
         (config(0, 100), config(100, 100), (1..=5).map(|number| (number, 1)).collect()),
     ] {
-        let (mut a, mut b) = (Side::new(life(1), ours), Side::new(life(2), theirs));
+        let (mut a, mut b) = (Side::new(instance(1), ours), Side::new(instance(2), theirs));
         connect(&mut a, &mut b);
         for _ in 0..5 {
             a.send("xx"); // 6 bytes in a batch
@@ -121,8 +121,8 @@ fn no_more_than_the_most_messages_travel_together() {
 #[test]
 fn what_has_expired_or_is_too_long_does_not_travel_with_others() {
     let (mut a, mut b) = (
-        Side::new(life(1), LinkConfig::default()),
-        Side::new(life(2), LinkConfig { max_payload: 30, ..LinkConfig::default() }),
+        Side::new(instance(1), LinkConfig::default()),
+        Side::new(instance(2), LinkConfig { max_payload: 30, ..LinkConfig::default() }),
     );
     let long = Bytes::from(vec![b'x'; 31]);
     for (payload, deadline) in [
@@ -168,7 +168,7 @@ fn what_was_transmitted_before_travels_apart_from_what_was_not() {
     b.handle_all();
     settle(&mut a, &mut b);
     assert_eq!(b.texts(), ["1", "2", "3", "4", "5"]);
-    assert_eq!(a.link.fate(ids[2]), Fate::Done);
+    assert_eq!(a.link.outcome(ids[2]), Outcome::Done);
 }
 
 #[test]

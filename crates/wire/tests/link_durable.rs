@@ -4,37 +4,37 @@
 
 use bytes::Bytes;
 use paddington_wire::link::{
-    CursorChanges, Fate, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
+    CursorChanges, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
     RestoredStream, SessionId, Slot,
 };
 use paddington_wire::{Completed, CursorState, Data, Frame, Instance, MessageId, Ready, Skip};
 
-fn life(byte: u8) -> Instance {
+fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
 }
 
 fn id(stream: u8, number: u64) -> MessageId {
-    MessageId { stream: life(stream), number }
+    MessageId { stream: instance(stream), number }
 }
 
-/// A service in its life 2, with what life 1 has left.
+/// A service in its instance 2, with what instance 1 has left.
 fn link(config: LinkConfig, streams: Vec<RestoredStream>) -> Link {
-    Link::restore(config, life(2), Restored { streams, cursors: Vec::new() })
+    Link::restore(config, instance(2), Restored { streams, cursors: Vec::new() })
 }
 
 fn left_by_life_1(base: u64, messages: usize) -> Vec<RestoredStream> {
     let messages = vec![RestoredMessage { len: 1, deadline: None }; messages];
-    vec![RestoredStream { instance: life(1), base, messages }]
+    vec![RestoredStream { instance: instance(1), base, messages }]
 }
 
-/// A peer in its life 9 that has received and completed so much of each stream.
+/// A peer in its instance 9 that has received and completed so much of each stream.
 fn peer(yours: &[(u8, u64, u64)]) -> Ready {
     let cursor = |&(stream, received, completed): &(u8, u64, u64)| CursorState {
-        instance: life(stream),
+        instance: instance(stream),
         received,
         completed,
     };
-    let peer = Link::new(LinkConfig::default(), life(9)).ready();
+    let peer = Link::new(LinkConfig::default(), instance(9)).ready();
     Ready { yours: yours.iter().map(cursor).collect(), ..peer }
 }
 
@@ -88,7 +88,7 @@ fn what_could_not_be_stored_was_never_accepted_and_its_number_is_given_again() {
     assert_eq!((link.outbox_messages(), link.counts().expired), (1, 0));
     let again = link.enqueue(Bytes::from_static(b"again"), 0, None).unwrap();
     link.stored(again.number);
-    assert_eq!((again.number, link.fate(again)), (2, Fate::Waiting));
+    assert_eq!((again.number, link.outcome(again)), (2, Outcome::Waiting));
     assert_eq!(numbers(&mut link, session), [(0, 1), (0, 2)]);
 }
 
@@ -163,7 +163,7 @@ fn a_long_backlog_stays_in_the_store() {
 fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
     let streams = (10..110)
         .map(|byte| RestoredStream {
-            instance: life(byte),
+            instance: instance(byte),
             base: 1,
             messages: vec![RestoredMessage { len: 1, deadline: None }],
         })
@@ -184,15 +184,15 @@ fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
 
 #[test]
 fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
-    let cursor = RestoredCursor { instance: life(9), completed: 3, finished: vec![5] };
+    let cursor = RestoredCursor { instance: instance(9), completed: 3, finished: vec![5] };
     let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    let mut link = Link::restore(LinkConfig::default(), instance(2), restored);
     assert_eq!(link.take_cursors(), CursorChanges::default());
-    let mut sender = Link::new(LinkConfig::default(), life(9));
+    let mut sender = Link::new(LinkConfig::default(), instance(9));
     for _ in 0..6 {
         sender.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
     }
-    let before_the_restart = Link::new(LinkConfig::default(), life(1)).ready();
+    let before_the_restart = Link::new(LinkConfig::default(), instance(1)).ready();
     let (earlier, _) = start(&mut sender, &before_the_restart);
     assert_eq!(numbers(&mut sender, earlier).len(), 6);
     let (ours, theirs) = (link.ready(), sender.ready());
@@ -203,27 +203,27 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
     }
     let delivered: Vec<_> = delivered.into_iter().map(|message| message.id).collect();
     assert_eq!(delivered, [id(9, 4), id(9, 6)]);
-    link.handled(id(9, 6), Outcome::Done);
+    link.handled(id(9, 6), Ok(()));
     let moved = link.take_cursors().moved;
     assert_eq!((moved[0].completed, &*moved[0].finished), (3, &[5, 6][..]));
-    link.handled(id(9, 4), Outcome::Done);
+    link.handled(id(9, 4), Ok(()));
     let moved = link.take_cursors().moved;
     assert_eq!((moved[0].completed, moved[0].finished.len()), (6, 0));
 }
 
 #[test]
 fn a_gap_behind_what_was_finished_out_of_order_does_not_hide_it() {
-    let cursor = RestoredCursor { instance: life(9), completed: 0, finished: vec![4] };
+    let cursor = RestoredCursor { instance: instance(9), completed: 0, finished: vec![4] };
     let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    let mut link = Link::restore(LinkConfig::default(), instance(2), restored);
     let (session, _) = start(&mut link, &peer(&[]));
     for frame in [data(1), data(2), skip(3), skip(4), skip(5)] {
         link.receive(session, frame, &mut Vec::new()).unwrap();
     }
-    link.handled(id(9, 2), Outcome::Done);
+    link.handled(id(9, 2), Ok(()));
     let moved = link.take_cursors().moved;
     assert_eq!((moved[0].completed, &*moved[0].finished), (0, &[2][..]));
-    link.handled(id(9, 1), Outcome::Done);
+    link.handled(id(9, 1), Ok(()));
     let moved = link.take_cursors().moved;
     assert_eq!((moved[0].completed, moved[0].finished.len()), (5, 0));
 }
@@ -239,11 +239,11 @@ fn skip(to: u64) -> Frame {
 
 #[test]
 fn cursors_of_lives_that_are_over_are_forgotten() {
-    let cursor = RestoredCursor { instance: life(8), completed: 3, finished: Vec::new() };
+    let cursor = RestoredCursor { instance: instance(8), completed: 3, finished: Vec::new() };
     let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), life(2), restored);
+    let mut link = Link::restore(LinkConfig::default(), instance(2), restored);
     start(&mut link, &peer(&[]));
     let changes = link.take_cursors();
-    assert_eq!(changes.forgotten, [life(8)]);
-    assert_eq!(changes.moved[0].instance, life(9));
+    assert_eq!(changes.forgotten, [instance(8)]);
+    assert_eq!(changes.moved[0].instance, instance(9));
 }

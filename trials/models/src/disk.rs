@@ -19,7 +19,7 @@ pub enum Lazy {
     Trim(MessageId),
     /// Remember a cursor, and for the observer the labels that were finished on its stream.
     Cursor(RestoredCursor, u32),
-    /// Forget the cursor of a life that is over.
+    /// Forget the cursor of a instance that is over.
     Forget(Instance),
 }
 
@@ -74,7 +74,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Begins with messages that an earlier life of the client has stored.
+    /// Begins with messages that an earlier instance of the client has stored.
     pub fn left_over(&mut self, messages: u8) {
         for label in 0..messages {
             let stream = side::instance(CLIENT, 0);
@@ -127,7 +127,9 @@ impl Disk {
                 durable.cursors.push(cursor);
                 durable.finished |= finished;
             }
-            Some(Lazy::Forget(life)) => durable.cursors.retain(|known| known.instance != life),
+            Some(Lazy::Forget(instance)) => {
+                durable.cursors.retain(|known| known.instance != instance)
+            }
         }
         true
     }

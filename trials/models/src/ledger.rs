@@ -110,15 +110,15 @@ pub struct Entry {
     pub stored: bool,
     /// Whether its sender was set back since, so that it may come again at any time.
     pub may_repeat: bool,
-    /// Whether any life of the receiver was given it.
+    /// Whether any instance of the receiver was given it.
     pub delivered: bool,
-    /// Whether the present life of the receiver was given it.
+    /// Whether the present instance of the receiver was given it.
     pub delivered_here: bool,
-    /// How a handler has ended with it, in any life of the receiver.
+    /// How a handler has ended with it, in any instance of the receiver.
     pub finished: Finished,
-    /// Whether that was in the present life of the receiver.
+    /// Whether that was in the present instance of the receiver.
     pub finished_here: bool,
-    /// Whether the disk from which the present life of the receiver has started says so.
+    /// Whether the disk from which the present instance of the receiver has started says so.
     pub known_finished: bool,
 }
 
@@ -147,7 +147,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Begins with messages that an earlier life has stored and never transmitted.
+    /// Begins with messages that an earlier instance has stored and never transmitted.
     pub fn left_over(&mut self, messages: u8) {
         for number in 1..=u64::from(messages) {
             let id = MessageId { stream: side::instance(CLIENT, 0), number };

@@ -16,7 +16,7 @@ pub enum Keeping {
 /// A mistake in what drives the link, not in the link itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sabotage {
-    /// A restarted service goes on in the life, and so in the numbers, of its predecessor.
+    /// A restarted service goes on in the instance, and so in the numbers, of its predecessor.
     OneNumberSpace,
     /// A message whose fate is known by the time it would be written is not written.
     WrittenOnlyWhileWaiting,
@@ -68,7 +68,7 @@ pub struct Scenario {
     pub handlers: usize,
     /// Whether a disk answers some time after the write is durable.
     pub late_answers: bool,
-    /// How many messages an earlier life of the client has left on its disk.
+    /// How many messages an earlier instance of the client has left on its disk.
     pub left_over: u8,
     /// Which message of each service has a deadline, counted from 0.
     pub mortal: Option<u8>,

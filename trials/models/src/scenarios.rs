@@ -82,7 +82,7 @@ fn restarted() -> Vec<Sized> {
     let client = |times| Budget { crashes: [times, 0], ..NOTHING };
     let server = |times| Budget { crashes: [0, times], ..NOTHING };
     vec![
-        // What the sender had promised is gone, and nothing old may disturb the new life, not even
+        // What the sender had promised is gone, and nothing old may disturb the new instance, not even
         // the READY of the dead process that is still on its way.
         (
             Scenario { name: "sender crashes", ..PLAIN },

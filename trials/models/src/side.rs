@@ -21,10 +21,10 @@ pub struct Side {
     pub link: Link,
     /// The slot under test.
     pub slot: Slot,
-    /// The name of this life.
+    /// The name of this instance.
     pub instance: Instance,
-    /// Which life this is, from 1.
-    pub life: u8,
+    /// How often the service was started.
+    pub starts: u8,
     /// What the inbox may hold beyond the window: what came on an old connection after the READY
     /// of the new one had said how much room there is.
     pub overlap: u64,
@@ -54,7 +54,7 @@ impl Side {
             None => Link::new(config(scenario), instance),
         };
         let (slot, inbox) = (Slot::default(), VecDeque::new());
-        Self { link, slot, instance, life: 1, overlap: 0, inbox, disk }
+        Self { link, slot, instance, starts: 1, overlap: 0, inbox, disk }
     }
 
     /// The process dies and is started again.
@@ -63,12 +63,12 @@ impl Side {
     ///
     /// If it cannot start from its disk.
     pub fn restart(&mut self, index: usize, scenario: &Scenario) -> Result<(), Breach> {
-        self.life += 1;
+        self.starts += 1;
         self.slot = Slot::default();
         self.inbox.clear();
         self.overlap = 0;
         let same = scenario.sabotage == Some(Sabotage::OneNumberSpace);
-        let instance = instance(index, if same { 1 } else { self.life });
+        let instance = instance(index, if same { 1 } else { self.starts });
         self.instance = instance;
         self.link = match &mut self.disk {
             Some(disk) => {
@@ -106,16 +106,16 @@ impl Side {
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         let counts = self.link.counts();
-        let fates = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
-        counts.accepted == fates + self.link.outbox_messages() as u64
+        let outcomes = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        counts.accepted == outcomes + self.link.outbox_messages() as u64
     }
 }
 
-/// The name of a life of a service.
+/// The name of a instance of a service.
 #[must_use]
-pub fn instance(index: usize, life: u8) -> Instance {
+pub fn instance(index: usize, start: u8) -> Instance {
     let mut name = [0; Instance::LEN];
-    (name[0], name[1]) = (index as u8 + 1, life);
+    (name[0], name[1]) = (index as u8 + 1, start);
     Instance::from(name)
 }
 

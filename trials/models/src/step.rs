@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use paddington_wire::link::Outcome;
 use paddington_wire::{Frame, Ready, RejectCode};
 
 use crate::action::Action;
@@ -174,9 +173,9 @@ impl World {
         let Some(id) = self.sides[side].inbox.remove(index) else { return false };
         let (outcome, finished) = if rejects {
             self.left.rejections -= 1;
-            (Outcome::Rejected(RejectCode::FAILED), Finished::Rejected)
+            (Err(RejectCode::FAILED), Finished::Rejected)
         } else {
-            (Outcome::Done, Finished::Done)
+            (Ok(()), Finished::Done)
         };
         self.sides[side].link.handled(id, outcome);
         self.ledgers[1 - side].finished(id, finished);

@@ -1,7 +1,7 @@
 //! What each event of a disk does: the driver that the product has in its keeper, in small.
 
 use paddington_wire::MessageId;
-use paddington_wire::link::Fate;
+use paddington_wire::link::Outcome;
 
 use crate::disk::{Answer, Lazy};
 use crate::ledger::{Breach, Ledger, Standing};
@@ -32,7 +32,7 @@ impl World {
         let Some(disk) = &mut side.disk else { return Ok(false) };
         let Some(next) = disk.appends.front() else { return Ok(false) };
         if scenario.sabotage == Some(Sabotage::WrittenOnlyWhileWaiting)
-            && side.link.fate(next.id) != Fate::Waiting
+            && side.link.outcome(next.id) != Outcome::Waiting
         {
             disk.answers.push_back(Answer::Stored(next.id));
             disk.appends.pop_front();
@@ -120,7 +120,7 @@ impl World {
     }
 }
 
-/// The labels that the present life of the receiver knows to be finished on a stream.
+/// The labels that the present instance of the receiver knows to be finished on a stream.
 fn finished(ledger: &Ledger, stream: paddington_wire::Instance) -> u32 {
     let labels = ledger.entries.iter().enumerate();
     let finished = labels.filter(|(_, entry)| {

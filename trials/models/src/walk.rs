@@ -1,6 +1,6 @@
 //! Random walks: more messages, crashes and faults at a time than can be explored in every order.
 //!
-//! A walk is one life of the model, from nothing until nothing can happen any more. Trouble is
+//! A walk is one instance of the model, from nothing until nothing can happen any more. Trouble is
 //! rarer than progress, and at the end everything has to be settled.
 
 use crate::action::Action;

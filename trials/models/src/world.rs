@@ -1,7 +1,7 @@
 //! Both services and the network between them: what can happen, and what then is so.
 
 use paddington_wire::Frame;
-use paddington_wire::link::{AckDue, Fate, Millis};
+use paddington_wire::link::{AckDue, Millis, Outcome};
 
 use crate::action::Action;
 use crate::connection::{CLIENT, Connection, End, SERVER};
@@ -176,13 +176,13 @@ impl World {
                 return Err(Breach::Forgotten);
             }
             for entry in &ledger.entries {
-                let known = match side.link.fate(entry.id) {
+                let known = match side.link.outcome(entry.id) {
                     _ if entry.id.stream != side.instance => true,
                     _ if entry.standing == Standing::Refused => true,
-                    Fate::Done if scenario.nobody_dies() => entry.finished == Finished::Done,
-                    Fate::Done => entry.finished != Finished::Not,
-                    Fate::Rejected(_) => entry.finished == Finished::Rejected,
-                    Fate::Expired => entry.mortal && self.now >= DEADLINE,
+                    Outcome::Done if scenario.nobody_dies() => entry.finished == Finished::Done,
+                    Outcome::Done => entry.finished != Finished::Not,
+                    Outcome::Rejected(_) => entry.finished == Finished::Rejected,
+                    Outcome::Expired => entry.mortal && self.now >= DEADLINE,
                     _ => true,
                 };
                 if !known {

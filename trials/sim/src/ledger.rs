@@ -31,7 +31,7 @@ struct Entries {
     handled: u64,
 }
 
-/// How a life has ended.
+/// How a instance has ended.
 struct End {
     at: Duration,
     /// The peers whose messages were abandoned, and how many; only if it has shut down in order.
@@ -48,23 +48,23 @@ struct Book {
     is_stored: bool,
     written_after: Option<Duration>,
     sent: BTreeMap<u64, Sent>,
-    /// The receiver's life, the last message that it was given, and the how-manieth time.
+    /// The receiver's instance, the last message that it was given, and the how-manieth time.
     last: (u32, u64, u32),
 }
 
 /// One message.
 #[derive(Default)]
 struct Sent {
-    /// The sender's life.
-    life: u32,
+    /// The sender's instance.
+    instance: u32,
     is_mortal: bool,
     is_accepted: bool,
     id: Option<MessageId>,
     fate: Option<Delivered>,
     begun: u32,
-    /// In which life of the receiver it was begun last.
+    /// In which instance of the receiver it was begun last.
     begun_in: u32,
-    /// When and in which life of the receiver the handler was done with it.
+    /// When and in which instance of the receiver the handler was done with it.
     done: Option<(u32, Duration)>,
     is_handled: bool,
     /// Whether the handler has failed on it for the last time.
@@ -76,8 +76,8 @@ struct Sent {
 pub(crate) struct Arrival {
     pub(crate) flow: usize,
     pub(crate) number: u64,
-    /// The receiver's life.
-    pub(crate) life: u32,
+    /// The receiver's instance.
+    pub(crate) instance: u32,
 }
 
 /// How a handler has ended.
@@ -138,7 +138,7 @@ impl Ledger {
     }
 
     /// The number of the next message of a flow, if there is one: it is about to be sent.
-    pub(crate) fn offer(&self, flow: usize, life: u32) -> Option<u64> {
+    pub(crate) fn offer(&self, flow: usize, instance: u32) -> Option<u64> {
         let mut entries = self.entries();
         let book = &mut entries.flows[flow];
         let number = book.sent.len() as u64 + 1;
@@ -146,7 +146,7 @@ impl Ledger {
             return None;
         }
         let is_mortal = number.is_multiple_of(book.flow.mortal);
-        book.sent.insert(number, Sent { life, is_mortal, ..Sent::default() });
+        book.sent.insert(number, Sent { instance, is_mortal, ..Sent::default() });
         entries.tell(flow, number, Step::Offered);
         Some(number)
     }
@@ -191,21 +191,21 @@ impl Ledger {
 
     /// A handler was given a message.
     pub(crate) fn begun(&self, arrival: Arrival, message: &Message) {
-        let Arrival { flow, number, life } = arrival;
+        let Arrival { flow, number, instance } = arrival;
         let mut entries = self.entries();
         entries.tell(flow, number, Step::Begun);
         let attempt = message.attempt();
         let book = &mut entries.flows[flow];
-        let (last_life, last, last_attempt) = book.last;
-        book.last = (life, number, attempt);
-        let is_retry = last_life == life && last == number && attempt > last_attempt;
+        let (last_instance, last, last_attempt) = book.last;
+        book.last = (instance, number, attempt);
+        let is_retry = last_instance == instance && last == number && attempt > last_attempt;
         let Some(sent) = book.sent.get_mut(&number) else {
             return entries.fail(flow, number, "came and was never sent");
         };
         let is_repeat = sent.done.is_some() && !is_retry;
         let done = sent.done;
         let mut wrong = Vec::new();
-        if last_life == life && number <= last && !is_retry {
+        if last_instance == instance && number <= last && !is_retry {
             wrong.push(if is_repeat { "came again" } else { "came too late" });
         }
         if sent.begun > 0 && !is_retry && !message.redelivered() {
@@ -219,12 +219,13 @@ impl Ledger {
         }
         sent.id = message.id();
         sent.begun += 1;
-        sent.begun_in = life;
+        sent.begun_in = instance;
         let written_after = book.written_after;
         let to = book.flow.to;
         if is_repeat {
             entries.repeats += 1;
-            let crash = done.and_then(|(life, at)| Some((entries.ends[to].get(&life)?.at, at)));
+            let crash =
+                done.and_then(|(instance, at)| Some((entries.ends[to].get(&instance)?.at, at)));
             if let (Some(written_after), Some((crash, at))) = (written_after, crash)
                 && at + written_after < crash
             {
@@ -238,7 +239,7 @@ impl Ledger {
 
     /// A handler is done with a message.
     pub(crate) fn ended(&self, arrival: Arrival, outcome: Outcome) {
-        let Arrival { flow, number, life } = arrival;
+        let Arrival { flow, number, instance } = arrival;
         let mut entries = self.entries();
         let is_handled = outcome == Outcome::Handled;
         entries.tell(flow, number, if is_handled { Step::Handled } else { Step::Failed });
@@ -246,19 +247,19 @@ impl Ledger {
         if let Some(sent) = entries.flows[flow].sent.get_mut(&number) {
             sent.is_handled |= is_handled;
             sent.is_given_up |= outcome == Outcome::GivenUp;
-            sent.done = is_handled.then(|| (life, now())).or(sent.done);
+            sent.done = is_handled.then(|| (instance, now())).or(sent.done);
         }
     }
 
-    /// A life of a service is over, in order if it says what it has not sent.
+    /// A instance of a service is over, in order if it says what it has not sent.
     pub(crate) fn died(
         &self,
         service: usize,
-        life: u32,
+        instance: u32,
         at: Duration,
         unsent: Option<Vec<(String, usize)>>,
     ) {
-        self.entries().ends[service].entry(life).or_insert(End { at, unsent });
+        self.entries().ends[service].entry(instance).or_insert(End { at, unsent });
     }
 
     pub(crate) fn failed(&self, failure: String) {
@@ -277,22 +278,23 @@ impl Ledger {
         {
             let mut orderly: BTreeMap<u32, usize> = BTreeMap::new();
             for (number, sent) in book.sent.iter().filter(|(_, sent)| sent.is_lost()) {
-                match entries.ends[book.flow.from].get(&sent.life) {
+                match entries.ends[book.flow.from].get(&sent.instance) {
                     Some(_) if sent.is_mortal => {}
                     Some(End { unsent: Some(_), .. }) if !book.is_stored => {
-                        *orderly.entry(sent.life).or_default() += 1;
+                        *orderly.entry(sent.instance).or_default() += 1;
                     }
                     Some(_) if !book.is_stored => {}
                     _ => lost.push((flow, *number, "is lost".to_owned())),
                 }
             }
-            for (life, missing) in orderly {
-                let end = entries.ends[book.flow.from].get(&life);
+            for (instance, missing) in orderly {
+                let end = entries.ends[book.flow.from].get(&instance);
                 let unsent = end.and_then(|end| end.unsent.as_ref()).into_iter().flatten();
                 let unsent = unsent.filter(|(peer, _)| *peer == book.recipient);
                 let unsent: usize = unsent.map(|(_, unsent)| unsent).sum();
                 if missing > unsent {
-                    let of = format!("{missing} of life {life} are lost, {unsent} of them told");
+                    let of =
+                        format!("{missing} of life {instance} are lost, {unsent} of them told");
                     lost.push((flow, 0, of));
                 }
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use paddington_test_support::Random;
-use paddington_transport::{Acceptor, Network, Stream};
+use paddington_transport::{Network, NetworkListener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -55,11 +55,11 @@ impl Network for SimNetwork {
         })
     }
 
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         Box::pin(async move {
             let listener = TcpListener::bind(address).await?;
             let cables = Arc::clone(&self.cables);
-            let acceptor: Box<dyn Acceptor> = Box::new(SimAcceptor { listener, cables });
+            let acceptor: Box<dyn NetworkListener> = Box::new(SimAcceptor { listener, cables });
             Ok(acceptor)
         })
     }
@@ -78,7 +78,7 @@ struct SimAcceptor {
     cables: Arc<Mutex<Vec<Arc<Cable>>>>,
 }
 
-impl Acceptor for SimAcceptor {
+impl NetworkListener for SimAcceptor {
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -32,7 +32,7 @@ pub(crate) struct Node {
     pub(crate) ledger: Ledger,
     /// Whether nothing new is to be sent.
     pub(crate) calm: Arc<AtomicBool>,
-    pub(crate) life: AtomicU32,
+    pub(crate) instance: AtomicU32,
     pub(crate) stop: Notify,
     /// How the service was doing when it was last looked at, and when that was.
     pub(crate) seen: Mutex<Option<(Duration, Vec<PeerStatus>)>>,
@@ -44,14 +44,15 @@ pub(crate) fn name(index: usize) -> String {
 }
 
 impl Node {
-    /// One life: until the machine dies, or the service is asked to stop.
+    /// One instance: until the machine dies, or the service is asked to stop.
     pub(crate) async fn live(self: Arc<Self>) -> turmoil::Result {
-        let life = self.life.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut random = Random::new(self.seed ^ u64::from(life) << 32);
-        let service = self.start(life, &mut random).await;
+        let instance = self.instance.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut random = Random::new(self.seed ^ u64::from(instance) << 32);
+        let service = self.start(instance, &mut random).await;
         for (number, flow) in self.flows.iter().enumerate() {
             if flow.from == self.index {
-                let sender = Arc::clone(&self).send(service.clone(), number, life, random.fork());
+                let sender =
+                    Arc::clone(&self).send(service.clone(), number, instance, random.fork());
                 tokio::spawn(sender);
             }
         }
@@ -63,17 +64,17 @@ impl Node {
         }
         let report = service.shutdown().await;
         let unsent = report.unsent.into_iter().map(|(peer, unsent)| (peer.to_string(), unsent));
-        self.ledger.died(self.index, life, now(), Some(unsent.collect()));
+        self.ledger.died(self.index, instance, now(), Some(unsent.collect()));
         Ok(())
     }
 
     /// Starts the service; if it cannot start, somebody tries again.
-    async fn start(self: &Arc<Self>, life: u32, random: &mut Random) -> Service {
+    async fn start(self: &Arc<Self>, instance: u32, random: &mut Random) -> Service {
         loop {
             let store = self.disk.as_ref();
             let store = store.map(|(disk, lag)| disk.open_lagging(*lag, random.fork()));
             let network = Arc::clone(&self.network);
-            let handler = Arc::clone(self).handler(life);
+            let handler = Arc::clone(self).handler(instance);
             match Service::start_with(network, store, &self.config, handler).await {
                 Ok(service) => return service,
                 Err(_) => sleep(10 * AGAIN).await,
@@ -81,7 +82,7 @@ impl Node {
         }
     }
 
-    async fn send(self: Arc<Self>, service: Service, number: usize, life: u32, random: Random) {
+    async fn send(self: Arc<Self>, service: Service, number: usize, instance: u32, random: Random) {
         let (flow, mut random) = (self.flows[number], random);
         let mut sent = 0;
         loop {
@@ -92,7 +93,7 @@ impl Node {
             if self.calm.load(Ordering::Relaxed) {
                 return;
             }
-            let Some(message) = self.ledger.offer(number, life) else { return };
+            let Some(message) = self.ledger.offer(number, instance) else { return };
             let padding = "x".repeat(random.below(flow.payload));
             let text = format!("{message} {padding}");
             if !self.send_one(&service, number, message, &text).await {
@@ -134,14 +135,14 @@ impl Node {
         }
     }
 
-    fn handler(self: Arc<Self>, life: u32) -> impl Handler {
+    fn handler(self: Arc<Self>, instance: u32) -> impl Handler {
         move |message: Message| {
             let node = Arc::clone(&self);
-            async move { node.handle(life, message).await }
+            async move { node.handle(instance, message).await }
         }
     }
 
-    async fn handle(&self, life: u32, message: Message) -> Result<(), &'static str> {
+    async fn handle(&self, instance: u32, message: Message) -> Result<(), &'static str> {
         if message.is_control() {
             return Ok(());
         }
@@ -152,7 +153,7 @@ impl Node {
             self.ledger.failed(format!("{} was given what nobody has sent", self.index));
             return Ok(());
         };
-        let arrival = Arrival { flow, number, life };
+        let arrival = Arrival { flow, number, instance };
         self.ledger.begun(arrival, &message);
         let plan = &self.flows[flow];
         let mut random = Random::new(self.seed ^ number << 16 ^ flow as u64);

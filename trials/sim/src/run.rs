@@ -119,7 +119,7 @@ impl Run<'_> {
                 seed: random.next_number(),
                 ledger: ledger.clone(),
                 calm: Arc::clone(&calm),
-                life: AtomicU32::new(0),
+                instance: AtomicU32::new(0),
                 stop: Notify::new(),
                 seen: Mutex::default(),
             });
@@ -257,7 +257,7 @@ impl Run<'_> {
             }
             Fault::Start(index) => {
                 self.stopping.remove(&index);
-                // Nobody tells the next life what the last one has not heard any more.
+                // Nobody tells the next instance what the last one has not heard any more.
                 let _ = self.nodes[index].stop.notified().now_or_never();
                 for other in self.others(index) {
                     self.broken.remove(&(index.min(other), index.max(other)));
@@ -302,9 +302,9 @@ impl Run<'_> {
             let others: Vec<_> = self.others(index).filter(|other| !cut(self, other)).collect();
             others.iter().for_each(|other| self.sim.hold(name(index), name(*other)));
             let node = &self.nodes[index];
-            let life = node.life.load(Ordering::Relaxed);
+            let instance = node.instance.load(Ordering::Relaxed);
             *node.seen() = None;
-            self.ledger.died(index, life, self.sim.elapsed(), None);
+            self.ledger.died(index, instance, self.sim.elapsed(), None);
             self.sim.crash(name(index));
             others.iter().for_each(|other| self.connect(index, *other));
             self.crashes += 1;

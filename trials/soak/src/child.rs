@@ -21,9 +21,9 @@ pub(crate) struct Arguments {
     /// Where its configuration and its journal are.
     #[arg(long)]
     folder: PathBuf,
-    /// Which life of this service it is.
+    /// Which instance of this service it is.
     #[arg(long)]
-    life: u64,
+    instance: u64,
 }
 
 /// What a child is.
@@ -69,11 +69,11 @@ const PACE: Duration = Duration::from_millis(1);
 const MOST_WAITING: usize = 200;
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
-    let Arguments { role, folder, life } = arguments;
+    let Arguments { role, folder, instance } = arguments;
     let config = ServiceConfig::load(role.config(&folder))?;
     let parent = Parent::listen();
     match role {
-        Role::Receiver => receive(&config, Journal::handled(&folder)?, life, parent).await,
+        Role::Receiver => receive(&config, Journal::handled(&folder)?, instance, parent).await,
         Role::Sender => send(&config, Journal::sent(&folder)?, parent).await,
         Role::Silent => {
             let service = Service::start(&config, nothing).await?;
@@ -116,7 +116,7 @@ impl Parent {
 async fn receive(
     config: &ServiceConfig,
     journal: Journal,
-    life: u64,
+    instance: u64,
     parent: Parent,
 ) -> Result<(), Error> {
     let journal = Arc::new(journal);
@@ -128,7 +128,8 @@ async fn receive(
                 std::process::abort();
             }
             let again = message.redelivered();
-            let line = format!("{life} {} {} {again} {}", id.stream, id.number, message.payload());
+            let line =
+                format!("{instance} {} {} {again} {}", id.stream, id.number, message.payload());
             spawn_blocking(move || journal.append_synced(&line)).await?
         }
     });

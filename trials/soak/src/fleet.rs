@@ -31,7 +31,7 @@ impl Process {
     pub(crate) fn start(
         role: Role,
         folder: &Path,
-        life: u64,
+        instance: u64,
         namespace: Option<&str>,
     ) -> Result<Self, Error> {
         let program = std::env::current_exe().context("this program has to start itself")?;
@@ -43,7 +43,9 @@ impl Process {
             }
             None => Command::new(program),
         };
-        command.args(["child", role.name(), "--life", &life.to_string(), "--folder"]).arg(folder);
+        command
+            .args(["child", role.name(), "--instance", &instance.to_string(), "--folder"])
+            .arg(folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("a process could not be started")?;
         let says = child.stdout.take().context("a process has no output")?;

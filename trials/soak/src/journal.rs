@@ -41,7 +41,7 @@ impl Journal {
         Ok(self.file.sync_data()?)
     }
 
-    /// The first number that no earlier life has begun to send.
+    /// The first number that no earlier instance has begun to send.
     pub(crate) fn begun(&self) -> Result<u64, Error> {
         last_begun(&self.text)
     }
@@ -79,7 +79,7 @@ pub(crate) struct Verdict {
     pub(crate) handled: usize,
     /// Accepted, and never handled.
     pub(crate) lost: usize,
-    /// Handled twice in one life of the receiver.
+    /// Handled twice in one instance of the receiver.
     pub(crate) repeats: usize,
     /// Handled again in another life of the receiver, which may be.
     pub(crate) repeats_over_lives: usize,
@@ -102,11 +102,11 @@ impl Verdict {
         let mut most: HashMap<&str, u64> = HashMap::new();
         let mut newest = None;
         for line in handled.lines() {
-            let Entry { life, stream, id, again, number } = Entry::parse(line)?;
+            let Entry { instance, stream, id, again, number } = Entry::parse(line)?;
             verdict.handled += 1;
-            verdict.repeats += usize::from(!seen_in_life.insert((life, stream, id)));
+            verdict.repeats += usize::from(!seen_in_life.insert((instance, stream, id)));
             let most = most.entry(stream).or_insert(id - 1);
-            let due = match last.insert((life, stream), id) {
+            let due = match last.insert((instance, stream), id) {
                 Some(last) => id == last + 1,
                 None => id <= *most + 1,
             };
@@ -132,7 +132,7 @@ impl Verdict {
     pub(crate) fn check(&self) -> Result<(), Error> {
         ensure!(self.accepted > 0, "nothing was accepted");
         ensure!(self.lost == 0, "{} messages were lost", self.lost);
-        ensure!(self.repeats == 0, "{} messages came twice in one life", self.repeats);
+        ensure!(self.repeats == 0, "{} messages came twice in one instance", self.repeats);
         ensure!(self.unannounced == 0, "{} repeats did not say so", self.unannounced);
         ensure!(self.disorder == 0, "{} messages came out of order", self.disorder);
         Ok(())
@@ -140,7 +140,7 @@ impl Verdict {
 }
 
 struct Entry<'a> {
-    life: &'a str,
+    instance: &'a str,
     stream: &'a str,
     id: u64,
     again: bool,
@@ -150,12 +150,12 @@ struct Entry<'a> {
 impl<'a> Entry<'a> {
     fn parse(line: &'a str) -> Result<Self, Error> {
         let parts: Vec<_> = line.split(' ').collect();
-        let [life, stream, id, again, number] = parts[..] else {
+        let [instance, stream, id, again, number] = parts[..] else {
             anyhow::bail!("not a line: {line}")
         };
         let id = id.parse().with_context(|| format!("not a line: {line}"))?;
         ensure!(id > 0, "numbers begin at 1");
-        Ok(Self { life, stream, id, again: again.parse()?, number: number.parse()? })
+        Ok(Self { instance, stream, id, again: again.parse()?, number: number.parse()? })
     }
 }
 

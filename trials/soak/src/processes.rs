@@ -39,7 +39,7 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
         trial.settle().await?;
         let verdict = trial.depot.verdict()?;
         println!(
-            "processes: {} messages accepted, {} lost, {} repeats in a life, {} unannounced over \
+            "processes: {} messages accepted, {} lost, {} repeats in a instance, {} unannounced over \
              lives of {}, {} out of order (bar: 0 each)",
             verdict.accepted,
             verdict.lost,
@@ -275,8 +275,8 @@ fn hasty(config: &mut ServiceConfig) {
     config.settings_mut().probe = Duration::from_millis(200);
 }
 
-async fn receiver(depot: &Depot, proxy: &FaultyProxy, life: u64) -> Result<Process, Error> {
-    let mut receiver = Process::start(Role::Receiver, depot.path(), life, None)?;
+async fn receiver(depot: &Depot, proxy: &FaultyProxy, instance: u64) -> Result<Process, Error> {
+    let mut receiver = Process::start(Role::Receiver, depot.path(), instance, None)?;
     proxy.forward_to(receiver.address().await?);
     Ok(receiver)
 }

@@ -21,7 +21,7 @@ const ROUNDS: usize = 200;
 const SHORT_ROUNDS: usize = 10;
 /// Nothing has arrived for 30 s, and a clock that is looked at every second.
 const DETECTED: Duration = Duration::from_secs(31);
-/// By the same life of the client.
+/// By the same instance of the client.
 const TAKEN_OVER: Duration = Duration::from_secs(1);
 /// By another process, after the older one was asked for a sign of life.
 const TAKEN_OVER_BY_ANOTHER: Duration = Duration::from_secs(4);
@@ -37,7 +37,8 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
         times[1].push(in_virtual_time(half_open(b))?);
         times[2].push(in_virtual_time(another_process(c))?);
     }
-    let what = ["a frozen cable is noticed", "the same life takes over", "another one takes over"];
+    let what =
+        ["a frozen cable is noticed", "the same instance takes over", "another one takes over"];
     let bars = [DETECTED, TAKEN_OVER, TAKEN_OVER_BY_ANOTHER];
     for ((what, bar), times) in what.into_iter().zip(bars).zip(&mut times) {
         judge(what, bar, times)?;

@@ -89,9 +89,9 @@ async fn filled(close: bool) -> (Image, Facts) {
     let path = folder.path().join("store");
     let mut facts = Facts::default();
     let store = SqliteStore::open(&path).unwrap();
-    for life in 1..=2 {
+    for instance in 1..=2 {
         for number in 0..PEERS {
-            fill(&store, number, life, &mut facts).await;
+            fill(&store, number, instance, &mut facts).await;
         }
     }
     if close {
@@ -103,20 +103,20 @@ async fn filled(close: bool) -> (Image, Facts) {
     (image, facts)
 }
 
-async fn fill(store: &SqliteStore, number: u8, life: u8, facts: &mut Facts) {
+async fn fill(store: &SqliteStore, number: u8, instance: u8, facts: &mut Facts) {
     use paddington_exchange::store::{Cursors, Fence, NewMessage, Outbox, StoredCursor};
     use paddington_wire::MessageId;
 
     let append = |at| {
-        let id = MessageId { stream: stream(life), number: at };
-        let message = NewMessage { id, payload: payload(number, life, at), ttl: None };
+        let id = MessageId { stream: stream(instance), number: at };
+        let message = NewMessage { id, payload: payload(number, instance, at), ttl: None };
         store.append(&peer(number), message)
     };
     for answer in (1..=MESSAGES).map(append).collect::<Vec<_>>() {
         answer.await.unwrap();
     }
-    facts.note(&format!("accepted {number} {life} {MESSAGES}"));
-    let completed = u64::from(life) * 1_000;
+    facts.note(&format!("accepted {number} {instance} {MESSAGES}"));
+    let completed = u64::from(instance) * 1_000;
     let cursor = StoredCursor { instance: stream(255), completed, finished: vec![] };
     Cursors::commit(store, &peer(number), cursor, Fence(0)).await.unwrap();
     facts.note(&format!("completed {number} {completed}"));

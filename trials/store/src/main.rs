@@ -22,13 +22,13 @@ fn main() -> ExitCode {
     let (seed, good) =
         (number("--seed", 1), |good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     match words[..] {
-        ["workload", path, seed, life, lives, messages] => {
+        ["workload", path, seed, instance, lives, messages] => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let [seed, life, lives, messages] =
-                [seed, life, lives, messages].map(|word| word.parse::<u64>().unwrap());
+            let [seed, instance, lives, messages] =
+                [seed, instance, lives, messages].map(|word| word.parse::<u64>().unwrap());
             let lives = u8::try_from(lives).unwrap();
-            let life = u8::try_from(life).unwrap();
-            runtime.block_on(workload::run(path.as_ref(), seed, life, lives, messages));
+            let instance = u8::try_from(instance).unwrap();
+            runtime.block_on(workload::run(path.as_ref(), seed, instance, lives, messages));
             ExitCode::SUCCESS
         }
         ["stubborn", path] => {

@@ -147,8 +147,8 @@ impl Trial<'_> {
         let folder = memory_folder();
         write_image(image, folder.path());
         let mut disk = Disk::new(self.cuts.promise, &read_image(folder.path()));
-        let life = 100 + self.random.below(100) as u8;
-        let events = workload(self.cuts, folder.path(), self.random.draw(), life, 1, 10)?;
+        let instance = 100 + self.random.below(100) as u8;
+        let events = workload(self.cuts, folder.path(), self.random.draw(), instance, 1, 10)?;
         report.events += events.len() as u64;
         let moment = self.random.below(events.len() as u64 + 1) as usize;
         for event in &events[..moment] {
@@ -176,12 +176,12 @@ fn workload(
     cuts: &PowerCuts,
     folder: &Path,
     seed: u64,
-    life: u8,
+    instance: u8,
     lives: u8,
     messages: u64,
 ) -> Result<Vec<Event>, String> {
     let path = folder.join("store");
-    let numbers = [seed, life.into(), lives.into(), messages].map(|number| number.to_string());
+    let numbers = [seed, instance.into(), lives.into(), messages].map(|number| number.to_string());
     let mut arguments = vec!["workload", path.to_str().unwrap()];
     arguments.extend(numbers.iter().map(String::as_str));
     record(folder, &cuts.program, &arguments)

@@ -17,15 +17,15 @@ use crate::random::Random;
 /// Runs `lives` lives of a service, numbered from `first` on, each with about `messages` messages
 /// for each peer. The last one does not close its store.
 pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
-    for life in first..first + lives {
+    for instance in first..first + lives {
         let store = Arc::new(SqliteStore::open(path).unwrap());
         let one = |number| {
-            let random = Random::new(seed ^ u64::from(life) << 32 ^ u64::from(number) << 40);
-            Peer { store: Arc::clone(&store), number, life, accepted: 0, trimmed: 0, random }
+            let random = Random::new(seed ^ u64::from(instance) << 32 ^ u64::from(number) << 40);
+            Peer { store: Arc::clone(&store), number, instance, accepted: 0, trimmed: 0, random }
                 .live(messages)
         };
         futures_util::future::join_all((0..PEERS).map(one)).await;
-        if life + 1 < first + lives {
+        if instance + 1 < first + lives {
             store.close().await.unwrap();
         }
     }
@@ -34,7 +34,7 @@ pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
 struct Peer {
     store: Arc<SqliteStore>,
     number: u8,
-    life: u8,
+    instance: u8,
     accepted: u64,
     trimmed: u64,
     random: Random,
@@ -62,7 +62,7 @@ impl Peer {
             if self.random.chance(20) {
                 let room = self.accepted - self.trimmed;
                 self.trimmed += self.random.below(room + 1);
-                self.trim(self.life, self.trimmed).await;
+                self.trim(self.instance, self.trimmed).await;
             }
         }
         for stream in old {
@@ -78,14 +78,14 @@ impl Peer {
         let answers: Vec<Answer<()>> = numbers
             .clone()
             .map(|number| {
-                let id = MessageId { stream: stream(self.life), number };
-                let payload = payload(self.number, self.life, number);
+                let id = MessageId { stream: stream(self.instance), number };
+                let payload = payload(self.number, self.instance, number);
                 self.store.append(&peer(self.number), NewMessage { id, payload, ttl: None })
             })
             .collect();
         for (number, answer) in numbers.zip(answers) {
             answer.await.unwrap();
-            say(&format!("accepted {} {} {number}", self.number, self.life));
+            say(&format!("accepted {} {} {number}", self.number, self.instance));
         }
         self.accepted += group;
     }
@@ -99,12 +99,12 @@ impl Peer {
             say(&format!("attempt {} {} {count}", self.number, id.number));
         }
         if self.random.chance(5) {
-            let number = u64::from(self.life) << 32 | u64::from(self.number) << 24 | id.number;
+            let number = u64::from(self.instance) << 32 | u64::from(self.number) << 24 | id.number;
             let id = MessageId { number, ..id };
             let payload = payload(0, THEIR_STREAM, number);
             let (code, at) = (RejectCode::FAILED, SystemTime::now());
             let letter = DeadLetter { peer: name.clone(), id, code, at, payload };
-            self.store.bury(letter).await.unwrap();
+            self.store.add_letter(letter).await.unwrap();
             say(&format!("letter {number}"));
         }
         let cursor = StoredCursor { instance: stream(THEIR_STREAM), completed, finished: vec![] };

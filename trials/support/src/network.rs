@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use paddington_transport::{Acceptor, Network, Stream};
+use paddington_transport::{Network, NetworkListener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 
@@ -136,7 +136,7 @@ impl Network for MemoryNetwork {
         })
     }
 
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Acceptor>>> {
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         Box::pin(async move {
             let mut listeners = self.shared.listeners.lock().unwrap();
             if listeners.get(&address).is_some_and(|listener| !listener.is_closed()) {
@@ -144,7 +144,8 @@ impl Network for MemoryNetwork {
             }
             let (sender, connections) = mpsc::channel(1024);
             listeners.insert(address, sender);
-            let acceptor: Box<dyn Acceptor> = Box::new(MemoryAcceptor { address, connections });
+            let acceptor: Box<dyn NetworkListener> =
+                Box::new(MemoryAcceptor { address, connections });
             Ok(acceptor)
         })
     }
@@ -177,7 +178,7 @@ struct MemoryAcceptor {
     connections: mpsc::Receiver<(Stream, SocketAddr)>,
 }
 
-impl Acceptor for MemoryAcceptor {
+impl NetworkListener for MemoryAcceptor {
     fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }

@@ -197,7 +197,7 @@ pub fn key_digits(invite: &Invite) -> [String; 2] {
 pub struct Intruder {
     /// The connection.
     pub client: RawClient,
-    /// Its life.
+    /// Its instance.
     pub instance: Instance,
 }
 

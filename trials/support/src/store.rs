@@ -19,7 +19,7 @@ pub use lagging::Lag;
 
 /// The disk: what it holds survives, whatever becomes of the services that use it.
 ///
-/// Each life of a service opens it anew with [`open`](Self::open). A life that has crashed changes
+/// Each instance of a service opens it anew with [`open`](Self::open). A instance that has crashed changes
 /// nothing any more: what it wrote lazily and was not synced is lost, as on a real disk.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
@@ -29,7 +29,7 @@ pub struct MemoryDisk {
 #[derive(Debug, Default)]
 struct Disk {
     durable: Contents,
-    life: u64,
+    instance: u64,
     broken: bool,
 }
 
@@ -53,11 +53,11 @@ struct Stream {
     messages: Vec<(Bytes, Option<Duration>)>,
 }
 
-/// A disk as one life of a service sees it.
+/// A disk as one instance of a service sees it.
 #[derive(Debug)]
 struct MemoryStore {
     disk: MemoryDisk,
-    life: u64,
+    instance: u64,
     /// Trims and cursors that no later append has made durable yet.
     lazy: Mutex<Vec<Lazy>>,
 }
@@ -70,13 +70,17 @@ enum Lazy {
 }
 
 impl MemoryDisk {
-    /// The store of a new life. Those of earlier lives fail from now on, and what they have not made
+    /// The store of a new instance. Those of earlier lives fail from now on, and what they have not made
     /// durable is lost.
     #[must_use]
     pub fn open(&self) -> Arc<dyn Store> {
         let mut disk = self.lock();
-        disk.life += 1;
-        Arc::new(MemoryStore { disk: self.clone(), life: disk.life, lazy: Mutex::default() })
+        disk.instance += 1;
+        Arc::new(MemoryStore {
+            disk: self.clone(),
+            instance: disk.instance,
+            lazy: Mutex::default(),
+        })
     }
 
     /// Whether the disk refuses to write.
@@ -122,7 +126,7 @@ impl MemoryStore {
         write: impl FnOnce(&mut Contents) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut disk = self.disk.lock();
-        if disk.life != self.life {
+        if disk.instance != self.instance {
             return Err(failed("another life has the store"));
         }
         if disk.broken {
@@ -221,7 +225,7 @@ impl Contents {
         *attempts
     }
 
-    fn bury(&mut self, letter: DeadLetter) {
+    fn add_letter(&mut self, letter: DeadLetter) {
         self.buried += 1;
         self.letters.insert(self.buried, letter);
     }
@@ -268,9 +272,9 @@ impl Cursors for MemoryStore {
 }
 
 impl DeadLetters for MemoryStore {
-    fn bury(&self, letter: DeadLetter) -> Answer<()> {
+    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
         answer(self.sync(|contents| {
-            contents.bury(letter);
+            contents.add_letter(letter);
             Ok(())
         }))
     }
@@ -279,7 +283,7 @@ impl DeadLetters for MemoryStore {
         answer(Ok(self.disk.lock().durable.letters()))
     }
 
-    fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+    fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
         answer(self.sync(|contents| Ok(contents.letters.remove(&id.0))))
     }
 }

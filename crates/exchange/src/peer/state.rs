@@ -7,19 +7,18 @@ use paddington_wire::link::{AckDue, SessionId, Slot, Verdict};
 use paddington_wire::{CloseCode, Control, Encoding, Instance, PeerName};
 use tokio::time::Instant;
 
+use super::inbox::Inbox;
 use super::storing::Storing;
+use super::{PeerLink, Workers};
 use crate::Config;
-use crate::courier::Courier;
-use crate::inbox::Inbox;
-use crate::lane::Workers;
 use crate::status::PeerCounters;
 
 pub(crate) struct State {
-    pub(crate) courier: Courier,
+    pub(crate) link: PeerLink,
     pub(crate) slot: Slot,
     pub(crate) live: Option<Live>,
     pub(crate) inbox: Inbox,
-    pub(crate) lane: Lane,
+    pub(crate) handling: Handling,
     pub(crate) storing: Storing,
     pub(crate) counters: PeerCounters,
     /// The life of the peer that the handler was told is connected; of a `hex` peer, `Some(None)`.
@@ -51,14 +50,14 @@ pub(crate) struct Live {
 
 /// A connection that was asked for a sign of life in vain, and what it had given before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Silent {
+pub(crate) struct Unresponsive {
     pub(super) session: SessionId,
     pub(super) heard: u64,
 }
 
 /// Where the handling of this peer's messages stands.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct Handling {
     pub(crate) workers: Workers,
     /// How many of its messages may be handled at the same time.
     pub(crate) concurrency: usize,
@@ -69,13 +68,13 @@ pub(crate) struct Lane {
 }
 
 impl State {
-    pub(super) fn new(courier: Courier, charged: u64) -> Self {
+    pub(super) fn new(link: PeerLink, charged: u64) -> Self {
         Self {
-            courier,
+            link,
             slot: Slot::default(),
             live: None,
             inbox: Inbox::default(),
-            lane: Lane {
+            handling: Handling {
                 workers: Workers::default(),
                 concurrency: 1,
                 stopping: false,
@@ -116,11 +115,15 @@ impl State {
     }
 
     /// Whether the holder of the slot gives way to a connection of another process: only one that
-    /// was asked for a sign of life, and has given none until now.
-    pub(crate) fn gives_way(&self, life: Option<Instance>, silent: Option<Silent>) -> bool {
-        match (self.slot.judge(life), &self.live) {
+    /// was asked for a sign of instance, and has given none until now.
+    pub(crate) fn gives_way(
+        &self,
+        instance: Option<Instance>,
+        silent: Option<Unresponsive>,
+    ) -> bool {
+        match (self.slot.judge(instance), &self.live) {
             (Verdict::Probe(holder), Some(live)) if live.session == holder => {
-                silent == Some(Silent { session: holder, heard: live.heard })
+                silent == Some(Unresponsive { session: holder, heard: live.heard })
             }
             _ => true,
         }
@@ -130,18 +133,18 @@ impl State {
     pub(crate) fn takes_no_more(&self, config: &Config) -> bool {
         let full = self.inbox.messages() >= config.inbox_messages
             || self.inbox.bytes() >= config.window as usize
-            || self.lane.stopping;
-        full && self.courier.encoding() == Encoding::Hex
+            || self.handling.stopping;
+        full && self.link.encoding() == Encoding::Hex
     }
 
     /// Tells the handler that the peer is there: of a `sealed` peer once for each of its lives, of
     /// a `hex` peer once for each connection.
-    pub(crate) fn announce(&mut self, agent: &PeerName, life: Option<Instance>) {
-        if life.is_some() && self.announced == Some(life) {
+    pub(crate) fn announce(&mut self, agent: &PeerName, instance: Option<Instance>) {
+        if instance.is_some() && self.announced == Some(instance) {
             return;
         }
         self.withdraw(agent);
-        self.announced = Some(life);
+        self.announced = Some(instance);
         self.inbox.push_control(Control::Connected { agent: agent.clone() });
     }
 
@@ -153,29 +156,29 @@ impl State {
     }
 
     /// The life of the peer that it is in, as far as is known.
-    pub(crate) fn peer_life(&self) -> Option<Instance> {
+    pub(crate) fn peer_instance(&self) -> Option<Instance> {
         self.announced.flatten()
     }
 
     /// The waker of the connection.
-    pub(crate) fn writer(&mut self) -> Option<Waker> {
+    pub(crate) fn take_connection_waker(&mut self) -> Option<Waker> {
         self.live.as_mut().and_then(|live| live.waker.take())
     }
 
     /// The waker of the connection of a `hex` peer: there may be room in the inbox again.
-    pub(super) fn hex_reader(&mut self) -> Option<Waker> {
-        if self.courier.encoding() == Encoding::Hex { self.writer() } else { None }
+    pub(super) fn take_hex_reader_waker(&mut self) -> Option<Waker> {
+        if self.link.encoding() == Encoding::Hex { self.take_connection_waker() } else { None }
     }
 
     /// The waker of one who handles messages, if there is something to handle.
-    pub(crate) fn lane(&mut self) -> Option<Waker> {
-        if self.inbox.is_empty() { None } else { self.lane.workers.next_waker() }
+    pub(crate) fn take_worker_waker(&mut self) -> Option<Waker> {
+        if self.inbox.is_empty() { None } else { self.handling.workers.next_waker() }
     }
 
     /// The waker of the connection, if there is something to acknowledge at once, or something of
     /// which it does not know yet.
-    pub(super) fn writer_for_ack(&mut self) -> Option<Waker> {
-        let Courier::Sealed(link) = &self.courier else { return None };
+    pub(super) fn take_waker_for_ack(&mut self) -> Option<Waker> {
+        let PeerLink::Sealed(link) = &self.link else { return None };
         let live = self.live.as_mut()?;
         match link.ack_due() {
             AckDue::Now => live.waker.take(),

@@ -10,18 +10,17 @@ use paddington_wire::link::{CursorChanges, Link};
 use tokio::sync::oneshot;
 use tracing::error;
 
-use super::{Peer, State, wake};
+use super::{Number, Peer, PeerLink, State, wake};
 use crate::Event;
-use crate::courier::{Courier, Number};
 use crate::store::{Answer, Fence, NewMessage, Store, StoreError};
 
-/// What waits for the keeper of a peer.
+/// What waits for the task of a peer.
 #[derive(Default)]
 pub(crate) struct Storing {
     appends: VecDeque<Append>,
     /// Grows when what could not be stored was taken back.
     generation: u64,
-    /// Whether the keeper knows that cursors have moved, or messages may go.
+    /// Whether the task knows that cursors have moved, or messages may go.
     noted: bool,
 }
 
@@ -72,7 +71,7 @@ impl Peer {
         Some(stored)
     }
 
-    /// Lets the keeper know that cursors have moved, or messages may go.
+    /// Lets the task know that cursors have moved, or messages may go.
     pub(crate) fn note_store_work(&self, state: &mut State) {
         if self.store.is_some() && !std::mem::replace(&mut state.storing.noted, true) {
             self.work.notify_one();
@@ -112,12 +111,12 @@ impl Peer {
     /// Hands messages that were read to the connection that waits for them.
     pub(crate) fn supply(&self, first: MessageId, payloads: Vec<Bytes>) {
         let mut state = self.lock();
-        if let Courier::Sealed(link) = &mut state.courier {
+        if let PeerLink::Sealed(link) = &mut state.link {
             for (number, payload) in (first.number..).zip(payloads) {
                 link.supply(MessageId { number, ..first }, payload);
             }
         }
-        let writer = state.writer();
+        let writer = state.take_connection_waker();
         drop(state);
         wake(writer);
     }
@@ -134,7 +133,7 @@ impl Peer {
                 Err(_) => {} // taken back already
             }
         }
-        let writer = state.writer();
+        let writer = state.take_connection_waker();
         drop(state);
         wake(writer);
         for (append, answer) in answered {
@@ -145,7 +144,7 @@ impl Peer {
     /// What the store refused was never accepted, and neither was anything after it.
     fn take_back(&self, state: &mut State, cause: &StoreError) {
         state.storing.generation += 1;
-        if let Courier::Sealed(link) = &mut state.courier {
+        if let PeerLink::Sealed(link) = &mut state.link {
             link.unstored();
         }
         error!(peer = %self.name, %cause, "messages are refused");
@@ -154,16 +153,16 @@ impl Peer {
     }
 
     fn with_link<T>(&self, without: T, ask: impl FnOnce(&mut Link) -> T) -> T {
-        match &mut self.lock().courier {
-            Courier::Sealed(link) => ask(link),
-            Courier::Hex(_) => without,
+        match &mut self.lock().link {
+            PeerLink::Sealed(link) => ask(link),
+            PeerLink::Hex(_) => without,
         }
     }
 }
 
 impl State {
     fn stored(&mut self, number: Number) {
-        if let Courier::Sealed(link) = &mut self.courier {
+        if let PeerLink::Sealed(link) = &mut self.link {
             link.stored(number);
         }
     }

@@ -108,17 +108,17 @@ async fn letters_are_as_they_were_after_a_failure() {
         DeadLetter { peer: peer("hub"), id: id(1, number), code, at, payload }
     };
     for number in 1..=3 {
-        store.bury(letter(number)).await.unwrap();
+        store.add_letter(letter(number)).await.unwrap();
     }
     // All of it is in one transaction, most likely; if not, the last two fail anyway.
     let poison = store.append(&hub, message(1, 1, POISON));
-    let buried = store.bury(letter(4));
+    let buried = store.add_letter(letter(4));
     poison.await.unwrap_err();
     buried.await.unwrap_err();
     accepts_again(&store).await;
     let ids: Vec<_> = store.letters().await.unwrap().iter().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 2, 3]);
-    assert_eq!(store.exhume(LetterId(2)).await.unwrap(), Some(letter(2)));
+    assert_eq!(store.take_letter(LetterId(2)).await.unwrap(), Some(letter(2)));
 }
 
 #[tokio::test]

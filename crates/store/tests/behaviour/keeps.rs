@@ -26,7 +26,7 @@ async fn messages_outlive_the_process() {
     let store = place.open();
     assert_eq!(stored(&store, &hub).await, [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]);
     assert_eq!(stored(&store, &other).await, [(2, 7)]);
-    // The next life comes after both, whatever its bytes are.
+    // The next instance comes after both, whatever its bytes are.
     fill(&store, &hub, 0, 1..=1).await;
     close(store).await;
     let store = place.open();
@@ -169,7 +169,7 @@ async fn attempts_are_counted_until_they_do_not_matter() {
     assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1, "the cursor has passed it");
     assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 2);
     drop(store.forget(&hub, instance(1), FENCE));
-    assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 1, "the life is forgotten");
+    assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 1, "the instance is forgotten");
 }
 
 fn letter(number: u64, len: usize) -> DeadLetter {
@@ -183,17 +183,17 @@ async fn letters_are_kept_listed_and_taken_out() {
     let place = Place::new();
     let store = place.open();
     for number in 1..=3 {
-        store.bury(letter(number, 10)).await.unwrap();
+        store.add_letter(letter(number, 10)).await.unwrap();
     }
     let letters = store.letters().await.unwrap();
     let expected: Vec<_> = (1..=3).map(|n| (LetterId(n), letter(n, 10))).collect();
     assert_eq!(letters, expected);
-    assert_eq!(store.exhume(LetterId(3)).await.unwrap(), Some(letter(3, 10)));
-    assert_eq!(store.exhume(LetterId(3)).await.unwrap(), None);
-    assert_eq!(store.exhume(LetterId(u64::MAX)).await.ok().flatten(), None);
+    assert_eq!(store.take_letter(LetterId(3)).await.unwrap(), Some(letter(3, 10)));
+    assert_eq!(store.take_letter(LetterId(3)).await.unwrap(), None);
+    assert_eq!(store.take_letter(LetterId(u64::MAX)).await.ok().flatten(), None);
     close(store).await;
     let store = place.open();
-    store.bury(letter(4, 10)).await.unwrap();
+    store.add_letter(letter(4, 10)).await.unwrap();
     let ids: Vec<_> = store.letters().await.unwrap().into_iter().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 2, 4], "a number is never used again");
 }
@@ -203,7 +203,7 @@ async fn letters_are_a_ring() {
     let place = Place::new();
     let store = place.open();
     let many = MAX_LETTERS as u64 + 50;
-    let answers: Vec<_> = (1..=many).map(|number| store.bury(letter(number, 1))).collect();
+    let answers: Vec<_> = (1..=many).map(|number| store.add_letter(letter(number, 1))).collect();
     for answer in answers {
         answer.await.unwrap();
     }
@@ -214,7 +214,7 @@ async fn letters_are_a_ring() {
     let store = place.open();
     let large = MAX_LETTER_BYTES / 4;
     for number in 1..=5 {
-        store.bury(letter(number, large)).await.unwrap();
+        store.add_letter(letter(number, large)).await.unwrap();
     }
     let letters = store.letters().await.unwrap();
     assert_eq!(letters.len(), 4, "four large ones fill it");

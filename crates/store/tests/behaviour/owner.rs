@@ -7,18 +7,18 @@ use std::path::Path;
 
 use crate::support::{Place, close, fill, message, peer, stored};
 use paddington_exchange::store::{Outbox, Store};
-use paddington_store::{OpenError, SqliteStore};
+use paddington_store::{OpenStoreError, SqliteStore};
 
 #[tokio::test]
 async fn a_store_has_one_owner() {
     let place = Place::new();
     let store = place.open();
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::InUse(_)), "{error:?}");
+    assert!(matches!(error, OpenStoreError::InUse(_)), "{error:?}");
     let said = error.to_string();
     assert!(said.contains("is in use") && said.contains("already running"), "{said}");
     // The refused one has not taken the lock away.
-    assert!(matches!(SqliteStore::open(place.path()), Err(OpenError::InUse(_))));
+    assert!(matches!(SqliteStore::open(place.path()), Err(OpenStoreError::InUse(_))));
     fill(&store, &peer("hub"), 1, 1..=1).await;
     close(store).await;
     assert_eq!(stored(&place.open(), &peer("hub")).await.len(), 1);
@@ -83,7 +83,7 @@ async fn nobody_else_may_read_it() {
 fn the_folder_has_to_exist() {
     let place = Place::new();
     let error = SqliteStore::open(place.path().join("below")).unwrap_err();
-    assert!(matches!(error, OpenError::NoFolder(_)), "{error:?}");
+    assert!(matches!(error, OpenStoreError::NoFolder(_)), "{error:?}");
     let error = SqliteStore::open("/nowhere/at/all").unwrap_err();
     assert_eq!(error.to_string(), "the folder /nowhere/at does not exist");
 }
@@ -92,11 +92,11 @@ fn the_folder_has_to_exist() {
 fn what_cannot_be_written_is_refused() {
     // Even the superuser cannot make a file there.
     let error = SqliteStore::open("/proc/self/store").unwrap_err();
-    assert!(matches!(error, OpenError::Unwritable { .. }), "{error:?}");
+    assert!(matches!(error, OpenStoreError::Unwritable { .. }), "{error:?}");
     let place = Place::new();
     fs::create_dir(place.path()).unwrap();
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+    assert!(matches!(error, OpenStoreError::Unusable { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn what_may_only_be_read_is_refused() {
         return;
     }
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Unwritable { .. }), "{error:?}");
+    assert!(matches!(error, OpenStoreError::Unwritable { .. }), "{error:?}");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_is_not_a_store_is_left_alone() {
         "these are my notes, and they are longer than the header of a database. ".repeat(100);
     fs::write(place.path(), &text).unwrap();
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::NotAStore(_)), "{error:?}");
+    assert!(matches!(error, OpenStoreError::NotAStore(_)), "{error:?}");
     assert_eq!(fs::read_to_string(place.path()).unwrap(), text);
 
     fs::remove_file(place.path()).unwrap();
@@ -127,7 +127,7 @@ fn what_is_not_a_store_is_left_alone() {
     other.execute_batch("CREATE TABLE mine(x)").unwrap();
     drop(other);
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::NotAStore(_)), "{error:?}");
+    assert!(matches!(error, OpenStoreError::NotAStore(_)), "{error:?}");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn another_format_is_refused() {
     raw.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
     drop(raw);
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Format { found: 2, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenStoreError::Format { found: 2, known: 1, .. }), "{error:?}");
     assert!(error.to_string().ends_with("has format 2, and this version knows format 1 only"));
     assert!(error.source().is_none());
 }

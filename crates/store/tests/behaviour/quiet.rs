@@ -22,7 +22,7 @@ async fn damaged(place: &Place, sql: &str) -> SqliteStore {
     fill(&store, &peer("other"), 1, 1..=3).await;
     commit(&store, &hub, cursor(2, 7)).await;
     store.attempt(&hub, id(2, 8), FENCE).await.unwrap();
-    store.bury(letter()).await.unwrap();
+    store.add_letter(letter()).await.unwrap();
     close(store).await;
     let raw = rusqlite::Connection::open(place.path()).unwrap();
     assert!(raw.execute(sql, ()).unwrap() > 0, "{sql} changed nothing");
@@ -83,7 +83,7 @@ async fn damaged_cursors_attempts_and_letters_are_refused() {
     let place = Place::new();
     let store = damaged(&place, "UPDATE dead SET seq = 5").await;
     refused(store.letters().await.map(drop), "dead letter 1 is damaged");
-    refused(store.exhume(LetterId(1)).await.map(drop), "dead letter 1 is damaged");
+    refused(store.take_letter(LetterId(1)).await.map(drop), "dead letter 1 is damaged");
 }
 
 #[tokio::test]

@@ -32,15 +32,6 @@ impl Incoming {
     }
 }
 
-/// How the handling of a message ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The handler is done with it.
-    Done,
-    /// It is given up.
-    Rejected(RejectCode),
-}
-
 /// The cursors of this side, one for each stream of the peer that is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Inbound {
@@ -205,7 +196,7 @@ impl Inbound {
             arrived[start..].iter_mut().for_each(Incoming::detach);
         }
         if broken(Fault::AcknowledgeOnArrival) {
-            arrived[start..].iter().for_each(|it| _ = self.handled(it.id, Outcome::Done));
+            arrived[start..].iter().for_each(|it| _ = self.handled(it.id, Ok(())));
         }
         Ok(taken)
     }
@@ -231,7 +222,7 @@ impl Inbound {
     }
 
     /// Takes note that a message is handled. Returns what it had cost, 0 if it was not pending.
-    pub(super) fn handled(&mut self, id: MessageId, outcome: Outcome) -> u64 {
+    pub(super) fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) -> u64 {
         let Some(cursor) = self.cursors.iter_mut().find(|cursor| cursor.instance == id.stream)
         else {
             return 0;
@@ -244,7 +235,7 @@ impl Inbound {
         pending.done = true;
         cursor.moved = true;
         let cost = pending.cost;
-        if let Outcome::Rejected(code) = outcome {
+        if let Err(code) = outcome {
             cursor.reject(Rejection { number: id.number, code });
         }
         cursor.complete();

@@ -27,8 +27,8 @@ mod stream;
 pub use config::LinkConfig;
 #[cfg(paddington_faults)]
 pub use faults::Fault;
-pub use inbound::{Incoming, Outcome};
-pub use outbound::{Counts, Fate, Full};
+pub use inbound::Incoming;
+pub use outbound::{Counts, Full, Outcome};
 pub use restore::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
 pub use session::{AckDue, SessionId};
 pub use slot::{Slot, Ticket, Verdict};

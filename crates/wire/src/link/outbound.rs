@@ -13,8 +13,8 @@ use super::{LinkConfig, Millis};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
 use crate::{Instance, MessageId, Messages, Violation};
 
-/// How many fates of failed messages are remembered.
-const FATES: usize = 4_096;
+/// How many outcomes of failed messages are remembered.
+const OUTCOMES: usize = 4_096;
 
 /// The outbox has no room.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Full {
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum Outcome {
     /// It waits for its acknowledgement.
     Waiting,
     /// The peer has handled it.
@@ -69,7 +69,7 @@ pub(super) struct Outbound {
     loaded: u64,
     counts: Counts,
     /// Of the current stream: what did not end well.
-    fates: BTreeMap<u64, Fate>,
+    outcomes: BTreeMap<u64, Outcome>,
 }
 
 /// What is to be transmitted next.
@@ -97,7 +97,7 @@ impl Outbound {
             bytes: 0,
             loaded: 0,
             counts: Counts::default(),
-            fates: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
         }
     }
 
@@ -155,7 +155,7 @@ impl Outbound {
             let number = self.current().next();
             if !kept.body.is_gone() {
                 self.settle(&kept.body);
-            } else if self.fates.remove(&number).is_some() {
+            } else if self.outcomes.remove(&number).is_some() {
                 self.counts.expired -= 1;
             } else {
                 self.counts.abandoned -= 1;
@@ -300,20 +300,20 @@ impl Outbound {
             let numbers = stream.cursor.max(stream.base)..stream.next();
             for number in numbers {
                 if self.streams[index].is_expired(number, now) {
-                    self.give_up(index, number, Fate::Expired);
+                    self.give_up(index, number, Outcome::Expired);
                 }
             }
         }
         self.counts.expired > before
     }
 
-    pub(super) fn fate(&self, id: MessageId) -> Fate {
+    pub(super) fn outcome(&self, id: MessageId) -> Outcome {
         let current = self.current();
         if id.stream != current.instance {
-            return Fate::Done;
+            return Outcome::Done;
         }
-        let waiting = if id.number < current.base { Fate::Done } else { Fate::Waiting };
-        self.fates.get(&id.number).copied().unwrap_or(waiting)
+        let waiting = if id.number < current.base { Outcome::Done } else { Outcome::Waiting };
+        self.outcomes.get(&id.number).copied().unwrap_or(waiting)
     }
 
     /// The streams to declare: the oldest ones and always the current one.
@@ -369,7 +369,7 @@ impl Outbound {
                     Ok(found) => {
                         let rejection = &rejected[found];
                         self.counts.rejected += 1;
-                        self.remember(index, dropped, Fate::Rejected(rejection.code));
+                        self.remember(index, dropped, Outcome::Rejected(rejection.code));
                     }
                     Err(_) => self.counts.acknowledged += 1,
                 }
@@ -385,9 +385,9 @@ impl Outbound {
         loop {
             let stream = &self.streams[index];
             let fate = if stream.is_expired(number, limits.now) {
-                Fate::Expired
+                Outcome::Expired
             } else if stream.is_too_long(number, limits.max_payload) {
-                Fate::TooLong
+                Outcome::TooLong
             } else {
                 return;
             };
@@ -396,7 +396,7 @@ impl Outbound {
         }
     }
 
-    fn give_up(&mut self, index: usize, number: u64, fate: Fate) {
+    fn give_up(&mut self, index: usize, number: u64, fate: Outcome) {
         let kept = self.streams[index].kept_mut(number).filter(|kept| !kept.body.is_gone());
         if let Some(kept) = kept {
             let body = std::mem::replace(&mut kept.body, Body::Gone);
@@ -412,11 +412,11 @@ impl Outbound {
         self.loaded -= body.loaded_cost();
     }
 
-    fn remember(&mut self, index: usize, number: u64, fate: Fate) {
+    fn remember(&mut self, index: usize, number: u64, fate: Outcome) {
         if index + 1 == self.streams.len() {
-            self.fates.insert(number, fate);
-            if self.fates.len() > FATES {
-                self.fates.pop_first();
+            self.outcomes.insert(number, fate);
+            if self.outcomes.len() > OUTCOMES {
+                self.outcomes.pop_first();
             }
         }
     }

@@ -94,18 +94,18 @@ impl Slot {
 mod tests {
     use super::*;
 
-    fn life(byte: u8) -> Option<Instance> {
+    fn instance(byte: u8) -> Option<Instance> {
         Some(Instance::from([byte; 16]))
     }
 
     #[test]
     fn the_same_life_is_let_in_and_another_one_has_to_wait_for_the_probe() {
         let mut slot = Slot::default();
-        assert_eq!(slot.judge(life(1)), Verdict::Accept);
+        assert_eq!(slot.judge(instance(1)), Verdict::Accept);
         let ticket = slot.ticket();
-        let session = slot.take(ticket, life(1)).unwrap();
-        assert_eq!(slot.judge(life(1)), Verdict::Accept);
-        assert_eq!(slot.judge(life(2)), Verdict::Probe(session));
+        let session = slot.take(ticket, instance(1)).unwrap();
+        assert_eq!(slot.judge(instance(1)), Verdict::Accept);
+        assert_eq!(slot.judge(instance(2)), Verdict::Probe(session));
     }
 
     #[test]
@@ -120,10 +120,10 @@ mod tests {
     fn tickets_are_served_in_order() {
         let mut slot = Slot::default();
         let (early, late) = (slot.ticket(), slot.ticket());
-        assert_eq!(slot.take(early, life(1)), None, "a later one waits");
-        let session = slot.take(late, life(2)).unwrap();
-        assert_eq!(slot.take(early, life(1)), None, "a later one was served");
-        assert_eq!(slot.take(late, life(2)), None, "a ticket serves once");
+        assert_eq!(slot.take(early, instance(1)), None, "a later one waits");
+        let session = slot.take(late, instance(2)).unwrap();
+        assert_eq!(slot.take(early, instance(1)), None, "a later one was served");
+        assert_eq!(slot.take(late, instance(2)), None, "a ticket serves once");
         assert!(slot.holds(session));
     }
 
@@ -131,9 +131,9 @@ mod tests {
     fn a_connection_never_vacates_a_place_it_no_longer_holds() {
         let mut slot = Slot::default();
         let ticket = slot.ticket();
-        let old = slot.take(ticket, life(1)).unwrap();
+        let old = slot.take(ticket, instance(1)).unwrap();
         let ticket = slot.ticket();
-        let new = slot.take(ticket, life(1)).unwrap();
+        let new = slot.take(ticket, instance(1)).unwrap();
         assert!(!slot.vacate(old));
         assert_eq!(slot.holder(), Some(new));
         assert!(slot.vacate(new));

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::LinkConfig;
 use super::faults::{Fault, broken};
-use super::inbound::{Arriving, Inbound, Incoming, Outcome};
-use super::outbound::{Counts, Fate, Full, Limits, Next, Outbound};
+use super::inbound::{Arriving, Inbound, Incoming};
+use super::outbound::{Counts, Full, Limits, Next, Outbound, Outcome};
 use super::restore::{Restored, RestoredCursor};
 use super::session::{AckDue, LinkSession, SessionId};
 use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, Skip};
@@ -37,7 +37,7 @@ pub struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
     /// The peer is in a life that was not seen before.
-    pub new_life: bool,
+    pub new_instance: bool,
     /// Messages of this side were acknowledged by the way.
     pub progress: bool,
     /// The peer has seen messages of an earlier life that this side's store does not know: it was
@@ -206,8 +206,8 @@ impl Link {
         let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         self.session = Some(LinkSession::new(id, &self.config, ours, theirs));
-        let new_life = self.peer.replace(theirs.instance) != Some(theirs.instance);
-        Ok(Started { new_life, progress: self.outbound.messages() < waiting, regressed })
+        let new_instance = self.peer.replace(theirs.instance) != Some(theirs.instance);
+        Ok(Started { new_instance, progress: self.outbound.messages() < waiting, regressed })
     }
 
     /// Ends `session`, if it is the one that stands.
@@ -254,7 +254,7 @@ impl Link {
     }
 
     /// Takes note that the application is done with a message (rule R12).
-    pub fn handled(&mut self, id: MessageId, outcome: Outcome) {
+    pub fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
         self.inbound.handled(id, outcome);
         if let Some(session) = &mut self.session {
             session.note_completed(1);
@@ -339,8 +339,8 @@ impl Link {
 
     /// What became of a message that this life accepted.
     #[must_use]
-    pub fn fate(&self, id: MessageId) -> Fate {
-        self.outbound.fate(id)
+    pub fn outcome(&self, id: MessageId) -> Outcome {
+        self.outbound.outcome(id)
     }
 
     /// How many messages wait for their acknowledgement.

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use paddington_wire::link::{Link, LinkConfig, Outcome, SessionId, Slot};
-use paddington_wire::{Frame, Instance, MessageId, Violation};
+use paddington_wire::link::{Link, LinkConfig, SessionId, Slot};
+use paddington_wire::{Frame, Instance, MessageId, RejectCode, Violation};
 
-pub(crate) fn life(byte: u8) -> Instance {
+pub(crate) fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
 }
 
@@ -34,7 +34,7 @@ impl Side {
         self.link.enqueue(Bytes::copy_from_slice(text.as_bytes()), 0, None).unwrap()
     }
 
-    pub(crate) fn handle(&mut self, outcome: Outcome) {
+    pub(crate) fn handle(&mut self, outcome: Result<(), RejectCode>) {
         if let Some(id) = self.unhandled.pop_front() {
             self.link.handled(id, outcome);
         }
@@ -42,7 +42,7 @@ impl Side {
 
     pub(crate) fn handle_all(&mut self) {
         while !self.unhandled.is_empty() {
-            self.handle(Outcome::Done);
+            self.handle(Ok(()));
         }
     }
 
@@ -113,5 +113,5 @@ pub(crate) fn pair() -> (Side, Side) {
 }
 
 pub(crate) fn pair_with(config: LinkConfig) -> (Side, Side) {
-    (Side::new(life(1), config), Side::new(life(2), config))
+    (Side::new(instance(1), config), Side::new(instance(2), config))
 }

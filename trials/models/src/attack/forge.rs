@@ -31,28 +31,28 @@ pub(super) fn ready(
 ) -> Vec<u8> {
     let first = script.byte();
     let (mine, yours) = (1 + script.below(3), script.below(5));
-    let life = |index: usize| theirs(first.wrapping_add(index as u8) % 4);
+    let instance = |index: usize| theirs(first.wrapping_add(index as u8) % 4);
     let mut payload = Vec::new();
-    payload.extend(life(mine - 1).as_bytes());
+    payload.extend(instance(mine - 1).as_bytes());
     payload.extend(u32::from(1 + script.byte() / 2).to_be_bytes());
     payload.extend((script.number(200) as u32).to_be_bytes());
     payload.extend([0; 8]);
     payload.extend((mine as u16).to_be_bytes());
     payload.extend((yours as u16).to_be_bytes());
     for index in 0..mine {
-        let known = now.yours.iter().find(|cursor| cursor.instance == life(index));
+        let known = now.yours.iter().find(|cursor| cursor.instance == instance(index));
         let base = script.number(known.map_or(1, |cursor| cursor.completed.saturating_add(1)));
         let next = base.saturating_add(u64::from(script.byte() % 8));
-        payload.extend(life(index).as_bytes());
+        payload.extend(instance(index).as_bytes());
         payload.extend(base.to_be_bytes());
         payload.extend(next.to_be_bytes());
     }
     let start = script.byte();
     for index in 0..yours {
-        let life = ours(start.wrapping_add(index as u8) % 5);
-        let received = script.number(obtained(life));
+        let instance = ours(start.wrapping_add(index as u8) % 5);
+        let received = script.number(obtained(instance));
         let completed = received.saturating_sub(u64::from(script.byte() % 4));
-        payload.extend(life.as_bytes());
+        payload.extend(instance.as_bytes());
         payload.extend(received.to_be_bytes());
         payload.extend(completed.to_be_bytes());
     }

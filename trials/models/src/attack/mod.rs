@@ -61,12 +61,12 @@ impl AddAssign for Attempt {
     }
 }
 
-/// A life of the service under attack; the last one is the present one.
+/// A instance of the service under attack; the last one is the present one.
 fn ours(number: u8) -> Instance {
     Instance::from([0x10 + number; Instance::LEN])
 }
 
-/// A life that the attacker claims.
+/// A instance that the attacker claims.
 fn theirs(number: u8) -> Instance {
     Instance::from([0x20 + number; Instance::LEN])
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use paddington_wire::link::{
-    Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage, RestoredStream,
-    SessionId, Slot, Ticket,
+    Link, LinkConfig, Restored, RestoredCursor, RestoredMessage, RestoredStream, SessionId, Slot,
+    Ticket,
 };
 use paddington_wire::sealed::fuzzing::decode;
 use paddington_wire::{Data, Frame, Instance, MessageId, Ready, RejectCode, StreamState};
@@ -14,7 +14,7 @@ use super::forge::Knowledge;
 use super::script::Script;
 use super::{Attempt, LONGEST, WINDOW, forge, ours, theirs};
 
-/// The present life of the service.
+/// The present instance of the service.
 const LIFE: u8 = 3;
 
 /// Everything that the product has around a link.
@@ -107,9 +107,9 @@ impl Target {
         assert!(held <= WINDOW + self.overlap, "the inbox stays within the window");
         assert!(self.overlap <= WINDOW, "the inbox never takes more than two windows");
         let counts = self.link.counts();
-        let fates = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        let outcomes = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
         let waiting = self.link.outbox_messages() as u64;
-        assert_eq!(counts.accepted, fates + waiting, "every message has one fate");
+        assert_eq!(counts.accepted, outcomes + waiting, "every message has one fate");
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
     }
 
@@ -237,8 +237,8 @@ impl Target {
         }
         let (id, _) = self.inbox.remove(script.below(self.inbox.len()));
         let rejects = script.one_in(4);
-        let rejected = Outcome::Rejected(RejectCode::FAILED);
-        self.link.handled(id, if rejects { rejected } else { Outcome::Done });
+        let rejected = Err(RejectCode::FAILED);
+        self.link.handled(id, if rejects { rejected } else { Ok(()) });
     }
 
     fn store(&mut self, script: &mut Script<'_>) {
@@ -278,18 +278,18 @@ impl Target {
 
 /// What a store gives back: of the attacker's streams whatever it has once made of them.
 fn restored(script: &mut Script<'_>) -> Restored {
-    let stream = |script: &mut Script<'_>, life: u8| RestoredStream {
-        instance: ours(life),
+    let stream = |script: &mut Script<'_>, instance: u8| RestoredStream {
+        instance: ours(instance),
         base: script.number(1).clamp(1, 1 << 40),
         messages: (0..=script.below(3))
             .map(|_| RestoredMessage { len: 1, deadline: script.one_in(4).then_some(2) })
             .collect(),
     };
-    let cursor = |script: &mut Script<'_>, life: u8| {
+    let cursor = |script: &mut Script<'_>, instance: u8| {
         let completed = script.number(5);
         let beyond = |offset: u64| completed.checked_add(offset);
         let finished = (2..2 + script.below(3) as u64).filter_map(beyond).collect();
-        RestoredCursor { instance: theirs(life), completed, finished }
+        RestoredCursor { instance: theirs(instance), completed, finished }
     };
     Restored {
         streams: (0..script.below(LIFE as usize + 1) as u8).map(|it| stream(script, it)).collect(),

@@ -23,13 +23,18 @@ fn id(number: u64) -> Option<MessageId> {
     Some(MessageId { stream: [1; 16].into(), number })
 }
 
-/// Handles some messages in a life of the receiver.
-fn handle(ledger: &Ledger, life: u32, redelivered: bool, numbers: impl IntoIterator<Item = u64>) {
+/// Handles some messages in a instance of the receiver.
+fn handle(
+    ledger: &Ledger,
+    instance: u32,
+    redelivered: bool,
+    numbers: impl IntoIterator<Item = u64>,
+) {
     let name = "somebody".parse().unwrap();
     for number in numbers {
         let delivery = Delivery { id: id(number), redelivered, attempt: 1 };
         let message = Message::received("s0".parse().unwrap(), &name, "x".into(), delivery);
-        let arrival = Arrival { flow: 0, number, life };
+        let arrival = Arrival { flow: 0, number, instance };
         ledger.begun(arrival, &message);
         ledger.ended(arrival, Outcome::Handled);
     }

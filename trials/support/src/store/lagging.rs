@@ -35,13 +35,14 @@ impl MemoryDisk {
     /// in the runtime of the service: what is not written when that ends is lost.
     #[must_use]
     pub fn open_lagging(&self, lag: Lag, random: Random) -> Arc<dyn Store> {
-        let life = {
+        let instance = {
             let mut disk = self.lock();
-            disk.life += 1;
-            disk.life
+            disk.instance += 1;
+            disk.instance
         };
         let queue = Arc::new(Queue::default());
-        let writer = Writer { disk: self.clone(), life, lag, random, queue: Arc::clone(&queue) };
+        let writer =
+            Writer { disk: self.clone(), instance, lag, random, queue: Arc::clone(&queue) };
         tokio::spawn(writer.run());
         Arc::new(LaggingStore { disk: self.clone(), queue })
     }
@@ -75,7 +76,7 @@ impl Queue {
 /// The one task that writes.
 struct Writer {
     disk: MemoryDisk,
-    life: u64,
+    instance: u64,
     lag: Lag,
     random: Random,
     queue: Arc<Queue>,
@@ -113,7 +114,7 @@ impl Writer {
     /// everybody else hears of it because nobody answers.
     fn write(&self, jobs: Vec<Job>) -> Vec<Told> {
         let mut disk = self.disk.lock();
-        if disk.life != self.life {
+        if disk.instance != self.instance {
             return Vec::new();
         }
         if disk.broken {
@@ -126,7 +127,7 @@ impl Writer {
     }
 }
 
-/// A lagging disk as one life of a service sees it.
+/// A lagging disk as one instance of a service sees it.
 struct LaggingStore {
     disk: MemoryDisk,
     queue: Arc<Queue>,
@@ -211,15 +212,15 @@ impl Cursors for LaggingStore {
 }
 
 impl DeadLetters for LaggingStore {
-    fn bury(&self, letter: DeadLetter) -> Answer<()> {
-        self.now(move |contents| contents.bury(letter))
+    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+        self.now(move |contents| contents.add_letter(letter))
     }
 
     fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
         self.now(|contents| contents.letters())
     }
 
-    fn exhume(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+    fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
         self.now(move |contents| contents.letters.remove(&id.0))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::peer::Job;
+use crate::peer::Call;
 
 /// One of those who call the handler for a peer; its number is never given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ struct Busy {
     since: Option<Instant>,
     /// For how long it ran before.
     before: Duration,
-    job: Job,
+    call: Call,
     /// The call has failed, and its message is being kept as a dead letter.
     failed: bool,
 }
@@ -64,7 +64,7 @@ impl Workers {
     }
 
     /// Dismisses a worker. Whatever it says later means nothing.
-    pub(crate) fn dismiss(&mut self, id: WorkerId) {
+    pub(crate) fn remove(&mut self, id: WorkerId) {
         self.workers.retain(|worker| worker.id != id);
     }
 
@@ -85,14 +85,14 @@ impl Workers {
     /// Whether a call may begin now: a control message is handled while nothing else is.
     pub(crate) fn may_begin(&self, control: bool) -> bool {
         let mut busy = self.workers.iter().filter_map(|worker| worker.busy.as_ref());
-        if control { busy.next().is_none() } else { !busy.any(|busy| busy.job.is_control()) }
+        if control { busy.next().is_none() } else { !busy.any(|busy| busy.call.is_control()) }
     }
 
-    pub(crate) fn begin(&mut self, id: WorkerId, job: Job, since: Instant) {
+    pub(crate) fn begin(&mut self, id: WorkerId, call: Call, since: Instant) {
         if let Some(worker) = self.get(id) {
             worker.waker = None; // it needs none now, and another one would miss its turn
             worker.busy =
-                Some(Busy { since: Some(since), before: Duration::ZERO, job, failed: false });
+                Some(Busy { since: Some(since), before: Duration::ZERO, call, failed: false });
         }
     }
 
@@ -126,11 +126,11 @@ impl Workers {
     }
 
     /// Dismisses those whose call has been running for longer than `limit`.
-    pub(crate) fn dismiss_overdue(&mut self, limit: Duration) -> Vec<Job> {
+    pub(crate) fn remove_overdue(&mut self, limit: Duration) -> Vec<Call> {
         let overdue =
             |worker: &mut Worker| worker.busy.as_ref().is_some_and(|busy| busy.is_overdue(limit));
         let dismissed = self.workers.extract_if(.., overdue);
-        dismissed.filter_map(|worker| worker.busy).map(|busy| busy.job).collect()
+        dismissed.filter_map(|worker| worker.busy).map(|busy| busy.call).collect()
     }
 
     pub(crate) fn wait(&mut self, id: WorkerId, cx: &Context<'_>) {

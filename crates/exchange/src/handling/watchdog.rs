@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::bury;
+use super::worker::keep_dead_letter;
 use crate::Exchange;
 use crate::peer::Peer;
 
@@ -28,14 +28,14 @@ pub(crate) async fn watch(exchange: Exchange, stop: CancellationToken) {
 }
 
 async fn give_up_overdue(exchange: &Exchange, peer: &Arc<Peer>, limit: Duration) {
-    for job in peer.dismiss_overdue(limit) {
+    for call in peer.remove_overdue(limit) {
         error!(
-            peer = %peer.name, id = job.shown(),
+            peer = %peer.name, id = call.shown(),
             "a handler blocks its thread and cannot be stopped: it is left behind; \
              handlers must not block (use spawn_blocking)"
         );
         exchange.hire(peer);
-        bury(peer, &job, RejectCode::TIMED_OUT).await;
-        peer.leave_behind(&job);
+        keep_dead_letter(peer, &call, RejectCode::TIMED_OUT).await;
+        peer.leave_behind(&call);
     }
 }

@@ -3,23 +3,23 @@
 
 use std::collections::VecDeque;
 
-use paddington_wire::link::{Fate, Full, Link, LinkConfig, Millis, Restored};
+use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, Restored};
 use paddington_wire::{Data, Encoding, Frame, Instance, MessageId, Ready, RejectCode, Text};
 
 /// What waits for one peer.
 #[derive(Debug)]
-pub(crate) enum Courier {
+pub(crate) enum PeerLink {
     Sealed(Box<Link>),
-    Hex(HexQueue),
+    Hex(HexOutbox),
 }
 
 /// The number of a message among those that this service has accepted for the peer.
 pub(crate) type Number = u64;
 
-impl Courier {
+impl PeerLink {
     pub(crate) fn new(encoding: Encoding, config: LinkConfig, instance: Instance) -> Self {
         match encoding {
-            Encoding::Hex => Self::Hex(HexQueue::new(config, instance)),
+            Encoding::Hex => Self::Hex(HexOutbox::new(config, instance)),
             _ => Self::Sealed(Box::new(Link::new(config, instance))),
         }
     }
@@ -121,19 +121,19 @@ impl Courier {
     }
 
     /// What became of a message, in this life's numbers.
-    pub(crate) fn fate(&self, number: Number, instance: Instance) -> Fate {
+    pub(crate) fn outcome(&self, number: Number, instance: Instance) -> Outcome {
         match self {
             Self::Sealed(link) => {
-                link.fate(paddington_wire::MessageId { stream: instance, number })
+                link.outcome(paddington_wire::MessageId { stream: instance, number })
             }
-            Self::Hex(queue) => queue.fate(number),
+            Self::Hex(queue) => queue.outcome(number),
         }
     }
 }
 
 /// The outbox of a `hex` peer: what was handed to a connection is gone.
 #[derive(Debug)]
-pub(crate) struct HexQueue {
+pub(crate) struct HexOutbox {
     config: LinkConfig,
     instance: Instance,
     waiting: VecDeque<Waiting>,
@@ -153,7 +153,7 @@ struct Waiting {
 /// How many expired numbers are remembered.
 const EXPIRED: usize = 4_096;
 
-impl HexQueue {
+impl HexOutbox {
     fn new(config: LinkConfig, instance: Instance) -> Self {
         let waiting = VecDeque::new();
         Self { config, instance, waiting, bytes: 0, accepted: 0, expired: Vec::new() }
@@ -201,12 +201,12 @@ impl HexQueue {
         !expired.is_empty()
     }
 
-    fn fate(&self, number: Number) -> Fate {
+    fn outcome(&self, number: Number) -> Outcome {
         if self.expired.binary_search(&number).is_ok() {
-            return Fate::Expired;
+            return Outcome::Expired;
         }
         let waits = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).is_ok();
-        if waits { Fate::Waiting } else { Fate::Done }
+        if waits { Outcome::Waiting } else { Outcome::Done }
     }
 
     fn remember_expired(&mut self, number: Number) {
@@ -222,9 +222,9 @@ impl HexQueue {
 mod tests {
     use super::*;
 
-    fn queue() -> HexQueue {
+    fn queue() -> HexOutbox {
         let config = LinkConfig { outbox_messages: 3, ..LinkConfig::default() };
-        HexQueue::new(config, Instance::from([0; 16]))
+        HexOutbox::new(config, Instance::from([0; 16]))
     }
 
     #[test]
@@ -235,10 +235,10 @@ mod tests {
         assert_eq!(queue.enqueue("c".into(), 0, Some(9)), Ok(3));
         assert_eq!(queue.enqueue("d".into(), 0, None), Err(Full { messages: 3, bytes: 75 }));
         assert!(queue.expire(9) && !queue.expire(9));
-        assert_eq!(queue.fate(1), Fate::Expired);
-        assert_eq!(queue.fate(2), Fate::Waiting);
+        assert_eq!(queue.outcome(1), Outcome::Expired);
+        assert_eq!(queue.outcome(2), Outcome::Waiting);
         assert_eq!(queue.transmit(9), Some(Frame::Bare("b".into())));
-        assert_eq!(queue.fate(2), Fate::Done);
+        assert_eq!(queue.outcome(2), Outcome::Done);
         assert_eq!((queue.transmit(9), queue.bytes), (None, 0));
     }
 }

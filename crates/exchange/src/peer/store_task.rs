@@ -1,4 +1,4 @@
-//! The keeper of a peer: the one task that carries what is to be remembered between its link and
+//! The task of a peer: the one task that carries what is to be remembered between its link and
 //! the store. Implements "What is stored" of `docs/delivery.md`.
 
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use tracing::{debug, error};
 use crate::peer::{Append, Peer};
 use crate::store::{Answer, Store, StoreError, StoredCursor};
 
-/// How long the keeper lets trims and moved cursors gather.
+/// How long the task lets trims and moved cursors gather.
 const GATHER: Duration = Duration::from_millis(20);
 /// How much is read from the store at a time.
 const READ_BYTES: usize = 1024 * 1024;
@@ -26,8 +26,8 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 /// Messages that are being read, and from which one on.
 type Reading = BoxFuture<'static, (MessageId, Result<Vec<Bytes>, StoreError>)>;
 
-/// What the keeper waits for.
-struct Keeper {
+/// What the task waits for.
+struct StoreTask {
     peer: Arc<Peer>,
     store: Arc<dyn Store>,
     appends: FuturesOrdered<BoxFuture<'static, (Append, Result<(), StoreError>)>>,
@@ -38,7 +38,7 @@ struct Keeper {
 
 /// Keeps until `stop`, and then until everything is answered.
 pub(crate) async fn run(peer: Arc<Peer>, store: Arc<dyn Store>, stop: CancellationToken) {
-    let mut keeper = Keeper {
+    let mut task = StoreTask {
         peer,
         store,
         appends: FuturesOrdered::new(),
@@ -47,13 +47,13 @@ pub(crate) async fn run(peer: Arc<Peer>, store: Arc<dyn Store>, stop: Cancellati
         gathering: None,
     };
     while !stop.is_cancelled() {
-        keeper.step(&stop).await;
-        keeper.look();
+        task.step(&stop).await;
+        task.look();
     }
-    keeper.finish().await;
+    task.finish().await;
 }
 
-impl Keeper {
+impl StoreTask {
     async fn step(&mut self, stop: &CancellationToken) {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! How many strangers may stand in the door at once. Implements the limits of `docs/protocol.md`
+//! How many strangers may stand in the acceptor at once. Implements the limits of `docs/protocol.md`
 //! §9 that hold before a peer is authenticated.
 
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ const SILENT: Duration = Duration::from_millis(20);
 /// How long somebody keeps it who was answered, and whose hello is awaited.
 const ANSWERED: Duration = Duration::from_millis(250);
 
-/// The door. Whoever comes in holds a [`Pending`] until it is established or gone; a place in the
-/// door is taken until it is authenticated.
+/// The acceptor. Whoever comes in holds a [`PendingConnection`] until it is established or gone; a place in the
+/// acceptor is taken until it is authenticated.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Admission {
     limits: Limits,
     state: Mutex<State>,
     /// Told whenever a place has become free.
@@ -33,14 +33,14 @@ pub(crate) struct Gate {
 struct State {
     next: u64,
     /// By age: the lowest number is the oldest.
-    pending: BTreeMap<u64, Visitor>,
+    pending: BTreeMap<u64, Entry>,
     /// Those who are authenticated and not established.
     inside: BTreeMap<u64, Option<Prefix>>,
     attempts: LruCache<Prefix, Bucket>,
 }
 
 #[derive(Debug)]
-struct Visitor {
+struct Entry {
     from: Option<Prefix>,
     /// Until when it keeps its place although others want it.
     keeps: Instant,
@@ -63,20 +63,20 @@ struct Bucket {
 
 /// A connection that is not yet established. Gives its place up when dropped.
 #[derive(Debug)]
-pub(crate) struct Pending {
-    gate: Arc<Gate>,
+pub(crate) struct PendingConnection {
+    admission: Arc<Admission>,
     number: u64,
     evicted: CancellationToken,
 }
 
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum LimitReached {
     TooManyAttempts,
     TooManyPending,
 }
 
-impl Gate {
+impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let addresses = NonZeroUsize::new(limits.addresses).unwrap_or(NonZeroUsize::MIN);
         let attempts = LruCache::new(addresses);
@@ -86,7 +86,7 @@ impl Gate {
     }
 
     /// Waits until somebody can come in without pushing out anybody who was let in just now. What
-    /// comes meanwhile waits before the door, where it costs nothing.
+    /// comes meanwhile waits before the acceptor, where it costs nothing.
     pub(crate) async fn room(&self) {
         loop {
             let freed = self.freed.notified();
@@ -102,7 +102,7 @@ impl Gate {
     /// Until when nobody gives way, if that is so.
     fn full_until(&self, now: Instant) -> Option<Instant> {
         let state = self.lock();
-        let keeps = state.pending.values().map(|visitor| visitor.keeps).min();
+        let keeps = state.pending.values().map(|entry| entry.keeps).min();
         keeps.filter(|keeps| state.pending.len() >= self.limits.pending && *keeps > now)
     }
 
@@ -111,7 +111,7 @@ impl Gate {
         self: &Arc<Self>,
         address: Option<IpAddr>,
         now: Instant,
-    ) -> Result<Pending, Refused> {
+    ) -> Result<PendingConnection, LimitReached> {
         let mut state = self.lock();
         let from = address.map(prefix);
         if let Some(from) = from {
@@ -123,20 +123,20 @@ impl Gate {
         let number = state.next;
         state.next += 1;
         let evicted = CancellationToken::new();
-        let visitor = Visitor { from, keeps: now + SILENT, evicted: evicted.clone() };
-        state.pending.insert(number, visitor);
-        Ok(Pending { gate: Arc::clone(self), number, evicted })
+        let entry = Entry { from, keeps: now + SILENT, evicted: evicted.clone() };
+        state.pending.insert(number, entry);
+        Ok(PendingConnection { admission: Arc::clone(self), number, evicted })
     }
 
-    fn check(&self, state: &mut State, from: Prefix, now: Instant) -> Result<(), Refused> {
-        let here = state.pending.values().filter(|visitor| visitor.from == Some(from)).count();
+    fn check(&self, state: &mut State, from: Prefix, now: Instant) -> Result<(), LimitReached> {
+        let here = state.pending.values().filter(|entry| entry.from == Some(from)).count();
         if here >= self.limits.pending_per_address {
-            return Err(Refused::TooManyPending);
+            return Err(LimitReached::TooManyPending);
         }
         let full = || Bucket { tokens: self.limits.attempts, since: now };
         let bucket = state.attempts.get_or_insert_mut(from, full);
         bucket.refill(&self.limits, now);
-        bucket.tokens = bucket.tokens.checked_sub(1).ok_or(Refused::TooManyAttempts)?;
+        bucket.tokens = bucket.tokens.checked_sub(1).ok_or(LimitReached::TooManyAttempts)?;
         Ok(())
     }
 
@@ -145,42 +145,42 @@ impl Gate {
     }
 }
 
-impl Pending {
+impl PendingConnection {
     /// Names the address that a proxy speaks for.
-    pub(crate) fn resolve(&self, address: IpAddr, now: Instant) -> Result<(), Refused> {
-        let mut state = self.gate.lock();
+    pub(crate) fn resolve(&self, address: IpAddr, now: Instant) -> Result<(), LimitReached> {
+        let mut state = self.admission.lock();
         let from = prefix(address);
-        self.gate.check(&mut state, from, now)?;
-        if let Some(visitor) = state.pending.get_mut(&self.number) {
-            visitor.from = Some(from);
+        self.admission.check(&mut state, from, now)?;
+        if let Some(entry) = state.pending.get_mut(&self.number) {
+            entry.from = Some(from);
         }
         Ok(())
     }
 
     /// Its request was answered; now it has to find its words.
     pub(crate) fn answered(&self, now: Instant) {
-        if let Some(visitor) = self.gate.lock().pending.get_mut(&self.number) {
-            visitor.keeps = now + ANSWERED;
+        if let Some(entry) = self.admission.lock().pending.get_mut(&self.number) {
+            entry.keeps = now + ANSWERED;
         }
     }
 
-    /// Gives the place in the door up: the peer is authenticated, and is no stranger any more.
+    /// Gives the place in the acceptor up: the peer is authenticated, and is no stranger any more.
     pub(crate) fn authenticated(&self) {
-        let mut state = self.gate.lock();
-        if let Some(visitor) = state.pending.remove(&self.number) {
-            state.inside.insert(self.number, visitor.from);
-            self.gate.freed.notify_one();
+        let mut state = self.admission.lock();
+        if let Some(entry) = state.pending.remove(&self.number) {
+            state.inside.insert(self.number, entry.from);
+            self.admission.freed.notify_one();
         }
     }
 
     /// Gives the attempt back: the connection is established.
     pub(crate) fn established(self) {
-        let mut state = self.gate.lock();
-        let visitor = state.pending.get(&self.number).map(|visitor| visitor.from);
-        let from = visitor.or_else(|| state.inside.get(&self.number).copied()).flatten();
+        let mut state = self.admission.lock();
+        let entry = state.pending.get(&self.number).map(|entry| entry.from);
+        let from = entry.or_else(|| state.inside.get(&self.number).copied()).flatten();
         let bucket = from.and_then(|from| state.attempts.get_mut(&from));
         if let Some(bucket) = bucket {
-            bucket.tokens = (bucket.tokens + 1).min(self.gate.limits.attempts);
+            bucket.tokens = (bucket.tokens + 1).min(self.admission.limits.attempts);
         }
     }
 
@@ -190,11 +190,11 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingConnection {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = self.admission.lock();
         if state.pending.remove(&self.number).is_some() {
-            self.gate.freed.notify_one();
+            self.admission.freed.notify_one();
         }
         state.inside.remove(&self.number);
     }
@@ -205,15 +205,15 @@ impl State {
     /// connections here goes. A flood from one address thus pushes itself out.
     fn evict(&mut self, now: Instant) {
         let mut crowds: BTreeMap<Option<Prefix>, usize> = BTreeMap::new();
-        for visitor in self.pending.values() {
-            *crowds.entry(visitor.from).or_default() += 1;
+        for entry in self.pending.values() {
+            *crowds.entry(entry.from).or_default() += 1;
         }
-        let rank = |(number, visitor): &(&u64, &Visitor)| {
-            (visitor.keeps <= now, crowds[&visitor.from], u64::MAX - **number)
+        let rank = |(number, entry): &(&u64, &Entry)| {
+            (entry.keeps <= now, crowds[&entry.from], u64::MAX - **number)
         };
         let victim = self.pending.iter().max_by_key(rank).map(|(number, _)| *number);
-        if let Some(visitor) = victim.and_then(|number| self.pending.remove(&number)) {
-            visitor.evicted.cancel();
+        if let Some(entry) = victim.and_then(|number| self.pending.remove(&number)) {
+            entry.evicted.cancel();
         }
     }
 }
@@ -253,53 +253,54 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_attempts_and_earns_more() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let start = Instant::now();
         for _ in 0..4 {
-            gate.enter(ip("192.0.2.1"), start).unwrap();
+            admission.enter(ip("192.0.2.1"), start).unwrap();
         }
-        let refused = gate.enter(ip("192.0.2.1"), start).unwrap_err();
-        assert_eq!(refused, Refused::TooManyAttempts);
-        gate.enter(ip("192.0.2.2"), start).unwrap();
+        let refused = admission.enter(ip("192.0.2.1"), start).unwrap_err();
+        assert_eq!(refused, LimitReached::TooManyAttempts);
+        admission.enter(ip("192.0.2.2"), start).unwrap();
         let later = start + Duration::from_secs(5);
-        gate.enter(ip("::ffff:192.0.2.1"), later).unwrap();
-        gate.enter(ip("192.0.2.1"), later).unwrap();
-        assert!(gate.enter(ip("192.0.2.1"), later).is_err(), "two were earned");
-        assert!(gate.enter(ip("192.0.2.1"), start + Duration::from_secs(6)).is_ok());
+        admission.enter(ip("::ffff:192.0.2.1"), later).unwrap();
+        admission.enter(ip("192.0.2.1"), later).unwrap();
+        assert!(admission.enter(ip("192.0.2.1"), later).is_err(), "two were earned");
+        assert!(admission.enter(ip("192.0.2.1"), start + Duration::from_secs(6)).is_ok());
     }
 
     #[test]
     fn an_established_connection_gives_its_attempt_back() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let now = Instant::now();
         for _ in 0..20 {
-            gate.enter(ip("192.0.2.1"), now).unwrap().established();
+            admission.enter(ip("192.0.2.1"), now).unwrap().established();
         }
     }
 
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let now = Instant::now();
         let held: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::"]
-            .map(|address| gate.enter(ip(address), now).unwrap())
+            .map(|address| admission.enter(ip(address), now).unwrap())
             .into();
-        let refused = gate.enter(ip("2001:db8::9"), now).unwrap_err();
-        assert_eq!(refused, Refused::TooManyPending);
-        gate.enter(ip("2001:db8:0:1::1"), now).unwrap();
+        let refused = admission.enter(ip("2001:db8::9"), now).unwrap_err();
+        assert_eq!(refused, LimitReached::TooManyPending);
+        admission.enter(ip("2001:db8:0:1::1"), now).unwrap();
         drop(held);
-        gate.enter(ip("2001:db8::9"), now).unwrap();
+        admission.enter(ip("2001:db8::9"), now).unwrap();
     }
 
     #[tokio::test]
     async fn a_crowd_makes_room_for_others() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let now = Instant::now();
-        let crowd: Vec<_> = (0..3).map(|_| gate.enter(ip("192.0.2.1"), now).unwrap()).collect();
+        let crowd: Vec<_> =
+            (0..3).map(|_| admission.enter(ip("192.0.2.1"), now).unwrap()).collect();
         let others: Vec<_> = ["192.0.2.2", "192.0.2.3", "192.0.2.4"]
-            .map(|address| gate.enter(ip(address), now).unwrap())
+            .map(|address| admission.enter(ip(address), now).unwrap())
             .into();
-        let newcomer = gate.enter(ip("192.0.2.5"), now).unwrap();
+        let newcomer = admission.enter(ip("192.0.2.5"), now).unwrap();
         crowd[0].evicted().await;
         let stays = crowd[1..].iter().chain(&others).chain([&newcomer]);
         assert!(stays.into_iter().all(|pending| !pending.evicted.is_cancelled()));
@@ -308,50 +309,50 @@ mod tests {
     /// Whoever comes waits while those who are here have had no time to speak.
     #[tokio::test(start_paused = true)]
     async fn nobody_is_pushed_out_before_its_moment_is_over() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let start = Instant::now();
-        gate.room().await;
+        admission.room().await;
         let mut held: Vec<_> = (1..=6)
-            .map(|last| gate.enter(ip(&format!("192.0.2.{last}")), start).unwrap())
+            .map(|last| admission.enter(ip(&format!("192.0.2.{last}")), start).unwrap())
             .collect();
         held[0].answered(start);
-        gate.room().await;
+        admission.room().await;
         assert_eq!(start.elapsed(), SILENT);
-        let newcomer = gate.enter(ip("192.0.2.7"), Instant::now()).unwrap();
+        let newcomer = admission.enter(ip("192.0.2.7"), Instant::now()).unwrap();
         held[1].evicted().await;
         assert!(!held[0].evicted.is_cancelled(), "it was answered, and has more time");
 
         drop(held.split_off(1));
         held.extend((11..=14).map(|last| {
-            let pending = gate.enter(ip(&format!("192.0.2.{last}")), Instant::now()).unwrap();
+            let pending = admission.enter(ip(&format!("192.0.2.{last}")), Instant::now()).unwrap();
             pending.answered(Instant::now());
             pending
         }));
         newcomer.answered(Instant::now());
-        gate.room().await;
+        admission.room().await;
         assert_eq!(start.elapsed(), ANSWERED, "the one that was answered first");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_authenticated_leaves_the_door_and_is_not_pushed_out() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let start = Instant::now();
         let inside: Vec<_> = (0..20)
             .map(|_| {
-                let pending = gate.enter(ip("192.0.2.1"), Instant::now());
-                pending.inspect(Pending::authenticated)
+                let pending = admission.enter(ip("192.0.2.1"), Instant::now());
+                pending.inspect(PendingConnection::authenticated)
             })
             .collect();
         assert_eq!(inside.iter().filter(|pending| pending.is_ok()).count(), 4, "the attempts");
-        assert_eq!(gate.lock().pending.len(), 0);
+        assert_eq!(admission.lock().pending.len(), 0);
         let waits = tokio::spawn({
-            let gate = Arc::clone(&gate);
+            let admission = Arc::clone(&admission);
             let full: Vec<_> = (1..=6)
-                .map(|last| gate.enter(ip(&format!("198.51.100.{last}")), start).unwrap())
+                .map(|last| admission.enter(ip(&format!("198.51.100.{last}")), start).unwrap())
                 .collect();
             async move {
                 full[3].authenticated();
-                gate.room().await;
+                admission.room().await;
                 assert_eq!(start.elapsed(), Duration::ZERO);
             }
         });
@@ -360,30 +361,30 @@ mod tests {
             assert!(!pending.evicted.is_cancelled());
             pending.established();
         }
-        assert_eq!(gate.lock().inside.len(), 0);
-        assert!(gate.enter(ip("192.0.2.1"), start).is_ok(), "attempts were given back");
+        assert_eq!(admission.lock().inside.len(), 0);
+        assert!(admission.enter(ip("192.0.2.1"), start).is_ok(), "attempts were given back");
     }
 
     #[test]
     fn the_number_of_addresses_is_bounded() {
-        let gate = Gate::new(Limits { addresses: 10, ..limits() });
+        let admission = Admission::new(Limits { addresses: 10, ..limits() });
         let now = Instant::now();
         for last in 0..100 {
-            drop(gate.enter(ip(&format!("192.0.2.{last}")), now));
+            drop(admission.enter(ip(&format!("192.0.2.{last}")), now));
         }
-        assert_eq!(gate.lock().attempts.len(), 10);
-        assert_eq!(gate.lock().pending.len(), 0);
+        assert_eq!(admission.lock().attempts.len(), 10);
+        assert_eq!(admission.lock().pending.len(), 0);
     }
 
     #[test]
     fn an_address_behind_a_proxy_counts_once_it_is_known() {
-        let gate = Gate::new(limits());
+        let admission = Admission::new(limits());
         let now = Instant::now();
-        let held: Vec<_> = (0..4).map(|_| gate.enter(None, now).unwrap()).collect();
+        let held: Vec<_> = (0..4).map(|_| admission.enter(None, now).unwrap()).collect();
         for pending in &held[..3] {
             pending.resolve("192.0.2.1".parse().unwrap(), now).unwrap();
         }
         let refused = held[3].resolve("192.0.2.1".parse().unwrap(), now).unwrap_err();
-        assert_eq!(refused, Refused::TooManyPending);
+        assert_eq!(refused, LimitReached::TooManyPending);
     }
 }

@@ -7,9 +7,8 @@ use paddington_wire::{Data, Encoding, MessageId, Text, hex};
 use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep};
 
-use super::{Peer, Shared, State, millis, wake};
+use super::{Number, Peer, Shared, State, millis, wake};
 use crate::SendError;
-use crate::courier::Number;
 use crate::store::{NewMessage, StoreError};
 
 /// How many bytes may be on their way into the store.
@@ -143,10 +142,10 @@ impl Peer {
     pub(crate) fn expire(&self) -> Option<Duration> {
         let now = self.now();
         let mut state = self.lock();
-        if state.courier.expire(now) {
+        if state.link.expire(now) {
             self.settle(&mut state);
         }
-        let deadline = state.courier.next_deadline()?;
+        let deadline = state.link.next_deadline()?;
         Some(Duration::from_millis(deadline.saturating_sub(now)))
     }
 
@@ -156,16 +155,16 @@ impl Peer {
         let now = self.now();
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));
         let mut state = self.lock();
-        self.check_length(text, state.courier.encoding())?;
+        self.check_length(text, state.link.encoding())?;
         if state.abandoned {
             return Err(SendError::ShuttingDown);
         }
-        if state.courier.room_for(text.len()).is_err() || !self.shared.budget.take(cost) {
+        if state.link.room_for(text.len()).is_err() || !self.shared.budget.take(cost) {
             return Err(self.full(&state));
         }
         let text = std::mem::take(text);
         let copy = self.store.is_some().then(|| text.clone());
-        let Ok(number) = state.courier.enqueue(text, now, deadline) else {
+        let Ok(number) = state.link.enqueue(text, now, deadline) else {
             self.shared.budget.give(cost);
             return Err(self.full(&state));
         };
@@ -175,7 +174,7 @@ impl Peer {
             self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl })
         });
         self.settle(&mut state);
-        let waker = state.writer();
+        let waker = state.take_connection_waker();
         drop(state);
         wake(waker);
         if deadline.is_some() {
@@ -193,7 +192,7 @@ impl Peer {
     fn full(&self, state: &State) -> SendError {
         SendError::Full {
             peer: self.name.clone(),
-            messages: state.courier.messages(),
+            messages: state.link.messages(),
             oldest: self.oldest(state),
         }
     }
@@ -201,13 +200,13 @@ impl Peer {
     /// For how long the oldest message has been waiting.
     pub(super) fn oldest(&self, state: &State) -> Duration {
         let now = self.now();
-        let oldest = state.courier.oldest().map_or(0, |oldest| now.saturating_sub(oldest));
+        let oldest = state.link.oldest().map_or(0, |oldest| now.saturating_sub(oldest));
         Duration::from_millis(oldest)
     }
 
     /// Gives back to the common budget what no longer waits, and tells those who wait for it.
     pub(crate) fn settle(&self, state: &mut State) {
-        let waiting = state.courier.bytes();
+        let waiting = state.link.bytes();
         if waiting < state.charged {
             self.shared.budget.give(state.charged - waiting);
             state.charged = waiting;

@@ -23,7 +23,7 @@ const AFTER_SLEEP: Duration = Duration::from_secs(3);
 const WORTH_IT: u32 = 4;
 
 /// When what happened, and what is to be looked at next.
-pub(crate) struct Clock {
+pub(crate) struct Liveness {
     sleep: Pin<Box<Sleep>>,
     /// When the next look is due; it may come a little later.
     planned: Instant,
@@ -51,7 +51,7 @@ pub(crate) struct Clock {
     suspect_until: Option<Instant>,
 }
 
-impl Clock {
+impl Liveness {
     pub(crate) fn new(timeouts: Timeouts, encoding: Encoding, network: Arc<dyn Network>) -> Self {
         let now = Instant::now();
         let mut clock = Self {
@@ -234,12 +234,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn clock() -> Clock {
-        Clock::new(Timeouts::default().listening(), Encoding::Sealed, crate::system())
+    fn clock() -> Liveness {
+        Liveness::new(Timeouts::default().listening(), Encoding::Sealed, crate::system())
     }
 
     /// The machine's clock rounds up to a tenth of a second.
-    fn wait(clock: &Clock) -> Duration {
+    fn wait(clock: &Liveness) -> Duration {
         clock.sleep.deadline() - Instant::now()
     }
 
@@ -259,7 +259,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn on_a_schedule_nothing_is_put_off() {
-        let mut clock = Clock::new(Timeouts::default(), Encoding::Hex, crate::system());
+        let mut clock = Liveness::new(Timeouts::default(), Encoding::Hex, crate::system());
         let planned = clock.sleep.deadline();
         for _ in 0..9 {
             advance(SECOND).await;
@@ -283,7 +283,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_that_is_stuck_is_noticed_in_time() {
         let timeouts = Timeouts { write: 3 * SECOND, ..Timeouts::default() };
-        let mut clock = Clock::new(timeouts, Encoding::Sealed, crate::system());
+        let mut clock = Liveness::new(timeouts, Encoding::Sealed, crate::system());
         clock.stick(7);
         assert!(wait(&clock) < 4 * SECOND, "{:?}", wait(&clock));
         advance(4 * SECOND).await;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use paddington_wire::{
-    Admission, CloseCode, Encoding, Frame, Instance, PeerName, Ready, Violation,
+    CloseCode, Credentials, Encoding, Frame, Instance, InvitedClients, PeerName, Ready, Violation,
 };
 
-use crate::End;
+use crate::{End, Endpoint};
 
 /// What flows through one connection.
 pub trait Traffic: Send + 'static {
@@ -21,7 +21,7 @@ pub trait Traffic: Send + 'static {
     /// be transmitted, because what was written before is not taken.
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode>;
 
-    /// Resolves when another frame may be handed over. Pending here stops the reading, which is
+    /// Resolves when another frame may be handed over. PendingConnection here stops the reading, which is
     /// how a `hex` link, which has no credit, slows its peer down.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
@@ -37,14 +37,14 @@ pub trait Traffic: Send + 'static {
 }
 
 /// The place that a connection is about to take.
-pub trait Place: Send + 'static {
+pub trait Reservation: Send + 'static {
     /// What flows through the connection.
     type Traffic: Traffic;
     /// The place, once this side has said what it keeps and what it has.
-    type Declared: Declared<Traffic = Self::Traffic>;
+    type ReadyReservation: ReadyReservation<Traffic = Self::Traffic>;
 
     /// This side's READY as of now, right before it is sealed.
-    fn declare(self) -> (Ready, Self::Declared);
+    fn ready(self) -> (Ready, Self::ReadyReservation);
 
     /// Takes the place in the `hex` encoding, where nothing is declared.
     ///
@@ -55,7 +55,7 @@ pub trait Place: Send + 'static {
 }
 
 /// A place for which this side's READY is sealed.
-pub trait Declared: Send + 'static {
+pub trait ReadyReservation: Send + 'static {
     /// What flows through the connection.
     type Traffic: Traffic;
 
@@ -70,19 +70,47 @@ pub trait Declared: Send + 'static {
 /// A service that listens.
 pub trait Host: Clone + Send + Sync + 'static {
     /// The place that a client gets.
-    type Place: Place;
+    type Reservation: Reservation;
 
     /// The clients that are expected, as of now.
-    fn admission(&self) -> Arc<Admission>;
+    fn clients(&self) -> Arc<InvitedClients>;
 
     /// Decides about a client whose hello is authentic. This may take as long as it takes to find
     /// out whether an older connection of the same client still lives.
-    fn claim(&self, arrival: Arrival) -> impl Future<Output = Result<Self::Place, Refusal>> + Send;
+    fn reserve(
+        &self,
+        hello: AuthenticHello,
+    ) -> impl Future<Output = Result<Self::Reservation, Refusal>> + Send;
+}
+
+/// A service that dials. It is asked for a place before each attempt.
+pub trait Caller: Send + Sync + 'static {
+    /// The place that the connection takes.
+    type Reservation: Reservation;
+
+    /// The place for the next connection. The last one is over by then.
+    fn reserve(&self) -> Self::Reservation;
+
+    /// Whether the invitation may change at all.
+    fn is_renewable(&self) -> bool;
+
+    /// What to try instead, if the invitation has changed since it was last asked for. It is asked
+    /// for when the server did not accept the present one.
+    fn renewed(&self) -> Option<Renewed>;
+}
+
+/// A newer invitation of the same link.
+#[derive(Clone, Debug)]
+pub struct Renewed {
+    /// Where the server is.
+    pub endpoint: Endpoint,
+    /// The secrets of the link.
+    pub credentials: Credentials,
 }
 
 /// A client whose hello is authentic.
 #[derive(Clone, Debug)]
-pub struct Arrival {
+pub struct AuthenticHello {
     /// The client's name.
     pub peer: PeerName,
     /// Where it connects from.

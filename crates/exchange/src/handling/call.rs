@@ -13,41 +13,28 @@ use tokio::task::unconstrained;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
-use super::{WorkerId, paused};
-use crate::peer::{Job, Peer};
+use super::worker::paused;
+use crate::peer::{Call, Ended, Peer, WorkerId};
 use crate::{Handler, HandlerError, OnError};
-
-/// How the handling of a message ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Done,
-    /// It is given up.
-    Failed(RejectCode),
-    /// No more is handled until somebody says so; then the message comes first.
-    Halted,
-    /// There is no next attempt here: the service shuts down and the message comes again later, or
-    /// somebody else has given it up.
-    Left,
-}
 
 /// Calls the handler, as often as the policy says. Whatever it does costs this message only.
 pub(super) async fn call<H: Handler>(
     peer: &Peer,
     worker: WorkerId,
     handler: &H,
-    job: &mut Job,
+    call: &mut Call,
 ) -> Ended {
     let config = &peer.shared.config;
-    let Some(mut message) = peer.message(job) else { return Ended::Done };
+    let Some(mut message) = peer.message(call) else { return Ended::Done };
     loop {
         let attempt = message.attempt();
         let copy = (config.on_error != OnError::Next).then(|| message.clone());
-        let Err(code) = call_once(peer, handler, message, job).await else { return Ended::Done };
+        let Err(code) = call_once(peer, handler, message, call).await else { return Ended::Done };
         let Some(copy) = copy.filter(|message| !message.is_control()) else {
             return Ended::Failed(code);
         };
         if config.on_error == OnError::Stop {
-            error!(peer = %peer.name, id = job.shown(), "stopped: no more of its messages are handled");
+            error!(peer = %peer.name, id = call.shown(), "stopped: no more of its messages are handled");
             return Ended::Halted;
         }
         let Some(backoff) = config.on_error.again_after(attempt) else {
@@ -65,22 +52,22 @@ async fn call_once<H: Handler>(
     peer: &Peer,
     handler: &H,
     message: Message,
-    job: &Job,
+    call: &Call,
 ) -> Result<(), RejectCode> {
     let limit = peer.shared.config.handler_timeout;
     let called = AssertUnwindSafe(handle(handler, message)).catch_unwind();
     match within(limit, called).await {
         Some(Ok(Ok(()))) => return Ok(()),
         Some(Ok(Err(cause))) => {
-            warn!(peer = %peer.name, id = job.shown(), %cause, "a message could not be handled");
+            warn!(peer = %peer.name, id = call.shown(), %cause, "a message could not be handled");
         }
         None => {
-            error!(peer = %peer.name, id = job.shown(), ?limit, "the handler took too long");
+            error!(peer = %peer.name, id = call.shown(), ?limit, "the handler took too long");
             return Err(RejectCode::TIMED_OUT);
         }
         Some(Err(panic)) => {
             let cause = panic_text(&*panic);
-            error!(peer = %peer.name, id = job.shown(), cause, "the handler panicked");
+            error!(peer = %peer.name, id = call.shown(), cause, "the handler panicked");
         }
     }
     Err(RejectCode::FAILED)

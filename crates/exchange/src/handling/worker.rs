@@ -1,10 +1,5 @@
 //! Calls the handler: in order for each peer, in parallel for different peers.
 
-mod call;
-mod policy;
-mod watchdog;
-mod workers;
-
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Context;
@@ -14,15 +9,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::coop;
 use tracing::error;
 
-pub(crate) use call::Ended;
-pub use policy::OnError;
-pub(crate) use watchdog::watch;
-pub(crate) use workers::{WorkerId, Workers};
-
+use super::call;
 use crate::Handler;
-use crate::peer::{Job, Peer};
+use crate::peer::{Call, Ended, Peer, WorkerId};
 use crate::store::DeadLetter;
-use call::call;
 
 /// After so many attempts to handle a message that ended with the process, it is given up.
 const MAX_ATTEMPTS: u32 = 5;
@@ -36,19 +26,19 @@ pub(crate) async fn run<H: Handler>(
 ) {
     let (mut held, mut done) = (None, None);
     let next = |cx: &mut Context<'_>, held: &mut Option<_>, done: &mut Option<_>| {
-        let polled = peer.poll_job(worker, done, cx);
+        let polled = peer.poll_call(worker, done, cx);
         if polled.is_pending() || permits.available_permits() == 0 {
             *held = None; // others may be waiting for it
         }
         polled
     };
-    while let Some(mut job) = poll_fn(|cx| next(cx, &mut held, &mut done)).await {
+    while let Some(mut call) = poll_fn(|cx| next(cx, &mut held, &mut done)).await {
         coop::consume_budget().await; // a full inbox does not keep other tasks from their turn
         if held.is_none() {
             held = permit(&peer, worker, &permits).await;
         }
-        let ended = handle(&peer, worker, &*handler, &mut job).await;
-        done = Some((job, ended));
+        let ended = handle(&peer, worker, &*handler, &mut call).await;
+        done = Some((call, ended));
     }
 }
 
@@ -66,23 +56,23 @@ async fn permit<'a>(
 }
 
 /// Waits for something that is no part of a call: meanwhile it does not count as running.
-async fn paused<F: Future>(peer: &Peer, worker: WorkerId, wait: F) -> F::Output {
-    peer.lock().lane.workers.stop_clock(worker);
+pub(super) async fn paused<F: Future>(peer: &Peer, worker: WorkerId, wait: F) -> F::Output {
+    peer.lock().handling.workers.stop_clock(worker);
     let output = wait.await;
-    peer.lock().lane.workers.start_clock(worker);
+    peer.lock().handling.workers.start_clock(worker);
     output
 }
 
 /// Handles one message, and sees to it that one which cannot be handled is kept.
-async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &mut Job) -> Ended {
-    let ended = match counted(peer, worker, job).await {
-        true => call(peer, worker, handler, job).await,
+async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &mut Call) -> Ended {
+    let ended = match counted(peer, worker, call).await {
+        true => call::call(peer, worker, handler, call).await,
         false => Ended::Failed(RejectCode::POISON),
     };
     if let Ended::Failed(code) = ended
-        && peer.lock().lane.workers.fail(worker)
+        && peer.lock().handling.workers.fail(worker)
     {
-        bury(peer, job, code).await;
+        keep_dead_letter(peer, call, code).await;
     }
     ended
 }
@@ -90,15 +80,15 @@ async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, job: &mu
 /// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
 /// ends the process comes again and again. Returns whether it may be called once more. The first
 /// call is not counted, because most messages are handled by it and a count costs a sync.
-async fn counted(peer: &Peer, worker: WorkerId, job: &mut Job) -> bool {
-    if let (Some(store), Some(id), true) = (peer.store(), job.id, job.again) {
+async fn counted(peer: &Peer, worker: WorkerId, call: &mut Call) -> bool {
+    if let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) {
         let again = paused(peer, worker, store.attempt(&peer.name, id, peer.fence())).await;
         match again.map(|again| again.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
                 error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");
                 return false;
             }
-            Ok(attempt) => job.attempt = attempt,
+            Ok(attempt) => call.attempt = attempt,
             Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt was not counted"),
         }
     }
@@ -106,11 +96,11 @@ async fn counted(peer: &Peer, worker: WorkerId, job: &mut Job) -> bool {
 }
 
 /// Keeps a message that is given up as a dead letter, if there is a store.
-async fn bury(peer: &Peer, job: &Job, code: RejectCode) {
-    if let (Some(store), Some(id), Some(payload)) = (peer.store(), job.id, job.payload()) {
+pub(super) async fn keep_dead_letter(peer: &Peer, call: &Call, code: RejectCode) {
+    if let (Some(store), Some(id), Some(payload)) = (peer.store(), call.id, call.payload()) {
         let at = std::time::SystemTime::now();
         let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
-        match store.bury(letter).await {
+        match store.add_letter(letter).await {
             Ok(()) => peer.note_dead_letter(id, code),
             Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
         }

@@ -4,20 +4,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use paddington_wire::link::Outcome;
 use paddington_wire::{Delivery, Encoding, Message, MessageId, RejectCode};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{Peer, State, wake};
-use crate::courier::Courier;
-use crate::inbox::Item;
-use crate::lane::{Ended, WorkerId};
+use super::{Item, Peer, PeerLink, State, WorkerId, wake};
 use crate::{Event, OnError};
 
 /// A call of the handler.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct Call {
     /// `None` once it was given to the handler for good.
     item: Option<Item>,
     control: bool,
@@ -28,7 +24,7 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
 }
 
-impl Job {
+impl Call {
     fn new(item: Item) -> Self {
         let (id, again, control) = match &item {
             Item::Message(received) => (received.id, received.again, false),
@@ -60,42 +56,56 @@ impl Job {
     }
 }
 
+/// How the handling of a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    /// It is given up.
+    Failed(RejectCode),
+    /// No more is handled until somebody says so; then the message comes first.
+    Halted,
+    /// There is no next attempt here: the service shuts down and the message comes again later, or
+    /// somebody else has given it up.
+    Left,
+}
+
 impl Peer {
     /// The next call of the handler for `worker`, who is done with another one; `None` once it is to
     /// stop.
-    pub(crate) fn poll_job(
+    pub(crate) fn poll_call(
         &self,
         worker: WorkerId,
-        done: &mut Option<(Job, Ended)>,
+        done: &mut Option<(Call, Ended)>,
         cx: &Context<'_>,
-    ) -> Poll<Option<Job>> {
+    ) -> Poll<Option<Call>> {
         let now = Instant::now();
         let mut state = self.lock();
-        let alone = state.lane.workers.len() == 1;
-        let writer = done.take().and_then(|(job, ended)| {
-            self.finish(&mut state, worker, job, ended, now);
-            state.writer_for_ack()
+        let alone = state.handling.workers.len() == 1;
+        let writer = done.take().and_then(|(call, ended)| {
+            self.finish(&mut state, worker, call, ended, now);
+            state.take_waker_for_ack()
         });
-        let polled = state.poll_job(worker, self.store.is_some(), now, cx);
-        let reader = if polled.is_ready() { state.hex_reader() } else { None };
+        let polled = state.poll_call(worker, self.store.is_some(), now, cx);
+        let reader = if polled.is_ready() { state.take_hex_reader_waker() } else { None };
         // Where this one has nothing to do, no colleague has: it would only be woken to say so.
-        let colleagues = if polled.is_pending() || alone { Vec::new() } else { state.colleagues() };
+        let other_worker_wakers =
+            if polled.is_pending() || alone { Vec::new() } else { state.other_worker_wakers() };
         drop(state);
-        colleagues.into_iter().chain(writer).chain(reader).for_each(Waker::wake);
+        other_worker_wakers.into_iter().chain(writer).chain(reader).for_each(Waker::wake);
         polled
     }
 
     /// What the handler is given. It is kept too where it may be needed once more: for another
     /// attempt, or as a dead letter.
-    pub(crate) fn message(&self, job: &mut Job) -> Option<Message> {
+    pub(crate) fn message(&self, call: &mut Call) -> Option<Message> {
         let kept = self.store.is_some() || self.shared.config.on_error != OnError::Next;
-        let item = if kept { job.item.clone() } else { job.item.take() };
+        let item = if kept { call.item.clone() } else { call.item.take() };
         let us = &self.shared.name;
         Some(match item? {
             Item::Control(control) => Message::from_control(us, control),
             Item::Message(received) => {
                 let redelivered = received.again;
-                let delivery = Delivery { id: job.id, redelivered, attempt: job.attempt };
+                let delivery = Delivery { id: call.id, redelivered, attempt: call.attempt };
                 Message::received(self.name.clone(), us, received.text, delivery)
             }
         })
@@ -105,39 +115,45 @@ impl Peer {
     /// peer's message comes only once: all its attempts are made before the shutdown.
     pub(crate) fn may_try_again(&self, worker: WorkerId) -> bool {
         let state = self.lock();
-        let leaves = state.lane.stopping && state.courier.encoding() == Encoding::Sealed;
-        !leaves && state.lane.workers.is_here(worker)
+        let leaves = state.handling.stopping && state.link.encoding() == Encoding::Sealed;
+        !leaves && state.handling.workers.is_here(worker)
     }
 
     /// The handler is done with a message.
-    fn finish(&self, state: &mut State, worker: WorkerId, job: Job, ended: Ended, now: Instant) {
-        if !state.lane.workers.is_here(worker) {
+    fn finish(&self, state: &mut State, worker: WorkerId, call: Call, ended: Ended, now: Instant) {
+        if !state.handling.workers.is_here(worker) {
             return; // it was given up, and another one has taken its place
         }
-        let took = state.lane.workers.end(worker, now);
+        let took = state.handling.workers.end(worker, now);
         match ended {
-            Ended::Done => self.settle_job(state, &job, Outcome::Done, took),
-            Ended::Failed(code) => self.settle_job(state, &job, Outcome::Rejected(code), took),
-            Ended::Left => state.put_back(job),
+            Ended::Done => self.settle_call(state, &call, Ok(()), took),
+            Ended::Failed(code) => self.settle_call(state, &call, Err(code), took),
+            Ended::Left => state.put_back(call),
             Ended::Halted => {
-                state.put_back(job);
-                state.lane.halted = true;
+                state.put_back(call);
+                state.handling.halted = true;
                 self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
             }
         }
     }
 
-    fn settle_job(&self, state: &mut State, job: &Job, outcome: Outcome, took: Duration) {
+    fn settle_call(
+        &self,
+        state: &mut State,
+        call: &Call,
+        outcome: Result<(), RejectCode>,
+        took: Duration,
+    ) {
         let counters = &mut state.counters;
         counters.handler_time += took;
         match outcome {
-            Outcome::Done => counters.handled += u64::from(!job.control),
-            Outcome::Rejected(code) => {
+            Ok(()) => counters.handled += u64::from(!call.control),
+            Err(code) => {
                 counters.failed += 1;
                 counters.timed_out += u64::from(code == RejectCode::TIMED_OUT);
             }
         }
-        if let (Courier::Sealed(link), Some(id)) = (&mut state.courier, job.id) {
+        if let (PeerLink::Sealed(link), Some(id)) = (&mut state.link, call.id) {
             link.handled(id, outcome);
             self.note_store_work(state);
         }
@@ -145,36 +161,36 @@ impl Peer {
 
     /// Dismisses the workers whose call has been running for longer than `limit`. Their messages
     /// are to be [left behind](Self::leave_behind).
-    pub(crate) fn dismiss_overdue(&self, limit: Duration) -> Vec<Job> {
-        self.lock().lane.workers.dismiss_overdue(limit)
+    pub(crate) fn remove_overdue(&self, limit: Duration) -> Vec<Call> {
+        self.lock().handling.workers.remove_overdue(limit)
     }
 
     /// Gives up a message whose call cannot be ended.
-    pub(crate) fn leave_behind(&self, job: &Job) {
+    pub(crate) fn leave_behind(&self, call: &Call) {
         let mut state = self.lock();
         state.counters.left_behind += 1;
-        let outcome = Outcome::Rejected(RejectCode::TIMED_OUT);
-        self.settle_job(&mut state, job, outcome, Duration::ZERO);
-        let writer = state.writer_for_ack();
+        let outcome = Err(RejectCode::TIMED_OUT);
+        self.settle_call(&mut state, call, outcome, Duration::ZERO);
+        let writer = state.take_waker_for_ack();
         drop(state);
         wake(writer);
     }
 
     pub(crate) fn hire(&self) -> WorkerId {
-        self.lock().lane.workers.hire()
+        self.lock().handling.workers.hire()
     }
 
     pub(crate) fn set_worker_task(&self, worker: WorkerId, task: AbortHandle) {
-        self.lock().lane.workers.set_task(worker, task);
+        self.lock().handling.workers.set_task(worker, task);
     }
 
     /// From now on so many of the peer's messages are handled at the same time. Returns how many
     /// workers are missing.
     pub(crate) fn set_concurrency(&self, concurrency: usize) -> usize {
         let mut state = self.lock();
-        state.lane.concurrency = concurrency.max(1);
-        let missing = state.lane.concurrency.saturating_sub(state.lane.workers.len());
-        let wakers = state.lane.workers.wakers();
+        state.handling.concurrency = concurrency.max(1);
+        let missing = state.handling.concurrency.saturating_sub(state.handling.workers.len());
+        let wakers = state.handling.workers.wakers();
         drop(state);
         wakers.into_iter().for_each(|waker| wake(Some(waker)));
         missing
@@ -183,22 +199,22 @@ impl Peer {
     /// Goes on handling messages after a failure that has stopped it.
     pub(crate) fn resume_handling(&self) {
         let mut state = self.lock();
-        state.lane.halted = false;
-        let waker = state.lane();
+        state.handling.halted = false;
+        let waker = state.take_worker_waker();
         drop(state);
         wake(waker);
     }
 
     /// Ends the handling whatever the handler does. Returns whether one was running.
-    pub(crate) fn abort_lane(&self) -> bool {
-        self.lock().lane.workers.abort()
+    pub(crate) fn abort_handling(&self) -> bool {
+        self.lock().handling.workers.abort()
     }
 
     /// Stops the handling after the calls that run, or, where nothing comes again, after the last.
-    pub(crate) fn stop_lane(&self) {
+    pub(crate) fn stop_handling(&self) {
         let mut state = self.lock();
-        state.lane.stopping = true;
-        let wakers = state.lane.workers.wakers();
+        state.handling.stopping = true;
+        let wakers = state.handling.workers.wakers();
         drop(state);
         wakers.into_iter().for_each(|waker| wake(Some(waker)));
     }
@@ -213,51 +229,51 @@ impl State {
     /// Whether a worker is to stop: of a `sealed` peer at once, because what is not handled is not
     /// acknowledged and comes again later.
     fn is_over_for(&self, worker: WorkerId) -> bool {
-        let lane = &self.lane;
-        let drained = self.courier.encoding() == Encoding::Sealed || self.inbox.is_empty();
+        let lane = &self.handling;
+        let drained = self.link.encoding() == Encoding::Sealed || self.inbox.is_empty();
         let stopped = lane.stopping && (drained || lane.halted);
         stopped || !lane.workers.is_among(worker, lane.concurrency)
     }
 
-    fn poll_job(
+    fn poll_call(
         &mut self,
         worker: WorkerId,
         keeps: bool,
         now: Instant,
         cx: &Context<'_>,
-    ) -> Poll<Option<Job>> {
+    ) -> Poll<Option<Call>> {
         if self.is_over_for(worker) {
-            self.lane.workers.dismiss(worker);
+            self.handling.workers.remove(worker);
             return Poll::Ready(None);
         }
-        let Some(job) = self.next_job(worker, keeps, now) else {
-            self.lane.workers.wait(worker, cx);
+        let Some(call) = self.next_call(worker, keeps, now) else {
+            self.handling.workers.wait(worker, cx);
             return Poll::Pending;
         };
-        Poll::Ready(Some(job))
+        Poll::Ready(Some(call))
     }
 
     /// Those who wait and may have something to do: the next message, or to stop.
-    fn colleagues(&mut self) -> Vec<Waker> {
-        if self.lane.stopping {
-            return self.lane.workers.wakers();
+    fn other_worker_wakers(&mut self) -> Vec<Waker> {
+        if self.handling.stopping {
+            return self.handling.workers.wakers();
         }
-        self.lane().into_iter().collect()
+        self.take_worker_waker().into_iter().collect()
     }
 
-    fn put_back(&mut self, job: Job) {
-        if let Some(item) = job.item {
+    fn put_back(&mut self, call: Call) {
+        if let Some(item) = call.item {
             self.inbox.push_front(item);
         }
     }
 
-    fn next_job(&mut self, worker: WorkerId, keeps: bool, now: Instant) -> Option<Job> {
+    fn next_call(&mut self, worker: WorkerId, keeps: bool, now: Instant) -> Option<Call> {
         let control = matches!(self.inbox.front()?, Item::Control(_));
-        if self.lane.halted || !self.lane.workers.may_begin(control) {
+        if self.handling.halted || !self.handling.workers.may_begin(control) {
             return None;
         }
-        let job = Job::new(self.inbox.pop()?);
-        self.lane.workers.begin(worker, job.noted(keeps), now);
-        Some(job)
+        let call = Call::new(self.inbox.pop()?);
+        self.handling.workers.begin(worker, call.noted(keeps), now);
+        Some(call)
     }
 }

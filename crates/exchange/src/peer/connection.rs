@@ -5,16 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use paddington_transport::{Declared, End, Place, Refusal, Traffic};
-use paddington_wire::link::{AckDue, Incoming, Link, Outcome, SessionId, Ticket};
+use paddington_transport::{End, ReadyReservation, Refusal, Reservation, Traffic};
+use paddington_wire::link::{AckDue, Incoming, Link, SessionId, Ticket};
 use paddington_wire::{CloseCode, Encoding, Frame, Instance, Ready, RejectCode, Text, Violation};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info, warn};
 
+use super::inbox::Received;
+use super::{Peer, PeerLink, State, Unresponsive, wake};
 use crate::Event;
-use crate::courier::Courier;
-use crate::inbox::Received;
-use crate::peer::{Peer, Silent, State, wake};
 
 /// Once a frame brings fewer messages than this, room for more is given back: most connections
 /// rest.
@@ -22,17 +21,17 @@ const ARRIVED: usize = 64;
 
 /// The right to a peer's slot, until a later one is used.
 #[derive(Debug)]
-pub(crate) struct PeerPlace {
+pub(crate) struct PeerReservation {
     peer: Arc<Peer>,
     ticket: Ticket,
     /// The connection that was asked for a sign of life and gave none.
-    silent: Option<Silent>,
+    silent: Option<Unresponsive>,
 }
 
 /// The same, once this side's READY is sealed.
 #[derive(Debug)]
-pub(crate) struct DeclaredPlace {
-    place: PeerPlace,
+pub(crate) struct ReadyPeerReservation {
+    reservation: PeerReservation,
     ours: Ready,
 }
 
@@ -47,9 +46,9 @@ pub(crate) struct PeerTraffic {
     arrived: Vec<Incoming>,
 }
 
-impl PeerPlace {
+impl PeerReservation {
     /// The next place in the line for the peer's slot.
-    pub(crate) fn new(peer: &Arc<Peer>, silent: Option<Silent>) -> Self {
+    pub(crate) fn new(peer: &Arc<Peer>, silent: Option<Unresponsive>) -> Self {
         let ticket = peer.lock().slot.ticket();
         Self { peer: Arc::clone(peer), ticket, silent }
     }
@@ -57,15 +56,15 @@ impl PeerPlace {
     /// Takes the slot for a session that `begin` begins.
     fn take(
         self,
-        life: Option<Instance>,
+        instance: Option<Instance>,
         begin: impl FnOnce(&mut State, SessionId) -> Result<(), Violation>,
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
-        if !state.gives_way(life, self.silent) {
+        if !state.gives_way(instance, self.silent) {
             return Err(Refusal::Close(CloseCode::Busy)); // it has come back to life meanwhile
         }
-        let session = state.slot.take(self.ticket, life).ok_or(Refusal::Silent)?;
+        let session = state.slot.take(self.ticket, instance).ok_or(Refusal::Silent)?;
         let replaced = state.go_live(session);
         if let Err(violation) = begin(&mut state, session) {
             state.slot.vacate(session);
@@ -77,12 +76,12 @@ impl PeerPlace {
             error!(peer = %peer.name, cause = %violation, "the peer claims what cannot be");
             return Err(Refusal::Close(CloseCode::Violation));
         }
-        state.announce(&peer.name, life);
-        let encoding = state.courier.encoding();
-        let lane = state.lane();
+        state.announce(&peer.name, instance);
+        let encoding = state.link.encoding();
+        let worker = state.take_worker_waker();
         drop(state);
         wake(replaced);
-        wake(lane);
+        wake(worker);
         peer.tell_heard();
         log_connected(&peer, encoding);
         peer.shared.tell(Event::Up { peer: peer.name.clone() });
@@ -98,13 +97,13 @@ fn log_connected(peer: &Peer, encoding: Encoding) {
     }
 }
 
-impl Place for PeerPlace {
+impl Reservation for PeerReservation {
     type Traffic = PeerTraffic;
-    type Declared = DeclaredPlace;
+    type ReadyReservation = ReadyPeerReservation;
 
-    fn declare(self) -> (Ready, DeclaredPlace) {
-        let ours = self.peer.lock().courier.ready();
-        (ours.clone(), DeclaredPlace { place: self, ours })
+    fn ready(self) -> (Ready, ReadyPeerReservation) {
+        let ours = self.peer.lock().link.ready();
+        (ours.clone(), ReadyPeerReservation { reservation: self, ours })
     }
 
     fn establish(self) -> Result<PeerTraffic, Refusal> {
@@ -112,14 +111,14 @@ impl Place for PeerPlace {
     }
 }
 
-impl Declared for DeclaredPlace {
+impl ReadyReservation for ReadyPeerReservation {
     type Traffic = PeerTraffic;
 
     fn establish(self, theirs: &Ready) -> Result<PeerTraffic, Refusal> {
-        let Self { place, ours } = self;
-        let peer = Arc::clone(&place.peer);
-        place.take(Some(theirs.instance), |state, session| {
-            if let Courier::Sealed(link) = &mut state.courier {
+        let Self { reservation, ours } = self;
+        let peer = Arc::clone(&reservation.peer);
+        reservation.take(Some(theirs.instance), |state, session| {
+            if let PeerLink::Sealed(link) = &mut state.link {
                 let started = link.start(session, &ours, theirs)?;
                 peer.settle(state);
                 peer.note_store_work(state);
@@ -152,9 +151,9 @@ impl PeerTraffic {
     /// Takes the next frame from the peer's link, acknowledgements when their time has come.
     fn next_frame(&mut self, state: &mut State, cx: &mut Context<'_>) -> Option<Frame> {
         let now = self.peer.now();
-        let frame = match &mut state.courier {
-            Courier::Hex(queue) => queue.transmit(now),
-            Courier::Sealed(link) => {
+        let frame = match &mut state.link {
+            PeerLink::Hex(queue) => queue.transmit(now),
+            PeerLink::Sealed(link) => {
                 let mut frame = link.transmit(self.session, now);
                 if frame.is_none() && self.ack_is_due(link, cx) {
                     frame = link.acknowledge(self.session);
@@ -195,9 +194,9 @@ impl PeerTraffic {
 
     /// The last frames: what is to be acknowledged, then the farewell.
     fn last_frame(&self, state: &mut State, code: CloseCode) -> Frame {
-        let ack = match &mut state.courier {
-            Courier::Sealed(link) => link.acknowledge(self.session),
-            Courier::Hex(_) => None,
+        let ack = match &mut state.link {
+            PeerLink::Sealed(link) => link.acknowledge(self.session),
+            PeerLink::Hex(_) => None,
         };
         ack.unwrap_or(Frame::Close(code))
     }
@@ -213,7 +212,7 @@ impl PeerTraffic {
     }
 
     fn receive_sealed(&mut self, state: &mut State, frame: Frame) -> Result<(), Violation> {
-        let Courier::Sealed(link) = &mut state.courier else {
+        let PeerLink::Sealed(link) = &mut state.link else {
             return Err(Violation::OtherEncoding);
         };
         let progress = link.receive(self.session, frame, &mut self.arrived)?;
@@ -230,7 +229,7 @@ impl PeerTraffic {
                 }
                 Err(_) => {
                     warn!(peer = %self.peer.name, id = %message.id, "a message is not text");
-                    link.handled(message.id, Outcome::Rejected(RejectCode::NOT_TEXT));
+                    link.handled(message.id, Err(RejectCode::NOT_TEXT));
                     given_up = true;
                 }
             }
@@ -300,9 +299,9 @@ impl Traffic for PeerTraffic {
             Frame::Bare(text) => self.receive_bare(&mut state, text),
             frame => self.receive_sealed(&mut state, frame),
         };
-        let lane = state.lane();
+        let worker = state.take_worker_waker();
         drop(state);
-        wake(lane);
+        wake(worker);
         peer.tell_heard();
         if drains {
             peer.progress.notify_waiters();
@@ -321,19 +320,19 @@ impl Traffic for PeerTraffic {
         count_end(&mut state, end);
         state.peer_left = matches!(end, End::PeerClosed(CloseCode::Shutdown));
         // A `sealed` peer that only lost its connection resumes: it is not gone.
-        let gone = match &mut state.courier {
-            Courier::Sealed(link) => {
+        let gone = match &mut state.link {
+            PeerLink::Sealed(link) => {
                 link.end(self.session);
                 state.peer_left
             }
-            Courier::Hex(_) => true,
+            PeerLink::Hex(_) => true,
         };
         if gone {
             state.withdraw(&self.peer.name);
         }
-        let lane = state.lane();
+        let worker = state.take_worker_waker();
         drop(state);
-        wake(lane);
+        wake(worker);
         self.peer.tell_heard();
         self.peer.progress.notify_waiters();
         log_ended(&self.peer, end);

@@ -30,7 +30,7 @@ impl Credentials {
 
 /// A client that this service has invited.
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub struct InvitedClient {
     /// The client's name.
     pub name: PeerName,
     /// Where it connects from.
@@ -41,8 +41,8 @@ pub struct Expected {
 
 /// All clients that a service expects.
 #[derive(Clone, Debug, Default)]
-pub struct Admission {
-    expected: Vec<Expected>,
+pub struct InvitedClients {
+    expected: Vec<InvitedClient>,
     /// Which of them are expected from one address only.
     at: HashMap<IpAddr, Vec<usize>>,
     /// Which of them are expected from more than one.
@@ -56,18 +56,18 @@ pub struct Candidates<'a, C> {
     credentials: Vec<&'a Arc<C>>,
 }
 
-impl Admission {
+impl InvitedClients {
     /// Expects these clients.
     #[must_use]
-    pub fn new(expected: Vec<Expected>) -> Self {
-        let mut admission = Self { expected, ..Self::default() };
-        for (index, client) in admission.expected.iter().enumerate() {
+    pub fn new(expected: Vec<InvitedClient>) -> Self {
+        let mut clients = Self { expected, ..Self::default() };
+        for (index, client) in clients.expected.iter().enumerate() {
             match client.range.single() {
-                Some(address) => admission.at.entry(address).or_default().push(index),
-                None => admission.within.push(index),
+                Some(address) => clients.at.entry(address).or_default().push(index),
+                None => clients.within.push(index),
             }
         }
-        admission
+        clients
     }
 
     /// Whether any client is expected from `address`.
@@ -112,7 +112,7 @@ impl Admission {
         Candidates { names, credentials }
     }
 
-    fn from(&self, address: IpAddr) -> impl Iterator<Item = &Expected> {
+    fn from(&self, address: IpAddr) -> impl Iterator<Item = &InvitedClient> {
         let address = address.to_canonical();
         let alone = self.at.get(&address).into_iter().flatten();
         let alone = alone.map(|index| &self.expected[*index]);
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn expected(name: &str, range: &str, encoding: Encoding) -> Expected {
+    fn expected(name: &str, range: &str, encoding: Encoding) -> InvitedClient {
         let (name, keys): (PeerName, _) = (name.parse().unwrap(), KeyPair::generate().unwrap());
         let credentials = match encoding {
             Encoding::Sealed => Credentials::Sealed(Arc::new(sealed::Credentials::new(
@@ -150,7 +150,7 @@ mod tests {
             ))),
             Encoding::Hex => Credentials::Hex(Arc::new(hex::Credentials::new(Arc::new(keys)))),
         };
-        Expected { name, range: range.parse().unwrap(), credentials }
+        InvitedClient { name, range: range.parse().unwrap(), credentials }
     }
 
     fn names<'a, C>(candidates: &Candidates<'a, C>) -> Vec<&'a str> {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn only_clients_whose_range_holds_the_address_are_candidates() {
-        let admission = Admission::new(vec![
+        let clients = InvitedClients::new(vec![
             expected("a", "10.0.0.0/8", Encoding::Sealed),
             expected("b", "10.1.0.0/16", Encoding::Sealed),
             expected("c", "10.1.0.0/16", Encoding::Hex),
@@ -178,10 +178,10 @@ mod tests {
         ];
         for (address, sealed, hex) in cases {
             let address = address.parse().unwrap();
-            assert_eq!(names(&admission.sealed_candidates(address)), sealed);
-            assert_eq!(names(&admission.hex_candidates(address)), hex);
-            assert_eq!(admission.admits(address), !sealed.is_empty() || !hex.is_empty());
-            assert_eq!(admission.admits_hex(address), !hex.is_empty());
+            assert_eq!(names(&clients.sealed_candidates(address)), sealed);
+            assert_eq!(names(&clients.hex_candidates(address)), hex);
+            assert_eq!(clients.admits(address), !sealed.is_empty() || !hex.is_empty());
+            assert_eq!(clients.admits_hex(address), !hex.is_empty());
         }
     }
 }

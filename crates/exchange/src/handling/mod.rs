@@ -1,0 +1,11 @@
+//! Calls of the handler: in order for each peer, in parallel for different peers.
+
+mod call;
+
+mod handler;
+mod on_error;
+pub(crate) mod watchdog;
+pub(crate) mod worker;
+
+pub use handler::Handler;
+pub use on_error::OnError;

@@ -1,0 +1,136 @@
+//! A bound listener and its loop. Implements `docs/protocol.md` §9 for the server, as far as it is
+//! about accepting; what happens to an accepted connection is in `acceptor.rs`.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::acceptor::{Accepted, Acceptor};
+use crate::contract::Host;
+use crate::{Network, NetworkListener, Stream};
+
+/// The first pause after an error of `accept`.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause after errors of `accept`.
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A bound listener, ready to run.
+pub struct Listener {
+    listener: Box<dyn NetworkListener>,
+    address: SocketAddr,
+    network: Arc<dyn Network>,
+}
+
+impl Listener {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says of the address.
+    pub async fn bind(network: Arc<dyn Network>, address: SocketAddr) -> io::Result<Self> {
+        let listener = network.bind(address).await?;
+        let address = listener.local_address()?;
+        Ok(Self { listener, address, network })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts to accept clients, until `stop` is cancelled. Their connections run on `tasks` and
+    /// outlive the listener. A listener that fails is bound again.
+    pub fn spawn<H: Host>(
+        self,
+        acceptor: Acceptor<H>,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) {
+        tasks.spawn(self.run(acceptor, tasks.clone(), stop));
+    }
+
+    async fn run<H: Host>(
+        self,
+        acceptor: Acceptor<H>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) {
+        let Self { listener, address, network } = self;
+        let mut bound = Some(listener);
+        let acceptor = Arc::new(acceptor);
+        let mut pause = ACCEPT_PAUSE;
+        loop {
+            let next = async {
+                acceptor.admission.room().await;
+                let accepted = accept(&mut bound, &network, address).await;
+                acceptor.admission.room().await; // it may have come much later
+                accepted
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = next => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    pause = ACCEPT_PAUSE;
+                    let accepted = Accepted {
+                        stream,
+                        direct: peer.ip().to_canonical(),
+                        network: Arc::clone(&network),
+                    };
+                    acceptor.spawn(accepted, &tasks, &stop);
+                }
+                Err(error) => {
+                    warn!(%address, %error, ?pause, "no connection could be accepted");
+                    if wait(pause, &stop).await.is_err() {
+                        return;
+                    }
+                    if pause == ACCEPT_PAUSE_MAX {
+                        bound = None; // its address is free again only when it is gone
+                    }
+                    pause = (2 * pause).min(ACCEPT_PAUSE_MAX);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The next connection. A listener that is gone is bound again first.
+async fn accept(
+    listener: &mut Option<Box<dyn NetworkListener>>,
+    network: &Arc<dyn Network>,
+    address: SocketAddr,
+) -> io::Result<(Stream, SocketAddr)> {
+    let bound = match listener.take() {
+        Some(bound) => bound,
+        None => {
+            let bound = network.bind(address).await?;
+            info!(%address, "listening again");
+            bound
+        }
+    };
+    listener.insert(bound).accept().await
+}
+
+async fn wait(pause: Duration, stop: &CancellationToken) -> Result<(), ()> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(()),
+        () = sleep(pause) => Ok(()),
+    }
+}
