@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke instructions deny ## Everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke instructions deny ## Run everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -52,10 +52,10 @@ interop: ## Check the second implementation, in Python, against ours
 bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q -p paddington-bench --benches
 
-soak-smoke: ## Run every trial of the soak once, in seconds
+soak-smoke: ## Run every soak trial once, in seconds
 	$(CARGO) run -q -p paddington-soak -- --short all
 
-models-smoke: ## Explore small models of the exchange, walk a little, attack a little
+models-smoke: ## Explore small models of the exchange, with short random walks and attacks
 	$(MODELS) check
 	$(MODELS) walk
 	$(MODELS) attack
@@ -70,12 +70,12 @@ else
 	@echo "cargo-deny is not installed: licences and layers are not checked"
 endif
 
-models: ## Explore the models in their long form: a quarter of an hour
+models: ## Explore the models in their long form, which takes a quarter of an hour
 	$(MODELS) check --long
 	$(MODELS) walk --long
 	$(MODELS) attack --long
 
-mutants: ## Break one rule of the exchange at a time: the models have to notice each
+mutants: ## Break one delivery rule at a time, and check that the models notice
 	RUSTFLAGS="--cfg paddington_faults" $(CARGO) run -q --profile model --target-dir target/faults \
 		-p paddington-models -- mutants
 
@@ -86,47 +86,47 @@ bench: bench-compare ## Run the benchmarks and the short form of the load harnes
 	$(CARGO) bench -p paddington-bench --benches
 	$(CARGO) run -q --release -p paddington-bench -- all --short
 
-bench-full: bench-compare ## The same in the full form, which takes two to three hours
+bench-full: bench-compare ## Run the benchmarks and the full form, which takes two to three hours
 	$(CARGO) bench -p paddington-bench --benches
 	$(CARGO) run -q --release -p paddington-bench -- all --full
 
-# Whom paddington is compared with beyond what is in the workspace. Without libzmq there is no ZeroMQ.
+# The systems that paddington is compared with, beyond those in the workspace. ZeroMQ needs libzmq.
 COMPARE ?= commonware iroh nats $(if $(ZMQ),zeromq)
 COMPARE_BUILD := $(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target \
 	--no-default-features --features
 
-bench-compare: ## Build the comparisons with COMPARE: NATS, iroh, commonware-p2p and, with libzmq, ZeroMQ
+bench-compare: ## Build the comparisons in COMPARE: NATS, iroh, commonware-p2p and, with libzmq, ZeroMQ
 ifneq ($(ZMQ),yes)
 	@echo "libzmq is not installed (Debian: libzmq3-dev): no comparison with ZeroMQ"
 endif
-	-$(COMPARE_BUILD) "$(COMPARE)" || { echo "once more without iroh and commonware-p2p"; \
+	-$(COMPARE_BUILD) "$(COMPARE)" || { echo "building again without iroh and commonware-p2p"; \
 		$(COMPARE_BUILD) "$(filter nats zeromq,$(COMPARE))"; }
 
 instructions: ## Count instructions, where valgrind is installed, and compare them with the record
 	$(CARGO) run -q --release -p paddington-bench -- instructions
 
-instructions-record: ## Record the instructions anew
+instructions-record: ## Record the instruction counts again
 	$(CARGO) run -q --release -p paddington-bench -- instructions --write
 
-# How often each trial runs, and the seed of the first time; each time adds one.
+# Number of runs of each trial, and the seed of the first run; each run adds one.
 RUNS ?= 3
 SEED ?= 1
 
-soak: ## Run every trial of the soak RUNS times, half an hour each, from SEED on
+soak: ## Run every soak trial RUNS times, half an hour per run, with seeds from SEED on
 	$(CARGO) build -q --release -p paddington-soak
 	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
 		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \
 	done
 
-# How many simulations are run, from which seed on.
+# Number of simulations, and the first seed.
 SEEDS ?= 200
 FIRST ?= 1
 
 sim: ## Run SEEDS simulations from seed FIRST on, with debug assertions
 	$(CARGO) run -q -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
 
-# For how long each target is fuzzed. What is found on the way is kept out of the corpus, which is
-# in the repository and is replayed by the tests.
+# Time for each target. New inputs are kept out of the corpus, which is in the repository and is
+# replayed by the tests.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(patsubst trials/fuzz/fuzz_targets/%.rs,%,$(wildcard trials/fuzz/fuzz_targets/*.rs))
 FUZZ_FOUND := trials/fuzz/target/found

@@ -1,5 +1,5 @@
-//! What a message allocates at steady state: both services in one process, everything counted,
-//! from `send` to the handler and back to the acknowledgement.
+//! The allocations of a message in steady state: both services run in one process, and everything
+//! is counted, from `send` to the handler and back to the acknowledgement.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
@@ -15,7 +15,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const WARM_UP: u64 = 5_000;
 const COUNT: u64 = 20_000;
-/// More would be a leak, or a copy of a message for each layer.
+/// More than this would be a leak, or a copy of a message in each layer.
 const MOST_ALLOCATIONS: f64 = 20.0;
 
 fn main() {

@@ -1,5 +1,5 @@
-//! Round trips: the echo example's countdown from 10 000 through two whole services, beside a bare
-//! tokio-tungstenite ping-pong with messages of the same sizes. Loopback, one process, two workers.
+//! Round trips: the echo example's countdown from 10 000 through two whole services, compared with
+//! messages of the same sizes over a bare tokio-tungstenite. Loopback, one process, two threads.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 const COUNT: u64 = 10_000;
 
-/// Two services; the returned channel starts a countdown and tells its end.
+/// Two services. The returned channel receives a value at the end of a countdown.
 async fn services(encoding: Encoding) -> (Service, Service, mpsc::Receiver<()>) {
     let (told, finished) = mpsc::channel(1);
     let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &0).unwrap();

@@ -1,5 +1,5 @@
-//! Envelope throughput: seal and open once, by payload size. The ratios, in alternating rounds, are
-//! those of `paddington-bench envelope`.
+//! Envelope throughput: seal and open once, by payload size. `paddington-bench envelope` measures
+//! the ratios in alternating rounds.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 

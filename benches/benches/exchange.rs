@@ -1,5 +1,5 @@
-//! What two whole services make of a message without a network: both in one thread, joined by a
-//! cable in memory. Routing, both queues, both lanes, acknowledgements, the cipher.
+//! The cost of a message between two whole services without a network: routing, both queues, both
+//! workers, acknowledgements, the cipher. Both run in one thread, joined by a cable in memory.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 

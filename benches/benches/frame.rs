@@ -1,5 +1,5 @@
-//! What a message costs beside the cipher: the codec of DATA and BATCH frames alone, and a session
-//! that also seals and opens, by payload size.
+//! The cost of a message without the cipher: the codec of DATA and BATCH frames alone, and a
+//! session that also seals and opens, by payload size.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
@@ -16,7 +16,7 @@ mod sessions;
 
 const SIZES: [usize; 3] = [16, 256, 4 * 1024];
 const MAX_PAYLOAD: u32 = 1024 * 1024;
-/// How many messages a batch here has.
+/// Number of messages in a batch.
 const MANY: usize = 50;
 /// The size of the blocks that frames are built in, as in a session.
 const BLOCK: usize = 4 * 1024;
@@ -31,7 +31,7 @@ fn data(size: usize) -> Frame {
     })
 }
 
-/// As many messages as a service sends at once, as long as they fit into its batches.
+/// A batch of the size that a service sends, if the messages fit into its batches.
 fn batch(size: usize) -> Frame {
     let payloads = vec![Bytes::from(vec![b'x'; size]); MANY];
     let messages = Messages::new(payloads.iter()).unwrap();

@@ -1,4 +1,4 @@
-//! What a handshake costs either side, and what it costs to refuse a stranger.
+//! The cost of a handshake for each side, and of refusing a stranger.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
@@ -14,7 +14,7 @@ use paddington_wire::{Frame, Instance, hex};
 
 const MAX_PAYLOAD: u32 = 1024 * 1024;
 
-/// A link's secrets, as each side has them.
+/// A link's secrets, for each side.
 fn link() -> [Arc<Credentials>; 2] {
     let keys = KeyPair::generate().unwrap();
     let (server, client) = ("server".parse().unwrap(), "client".parse().unwrap());
@@ -32,7 +32,7 @@ fn ready() -> Frame {
     Frame::Ready(Link::new(LinkConfig::default(), Instance::from([1; 16])).ready())
 }
 
-/// The server's share: authenticate, reply, seal the first frame, open the client's.
+/// The server's side: authenticates, replies and seals its first frame.
 fn serve(
     ours: &Arc<Credentials>,
     challenge: Challenge,
@@ -58,7 +58,7 @@ fn sealed(criterion: &mut Criterion) {
                 (waiting, serve(&ours, challenge, &decoy, &hello))
             },
             |(waiting, (reply, first))| {
-                // what the setup has spared it: its own hello
+                // the client's own hello, which the setup did not time
                 let _own_hello = hello(&theirs, &challenge);
                 let client = waiting.finish(&reply).unwrap();
                 client.finish(&first, MAX_PAYLOAD).unwrap()

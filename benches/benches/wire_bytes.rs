@@ -1,8 +1,8 @@
-//! How many bytes a message takes on the wire, by really encoding it: session and WebSocket, as the
-//! client sends it (masked) and as the server does. TCP and TLS come on top.
+//! Bytes that a message takes on the wire, counted by encoding it: session and WebSocket, as the
+//! client sends it (masked) and as the server does. TCP and TLS are extra.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Write for Sink {
     }
 }
 
-/// The bytes of one WebSocket message: as the client sends it, as the server does.
+/// The length of one WebSocket message in bytes: as the client sends it, as the server does.
 fn both_ways(message: &Message) -> [usize; 2] {
     [Role::Client, Role::Server].map(|role| {
         let mut socket = WebSocket::from_raw_socket(Sink::default(), role, None);
@@ -67,7 +67,7 @@ fn sealed(text: &str) -> Message {
     Message::binary(client.encode(&Frame::Data(data)).unwrap())
 }
 
-/// As many of them in one frame as travel together.
+/// As many of the messages as a batch holds, in one frame.
 fn together(text: &str) -> (Message, usize) {
     let most = LinkConfig::default().batch as usize / Messages::entry_len(text.len());
     let payloads = vec![Bytes::copy_from_slice(text.as_bytes()); most.min(Messages::MAX)];

@@ -1,43 +1,43 @@
-//! What is to be reached, and whether it was.
+//! Targets, and whether they were reached.
 
 use std::fmt::Write as _;
 
 use crate::{Experiment, Spread};
 
-/// One figure to reach.
+/// One target.
 #[derive(Clone, Copy, Debug)]
 pub struct Bar {
     /// The experiment that measures it.
     pub experiment: &'static str,
-    /// What it is about, in a few words.
+    /// A short description.
     pub what: &'static str,
-    /// Whose figure.
+    /// The contender whose figure it is.
     pub contender: &'static str,
-    /// Where on the experiment's axis.
+    /// The position on the experiment's axis.
     pub at: f64,
-    /// Which figure.
+    /// The figure.
     pub figure: Figure,
-    /// What has to be reached.
+    /// The value that is required.
     pub bound: Bound,
 }
 
-/// Which figure of a cell.
+/// A figure of a cell.
 #[derive(Clone, Copy, Debug)]
 pub enum Figure {
     /// The ratio that the experiment's table shows.
     Ratio,
-    /// The number of that name.
+    /// The number with this name.
     Number(&'static str),
-    /// The number of that name beside the same one at the contender's first place on the axis.
+    /// The number with this name, relative to the contender's first position on the axis.
     OfFirst(&'static str),
 }
 
-/// What has to be reached, and what would be better still.
+/// The value that is required, and a better one that is aimed at.
 #[derive(Clone, Copy, Debug)]
 pub enum Bound {
-    /// So much or more.
+    /// The figure is at least this.
     AtLeast(f64, f64),
-    /// So much or less.
+    /// The figure is at most this.
     AtMost(f64, f64),
 }
 
@@ -77,15 +77,15 @@ impl Bar {
     }
 }
 
-/// All figures to reach that these experiments have measured, as a table in Markdown.
+/// The targets that these experiments have measured, as a table in Markdown.
 #[must_use]
 pub fn verdict(bars: &[Bar], experiments: &[Experiment]) -> Option<String> {
-    let head = "| # | | measured | to be reached | |\n|---|---|---|---|---|\n";
+    let head = "| # | Figure | Measured | Target | Result |\n|---|---|---|---|---|\n";
     let mut table = head.to_owned();
     for bar in bars {
         let Some(measured) = bar.measured(experiments) else { continue };
         let reached = match bar.bound.is_reached_by(measured.median) {
-            [_, true] => "reached, and the aim",
+            [_, true] => "aim reached",
             [true, false] => "reached",
             [false, false] => "**missed**",
         };
@@ -105,7 +105,7 @@ mod tests {
     use crate::Numbers;
 
     #[test]
-    fn a_median_is_held_against_its_bar() {
+    fn a_median_is_compared_with_its_target() {
         let mut experiment = Experiment::new("P0", "test", "B", Some("base"), "per s");
         for (ours, base) in [(50.0, 100.0), (90.0, 100.0), (70.0, 100.0)] {
             for (name, at, rate) in [("ours", 1.0, 100.0), ("ours", 2.0, ours), ("base", 2.0, base)]
@@ -129,7 +129,7 @@ mod tests {
                 .unwrap()
                 .contains("(0.50–0.90) | ≥ 0.6 (aim 0.8) | reached |")
         );
-        assert!(judge(Figure::Ratio, least(0.6, 0.7)).unwrap().contains("reached, and the aim"));
+        assert!(judge(Figure::Ratio, least(0.6, 0.7)).unwrap().contains("aim reached"));
         assert!(judge(Figure::Number("per s"), least(71.0, 72.0)).unwrap().contains("**missed**"));
         assert!(
             judge(Figure::OfFirst("per s"), Bound::AtMost(0.7, 0.6)).unwrap().contains("reached |")

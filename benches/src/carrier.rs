@@ -13,11 +13,11 @@ use crate::{Carrier, CpuClock, Drive, Job, Latencies, Pipe, Sample, Scenario, te
 pub const PING: u8 = b'p';
 /// The first byte of a message that is only counted.
 pub const COUNT: u8 = b's';
-/// The first byte of a message that is answered with how many were counted.
+/// The first byte of a message that is answered with the number of messages counted.
 pub const END: u8 = b'e';
-/// So many messages are fed before a flush.
+/// Number of messages that are queued before a flush.
 const BATCH: u64 = 64;
-/// For so long nothing is measured.
+/// Time at the start in which nothing is measured.
 pub const WARM_UP: Duration = Duration::from_millis(300);
 
 /// A message of `size` bytes that asks for `what`.
@@ -34,17 +34,17 @@ pub fn done(count: u64) -> String {
     format!("d{count:019}")
 }
 
-/// How many messages the other side has counted.
+/// Number of messages that the other side has counted, from its answer.
 ///
 /// # Errors
 ///
-/// If that is not what it says.
+/// If the answer is a different one.
 pub fn counted(answer: &[u8]) -> Result<u64> {
-    let digits = answer.strip_prefix(b"d").context("another answer than expected")?;
+    let digits = answer.strip_prefix(b"d").context("unexpected answer")?;
     Ok(std::str::from_utf8(digits)?.parse()?)
 }
 
-/// Listens and serves all who connect, until this process is told to end.
+/// Listens and serves all connections, until this process is told to end.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub async fn serve_pipe(carrier: impl Carrier) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If the connection fails or a message asks for nothing.
+/// If the connection fails, or the first byte of a message is unknown.
 pub async fn serve_over(mut pipe: impl Pipe) -> Result<()> {
     let mut count = 0;
     while let Some(message) = pipe.receive().await? {
@@ -83,7 +83,7 @@ pub async fn serve_over(mut pipe: impl Pipe) -> Result<()> {
                 pipe.flush().await?;
                 count = 0;
             }
-            _ => bail!("a message that asks for nothing"),
+            _ => bail!("the first byte of a message is unknown"),
         }
     }
     Ok(())
@@ -96,7 +96,7 @@ pub(crate) async fn connect<C: Carrier>(carrier: &C, address: SocketAddr) -> Res
     carrier.connect(stream).await
 }
 
-/// Connects, does `job` and tells what it gave.
+/// Connects, does `job` and reports the result.
 ///
 /// # Errors
 ///
@@ -160,7 +160,7 @@ async fn stream(pipe: &mut impl Pipe, size: usize, lasting: Duration) -> Result<
     pipe.flush().await?;
     let answer = pipe.receive().await?.context("the connection has ended")?;
     if counted(&answer)? != count {
-        bail!("of {count} messages {} have arrived", counted(&answer)?);
+        bail!("only {} of {count} messages have arrived", counted(&answer)?);
     }
     Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }

@@ -1,5 +1,5 @@
-//! The processes of a measurement: started by the harness, told what to do in lines of JSON, and
-//! answering in the same way.
+//! The processes of a measurement. The harness starts them and sends them commands as lines of
+//! JSON; they answer in the same way.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use crate::Role;
 
-/// So long an answer may take.
+/// Time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Where the operating system may run a process.
+/// The cores on which the operating system may run a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// Wherever it likes.
+    /// All of them.
     Free,
     /// On the first core only, by `taskset`.
     OneCore,
@@ -45,7 +45,7 @@ impl Child {
         Self::start_on(program, role, Placement::Free)
     }
 
-    /// As [`start`](Self::start), on the cores that `placement` says.
+    /// Like [`start`](Self::start), on the cores that `placement` names.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Child {
         Ok(Self { process, stdin, lines: BufReader::new(stdout).lines() })
     }
 
-    /// The process's number.
+    /// The process id.
     ///
     /// # Errors
     ///
@@ -80,18 +80,18 @@ impl Child {
         self.process.id().context("the process has ended")
     }
 
-    /// What the process says next.
+    /// Waits for the next answer of the process.
     ///
     /// # Errors
     ///
-    /// If it says nothing for too long, ends, or says something else.
+    /// If it takes too long, the process ends, or the answer is not the expected one.
     pub async fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
         let line = timeout(PATIENCE, self.lines.next_line()).await.context("no answer")??;
         let Some(line) = line else { bail!("the process has ended without an answer") };
         serde_json::from_str(&line).with_context(|| format!("unexpected answer: {line}"))
     }
 
-    /// Tells the process to do something and waits for what it says.
+    /// Sends a command to the process and waits for the answer.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// If it does not end, or failed.
+    /// If it does not end, or has failed.
     pub async fn stop(mut self) -> Result<()> {
         drop(self.stdin.take());
         let status = timeout(PATIENCE, self.process.wait()).await.context("no end")??;
@@ -124,11 +124,11 @@ impl Child {
     }
 }
 
-/// Says something to the process that has started this one.
+/// Sends an answer to the process that has started this one.
 ///
 /// # Errors
 ///
-/// If nobody listens.
+/// If standard output is closed.
 pub fn tell(answer: &impl Serialize) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(answer)?)?;

@@ -1,4 +1,4 @@
-//! Pieces of work that are done so many times, for their instructions to be counted.
+//! Pieces of work that are repeated so that their instructions can be counted.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 
 use crate::Pair;
 
-/// What can be counted, with the length of its messages in bytes.
+/// The pieces of work, each with the length of its messages in bytes.
 pub const WORKS: [(&str, usize); 9] = [
     ("envelope", 16),
     ("envelope", 4096),

@@ -20,36 +20,36 @@ use crate::{
     tell,
 };
 
-/// What a crowd is told to do.
+/// A command to a crowd.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// So many messages of so many bytes are under way at a time, over all connections together.
+    /// Keeps a number of messages in flight, over all connections together.
     Busy(Load),
-    /// So many messages of so many bytes a second, over all connections together.
+    /// Sends a number of messages per second, over all connections together.
     Paced(Load),
-    /// Waits until so many connections were established since the crowd was started, and tells how
-    /// long that took.
+    /// Waits until this many connections were established since the crowd was started, and reports
+    /// how long that took.
     Connected(usize),
 }
 
-/// How much a crowd is to send.
+/// The messages that a crowd sends.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Load {
-    /// How many messages.
+    /// Number of messages: in flight, or per second.
     pub messages: usize,
-    /// Of how many bytes.
+    /// Length of a message in bytes.
     pub size: usize,
-    /// For so many seconds.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 
-/// What all connections of a crowd share.
+/// State that all connections of a crowd share.
 #[derive(Debug)]
 struct Shared {
-    /// The crowd's clock: what a message says of when it was sent.
+    /// The start of the crowd's clock, which messages are stamped with.
     epoch: Instant,
     latencies: Mutex<Latencies>,
-    /// Until when an answer is answered with the next message, on the crowd's clock.
+    /// Time on the crowd's clock until which each answer is followed by a new message.
     busy_until: AtomicU64,
     size: AtomicUsize,
     connected: watch::Sender<usize>,
@@ -70,14 +70,14 @@ impl Shared {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A message that says when it was sent.
+    /// Makes a message that is stamped with the time.
     fn message(&self) -> String {
         let mut message = message(PING, self.size.load(Ordering::Relaxed).max(32));
         message.replace_range(1..21, &format!("{:020}", self.now()));
         message
     }
 
-    /// Takes note of an answer. Returns the next message, if there is to be one.
+    /// Records an answer. Returns the next message, if one is to be sent.
     fn answered(&self, answer: &[u8]) -> Option<String> {
         let sent: u64 = std::str::from_utf8(answer.get(1..21)?).ok()?.parse().ok()?;
         let now = self.now();
@@ -112,7 +112,7 @@ impl Member for mpsc::Sender<String> {
     }
 }
 
-/// Opens `count` connections, tells when they are there, and does as it is told.
+/// Opens `count` connections, reports when they are established, and follows commands.
 ///
 /// # Errors
 ///
@@ -159,7 +159,7 @@ async fn service(number: usize, drive: &Drive, shared: &Arc<Shared>) -> Result<S
     Ok(service.await?)
 }
 
-/// A bare connection, whose task sends what it is given and takes answers.
+/// Opens a bare connection, whose task sends messages from the channel and receives answers.
 async fn pipe<C: Carrier>(
     carrier: C,
     drive: &Drive,
@@ -207,7 +207,7 @@ async fn obey<M: Member>(members: &[M], shared: &Arc<Shared>, others: &[u32]) ->
     Ok(())
 }
 
-/// So long answers may still come.
+/// Time in which late answers may still arrive.
 const LINGER: Duration = Duration::from_millis(300);
 
 async fn busy<M: Member>(
@@ -235,7 +235,8 @@ async fn busy<M: Member>(
     Ok(sample)
 }
 
-/// The rate is kept over all connections; each sends what is due, at most once a millisecond.
+/// Keeps the rate over all connections. Each sends the messages that are due, at most once per
+/// millisecond.
 async fn paced<M: Member>(
     members: &[M],
     shared: &Arc<Shared>,

@@ -1,4 +1,4 @@
-//! What is accepted in a second with the outbox in a file, and by the file alone.
+//! Messages accepted per second with the outbox in a file, and by the store alone.
 
 use std::future::Future;
 use std::path::Path;
@@ -14,7 +14,7 @@ use paddington_store::SqliteStore;
 
 const LEN: usize = 256;
 
-/// How often per second `senders` tasks in all do `one`, each again and again.
+/// The rate, per second, at which `senders` tasks together do `one` in a loop.
 async fn rate<F, R>(senders: u64, lasting: Duration, one: F) -> Result<f64>
 where
     F: Fn() -> R + Clone + Send + 'static,
@@ -37,7 +37,7 @@ where
     Ok(count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// What the store alone accepts from so many senders, in messages of 256 B per second.
+/// The rate at which the store alone accepts messages of 256 B from `senders` senders, per second.
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Resul
     let next = Arc::new(Mutex::new(1));
     let shared = Arc::clone(&store);
     let rate = rate(senders, lasting, move || {
-        // numbers are stored in their order
+        // numbers have to be stored in order
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         let id = MessageId { stream: [1; 16].into(), number: *next };
         *next += 1;
@@ -61,8 +61,8 @@ pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Resul
     Ok(rate)
 }
 
-/// What a service accepts that keeps its messages in such a store, with a peer that handles
-/// everything.
+/// The rate at which a service with such a store accepts messages, for a peer that handles all of
+/// them.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub async fn service_rate(folder: &Path, senders: u64, lasting: Duration) -> Res
     let rate = rate(senders, lasting, move || {
         let (sender, text) = (sender.clone(), text.clone());
         async move {
-            // a full outbox means that the receiver is the limit, and that is to be seen
+            // if the outbox is full, the receiver is the limit, and the rate has to show it
             sender.exchange().send_when_ready(Message::new("server", text)).await?;
             Ok(())
         }

@@ -1,5 +1,5 @@
-//! Double envelopes, sealed and opened once: the original's wire format written as the original
-//! writes it, ours, and nothing but the passes of a cipher.
+//! Double envelopes, sealed and opened once: the original's wire format, written as the original
+//! writes it; paddington's; and the passes of a cipher alone.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Envelope {
     /// The lengths of the messages, in bytes.
     pub const SIZES: [usize; 5] = [16, 256, 4 * 1024, 64 * 1024, 1024 * 1024];
 
-    /// What tables call it.
+    /// The name in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Envelope {
         }
     }
 
-    /// The work with messages of `size` bytes.
+    /// Returns the work with messages of `size` bytes.
     ///
     /// # Errors
     ///
@@ -77,11 +77,11 @@ pub struct Naive {
 }
 
 impl Naive {
-    /// Always the same keys.
+    /// Creates one with fixed keys.
     ///
     /// # Errors
     ///
-    /// None: they are of the right length.
+    /// Never: the keys have the right length.
     pub fn new() -> Result<Self> {
         let key = |byte| orion::aead::SecretKey::try_from(&[byte; 32][..]);
         Ok(Self { keys: [key(1)?, key(2)?] })
@@ -96,11 +96,11 @@ impl Naive {
         encrypt(&self.keys[1], &encrypt(&self.keys[0], text)?)
     }
 
-    /// Opens what [`seal`](Self::seal) gives.
+    /// Opens the result of [`seal`](Self::seal).
     ///
     /// # Errors
     ///
-    /// If it is something else.
+    /// If it is anything else.
     pub fn open(&self, envelope: &str) -> Result<String> {
         decrypt(&self.keys[0], &decrypt(&self.keys[1], envelope)?)
     }

@@ -1,5 +1,5 @@
-//! How many instructions pieces of work take, counted by callgrind and compared with what was
-//! recorded: unlike times, they are the same on a busy machine.
+//! Instruction counts of pieces of work, counted by callgrind and compared with a record. Unlike
+//! times, they are the same on a busy machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,32 +9,33 @@ use paddington_bench::{Role, WORKS};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-/// What was recorded.
+/// The recorded counts.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
-    /// By how many percent a count may differ.
+    /// The difference that is tolerated, in percent.
     tolerance: f64,
-    /// What counted, and what decides about the code that runs: valgrind shows every processor as
-    /// the same one, but for AVX2, and the C library has its own ways of copying.
+    /// The tools, and what decides which code runs: under valgrind all processors look the same
+    /// except for AVX2, and each C library has its own code for copying.
     counted_by: String,
     /// Instructions for each piece of work.
     instructions: BTreeMap<String, u64>,
 }
 
-/// So often each piece of work is done, and twice as often: the difference has no start-up in it.
+/// Each piece of work is repeated this often, and twice as often: the difference is free of
+/// start-up costs.
 const TIMES: u64 = 2_000;
 /// The tolerance of a new record, in percent.
 const TOLERANCE: f64 = 3.0;
 
-/// Counts all pieces of work and compares with the file, or writes it. Counts of other tools than
-/// those that have recorded are shown, and not judged.
+/// Counts all pieces of work and compares the counts with the file, or writes it. If the record was
+/// made with other tools, the counts are only shown.
 pub(crate) async fn check(file: &Path, write: bool) -> Result<()> {
     let Some(counted_by) = tools().await else {
         crate::say("valgrind is not installed: instructions are not counted")?;
         return Ok(());
     };
     let recorded = match std::fs::read_to_string(file) {
-        Ok(text) => Some(toml::from_str::<Record>(&text).context("the record makes no sense")?),
+        Ok(text) => Some(toml::from_str::<Record>(&text).context("the record is invalid")?),
         Err(_) => None,
     };
     let mut counted = BTreeMap::new();
@@ -54,14 +55,14 @@ pub(crate) async fn check(file: &Path, write: bool) -> Result<()> {
     let Some(record) = recorded else { bail!("nothing is recorded in {}", file.display()) };
     if record.counted_by != counted_by {
         let before = &record.counted_by;
-        return crate::say(&format!("not judged: recorded by {before}, counted by {counted_by}"));
+        return crate::say(&format!("not compared: recorded by {before}, counted by {counted_by}"));
     }
     compare(&record, &counted)
 }
 
-/// What is written above the record.
+/// The comment above the record.
 const HEAD: &str = "# Instructions for each piece of work, as callgrind counts them. `make instructions` \
-                    compares;\n# `make instructions-record` writes this file anew.\n";
+                    compares;\n# `make instructions-record` writes it again.\n";
 
 /// The tools that count. `None` without valgrind.
 async fn tools() -> Option<String> {
@@ -110,13 +111,10 @@ fn compare(record: &Record, counted: &BTreeMap<String, u64>) -> Result<()> {
         return Ok(());
     }
     let counted_by = &record.counted_by;
-    bail!(
-        "{}; recorded by {counted_by}. If it is meant: make instructions-record",
-        wrong.join(", ")
-    )
+    bail!("{}; recorded by {counted_by}. If intended: make instructions-record", wrong.join(", "))
 }
 
-/// Counts the instructions of a process that does `work` so many times.
+/// Counts the instructions of a process that does `work` `times` times.
 async fn count(work: &str, size: usize, times: u64) -> Result<u64> {
     let role = Role::Count(work.to_owned(), size, times);
     let output = Command::new("valgrind")

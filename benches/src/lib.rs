@@ -1,5 +1,5 @@
-//! The load harness: real processes on loopback, paddington beside what it is compared with, in
-//! alternating rounds of one run. `docs/performance.md` says how to run it and how to read it.
+//! The load harness: real processes on loopback, paddington and other systems in alternating rounds
+//! of one run. `docs/performance.md` says how to run it and how to read the results.
 //!
 //! The benchmarks of single functions are in `benches/`: `cargo bench -p paddington-bench`.
 

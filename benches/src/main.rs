@@ -1,5 +1,5 @@
-//! The load harness of paddington. `cargo run --release -p paddington-bench -- help` lists what it
-//! measures.
+//! The load harness of paddington. `cargo run --release -p paddington-bench -- help` lists its
+//! experiments.
 
 mod experiments;
 mod instructions;
@@ -15,27 +15,27 @@ use paddington_bench::{
     drive_service, run_crowd, runtime, serve_pipe, serve_service,
 };
 
-/// Measures paddington beside what it is compared with, as processes on loopback.
+/// Measures paddington and other systems, as processes on loopback.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
     what: What,
-    /// The whole form: more rounds, longer ones, 10 000 connections.
+    /// The full form: more and longer rounds, and 10 000 connections.
     #[arg(long, global = true)]
     full: bool,
     /// The short form, which takes minutes; it is the default.
     #[arg(long, global = true, conflicts_with = "full")]
     short: bool,
-    /// How many rounds, instead of what the form says.
+    /// Number of rounds, instead of the form's.
     #[arg(long, global = true)]
     rounds: Option<usize>,
-    /// Of the messages between two processes, only those of so many bytes; may be repeated.
+    /// Between two processes, only messages of this many bytes; may be repeated.
     #[arg(long, global = true, value_name = "BYTES")]
     size: Vec<usize>,
-    /// Of many connections, only so many; may be repeated.
+    /// With many connections, only this number of them; may be repeated.
     #[arg(long, global = true, value_name = "NUMBER")]
     connections: Vec<usize>,
-    /// Between two processes, only whoever tables call so; may be repeated.
+    /// Between two processes, only the system with this name in the tables; may be repeated.
     #[arg(long, global = true, value_name = "NAME")]
     only: Vec<String>,
     /// The folder for the results.
@@ -48,7 +48,7 @@ struct Cli {
 
 #[derive(Clone, Debug, Subcommand)]
 enum What {
-    /// All of it.
+    /// All experiments.
     All,
     /// P1 to P3: one envelope, sealed and opened.
     Envelope,
@@ -56,36 +56,36 @@ enum What {
     Ping,
     /// P5: messages one way.
     Stream,
-    /// P6: both, beside NATS, ZeroMQ, iroh, commonware-p2p, TLS and the original's wire format.
+    /// P6: both, compared with NATS, ZeroMQ, iroh, commonware-p2p, TLS and the original's format.
     Compare,
     /// P7: the cost of idle connections.
     Idle,
     /// P8: the cost of many peers.
     Peers,
-    /// P9: what is accepted with the outbox in a file.
+    /// P9: messages accepted with the outbox in a file.
     Durable,
     /// P10: from the start of both services to the first message.
     Startup,
-    /// All clients come back after a restart of the server.
+    /// All clients reconnect after a restart of the server.
     Storm,
-    /// Draws the plots of an earlier run anew, from its JSON file.
+    /// Draws the plots of an earlier run again, from its JSON file.
     Draw {
         /// The file.
         results: PathBuf,
     },
-    /// Counts instructions and compares them with what is recorded.
+    /// Counts instructions and compares them with the record.
     Instructions {
         /// The record.
         #[arg(long, default_value = "benches/instructions.toml")]
         record: PathBuf,
-        /// Writes the record anew.
+        /// Writes a new record.
         #[arg(long)]
         write: bool,
     },
     /// A process of a measurement.
     #[command(hide = true)]
     Role {
-        /// What it does.
+        /// The task, as JSON.
         role: String,
     },
 }
@@ -155,7 +155,7 @@ async fn measure(
     output.conclude()
 }
 
-/// Says something on standard output.
+/// Prints a line on standard output.
 fn say(text: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }

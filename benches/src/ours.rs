@@ -19,19 +19,19 @@ use tokio::sync::mpsc;
 use crate::carrier::{COUNT, END, PING, WARM_UP, counted, done, message};
 use crate::{CpuClock, Drive, Job, Latencies, Sample, Scenario, Serve, tell, until_closed};
 
-/// What the services are called.
+/// The name of the server; clients are numbered.
 pub(crate) const SERVER: &str = "server";
 
-/// Where a server expects its clients.
+/// The addresses at which a server expects its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranges {
-    /// All of them in the same network: each may be anybody.
+    /// All of them in the same network: a new connection may be any of them.
     Shared,
     /// Each at an address of its own, that of its [`SourceNetwork`].
     Own,
 }
 
-/// Writes the configuration of a server with so many clients, and an invitation for each of them.
+/// Writes the configuration of a server with `clients` clients, and an invitation for each of them.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn configure(
     port: u16,
     ranges: Ranges,
 ) -> Result<()> {
-    // with port 0 the real one is known only later, and told to the clients then
+    // with port 0, the real port is known only later, and clients get it then
     let url = format!("ws://127.0.0.1:{}", port.max(1));
     let mut server = ServiceConfig::new(SERVER, &url, "127.0.0.1", &port)?;
     let settings = server.settings_mut();
@@ -105,7 +105,7 @@ pub async fn serve_service(serve: Serve) -> Result<()> {
     Ok(())
 }
 
-/// Connects, does `job` and tells what it gave.
+/// Connects, does `job` and reports the result.
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ pub async fn drive_service(drive: Drive, job: Job) -> Result<()> {
     tell(&sample)
 }
 
-/// What a handler knows of the ping-pong that it plays.
+/// The state of a handler that makes round trips.
 struct Pinging {
     latencies: Latencies,
     sent: Instant,
@@ -173,7 +173,7 @@ async fn ping(
     sample
 }
 
-/// Takes note of an answer. Returns what all of them were, once it is time.
+/// Records an answer. Returns the sample once the time is over.
 fn turn(state: &Mutex<Pinging>, message: &Message, lasting: Duration) -> Option<Sample> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
@@ -211,12 +211,12 @@ async fn stream(
     let answer = heard.recv().await.context("no answer")?;
     let arrived = counted(answer.payload().as_bytes())?;
     if arrived != count {
-        bail!("of {count} messages {arrived} have arrived");
+        bail!("only {arrived} of {count} messages have arrived");
     }
     Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
-/// Sends, and waits for room where there is none.
+/// Sends a message, and waits for room if the outbox is full.
 async fn post(service: &Service, payload: &str) -> Result<()> {
     match service.send(Message::new(SERVER, payload)).await {
         Err(SendError::Full { .. }) => {
@@ -227,14 +227,14 @@ async fn post(service: &Service, payload: &str) -> Result<()> {
     Ok(())
 }
 
-/// The operating system's network, dialling from an address of its own: on loopback many clients
-/// then look like many hosts, as they would elsewhere. For the same reason their timers are each on
-/// their own, which the default of [`Network::together`] says.
+/// The operating system's network, dialling from an address of its own, so that many clients on
+/// loopback look like many hosts. For the same reason their timers are not aligned, which is the
+/// default of [`Network::together`].
 #[derive(Debug)]
 pub struct SourceNetwork(pub Ipv4Addr);
 
 impl SourceNetwork {
-    /// The `number`th source address.
+    /// Source address number `number`.
     #[must_use]
     pub fn numbered(number: usize) -> Self {
         let [_, _, high, low] = u32::try_from(number + 2).unwrap_or(2).to_be_bytes();

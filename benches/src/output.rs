@@ -1,4 +1,4 @@
-//! Where results go: tables to standard output, everything to one JSON file, plots to a folder.
+//! Output of results: tables to standard output, everything to one JSON file, plots to a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub(crate) struct Output {
     plots: PathBuf,
 }
 
-/// What the run was made on.
+/// The machine of the run.
 #[derive(Debug, Serialize)]
 struct Machine {
     cores: usize,
@@ -27,7 +27,7 @@ struct Machine {
     kernel: String,
 }
 
-/// The plots, each by the experiment that it shows.
+/// The plots, each with the experiment that it shows.
 const PLOTS: [(&str, Plot); 6] = [
     (
         "P4",
@@ -53,7 +53,7 @@ const PLOTS: [(&str, Plot); 6] = [
         "P6",
         Plot {
             file: "compare",
-            title: "Messages one way, beside others",
+            title: "Messages one way, compared with other systems",
             numbers: &["per s"],
             unit: "messages per second",
             contenders: &[],
@@ -73,7 +73,7 @@ const PLOTS: [(&str, Plot); 6] = [
         "P8",
         Plot {
             file: "peers",
-            title: "1 000 round trips of 256 B under way, over so many peers",
+            title: "1 000 round trips of 256 B in flight, by number of peers",
             numbers: &["per s"],
             unit: "round trips per second",
             contenders: &[],
@@ -83,7 +83,7 @@ const PLOTS: [(&str, Plot); 6] = [
         "P8p",
         Plot {
             file: "peers-cpu",
-            title: "Processor time of a round trip at a constant rate, over so many peers",
+            title: "Processor time of a round trip at a constant rate, by number of peers",
             numbers: &["CPU µs each"],
             unit: "µs",
             contenders: &[],
@@ -98,7 +98,7 @@ pub(crate) fn processor() -> String {
     model.unwrap_or("an unknown processor").to_owned()
 }
 
-/// What is read of an earlier run.
+/// The part of an earlier run that is read.
 #[derive(Debug, Deserialize)]
 struct Earlier {
     experiments: Vec<Experiment>,
@@ -135,7 +135,7 @@ impl Output {
         Ok(Self { machine: Machine::here()?, experiments: Vec::new(), folder, plots })
     }
 
-    /// Shows an experiment, draws it and keeps it.
+    /// Prints, draws and saves an experiment.
     pub(crate) fn add(&mut self, experiment: Experiment) -> Result<()> {
         crate::say(&format!("\n{}", experiment.table()))?;
         draw_one(&experiment, &self.plots)?;
@@ -143,7 +143,7 @@ impl Output {
         self.save()
     }
 
-    /// Shows which bars were reached, of those that were measured.
+    /// Prints which of the measured targets were reached.
     pub(crate) fn conclude(&self) -> Result<()> {
         match verdict(BARS, &self.experiments) {
             Some(table) => crate::say(&format!("\n{table}")),

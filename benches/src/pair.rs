@@ -1,4 +1,4 @@
-//! Two services in one process, over a cable in memory: what a message costs without a network.
+//! Two services in one process, over a cable in memory: the cost of a message without a network.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::carrier::{COUNT, END, PING, done, message};
 
-/// How many bytes a cable holds.
+/// Capacity of a cable in bytes.
 const CABLE: usize = 64 * 1024;
 
 /// A network in memory with one listener.
@@ -118,7 +118,7 @@ impl Pair {
         Ok(Self { _server: server, client, left, heard, size })
     }
 
-    /// So many round trips, one after the other.
+    /// Makes `count` round trips, one after the other.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Pair {
         self.heard.recv().await.context("no end")
     }
 
-    /// So many messages one way, and one back.
+    /// Sends `count` messages one way, and one back.
     ///
     /// # Errors
     ///

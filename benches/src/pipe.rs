@@ -1,4 +1,4 @@
-//! What paddington is compared with: messages over one connection, carried in different ways.
+//! The comparisons: messages over one connection, carried in different ways.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::NaiveEnvelope;
 
-/// What the write buffers hold.
+/// Size of the write buffers.
 const WRITE_BUFFER: usize = 128 * 1024;
-/// What paddington reads at once too.
+/// Size of the read buffers, as in paddington.
 const READ_BUFFER: usize = 16 * 1024;
 
 /// Messages over one connection.
@@ -32,19 +32,19 @@ pub trait Pipe: Send + 'static {
     /// Sends what is queued.
     fn flush(&mut self) -> impl Future<Output = Result<()>> + Send;
 
-    /// The next message; `None` at the end.
+    /// Receives the next message; `None` at the end.
     fn receive(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 }
 
 /// A way to make a [`Pipe`] of a TCP connection.
 pub trait Carrier: Clone + Send + Sync + 'static {
-    /// What it makes.
+    /// The resulting pipe.
     type Pipe: Pipe;
 
-    /// The end that was connected to.
+    /// Makes the pipe of the end that accepted the connection.
     fn accept(&self, stream: TcpStream) -> impl Future<Output = Result<Self::Pipe>> + Send;
 
-    /// The end that connects.
+    /// Makes the pipe of the end that connects.
     fn connect(&self, stream: TcpStream) -> impl Future<Output = Result<Self::Pipe>> + Send;
 }
 
@@ -64,7 +64,7 @@ pub struct Prefixed<S: AsyncWrite> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Prefixed<S> {
-    /// Messages over `stream`, in both directions.
+    /// Carries messages over `stream`, in both directions.
     pub fn new(stream: S) -> Self {
         let stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
         Self { stream, read: BytesMut::with_capacity(READ_BUFFER) }
@@ -272,7 +272,7 @@ impl Carrier for Twice {
     }
 }
 
-/// A WebSocket whose messages are made to JSON, encrypted and made to hexadecimal digits, twice.
+/// A WebSocket whose messages are encoded as JSON, encrypted and encoded in hexadecimal, twice.
 #[derive(Debug)]
 pub struct NaiveSocket {
     socket: Socket,

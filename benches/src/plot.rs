@@ -15,9 +15,9 @@ pub struct Plot {
     pub file: &'static str,
     /// The title.
     pub title: &'static str,
-    /// Which numbers to draw, against the experiment's axis.
+    /// The numbers to draw, over the experiment's axis.
     pub numbers: &'static [&'static str],
-    /// What the numbers are.
+    /// The unit of the numbers.
     pub unit: &'static str,
     /// The contenders to draw; all of them if empty.
     pub contenders: &'static [&'static str],
@@ -50,7 +50,7 @@ impl Plot {
         else {
             return Ok(());
         };
-        // room for the legend
+        // leave room for the legend
         let xs = (xs.0, xs.1 * (xs.1 / xs.0).powf(0.75));
         let ys = if ys.1 / ys.0 < 30.0 { decades(ys) } else { ys };
         let path = folder.join(format!("{}.svg", self.file));
@@ -117,14 +117,14 @@ impl Plot {
     }
 }
 
-/// A little more than what all numbers lie in.
+/// A range a little larger than that of all numbers.
 fn range(numbers: impl Iterator<Item = f64> + Clone) -> Option<(f64, f64)> {
     let least = numbers.clone().min_by(f64::total_cmp).filter(|least| *least > 0.0)?;
     let most = numbers.max_by(f64::total_cmp)?;
     Some((least / 1.3, most * 1.3))
 }
 
-/// From one power of ten to another: within less than that there are no lines to read.
+/// Extends a range to whole powers of ten: a smaller range would have no grid lines.
 fn decades((least, most): (f64, f64)) -> (f64, f64) {
     (10_f64.powf(least.log10().floor()), 10_f64.powf(most.log10().ceil()))
 }

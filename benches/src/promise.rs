@@ -1,8 +1,8 @@
-//! What each contender promises about messages: a figure means nothing without it.
+//! Guarantees of each contender about messages, without which figures cannot be compared.
 
 use crate::Contender;
 
-/// What `contender` promises.
+/// Returns the guarantees of `contender`.
 #[must_use]
 pub fn promise(contender: Contender) -> &'static str {
     match contender {

@@ -1,11 +1,11 @@
-//! What was measured, as tables and as JSON.
+//! Results of experiments, as tables and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// The numbers of one round, by what they are called.
+/// The numbers of one round, by name.
 pub type Numbers = BTreeMap<String, f64>;
 
 /// One experiment.
@@ -13,33 +13,33 @@ pub type Numbers = BTreeMap<String, f64>;
 pub struct Experiment {
     /// Its short name.
     pub id: String,
-    /// What was measured.
+    /// A description of what was measured.
     pub title: String,
-    /// What changes from row to row.
+    /// The quantity that changes from row to row.
     pub axis: String,
-    /// The contender that all others are compared with, or none: then each is compared with its
-    /// own first row.
+    /// The contender that all others are compared with. If `None`, each is compared with its own
+    /// first row.
     pub against: Option<String>,
-    /// Which of the numbers the ratio is of.
+    /// The number that the ratio is taken of.
     pub ratio_of: String,
     /// The rows.
     pub cells: Vec<Cell>,
-    /// What else is to be said.
+    /// Remarks below the table.
     pub notes: Vec<String>,
 }
 
-/// All rounds of one contender at one place of the axis.
+/// All rounds of one contender at one position on the axis.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cell {
-    /// Who.
+    /// The contender.
     pub contender: String,
-    /// Where on the axis.
+    /// The position on the axis.
     pub at: f64,
     /// The rounds, in order. A round of one cell happened next to the same round of the others.
     pub rounds: Vec<Numbers>,
 }
 
-/// The median of some numbers, and how far they are apart.
+/// The median of some numbers, and their range.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The median.
@@ -51,7 +51,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The spread of some numbers; `None` of none.
+    /// Returns the spread of some numbers, or `None` if there are none.
     #[must_use]
     pub fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<_> = numbers.into_iter().collect();
@@ -65,7 +65,7 @@ impl Spread {
         Some(Self { median, min: sorted[0], max: sorted[sorted.len() - 1] })
     }
 
-    /// The median, and in brackets how far the others are apart.
+    /// Formats the median, with the range in brackets.
     #[must_use]
     pub fn show(&self) -> String {
         let [median, min, max] = [self.median, self.min, self.max].map(short);
@@ -73,7 +73,7 @@ impl Spread {
     }
 }
 
-/// A number with three digits.
+/// Formats a number with three digits.
 fn short(number: f64) -> String {
     match number.abs() {
         size if size >= 999_500.0 => format!("{:.2} M", number / 1e6),
@@ -86,7 +86,7 @@ fn short(number: f64) -> String {
 }
 
 impl Experiment {
-    /// An experiment without rows.
+    /// Creates an experiment without rows.
     #[must_use]
     pub fn new(id: &str, title: &str, axis: &str, against: Option<&str>, ratio_of: &str) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Experiment {
         }
     }
 
-    /// What `cell` is of what it is compared with, round by round.
+    /// Returns the ratio of `cell` to the cell that it is compared with, round by round.
     #[must_use]
     pub fn ratio(&self, cell: &Cell) -> Option<Spread> {
         let base = match &self.against {
@@ -125,7 +125,7 @@ impl Experiment {
         Spread::of(pairs.filter_map(|(ours, theirs)| Some(of(ours)? / of(theirs)?)))
     }
 
-    /// The experiment as a table in Markdown.
+    /// Returns the experiment as a table in Markdown.
     #[must_use]
     pub fn table(&self) -> String {
         let names = self.names();
@@ -134,7 +134,7 @@ impl Experiment {
             let _ = write!(table, " {name} |");
         }
         let against = self.against.as_deref().unwrap_or("its own first row");
-        let _ = writeln!(table, " {} beside {against} |", self.ratio_of);
+        let _ = writeln!(table, " {} relative to {against} |", self.ratio_of);
         let _ = writeln!(table, "|{}", "---|".repeat(names.len() + 3));
         let mut cells: Vec<_> = self.cells.iter().collect();
         if self.against.is_some() {
@@ -155,7 +155,7 @@ impl Experiment {
         table
     }
 
-    /// What the numbers are called, in the order in which tables show them.
+    /// The names of the numbers, in the order of the table's columns.
     fn names(&self) -> Vec<String> {
         let mut names = vec![self.ratio_of.clone()];
         for name in self.cells.iter().flat_map(|cell| &cell.rounds).flat_map(BTreeMap::keys) {
@@ -172,7 +172,7 @@ impl Cell {
         self.contender == contender && self.at.total_cmp(&at).is_eq()
     }
 
-    /// The spread of the numbers called `name`.
+    /// Returns the spread of the numbers called `name`.
     #[must_use]
     pub fn spread(&self, name: &str) -> Option<Spread> {
         Spread::of(self.rounds.iter().filter_map(|round| round.get(name).copied()))

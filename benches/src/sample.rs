@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Numbers, cpu_time};
 
-/// What one run of a job gave.
+/// The result of one run of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// How many messages, or round trips, there were.
+    /// Number of messages, or of round trips.
     pub count: u64,
-    /// In how many seconds.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// How long all processes together have run on a processor meanwhile, in seconds.
+    /// Processor time of all processes together in that time, in seconds.
     pub cpu: f64,
-    /// How long a round trip took.
+    /// The time of a round trip.
     pub latency: Option<Quantiles>,
 }
 
@@ -78,32 +78,32 @@ impl Sample {
     }
 }
 
-/// How long things took: a histogram with three digits.
+/// Latencies, as a histogram with three digits.
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);
 
 impl Latencies {
-    /// An empty histogram.
+    /// Creates an empty histogram.
     ///
     /// # Errors
     ///
-    /// None with these bounds.
+    /// Never with these bounds.
     pub fn new() -> Result<Self> {
         Ok(Self(Histogram::new_with_bounds(100, 100_000_000_000, 3)?))
     }
 
-    /// Notes one.
+    /// Records one.
     pub fn record(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// How many were noted.
+    /// Number of latencies that were recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// What was noted in `elapsed`.
+    /// Returns the latencies as a sample that took `elapsed`.
     #[must_use]
     pub fn sample(&self, elapsed: Duration) -> Sample {
         let micros = |quantile| self.0.value_at_quantile(quantile) as f64 / 1_000.0;

@@ -1,4 +1,4 @@
-//! Services that start cold, for one message.
+//! Services that start for a single message.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::carrier::{PING, message};
 use crate::ours::{SERVER, client};
 use crate::{Carrier, Contender, Pipe, Serve, WebSocket, tell, until_closed};
 
-/// How often a bare WebSocket looks whether the other process listens by now.
+/// Interval at which a bare WebSocket tries to connect until the other process listens.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// Starts, tells when it listens, and when the first message has arrived.
+/// Starts, reports when it listens, and when the first message has arrived.
 ///
 /// # Errors
 ///

@@ -1,11 +1,11 @@
-//! What processes use, as the operating system counts it.
+//! Resources that processes use, as the operating system counts them.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// How long the threads of these processes have run on a processor, in total.
+/// Total processor time of all threads of these processes.
 ///
 /// # Errors
 ///
@@ -14,7 +14,7 @@ pub fn cpu_time(processes: &[u32]) -> Result<Duration> {
     let mut total = Duration::ZERO;
     for process in processes {
         for thread in threads(*process)? {
-            // a thread that has just ended is left out
+            // leave out a thread that has just ended
             let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
                 continue;
             };
@@ -25,8 +25,8 @@ pub fn cpu_time(processes: &[u32]) -> Result<Duration> {
     Ok(total)
 }
 
-/// How often the threads of a process have given the processor up to wait for something: each time,
-/// something has woken them.
+/// Number of times that threads of a process have given up the processor to wait. Each wait ended
+/// with a wake-up.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn wake_ups(process: u32) -> Result<u64> {
     Ok(total)
 }
 
-/// How much memory a process has, and how much it had at most, in bytes.
+/// Resident memory of a process and its peak, in bytes.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ fn threads(process: u32) -> Result<std::fs::ReadDir> {
     Ok(std::fs::read_dir(format!("/proc/{process}/task"))?)
 }
 
-/// The number behind `name` in a file of lines with a name and a number.
+/// The number after `name` in a file of lines with a name and a number.
 fn number(file: &Path, name: &str) -> Result<u64> {
     let text = std::fs::read_to_string(file)?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,4 @@
-//! What a process of a measurement is told to do.
+//! The roles of the processes of a measurement.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
-/// Who carries the messages.
+/// A system that carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contender {
     /// Paddington in its own encoding.
@@ -20,9 +20,9 @@ pub enum Contender {
     Tls,
     /// A bare tokio-tungstenite WebSocket.
     WebSocket,
-    /// The same with two passes of ring over each message on each side.
+    /// A bare WebSocket with two passes of ring over each message on each side.
     Twice,
-    /// The same with the original's wire format, written as the original writes it.
+    /// A WebSocket with the original's wire format, written as the original writes it.
     Naive,
     /// NATS.
     Nats,
@@ -37,7 +37,7 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// What tables call it.
+    /// The name in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -56,14 +56,14 @@ impl Contender {
         }
     }
 
-    /// Whether the program with the comparisons that nothing else needs is needed for it.
+    /// Returns whether it is in the separate program with the comparisons.
     #[must_use]
     pub fn is_foreign(self) -> bool {
         matches!(self, Self::Nats | Self::NatsTls | Self::ZeroMq | Self::Iroh | Self::Commonware)
     }
 }
 
-/// What is measured between two processes.
+/// A way to measure messages between two processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scenario {
     /// One message there, the same one back, then the next.
@@ -72,58 +72,58 @@ pub enum Scenario {
     Stream,
 }
 
-/// A scenario, how long and with how long messages.
+/// A scenario, its duration and the length of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Which scenario.
+    /// The scenario.
     pub scenario: Scenario,
     /// The length of a message, in bytes.
     pub size: usize,
-    /// For how long.
+    /// The duration.
     pub seconds: f64,
 }
 
-/// The part of the process that is connected to.
+/// The role of the process that listens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Serve {
-    /// Who.
+    /// The system that is measured.
     pub contender: Contender,
-    /// Where keys, certificates and configurations are.
+    /// The folder with keys, certificates and configurations.
     pub folder: PathBuf,
 }
 
-/// The part of the process that connects and measures.
+/// The role of the process that connects and measures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Drive {
-    /// Who.
+    /// The system that is measured.
     pub contender: Contender,
-    /// Where keys, certificates and configurations are.
+    /// The folder with keys, certificates and configurations.
     pub folder: PathBuf,
-    /// Where the other process listens.
+    /// The address of the other process.
     pub address: SocketAddr,
     /// The other processes of the measurement.
     pub others: Vec<u32>,
 }
 
-/// What a process of a measurement does. It is one argument of its command line, as JSON.
+/// The task of a process of a measurement. It is one argument of its command line, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Role {
-    /// Answers until its standard input is closed. Tells its address.
+    /// Answers until its standard input is closed. Reports its address.
     Serve(Serve),
-    /// Does a job and tells its [`Sample`](crate::Sample).
+    /// Does a job and reports its [`Sample`](crate::Sample).
     Drive(Drive, Job),
-    /// Opens many connections and does as it is told on its standard input.
+    /// Opens many connections and follows the commands on its standard input.
     Crowd(Drive, usize),
-    /// A service, or a bare WebSocket, that tells when its first message has arrived.
+    /// A service, or a bare WebSocket, that reports when its first message has arrived.
     First(Serve, u16),
     /// A service, or a bare WebSocket, that sends one message.
     Sender(Serve, u16),
-    /// Does one piece of work with messages of that length so many times, for its instructions to be counted.
+    /// Repeats a piece of work, with messages of a length, so that its instructions can be counted.
     Count(String, usize, u64),
 }
 
-/// How many threads a process of a measurement has: as many as there are cores, as with
-/// `#[tokio::main]`, unless the environment says otherwise.
+/// The runtime of a process of a measurement: as with `#[tokio::main]`, it has as many threads as
+/// cores, unless the environment says otherwise.
 ///
 /// # Errors
 ///

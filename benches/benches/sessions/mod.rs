@@ -1,4 +1,4 @@
-//! A `sealed` session, as each side has it.
+//! Both sides of a `sealed` session.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn session(greeting: Greeting) -> SealedSession {
     .unwrap()
 }
 
-/// Two sides that have just met: the client's, the server's.
+/// Two sides that have just completed a handshake: the client's and the server's.
 pub(crate) fn sealed() -> [SealedSession; 2] {
     let keys = KeyPair::generate().unwrap();
     let (server, client) = ("server".parse().unwrap(), "client".parse().unwrap());

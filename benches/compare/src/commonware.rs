@@ -1,4 +1,4 @@
-//! commonware-p2p: two peers that know each other's key and address, in the runtime that it brings.
+//! commonware-p2p: two peers that know each other's key and address, in its own runtime.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -31,20 +31,20 @@ const CHANNEL: u64 = 0;
 /// The seeds of the two keys.
 const SERVER: u64 = 1;
 const DRIVER: u64 = 2;
-/// What mailboxes hold: more than the window, for one that is full drops messages.
+/// Capacity of mailboxes: more than the window, because a full mailbox drops messages.
 const ROOM: NonZeroU32 = NZU32!(2 * WINDOW_MESSAGES as u32);
-/// So many messages are written at once, as by the others.
+/// Number of messages that are written at once, as by the other systems.
 const BATCH: NonZeroUsize = NZUsize!(64);
 const LONGEST_MESSAGE: u32 = 8 * 1024 * 1024;
-/// After so long without an end, messages are lost.
+/// Time after which messages are considered lost.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The way to the other peer and back.
+/// Both directions between this peer and the other.
 struct Line {
     sender: Sender<PublicKey, Context>,
     receiver: Receiver<PublicKey>,
     other: PublicKey,
-    /// Without it the network ends.
+    /// Kept because the network ends without it.
     _oracle: Oracle<PublicKey>,
 }
 
@@ -58,14 +58,14 @@ impl Line {
         let [me, other] = seeds.map(PrivateKey::from_seed);
         let (mut network, mut oracle) = Network::new(context.child("network"), config(me, listen));
         oracle.track(0, peers(server)?);
-        // nothing is throttled
+        // throttle nothing
         let quota = Quota::with_period(Duration::from_nanos(1)).context("no quota")?;
         let (sender, receiver) = network.register(CHANNEL, quota.allow_burst(ROOM));
         network.start();
         Ok(Self { sender, receiver, other: other.public_key(), _oracle: oracle })
     }
 
-    /// Waits until the other peer is there.
+    /// Waits until the other peer is connected.
     async fn connected(&mut self) -> Result<()> {
         for _ in 0..1_000 {
             if self.sender.check(Recipients::All).is_ok_and(|there| !there.recipients().is_empty())
@@ -74,7 +74,7 @@ impl Line {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        bail!("the other peer does not come")
+        bail!("the other peer does not connect")
     }
 
     fn send(&mut self, message: IoBuf) -> Result<()> {
@@ -106,7 +106,7 @@ fn config(me: PrivateKey, listen: SocketAddr) -> Config<SakeCups<PrivateKey, Cha
     config
 }
 
-/// The driver connects to the server, and not the other way.
+/// The driver connects to the server, not the other way round.
 fn peers(server: SocketAddr) -> Result<AddressableTrackedPeers<PublicKey>> {
     let peer = |seed, address| {
         let key = PrivateKey::from_seed(seed).public_key();
@@ -116,7 +116,7 @@ fn peers(server: SocketAddr) -> Result<AddressableTrackedPeers<PublicKey>> {
     Ok(AddressableTrackedPeers::new(peer(SERVER, server)?, peer(DRIVER, driver)?))
 }
 
-/// Its runtime, with as many threads as the others have.
+/// commonware's runtime, with as many threads as the other systems have.
 fn runner(folder: &Path, name: &str) -> Result<Runner> {
     let workers = runtime()?.metrics().num_workers();
     let config = RuntimeConfig::new().with_worker_threads(workers);
@@ -125,7 +125,7 @@ fn runner(folder: &Path, name: &str) -> Result<Runner> {
 
 /// Answers until it is told to end.
 pub(crate) fn serve(serve: &Serve) -> Result<()> {
-    // it does not say which port it has got
+    // it does not tell which port it was given
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     runner(&serve.folder, "server")?.start(|context| async move {
         let line = Line::new(&context, [SERVER, DRIVER], address, address)?;
@@ -151,12 +151,12 @@ async fn answer(mut line: Line) -> Result<()> {
                     line.send(done(count).into_bytes().into())?;
                 }
             }
-            _ => bail!("a message that asks for nothing"),
+            _ => bail!("the first byte of a message is unknown"),
         }
     }
 }
 
-/// Does a job and tells what it gave.
+/// Does a job and reports the result.
 pub(crate) fn drive(drive: &Drive, job: Job) -> Result<()> {
     let (server, others) = (drive.address, drive.others.clone());
     let lasting = Duration::from_secs_f64(job.seconds);
@@ -210,13 +210,13 @@ async fn stream(line: &mut Line, size: usize, lasting: Duration) -> Result<Sampl
         }
     }
     line.send(message(END, size).into_bytes().into())?;
-    // one for each quarter of a window, and one for the end
+    // one answer for each quarter of a window, and one for the end
     while answers < count / (window / 4) + 1 {
         arrived = counted(line.receive().await?.as_ref())?;
         answers += 1;
     }
     if arrived != count {
-        bail!("of {count} messages {arrived} have arrived");
+        bail!("only {arrived} of {count} messages have arrived");
     }
     Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }

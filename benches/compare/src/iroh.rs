@@ -1,5 +1,5 @@
 //! iroh: length-prefixed messages over one stream of a QUIC connection between two endpoints, which
-//! know each other's address and ask nobody else for anything.
+//! know each other's address and use no other service.
 
 use std::net::Ipv4Addr;
 
@@ -23,7 +23,7 @@ fn stream((outgoing, incoming): (SendStream, RecvStream)) -> Stream {
     Prefixed::new(join(incoming, outgoing))
 }
 
-/// An endpoint on loopback alone: no relay, no lookup of addresses, no mapping of ports, no probes.
+/// An endpoint on loopback only: no relay, no address lookup, no port mapping, no probes.
 async fn endpoint() -> Result<Endpoint> {
     let builder = Endpoint::builder(presets::Minimal)
         .clear_ip_transports()
@@ -37,8 +37,8 @@ async fn endpoint() -> Result<Endpoint> {
     Ok(builder.bind().await?)
 }
 
-/// Packets are acknowledged some at a time, which makes round trips faster. The windows are the usual
-/// ones: on loopback larger ones end in "too many gaps in stream buffer".
+/// Several packets share an acknowledgement, which makes round trips faster. The windows are the
+/// defaults: larger ones fail on loopback with "too many gaps in stream buffer".
 fn settings() -> QuicTransportConfig {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(20_u32.into());
@@ -65,7 +65,7 @@ async fn answer(connection: Connection) -> Result<()> {
     serve_over(stream(connection.accept_bi().await?)).await
 }
 
-/// Does a job and tells what it gave.
+/// Does a job and reports the result.
 pub(crate) async fn drive(drive: &Drive, job: Job) -> Result<()> {
     let id = std::fs::read(drive.folder.join(ID))?;
     let id = EndpointId::try_from(&*id).context("no id")?;

@@ -1,5 +1,5 @@
-//! NATS, ZeroMQ and others in the roles that the load harness of paddington gives. It is not run by
-//! hand: the harness finds it beside itself and skips what is not there.
+//! NATS, ZeroMQ and others in the roles of paddington's load harness. It is not run by hand: the
+//! harness looks for it in its own folder and skips systems that are missing.
 
 #[cfg(feature = "commonware")]
 mod commonware;

@@ -1,4 +1,4 @@
-//! NATS: a broker of its own for each measurement, and two clients of it.
+//! NATS: a new broker for each measurement, and two clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(crate) async fn serve(serve: &Serve) -> Result<()> {
                         client.publish(BACK, done(count).into()).await?;
                     }
                 }
-                _ => bail!("a message that asks for nothing"),
+                _ => bail!("the first byte of a message is unknown"),
             }
         }
         Ok(())
@@ -88,7 +88,7 @@ async fn connect(contender: Contender, folder: &Path, address: SocketAddr) -> Re
     Ok(async_nats::connect(format!("nats://127.0.0.1:{port}")).await?)
 }
 
-/// Does a job and tells what it gave.
+/// Does a job and reports the result.
 pub(crate) async fn drive(drive: &Drive, job: Job) -> Result<()> {
     let client = connect(drive.contender, &drive.folder, drive.address).await?;
     let mut back = client.subscribe(BACK).await?;
@@ -158,7 +158,7 @@ async fn stream(
         arrived = counted(&credit.payload)?;
     }
     let sample = Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() };
-    // the end may be told twice, as a credit and as the end
+    // the end may be reported twice, as a credit and as the end
     if count % (window / 4) == 0 {
         back.next().await.context("the connection has ended")?;
     }

@@ -1,4 +1,4 @@
-//! ZeroMQ with CURVE: two sockets of the kind DEALER, in blocking threads.
+//! ZeroMQ with CURVE: two DEALER sockets, in blocking threads.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(crate) fn serve(serve: &Serve) -> Result<()> {
     tell(&address)?;
     std::thread::spawn(move || answer(&socket));
     runtime()?.block_on(until_closed())?;
-    // the thread waits for ever in its socket, and the process ends without it
+    // the thread waits for ever in its socket; the process ends without it
     Ok(())
 }
 
@@ -41,12 +41,12 @@ fn answer(socket: &Socket) -> Result<()> {
                 socket.send(&done(count), 0)?;
                 count = 0;
             }
-            _ => bail!("a message that asks for nothing"),
+            _ => bail!("the first byte of a message is unknown"),
         }
     }
 }
 
-/// Does a job and tells what it gave.
+/// Does a job and reports the result.
 pub(crate) fn drive(drive: &Drive, job: Job) -> Result<()> {
     let keys = CurveKeyPair::new()?;
     let socket = zmq::Context::new().socket(DEALER)?;
@@ -90,7 +90,7 @@ fn stream(socket: &Socket, size: usize, lasting: Duration) -> Result<Sample> {
     let answer = socket.recv_msg(0)?;
     let arrived = counted(&answer).context("no count")?;
     if arrived != count {
-        bail!("of {count} messages {arrived} have arrived");
+        bail!("only {arrived} of {count} messages have arrived");
     }
     Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }

@@ -15,13 +15,13 @@ use tokio::time::sleep;
 use super::startup::free_port;
 use super::{Settings, folder, prepare, progress, serve};
 
-/// So long nothing happens before something is measured.
+/// Time without any action before a measurement.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// For so long wake-ups are counted: two pings' worth, so that none is counted by chance.
+/// Time in which wake-ups are counted: two ping intervals, so that chance plays no part.
 const WATCH: Duration = Duration::from_secs(20);
-/// What P8 keeps under way, over all connections.
-const UNDER_WAY: usize = 1_000;
-/// How many messages a second P8 sends, over all connections.
+/// Number of round trips that P8 keeps in flight, over all connections.
+const IN_FLIGHT: usize = 1_000;
+/// Number of messages per second that P8 sends, over all connections.
 const RATE: usize = 5_000;
 
 /// A server and its crowd.
@@ -29,7 +29,7 @@ struct Scene {
     _folder: TempDir,
     server: Child,
     crowd: Child,
-    /// What the server had resident before anybody came, in bytes.
+    /// The server's resident memory before any client connected, in bytes.
     before: u64,
 }
 
@@ -64,7 +64,7 @@ fn drive(
 
 /// P7.
 pub(crate) async fn idle(settings: &Settings) -> Result<Experiment> {
-    let title = "the server's cost for one idle connection, of so many";
+    let title = "the server's cost of one idle connection, by number of connections";
     let (axis, of) = ("connections", "KiB each");
     let against = Contender::WebSocket.name();
     let mut experiment = Experiment::new("P7", title, axis, Some(against), of);
@@ -101,16 +101,16 @@ async fn rest(contender: Contender, count: usize, settings: &Settings) -> Result
 
 /// P8, as two tables: as fast as possible, and at a constant rate.
 pub(crate) async fn peers(settings: &Settings) -> Result<[Experiment; 2]> {
-    let title = format!("{UNDER_WAY} round trips of 256 B under way, over so many peers");
+    let title = format!("{IN_FLIGHT} round trips of 256 B in flight, by number of peers");
     let mut busy = Experiment::new("P8", &title, "peers", None, "per s");
-    let title = format!("{RATE} round trips of 256 B a second, over so many peers");
+    let title = format!("{RATE} round trips of 256 B per second, by number of peers");
     let mut paced = Experiment::new("P8p", &title, "peers", None, "p99 µs");
     for round in 0..settings.rounds.div_ceil(2) {
         for count in settings.connections(&[1, 10, 100, 1_000], 10_000) {
             for contender in [Contender::Sealed, Contender::Twice] {
                 progress(&format!("P8: round {}, {count} × {}", round + 1, contender.name()));
                 let mut scene = Scene::open(contender, count, settings).await?;
-                let load = Load { messages: UNDER_WAY, size: 256, seconds: settings.seconds };
+                let load = Load { messages: IN_FLIGHT, size: 256, seconds: settings.seconds };
                 let sample: Sample = scene.crowd.ask(&Command::Busy(load)).await?;
                 busy.add(contender.name(), count as f64, sample.numbers());
                 let load = Load { messages: RATE, ..load };
@@ -123,9 +123,9 @@ pub(crate) async fn peers(settings: &Settings) -> Result<[Experiment; 2]> {
     Ok([busy, paced])
 }
 
-/// The storm: the server is killed and started anew, and all clients come back.
+/// The storm: the server is killed and restarted, and all clients reconnect.
 pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
-    let title = "until all clients are back after the server was killed and started anew";
+    let title = "time until all clients are back after the server was killed and restarted";
     let mut experiment = Experiment::new("storm", title, "clients", None, "s");
     let counts = settings.connections(&[100, 1_000], 10_000);
     for round in 0..settings.rounds.div_ceil(4) {
@@ -140,7 +140,7 @@ pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
     Ok(experiment)
 }
 
-/// A session that lasted for less says nothing good about the server, and delays the next attempt.
+/// Shorter sessions do not count as good ones, and the next attempt would be delayed.
 const GOOD_SESSION: Duration = Duration::from_secs(11);
 
 async fn restart(count: usize, ranges: Ranges, settings: &Settings) -> Result<Numbers> {

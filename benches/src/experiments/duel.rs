@@ -7,7 +7,7 @@ use paddington_bench::{
 
 use super::{Settings, folder, prepare, progress, serve};
 
-/// Who is measured how, beside whom.
+/// Contenders, the way they are measured, and the one they are compared with.
 struct Duel<'a> {
     id: &'a str,
     title: &'a str,
@@ -17,8 +17,8 @@ struct Duel<'a> {
     placement: Placement,
 }
 
-/// P4: where the operating system puts the processes, and with both on one core, where what counts
-/// is how much they do.
+/// P4: once where the operating system puts the processes, and once with both on one core, where
+/// the result depends only on the work.
 pub(crate) async fn ping(settings: &Settings) -> Result<[Experiment; 2]> {
     let free = Duel {
         id: "P4",
@@ -43,7 +43,7 @@ pub(crate) async fn ping(settings: &Settings) -> Result<[Experiment; 2]> {
 pub(crate) async fn stream(settings: &Settings) -> Result<Experiment> {
     let duel = Duel {
         id: "P5",
-        title: "messages one way between two processes, from accepted by send to handled",
+        title: "messages one way between two processes, from `send` to the handler",
         scenario: Scenario::Stream,
         contenders: &[
             Contender::Sealed,
@@ -58,7 +58,7 @@ pub(crate) async fn stream(settings: &Settings) -> Result<Experiment> {
     duel.fight(settings).await
 }
 
-/// P6: both scenarios beside what others use.
+/// P6: both scenarios, compared with other systems.
 pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
     let contenders = [
         Contender::Sealed,
@@ -72,13 +72,13 @@ pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
     ];
     let stream = Duel {
         id: "P6",
-        title: "messages one way between two processes, beside others",
+        title: "messages one way between two processes, compared with other systems",
         scenario: Scenario::Stream,
         contenders: &contenders,
         against: Contender::Sealed,
         placement: Placement::Free,
     };
-    let title = "round trips between two processes, beside others";
+    let title = "round trips between two processes, compared with other systems";
     let ping = Duel { id: "P6p", title, scenario: Scenario::Ping, ..stream };
     let mut streams = stream.fight(settings).await?;
     for contender in contenders {
@@ -115,7 +115,7 @@ impl Duel<'_> {
         Ok(experiment)
     }
 
-    /// One measurement by two new processes.
+    /// Makes one measurement with two new processes.
     async fn once(&self, contender: Contender, size: usize, settings: &Settings) -> Result<Sample> {
         let program = match (&settings.foreign, contender.is_foreign()) {
             (Some(foreign), true) => foreign,

@@ -1,4 +1,4 @@
-//! A service with its outbox in a file, beside the file alone: P9.
+//! A service with its outbox in a file, compared with the store alone: P9.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::{Settings, progress};
 
-/// P9. The files are on the disk of the folder for temporary files: syncs are what it is about.
+/// P9. The files are in the system's temporary folder, on a disk, because syncs are measured.
 pub(crate) async fn durable(settings: &Settings) -> Result<Experiment> {
-    let title = "messages of 256 B that are accepted and synced, by the number of senders";
+    let title = "messages of 256 B accepted and synced, by number of senders";
     let mut experiment = Experiment::new("P9", title, "senders", Some("the store alone"), "per s");
     let lasting = Duration::from_secs_f64(settings.seconds);
     for round in 0..settings.rounds {

@@ -7,22 +7,22 @@ use paddington_bench::{Envelope, Experiment, Numbers, Work};
 
 use super::{Settings, progress};
 
-/// So long each kind is worked at in a round, in seconds, of the time that others take.
+/// The time for each kind in a round, as a part of the time of other experiments.
 const SHARE: f64 = 0.2;
 
-/// The same rounds, beside two passes of ring and beside the original's wire format.
+/// The same rounds, compared with two passes of ring and with the original's wire format.
 pub(crate) fn envelope(settings: &Settings) -> Result<[Experiment; 2]> {
     let experiment = |id, title, against: Envelope| {
         Experiment::new(id, title, "B", Some(against.name()), "per s")
     };
     let mut beside_ring = experiment(
         "P1",
-        "envelopes sealed and opened, beside two passes of ring",
+        "envelopes sealed and opened, compared with two passes of ring",
         Envelope::RingTwice,
     );
     let mut beside_reference = experiment(
         "P2",
-        "the same, beside the original's wire format (P2, P3)",
+        "the same, compared with the original's wire format (P2, P3)",
         Envelope::Reference,
     );
     let lasting = Duration::from_secs_f64(SHARE * settings.seconds);

@@ -21,22 +21,22 @@ pub(crate) use durable::durable;
 pub(crate) use envelope::envelope;
 pub(crate) use startup::startup;
 
-/// How long and how often is measured.
+/// Duration and extent of the measurements.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) full: bool,
     pub(crate) rounds: usize,
-    /// How long one measurement of one contender takes.
+    /// Duration of one measurement of one contender.
     pub(crate) seconds: f64,
     /// The lengths of the messages between two processes, in bytes.
     pub(crate) sizes: Vec<usize>,
-    /// How many connections there are, where that is not up to the experiment.
+    /// The numbers of connections, or none for the experiment's own.
     connections: Vec<usize>,
-    /// Who takes part in what is between two processes, if not everybody.
+    /// The contenders of experiments between two processes, or none for all.
     only: Vec<String>,
     /// This program.
     pub(crate) program: PathBuf,
-    /// The program with the comparisons that nothing else needs, if it is built.
+    /// The separate program with the comparisons, if it is built.
     pub(crate) foreign: Option<PathBuf>,
 }
 
@@ -56,7 +56,7 @@ impl Settings {
         })
     }
 
-    /// Leaves out other sizes, numbers and contenders than these, if there are any.
+    /// Restricts the experiments to these sizes, numbers and contenders, if there are any.
     pub(crate) fn narrow(&mut self, sizes: &[usize], connections: &[usize], only: &[String]) {
         if !sizes.is_empty() {
             self.sizes = sizes.to_vec();
@@ -65,7 +65,7 @@ impl Settings {
         self.only = only.to_vec();
     }
 
-    /// The numbers of connections of an experiment: in the long form the last one too.
+    /// Returns the numbers of connections of an experiment: in the full form, `most` too.
     fn connections(&self, usual: &[usize], most: usize) -> Vec<usize> {
         match (&*self.connections, self.full) {
             ([], false) => usual.to_vec(),
@@ -74,13 +74,13 @@ impl Settings {
         }
     }
 
-    /// Whether a contender takes part.
+    /// Returns whether a contender takes part.
     pub(crate) fn takes_part(&self, contender: Contender) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == contender.name())
     }
 }
 
-/// A folder in memory, where there is one: what is written there is not measured.
+/// Creates a folder, in memory if possible, because writing to it is not measured.
 fn folder() -> Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let in_memory = memory.is_dir().then(|| TempDir::new_in(memory).ok()).flatten();
@@ -90,7 +90,7 @@ fn folder() -> Result<TempDir> {
     })
 }
 
-/// Writes into `folder` what `contender` needs for so many clients.
+/// Writes the files that `contender` needs for `clients` clients into `folder`.
 fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Result<()> {
     match contender {
         Contender::Sealed => configure(folder, Encoding::Sealed, clients, port, Ranges::Shared),
@@ -111,7 +111,7 @@ fn serve(
     Child::start_on(program, &Role::Serve(serve), placement)
 }
 
-/// Says on standard error what goes on.
+/// Reports progress on standard error.
 fn progress(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");

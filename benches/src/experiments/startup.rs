@@ -24,8 +24,8 @@ pub(crate) async fn startup(settings: &Settings) -> Result<Experiment> {
     Ok(experiment)
 }
 
-/// `waits`: the client is started when the server listens. If not, both are started at once, and it
-/// may have to try again.
+/// Measures once. If `waits`, the client is started when the server listens; otherwise both are
+/// started at once, and the client may have to try again.
 async fn once(contender: Contender, waits: bool, settings: &Settings) -> Result<Numbers> {
     let (folder, port) = (folder()?, free_port()?);
     prepare(contender, folder.path(), 1, port)?;
@@ -46,7 +46,7 @@ async fn once(contender: Contender, waits: bool, settings: &Settings) -> Result<
     Ok(Numbers::from([("ms".to_owned(), millis)]))
 }
 
-/// A port that nobody listens on: both configurations name it before either process runs.
+/// Returns a free port: both configurations name it before either process runs.
 pub(super) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())

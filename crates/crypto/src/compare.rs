@@ -1,8 +1,8 @@
-//! Comparison that takes the same time wherever the difference is.
+//! Comparison in constant time.
 
 use orion::util::secure_cmp;
 
-/// Whether `left` and `right` hold the same bytes. The time depends on their lengths only.
+/// Returns whether `left` and `right` are equal. The time depends only on their lengths.
 #[must_use]
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
     secure_cmp(left, right).is_ok()
@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_means_equal() {
+    fn only_equal_bytes_are_equal() {
         assert!(equal(b"", b"") && equal(b"ab", b"ab"));
         assert!(!equal(b"ab", b"aB") && !equal(b"ab", b"a") && !equal(b"", b"a"));
     }

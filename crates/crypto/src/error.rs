@@ -1,15 +1,15 @@
-//! One small error per operation. None of them carries a byte of what was being processed.
+//! The errors of this crate. None of them contains any of the bytes that were processed.
 
 use thiserror::Error;
 
-/// Why a key could not be made or read.
+/// The reason why a key could not be made or read.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The text is not 64 hexadecimal digits.
     #[error("a key is 64 hexadecimal digits (32 bytes)")]
     Malformed,
-    /// Every byte is zero: a placeholder, never a key.
+    /// All bytes are zero: a placeholder, not a key.
     #[error("a key must not be all zeros")]
     Zero,
     /// The two keys of a pair are the same, so the second layer would add nothing.
@@ -20,13 +20,13 @@ pub enum KeyError {
     NoRandomness,
 }
 
-/// A text could not be sealed: it is longer than the cipher allows (256 GiB), or the operating
+/// The message could not be sealed: it is longer than the cipher allows (256 GiB), or the operating
 /// system gave no random bytes.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the message could not be sealed")]
 pub struct SealError;
 
-/// An envelope could not be opened. Deliberately silent about the reason.
+/// The envelope could not be opened. The reason is withheld on purpose.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the envelope could not be opened")]
 pub struct OpenError;

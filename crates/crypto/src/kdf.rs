@@ -1,4 +1,4 @@
-//! SHA-512 and HKDF-SHA-512 (RFC 5869), labelled as `docs/protocol.md` §1.2 defines.
+//! SHA-512, and HKDF-SHA-512 (RFC 5869) with the labels of `docs/protocol.md` §1.2.
 
 use std::fmt;
 
@@ -15,82 +15,82 @@ pub const HASH_LEN: usize = 64;
 /// A SHA-512 hash.
 pub type Hash = [u8; HASH_LEN];
 
-/// What every label begins with, so that no other protocol derives our keys.
+/// The prefix of every label, so that no other protocol derives the same keys.
 const LABEL_PREFIX: &[u8] = b"paddington1 ";
 
-/// SHA-512 over the concatenation of `parts`.
+/// Hashes the concatenation of `parts` with SHA-512.
 ///
 /// # Panics
 ///
-/// Never: SHA-512 takes 2^125 bytes.
+/// Never: SHA-512 accepts 2^125 bytes.
 #[must_use]
 #[expect(clippy::expect_used, reason = "no input reaches SHA-512's limit")]
 pub fn hash(parts: &[&[u8]]) -> Hash {
     let mut state = Sha512::new();
     for part in parts {
-        state.update(part).expect("a live state takes input");
+        state.update(part).expect("the hash is not finalized yet");
     }
-    let digest = state.finalize().expect("a live state has a digest");
+    let digest = state.finalize().expect("the hash is finalized once");
     let mut hash = [0; HASH_LEN];
     hash.copy_from_slice(digest.as_ref());
     hash
 }
 
-/// A pseudorandom key of 64 bytes: the only thing that keys are derived from.
+/// A pseudorandom key of 64 bytes, from which keys are derived.
 ///
-/// Wiped when dropped; prints as `Prk(..)`.
+/// It is wiped when dropped, and printed as `Prk(..)`.
 pub struct Prk(Tag);
 
 impl Prk {
-    /// HKDF-Extract over the concatenation of `secrets`.
+    /// Extracts a key from the concatenation of `secrets` (HKDF-Extract).
     ///
     /// # Panics
     ///
-    /// Never: HMAC takes any salt and any input.
+    /// Never: HMAC accepts any salt and any input.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "HMAC takes any salt and any input")]
+    #[expect(clippy::expect_used, reason = "HMAC accepts any salt and any input")]
     pub fn extract(salt: &[u8], secrets: &[&[u8]]) -> Self {
         let joined = Zeroizing::new(secrets.concat());
-        Self(Hkdf::<SHA512>::extract(salt, &joined).expect("HKDF-Extract takes any input"))
+        Self(Hkdf::<SHA512>::extract(salt, &joined).expect("HKDF-Extract accepts any input"))
     }
 
-    /// The key called `label` in the context `ctx` (at most 255 bytes each).
+    /// Derives the key with `label` and the context `ctx` (at most 255 bytes each).
     #[must_use]
-    #[expect(clippy::expect_used, reason = "32 random-looking bytes are a key")]
+    #[expect(clippy::expect_used, reason = "32 pseudorandom bytes are not all zero")]
     pub fn derive_key(&self, label: &str, ctx: &[u8]) -> SecretKey {
         let bytes = self.derive::<{ SecretKey::LEN }>(label, ctx);
-        SecretKey::from_slice(bytes.as_slice()).expect("HKDF gives no zeros")
+        SecretKey::from_slice(bytes.as_slice()).expect("the output of HKDF is not all zero")
     }
 
-    /// The pseudorandom key called `label` in the context `ctx` (at most 255 bytes each).
+    /// Derives the pseudorandom key with `label` and the context `ctx` (at most 255 bytes each).
     #[must_use]
     pub fn derive_prk(&self, label: &str, ctx: &[u8]) -> Self {
         Self(Tag::from(*self.derive::<HASH_LEN>(label, ctx)))
     }
 
-    /// `N` bytes called `label` in the context `ctx` (at most 255 bytes each).
+    /// Derives `N` bytes with `label` and the context `ctx` (HKDF-Expand).
     ///
     /// # Panics
     ///
-    /// If `label` or `ctx` is longer than its length byte can say, or `N` above 16 320: all three
-    /// are constants of the protocol.
+    /// If the prefixed label or `ctx` is longer than 255 bytes, or `N` above 16 320. The protocol
+    /// fixes all three.
     #[must_use]
     #[expect(clippy::expect_used, reason = "constants of the protocol")]
     pub fn derive<const N: usize>(&self, label: &str, ctx: &[u8]) -> Zeroizing<[u8; N]> {
         let info = info::<N>(label, &[ctx]);
         let mut output = Zeroizing::new([0; N]);
         Hkdf::<SHA512>::expand(&self.0, Some(&info), output.as_mut_slice())
-            .expect("a short output");
+            .expect("the output is short enough");
         output
     }
 
-    /// The same key, prepared for many short outputs.
+    /// Prepares the key for many short outputs.
     #[must_use]
     pub fn prepare(&self) -> PreparedPrk {
         PreparedPrk::new(self)
     }
 
-    /// The key's bytes. Every use of this method is a place where a secret leaves its type.
+    /// Returns the key's bytes. Wherever this is called, a secret leaves its type.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         self.0.unprotected_as_ref()
@@ -103,33 +103,33 @@ impl fmt::Debug for Prk {
     }
 }
 
-/// A [`Prk`] of which outputs of up to 64 bytes cost half as much: what HMAC makes of its key is
-/// computed once, here.
+/// A [`Prk`] that derives outputs of up to 64 bytes in half the time: HMAC has processed its key in
+/// advance.
 ///
-/// Wiped when dropped; prints as `PreparedPrk(..)`.
+/// It is wiped when dropped, and printed as `PreparedPrk(..)`.
 pub struct PreparedPrk(HmacSha512);
 
 impl PreparedPrk {
-    #[expect(clippy::expect_used, reason = "HMAC takes any key of 64 bytes")]
+    #[expect(clippy::expect_used, reason = "HMAC accepts any key of 64 bytes")]
     fn new(prk: &Prk) -> Self {
         let key = MacKey::try_from(prk.expose_bytes()).expect("64 bytes");
         Self(HmacSha512::new(&key))
     }
 
-    /// The same bytes as [`Prk::derive`] gives for the context that `ctx` joined together is.
+    /// Derives the same bytes as [`Prk::derive`] with the concatenation of `ctx` as the context.
     ///
     /// # Panics
     ///
-    /// As [`Prk::derive`], and if `N` is above 64.
+    /// As [`Prk::derive`], or if `N` is above 64.
     #[must_use]
     #[expect(clippy::expect_used, reason = "constants of the protocol")]
     pub fn derive<const N: usize>(&self, label: &str, ctx: &[&[u8]]) -> Zeroizing<[u8; N]> {
-        // RFC 5869 §2.3: one block is HMAC(key, info ‖ 1)
+        // RFC 5869 §2.3: the first block is HMAC(key, info ‖ 1).
         let mut mac = self.0.clone();
         let mut block = info::<N>(label, ctx);
         block.push(1);
-        mac.update(&block).expect("a live state takes input");
-        let block = mac.finalize().expect("a live state has a tag");
+        mac.update(&block).expect("the MAC is not finalized yet");
+        let block = mac.finalize().expect("the MAC is finalized once");
         let mut output = Zeroizing::new([0; N]);
         output.copy_from_slice(&block.unprotected_as_ref()[..N]);
         output
@@ -142,12 +142,12 @@ impl fmt::Debug for PreparedPrk {
     }
 }
 
-/// What an output of `N` bytes is for, as `docs/protocol.md` §1.2 writes it.
+/// Builds the `info` of HKDF for an output of `N` bytes (`docs/protocol.md` §1.2).
 #[expect(clippy::expect_used, reason = "constants of the protocol")]
 fn info<const N: usize>(label: &str, ctx: &[&[u8]]) -> Vec<u8> {
     let ctx_len = ctx.iter().map(|part| part.len()).sum();
     let mut info = Vec::with_capacity(5 + LABEL_PREFIX.len() + label.len() + ctx_len);
-    info.extend(u16::try_from(N).expect("a short output").to_be_bytes());
+    info.extend(u16::try_from(N).expect("the output is short enough").to_be_bytes());
     info.push(short_len(LABEL_PREFIX.len() + label.len()));
     info.extend(LABEL_PREFIX);
     info.extend(label.as_bytes());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prepared_key_gives_the_same() {
+    fn a_prepared_key_derives_the_same_bytes() {
         let prk = Prk::extract(b"salt", &[b"secret"]);
         let prepared = prk.prepare();
         assert_eq!(
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_does_not_show_the_keys() {
         let prk = Prk::extract(b"", &[b"x"]);
         assert_eq!(format!("{prk:?} {:?}", prk.prepare()), "Prk(..) PreparedPrk(..)");
     }

@@ -1,6 +1,6 @@
-//! X-Wing, the hybrid of ML-KEM-768 and X25519 (draft-connolly-cfrg-xwing-kem-10), as orion
-//! computes it. A key pair serves one connection and is then forgotten: that is what makes past
-//! sessions safe from a later leak of the invitation.
+//! X-Wing, the hybrid of ML-KEM-768 and X25519 (draft-connolly-cfrg-xwing-kem-10), as implemented
+//! by orion. Each connection uses its own key pair and then drops it, which protects past sessions
+//! from a later leak of the invitation.
 
 use std::fmt;
 
@@ -13,19 +13,19 @@ use crate::{KeyError, OpenError};
 pub const ENCAPSULATION_KEY_LEN: usize = 1216;
 /// The length of a ciphertext in bytes.
 pub const CIPHERTEXT_LEN: usize = 1120;
-/// The length of the seed that a key pair grows from, in bytes.
+/// The length of the seed of a key pair, in bytes.
 pub const SEED_LEN: usize = 32;
-/// The length of the randomness of one encapsulation, in bytes.
+/// The length of the seed of one encapsulation, in bytes.
 pub const ENCAPSULATION_SEED_LEN: usize = 64;
 
-/// The ciphertext that carries a shared secret to the holder of the key pair.
+/// A ciphertext from which the holder of the key pair recovers the shared secret.
 pub type Ciphertext = [u8; CIPHERTEXT_LEN];
 
-/// The secret that both sides share; 32 bytes, wiped when dropped.
+/// The secret that both sides share: 32 bytes, wiped when dropped.
 pub struct SharedSecret(xwing::SharedSecret);
 
 impl SharedSecret {
-    /// The secret's bytes. Every use of this method is a place where a secret leaves its type.
+    /// Returns the secret's bytes. Wherever this is called, a secret leaves its type.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         self.0.unprotected_as_ref()
@@ -38,8 +38,8 @@ impl fmt::Debug for SharedSecret {
     }
 }
 
-/// A key pair for one connection. The expanded keys are kept, which makes opening a third cheaper
-/// than from the seed.
+/// A key pair for one connection. It keeps the expanded keys: decapsulating with them takes a third
+/// less time than from the seed.
 pub struct KemKeyPair(Box<xwing::KeyPair>);
 
 impl KemKeyPair {
@@ -53,7 +53,7 @@ impl KemKeyPair {
         Ok(Self(Box::new(pair)))
     }
 
-    /// Grows a key pair from a seed, for test vectors.
+    /// Derives a key pair from a seed, for test vectors.
     ///
     /// # Errors
     ///
@@ -64,13 +64,14 @@ impl KemKeyPair {
         Ok(Self(Box::new(pair)))
     }
 
-    /// The public half, [`ENCAPSULATION_KEY_LEN`] bytes.
+    /// Returns the public key, [`ENCAPSULATION_KEY_LEN`] bytes.
     #[must_use]
     pub fn encapsulation_key(&self) -> &[u8] {
         self.0.public().as_ref()
     }
 
-    /// Opens a ciphertext. A forged one gives a secret that nobody shares, as FIPS 203 has it.
+    /// Recovers the secret from a ciphertext. A forged one gives another secret and no error, as
+    /// FIPS 203 specifies.
     ///
     /// # Errors
     ///
@@ -87,8 +88,8 @@ impl fmt::Debug for KemKeyPair {
     }
 }
 
-/// Makes a shared secret for the holder of `encapsulation_key`, out of `seed`: fresh random bytes,
-/// or those of a test vector.
+/// Makes a shared secret for the holder of `encapsulation_key`. `seed` must be random bytes that
+/// are used only once, except in a test vector.
 ///
 /// # Errors
 ///
@@ -113,7 +114,7 @@ mod tests {
 
     /// The first vector of draft-connolly-cfrg-xwing-kem-10, appendix C.
     #[test]
-    fn the_draft_vector() {
+    fn the_vector_of_the_draft_is_reproduced() {
         let seed = "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26";
         let eseed = "3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e2\
                      35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2";
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_fail_the_checks_are_refused() {
+    fn invalid_encapsulation_keys_are_refused() {
         let pair = KemKeyPair::generate().unwrap();
         let good = pair.encapsulation_key();
         assert!(encapsulate(&good[1..], &SEED).is_err());
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_ciphertext_gives_a_secret_that_nobody_shares() {
+    fn a_forged_ciphertext_gives_another_secret() {
         let pair = KemKeyPair::generate().unwrap();
         let (mut ciphertext, secret) = encapsulate(pair.encapsulation_key(), &SEED).unwrap();
         ciphertext[0] ^= 1;
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_does_not_show_the_secrets() {
         let pair = KemKeyPair::generate().unwrap();
         let (_, secret) = encapsulate(pair.encapsulation_key(), &SEED).unwrap();
         assert_eq!(format!("{pair:?} {secret:?}"), "KemKeyPair(..) SharedSecret(..)");

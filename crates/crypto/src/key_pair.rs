@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{KeyError, SecretKey};
 
-/// The key of the inner and the key of the outer layer.
+/// The keys of the inner and the outer layer.
 ///
-/// An invitation holds such a pair; so does a session. The keys are shared, not copied: a session's
-/// pair may point to the key that its handshake sent.
+/// An invitation holds such a pair; so does a session. The keys are shared, not copied: a session
+/// may share a key with the handshake that sent it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct KeyPair {
     inner: Arc<SecretKey>,
@@ -15,7 +15,7 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Joins two keys.
+    /// Makes a pair of two keys.
     ///
     /// # Errors
     ///
@@ -36,13 +36,13 @@ impl KeyPair {
         Self::new(Arc::new(SecretKey::generate()?), Arc::new(SecretKey::generate()?))
     }
 
-    /// The key of the inner layer.
+    /// Returns the key of the inner layer.
     #[must_use]
     pub fn inner(&self) -> &Arc<SecretKey> {
         &self.inner
     }
 
-    /// The key of the outer layer.
+    /// Returns the key of the outer layer.
     #[must_use]
     pub fn outer(&self) -> &Arc<SecretKey> {
         &self.outer
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing_of_the_keys() {
+    fn debug_does_not_show_the_keys() {
         let keys = KeyPair::generate().unwrap();
         assert_eq!(format!("{keys:?}"), "KeyPair { inner: SecretKey(..), outer: SecretKey(..) }");
     }

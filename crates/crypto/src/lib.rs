@@ -1,12 +1,11 @@
-//! Keys and double envelopes: the cryptography of paddington, and nothing else.
+//! Keys and double envelopes: the cryptography of paddington.
 //!
-//! This crate computes. It opens no file and no socket, reads no clock and knows no peer; which
-//! envelope is sent when is the business of `paddington-wire`.
+//! This crate does no IO and reads no clock. `paddington-wire` decides which envelope is sent when.
 //!
 //! ```
 //! use paddington_crypto::{KeyPair, hex};
 //!
-//! // The two keys of an invitation: both are needed to open what both have sealed.
+//! // The two keys of an invitation. Opening an envelope takes both.
 //! let keys = KeyPair::generate()?;
 //!
 //! let envelope = hex::seal(&keys, "1000", &hex::Nonces::random()?)?;
@@ -17,11 +16,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Provided**: XChaCha20-Poly1305 in two layers under two independent keys; keys that print
-//! nothing, cannot be copied by accident and are wiped when dropped; failures that never say why.
+//! **Provided**: XChaCha20-Poly1305 in two layers under two independent keys; keys that are never
+//! printed, cannot be copied by accident and are wiped when dropped; errors that give no reason.
 //!
-//! **Not provided**: protection against replay, reordering or loss (the session's counters in
-//! `paddington-wire` do that), and any defence once *both* keys of a pair are known.
+//! **Not provided**: protection against replay, reordering or loss, which the session's counters in
+//! `paddington-wire` give; and any protection once *both* keys of a pair are known.
 
 mod aead;
 mod compare;

@@ -1,4 +1,4 @@
-//! Random bytes that are not keys: nonces, challenges, names of streams.
+//! Random bytes for anything but keys: nonces, challenges, instances.
 
 use orion::util::secure_rand_bytes;
 
@@ -8,7 +8,7 @@ use crate::KeyError;
 ///
 /// # Errors
 ///
-/// [`KeyError::NoRandomness`] if the operating system gives none.
+/// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
     secure_rand_bytes(&mut bytes).map_err(|_| KeyError::NoRandomness)?;

@@ -1,26 +1,26 @@
 //! The double envelope of the `sealed` encoding: two binary layers in one buffer.
 //!
-//! Implements `Seal` and `Open` of `docs/protocol.md` §1.2, twice over (§4): the nonce is a number
-//! that both sides count and that is not transmitted, and a layer adds its tag and nothing else.
+//! Implements `Seal` and `Open` of `docs/protocol.md` §1.2 for both layers of §4. The nonce is a
+//! number that both sides count and do not transmit, so a layer adds only its tag.
 
 use std::fmt;
 
 use crate::aead::{ActiveCipher, Cipher, TAG_LEN};
 use crate::{OpenError, SealError, SecretKey};
 
-/// What the two layers add, in bytes.
+/// The number of bytes that the two layers add.
 pub const OVERHEAD: usize = 2 * TAG_LEN;
 
-/// Both layers of an envelope, each under its key.
+/// Both layers of an envelope, each with its own key.
 ///
-/// The subkeys are computed once, here. They are wiped when the value is dropped.
+/// The subkeys are computed once, by [`new`](Self::new), and wiped when the value is dropped.
 pub struct Layers {
     inner: ActiveCipher,
     outer: ActiveCipher,
 }
 
 impl Layers {
-    /// Prepares both layers.
+    /// Prepares both layers with their keys.
     #[must_use]
     pub fn new(inner: &SecretKey, outer: &SecretKey) -> Self {
         Self {
@@ -29,9 +29,9 @@ impl Layers {
         }
     }
 
-    /// Seals in place. `buffer` holds the text and, behind it, [`OVERHEAD`] bytes of room.
+    /// Seals in place. `buffer` holds the text, followed by [`OVERHEAD`] bytes of room.
     ///
-    /// A number must not come twice under the same keys.
+    /// No number may be used twice with the same keys.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if anything at all is wrong with it. What `buffer` then holds is of no use.
+    /// [`OpenError`] if anything is wrong with it. The contents of `buffer` must then not be used.
     pub fn open<'a>(
         &self,
         number: u64,
@@ -64,7 +64,7 @@ impl fmt::Debug for Layers {
     }
 }
 
-/// Seals one layer whose tag takes the last [`TAG_LEN`] bytes of `layer`.
+/// Seals one layer. Its tag fills the last [`TAG_LEN`] bytes of `layer`.
 fn seal_layer(
     cipher: &ActiveCipher,
     number: u64,

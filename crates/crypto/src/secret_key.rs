@@ -1,4 +1,4 @@
-//! The one type that holds key bytes.
+//! The type that holds the bytes of a symmetric key.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use crate::hex::codec;
 
 /// A 256-bit symmetric key.
 ///
-/// It is wiped when dropped, compared in constant time, prints as `SecretKey(..)`, and is neither
-/// `Clone` nor serialisable: share it in an `Arc`, and use [`expose_bytes`](Self::expose_bytes)
-/// where a file format must write it.
+/// A key is wiped when dropped, compared in constant time and printed as `SecretKey(..)`. It is
+/// neither `Clone` nor serialisable: share it in an `Arc`, and use
+/// [`expose_bytes`](Self::expose_bytes) to write it to a file.
 #[derive(PartialEq, Eq)]
 pub struct SecretKey(chacha20::SecretKey);
 
@@ -53,13 +53,13 @@ impl SecretKey {
         Self::from_slice(bytes.as_slice())
     }
 
-    /// The key's bytes. Every use of this method is a place where a secret leaves its type.
+    /// Returns the key's bytes. Wherever this is called, a secret leaves its type.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         self.0.unprotected_as_ref()
     }
 
-    /// The key as the cipher's own type.
+    /// Returns the key as orion's type.
     #[cfg(feature = "ring")]
     pub(crate) fn as_cipher_key(&self) -> &chacha20::SecretKey {
         &self.0
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_nothing_of_the_key() {
+    fn debug_does_not_show_the_key() {
         let key = SecretKey::from_slice(&[0xab; 32]).unwrap();
         assert_eq!(format!("{key:?} {key:#?}"), "SecretKey(..) SecretKey(..)");
     }

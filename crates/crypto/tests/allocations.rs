@@ -1,5 +1,5 @@
-//! How often the envelopes ask for memory: sealing `hex` once, for what it returns; sealing and
-//! opening frames of the `sealed` encoding never.
+//! Counts memory allocations: sealing and opening a `hex` envelope allocates only the result, and
+//! sealing and opening a frame of the `sealed` encoding allocates nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -10,7 +10,7 @@ use paddington_crypto::hex::{self, Nonces};
 use paddington_crypto::sealed::{Layers, OVERHEAD};
 use paddington_crypto::{KeyPair, SecretKey};
 
-/// From nothing to more than any block that is worked on at once.
+/// Message sizes in bytes, from empty to larger than any block that is processed at once.
 const SIZES: [usize; 6] = [0, 16, 256, 4 * 1024, 64 * 1024, 1024 * 1024];
 
 fn key(byte: u8) -> SecretKey {
@@ -21,7 +21,8 @@ fn pair() -> KeyPair {
     KeyPair::new(Arc::new(key(1)), Arc::new(key(2))).unwrap()
 }
 
-/// What `work` allocates. It has run before: what is set up once per process is not counted.
+/// Counts the allocations of the second run of `work`, so that a setup once per process is not
+/// counted.
 fn allocations<T>(mut work: impl FnMut() -> T) -> AllocationInfo {
     drop(work());
     let mut result = None;
@@ -51,7 +52,7 @@ fn sealing_in_hex_allocates_its_result_and_nothing_else() {
     assert_eq!((info.count_total, info.bytes_total), (1, 544));
 }
 
-/// The buffer that everything is opened in becomes the text that is returned.
+/// The text that is returned is in the buffer in which it was opened.
 #[test]
 fn opening_hex_allocates_its_result_and_nothing_else() {
     let pair = pair();
@@ -84,7 +85,7 @@ fn frames_are_sealed_and_opened_without_allocating() {
 }
 
 #[test]
-fn what_does_not_open_costs_no_memory() {
+fn forged_frames_and_short_envelopes_allocate_nothing() {
     let (layers, pair) = (Layers::new(&key(1), &key(2)), pair());
     let mut forged = vec![7; 1000];
     let info = allocations(|| layers.open(0, &[], &mut forged).is_err());

@@ -1,5 +1,5 @@
-//! The `hex` encoding against `docs/vectors/hex.json` (`docs/protocol.md` §14), byte for byte, in
-//! both directions, and with every single character changed.
+//! Tests the `hex` encoding against `docs/vectors/hex.json` (`docs/protocol.md` §14): byte for
+//! byte, in both directions, and with each character changed.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -38,7 +38,7 @@ impl Vectors {
         pair(&self.inner_key, &self.outer_key)
     }
 
-    /// The reply is sealed under an invitation key and the client's new key.
+    /// Returns the keys of the reply: the invitation's inner key and the client's new key.
     fn reply_keys(&self) -> KeyPair {
         pair(&self.inner_key, &self.kc)
     }
@@ -93,8 +93,8 @@ fn a_vector_with_any_one_character_changed_is_refused() {
     }
 }
 
-/// Every text that differs from `text` in one place: another digit, no digit at all, nothing, a
-/// character of two bytes.
+/// Returns every text in which one character of `text` is replaced: by another digit, by a letter
+/// that is not a digit, by nothing, or by a character of two bytes.
 fn one_character_changed(text: &str) -> impl Iterator<Item = String> {
     (0..text.len()).flat_map(move |at| {
         let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };

@@ -158,6 +158,7 @@ impl Config {
             max_payload: self.transport.limits.max_payload,
             outbox_messages,
             outbox_bytes,
+            ack_delay: u64::try_from(self.ack_delay.as_millis()).unwrap_or(u64::MAX),
             ..LinkConfig::default()
         }
     }

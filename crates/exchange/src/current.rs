@@ -1,36 +1,29 @@
-//! Which exchange the free functions mean: that of the handler that calls, else the one that was
-//! installed for the process.
+//! The exchange that a task belongs to: the one whose handler it runs, or the one that was installed
+//! for the process.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use crate::{AlreadyRunning, Exchange, NoExchange};
+use crate::core::Core;
 
 tokio::task_local! {
-    /// In scope around every handler call.
-    pub(crate) static CURRENT: Exchange;
+    /// In scope around every call of a handler.
+    pub(crate) static CURRENT: Arc<Core>;
 }
 
-static PROCESS: OnceLock<Exchange> = OnceLock::new();
+/// The exchange of the process.
+static PROCESS: OnceLock<Arc<Core>> = OnceLock::new();
 
-/// The exchange that a handler runs in, or the process's.
-///
-/// # Errors
-///
-/// [`NoExchange`] if there is neither. A task that a handler spawns has to bring its [`Exchange`].
-pub fn current() -> Result<Exchange, NoExchange> {
-    CURRENT.try_with(Exchange::clone).ok().or_else(|| PROCESS.get().cloned()).ok_or(NoExchange)
+/// The exchange whose handler the caller runs in, or the process's.
+pub(crate) fn current() -> Option<Arc<Core>> {
+    CURRENT.try_with(Arc::clone).ok().or_else(|| PROCESS.get().cloned())
 }
 
-/// Makes `exchange` the process's.
-///
-/// # Errors
-///
-/// [`AlreadyRunning`] if there is one.
-pub fn install(exchange: Exchange) -> Result<(), AlreadyRunning> {
-    PROCESS.set(exchange).map_err(|_| AlreadyRunning)
+/// Makes an exchange the process's. Returns whether there was none.
+pub(crate) fn install(core: Arc<Core>) -> bool {
+    PROCESS.set(core).is_ok()
 }
 
-/// Whether the caller is a handler of `exchange`.
-pub(crate) fn is_handler_of(exchange: &Exchange) -> bool {
-    CURRENT.try_with(|current| current.is(exchange)).unwrap_or(false)
+/// Returns whether the caller runs in a handler of this exchange.
+pub(crate) fn is_handler_of(core: &Arc<Core>) -> bool {
+    CURRENT.try_with(|current| Arc::ptr_eq(current, core)).unwrap_or(false)
 }

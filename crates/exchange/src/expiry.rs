@@ -1,20 +1,23 @@
-//! Gives up messages whose time has run out, although nobody sends and nothing is transmitted.
+//! Gives up messages whose time has run out although nobody sends and nothing is transmitted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
-use crate::Exchange;
+use crate::core::Core;
 
-/// What expires within so much time is given up together.
+/// Time within which messages that expire are given up together.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Waits for messages that may expire, and for their time to come.
-pub(crate) async fn watch(exchange: Exchange, stop: CancellationToken) {
-    let shared = &exchange.inner().shared;
+/// Starts to wait for messages that may expire, and for their time to come.
+pub(crate) fn spawn(core: &Arc<Core>) {
+    tokio::spawn(watch(Arc::clone(core)));
+}
+
+async fn watch(core: Arc<Core>) {
     loop {
-        let next = exchange.inner().peers.values().filter_map(|peer| peer.expire()).min();
+        let next = core.peers.values().filter_map(|peer| peer.expire()).min();
         let expiry = async {
             match next {
                 Some(delay) => sleep(delay.max(GATHER)).await,
@@ -23,8 +26,8 @@ pub(crate) async fn watch(exchange: Exchange, stop: CancellationToken) {
         };
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
-            () = shared.deadlines.notified() => sleep(GATHER).await,
+            () = core.watchers.cancelled() => return,
+            () = core.shared.deadlines.notified() => sleep(GATHER).await,
             () = expiry => {}
         }
     }

@@ -1,20 +1,21 @@
-//! Who may have a place: the answers that listeners and dialers ask for.
-//! Implements `docs/protocol.md` §8.
+//! Decides about connections that are authenticated: the answers that a listener and a dialer ask
+//! for. Implements `docs/protocol.md` §8.
 
+use std::fmt;
 use std::sync::Arc;
 
 use paddington_transport::{AuthenticHello, Caller, Host, Refusal, Renewed};
 use paddington_wire::{CloseCode, InvitedClients};
 use tracing::{error, warn};
 
-use crate::peer::Peer;
-use crate::peer::PeerReservation;
-use crate::{Exchange, Renewal};
+use crate::core::Core;
+use crate::peer::{Peer, PeerReservation};
+use crate::renewal::Renewal;
 
 /// An exchange, as a listener sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ExchangeHost {
-    pub(crate) exchange: Exchange,
+    pub(crate) core: Arc<Core>,
     pub(crate) clients: Arc<InvitedClients>,
 }
 
@@ -27,15 +28,15 @@ impl Host for ExchangeHost {
 
     async fn reserve(&self, hello: AuthenticHello) -> Result<PeerReservation, Refusal> {
         let AuthenticHello { peer: name, address, instance, .. } = hello;
-        let Some(peer) = self.exchange.peer(name.as_str()) else { return Err(Refusal::Silent) };
-        if self.exchange.is_shutting_down() {
+        let Some(peer) = self.core.peer(name.as_str()) else { return Err(Refusal::Silent) };
+        if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
         if peer.is_overloaded() {
             warn!(peer = %name, %address, "refused: too many handshakes in a short time");
             return Err(Refusal::Close(CloseCode::Overload));
         }
-        let Ok(silent) = peer.probe(instance).await else {
+        let Ok(probed) = peer.probe(instance).await else {
             error!(
                 peer = %name, %address,
                 "refused: a second process uses this invitation while the first one is connected; \
@@ -43,7 +44,13 @@ impl Host for ExchangeHost {
             );
             return Err(Refusal::Close(CloseCode::Busy));
         };
-        Ok(PeerReservation::new(peer, silent))
+        Ok(PeerReservation::new(peer, probed))
+    }
+}
+
+impl fmt::Debug for ExchangeHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExchangeHost").field("name", &self.core.shared.name).finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,11 @@
-//! Who gets which message: routing between a service and its peers, and the calls of its handler.
+//! The exchange: who gets which message, and when the handler is called.
 //!
-//! An [`Exchange`] keeps what waits for each peer, gives each peer the one connection that is its
-//! own, and calls the [`Handler`] with what arrives. It holds no sockets (that is
+//! An [`Exchange`] keeps the messages that wait for each peer, gives each peer the one session that
+//! is its own, and calls the [`Handler`] with the messages that arrive. It holds no sockets (that is
 //! `paddington-transport`) and reads no configuration (that is `paddington`).
 
-mod budget;
 mod config;
+mod core;
 mod current;
 mod error;
 mod event;
@@ -13,18 +13,24 @@ mod exchange;
 mod expiry;
 mod handling;
 mod host;
+mod lifecycle;
 mod peer;
 mod receipt;
+mod renewal;
 mod restore;
+mod setup;
 mod shutdown;
 mod status;
 pub mod store;
 
 pub use config::{Config, HANDSHAKE_PERIOD};
-pub use current::{current, install};
 pub use error::{AlreadyRunning, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
-pub use exchange::{Exchange, Listen, Renewal, SendOptions, Server, Setup};
+pub use exchange::{Exchange, current, install};
 pub use handling::{Handler, OnError};
+pub use paddington_wire::link::Counts;
+pub use peer::send::SendOptions;
 pub use receipt::{Delivered, Receipt};
+pub use renewal::Renewal;
+pub use setup::{Listen, Server, Setup};
 pub use status::{PeerCounters, PeerStatus, ShutdownReport};

@@ -1,4 +1,4 @@
-//! What `send` gives for an accepted message.
+//! The receipt of an accepted message, and its outcome.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -8,27 +8,26 @@ use std::sync::Arc;
 use paddington_wire::link::Outcome;
 use paddington_wire::{Encoding, MessageId, RejectCode};
 
-use crate::peer::Number;
-use crate::peer::Peer;
+use crate::peer::{Number, Peer};
 
-/// A message that was accepted. Await it to learn what became of it; dropping it changes nothing.
+/// Receipt of a message that was accepted. Await it for the outcome; dropping it changes nothing.
 #[derive(Clone)]
 pub struct Receipt {
     peer: Arc<Peer>,
     number: Number,
 }
 
-/// What became of an accepted message.
+/// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivered {
     /// The peer's handler is done with it.
     Handled,
-    /// It was handed to a connection. On a `hex` link nothing more can be known.
+    /// It was handed to a connection: nothing more is known on a `hex` link.
     Sent,
-    /// The peer has given it up.
+    /// The peer has rejected it.
     Rejected(RejectCode),
-    /// Its time ran out before it could be transmitted to the peer's present life.
+    /// Its time ran out before it was transmitted to the peer's present instance.
     Expired,
     /// It is longer than the peer accepts.
     TooLong,
@@ -52,7 +51,7 @@ impl Receipt {
 
     async fn delivered(self) -> Delivered {
         loop {
-            let progress = self.peer.progress.notified();
+            let progress = self.peer.progress();
             if let Some(delivered) = self.now() {
                 return delivered;
             }
@@ -60,20 +59,17 @@ impl Receipt {
         }
     }
 
-    /// What has become of the message, if anything has.
+    /// The outcome of the message, if it has one.
     fn now(&self) -> Option<Delivered> {
-        let state = self.peer.lock();
-        let encoding = state.link.encoding();
-        Some(match state.link.outcome(self.number, self.peer.shared.instance) {
-            Outcome::Waiting if state.abandoned && self.peer.store().is_some() => {
-                Delivered::LeftInStore
-            }
-            Outcome::Waiting if state.abandoned => Delivered::Abandoned,
+        let (outcome, ended) = self.peer.outcome(self.number);
+        Some(match outcome {
+            Outcome::Waiting if ended && self.peer.store().is_some() => Delivered::LeftInStore,
+            Outcome::Waiting if ended => Delivered::Abandoned,
             Outcome::Waiting => return None,
             Outcome::Rejected(code) => Delivered::Rejected(code),
             Outcome::Expired => Delivered::Expired,
             Outcome::TooLong => Delivered::TooLong,
-            _ if encoding == Encoding::Hex => Delivered::Sent,
+            _ if self.peer.encoding() == Encoding::Hex => Delivered::Sent,
             _ => Delivered::Handled,
         })
     }

@@ -1,4 +1,4 @@
-//! What a service is, whom it knows, and how it reaches them.
+//! The configuration of a service: its name, its addresses, its peers and its settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -6,19 +6,16 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::store::Store;
-use paddington_exchange::{Config, Listen, Renewal, Server, Setup};
-use paddington_transport::{Endpoint, EndpointError, Network, Tls, TlsError};
-use paddington_wire::{
-    AddressRange, Credentials, Encoding, InvitedClient, NameError, PeerName, RangeError, hex,
-    sealed,
-};
+use paddington_exchange::{Config, Listen, Setup};
+use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
+use paddington_wire::{Encoding, NameError, PeerName, RangeError};
 use thiserror::Error;
 
 use crate::format::{ClientEntry, KeyTable, ServerEntry, ServiceFile};
-use crate::renewal::InvitationFile;
+use crate::known::{KnownClient, KnownServer};
 use crate::{FileError, Invite, file};
 
-/// The configuration of a service: its name, where it is reached, its clients and its servers.
+/// The configuration of a service: its name, its URL, its clients and its servers.
 ///
 /// ```
 /// use paddington::ServiceConfig;
@@ -39,54 +36,33 @@ pub struct ServiceConfig {
     port: u16,
     outbox: Option<PathBuf>,
     settings: Config,
-    clients: Vec<Client>,
+    clients: Vec<KnownClient>,
     servers: Vec<KnownServer>,
 }
 
-/// A client that the service has invited.
-#[derive(Clone, Debug)]
-struct Client {
-    name: PeerName,
-    range: AddressRange,
-    encoding: Encoding,
-    keys: Arc<KeyPair>,
-}
-
-/// A server that the service is invited to.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownServer {
-    pub(crate) name: PeerName,
-    pub(crate) url: Endpoint,
-    pub(crate) encoding: Encoding,
-    authorities: Option<PathBuf>,
-    pub(crate) keys: Arc<KeyPair>,
-    /// The file that the invitation was read from.
-    source: Option<PathBuf>,
-}
-
-/// Why a configuration makes no sense, or could not be read or written.
+/// The reason why a configuration is not valid, or could not be read or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A name that is none.
+    /// The name is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A URL that is none.
+    /// The URL is not valid.
     #[error(transparent)]
     Url(#[from] EndpointError),
-    /// An address that is none.
+    /// The address to listen on is not valid.
     #[error("{0:?} is not an IP address to listen on; write for example 127.0.0.1, 0.0.0.0 or ::")]
     Ip(String),
-    /// A range of addresses that is none.
+    /// The range of addresses is not valid.
     #[error(transparent)]
     Range(#[from] RangeError),
-    /// A service that is known already.
-    #[error("the service {0} is known already: a service knows another one by one invitation")]
+    /// The service is known already.
+    #[error("the service {0} is known already: two services need only one invitation")]
     Duplicate(PeerName),
-    /// A service that would know itself.
+    /// The service has the name of this service.
     #[error("the service {0} cannot be its own peer")]
     Own(PeerName),
-    /// An invitation for somebody else.
+    /// The invitation was made for another service.
     #[error(
         "the invitation was made for {invited}, and this service is called {own}: use that name, \
          or ask for an invitation for {own}"
@@ -100,33 +76,44 @@ pub enum ConfigError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Keys that make no pair, or could not be drawn.
-    #[error("the keys of {peer} are of no use")]
+    /// The keys cannot be used, or could not be generated.
+    #[error("the keys for {peer} cannot be used")]
     Keys {
-        /// Whose keys.
+        /// The peer that the keys are for.
         peer: PeerName,
-        /// What is wrong with them.
+        /// The cause.
         #[source]
         source: KeyError,
     },
-    /// The certificate authorities for a `wss` server.
+    /// The certificate authorities for a `wss` server cannot be used.
     #[error("TLS to {server} cannot be set up")]
     Tls {
         /// The server.
         server: PeerName,
-        /// Why not.
+        /// The cause.
         #[source]
         source: TlsError,
     },
 }
 
 impl ServiceConfig {
-    /// A service called `name` that is reached at `url` and listens on `ip` and `port`. A service
-    /// without clients does not listen.
+    /// Creates the configuration of a service that is called `name`, is reached at `url`, and
+    /// listens on `ip` and `port`. A service without clients does not listen.
+    ///
+    /// ```
+    /// use paddington::{ConfigError, ServiceConfig};
+    ///
+    /// let url = "https://hub.example/paddington";
+    /// let hub = ServiceConfig::new("hub", url, "0.0.0.0", &6501)?;
+    /// assert_eq!(hub.url().to_string(), "wss://hub.example:443/paddington");
+    /// let refused = ServiceConfig::new("hub", url, "localhost", &6501);
+    /// assert!(matches!(refused, Err(ConfigError::Ip(_))));
+    /// # Ok::<(), ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] says which of them is wrong.
+    /// [`ConfigError`] if the name, the URL or the address is not valid.
     pub fn new(name: &str, url: &str, ip: &str, port: &u16) -> Result<Self, ConfigError> {
         Ok(Self {
             name: name.parse()?,
@@ -140,18 +127,35 @@ impl ServiceConfig {
         })
     }
 
-    /// Invites a client to connect from an address or a range of addresses. The invitation is to
-    /// be handed to it; it is the only copy of it beside this configuration.
+    /// Invites a client to connect from an address or a range of addresses. The invitation is for
+    /// the client's operator; its keys are stored nowhere else but in this configuration.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let invite = hub.add_client("sensor", "192.0.2.0/24")?;
+    /// assert_eq!((invite.name(), invite.client()), ("hub", Some("sensor")));
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the name or the range is none, or the name is known already.
+    /// [`ConfigError`] if the name or the range is not valid, or the name is known already.
     pub fn add_client(&mut self, name: &str, range: &str) -> Result<Invite, ConfigError> {
         self.add_client_with(name, range, Encoding::default())
     }
 
-    /// As [`add_client`](Self::add_client), for an encoding of one's choice: `hex` for a client
-    /// that runs the original paddington.
+    /// As [`add_client`](Self::add_client), with another encoding: `hex` for a client that runs the
+    /// original paddington.
+    ///
+    /// ```
+    /// use paddington::{Encoding, ServiceConfig};
+    ///
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let invite = hub.add_client_with("sensor", "192.0.2.7", Encoding::Hex)?;
+    /// assert_eq!(invite.encoding(), Encoding::Hex);
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,7 +172,12 @@ impl ServiceConfig {
         let keys = KeyPair::generate();
         let keys = keys.map_err(|source| ConfigError::Keys { peer: name.clone(), source })?;
         let keys = Arc::new(keys);
-        self.clients.push(Client { name: name.clone(), range, encoding, keys: Arc::clone(&keys) });
+        self.clients.push(KnownClient {
+            name: name.clone(),
+            range,
+            encoding,
+            keys: Arc::clone(&keys),
+        });
         Ok(Invite {
             server: self.name.clone(),
             url: self.url.clone(),
@@ -179,7 +188,16 @@ impl ServiceConfig {
         })
     }
 
-    /// Accepts an invitation: this service will connect to the one that wrote it.
+    /// Accepts an invitation: this service will connect to the server that wrote it.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let mut sensor = ServiceConfig::new("sensor", "ws://localhost:6502", "127.0.0.1", &6502)?;
+    /// sensor.add_server(hub.add_client("sensor", "192.0.2.0/24")?)?;
+    /// assert_eq!(sensor.peers().collect::<Vec<_>>(), ["hub"]);
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -188,8 +206,8 @@ impl ServiceConfig {
         self.add_server_with(invite, None)
     }
 
-    /// As [`add_server`](Self::add_server), where the server's certificate (`wss`) is signed by an
-    /// authority in the PEM file `authorities` and no other one is to be believed.
+    /// As [`add_server`](Self::add_server), but for `wss`, only the certificate authorities in the
+    /// PEM file `authorities` are trusted.
     ///
     /// # Errors
     ///
@@ -208,11 +226,22 @@ impl ServiceConfig {
         Ok(())
     }
 
-    /// Reads a configuration.
+    /// Reads a configuration from a file.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("hub.toml");
+    /// # ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?.save(&path)?;
+    /// let hub = ServiceConfig::load(&path)?;
+    /// assert_eq!(hub.name(), "hub");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] says what is wrong and on which line. It never shows a key.
+    /// [`ConfigError`] if the file cannot be read or is not valid. The error names the line and
+    /// never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let config = Self::check(file::read(path.as_ref(), "")?)?;
         file::warn_if_exposed(path.as_ref());
@@ -220,6 +249,20 @@ impl ServiceConfig {
     }
 
     /// Reads a configuration from text.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let hub = ServiceConfig::from_toml(
+    ///     r#"
+    ///     name = "hub"
+    ///     url = "ws://hub.example:6501/"
+    ///     ip = "0.0.0.0"
+    ///     port = 6501
+    ///     "#,
+    /// )?;
+    /// assert_eq!(hub.name(), "hub");
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -229,11 +272,22 @@ impl ServiceConfig {
     }
 
     /// Writes the configuration to a file that only its owner can read. An older configuration is
-    /// replaced as a whole; anything else that is there, and any link, is left as it is.
+    /// replaced as a whole; any other file, and any symbolic link, is left as it is.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("hub.toml");
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// hub.add_client("sensor", "192.0.2.0/24")?;
+    /// hub.save(&path)?;
+    /// # assert_eq!(ServiceConfig::load(&path)?.peers().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if something else is there or the file cannot be written.
+    /// [`ConfigError`] if the path holds another file, or the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ConfigError> {
         let is_ours = |path: &Path| {
             let read = file::read::<ServiceFile>(path, "");
@@ -242,94 +296,93 @@ impl ServiceConfig {
         Ok(file::write(path.as_ref(), &self.to_file(), is_ours)?)
     }
 
-    /// The service's name.
+    /// Returns the service's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    /// Where the service is reached.
+    /// Returns the URL at which the service is reached.
     #[must_use]
     pub fn url(&self) -> &Endpoint {
         &self.url
     }
 
-    /// Limits, deadlines and delays.
+    /// Returns the settings: limits, deadlines and delays.
     #[must_use]
     pub fn settings(&self) -> &Config {
         &self.settings
     }
 
-    /// Limits, deadlines and delays, to be changed.
+    /// Returns the settings, so that they can be changed.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// # use std::time::Duration;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// hub.settings_mut().outbox_messages = 100;
+    /// hub.settings_mut().handler_timeout = Duration::from_secs(10);
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     pub fn settings_mut(&mut self) -> &mut Config {
         &mut self.settings
     }
 
-    /// The file that keeps what is accepted for `sealed` peers until they have handled it, if any.
+    /// Returns the file in which messages for `sealed` peers are stored until they are handled.
     #[must_use]
     pub fn outbox(&self) -> Option<&Path> {
         self.outbox.as_deref()
     }
 
-    /// Keeps what is accepted for `sealed` peers in a file, so that it outlives this process. The
-    /// file is made if it is not there; its folder must be. Takes the feature `durable`.
+    /// Stores messages for `sealed` peers in a file, so that they outlive this process. The file is
+    /// created if there is none; its folder has to exist. Requires the feature `durable`.
+    ///
+    /// ```no_run
+    /// # use paddington::ServiceConfig;
+    /// let mut sensor = ServiceConfig::load("sensor.toml")?;
+    /// sensor.set_outbox("/var/lib/sensor/outbox.sqlite");
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     pub fn set_outbox(&mut self, path: impl Into<PathBuf>) {
         self.outbox = Some(path.into());
     }
 
-    /// The names of all peers: clients first, then servers.
+    /// Returns the names of all peers: clients first, then servers.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// hub.add_client("attic", "192.0.2.7")?;
+    /// hub.add_client("cellar", "192.0.2.8")?;
+    /// assert_eq!(hub.peers().collect::<Vec<_>>(), ["attic", "cellar"]);
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
     pub fn peers(&self) -> impl Iterator<Item = &str> {
         let clients = self.clients.iter().map(|client| &client.name);
         clients.chain(self.servers.iter().map(|server| &server.name)).map(PeerName::as_str)
     }
 
-    /// Everything that an exchange is made from.
+    /// Builds the setup of an exchange.
     pub(crate) fn setup(
         &self,
         network: Arc<dyn Network>,
         store: Option<Arc<dyn Store>>,
     ) -> Result<Setup, ConfigError> {
-        let servers = self.servers.iter().map(|server| self.server(server));
+        let servers = self.servers.iter().map(|server| {
+            let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
+            server.to_dial(&self.name).map_err(tls)
+        });
         Ok(Setup {
             name: self.name.clone(),
             listen: (!self.clients.is_empty()).then(|| Listen {
                 address: SocketAddr::new(self.ip, self.port),
                 path: self.url.path().to_owned(),
             }),
-            clients: self.clients.iter().map(|client| self.expected(client)).collect(),
+            clients: self.clients.iter().map(|client| client.invited(&self.name)).collect(),
             servers: servers.collect::<Result<_, _>>()?,
             network,
             store,
             config: self.settings.clone(),
-        })
-    }
-
-    fn expected(&self, client: &Client) -> InvitedClient {
-        InvitedClient {
-            name: client.name.clone(),
-            range: client.range,
-            credentials: credentials(client.encoding, &self.name, &client.name, &client.keys),
-        }
-    }
-
-    fn server(&self, server: &KnownServer) -> Result<Server, ConfigError> {
-        let tls = match &server.authorities {
-            _ if !server.url.is_secure() => None,
-            Some(path) => Some(Tls::with_authorities(path)),
-            None => Some(Tls::platform()),
-        };
-        let tls = tls.transpose();
-        let renewal = server.source.as_ref().map(|source| {
-            let renewal: Arc<dyn Renewal> =
-                Arc::new(InvitationFile::new(&self.name, server, source));
-            renewal
-        });
-        Ok(Server {
-            renewal,
-            name: server.name.clone(),
-            endpoint: server.url.clone(),
-            credentials: credentials(server.encoding, &server.name, &self.name, &server.keys),
-            tls: tls.map_err(|source| ConfigError::Tls { server: server.name.clone(), source })?,
         })
     }
 
@@ -358,7 +411,7 @@ impl ServiceConfig {
         for ClientEntry { name, range, encoding, inner_key, outer_key } in clients {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
-            config.clients.push(Client { name, range, encoding, keys });
+            config.clients.push(KnownClient { name, range, encoding, keys });
         }
         for ServerEntry { name, url, encoding, authorities, inner_key, outer_key } in servers {
             config.check_new(&name)?;
@@ -370,7 +423,7 @@ impl ServiceConfig {
     }
 
     fn to_file(&self) -> ServiceFile {
-        let client = |client: &Client| {
+        let client = |client: &KnownClient| {
             let (inner_key, outer_key) = KeyTable::pair(&client.keys);
             let (name, range, encoding) = (client.name.clone(), client.range, client.encoding);
             ClientEntry { name, range, encoding, inner_key, outer_key }
@@ -397,16 +450,4 @@ impl ServiceConfig {
 fn join(peer: &PeerName, inner: KeyTable, outer: KeyTable) -> Result<Arc<KeyPair>, ConfigError> {
     let keys = KeyTable::join(inner, outer).map(Arc::new);
     keys.map_err(|source| ConfigError::Keys { peer: peer.clone(), source })
-}
-
-pub(crate) fn credentials(
-    encoding: Encoding,
-    server: &PeerName,
-    client: &PeerName,
-    keys: &Arc<KeyPair>,
-) -> Credentials {
-    match encoding {
-        Encoding::Hex => Credentials::Hex(Arc::new(hex::Credentials::new(Arc::clone(keys)))),
-        _ => Credentials::Sealed(Arc::new(sealed::Credentials::new(server, client, keys))),
-    }
 }

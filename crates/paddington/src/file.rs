@@ -1,6 +1,6 @@
-//! TOML files that hold secrets: in, and out again with mode 0600, written whole or not at all.
+//! Reads and writes TOML files that hold secrets. They have mode 0600 and are replaced as a whole.
 //!
-//! An error names the file and the line, and never shows what is written there: it may be a key.
+//! An error names the file and the line, and never shows a value of the file: it may be a key.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use thiserror::Error;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-/// Why a file could not be read or written. Nothing was changed.
+/// The reason why a file could not be read or written. Nothing was changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -22,19 +22,19 @@ pub enum FileError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// What to do.
+        /// Advice on what to do.
         hint: &'static str,
     },
-    /// The operating system does not give the file.
+    /// The file cannot be read.
     #[error("{path} cannot be read")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The file is longer than any such file.
+    /// The file is too long.
     #[error("{path} is too long for a configuration file ({len} bytes)")]
     TooLong {
         /// The file.
@@ -42,22 +42,22 @@ pub enum FileError {
         /// Its length.
         len: u64,
     },
-    /// The file does not say what it has to.
+    /// The content of the file is not valid.
     #[error("{path}{}: {reason}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where, if that is known; lines count from 1.
+        /// The line, if it is known, from 1.
         line: Option<usize>,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
-    /// Something else is there, which is not overwritten.
+    /// The path holds something else, which is not overwritten.
     #[error("{path} {what}; it was left as it is: choose another path, or move it away")]
     Occupied {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// A clause about what the path holds.
         what: &'static str,
     },
     /// The file cannot be written.
@@ -65,13 +65,13 @@ pub enum FileError {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
 }
 
-/// The longest file that is read or written, in bytes: tens of thousands of links take less.
+/// The longest file that is read or written, in bytes: enough for tens of thousands of links.
 const MAX_LEN: u64 = 16 * 1024 * 1024;
 
 /// Reads a file.
@@ -97,7 +97,7 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, F
     })
 }
 
-/// Writes a file that may replace one of which `is_ours` holds, and nothing else.
+/// Writes a file. An existing file is replaced only if `is_ours` accepts it.
 pub(crate) fn write<T: Serialize>(
     path: &Path,
     value: &T,
@@ -122,30 +122,30 @@ pub(crate) fn write<T: Serialize>(
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
-    // A temporary file is made with mode 0600 and a name that nobody can guess.
+    // `NamedTempFile` has mode 0600 and a name that cannot be guessed.
     let mut file = NamedTempFile::new_in(folder).map_err(unwritable)?;
     file.write_all(text.as_bytes()).map_err(unwritable)?;
     file.as_file().sync_all().map_err(unwritable)?;
     let persisted = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
     persisted.map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => occupied("was made by somebody else just now"),
+        io::ErrorKind::AlreadyExists => occupied("was created by another process just now"),
         _ => unwritable(error.error),
     })?;
-    // The name is durable once its folder is; where a folder cannot be opened, it is not.
+    // The name is durable once its folder is synced, which not every system allows.
     if let Ok(folder) = fs::File::open(folder) {
         let _ = folder.sync_all();
     }
     Ok(())
 }
 
-/// Which line of `text` the byte at `offset` is on, from 1.
+/// Returns the line, from 1, of the byte at `offset`.
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or(text);
     before.bytes().filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// What serde says is wrong, without the value that is: "invalid type: string \"..\", expected x"
-/// becomes "invalid type: string, expected x".
+/// Removes the value from an error of serde: "invalid type: string \"..\", expected x" becomes
+/// "invalid type: string, expected x".
 fn without_values(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let quotes_value = ["invalid type:", "invalid value:", "invalid length:", "unknown variant"]
@@ -168,7 +168,11 @@ pub(crate) fn warn_if_exposed(path: &Path) {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
-        warn!(%path, mode = format!("{mode:o}"), "others can read this file, and it holds keys: run chmod 600 on it");
+        warn!(
+            %path,
+            mode = format!("{mode:o}"),
+            "others can read this file, which holds keys: run chmod 600 on it"
+        );
     }
 }
 
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_that_could_not_be_read() {
+    fn a_file_that_is_too_long_to_be_read_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("long.toml");
         let long = std::collections::BTreeMap::from([("key", "x".repeat(MAX_LEN as usize))]);

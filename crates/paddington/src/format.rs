@@ -1,4 +1,4 @@
-//! What stands in the files, as it stands there. Implements `docs/protocol.md` §1.1.
+//! The format of the files. Implements `docs/protocol.md` §1.1.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use paddington_wire::{AddressRange, Encoding, PeerName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-/// An invitation. Keys that are not known here are ignored, so that others may add their own.
+/// An invitation. Unknown fields are ignored, so that other implementations can add their own.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct InviteFile {
     pub(crate) name: PeerName,
@@ -75,17 +75,17 @@ pub(crate) struct KeyTable {
     data: KeyText,
 }
 
-/// The only place where a key is written out.
+/// The text of a key. This is the only type that writes a key out.
 struct KeyText(Arc<SecretKey>);
 
 impl KeyTable {
-    /// Both keys of a link, ready to be written.
+    /// Returns both keys of a link in the form in which they are written.
     pub(crate) fn pair(keys: &KeyPair) -> (Self, Self) {
         let table = |key: &Arc<SecretKey>| Self { data: KeyText(Arc::clone(key)) };
         (table(keys.inner()), table(keys.outer()))
     }
 
-    /// Both keys of a link, as they were read.
+    /// Builds the keys of a link from the form in which they were read.
     pub(crate) fn join(inner: Self, outer: Self) -> Result<KeyPair, KeyError> {
         KeyPair::new(inner.data.0, outer.data.0)
     }

@@ -1,4 +1,4 @@
-//! Invitations: what one service hands to another so that the two can meet.
+//! Invitations: the files that a server's operator hands to a client's operator.
 //! Implements `docs/protocol.md` §1.1.
 
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::format::{InviteFile, KeyTable};
 /// The version of the `sealed` encoding that this crate speaks.
 const VERSION: u32 = 1;
 
-/// An invitation to one service, made for another. It holds two keys: whoever has it can be the
-/// client that it was made for.
+/// An invitation to a server, made for one client. It holds two keys: whoever has it can pass for
+/// that client.
 #[derive(Clone, Debug)]
 pub struct Invite {
     pub(crate) server: PeerName,
@@ -25,18 +25,18 @@ pub struct Invite {
     pub(crate) client: Option<PeerName>,
     pub(crate) encoding: Encoding,
     pub(crate) keys: Arc<KeyPair>,
-    /// The file that it was read from.
+    /// The file that it was read from, if any.
     pub(crate) source: Option<PathBuf>,
 }
 
-/// Why an invitation could not be read or written.
+/// The reason why an invitation could not be read or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InviteError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is for another version of the protocol.
+    /// The invitation is for another version of the protocol.
     #[error(
         "the invitation is for version {found} of the protocol, and this service speaks version \
          {VERSION}: update the older one of the two services, or ask for a new invitation"
@@ -45,23 +45,36 @@ pub enum InviteError {
         /// The version in the invitation.
         found: u32,
     },
-    /// A `sealed` invitation that does not say what it has to.
-    #[error("the invitation lacks {0:?}, which an invitation of the sealed encoding has")]
+    /// The invitation is `sealed` and lacks a field.
+    #[error("the invitation lacks {0:?}, which the sealed encoding requires")]
     Incomplete(&'static str),
-    /// Its keys make no pair.
-    #[error("the invitation's keys are of no use")]
+    /// The keys are not a valid pair.
+    #[error("the keys of the invitation cannot be used")]
     Keys(#[from] KeyError),
 }
 
 impl Invite {
-    /// Reads an invitation. One without an `encoding` is of the original's kind: `hex`.
+    /// Reads an invitation from a file. One without an `encoding` was written by the original
+    /// paddington, and is `hex`.
     ///
-    /// A service that was given it reads the file again when the server does not accept it, so that
-    /// a newer invitation takes effect without a restart.
+    /// A service reads the file again when the server refuses the invitation, so that a newer one
+    /// takes effect without a restart.
+    ///
+    /// ```
+    /// # use paddington::{Invite, ServiceConfig};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("invitation.toml");
+    /// # let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// # hub.add_client("sensor", "192.0.2.0/24")?.save(&path)?;
+    /// let invite = Invite::load(&path)?;
+    /// assert_eq!((invite.name(), invite.client()), ("hub", Some("sensor")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`InviteError`] says what is wrong and where. It never shows a key.
+    /// [`InviteError`] if the file cannot be read or is not valid. The error names the line and
+    /// never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, InviteError> {
         let invite = Self::load_again(path.as_ref())?;
         file::warn_if_exposed(path.as_ref());
@@ -78,6 +91,21 @@ impl Invite {
 
     /// Reads an invitation from text, such as a secret that is not in a file.
     ///
+    /// ```
+    /// use paddington::{Encoding, Invite};
+    ///
+    /// let invite = Invite::from_toml(
+    ///     r#"
+    ///     name = "hub"
+    ///     url = "ws://hub.example:6501/"
+    ///     inner_key.data = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+    ///     outer_key.data = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
+    ///     "#,
+    /// )?;
+    /// assert_eq!(invite.encoding(), Encoding::Hex);
+    /// # Ok::<(), paddington::InviteError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`load`](Self::load).
@@ -86,11 +114,22 @@ impl Invite {
     }
 
     /// Writes the invitation to a file that only its owner can read. An older invitation is
-    /// replaced as a whole; anything else that is there, and any link, is left as it is.
+    /// replaced as a whole; any other file, and any symbolic link, is left as it is.
+    ///
+    /// ```
+    /// # use paddington::{Invite, ServiceConfig};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("invitation.toml");
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let invite = hub.add_client("sensor", "192.0.2.0/24")?;
+    /// invite.save(&path)?;
+    /// # assert_eq!(Invite::load(&path)?.url(), invite.url());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`InviteError`] if something else is there or the file cannot be written.
+    /// [`InviteError`] if the path holds another file, or the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), InviteError> {
         let (inner_key, outer_key) = KeyTable::pair(&self.keys);
         let sealed = self.encoding == Encoding::Sealed;
@@ -109,37 +148,45 @@ impl Invite {
         Ok(file::write(path.as_ref(), &value, is_ours)?)
     }
 
-    /// The same invitation for another URL: behind a proxy or an address translation the server
-    /// may be reached elsewhere than it knows. The URL is not bound to the keys.
+    /// Replaces the URL: behind a proxy or an address translation, clients may reach the server at
+    /// another URL than it knows. The keys are not bound to the URL.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let invite = hub.add_client("sensor", "192.0.2.0/24")?.at("wss://proxy.example/hub")?;
+    /// assert_eq!(invite.url().to_string(), "wss://proxy.example:443/hub");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`EndpointError`] if it is no URL of a server.
+    /// [`EndpointError`] if it is not the URL of a server.
     pub fn at(mut self, url: &str) -> Result<Self, EndpointError> {
         self.url = url.parse()?;
         self.source = None;
         Ok(self)
     }
 
-    /// The name of the server that wrote it.
+    /// Returns the name of the server that wrote the invitation.
     #[must_use]
     pub fn name(&self) -> &str {
         self.server.as_str()
     }
 
-    /// Where the server is.
+    /// Returns the URL of the server.
     #[must_use]
     pub fn url(&self) -> &Endpoint {
         &self.url
     }
 
-    /// The name of the client that it was made for, if it says so.
+    /// Returns the name of the client that it was made for. `hex` invitations may name none.
     #[must_use]
     pub fn client(&self) -> Option<&str> {
         self.client.as_ref().map(PeerName::as_str)
     }
 
-    /// What the two services will speak.
+    /// Returns the encoding of the link.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding

@@ -1,8 +1,8 @@
 //! Services that talk to each other safely, with no PKI, broker or VPN.
 //!
 //! One service writes an **invitation**, a TOML file with two symmetric keys. A person hands it to
-//! the other. From then on the two stay connected over WebSocket as equal peers: authenticated both
-//! ways, every message double-encrypted, in order, reconnecting for ever.
+//! the other service's operator. From then on the two stay connected over WebSocket as equal peers:
+//! authenticated both ways, every message double-encrypted, in order, reconnecting for ever.
 //!
 //! ```
 //! use paddington::{Message, Service, ServiceConfig};
@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! A process with one service can do without handles: [`set_handler`], [`run`], [`send`],
+//! A process with one service needs no handles: see [`set_handler`], [`run`], [`send`] and
 //! [`shutdown`].
 
 /// The examples of the README compile.
@@ -39,9 +39,11 @@
 struct Readme;
 
 mod config;
+mod credentials;
 mod file;
 mod format;
 mod invite;
+mod known;
 mod macros;
 mod outbox;
 mod process;

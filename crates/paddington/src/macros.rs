@@ -1,9 +1,9 @@
-//! The macro that handlers of the original are written with.
+//! The macro with which handlers of the original paddington are written.
 
-/// Wraps async functions that are to be handlers.
+/// Wraps async functions that are used as handlers.
 ///
-/// It adds nothing: an `async fn` is a handler as it stands. It is there so that handlers that were
-/// written for the original compile unchanged.
+/// The macro adds nothing, because any suitable `async fn` is a handler. It exists so that handlers
+/// that were written for the original paddington compile unchanged.
 ///
 /// ```
 /// use paddington::{Message, async_message_handler, send};

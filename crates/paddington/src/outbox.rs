@@ -1,4 +1,4 @@
-//! The file that keeps what waits for `sealed` peers.
+//! The file that stores messages for `sealed` peers.
 
 use std::path::Path;
 #[cfg(not(feature = "durable"))]
@@ -8,18 +8,18 @@ use std::sync::Arc;
 use paddington_exchange::store::Store;
 use thiserror::Error;
 
-/// Why an outbox cannot be used.
+/// The reason why an outbox cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OutboxError {
-    /// The file cannot be opened, or another process has it.
+    /// The file cannot be opened, or is in use.
     #[cfg(feature = "durable")]
     #[error(transparent)]
     Open(#[from] paddington_store::OpenStoreError),
-    /// The program was built without the feature that it takes.
+    /// The program was built without the feature `durable`.
     #[cfg(not(feature = "durable"))]
     #[error(
-        "the configuration keeps its outbox in {0}, and this program was built without the feature \
+        "the configured outbox {0} cannot be used: this program was built without the feature \
          `durable`"
     )]
     NotBuilt(PathBuf),

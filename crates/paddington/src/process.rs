@@ -1,4 +1,4 @@
-//! The convenience of one service per process: free functions instead of handles.
+//! Free functions for a process with one service, in place of handles.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,27 +18,27 @@ use crate::{Service, ServiceConfig, ServiceError};
 static HANDLER: Mutex<Option<Launch>> = Mutex::new(None);
 
 type Starting = Pin<Box<dyn Future<Output = Result<Service, ServiceError>> + Send>>;
-/// Starts a service with the handler inside, whose type is known no more.
+/// Starts a service; the handler is inside, so that its type does not matter here.
 type Launch = Box<dyn FnOnce(ServiceConfig) -> Starting + Send>;
 
-/// Why a call of this module failed.
+/// The reason why one of the free functions failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The message was not accepted.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// No service runs here.
+    /// No service runs in this process or task.
     #[error(transparent)]
     NoService(#[from] NoExchange),
     /// The service could not be started.
     #[error(transparent)]
     Start(#[from] ServiceError),
-    /// A service runs already.
+    /// Another service runs already.
     #[error(transparent)]
     AlreadyRunning(#[from] AlreadyRunning),
     /// A handler is set already.
-    #[error("a handler is set already: one process has one, or uses Service with several")]
+    #[error("a handler is set already: to run several services in one process, use Service")]
     HandlerSet,
     /// No handler is set.
     #[error("no handler is set: call set_handler before run")]
@@ -46,6 +46,19 @@ pub enum Error {
 }
 
 /// Sets the handler of this process's service.
+///
+/// ```no_run
+/// use paddington::{Message, set_handler};
+///
+/// # async fn example() -> Result<(), paddington::Error> {
+/// set_handler(async |message: Message| {
+///     println!("{message}");
+///     Ok::<(), std::io::Error>(())
+/// })
+/// .await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -60,7 +73,20 @@ pub async fn set_handler(handler: impl Handler) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs this process's service until it is shut down: by [`shutdown`], by Ctrl-C or by SIGTERM.
+/// Runs this process's service until it is shut down by [`shutdown`], Ctrl-C or SIGTERM.
+///
+/// ```no_run
+/// use paddington::{Message, ServiceConfig, run, set_handler};
+///
+/// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// set_handler(ignore).await?;
+/// let report = run(ServiceConfig::load("hub.toml")?).await?;
+/// println!("unsent: {:?}", report.unsent);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -79,7 +105,21 @@ pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
     }
 }
 
-/// Queues a message and returns at once; see [`Exchange::send`](paddington_exchange::Exchange::send).
+/// Queues a message and returns at once, as [`Service::send`] does. Inside a handler it uses the
+/// handler's service, elsewhere the service that [`run`] has started.
+///
+/// ```
+/// use paddington::{Message, send};
+///
+/// async fn echo(message: Message) -> Result<(), paddington::Error> {
+///     if !message.is_control() {
+///         send(Message::new(message.sender(), message.payload())).await?;
+///     }
+///     Ok(())
+/// }
+/// # fn is_handler(_: impl paddington::Handler) {}
+/// # is_handler(echo);
+/// ```
 ///
 /// # Errors
 ///
@@ -88,8 +128,21 @@ pub async fn send(message: Message) -> Result<Receipt, Error> {
     Ok(current()?.send(message).await?)
 }
 
-/// Shuts this process's service down. Outside handlers it waits for the end; a handler would wait
-/// for itself, so there it only asks.
+/// Shuts this process's service down and waits for the end. Inside a handler it returns at once,
+/// because the end would have to wait for the handler.
+///
+/// ```
+/// use paddington::{Message, shutdown};
+///
+/// async fn stop_at_zero(message: Message) -> Result<(), paddington::Error> {
+///     if message.payload() == "0" {
+///         shutdown().await?;
+///     }
+///     Ok(())
+/// }
+/// # fn is_handler(_: impl paddington::Handler) {}
+/// # is_handler(stop_at_zero);
+/// ```
 ///
 /// # Errors
 ///
@@ -103,7 +156,7 @@ pub async fn shutdown() -> Result<(), Error> {
     Ok(())
 }
 
-/// The operating system asks this process to end.
+/// The signals by which the operating system asks this process to end.
 struct Termination {
     #[cfg(unix)]
     terminate: Option<signal::unix::Signal>,
@@ -112,7 +165,7 @@ struct Termination {
 }
 
 impl Termination {
-    /// From now on a signal does not end the process by itself.
+    /// Installs the signal handlers, so that a signal no longer ends the process by itself.
     fn expect() -> Self {
         Self {
             #[cfg(unix)]

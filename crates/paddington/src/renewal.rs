@@ -1,4 +1,4 @@
-//! Invitations that are read again, because a newer one may lie in the same file.
+//! Reads an invitation again, because its file may hold a newer one.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use paddington_transport::{Endpoint, Renewed};
 use paddington_wire::{Encoding, PeerName};
 
 use crate::Invite;
-use crate::config::{KnownServer, credentials};
+use crate::credentials::credentials;
 
 /// The file that an invitation was read from, which may hold a newer one by now.
 #[derive(Debug)]
@@ -22,19 +22,21 @@ pub(crate) struct InvitationFile {
 }
 
 impl InvitationFile {
-    pub(crate) fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            own: own.clone(),
-            server: server.name.clone(),
-            encoding: server.encoding,
-            last: Mutex::new((server.url.clone(), Arc::clone(&server.keys))),
-        }
+    pub(crate) fn new(
+        own: &PeerName,
+        (server, encoding): (PeerName, Encoding),
+        path: &Path,
+        url: Endpoint,
+        keys: Arc<KeyPair>,
+    ) -> Self {
+        let (path, own) = (path.to_owned(), own.clone());
+        Self { path, own, server, encoding, last: Mutex::new((url, keys)) }
     }
 }
 
 impl Renewal for InvitationFile {
-    /// Only an invitation of the same link counts. One that cannot be read may be half written.
+    /// Returns a newer invitation of the same link. One that cannot be read is ignored, because it
+    /// may be half written.
     fn renewed(&self) -> Option<Renewed> {
         let invite = Invite::load_again(&self.path).ok()?;
         let same_link = invite.server == self.server

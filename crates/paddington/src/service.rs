@@ -16,34 +16,51 @@ use crate::{ConfigError, ServiceConfig};
 
 /// A running service. Several of them live in one process.
 ///
-/// It runs until [`shutdown`](Self::shutdown) is called, by whoever has a handle: copies of it are
-/// cheap and mean the same service.
+/// It runs until [`shutdown`](Self::shutdown) is called on any of its handles. A clone is cheap and
+/// is another handle of the same service.
 #[derive(Clone, Debug)]
 pub struct Service {
     exchange: Exchange,
 }
 
-/// Why a service could not be started. Nothing runs then.
+/// The reason why a service could not be started. Nothing runs then.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServiceError {
-    /// Its configuration makes no sense.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its outbox cannot be used.
+    /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// It could not start.
+    /// The service could not listen, or its settings or peers are not valid.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
 impl Service {
-    /// Starts a service whose messages `handler` handles.
+    /// Starts a service, and calls `handler` with each message that arrives.
+    ///
+    /// ```
+    /// use paddington::{Message, Service, ServiceConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// config.add_client("sensor", "127.0.0.1")?;
+    /// let service = Service::start(&config, async |message: Message| {
+    ///     println!("{message}");
+    ///     Ok::<(), std::io::Error>(())
+    /// })
+    /// .await?;
+    /// assert!(service.address().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ServiceError`] if it cannot listen, or its configuration makes no sense.
+    /// [`ServiceError`] if the service cannot listen, or its configuration is not valid.
     pub async fn start(
         config: &ServiceConfig,
         handler: impl Handler,
@@ -51,7 +68,7 @@ impl Service {
         Self::start_on(paddington_transport::system(), config, handler).await
     }
 
-    /// As [`start`](Self::start), on a network of one's own: a simulation, or a tunnel.
+    /// As [`start`](Self::start), on another network, such as a simulation or a tunnel.
     ///
     /// # Errors
     ///
@@ -65,7 +82,7 @@ impl Service {
         Self::start_with(network, store, config, handler).await
     }
 
-    /// As [`start_on`](Self::start_on), with a store of one's own in place of the configured file.
+    /// As [`start_on`](Self::start_on), with the given store in place of the configured file.
     ///
     /// # Errors
     ///
@@ -80,45 +97,123 @@ impl Service {
         Ok(Self { exchange })
     }
 
-    /// The service's exchange.
+    /// Returns the service's exchange, which has more ways to send, and reports events.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use paddington::SendOptions;
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// # let service = Service::start(&config, ignore).await?;
+    /// let options = SendOptions { ttl: Some(Duration::from_secs(10)) };
+    /// service.exchange().send_with(Message::new("sensor", "report"), options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
     }
 
-    /// The service's name.
+    /// Returns the service's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.exchange.name().as_str()
     }
 
-    /// The address that it listens on.
+    /// Returns the address that the service listens on, if it has clients.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.exchange.address()
     }
 
-    /// Queues a message; see [`Exchange::send`].
+    /// Queues a message and returns at once; see [`Exchange::send`].
+    ///
+    /// ```
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// # let service = Service::start(&config, ignore).await?;
+    /// // accepted at once, and delivered when the sensor is connected
+    /// let receipt = service.send(Message::new("sensor", "report")).await?;
+    /// assert!(receipt.id().is_some());
+    /// assert!(service.send(Message::new("nobody", "report")).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`SendError`] if it is not accepted.
+    /// [`SendError`] if the message is not accepted.
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
         self.exchange.send(message).await
     }
 
-    /// How all peers are doing.
+    /// Returns the status of all peers, sorted by name.
+    ///
+    /// ```
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// # let service = Service::start(&config, ignore).await?;
+    /// let sensor = &service.peers()[0];
+    /// assert_eq!(sensor.name.as_str(), "sensor");
+    /// assert!(!sensor.is_connected());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.exchange.peers()
     }
 
     /// Shuts down and waits for the end; see [`Exchange::shutdown`].
+    ///
+    /// ```
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// # let service = Service::start(&config, ignore).await?;
+    /// let report = service.shutdown().await;
+    /// assert!(report.is_clean(), "not everything was delivered: {report:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn shutdown(&self) -> ShutdownReport {
         self.exchange.shutdown().await
     }
 
     /// Waits until the service has shut down.
+    ///
+    /// ```
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// let service = Service::start(&config, ignore).await?;
+    /// let other = service.clone();
+    /// tokio::spawn(async move { other.shutdown().await });
+    /// let report = service.finished().await;
+    /// # assert!(report.is_clean());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn finished(&self) -> ShutdownReport {
         self.exchange.finished().await
     }

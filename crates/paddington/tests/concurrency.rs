@@ -1,4 +1,4 @@
-//! Several messages of one peer are handled at once, where that is asked for.
+//! Concurrent handling of one peer's messages.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn several_messages_of_a_peer_are_handled_at_once_where_that_is_asked_for() {
+async fn as_many_messages_of_a_peer_are_handled_at_once_as_configured() {
     let pair = pair();
     let barrier = Arc::new(Barrier::new(3));
     let meeting = Arc::clone(&barrier);
@@ -44,7 +44,8 @@ async fn several_messages_of_a_peer_are_handled_at_once_where_that_is_asked_for(
     client.shutdown().await;
 }
 
-/// Runs `test` in paused time, which goes on only when no task has anything to do.
+/// Runs `test` in paused time, which advances only when no task has anything to do, and checks that
+/// it ends.
 fn time_goes_on(test: impl Future<Output = ()> + Send + 'static) {
     let (tell, told) = channel();
     std::thread::spawn(move || {
@@ -58,7 +59,7 @@ fn time_goes_on(test: impl Future<Output = ()> + Send + 'static) {
 }
 
 #[test]
-fn who_may_not_begin_rests_while_a_control_message_is_handled() {
+fn idle_workers_rest_while_a_control_message_is_handled() {
     time_goes_on(async {
         let pair = pair();
         let handler = async |message: Message| {
@@ -77,7 +78,7 @@ fn who_may_not_begin_rests_while_a_control_message_is_handled() {
 }
 
 #[test]
-fn who_may_not_begin_rests_while_handling_is_stopped() {
+fn idle_workers_rest_while_handling_is_stopped() {
     time_goes_on(async {
         let mut pair = pair();
         pair.server.settings_mut().on_error = OnError::Stop;
@@ -96,9 +97,9 @@ fn who_may_not_begin_rests_while_handling_is_stopped() {
     });
 }
 
-/// One worker is busy and one waits when there is to be only one: whoever stays goes on.
+/// One worker is busy and one waits when the concurrency becomes 1: the one that stays goes on.
 #[test]
-fn fewer_at_once_leave_nothing_lying() {
+fn a_lower_concurrency_strands_no_message() {
     time_goes_on(async {
         let pair = pair_with(Encoding::Hex);
         let (tell, mut told) = mpsc::unbounded_channel();
@@ -140,9 +141,10 @@ fn fewer_at_once_leave_nothing_lying() {
     });
 }
 
-/// On a `hex` link all that has arrived is handled before the shutdown: then everybody stops.
+/// On a `hex` link, everything that has arrived is handled before the shutdown; then all workers
+/// stop.
 #[test]
-fn a_shutdown_waits_for_nobody_who_waits() {
+fn a_shutdown_does_not_wait_for_idle_workers() {
     time_goes_on(async {
         for encoding in [Encoding::Sealed, Encoding::Hex] {
             let pair = pair_with(encoding);
@@ -166,7 +168,7 @@ fn a_shutdown_waits_for_nobody_who_waits() {
                 client.send(Message::new("server", text)).await.unwrap();
                 told.recv().await.unwrap();
             }
-            pair.network.cut(); // and so a control message waits for the two
+            pair.network.cut(); // so that a control message waits for the two
             sleep(SECOND / 10).await;
             let began = Instant::now();
             server.shutdown().await;

@@ -1,4 +1,4 @@
-//! The countdown does not mind how often its connection is cut.
+//! A countdown over a connection that is cut again and again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const COUNT: u32 = 300;
 const CUTS: usize = 30;
 
 #[tokio::test]
-async fn every_number_is_heard_once_on_each_side_although_the_connection_is_cut() {
+async fn each_side_receives_every_number_once_although_the_connection_is_cut() {
     let mut turn = 0;
     let counted = count_down(COUNT, CUTS, || {
         turn += 1;

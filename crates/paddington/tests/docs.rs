@@ -1,5 +1,5 @@
-//! The documents say what is there: their links lead somewhere, what they quote is what the source
-//! says, and the commands that they name exist.
+//! The documents are up to date: their links have targets, their quotes match the sources, and
+//! their commands exist.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -15,7 +15,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The paths in `folder` whose names end with `end`, in the folders below it too.
+/// Returns the paths in `folder` and below it whose names end with `end`.
 fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -30,7 +30,7 @@ fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Every document of the repository.
+/// Returns the paths of all documents of the repository.
 fn documents() -> Vec<PathBuf> {
     let root = root();
     let top = ["README.md", "CHANGELOG.md"];
@@ -41,10 +41,10 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// A line of a document: in a block of code of some language, or not.
+/// A line of a document, with the language of the block of code that it is in.
 type Line<'a> = (Option<&'a str>, &'a str);
 
-/// The lines of a document without the fences around its code.
+/// Returns the lines of a document without the fences around its code.
 fn lines(text: &str) -> Vec<Line<'_>> {
     let mut block = None;
     let mut lines = Vec::new();
@@ -58,7 +58,7 @@ fn lines(text: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// Everything in a document that somebody would type: lines in blocks of code, and code in a line.
+/// Returns possible commands of a document: lines in blocks of code, and code within a line.
 fn commands(text: &str) -> Vec<&str> {
     let mut commands = Vec::new();
     for (block, line) in lines(text) {
@@ -70,7 +70,7 @@ fn commands(text: &str) -> Vec<&str> {
     commands
 }
 
-/// The targets of the links in a document.
+/// Returns the targets of the links in a document.
 fn links(text: &str) -> Vec<&str> {
     let prose = lines(text).into_iter().filter(|(block, _)| block.is_none());
     prose
@@ -79,7 +79,7 @@ fn links(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The anchors that the headings of a document make, as the forges do.
+/// Returns the anchors of a document's headings, by the rules of GitHub and others.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut times = BTreeMap::<String, usize>::new();
     let mut anchors = BTreeSet::new();
@@ -102,7 +102,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// What is wrong with a link from `document`, if anything.
+/// Returns the fault of a link in `document`, if any.
 fn fault(document: &Path, link: &str) -> Option<String> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
@@ -120,7 +120,7 @@ fn fault(document: &Path, link: &str) -> Option<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut faults = Vec::new();
     let mut checked = 0;
     for document in documents() {
@@ -130,11 +130,11 @@ fn every_link_leads_somewhere() {
         }
     }
     assert_eq!(faults, [""; 0]);
-    assert!(checked > 20, "{checked} links: this test has lost its documents");
+    assert!(checked > 20, "{checked} links: this test does not find the documents");
 }
 
 #[test]
-fn what_is_not_there_is_noticed() {
+fn a_missing_target_is_noticed() {
     let readme = root().join("README.md");
     assert_eq!(links("a [b](c.md#d) `e`\n```\n[f](g)\n```\n[h](i)"), ["c.md#d", "i"]);
     assert!(fault(&readme, "docs/nowhere.md").is_some());
@@ -148,7 +148,7 @@ fn what_is_not_there_is_noticed() {
 }
 
 #[test]
-fn the_examples_pages_quote_their_sources() {
+fn the_pages_of_the_examples_quote_their_sources() {
     let mut quotes = 0;
     for page in files(&root().join("examples"), "README.md") {
         let sources = files(&page.parent().unwrap().join("src"), ".rs");

@@ -1,4 +1,4 @@
-//! What a store adds: nothing accepted is lost when a process ends, and failures are kept.
+//! Services with a store: no accepted message is lost when a process ends, and failures are kept.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -23,7 +23,7 @@ async fn nothing(_: Message) -> Result<(), paddington::Error> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_accepted_is_delivered_after_the_sender_was_restarted() {
+async fn accepted_messages_are_delivered_after_the_sender_restarts() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     for round in 0..3 {
         let client = start(&pair, &disk, &pair.client, nothing).await;
@@ -50,7 +50,7 @@ async fn what_was_accepted_is_delivered_after_the_sender_was_restarted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restarted_receiver_does_not_handle_again_what_it_has_handled() {
+async fn a_restarted_receiver_handles_no_message_again() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     let (client, _) = pair.start_client().await;
     let mut heard = Vec::new();
@@ -99,7 +99,7 @@ async fn a_restored_backup_is_noticed_and_loses_nothing_new() {
     client.send(Message::new("server", "2")).await.unwrap();
     let (server, inbox) = pair.start_server().await;
     assert_eq!([inbox.text().await, inbox.text().await], ["1", "2"]);
-    drop(disk.open()); // the old instance is over, wherever it was
+    drop(disk.open()); // the old instance has ended
     pair.network.cut();
     let restored = start(&pair, &backup, &pair.client, nothing).await;
     restored.send(Message::new("server", "3")).await.unwrap();
@@ -150,14 +150,14 @@ async fn a_message_whose_handler_blocks_becomes_one_dead_letter() {
     let letters = store.letters().await.unwrap();
     assert_eq!((letters.len(), &*letters[0].1.payload), (1, &b"block"[..]));
     drop(release);
-    // its handler ends after all, and fails: that is the same failure
+    // the handler ends after all, and fails: that is the same failure
     server.shutdown().await;
     let counters = server.peers()[0].counters;
     assert_eq!((counters.dead_letters, counters.failed, counters.left_behind), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_although_the_receiver_was_restarted_before_it_could_be() {
+async fn a_sender_learns_of_a_failure_even_if_the_receiver_restarts_first() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     let network = pair.network.clone();
     let fail = move |message: Message| {
@@ -178,7 +178,7 @@ async fn a_failure_is_told_although_the_receiver_was_restarted_before_it_could_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_handling_never_ends_is_given_up_after_five_lives() {
+async fn a_message_whose_handling_never_ends_is_given_up_after_five_attempts() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     let (client, _) = pair.start_client().await;
     let poison = client.send(Message::new("server", "poison")).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_message_whose_handling_never_ends_is_given_up_after_five_lives() {
             _ = hanging.recv() => {}
             _ = after.clone().into_future() => {}
         }
-        server.shutdown().await; // the handler hangs: as good as killed
+        server.shutdown().await; // the handler hangs, as if the process were killed
     }
     assert!(matches!(poison.await, Delivered::Rejected(_)));
     assert_eq!(after.await, Delivered::Handled);

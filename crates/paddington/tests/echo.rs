@@ -1,5 +1,4 @@
-//! Two services meet, say what they have to say, and part; in both encodings, on the network in
-//! memory and on the operating system's.
+//! Two services exchange messages in both encodings, on a network in memory and on real sockets.
 
 use paddington::{Control, Delivered, Encoding, Message, SendError, Service, ServiceConfig};
 use paddington_test_support::{Inbox, pair_with};
@@ -24,7 +23,7 @@ async fn messages_go_both_ways_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_side_is_told_once_that_the_other_is_there_and_once_that_it_is_gone() {
+async fn each_side_is_told_once_of_a_connection_and_once_of_its_end() {
     for encoding in ENCODINGS {
         let pair = pair_with(encoding);
         let (_server, inbox) = pair.start_server().await;
@@ -40,7 +39,7 @@ async fn each_side_is_told_once_that_the_other_is_there_and_once_that_it_is_gone
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_knows_where_it_comes_from() {
+async fn a_message_has_its_sender_and_its_id() {
     let pair = pair_with(Encoding::Sealed);
     let (_server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
@@ -55,7 +54,7 @@ async fn a_message_knows_where_it_comes_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hex_link_promises_no_more_than_it_can() {
+async fn a_hex_link_reports_only_that_a_message_was_sent() {
     let pair = pair_with(Encoding::Hex);
     let (server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
@@ -85,7 +84,7 @@ async fn any_text_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn services_meet_on_real_sockets() {
+async fn services_connect_on_real_sockets() {
     for (encoding, ip) in [(Encoding::Sealed, "127.0.0.1"), (Encoding::Hex, "127.0.0.1")] {
         let (server_inbox, handler) = Inbox::new();
         let mut server = ServiceConfig::new("server", "ws://localhost:1", ip, &0).unwrap();

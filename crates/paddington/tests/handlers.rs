@@ -1,4 +1,4 @@
-//! A handler that fails, panics, sleeps or floods hurts nobody but its own message.
+//! A handler that fails, panics, sleeps or floods affects no other message and no other peer.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -35,29 +35,29 @@ async fn a_handler_that_fails_or_panics_costs_that_message_only() {
         })
         .await;
         let (client, _) = pair.start_client().await;
-        let mut fates = Vec::new();
+        let mut receipts = Vec::new();
         for text in ["1", "fail", "2", "panic", "3"] {
-            fates.push(client.send(Message::new("server", text)).await.unwrap());
+            receipts.push(client.send(Message::new("server", text)).await.unwrap());
         }
         assert!(heard.recv().await.unwrap().contains("Connected"));
         for expected in ["1", "2", "3"] {
             assert_eq!(heard.recv().await.unwrap(), expected);
         }
-        let fates =
-            futures_util::future::join_all(fates.into_iter().map(IntoFuture::into_future)).await;
+        let receipts = receipts.into_iter().map(IntoFuture::into_future);
+        let outcomes = futures_util::future::join_all(receipts).await;
         let failed = Delivered::Rejected(RejectCode::FAILED);
         let (done, lost) = match encoding {
             Encoding::Hex => (Delivered::Sent, Delivered::Sent),
             _ => (Delivered::Handled, failed),
         };
-        assert_eq!(fates, [done, lost, done, lost, done]);
+        assert_eq!(outcomes, [done, lost, done, lost, done]);
         let status = server.peers().remove(0);
         assert_eq!((status.handled, status.failed), (3, 2));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_before_its_future_is_made_is_survived_too() {
+async fn a_panic_before_the_handler_returns_its_future_costs_that_message_only() {
     let pair = pair();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -69,13 +69,13 @@ async fn a_handler_that_panics_before_its_future_is_made_is_survived_too() {
     })
     .await;
     let (client, _) = pair.start_client().await;
-    let mut fates = Vec::new();
+    let mut receipts = Vec::new();
     for text in ["1", "2"] {
-        fates.push(client.send(Message::new("server", text)).await.unwrap());
+        receipts.push(client.send(Message::new("server", text)).await.unwrap());
     }
-    let fates =
-        futures_util::future::join_all(fates.into_iter().map(IntoFuture::into_future)).await;
-    assert_eq!(fates, [Delivered::Rejected(RejectCode::FAILED), Delivered::Handled]);
+    let receipts = receipts.into_iter().map(IntoFuture::into_future);
+    let outcomes = futures_util::future::join_all(receipts).await;
+    assert_eq!(outcomes, [Delivered::Rejected(RejectCode::FAILED), Delivered::Handled]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn a_slow_handler_slows_its_own_peer_and_no_other() {
         }
         let minutes = begun.elapsed().as_secs() / 60;
         assert!((100..=101).contains(&minutes), "one at a time: {minutes}");
-        assert!(server.peers().iter().all(paddington::PeerStatus::is_connected), "no false death");
+        assert!(server.peers().iter().all(paddington::PeerStatus::is_connected), "none was closed");
     }
 }
 
@@ -125,12 +125,12 @@ async fn a_consumer_that_is_slower_than_its_producer_bounds_the_memory_of_both()
         pair.server.settings_mut().handler_timeout = Duration::from_secs(7_200);
         pair.server.settings_mut().transport.limits.max_payload = 1_000;
         pair.client.settings_mut().outbox_messages = 50;
-        let gate = Arc::new(Notify::new());
-        let opened = Arc::clone(&gate);
+        let release = Arc::new(Notify::new());
+        let released = Arc::clone(&release);
         let server = start(&pair, &pair.server, move |_: Message| {
-            let opened = Arc::clone(&opened);
+            let released = Arc::clone(&released);
             async move {
-                opened.notified().await;
+                released.notified().await;
                 Ok::<(), std::io::Error>(())
             }
         })
@@ -148,10 +148,10 @@ async fn a_consumer_that_is_slower_than_its_producer_bounds_the_memory_of_both()
         assert!(held <= 10, "{held}");
         assert!(accepted <= 200, "{accepted}");
         for _ in 0..=accepted {
-            gate.notify_one();
+            release.notify_one();
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert_eq!(server.peers()[0].handled, accepted, "and all of it is handled in the end");
+        assert_eq!(server.peers()[0].handled, accepted, "all of it is handled in the end");
     }
 }
 
@@ -176,7 +176,7 @@ async fn floods_both_ways_through_the_smallest_queues_do_not_stop() {
                     if count.fetch_add(1, Ordering::Relaxed) == ENOUGH {
                         told.send(()).await?;
                     }
-                    // both answer twice: one too many, which is refused at once and not waited for
+                    // both sides answer twice: the second answer is refused at once
                     for _ in 0..2 {
                         let _ = send(Message::new(message.sender(), "x")).await;
                     }
@@ -200,7 +200,7 @@ async fn floods_both_ways_through_the_smallest_queues_do_not_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_outbox_is_answered_at_once_and_says_for_whom() {
+async fn a_full_outbox_is_reported_at_once_with_the_peer() {
     let mut pair = pair();
     pair.client.settings_mut().outbox_messages = 3;
     let (client, _) = pair.start_client().await;
@@ -242,7 +242,7 @@ async fn a_producer_that_waits_for_room_gets_it_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_producer_whose_time_is_over_before_its_turn_is_told_that_there_is_no_room() {
+async fn a_producer_that_times_out_before_its_turn_is_told_that_the_outbox_is_full() {
     let mut pair = pair();
     pair.client.settings_mut().outbox_messages = 1;
     let (client, _) = pair.start_client().await;
@@ -279,7 +279,7 @@ async fn a_message_that_waits_too_long_expires_and_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_services_live_in_one_process_and_the_free_functions_mean_the_right_one() {
+async fn several_services_run_in_one_process_and_the_free_functions_use_the_right_one() {
     let mut hub = ServiceConfig::new("hub", "ws://hub:6501", "127.0.0.1", &6501).unwrap();
     let mut configs = Vec::new();
     for name in ["a", "b", "c"] {

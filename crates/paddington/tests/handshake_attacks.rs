@@ -1,5 +1,5 @@
-//! Attacks on the handshake of the `sealed` encoding (`docs/protocol.md` §13). Whatever is tried,
-//! the attacker is hung up on without a word, nothing is left behind, and the honest client still
+//! Attacks on the handshake of the `sealed` encoding (`docs/protocol.md` §13). The server closes
+//! the attacker's connection without an answer and keeps nothing of it, and the honest client still
 //! connects.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 const SERVER: &str = "127.0.0.1:6501";
-/// An address of the attacker's own, so that its attempts are not those of the honest client.
+/// The attacker's address: its attempts do not count against the honest client.
 const ATTACKER: &str = "10.0.0.66";
 
 fn instance(byte: u8) -> Instance {
@@ -45,7 +45,7 @@ fn status(service: &Service) -> PeerStatus {
     service.peers().remove(0)
 }
 
-/// The honest client connects and is heard.
+/// Checks that the honest client can connect and send.
 async fn honest_client_connects(pair: &Pair, inbox: &Inbox) -> Service {
     let (client, _) = pair.start_client().await;
     client.send(Message::new("server", "honest")).await.unwrap();
@@ -53,7 +53,7 @@ async fn honest_client_connects(pair: &Pair, inbox: &Inbox) -> Service {
     client
 }
 
-/// Nothing but the end of the connection, and that at once.
+/// Checks that the server closes the connection at once, without an answer.
 async fn is_hung_up_on(client: &mut RawClient) {
     let asked = Instant::now();
     assert_eq!(client.rest().await, b"", "not a word");
@@ -80,7 +80,7 @@ async fn a_recorded_hello_is_worthless_on_another_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_relayed_hello_without_the_keys_leads_nowhere_and_is_freed_in_time() {
+async fn a_relayed_hello_without_the_keys_leads_nowhere_and_times_out() {
     let pair = open_pair();
     let (server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
@@ -89,8 +89,7 @@ async fn a_relayed_hello_without_the_keys_leads_nowhere_and_is_freed_in_time() {
             true => Some(honest_client_connects(&pair, &inbox).await),
             false => None,
         };
-        // The relay passes the hello on and drops the reply. It names the instance of the honest
-        // client, or none that is known.
+        // The relay passes the hello on and drops the reply. The hello names an unknown instance.
         let (intruder, waiting, hello) =
             Intruder::prepare(&pair.network, SERVER, &secrets, instance(9)).await;
         let before = Instant::now();
@@ -98,7 +97,7 @@ async fn a_relayed_hello_without_the_keys_leads_nowhere_and_is_freed_in_time() {
         client.send(&RawFrame::binary(&hello)).await;
         drop(waiting);
         client.rest().await;
-        assert!(before.elapsed() <= Duration::from_secs(15), "freed at the deadline");
+        assert!(before.elapsed() <= Duration::from_secs(15), "closed at the deadline");
         assert_eq!(status(&server).is_connected(), with_older_connection);
         if let Some(honest) = honest {
             honest.send(Message::new("server", "still here")).await.unwrap();
@@ -154,7 +153,7 @@ async fn a_hello_of_another_shape_is_refused() {
             client.send(&frame).await;
         }
         let rest = client.rest().await;
-        // A Close is answered with a Close by every WebSocket, and that says nothing.
+        // Every WebSocket answers a Close with a Close, which reveals nothing.
         assert!(rest.is_empty() || (what == "closed" && rest[0] == 0x88), "{what}: {rest:?}");
     }
     honest_client_connects(&pair, &inbox).await;
@@ -171,7 +170,7 @@ async fn a_large_first_message_is_refused_before_it_is_buffered() {
         let head = if fragmented { 0x02 } else { 0x82 };
         let mut frame = RawFrame { head, payload: vec![7; size] }.encode(true);
         let mut taken = 0;
-        // The network holds 64 KiB; what is written beyond that was read by the server.
+        // The network holds 64 KiB; the server has read everything beyond that.
         for round in 0..200_000 {
             let piece: Vec<u8> = frame.drain(..frame.len().min(100)).collect();
             let sent =
@@ -191,7 +190,7 @@ async fn a_large_first_message_is_refused_before_it_is_buffered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hello_byte_by_byte_meets_the_deadline() {
+async fn a_hello_that_is_sent_byte_by_byte_times_out() {
     let pair = open_pair();
     let (_server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
@@ -211,7 +210,7 @@ async fn a_hello_byte_by_byte_meets_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_names_and_wrong_keys_are_refused_both_ways_round() {
+async fn wrong_names_and_wrong_keys_are_refused() {
     let pair = open_pair();
     let (_server, inbox) = pair.start_server().await;
     let attacker = pair.network.from(ATTACKER);
@@ -246,7 +245,7 @@ fn paddington_crypto_keys() -> paddington_crypto::KeyPair {
 
 #[tokio::test(start_paused = true)]
 async fn a_hello_of_the_other_encoding_is_refused() {
-    // `hex` on a `sealed` link: there is no such subprotocol to begin with
+    // `hex` on a `sealed` link: the upgrade without a subprotocol fails already
     let pair = open_pair();
     let (_server, inbox) = pair.start_server().await;
     let mut client = RawClient::connect(&pair.network.from(ATTACKER), SERVER).await;
@@ -269,14 +268,14 @@ async fn a_hello_of_the_other_encoding_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_frame_that_is_wrong_is_refused_by_the_server() {
+async fn the_server_refuses_a_wrong_first_frame() {
     let pair = open_pair();
     let (server, inbox) = pair.start_server().await;
     let secrets = credentials(&pair.invite);
     let mut another_instance = empty_ready(instance(2));
     another_instance.mine[0].instance = instance(2);
     let wrong = [
-        ("another life", Frame::Ready(another_instance)),
+        ("another instance", Frame::Ready(another_instance)),
         ("no READY", Frame::Ping(1)),
         ("CLOSE", Frame::Close(CloseCode::Shutdown)),
     ];
@@ -327,7 +326,7 @@ async fn an_authenticated_client_with_a_bad_encapsulation_key_is_refused() {
     honest_client_connects(&pair, &inbox).await;
 }
 
-/// A server made of nothing but answers.
+/// A server that sends prepared answers.
 struct FakeServer {
     acceptor: Box<dyn NetworkListener>,
 }
@@ -337,8 +336,8 @@ impl FakeServer {
         Self { acceptor: network.bind(SERVER.parse().unwrap()).await.unwrap() }
     }
 
-    /// Takes a request and answers with `head`, where `{accept}` stands for the right answer to
-    /// its key.
+    /// Reads a request and answers with `head`, in which `{accept}` is replaced by the right answer
+    /// to its key.
     async fn answer(&mut self, head: &str) -> paddington_transport::Stream {
         let (mut stream, _) = self.acceptor.accept().await.unwrap();
         let mut request = Vec::new();
@@ -357,7 +356,7 @@ fn tokio_tungstenite_accept(key: &str) -> String {
     tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes())
 }
 
-/// The answer of a well-behaved server.
+/// Returns the answer of an honest server.
 fn good_answer(challenge: &Challenge) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
@@ -368,7 +367,7 @@ fn good_answer(challenge: &Challenge) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_takes_no_answer_but_the_right_one() {
+async fn a_client_accepts_only_a_valid_upgrade() {
     let pair = open_pair();
     let mut fake = FakeServer::new(&pair.network).await;
     let (client, _) = pair.start_client().await;
@@ -391,7 +390,7 @@ async fn a_client_takes_no_answer_but_the_right_one() {
         let mut stream = fake.answer(&answer).await;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).await.unwrap();
-        assert!(rest.is_empty(), "a hello went to the wrong server: {answer}");
+        assert!(rest.is_empty(), "the client sent a hello after this answer: {answer}");
     }
     let mut stream = fake.answer(&good).await;
     let hello = RawFrame::read(&mut stream).await.unwrap();
@@ -400,7 +399,7 @@ async fn a_client_takes_no_answer_but_the_right_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_takes_no_reply_but_its_own_servers() {
+async fn a_client_accepts_only_the_reply_of_its_server() {
     let pair = open_pair();
     let secrets = credentials(&pair.invite);
     let mut fake = FakeServer::new(&pair.network).await;
@@ -433,7 +432,7 @@ async fn a_client_takes_no_reply_but_its_own_servers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_waits_for_a_silent_server_only_so_long() {
+async fn a_client_gives_up_on_a_silent_server() {
     let pair = open_pair();
     let mut fake = FakeServer::new(&pair.network).await;
     let (_client, _) = pair.start_client().await;

@@ -1,5 +1,5 @@
-//! Invitations and configurations as files: what is written can be read, what is wrong is said,
-//! nothing is overwritten, and no key is ever shown.
+//! Invitations and configurations as files: they are read back as they were written, errors are
+//! explained, no other file is overwritten, and no key is ever shown.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -35,7 +35,7 @@ fn config(name: &str) -> ServiceConfig {
     ServiceConfig::new(name, "http://localhost:6501", "127.0.0.1", &6501).unwrap()
 }
 
-/// The error with everything that led to it.
+/// Returns the text of an error and of all its causes.
 fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -74,7 +74,7 @@ fn an_invitation_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn every_invitation_has_keys_of_its_own() {
+fn every_invitation_has_its_own_keys() {
     let mut hub = config("hub");
     let invites = ["a", "b"].map(|name| hub.add_client(name, "127.0.0.1").unwrap());
     let [first, second] = invites.map(|invite| key_digits(&invite));
@@ -83,7 +83,7 @@ fn every_invitation_has_keys_of_its_own() {
 }
 
 #[test]
-fn files_are_for_their_owner_only_and_replace_only_their_like() {
+fn files_are_private_and_replace_only_files_of_their_kind() {
     let (folder, path) = folder();
     let invite = config("hub").add_client("sensor", "127.0.0.1").unwrap();
     invite.save(&path).unwrap();
@@ -122,12 +122,12 @@ fn files_are_for_their_owner_only_and_replace_only_their_like() {
 
     let service = folder.path().join("service.toml");
     config("hub").save(&service).unwrap();
-    assert!(invite.save(&service).is_err(), "a configuration is no invitation");
-    assert!(config("hub").save(&path).is_err(), "an invitation is no configuration");
+    assert!(invite.save(&service).is_err(), "a configuration is not an invitation");
+    assert!(config("hub").save(&path).is_err(), "an invitation is not a configuration");
 }
 
 #[test]
-fn what_is_wrong_with_an_invitation_is_said_and_no_key_is_shown() {
+fn a_bad_invitation_is_explained_and_no_key_is_shown() {
     let sealed = format!("client = \"c\"\nencoding = \"sealed\"\nversion = 1\n{ORIGINAL}");
     Invite::from_toml(&sealed).unwrap();
     let cases = [
@@ -180,7 +180,7 @@ fn an_invitation_for_another_service_is_refused() {
 }
 
 #[test]
-fn nobody_is_known_twice() {
+fn a_peer_is_known_only_once() {
     let mut hub = config("hub");
     hub.add_client("sensor", "127.0.0.1").unwrap();
     let duplicate = |refused| matches!(refused, Err(ConfigError::Duplicate(_)));
@@ -194,7 +194,7 @@ fn nobody_is_known_twice() {
 }
 
 #[test]
-fn what_is_wrong_with_a_service_is_said() {
+fn a_bad_name_url_or_address_is_refused() {
     let new = ServiceConfig::new;
     assert!(matches!(new("a b", "ws://x:1", "127.0.0.1", &1), Err(ConfigError::Name(_))));
     assert!(matches!(new("a", "x:1", "127.0.0.1", &1), Err(ConfigError::Url(_))));
@@ -220,11 +220,11 @@ fn a_configuration_is_read_back_with_all_its_peers() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(key_digits(&invite).iter().all(|key| text.contains(key)));
     read.save(&path).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), text, "and written as before");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text, "and it is written as before");
 }
 
 #[test]
-fn what_is_wrong_with_a_configuration_is_said_with_its_line_and_without_its_keys() {
+fn a_bad_configuration_is_explained_with_its_line_and_no_key_is_shown() {
     let (_folder, path) = folder();
     let mut hub = config("hub");
     let invite = hub.add_client("sensor", "127.0.0.1").unwrap();
@@ -264,7 +264,7 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_line_and_without_its_keys
 }
 
 #[test]
-fn nothing_that_holds_a_key_shows_it() {
+fn debug_output_shows_no_key() {
     let mut pair = pair();
     let [inner, outer] = key_digits(&pair.invite);
     pair.server.settings_mut().outbox_messages = 7;
@@ -281,7 +281,7 @@ fn nothing_that_holds_a_key_shows_it() {
 }
 
 #[test]
-fn a_file_that_others_can_read_is_a_warning() {
+fn a_file_that_others_can_read_causes_a_warning() {
     let logs = paddington_test_support::capture_logs();
     let (_folder, path) = folder();
     pair().invite.save(&path).unwrap();

@@ -19,7 +19,7 @@ fn with_outbox() -> (Pair, tempfile::TempDir) {
 }
 
 #[tokio::test]
-async fn what_was_accepted_outlives_the_process() {
+async fn accepted_messages_outlive_the_process() {
     let (pair, folder) = with_outbox();
     let client = start(&pair, &pair.client).await.unwrap();
     for number in 0..100 {
@@ -52,7 +52,7 @@ async fn a_second_process_with_the_same_outbox_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_backlog_longer_than_memory_allows_is_delivered_in_order() {
+async fn a_backlog_that_exceeds_the_window_is_delivered_in_order() {
     let (mut pair, _folder) = with_outbox();
     pair.client.settings_mut().window = 100_000;
     pair.client.settings_mut().transport.limits.max_payload = 10_000;
@@ -88,7 +88,7 @@ async fn senders_that_wait_for_room_share_the_syncs_of_the_disk() {
 }
 
 #[tokio::test]
-async fn the_configuration_remembers_its_outbox() {
+async fn the_outbox_is_saved_with_the_configuration() {
     let (pair, folder) = with_outbox();
     let path = folder.path().join("service.toml");
     pair.client.save(&path).unwrap();

@@ -1,5 +1,5 @@
 //! A service behind a real nginx and a real HAProxy: the upgrade passes, the client's address is
-//! the one that the proxy reports, and an idle connection outlives the proxy's patience.
+//! the one that the proxy reports, and an idle connection outlives the proxy's timeout.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test says why it is skipped")]
 
@@ -11,9 +11,9 @@ use std::time::Duration;
 use paddington::{Encoding, Message, Service, ServiceConfig};
 use paddington_test_support::{Inbox, eventually};
 
-/// What the proxies connect from; the client is at 127.0.0.1.
+/// The address that the proxies connect from; the client is at 127.0.0.1.
 const PROXY: &str = "127.0.0.9";
-/// How long the proxies let a connection be idle, in seconds. Theirs by default is 60.
+/// The idle timeout of the proxies in seconds; their default is 60.
 const PATIENCE: u64 = 3;
 
 fn nginx(folder: &Path, listen: SocketAddr, server: SocketAddr) -> (String, Vec<String>) {
@@ -65,7 +65,7 @@ struct Proxy(Child);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -73,7 +73,7 @@ impl Drop for Proxy {
 
 type Configure = fn(&Path, SocketAddr, SocketAddr) -> (String, Vec<String>);
 
-/// `None` where the proxy is not installed.
+/// Starts a proxy. Returns `None` if it is not installed.
 async fn start(
     program: &str,
     configure: Configure,
@@ -138,11 +138,11 @@ async fn works_behind(program: &str, configure: Configure) {
 }
 
 #[tokio::test]
-async fn services_meet_through_nginx() {
+async fn services_connect_through_nginx() {
     works_behind("nginx", nginx).await;
 }
 
 #[tokio::test]
-async fn services_meet_through_haproxy() {
+async fn services_connect_through_haproxy() {
     works_behind("haproxy", haproxy).await;
 }

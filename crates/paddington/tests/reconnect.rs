@@ -1,5 +1,4 @@
-//! Services come back, whichever of them was away, and nothing that was accepted is lost while
-//! both live.
+//! Services reconnect, whichever of them was away, and no accepted message is lost while both run.
 
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ async fn a_client_tries_for_ever_and_never_waits_longer_than_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_cut_the_first_attempt_comes_at_once() {
+async fn after_a_cut_the_client_reconnects_at_once() {
     let pair = pair();
     let (_server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
@@ -59,7 +58,7 @@ async fn after_a_cut_the_first_attempt_comes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_wait_for_a_peer_that_is_not_there_yet() {
+async fn messages_wait_for_a_peer_that_is_not_connected_yet() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (server, _) = pair.start_server().await;
@@ -75,7 +74,7 @@ async fn messages_wait_for_a_peer_that_is_not_there_yet() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_renewed_after_a_day_and_nothing_is_noticed() {
+async fn a_session_is_renewed_after_a_day_without_an_interruption() {
     let pair = pair();
     let (server, inbox) = pair.start_server().await;
     let (client, client_inbox) = pair.start_client().await;
@@ -91,7 +90,7 @@ async fn a_session_is_renewed_after_a_day_and_nothing_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_under_way_when_the_receiver_restarted_comes_again_with_its_number() {
+async fn a_message_in_flight_when_the_receiver_restarts_is_redelivered_with_its_id() {
     let pair = pair();
     let stuck = async |_: Message| -> Result<(), std::io::Error> { std::future::pending().await };
     let server =

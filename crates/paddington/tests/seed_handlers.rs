@@ -1,5 +1,5 @@
 //! The functions and handlers of the original's documentation compile as they are written there,
-//! but for the error helper that they import.
+//! except for the error helper that they import.
 
 #![expect(clippy::needless_borrows_for_generic_args, reason = "the code under test is quoted")]
 
@@ -100,7 +100,7 @@ async_message_handler! {
 }
 
 #[tokio::test]
-async fn a_process_has_one_handler_and_needs_it_before_it_runs() {
+async fn a_process_has_one_handler_and_cannot_run_without_it() {
     let mut service =
         ServiceConfig::new("echo-server", "http://localhost:6501", "127.0.0.1", &0).unwrap();
     service.add_client("echo-client", "127.0.0.1").unwrap();

@@ -26,8 +26,8 @@ fn status(service: &Service) -> PeerStatus {
     service.peers().remove(0)
 }
 
-/// Somebody in the middle does something once; every message still arrives once and in order,
-/// because what was lost with the connection is sent again on the next.
+/// Checks that every message arrives once and in order although `meddler` changes the frames:
+/// messages that are lost with a connection are sent again on the next.
 async fn survives(
     meddler: impl Fn(Way, usize, RawFrame) -> io::Result<Vec<RawFrame>> + Send + Sync + 'static,
 ) {
@@ -47,7 +47,7 @@ async fn survives(
     assert_eq!(client_inbox.drain().await, [r#"{"Connected":{"agent":"server"}}"#]);
 }
 
-/// Does `what` to the first data frame in one direction, once.
+/// Applies `what` to the first data frame in one direction, once.
 fn once(
     at: Way,
     what: impl Fn(RawFrame) -> Vec<RawFrame> + Send + Sync + 'static,
@@ -165,8 +165,7 @@ async fn a_connection_that_is_cut_between_any_two_frames_resumes() {
     }
 }
 
-/// An authenticated peer that breaks the protocol: it is told so, and its messages up to there are
-/// delivered.
+/// An authenticated peer that breaks the protocol, and the server that it attacks.
 struct Rogue {
     pair: Pair,
     server: Service,
@@ -198,18 +197,18 @@ async fn an_authenticated_peer_that_breaks_the_protocol_is_told_so() {
     let rogue = Rogue::new().await;
     let ack = |stream, number| Completed { stream, number };
     let ready = Frame::Ready(paddington_test_support::empty_ready(instance(7)));
-    let mut undeclared = match data(1, b"x") {
+    let mut unlisted = match data(1, b"x") {
         Frame::Data(data) => data,
         _ => panic!(),
     };
-    undeclared.stream = 3;
+    unlisted.stream = 3;
     let violations = [
         ("a second READY", ready),
         ("a number left out", data(9, b"x")),
-        ("an undeclared stream", Frame::Data(undeclared)),
+        ("an unlisted stream", Frame::Data(unlisted)),
         ("an unsent message acknowledged", Frame::Ack(Ack { ack: ack(0, 1), ..Ack::default() })),
-        ("an undeclared stream acknowledged", Frame::Ack(Ack { ack: ack(5, 0), ..Ack::default() })),
-        ("an undeclared stream skipped", Frame::Skip(Skip { stream: 2, to: 1, ack: ack(0, 0) })),
+        ("an unlisted stream acknowledged", Frame::Ack(Ack { ack: ack(5, 0), ..Ack::default() })),
+        ("an unlisted stream skipped", Frame::Skip(Skip { stream: 2, to: 1, ack: ack(0, 0) })),
     ];
     for (what, violation) in violations {
         let (mut intruder, mut session) = rogue.enter().await;
@@ -225,7 +224,7 @@ async fn an_authenticated_peer_that_breaks_the_protocol_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plaintext_that_is_no_frame_is_a_violation() {
+async fn a_plaintext_that_is_not_a_frame_is_a_violation() {
     let rogue = Rogue::new().await;
     let header = |kind: u8, stream: u8, flags: u8, len: u32| {
         let mut bytes = vec![kind, stream, 0, flags];
@@ -283,7 +282,7 @@ async fn a_peer_that_ignores_the_window_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn floods_of_pings_and_acknowledgements_are_bounded_work() {
+async fn floods_of_pings_and_acknowledgements_do_not_block_messages() {
     let rogue = Rogue::new().await;
     let (mut intruder, mut session) = rogue.enter().await;
     for token in 0..10_000 {
@@ -309,7 +308,7 @@ async fn a_peer_that_never_answers_is_dead_after_thirty_seconds() {
         let (client, inbox) = pair.start_client().await;
         inbox.next().await;
         tokio::time::sleep(Duration::from_secs(300)).await;
-        assert!(status(&server).is_connected(), "an idle connection lives");
+        assert!(status(&server).is_connected(), "an idle connection stays");
         assert!(status(&client).connected_for.unwrap() >= Duration::from_secs(300));
         pair.network.freeze();
         let frozen = Instant::now();
@@ -343,16 +342,16 @@ async fn a_peer_that_stops_reading_is_given_up_and_others_are_not_held_up() {
     }
     let begun = Instant::now();
     while server.peers()[0].is_connected() {
-        intruder.say(&mut session, &Frame::Ping(1)).await; // it lives, but it does not read
+        intruder.say(&mut session, &Frame::Ping(1)).await; // it is alive, but does not read
         server.send(Message::new("other", "tick")).await.unwrap();
         assert_eq!(other_inbox.text().await, "tick");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!((30..=32).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
-    assert_eq!(server.peers()[0].outbox_messages, 15, "and nothing is lost");
+    assert_eq!(server.peers()[0].outbox_messages, 15, "no message is lost");
 }
 
-/// A client of the `hex` encoding behind a tap, and its server.
+/// Starts a server, and a client of the `hex` encoding behind a tap.
 async fn hex_services(
     meddler: impl Fn(Way, usize, RawFrame) -> io::Result<Vec<RawFrame>> + Send + Sync + 'static,
 ) -> [(Service, Inbox); 2] {

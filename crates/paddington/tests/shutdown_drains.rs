@@ -1,5 +1,5 @@
-//! A service that shuts down delivers what it has accepted, as far as it can within its time, and
-//! reports the rest.
+//! A service that shuts down delivers the messages that it has accepted, as far as its time allows,
+//! and reports the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use paddington_test_support::{pair, pair_with};
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_was_accepted_is_delivered() {
+async fn all_accepted_messages_are_delivered() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (_server, inbox) = pair.start_server().await;
@@ -27,7 +27,7 @@ async fn everything_that_was_accepted_is_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_runs_may_still_reply_and_nobody_else_may_send() {
+async fn only_running_handlers_may_send_during_a_shutdown() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (server, inbox) = pair.start_server().await;
@@ -54,7 +54,7 @@ async fn a_handler_that_runs_may_still_reply_and_nobody_else_may_send() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_delivered_in_time_is_reported() {
+async fn messages_that_cannot_be_delivered_in_time_are_reported() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (client, _) = pair.start_client().await;
@@ -68,13 +68,13 @@ async fn what_cannot_be_delivered_in_time_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_waits_for_a_client_that_is_not_connected() {
+async fn a_shutdown_does_not_wait_for_a_client_that_is_not_connected() {
     let pair = pair();
     let (server, _) = pair.start_server().await;
     server.send(Message::new("client", "to nobody")).await.unwrap();
     let begun = Instant::now();
     assert_eq!(server.shutdown().await.unsent.len(), 1);
-    assert!(begun.elapsed() < Duration::from_secs(1), "it cannot come any more");
+    assert!(begun.elapsed() < Duration::from_secs(1), "the client cannot connect any more");
 }
 
 #[tokio::test(start_paused = true)]

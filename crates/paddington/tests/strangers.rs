@@ -1,5 +1,5 @@
-//! What strangers see, byte for byte (`docs/protocol.md` §9 and §10), and what they cannot do:
-//! fill the memory, hold the door, keep the honest client out.
+//! Strangers get exactly the documented bytes (`docs/protocol.md` §9 and §10), and they can neither
+//! fill the memory nor keep the honest client out.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -20,7 +20,7 @@ const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-
 const TOO_MANY: &str =
     "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// A pair whose server listens to everybody and is asked as often as the test likes.
+/// Returns a pair whose server allows as many attempts as a test needs.
 fn patient_pair() -> Pair {
     let mut pair = pair();
     pair.server.settings_mut().transport.limits.attempts = 10_000;
@@ -34,7 +34,7 @@ async fn honest_client_connects(pair: &Pair, inbox: &Inbox) -> Service {
     client
 }
 
-/// What a stranger gets who sends `request`, until the connection is closed.
+/// Sends `request` as a stranger, and returns everything up to the end of the connection.
 async fn answer_to(network: &MemoryNetwork, request: &str) -> String {
     let mut client = RawClient::connect(network, SERVER).await;
     client.write(request.as_bytes()).await;
@@ -45,7 +45,7 @@ async fn answer_to(network: &MemoryNetwork, request: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_are_no_upgrade_get_an_empty_400() {
+async fn a_request_that_is_not_a_valid_upgrade_gets_an_empty_400() {
     let pair = patient_pair();
     let (_server, inbox) = pair.start_server().await;
     let requests = [
@@ -72,7 +72,7 @@ async fn requests_that_are_no_upgrade_get_an_empty_400() {
     honest_client_connects(&pair, &inbox).await;
 }
 
-/// Some clients read nothing but the first `Connection` and want it to be `upgrade` alone.
+/// Some clients read only the first `Connection` header and require it to be `upgrade` alone.
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_gets_what_websockets_demand_and_nothing_else() {
     let pair = patient_pair();
@@ -118,7 +118,7 @@ async fn the_path_and_the_query_of_an_invitation_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_from_nowhere_or_talks_too_long_gets_no_byte() {
+async fn an_unexpected_address_or_a_request_that_is_too_long_gets_no_byte() {
     let pair = patient_pair();
     let (_server, inbox) = pair.start_server().await;
     for source in ["127.0.0.2", "192.0.2.1", "2001:db8::1"] {
@@ -205,7 +205,7 @@ async fn four_thousand_links_do_not_make_a_bad_hello_expensive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_attempts_is_limited_and_hurts_nobody_else() {
+async fn a_flood_of_attempts_is_limited_and_affects_no_other_address() {
     for (attacker, neighbour, other) in [
         ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
         ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"),
@@ -243,7 +243,7 @@ fn behind_proxies() -> Pair {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_trusted_proxy_the_client_counts() {
+async fn behind_a_trusted_proxy_the_address_of_the_client_counts() {
     let pair = behind_proxies();
     let (_server, _) = pair.start_server().await;
     let proxy = pair.network.from("10.0.0.1");
@@ -274,7 +274,7 @@ async fn behind_a_trusted_proxy_the_client_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_header_from_anybody_else_is_ignored() {
+async fn a_header_that_is_not_from_a_trusted_proxy_is_ignored() {
     let pair = behind_proxies();
     let (_server, _) = pair.start_server().await;
     let forged = REQUEST.replace("Host: ", "X-Forwarded-For: 192.0.2.7\r\nHost: ");
@@ -286,7 +286,7 @@ async fn a_header_from_anybody_else_is_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hex_hello_that_does_not_open_is_hung_up_on() {
+async fn a_hex_hello_that_does_not_open_closes_the_connection() {
     let pair = pair_with(Encoding::Hex);
     let (_server, inbox) = pair.start_server().await;
     let request = REQUEST.replace("Sec-WebSocket-Protocol: paddington.sealed.1\r\n", "");

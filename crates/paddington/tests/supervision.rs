@@ -1,4 +1,4 @@
-//! What keeps a link alive, and what is noticed when it is not.
+//! Supervision of connections, listeners and handlers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn after_a_sleep_of_the_machine_a_dead_connection_is_given_up_in_seconds() {
+async fn after_a_suspend_a_dead_connection_is_given_up_within_seconds() {
     let pair = pair();
     let (_server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
@@ -32,7 +32,7 @@ async fn after_a_sleep_of_the_machine_a_dead_connection_is_given_up_in_seconds()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_live_connection_survives_a_sleep_of_the_machine() {
+async fn a_live_connection_survives_a_suspend() {
     let pair = pair();
     let (_server, inbox) = pair.start_server().await;
     let (client, _) = pair.start_client().await;
@@ -43,10 +43,10 @@ async fn a_live_connection_survives_a_sleep_of_the_machine() {
     assert_eq!(client.peers()[0].counters.sessions, 1);
 }
 
-/// Of an idle `sealed` connection the client asks for a sign of life every ten seconds, and the
-/// server knows by that. On a `hex` link the server asks too, every twelve and a half.
+/// On an idle `sealed` connection only the client sends a PING, every 10 s, which also shows the
+/// server that the client is alive. On a `hex` link the server sends one too, every 12.5 s.
 #[tokio::test(start_paused = true)]
-async fn few_questions_keep_an_idle_connection_alive() {
+async fn few_pings_keep_an_idle_connection_alive() {
     for (encoding, expected) in [(Encoding::Sealed, 9..=11), (Encoding::Hex, 17..=19)] {
         let pair = pair_with(encoding);
         let (server, _) = pair.start_server().await;
@@ -111,7 +111,7 @@ async fn a_shutdown_ends_although_the_peer_reads_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_room_is_told_of_the_shutdown() {
+async fn a_sender_that_waits_for_room_is_told_of_the_shutdown() {
     let mut pair = pair();
     pair.client.settings_mut().outbox_messages = 1;
     let (client, _) = pair.start_client().await;
@@ -129,7 +129,7 @@ async fn who_waits_for_room_is_told_of_the_shutdown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receipt_tells_of_expiry_at_once_although_the_peer_is_away() {
+async fn a_receipt_reports_expiry_at_once_even_if_the_peer_is_not_connected() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (client, _) = pair.start_client().await;
@@ -144,7 +144,7 @@ async fn a_receipt_tells_of_expiry_at_once_although_the_peer_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_tell_of_connections_that_come_and_go() {
+async fn events_report_connections_and_disconnections() {
     let pair = pair();
     let (server, _) = pair.start_server().await;
     let mut events = server.exchange().events();
@@ -201,7 +201,7 @@ async fn a_handler_that_blocks_its_thread_is_left_behind() {
     drop(release);
 }
 
-/// What a `hex` peer has sent comes only once: it is handled, or given up, before the shutdown.
+/// A `hex` peer sends a message only once, so it is handled, or given up, before the shutdown.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_between_two_attempts_loses_nothing_of_a_hex_peer() {
     let mut pair = pair_with(Encoding::Hex);
@@ -227,7 +227,7 @@ async fn a_shutdown_between_two_attempts_loses_nothing_of_a_hex_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_the_next_attempt_is_no_part_of_a_call() {
+async fn the_delay_before_the_next_attempt_is_not_part_of_a_call() {
     let mut pair = pair();
     let settings = pair.server.settings_mut();
     settings.handler_timeout = SECOND / 2;

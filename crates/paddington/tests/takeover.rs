@@ -1,4 +1,4 @@
-//! One connection between any two services, whoever comes when (`docs/protocol.md` §8).
+//! A link has one connection, in whatever order connections arrive (`docs/protocol.md` §8).
 
 use std::time::Duration;
 
@@ -31,14 +31,14 @@ fn generous(mut pair: Pair) -> Pair {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restarted_client_takes_over_from_its_own_ghost() {
+async fn a_restarted_client_replaces_its_dead_connection() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
         let (server, inbox) = pair.start_server().await;
         let (first, _) = pair.start_client().await;
         first.send(Message::new("server", "before")).await.unwrap();
         assert_eq!(inbox.text().await, "before");
-        pair.network.freeze(); // the client's machine is gone, and no FIN was ever sent
+        pair.network.freeze(); // the client's machine is down, and no FIN was sent
         let restarted = Instant::now();
         let (second, _) = pair.start_client().await;
         second.send(Message::new("server", "after")).await.unwrap();
@@ -50,13 +50,13 @@ async fn a_restarted_client_takes_over_from_its_own_ghost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_process_takes_over_at_once_and_loses_nothing() {
+async fn the_same_process_takes_over_and_loses_no_message() {
     let pair = pair();
     let (server, inbox) = pair.start_server().await;
     let (client, client_inbox) = pair.start_client().await;
     client.send(Message::new("server", "1")).await.unwrap();
     assert_eq!(inbox.text().await, "1");
-    // The cable hangs. Only the client notices, here because it is cut on its side alone.
+    // The network stalls, and the client reconnects once it notices that.
     pair.network.freeze();
     client.send(Message::new("server", "2")).await.unwrap();
     server.send(Message::new("client", "3")).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_second_process_with_the_same_invitation_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_second_process_learns_why() {
+async fn the_second_process_is_told_why() {
     let pair = generous(pair());
     let (server, _) = pair.start_server().await;
     let (_first, _) = pair.start_client().await;
@@ -117,7 +117,7 @@ async fn the_newer_of_two_handshakes_wins() {
     let (mut older, mut older_session) = enter().await;
     let (mut newer, mut newer_session) = enter().await;
     older.say(&mut older_session, &ready).await;
-    assert_eq!(older.client.rest().await, b"", "the older one may not become established");
+    assert_eq!(older.client.rest().await, b"", "the older one must not be established");
     assert!(!status(&server).is_connected());
     newer.say(&mut newer_session, &ready).await;
     connected(&server).await;

@@ -1,4 +1,4 @@
-//! `wss`: TLS below a link, with a certificate authority of one's own.
+//! `wss`: a link over TLS, with a private certificate authority.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -14,7 +14,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate authority, and a proxy that speaks TLS with a certificate of it.
+/// A TLS proxy with a certificate that its own certificate authority has signed.
 struct TlsProxy {
     address: SocketAddr,
     authorities: PathBuf,
@@ -57,7 +57,7 @@ impl TlsProxy {
                 tokio::spawn(async move {
                     let Ok(mut client) = acceptor.accept(client).await else { return };
                     let mut server = TcpStream::connect(target).await.unwrap();
-                    // Either side may end it.
+                    // Either side may close the connection.
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                 });
             }
@@ -73,7 +73,7 @@ fn client(invite: paddington::Invite, authorities: Option<PathBuf>) -> ServiceCo
 }
 
 #[tokio::test]
-async fn a_server_behind_tls_is_reached_if_its_authority_is_believed() {
+async fn a_server_behind_tls_is_reached_if_its_authority_is_trusted() {
     let logs = capture_logs();
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let (inbox, handler) = Inbox::new();
@@ -90,7 +90,7 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_believed() {
         assert_eq!(inbox.text().await, "through TLS");
         trusting.shutdown().await;
 
-        // the platform's authorities do not know this one
+        // this authority is not one of the platform's
         let doubting = Service::start(&client(invite, None), Inbox::new().1).await.unwrap();
         let refused = async {
             while !logs.lines().iter().any(|line| line.contains("TLS handshake failed")) {
@@ -103,7 +103,7 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_believed() {
 }
 
 #[tokio::test]
-async fn authorities_that_are_none_are_refused_with_their_file() {
+async fn a_bad_file_of_authorities_is_refused_with_its_path() {
     let mut server = ServiceConfig::new("server", "wss://localhost:1", "127.0.0.1", &0).unwrap();
     let invite = server.add_client("client", "127.0.0.1").unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -1,20 +1,20 @@
-//! Who waits for what: the ways in which the thread answers.
+//! Answers of the store's thread to its callers.
 
 use futures_util::FutureExt;
 use paddington_exchange::store::{Answer, StoreError};
 use tokio::sync::oneshot;
 
-/// One who waits.
+/// The sender of one caller's answer.
 pub(crate) type Waiter<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Asks at once, and waits when it is polled.
+/// Asks at once, and returns a future that waits for the answer.
 pub(crate) fn ask<T: Send + 'static>(question: impl FnOnce(Waiter<T>)) -> Answer<T> {
     let (waiter, answer) = oneshot::channel();
     question(waiter);
     async move { answer.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
 }
 
-/// What is said when there is no thread to answer.
+/// The answer of a store whose thread has ended.
 pub(crate) fn stopped() -> StoreError {
     StoreError::new("the store is closed")
 }

@@ -1,6 +1,6 @@
-//! What goes into one transaction, and how much of it each peer may have.
+//! The operations of one transaction, and each peer's share of it.
 
-use crate::queue::{Operation, Query, QueueKey, Write};
+use crate::operation::{Operation, Query, QueueKey};
 
 /// The most messages of one peer in a transaction.
 const MAX_SHARE: usize = 64;
@@ -8,21 +8,21 @@ const MAX_SHARE: usize = 64;
 const MAX_SHARE_BYTES: usize = 1024 * 1024;
 /// The most messages in a transaction.
 const MAX_BATCH: usize = 1_024;
-/// The most bytes in a transaction, give or take one share.
+/// The most bytes in a transaction, which one share may exceed.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// What is done next.
+/// The work that the thread does next.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// To be answered first.
+    /// Queries, which are answered first.
     pub(crate) queries: Vec<Query>,
-    /// To be written after that, in this order, in one transaction.
+    /// Operations that are then written in this order, in one transaction.
     pub(crate) operations: Vec<(QueueKey, Operation)>,
     rows: usize,
     bytes: usize,
 }
 
-/// What one key has got of it.
+/// The part of a batch that comes from one queue.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     rows: usize,
@@ -39,8 +39,8 @@ impl Batch {
         self.rows >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
     }
 
-    /// Takes a operation of a key and says whether it is lazy; or gives it back, because it is not its
-    /// turn yet.
+    /// Takes an operation of a queue and returns whether it is lazy, or gives it back if it has to
+    /// wait for a later batch.
     pub(crate) fn take(
         &mut self,
         key: &QueueKey,
@@ -48,7 +48,7 @@ impl Batch {
         share: &mut Share,
     ) -> Result<bool, Operation> {
         let len = match &operation {
-            // It must see what was written before it.
+            // A query must see what was written before it.
             Operation::Query(_) if share.writes => return Err(operation),
             Operation::Query(_) => 0,
             Operation::Lazy(lazies) => {
@@ -79,17 +79,6 @@ impl Batch {
                 self.operations.push((key.clone(), operation));
                 Ok(lazy)
             }
-        }
-    }
-}
-
-impl Write {
-    /// How many bytes of payload it writes.
-    fn len(&self) -> usize {
-        match self {
-            Self::Append(message, _) => message.payload.len(),
-            Self::AddLetter(letter, _) => letter.payload.len(),
-            Self::Attempt(..) | Self::TakeLetter(..) => 0,
         }
     }
 }

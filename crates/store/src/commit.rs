@@ -1,4 +1,4 @@
-//! One transaction: everything of a batch, or nothing.
+//! The transaction that stores a whole batch, or nothing of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -9,30 +9,30 @@ use rusqlite::Connection;
 
 use crate::error::Fault;
 use crate::lazies::{CursorChange, Lazies};
-use crate::queue::{Operation, QueueKey, Write};
+use crate::operation::{Operation, QueueKey, Write};
 use crate::shared::Shared;
 use crate::streams::Streams;
 use crate::{cursors, letters, outbox};
 
-/// What the thread remembers, also when the file has to be opened again.
+/// The state of the thread, which outlives the connection to the file.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) streams: Streams,
-    /// What must be undone before anything new is accepted, if a transaction has failed.
+    /// Changes of a failed transaction, to be undone before anything new is accepted.
     pub(crate) undo: Option<Undo>,
-    /// Whether everything was checked once.
+    /// Whether the whole file was checked once.
     pub(crate) checked: bool,
-    /// What the check has found, until somebody asks for it or something is written.
+    /// Streams that the check has read, until they are asked for or something is written.
     pub(crate) found: HashMap<PeerName, Vec<StoredStream>>,
     pub(crate) found_at: Option<Instant>,
 }
 
-/// What a transaction changes. When its sync fails, it may or may not be in the file.
+/// The changes of a transaction. If its sync fails, they may or may not be in the file.
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
     /// The first number that was added to each stream, by its age.
     pub(crate) appended: BTreeMap<(PeerName, i64), i64>,
-    /// The newest letter before it; nothing, if no letter can have been added.
+    /// The newest letter before it; `None` if no letter can have been added.
     pub(crate) newest_letter: Option<i64>,
     pub(crate) taken_letters: Vec<(LetterId, DeadLetter)>,
 }
@@ -54,7 +54,7 @@ impl<'c> Tables<'c> {
     }
 }
 
-/// What became of one operation, if the transaction is committed.
+/// The result of one operation, if the transaction is committed.
 enum Done {
     Written,
     Counted(u32),
@@ -64,8 +64,8 @@ enum Done {
     Refused(StoreError),
 }
 
-/// Writes operations in one transaction and answers them. Fails if the transaction does; then the operations
-/// are answered, but for the lazy ones, which are back in the queue.
+/// Writes operations in one transaction and answers them. If the transaction fails, they are
+/// answered too, except for the lazy ones, which go back into the queue.
 pub(crate) fn commit(
     shared: &Shared,
     connection: &Connection,
@@ -90,11 +90,11 @@ pub(crate) fn commit(
             // It may have been rolled back already.
             let _ = connection.execute_batch("ROLLBACK");
             let why = StoreError::from(fault);
-            for ((peer, ord), number) in &undo.appended {
-                memory.streams.rewind(peer, *ord, *number);
+            for ((peer, age), number) in &undo.appended {
+                memory.streams.rewind(peer, *age, *number);
             }
             memory.undo = Some(undo);
-            // First nothing more is accepted, then it is said why.
+            // Callers that are told of the failure must not be able to add anything.
             shared.failed(&why);
             refuse(shared, operations, &why);
             Err(why)
@@ -132,10 +132,10 @@ fn one(
 ) -> Result<Done, Fault> {
     match (operation, key) {
         (Operation::Write(Write::Append(message, _)), Some(peer)) => {
-            let (ord, number) = tables.outbox.place(streams, peer, message.id)?;
-            // First, because what fails counts too.
-            undo.appended.entry((peer.clone(), ord)).or_insert(number);
-            tables.outbox.append(peer, (ord, number), message)?;
+            let (age, number) = tables.outbox.place(streams, peer, message.id)?;
+            // Before the insert, because a message that fails must be undone too.
+            undo.appended.entry((peer.clone(), age)).or_insert(number);
+            tables.outbox.append(peer, (age, number), message)?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {
@@ -152,7 +152,7 @@ fn one(
         }
         (Operation::Lazy(lazies), Some(peer)) => lazily(tables, streams, peer, lazies),
         (Operation::Write(_) | Operation::Lazy(_) | Operation::Query(_), _) => {
-            Err(Fault::refused("this belongs to no peer"))
+            Err(Fault::refused("the operation belongs to no peer"))
         }
     }
 }
@@ -180,7 +180,7 @@ fn lazily(
     Ok(Done::Left(left))
 }
 
-/// Whoever does not wait any more is not told.
+/// Answers the operations of a committed transaction. A caller may have dropped its future.
 fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Done>) {
     let mut left = Vec::new();
     for ((key, operation), done) in operations.into_iter().zip(done) {
@@ -202,11 +202,11 @@ fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Don
                 left.extend(key.map(|peer| (peer, lazies)));
             }
             (Operation::Lazy(lazies), _) => lazies.answer(&Ok(())),
-            // To drop the waiter says that the store failed.
+            // Dropping the waiter tells its caller that the store is closed.
             (Operation::Write(_) | Operation::Query(_), _) => (),
         }
     }
-    // What is put back first is behind what is put back after it.
+    // Each is put back in front of those before it.
     left.reverse();
     shared.put_back(left);
 }

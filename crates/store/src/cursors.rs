@@ -20,15 +20,20 @@ pub(crate) struct Table<'c> {
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            all: connection
-                .prepare("SELECT inc, done, held, crc FROM cursor WHERE peer = ?1 ORDER BY inc")?,
+            all: connection.prepare(
+                "SELECT instance, completed, finished, checksum FROM cursor WHERE peer = ?1 \
+                 ORDER BY instance",
+            )?,
             replace: connection.prepare("REPLACE INTO cursor VALUES(?1, ?2, ?3, ?4, ?5)")?,
-            forget: connection.prepare("DELETE FROM cursor WHERE peer = ?1 AND inc = ?2")?,
-            attempts: connection
-                .prepare("SELECT n, crc FROM attempt WHERE peer = ?1 AND inc = ?2 AND seq = ?3")?,
+            forget: connection.prepare("DELETE FROM cursor WHERE peer = ?1 AND instance = ?2")?,
+            attempts: connection.prepare(
+                "SELECT attempts, checksum FROM attempt \
+                 WHERE peer = ?1 AND instance = ?2 AND number = ?3",
+            )?,
             count: connection.prepare("REPLACE INTO attempt VALUES(?1, ?2, ?3, ?4, ?5)")?,
-            forget_attempts: connection
-                .prepare("DELETE FROM attempt WHERE peer = ?1 AND inc = ?2 AND seq <= ?3")?,
+            forget_attempts: connection.prepare(
+                "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 AND number <= ?3",
+            )?,
         })
     }
 
@@ -42,13 +47,15 @@ impl<'c> Table<'c> {
         Ok(found)
     }
 
-    /// Replaces a cursor. What it passes needs no count of its attempts any more.
+    /// Replaces a cursor, and forgets the attempts of the messages that it has passed.
     pub(crate) fn replace(&mut self, peer: &PeerName, cursor: &StoredCursor) -> Result<(), Fault> {
-        let (inc, done) = (cursor.instance.as_bytes(), stored(cursor.completed)?);
-        let held: Vec<u8> = cursor.finished.iter().flat_map(|held| held.to_le_bytes()).collect();
-        let crc = checksum(&[peer.as_str().as_bytes(), inc, &done.to_le_bytes(), &held]);
-        self.replace.execute(params![peer.as_str(), inc, done, held, crc])?;
-        self.forget_attempts.execute(params![peer.as_str(), inc, done])?;
+        let (instance, completed) = (cursor.instance.as_bytes(), stored(cursor.completed)?);
+        let finished: Vec<u8> =
+            cursor.finished.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let checksum =
+            checksum(&[peer.as_str().as_bytes(), instance, &completed.to_le_bytes(), &finished]);
+        self.replace.execute(params![peer.as_str(), instance, completed, finished, checksum])?;
+        self.forget_attempts.execute(params![peer.as_str(), instance, completed])?;
         Ok(())
     }
 
@@ -58,41 +65,45 @@ impl<'c> Table<'c> {
         Ok(())
     }
 
-    /// Counts an attempt, and says the how-manieth it is.
+    /// Counts an attempt and returns which attempt it is, from 1.
     pub(crate) fn attempt(&mut self, peer: &PeerName, id: MessageId) -> Result<u32, Fault> {
-        let (inc, number) = (id.stream.as_bytes(), stored(id.number)?);
+        let (instance, number) = (id.stream.as_bytes(), stored(id.number)?);
         let sum = |count: i64| {
             let columns = [number.to_le_bytes(), count.to_le_bytes()];
-            checksum(&[peer.as_str().as_bytes(), inc, &columns[0], &columns[1]])
+            checksum(&[peer.as_str().as_bytes(), instance, &columns[0], &columns[1]])
         };
         let before: Option<(i64, i64)> = self
             .attempts
-            .query_row(params![peer.as_str(), inc, number], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![peer.as_str(), instance, number], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
         let before = match before {
             None => 0,
-            Some((count, crc)) if sum(count) == crc => count,
+            Some((count, checksum)) if sum(count) == checksum => count,
             Some(_) => return Err(Fault::refused(format!("the attempts of {id} are damaged"))),
         };
         let count = before + 1;
-        self.count.execute(params![peer.as_str(), inc, number, count, sum(count)])?;
+        self.count.execute(params![peer.as_str(), instance, number, count, sum(count)])?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }
 
 fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {
-    let (inc, done, held) = (blob(row, 0)?, row.get::<_, i64>(1)?, blob(row, 2)?);
-    let crc = checksum(&[peer.as_str().as_bytes(), inc, &done.to_le_bytes(), held]);
-    if crc != row.get::<_, i64>(3)? {
+    let (instance, completed) = (blob(row, 0)?, row.get::<_, i64>(1)?);
+    let finished = blob(row, 2)?;
+    let checksum =
+        checksum(&[peer.as_str().as_bytes(), instance, &completed.to_le_bytes(), finished]);
+    if checksum != row.get::<_, i64>(3)? {
         return Err(Fault::refused("its checksum is wrong"));
     }
-    let (held, rest) = held.as_chunks();
+    let (finished, rest) = finished.as_chunks();
     if !rest.is_empty() {
         return Err(Fault::refused("its length is wrong"));
     }
     Ok(StoredCursor {
-        instance: row::instance(inc)?,
-        completed: loaded(done)?,
-        finished: held.iter().copied().map(u64::from_le_bytes).collect(),
+        instance: row::instance(instance)?,
+        completed: loaded(completed)?,
+        finished: finished.iter().copied().map(u64::from_le_bytes).collect(),
     })
 }

@@ -1,4 +1,4 @@
-//! Why a store cannot be opened, and what goes wrong inside it.
+//! Errors of opening a store, and of its operations.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,18 +7,18 @@ use std::{fmt, io};
 use paddington_exchange::store::StoreError;
 use thiserror::Error;
 
-/// Why a store cannot be opened.
+/// The reason why a store cannot be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenStoreError {
-    /// The folder does not exist. It is not made: where a service keeps its messages is not to
-    /// depend on a typing mistake.
+    /// The folder does not exist. It is not created, so that a typing mistake does not decide where
+    /// a service keeps its messages.
     #[error("the folder {0} does not exist")]
     NoFolder(PathBuf),
     /// Another process, or another store of this one, has the file open.
-    #[error("{0} is in use: a store has one owner, is the service already running?")]
+    #[error("{0} is in use: a store has one owner; is the service already running?")]
     InUse(PathBuf),
-    /// The file is something else.
+    /// The file is not a store.
     #[error("{0} is not a store of paddington")]
     NotAStore(PathBuf),
     /// The file was made by another version.
@@ -36,7 +36,7 @@ pub enum OpenStoreError {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// What the operating system or SQLite said.
+        /// The error of the operating system or of SQLite.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -45,16 +45,16 @@ pub enum OpenStoreError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// This program was built with an SQLite that is too old.
-    #[error("SQLite is {found}, and has to be at least {needed}")]
+    /// This program was built with a version of SQLite that is too old.
+    #[error("SQLite {found} is too old: this store needs {needed} or newer")]
     OldSqlite {
-        /// The version that is there.
+        /// The version of SQLite in this program.
         found: &'static str,
-        /// The oldest that will do.
+        /// The oldest version that can be used.
         needed: &'static str,
     },
     /// The thread of the store could not be started.
@@ -63,7 +63,7 @@ pub enum OpenStoreError {
 }
 
 impl OpenStoreError {
-    /// The same, for those who wait for a store that is open already.
+    /// Turns it into the failure that callers of an open store are told.
     pub(crate) fn into_failure(self) -> StoreError {
         match self.source() {
             Some(source) => StoreError::new(format!("{self}: {source}")),
@@ -72,12 +72,12 @@ impl OpenStoreError {
     }
 }
 
-/// What goes wrong with one operation.
+/// The failure of one operation.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// SQLite failed: nothing of the transaction is stored.
     Sqlite(rusqlite::Error),
-    /// The operation is refused or what it needs is damaged; others are not affected.
+    /// The operation is refused, or the data that it needs is damaged; others are not affected.
     Refused(String),
 }
 
@@ -100,8 +100,8 @@ impl fmt::Display for Fault {
                 let text = text.as_deref().unwrap_or("no explanation");
                 write!(f, "{text} (SQLite {})", code.extended_code)
             }
-            // Other errors of rusqlite may repeat a value; their kind says enough.
-            Self::Sqlite(_) => f.write_str("what is stored is not of the expected type"),
+            // Other errors of rusqlite may quote a stored value.
+            Self::Sqlite(_) => f.write_str("a stored value is not of the expected type"),
             Self::Refused(why) => f.write_str(why),
         }
     }

@@ -1,14 +1,14 @@
-//! How the store is doing: what failed, and how long its last commits took.
+//! The store's health: its failure, and the times of its last commits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use paddington_exchange::store::{StoreError, StoreHealth};
 
-/// How many commits the times are taken from.
+/// Number of commits whose times are kept.
 const REMEMBERED: usize = 1_024;
 
-/// What the thread records, and what anyone may ask.
+/// The health that the thread records and any caller can ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     pub(crate) failure: Option<StoreError>,

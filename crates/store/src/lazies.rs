@@ -1,4 +1,4 @@
-//! What need not be durable at once: trims and cursors of one peer, of which only the newest count.
+//! Changes that need not be durable at once: trims and cursors of one peer. Only the newest count.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,28 +8,28 @@ use paddington_wire::Instance;
 
 use crate::answers::Waiter;
 
-/// Lazy changes for one peer, one after the other in the place of the first.
+/// Lazy changes for one peer, merged into the first of them.
 #[derive(Debug)]
 pub(crate) struct Lazies {
-    /// When the first of them was asked for.
+    /// Time at which the first of them was asked for.
     pub(crate) since: Instant,
-    /// Up to which number each stream is trimmed.
+    /// Number up to which each stream is trimmed.
     pub(crate) trims: BTreeMap<Instance, u64>,
-    /// What becomes of each cursor.
+    /// Changes of cursors.
     pub(crate) cursors: BTreeMap<Instance, CursorChange>,
     waiters: Vec<Waiter<()>>,
-    /// At how many waiters those that nobody waits for any more are removed.
+    /// Number of waiters at which those with a dropped future are removed.
     tidy_at: usize,
 }
 
-/// What becomes of a cursor.
+/// A change of a cursor.
 #[derive(Debug)]
 pub(crate) enum CursorChange {
-    /// It is replaced.
+    /// The cursor is replaced.
     Replace(StoredCursor),
-    /// It is forgotten, with its attempts.
+    /// The cursor is forgotten, with its attempts.
     Forget,
-    /// It is forgotten, with its attempts, and begins again.
+    /// The cursor is forgotten, with its attempts, and begins again.
     Renew(StoredCursor),
 }
 
@@ -42,7 +42,7 @@ impl CursorChange {
     }
 }
 
-/// How few waiters are not worth a look.
+/// The fewest waiters at which looking for dropped futures is worth it.
 const FEW: usize = 64;
 
 impl Lazies {
@@ -56,7 +56,7 @@ impl Lazies {
         }
     }
 
-    /// How many rows are touched, about.
+    /// Approximate number of rows that are touched.
     pub(crate) fn len(&self) -> usize {
         self.trims.len() + self.cursors.len()
     }
@@ -72,7 +72,7 @@ impl Lazies {
         self.wait(waiter);
     }
 
-    /// Adds what was asked for after this.
+    /// Adds changes that were asked for later.
     pub(crate) fn then(&mut self, later: Self) {
         for (stream, upto) in later.trims {
             let trimmed = self.trims.entry(stream).or_default();
@@ -84,7 +84,7 @@ impl Lazies {
         self.waiters.extend(later.waiters);
     }
 
-    /// Whether it trims the stream up to `number` or further.
+    /// Returns whether the stream is trimmed up to `number` or further.
     pub(crate) fn trims(&self, stream: &Instance, number: u64) -> bool {
         self.trims.get(stream).is_some_and(|upto| *upto >= number)
     }
@@ -103,8 +103,8 @@ impl Lazies {
         self.cursors.insert(cursor, change);
     }
 
-    /// Most callers drop the future at once; what they leave behind must not grow for as long as
-    /// the store fails.
+    /// Adds a waiter. Most callers drop the future at once, and the waiters that are left must not
+    /// pile up while the store fails.
     fn wait(&mut self, waiter: Waiter<()>) {
         if self.waiters.len() >= self.tidy_at {
             self.waiters.retain(|waiter| !waiter.is_closed());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn waiters_that_nobody_waits_for_do_not_pile_up() {
+    fn waiters_with_a_dropped_future_do_not_pile_up() {
         let mut lazies = Lazies::new(Instant::now());
         let (kept, _answer) = oneshot::channel();
         lazies.trim([1; 16].into(), 1, kept);

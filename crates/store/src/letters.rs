@@ -1,4 +1,4 @@
-//! The table of the dead letters: a ring, whose oldest go when it is full.
+//! The table of the dead letters. The oldest are removed when it is full.
 
 use std::collections::VecDeque;
 
@@ -10,38 +10,42 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use crate::error::Fault;
 use crate::row::{self, blob, checksum, loaded, stored};
 
-/// The statements of the table, and what is in it.
+/// The statements of the table, and the size of its letters.
 pub(crate) struct Table<'c> {
     insert: Statement<'c>,
     all: Statement<'c>,
     one: Statement<'c>,
     remove: Statement<'c>,
     withdraw: Statement<'c>,
-    ring: VecDeque<(i64, usize)>,
+    /// Id and payload length of each letter, oldest first.
+    kept: VecDeque<(i64, usize)>,
+    /// Sum of the payload lengths.
     bytes: usize,
 }
 
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> Result<Self, Fault> {
-        let row = "SELECT id, peer, inc, seq, code, at, crc, body FROM dead";
-        let mut lens = connection.prepare("SELECT id, length(body) FROM dead ORDER BY id")?;
-        let ring = lens.query_map((), |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))?;
-        let ring = ring.collect::<Result<VecDeque<(i64, usize)>, _>>()?;
+        let row = "SELECT id, peer, instance, number, code, given_up_at, checksum, payload \
+                   FROM dead_letter";
+        let mut lens =
+            connection.prepare("SELECT id, length(payload) FROM dead_letter ORDER BY id")?;
+        let kept = lens.query_map((), |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))?;
+        let kept = kept.collect::<Result<VecDeque<(i64, usize)>, _>>()?;
         Ok(Self {
             insert: connection
-                .prepare("INSERT INTO dead VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
+                .prepare("INSERT INTO dead_letter VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
             all: connection.prepare(&format!("{row} ORDER BY id"))?,
             one: connection.prepare(&format!("{row} WHERE id = ?1"))?,
-            remove: connection.prepare("DELETE FROM dead WHERE id = ?1")?,
-            withdraw: connection.prepare("DELETE FROM dead WHERE id > ?1")?,
-            bytes: ring.iter().map(|(_, len)| len).sum(),
-            ring,
+            remove: connection.prepare("DELETE FROM dead_letter WHERE id = ?1")?,
+            withdraw: connection.prepare("DELETE FROM dead_letter WHERE id > ?1")?,
+            bytes: kept.iter().map(|(_, len)| len).sum(),
+            kept,
         })
     }
 
-    /// The number of the newest letter, or 0.
+    /// The id of the newest letter, or 0.
     pub(crate) fn newest(&self) -> i64 {
-        self.ring.back().map_or(0, |(id, _)| *id)
+        self.kept.back().map_or(0, |(id, _)| *id)
     }
 
     pub(crate) fn add_letter(
@@ -50,10 +54,10 @@ impl<'c> Table<'c> {
         letter: &DeadLetter,
     ) -> Result<(), Fault> {
         self.insert(None, letter)?;
-        self.ring.push_back((connection.last_insert_rowid(), letter.payload.len()));
+        self.kept.push_back((connection.last_insert_rowid(), letter.payload.len()));
         self.bytes += letter.payload.len();
-        while self.ring.len() > MAX_LETTERS || self.bytes > MAX_LETTER_BYTES {
-            let Some((oldest, len)) = self.ring.pop_front() else { break };
+        while self.kept.len() > MAX_LETTERS || self.bytes > MAX_LETTER_BYTES {
+            let Some((oldest, len)) = self.kept.pop_front() else { break };
             self.remove.execute([oldest])?;
             self.bytes -= len;
         }
@@ -74,12 +78,12 @@ impl<'c> Table<'c> {
         let found = self.one.query_row([number], |row| Ok(letter(row))).optional()?;
         let Some((_, letter)) = found.transpose()? else { return Ok(None) };
         self.remove.execute([number])?;
-        self.ring.retain(|(id, _)| *id != number);
+        self.kept.retain(|(id, _)| *id != number);
         self.bytes -= letter.payload.len();
         Ok(Some(letter))
     }
 
-    /// Undoes what turned out to be stored although it failed.
+    /// Undoes the changes of a failed transaction, which may have been stored all the same.
     pub(crate) fn withdraw(
         &mut self,
         after: Option<i64>,
@@ -98,10 +102,10 @@ impl<'c> Table<'c> {
 
     fn insert(&mut self, id: Option<i64>, letter: &DeadLetter) -> Result<(), Fault> {
         let DeadLetter { peer, id: MessageId { stream, number }, code, at, payload } = letter;
-        let (number, at, body) = (stored(*number)?, row::millis(*at), &payload[..]);
-        let crc = sum(peer.as_str(), stream.as_bytes(), number, code.0, at, body);
-        let inc = stream.as_bytes();
-        self.insert.execute(params![id, peer.as_str(), inc, number, code.0, at, crc, body])?;
+        let (instance, number) = (stream.as_bytes(), stored(*number)?);
+        let (peer, code, at, payload) = (peer.as_str(), code.0, row::millis(*at), &payload[..]);
+        let checksum = sum(peer, instance, number, code, at, payload);
+        self.insert.execute(params![id, peer, instance, number, code, at, checksum, payload])?;
         Ok(())
     }
 }
@@ -110,24 +114,24 @@ fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
     let id = row.get::<_, i64>(0)?;
     let checked = || -> Result<DeadLetter, Fault> {
         let peer = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let (inc, body) = (blob(row, 2)?, blob(row, 7)?);
+        let (instance, payload) = (blob(row, 2)?, blob(row, 7)?);
         let (number, code, at) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        if sum(peer, inc, number, code, at, body) != row.get::<_, i64>(6)? {
+        if sum(peer, instance, number, code, at, payload) != row.get::<_, i64>(6)? {
             return Err(Fault::refused("its checksum is wrong"));
         }
         Ok(DeadLetter {
-            peer: peer.parse().map_err(|_| Fault::refused("its sender is not a name"))?,
-            id: MessageId { stream: row::instance(inc)?, number: loaded(number)? },
+            peer: peer.parse().map_err(|_| Fault::refused("its sender is not a valid name"))?,
+            id: MessageId { stream: row::instance(instance)?, number: loaded(number)? },
             code: RejectCode(code),
             at: row::moment(at),
-            payload: Bytes::copy_from_slice(body),
+            payload: Bytes::copy_from_slice(payload),
         })
     };
     let damaged = |fault| Fault::refused(format!("dead letter {id} is damaged: {fault}"));
     Ok((LetterId(loaded(id)?), checked().map_err(damaged)?))
 }
 
-fn sum(peer: &str, inc: &[u8], number: i64, code: u16, at: i64, body: &[u8]) -> i64 {
+fn sum(peer: &str, instance: &[u8], number: i64, code: u16, at: i64, payload: &[u8]) -> i64 {
     let (number, code, at) = (number.to_le_bytes(), code.to_le_bytes(), at.to_le_bytes());
-    checksum(&[peer.as_bytes(), inc, &number, &code, &at, body])
+    checksum(&[peer.as_bytes(), instance, &number, &code, &at, payload])
 }

@@ -1,16 +1,16 @@
 //! Keeps the messages of a paddington service in a file of SQLite.
 //! Implements `docs/delivery.md`, "What is stored".
 //!
-//! [`SqliteStore::open`] opens the file and starts the one thread that uses it. What is asked of the
-//! store is queued and answered by that thread: as many messages as wait are made durable with one
-//! sync. A store has one owner; a second process that opens the same file is refused.
+//! [`SqliteStore::open`] opens the file and starts the one thread that uses it. Calls are queued
+//! and answered by that thread, which makes all waiting messages durable with one sync. A store has
+//! one owner; a second process that opens the same file is refused.
 //!
-//! **Provided.** A message that was answered is on the disk. Whatever is damaged is noticed before
-//! it is passed on. A file that is full, or that fails, accepts again once it works again.
+//! **Provided.** A message whose call was answered is on the disk. Damaged data is noticed before
+//! it is passed on. A store whose disk was full or failed accepts messages again once it works.
 //!
-//! **Not provided.** Payloads are not encrypted: the file is for its owner's eyes only (mode 0600).
-//! A disk that says "synced" and is not cannot be noticed, nor can damage to what was written last
-//! and is not yet in its final place.
+//! **Not provided.** Payloads are not encrypted: only the owner can read the file (mode 0600). The
+//! store cannot notice a disk that reports a sync that did not happen, nor damage to the last
+//! commits while they are only in the write-ahead log.
 
 mod answers;
 mod batch;
@@ -21,6 +21,7 @@ mod health;
 mod lazies;
 mod letters;
 mod open;
+mod operation;
 mod outbox;
 mod queries;
 mod queue;

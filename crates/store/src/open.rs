@@ -1,4 +1,4 @@
-//! Opens the file: who may, with which settings, and what may be wrong with it.
+//! Opens the file: settings, permissions, and the errors of opening.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,13 +10,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::error::{Fault, OpenStoreError};
 use crate::schema::{self, FORMAT, Kind};
 
-/// The oldest SQLite that will do: older ones may lose a commit when a checkpoint and a restart of
-/// the write-ahead log meet.
+/// The oldest version of SQLite that can be used: older ones may lose a commit when a checkpoint
+/// and a restart of the write-ahead log coincide.
 pub const SQLITE_NEEDED: &str = "3.51.3";
 const SQLITE_NEEDED_NUMBER: i32 = 3_051_003;
 
-/// Without these nothing is read. The exclusive lock is held from the first read on for as long as
-/// the connection is open, and with it the log needs no shared memory.
+/// Settings that are made before anything is read. The exclusive lock is held from the first read
+/// until the connection is closed; because of it, the log needs no shared memory.
 const SETTINGS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA auto_vacuum = INCREMENTAL;
@@ -32,8 +32,8 @@ const SETTINGS: &str = "
     PRAGMA trusted_schema = OFF;
 ";
 
-/// Opens a store, or makes one. Returns the path under which it can be opened again, even when the
-/// process goes to another folder.
+/// Opens a store, or creates one. Returns an absolute path, under which it can be opened again even
+/// if the process changes its working directory.
 pub(crate) fn open(path: &Path) -> Result<(PathBuf, Connection), OpenStoreError> {
     if rusqlite::version_number() < SQLITE_NEEDED_NUMBER {
         let (found, needed) = (rusqlite::version(), SQLITE_NEEDED);
@@ -47,7 +47,7 @@ pub(crate) fn open(path: &Path) -> Result<(PathBuf, Connection), OpenStoreError>
     Ok((path, connection))
 }
 
-/// Opens a store that is there.
+/// Opens an existing store.
 pub(crate) fn connect(path: &Path) -> Result<Connection, OpenStoreError> {
     let fails = |fault: Fault| because(path, &fault);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -66,10 +66,10 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, OpenStoreError> {
 }
 
 fn set_up(connection: &Connection) -> Result<(), Fault> {
-    // Whoever has the file keeps it: to wait is no use.
+    // The owner of the file keeps it, so waiting would not help.
     connection.busy_timeout(Duration::ZERO)?;
     connection.execute_batch(SETTINGS)?;
-    // The first write finds out whether it can be written; and whether it is ours alone.
+    // The first write shows whether the file can be written and is not in use.
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")?;
     Ok(())
 }
@@ -84,7 +84,7 @@ fn absolute(path: &Path) -> Result<PathBuf, OpenStoreError> {
     }
 }
 
-/// Makes an empty file, if there is none. One that is there is not even opened: to close it would
+/// Creates an empty file if there is none. An existing file is not even opened: closing it would
 /// release the lock of another store in this process.
 fn create(path: &Path) -> io::Result<()> {
     if path.try_exists()? {
@@ -99,7 +99,7 @@ fn create(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Takes away what others may. SQLite gives the log the mode of the file.
+/// Removes the permissions of other users. SQLite gives the log the mode of the file.
 #[cfg(unix)]
 fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Answers what is to be read.
+//! Answers queries from the tables.
 
 use std::time::Instant;
 
@@ -8,9 +8,9 @@ use rusqlite::Connection;
 
 use crate::commit::{Memory, Tables};
 use crate::error::Fault;
-use crate::queue::Query;
+use crate::operation::Query;
 
-/// Answers one query. Whoever does not wait any more is not told.
+/// Answers one query. Its caller may have dropped the future.
 pub(crate) fn answer(
     connection: &Connection,
     tables: &mut Tables<'_>,
@@ -20,7 +20,7 @@ pub(crate) fn answer(
     match query {
         Query::Streams(peer, waiter) => {
             let found = streams(connection, tables, memory, &peer);
-            drop(waiter.send(found.map_err(|fault| failure("the outbox cannot be used", &fault))));
+            drop(waiter.send(found.map_err(|fault| failure("the outbox cannot be read", &fault))));
         }
         Query::Cursors(peer, waiter) => {
             let found = tables.cursors.load(&peer);
@@ -37,8 +37,8 @@ pub(crate) fn answer(
     }
 }
 
-/// The first time the whole file is checked, for all peers: what is damaged may look as if it
-/// belonged to a peer that nobody asks for.
+/// Reads the streams of a peer. The first call checks the whole file, for all peers, because a
+/// damaged row may appear to belong to a peer that is never asked for.
 fn streams(
     connection: &Connection,
     tables: &mut Tables<'_>,
@@ -60,7 +60,7 @@ fn streams(
     Ok(found)
 }
 
-/// What no checksum of a row can tell: whether rows are missing.
+/// Checks the file as a whole: checksums of rows do not show that rows are missing.
 fn check(connection: &Connection) -> Result<(), Fault> {
     let said = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
     let said = connection.query_row("PRAGMA quick_check(1)", (), said)?;

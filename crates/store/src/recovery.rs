@@ -1,18 +1,18 @@
-//! After a failed transaction: what it may have left is undone, and the disk is tried.
+//! Recovery after a failed transaction.
 
 use rusqlite::Connection;
 
 use crate::commit::{Memory, Tables};
 use crate::error::Fault;
 
-/// Undoes what a failed transaction may have left in the file: when a sync fails, what was written
-/// can be there all the same. That it can be undone shows that the disk works again.
+/// Undoes a failed transaction: when its sync has failed, its changes may be in the file all the
+/// same. Writing that successfully also shows that the disk works again.
 pub(crate) fn recover(connection: &Connection, memory: &mut Memory) -> Result<(), Fault> {
     let Some(undo) = &memory.undo else { return Ok(()) };
     let mut tables = Tables::prepare(connection)?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    for ((peer, ord), from) in &undo.appended {
-        tables.outbox.withdraw(peer, *ord, *from)?;
+    for ((peer, age), from) in &undo.appended {
+        tables.outbox.withdraw(peer, *age, *from)?;
     }
     tables.letters.withdraw(undo.newest_letter, &undo.taken_letters)?;
     connection.execute_batch(

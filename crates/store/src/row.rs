@@ -1,4 +1,4 @@
-//! What every row has: a checksum over all that it says, and numbers as SQLite keeps them.
+//! Parts that all rows share: a checksum over the whole row, and numbers as SQLite stores them.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,8 @@ use rusqlite::Row;
 
 use crate::error::Fault;
 
-/// The checksum of a row. Lengths are part of it, so that nothing can move between two columns.
+/// Computes the checksum of a row. It covers the lengths, so that no byte can move from one column
+/// to the next.
 pub(crate) fn checksum(columns: &[&[u8]]) -> i64 {
     let mut hasher = crc32fast::Hasher::new();
     for column in columns {
@@ -18,47 +19,47 @@ pub(crate) fn checksum(columns: &[&[u8]]) -> i64 {
     i64::from(hasher.finalize())
 }
 
-/// A number as SQLite keeps it.
+/// Converts a number for SQLite, whose integers are signed.
 pub(crate) fn stored(number: u64) -> Result<i64, Fault> {
     i64::try_from(number).map_err(|_| Fault::refused("a number is too large to be stored"))
 }
 
-/// A number that SQLite kept.
+/// Converts a number from SQLite.
 pub(crate) fn loaded(number: i64) -> Result<u64, Fault> {
     u64::try_from(number).map_err(|_| Fault::refused("a stored number is negative"))
 }
 
-/// An instance that SQLite kept.
+/// Converts an instance from SQLite.
 pub(crate) fn instance(bytes: &[u8]) -> Result<Instance, Fault> {
     let bytes: [u8; Instance::LEN] =
-        bytes.try_into().map_err(|_| Fault::refused("a stored instance has another length"))?;
+        bytes.try_into().map_err(|_| Fault::refused("a stored instance has the wrong length"))?;
     Ok(bytes.into())
 }
 
-/// A column of a row as bytes.
+/// Returns a column of a row as bytes.
 pub(crate) fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Fault> {
     Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
 }
 
-/// A moment on the wall clock, in milliseconds since 1970: what a deadline is on disk, because the
-/// clock of a process ends with it.
+/// Converts a moment to milliseconds since 1970. Deadlines on disk use the wall clock, because the
+/// monotonic clock means nothing to the next process.
 pub(crate) fn millis(moment: SystemTime) -> i64 {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The moment that [`millis`] stands for.
+/// Converts milliseconds since 1970 to a moment.
 pub(crate) fn moment(millis: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The deadline of something that has `ttl` left at `now`.
+/// The deadline of a message that has `ttl` left at `now`.
 pub(crate) fn deadline(now: SystemTime, ttl: Option<Duration>) -> Option<i64> {
     ttl.map(|ttl| now.checked_add(ttl).map_or(i64::MAX, millis))
 }
 
-/// What is said of a message when it is loaded.
+/// The description of a stored message.
 pub(crate) fn message(len: usize, deadline: Option<i64>, now: i64) -> Result<StoredMessage, Fault> {
     let len = u32::try_from(len).map_err(|_| Fault::refused("a stored message is too long"))?;
     let left = |deadline: i64| deadline.saturating_sub(now).max(0).unsigned_abs();

@@ -1,35 +1,37 @@
-//! The tables, and how a file is recognised as a store.
+//! The tables, and the marks by which a file is recognised as a store.
 
 use rusqlite::Connection;
 
 use crate::error::Fault;
 
-/// The format of the file. Another one needs another number.
+/// The format of the file. A different format needs a different number.
 pub(crate) const FORMAT: i64 = 1;
-/// Says in the file's header whose it is: "PdSt".
+/// The application id in the file's header: "PdSt".
 const APPLICATION: i64 = 0x5064_5374;
 
-/// Every row has a checksum over all its columns. A stream's age (`ord`) puts the streams of a peer
-/// into order; the outbox is sorted by it, so that what leaves together lies together.
+/// Every row has a checksum over all its columns. `age` orders the streams of a peer, oldest first;
+/// the outbox is sorted by it, so that messages that are sent together are stored together.
 const TABLES: &str = "
     CREATE TABLE outbox(
-        peer TEXT NOT NULL, ord INTEGER NOT NULL, inc BLOB NOT NULL, seq INTEGER NOT NULL,
-        deadline INTEGER, crc INTEGER NOT NULL, body BLOB NOT NULL,
-        PRIMARY KEY(peer, ord, seq)) WITHOUT ROWID;
+        peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
+        number INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL,
+        payload BLOB NOT NULL, PRIMARY KEY(peer, age, number)) WITHOUT ROWID;
     CREATE TABLE cursor(
-        peer TEXT NOT NULL, inc BLOB NOT NULL, done INTEGER NOT NULL, held BLOB NOT NULL,
-        crc INTEGER NOT NULL, PRIMARY KEY(peer, inc)) WITHOUT ROWID;
+        peer TEXT NOT NULL, instance BLOB NOT NULL, completed INTEGER NOT NULL,
+        finished BLOB NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY(peer, instance)) WITHOUT ROWID;
     CREATE TABLE attempt(
-        peer TEXT NOT NULL, inc BLOB NOT NULL, seq INTEGER NOT NULL, n INTEGER NOT NULL,
-        crc INTEGER NOT NULL, PRIMARY KEY(peer, inc, seq)) WITHOUT ROWID;
-    CREATE TABLE dead(
-        id INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, inc BLOB NOT NULL,
-        seq INTEGER NOT NULL, code INTEGER NOT NULL, at INTEGER NOT NULL, crc INTEGER NOT NULL,
-        body BLOB NOT NULL);
+        peer TEXT NOT NULL, instance BLOB NOT NULL, number INTEGER NOT NULL,
+        attempts INTEGER NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY(peer, instance, number)) WITHOUT ROWID;
+    CREATE TABLE dead_letter(
+        id INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, instance BLOB NOT NULL,
+        number INTEGER NOT NULL, code INTEGER NOT NULL, given_up_at INTEGER NOT NULL,
+        checksum INTEGER NOT NULL, payload BLOB NOT NULL);
     CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Empty,
@@ -49,7 +51,7 @@ pub(crate) fn kind(connection: &Connection) -> Result<Kind, Fault> {
     Ok(Kind::Store { format: number("SELECT value FROM meta WHERE key = 'format'")? })
 }
 
-/// Makes the tables, all of them or none.
+/// Creates the tables, all of them or none.
 pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
     let sql = format!(
         "BEGIN IMMEDIATE; {TABLES} INSERT INTO meta VALUES('format', {FORMAT});

@@ -1,4 +1,5 @@
-//! What the callers and the thread of the store share: the queue, and whether it is open.
+//! State that the callers and the thread of the store share: the queue, the health, and whether the
+//! store is open.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use crate::answers::{Waiter, stopped};
 use crate::batch::Batch;
 use crate::health::Health;
 use crate::lazies::Lazies;
-use crate::queue::{Query, Queue, QueueKey, Write};
+use crate::operation::{Query, QueueKey, Write};
+use crate::queue::Queue;
 
 /// The queue behind a lock, which is never held while SQLite works.
 #[derive(Debug, Default)]
@@ -29,18 +31,18 @@ struct State {
     closers: Vec<Waiter<()>>,
 }
 
-/// What the thread is to do next.
+/// The next step of the thread.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Read and write this.
+    /// Read and write a batch.
     Work(Batch),
     /// Nothing was asked for during the whole wait.
     Idle,
-    /// Everything is written and nothing more will come.
+    /// Everything is written, and nothing more is accepted.
     Close,
 }
 
-/// For the callers.
+/// Methods for the callers.
 impl Shared {
     pub(crate) fn write(&self, key: QueueKey, write: Write) {
         let mut state = self.lock();
@@ -56,7 +58,7 @@ impl Shared {
     pub(crate) fn lazy(&self, peer: PeerName, add: impl FnOnce(&mut Lazies)) {
         let mut state = self.lock();
         if state.refusal().is_some() {
-            // To drop the waiter says the same.
+            // Dropping the waiter tells its caller that the store is closed.
             return;
         }
         state.queue.lazy(peer, Instant::now(), add);
@@ -87,7 +89,7 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Closes without telling anybody.
+    /// Closes without an answer.
     pub(crate) fn abandon(&self) {
         self.lock().closing = true;
         self.wake.notify_one();
@@ -98,9 +100,9 @@ impl Shared {
     }
 }
 
-/// For the thread.
+/// Methods for the thread.
 impl Shared {
-    /// Waits for work; at most for `patience`, if there is an end to it.
+    /// Waits for work, at most for `patience` if there is a limit.
     pub(crate) fn next(&self, patience: Option<Duration>) -> Step {
         let mut state = self.lock();
         let idle_at = patience.map(|patience| Instant::now() + patience);
@@ -121,12 +123,12 @@ impl Shared {
         }
     }
 
-    /// While the store fails: waits until something can be read. Nothing, if it is time to try again
-    /// or to close.
+    /// Waits for queries that can be answered while the store fails. Returns none if it is time to
+    /// try again or to close.
     pub(crate) fn next_read(&self, until: Option<Instant>) -> Vec<Query> {
         let mut state = self.lock();
         loop {
-            let reads = state.queue.take_express();
+            let reads = state.queue.take_independent();
             let left = until.and_then(|until| until.checked_duration_since(Instant::now()));
             let Some(left) = left.filter(|_| reads.is_empty() && !state.closing) else {
                 return reads;
@@ -135,7 +137,7 @@ impl Shared {
         }
     }
 
-    /// Waits until it is time to try again, and says whether that is the last time.
+    /// Waits until it is time to try again, and returns whether that is the last time.
     pub(crate) fn pause(&self, until: Option<Instant>) -> bool {
         let mut state = self.lock();
         while !state.closing {
@@ -157,17 +159,17 @@ impl Shared {
         }
     }
 
-    /// From now on until [`recovered`](Self::recovered) nothing is accepted but lazies, and reads
-    /// that depend on nothing else.
+    /// Accepts only lazies and independent queries from now on, until
+    /// [`recovered`](Self::recovered) is called.
     pub(crate) fn failed(&self, why: &StoreError) {
         let mut state = self.lock();
         state.health.failure = Some(why.clone());
         state.queue.refuse_urgent(why);
     }
 
-    /// Refuses the reads that wait for the file to be opened.
+    /// Refuses the queries that wait for the file to be opened.
     pub(crate) fn refuse_reads(&self, why: &StoreError) {
-        for query in self.lock().queue.take_express() {
+        for query in self.lock().queue.take_independent() {
             query.refuse(why);
         }
     }
@@ -176,7 +178,7 @@ impl Shared {
         self.lock().health.failure = None;
     }
 
-    /// The thread ends. Whoever still waits is told.
+    /// Answers everything that still waits, because the thread ends.
     pub(crate) fn finished(&self, result: &Result<(), StoreError>) {
         let mut state = self.lock();
         state.closing = true;
@@ -188,7 +190,7 @@ impl Shared {
         }
     }
 
-    /// A panic elsewhere leaves nothing half done here.
+    /// Takes the lock, even after a panic: the state is consistent whenever the lock is released.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,7 +210,7 @@ impl Shared {
 }
 
 impl State {
-    /// Why nothing at all is accepted any more.
+    /// The reason why nothing at all is accepted any more, if so.
     fn refusal(&self) -> Option<StoreError> {
         (self.closing || self.closed).then(stopped)
     }

@@ -1,4 +1,4 @@
-//! The store as its users see it: every call is queued at once, in its place.
+//! The store as its users see it: every call is queued at once, in the order of the calls.
 
 use std::fmt;
 use std::path::Path;
@@ -14,25 +14,26 @@ use paddington_wire::{Instance, MessageId, PeerName};
 use crate::answers::ask;
 use crate::error::OpenStoreError;
 use crate::lazies::CursorChange;
-use crate::queue::{Query, Write};
+use crate::operation::{Query, Write};
 use crate::shared::Shared;
 use crate::{open, worker};
 
 /// A store in a file of SQLite. It has one owner for as long as it is open, so that every
-/// [`Fence`] is the present one.
+/// [`Fence`] is the current one.
 ///
-/// Dropped without [`close`](Store::close) it still writes what is queued, but nobody knows when.
+/// A store that is dropped without [`close`](Store::close) still writes what is queued, but there
+/// is no way to know when that is done.
 pub struct SqliteStore {
     shared: Arc<Shared>,
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`; makes it if there is none. The folder has to exist. The files are
-    /// for their owner's eyes only: the one at `path`, and one beside it whose name ends in `-wal`.
+    /// Opens the store at `path`, and creates it if there is none. The folder has to exist. Only
+    /// the owner can read the two files: the one at `path`, and one beside it, named `<path>-wal`.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being used, most of all that it is in use.
+    /// [`OpenStoreError`] if the file is in use, is not a store, or cannot be read and written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenStoreError> {
         let (path, connection) = open::open(path.as_ref())?;
         let shared = Arc::new(Shared::default());

@@ -1,5 +1,5 @@
-//! Which streams each peer has, and which number comes next: in memory, so that an append needs no
-//! look at the file.
+//! The streams of each peer and their next numbers, in memory, so that an append does not read the
+//! file.
 
 use std::collections::HashMap;
 
@@ -11,21 +11,21 @@ use crate::row::stored;
 /// One stream of one peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
-    /// Its age among the streams of the peer.
-    pub(crate) ord: i64,
+    /// Position among the peer's streams: older ones have smaller numbers.
+    pub(crate) age: i64,
     pub(crate) instance: Instance,
-    /// The number of the message that comes next.
+    /// The number of the next message.
     pub(crate) next: i64,
 }
 
-/// The streams of the peers that were asked for, oldest first.
+/// The streams of the peers that were used so far, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     peers: HashMap<PeerName, Vec<Known>>,
 }
 
 impl Streams {
-    /// The streams of a peer; `load` reads them, the first time.
+    /// Returns the streams of a peer, which `load` reads the first time.
     pub(crate) fn of(
         &mut self,
         peer: &PeerName,
@@ -37,33 +37,33 @@ impl Streams {
         Ok(self.peers.entry(peer.clone()).or_default())
     }
 
-    /// What comes next is what was not stored.
-    pub(crate) fn rewind(&mut self, peer: &PeerName, ord: i64, number: i64) {
+    /// Makes `number` the next number again, because it was not stored.
+    pub(crate) fn rewind(&mut self, peer: &PeerName, age: i64, number: i64) {
         let streams = self.peers.get_mut(peer).into_iter().flatten();
-        for known in streams.filter(|known| known.ord == ord) {
+        for known in streams.filter(|known| known.age == age) {
             known.next = known.next.min(number);
         }
     }
 }
 
-/// The place of a new message: the stream's age and the message's number.
+/// Places a new message: returns the age of its stream, and its number.
 pub(crate) fn place(streams: &mut Vec<Known>, id: MessageId) -> Result<(i64, i64), Fault> {
     let number = stored(id.number)?;
-    let newest = streams.last().map_or(0, |known| known.ord + 1);
+    let newest = streams.last().map_or(0, |known| known.age + 1);
     match streams.iter().position(|known| known.instance == id.stream) {
         None if number > 0 => {
-            streams.push(Known { ord: newest, instance: id.stream, next: number + 1 });
+            streams.push(Known { age: newest, instance: id.stream, next: number + 1 });
             Ok((newest, number))
         }
         Some(index) if index + 1 == streams.len() && streams[index].next == number => {
             streams[index].next = number + 1;
-            Ok((streams[index].ord, number))
+            Ok((streams[index].age, number))
         }
         Some(index) if index + 1 == streams.len() => {
             let next = streams[index].next;
-            Err(Fault::refused(format!("message {id} is not in order: number {next} is next")))
+            Err(Fault::refused(format!("message {id} is out of order: the next number is {next}")))
         }
-        _ => Err(Fault::refused(format!("message {id} belongs to no stream that goes on"))),
+        _ => Err(Fault::refused(format!("message {id} cannot be appended to its stream"))),
     }
 }
 

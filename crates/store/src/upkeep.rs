@@ -1,4 +1,4 @@
-//! What keeps the file small: the log is written back now and then, and free pages are given back
+//! Keeps the file small: writes the log back from time to time, and returns free pages to the disk
 //! when there is nothing else to do.
 
 use std::time::Duration;
@@ -7,13 +7,13 @@ use rusqlite::{Connection, Statement};
 
 use crate::error::Fault;
 
-/// After how many pages the log is written back: 4 MiB.
+/// Number of pages after which the log is written back: 4 MiB.
 const LOG_PAGES: i64 = 1_000;
-/// How long nothing must happen before pages are given back.
+/// Idle time after which pages are given back.
 const IDLE: Duration = Duration::from_millis(500);
-/// How many free pages are kept for what comes next: 1 MiB.
+/// Number of free pages that are kept for new rows: 1 MiB.
 const SPARE_PAGES: i64 = 256;
-/// How many pages are given back at once. Whoever comes meanwhile waits for that.
+/// Number of pages that are given back at once. Calls that arrive meanwhile have to wait.
 const STEP_PAGES: i64 = 128;
 
 /// The upkeep of an open file.
@@ -27,9 +27,9 @@ pub(crate) struct Upkeep<'c> {
 enum State {
     /// There is nothing to give back.
     Clean,
-    /// There may be.
+    /// There may be free pages.
     Untidy,
-    /// There is, and some of it was given back.
+    /// There are free pages, and some of them were given back.
     Tidying,
 }
 
@@ -39,7 +39,7 @@ impl<'c> Upkeep<'c> {
         Ok(Self { connection, log_pages, state: State::Untidy })
     }
 
-    /// For how long nothing must be asked for until [`tidy`](Self::tidy) is of use.
+    /// Idle time after which [`tidy`](Self::tidy) is due, if at all.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.state {
             State::Clean => None,
@@ -48,7 +48,7 @@ impl<'c> Upkeep<'c> {
         }
     }
 
-    /// After every commit.
+    /// Writes the log back if it is long enough. Called after every commit.
     pub(crate) fn committed(&mut self) -> Result<(), Fault> {
         self.state = State::Untidy;
         let pages: i64 = self.log_pages.query_row((), |row| row.get(1))?;
@@ -65,7 +65,7 @@ impl<'c> Upkeep<'c> {
         let was = self.state;
         if free > SPARE_PAGES {
             let step = STEP_PAGES.min(free - SPARE_PAGES);
-            // Every page is a row, and only what is fetched is given back.
+            // Every page is a row, and only rows that are fetched are given back.
             let pragma = format!("PRAGMA incremental_vacuum({step})");
             let mut vacuum = self.connection.prepare(&pragma)?;
             let mut pages = vacuum.query(())?;
@@ -75,7 +75,7 @@ impl<'c> Upkeep<'c> {
             return Ok(());
         }
         if was == State::Tidying {
-            // Only now the files shrink.
+            // The files shrink only now.
             self.write_back("PRAGMA wal_checkpoint(TRUNCATE)")?;
         }
         self.state = State::Clean;
@@ -85,7 +85,7 @@ impl<'c> Upkeep<'c> {
     fn write_back(&self, pragma: &str) -> Result<(), Fault> {
         let busy = self.connection.query_row(pragma, (), |row| row.get::<_, i64>(0))?;
         if busy != 0 {
-            return Err(Fault::refused("the log cannot be written back: somebody reads it"));
+            return Err(Fault::refused("the log cannot be written back: the file is in use"));
         }
         Ok(())
     }

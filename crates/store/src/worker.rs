@@ -17,9 +17,9 @@ use crate::recovery::recover;
 use crate::shared::{Shared, Step};
 use crate::upkeep::Upkeep;
 
-/// When it is tried for the first time whether the disk works again.
+/// Time until the first retry after a failure.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// The longest time between two tries.
+/// The longest time between two retries.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the thread. It ends when the store is closed.
@@ -40,7 +40,7 @@ pub(crate) fn start(path: PathBuf, connection: Connection, shared: Arc<Shared>) 
     thread::Builder::new().name("paddington-store".to_owned()).spawn(run).map(drop)
 }
 
-/// Tells whoever waits that the thread has ended, however it did.
+/// Answers all waiting callers when the thread ends, even by a panic.
 struct Ending {
     shared: Arc<Shared>,
     result: Result<(), StoreError>,
@@ -56,11 +56,11 @@ struct Worker {
     path: PathBuf,
     shared: Arc<Shared>,
     memory: Memory,
-    /// How long is waited after the next failure.
+    /// Time to wait after the next failure.
     retry: Duration,
-    /// When it is tried again.
+    /// Time of the next try.
     retry_at: Option<Instant>,
-    /// How many tries in a row have failed.
+    /// Number of tries in a row that have failed.
     failures: u64,
 }
 
@@ -77,7 +77,7 @@ impl Worker {
             if is_last {
                 return Err(why);
             }
-            // The first time reads wait meanwhile; after that they have waited long enough.
+            // Queries wait for one retry, but not for all of them.
             if self.failures > 1 {
                 self.shared.refuse_reads(&why);
             }
@@ -123,7 +123,7 @@ impl Worker {
         }
     }
 
-    /// Answers what does not need to be written, until it is time for the next try.
+    /// Answers queries until it is time for the next try.
     fn only_read(&mut self, connection: &Connection) {
         let Ok(mut tables) = Tables::prepare(connection) else { return };
         loop {
@@ -137,11 +137,11 @@ impl Worker {
         }
     }
 
-    /// Nothing is accepted until it is known that the disk works again.
+    /// Stops accepting until the disk works again.
     fn failed(&mut self, why: StoreError) -> StoreError {
         self.failures += 1;
         if self.failures == 1 {
-            error!(%why, "nothing more is accepted until the store works again");
+            error!(%why, "no messages are accepted until the store works again");
         }
         self.retry_at = Some(Instant::now() + self.retry);
         self.retry = (self.retry * 2).min(LAST_RETRY);

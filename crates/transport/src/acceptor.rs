@@ -1,5 +1,5 @@
-//! Turns an accepted connection into an established one: admission first, then HTTP, then the
-//! handshake. Implements `docs/protocol.md` §9 and §10 for the server.
+//! Turns an accepted connection into an established one: admission, HTTP upgrade, handshake.
+//! Implements the server's side of `docs/protocol.md` §9 and §10.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use crate::handshake::{self, Established, TrafficOf, Upgraded};
 use crate::upgrade::{self, Policy};
 use crate::{Config, Connection, Network, Stream, TrustedProxies, request_head};
 
-/// The way from an accepted byte stream to an established connection, on the server's side.
+/// The server's side of connecting: admits, upgrades and authenticates accepted connections.
 pub struct Acceptor<H> {
     host: H,
     path: String,
@@ -31,18 +31,18 @@ pub struct Acceptor<H> {
 }
 
 impl<H: Host> Acceptor<H> {
-    /// An acceptor for `host`. Clients of the `sealed` encoding are to ask for `path`.
+    /// Creates an acceptor for `host`. Clients of the `sealed` encoding must request `path`.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] if the operating system gives no random bytes.
+    /// [`KeyError`] if the operating system provides no random bytes.
     pub fn new(host: H, path: &str, config: Arc<Config>) -> Result<Self, KeyError> {
         let decoy = Arc::new(sealed::Credentials::decoy()?);
         let admission = Admission::new(config.limits);
         Ok(Self { host, path: path.to_owned(), config, admission, decoy })
     }
 
-    /// Admits a connection, or not, and establishes it on a task of its own.
+    /// Admits or refuses a connection. An admitted one is established on its own task.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         accepted: Accepted,
@@ -83,8 +83,8 @@ impl<H: Host> Acceptor<H> {
         self.admission.enter(address, Instant::now()).map_err(AcceptError::from)
     }
 
-    /// From the first byte to an established connection, each step within its time and all of them
-    /// within theirs.
+    /// Establishes an admitted connection. Each step has a deadline, and so have all of them
+    /// together.
     async fn establish(
         &self,
         mut stream: Stream,
@@ -129,10 +129,10 @@ impl<H: Host> Acceptor<H> {
     }
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(crate) struct Accepted {
     pub(crate) stream: Stream,
-    /// The other end, before any proxy is taken into account.
+    /// The other end of the TCP connection, which may be a proxy.
     pub(crate) direct: IpAddr,
     pub(crate) network: Arc<dyn Network>,
 }
@@ -143,7 +143,7 @@ impl<H> fmt::Debug for Acceptor<H> {
     }
 }
 
-/// How one request is judged.
+/// The [`Policy`] for one request.
 struct Rules<'a> {
     path: &'a str,
     clients: Arc<InvitedClients>,
@@ -182,15 +182,14 @@ impl From<LimitReached> for AcceptError {
     }
 }
 
-/// Tells the log why somebody was not let in. Strangers cannot fill it: only an address that no
-/// invitation names and a hello that does not open are worth more than a debug line, and those are
-/// limited by the attempts that an address has.
+/// Logs why a connection was refused. Strangers must not be able to flood the log: only a failed
+/// handshake is logged above debug level, and the limit on attempts per address bounds those.
 fn note(address: IpAddr, error: &AcceptError) {
     match error {
         AcceptError::Handshake(cause) => {
-            info!(%address, %cause, "a client was not let in");
+            info!(%address, %cause, "refused a connection");
         }
-        AcceptError::Lost(cause) => trace!(%address, %cause, "a client went away"),
-        _ => debug!(%address, cause = %error, "a client was not let in"),
+        AcceptError::Lost(cause) => trace!(%address, %cause, "lost a pending connection"),
+        _ => debug!(%address, cause = %error, "refused a connection"),
     }
 }

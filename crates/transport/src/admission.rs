@@ -1,5 +1,5 @@
-//! How many strangers may stand in the acceptor at once. Implements the limits of `docs/protocol.md`
-//! §9 that hold before a peer is authenticated.
+//! Limits on pending connections. Implements the part of `docs/protocol.md` §9 that applies before
+//! a peer is authenticated.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,27 +14,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
 
-/// How long somebody who has asked for nothing keeps its place although others want it.
+/// Time for which a new connection is protected from eviction, to send its request.
 const SILENT: Duration = Duration::from_millis(20);
-/// How long somebody keeps it who was answered, and whose hello is awaited.
+/// Time for which it is protected after its request was answered, to send its hello.
 const ANSWERED: Duration = Duration::from_millis(250);
 
-/// The acceptor. Whoever comes in holds a [`PendingConnection`] until it is established or gone; a place in the
-/// acceptor is taken until it is authenticated.
+/// The limits on pending connections, and those connections. Each is represented by a
+/// [`PendingConnection`] until it is established or gone, but counts as pending only until it is
+/// authenticated.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
     state: Mutex<State>,
-    /// Told whenever a place has become free.
+    /// Notified whenever a connection stops being pending.
     freed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     next: u64,
-    /// By age: the lowest number is the oldest.
+    /// Pending connections by age: the lowest number is the oldest.
     pending: BTreeMap<u64, Entry>,
-    /// Those who are authenticated and not established.
+    /// Connections that are authenticated but not established yet.
     inside: BTreeMap<u64, Option<Prefix>>,
     attempts: LruCache<Prefix, Bucket>,
 }
@@ -42,26 +43,26 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     from: Option<Prefix>,
-    /// Until when it keeps its place although others want it.
+    /// Time until which it is protected from eviction.
     keeps: Instant,
     evicted: CancellationToken,
 }
 
-/// What counts as one address: an IPv4 address, or an IPv6 network of 64 bits.
+/// The unit of the limits per address: an IPv4 address, or an IPv6 /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Prefix {
     V4(u32),
     V6(u64),
 }
 
-/// The attempts that an address has at hand.
+/// The attempts that one address has left.
 #[derive(Debug)]
 struct Bucket {
     tokens: u32,
     since: Instant,
 }
 
-/// A connection that is not yet established. Gives its place up when dropped.
+/// A connection that is not established yet. Dropping it frees what it counts against.
 #[derive(Debug)]
 pub(crate) struct PendingConnection {
     admission: Arc<Admission>,
@@ -69,7 +70,7 @@ pub(crate) struct PendingConnection {
     evicted: CancellationToken,
 }
 
-/// Why somebody is not let in.
+/// The limit that a connection exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitReached {
     TooManyAttempts,
@@ -85,8 +86,8 @@ impl Admission {
         Arc::new(Self { limits, state, freed: Notify::new() })
     }
 
-    /// Waits until somebody can come in without pushing out anybody who was let in just now. What
-    /// comes meanwhile waits before the acceptor, where it costs nothing.
+    /// Waits until a connection can be admitted without evicting one that is protected. Until then
+    /// new connections stay in the operating system's queue, where they cost nothing.
     pub(crate) async fn room(&self) {
         loop {
             let freed = self.freed.notified();
@@ -99,14 +100,14 @@ impl Admission {
         }
     }
 
-    /// Until when nobody gives way, if that is so.
+    /// Returns when the first eviction is possible, if the limit is reached and none is yet.
     fn full_until(&self, now: Instant) -> Option<Instant> {
         let state = self.lock();
         let keeps = state.pending.values().map(|entry| entry.keeps).min();
         keeps.filter(|keeps| state.pending.len() >= self.limits.pending && *keeps > now)
     }
 
-    /// Lets a connection in. One that comes through a proxy has no address yet.
+    /// Admits a connection. One that comes through a proxy has no address yet.
     pub(crate) fn enter(
         self: &Arc<Self>,
         address: Option<IpAddr>,
@@ -146,7 +147,7 @@ impl Admission {
 }
 
 impl PendingConnection {
-    /// Names the address that a proxy speaks for.
+    /// Sets the address that a proxy reports, and checks its limits.
     pub(crate) fn resolve(&self, address: IpAddr, now: Instant) -> Result<(), LimitReached> {
         let mut state = self.admission.lock();
         let from = prefix(address);
@@ -157,14 +158,14 @@ impl PendingConnection {
         Ok(())
     }
 
-    /// Its request was answered; now it has to find its words.
+    /// Renews the protection from eviction: the request was answered, and the hello is awaited.
     pub(crate) fn answered(&self, now: Instant) {
         if let Some(entry) = self.admission.lock().pending.get_mut(&self.number) {
             entry.keeps = now + ANSWERED;
         }
     }
 
-    /// Gives the place in the acceptor up: the peer is authenticated, and is no stranger any more.
+    /// Stops counting as pending: the peer is authenticated.
     pub(crate) fn authenticated(&self) {
         let mut state = self.admission.lock();
         if let Some(entry) = state.pending.remove(&self.number) {
@@ -173,7 +174,7 @@ impl PendingConnection {
         }
     }
 
-    /// Gives the attempt back: the connection is established.
+    /// Returns the attempt to its address: the connection is established.
     pub(crate) fn established(self) {
         let mut state = self.admission.lock();
         let entry = state.pending.get(&self.number).map(|entry| entry.from);
@@ -184,7 +185,7 @@ impl PendingConnection {
         }
     }
 
-    /// Resolves when this connection has to make room.
+    /// Resolves when this connection is evicted.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
     }
@@ -201,15 +202,15 @@ impl Drop for PendingConnection {
 }
 
 impl State {
-    /// Makes room: of those who have had their moment, the oldest one of the address with the most
-    /// connections here goes. A flood from one address thus pushes itself out.
+    /// Evicts the oldest connection of the address with the most pending connections, preferring
+    /// those that are no longer protected. A flood from one address thus evicts itself.
     fn evict(&mut self, now: Instant) {
-        let mut crowds: BTreeMap<Option<Prefix>, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<Option<Prefix>, usize> = BTreeMap::new();
         for entry in self.pending.values() {
-            *crowds.entry(entry.from).or_default() += 1;
+            *counts.entry(entry.from).or_default() += 1;
         }
         let rank = |(number, entry): &(&u64, &Entry)| {
-            (entry.keeps <= now, crowds[&entry.from], u64::MAX - **number)
+            (entry.keeps <= now, counts[&entry.from], u64::MAX - **number)
         };
         let victim = self.pending.iter().max_by_key(rank).map(|(number, _)| *number);
         if let Some(entry) = victim.and_then(|number| self.pending.remove(&number)) {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_attempts_and_earns_more() {
+    fn an_address_has_a_limited_number_of_attempts_and_earns_new_ones() {
         let admission = Admission::new(limits());
         let start = Instant::now();
         for _ in 0..4 {
@@ -264,7 +265,7 @@ mod tests {
         let later = start + Duration::from_secs(5);
         admission.enter(ip("::ffff:192.0.2.1"), later).unwrap();
         admission.enter(ip("192.0.2.1"), later).unwrap();
-        assert!(admission.enter(ip("192.0.2.1"), later).is_err(), "two were earned");
+        assert!(admission.enter(ip("192.0.2.1"), later).is_err(), "only two were earned");
         assert!(admission.enter(ip("192.0.2.1"), start + Duration::from_secs(6)).is_ok());
     }
 
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_makes_room_for_others() {
+    async fn the_address_with_the_most_connections_loses_its_oldest() {
         let admission = Admission::new(limits());
         let now = Instant::now();
         let crowd: Vec<_> =
@@ -306,9 +307,8 @@ mod tests {
         assert!(stays.into_iter().all(|pending| !pending.evicted.is_cancelled()));
     }
 
-    /// Whoever comes waits while those who are here have had no time to speak.
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_pushed_out_before_its_moment_is_over() {
+    async fn no_connection_is_evicted_before_it_has_had_time_to_send() {
         let admission = Admission::new(limits());
         let start = Instant::now();
         admission.room().await;
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(start.elapsed(), SILENT);
         let newcomer = admission.enter(ip("192.0.2.7"), Instant::now()).unwrap();
         held[1].evicted().await;
-        assert!(!held[0].evicted.is_cancelled(), "it was answered, and has more time");
+        assert!(!held[0].evicted.is_cancelled(), "it was answered, and is protected for longer");
 
         drop(held.split_off(1));
         held.extend((11..=14).map(|last| {
@@ -330,11 +330,11 @@ mod tests {
         }));
         newcomer.answered(Instant::now());
         admission.room().await;
-        assert_eq!(start.elapsed(), ANSWERED, "the one that was answered first");
+        assert_eq!(start.elapsed(), ANSWERED, "the first that was answered is no longer protected");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_authenticated_leaves_the_door_and_is_not_pushed_out() {
+    async fn an_authenticated_connection_is_not_pending_and_is_never_evicted() {
         let admission = Admission::new(limits());
         let start = Instant::now();
         let inside: Vec<_> = (0..20)
@@ -343,7 +343,7 @@ mod tests {
                 pending.inspect(PendingConnection::authenticated)
             })
             .collect();
-        assert_eq!(inside.iter().filter(|pending| pending.is_ok()).count(), 4, "the attempts");
+        assert_eq!(inside.iter().filter(|pending| pending.is_ok()).count(), 4, "four attempts");
         assert_eq!(admission.lock().pending.len(), 0);
         let waits = tokio::spawn({
             let admission = Arc::clone(&admission);

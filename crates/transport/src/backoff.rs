@@ -1,41 +1,40 @@
-//! How long to wait before the next attempt.
+//! Delays between attempts to connect.
 
 use std::time::Duration;
 
 use crate::Retry;
 
-/// Delays that grow: at once, then a second, two, four, and from there on the interval.
-/// Every delay is jittered and none is longer than it says, so that services that lost the same
-/// peer do not come back as one.
+/// Growing delays: at once, then 1, 2, 4 seconds, and so on up to the interval. Jitter, which only
+/// shortens them, keeps services that lost the same peer from reconnecting all at once.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     longest: Duration,
     next: Duration,
 }
 
-/// The first delay is anything up to this.
+/// Upper bound of the first delay, which is random.
 const FIRST: Duration = Duration::from_millis(500);
-/// The first delay where nobody was connected yet.
+/// The first delay of a client that has not been connected yet.
 const STARTING: Duration = Duration::from_millis(10);
 
 impl Backoff {
-    /// The delays of normal operation.
+    /// Returns the delays of normal operation.
     pub(crate) fn normal(retry: &Retry) -> Self {
         Self { longest: retry.interval, next: Duration::ZERO }
     }
 
-    /// The delays of a client that has not been connected yet and finds nobody listening: two
-    /// services that are started together find each other in milliseconds.
+    /// Returns the delays of a client that has not been connected yet and whose server does not
+    /// listen: two services that are started together connect within milliseconds.
     pub(crate) fn starting(retry: &Retry) -> Self {
         Self { longest: retry.interval, next: STARTING.min(retry.interval) }
     }
 
-    /// The delays after refusals, from the interval of normal operation on.
+    /// Returns the delays after refusals, which start at the interval of normal operation.
     pub(crate) fn refused(retry: &Retry) -> Self {
         Self { longest: retry.refused, next: retry.interval }
     }
 
-    /// The next delay, jittered by `chance`, which is from 0 up to 1.
+    /// Returns the next delay, jittered by `chance`, a random number in `0.0..1.0`.
     pub(crate) fn next(&mut self, chance: f64) -> Duration {
         if self.next.is_zero() {
             self.next = (2 * FIRST).min(self.longest);

@@ -1,5 +1,5 @@
-//! Limits and deadlines. Implements the table of `docs/protocol.md` §9; all of it can be changed,
-//! none of it can be switched off.
+//! Limits and deadlines. Implements the table of limits in `docs/protocol.md` §9: all can be
+//! changed, none can be switched off.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{TrustedProxies, seconds};
 
-/// How a transport behaves.
+/// The configuration of a transport.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How much it does for whom.
+    /// Limits, above all for peers that are not authenticated.
     pub limits: Limits,
-    /// How long it waits for what.
+    /// Time limits of a connection.
     pub timeouts: Timeouts,
-    /// When a client tries again.
+    /// Delays before a client tries again.
     pub retry: Retry,
-    /// Whose word about a client's address it believes.
+    /// Proxies that are trusted to report a client's address.
     pub proxies: TrustedProxies,
 }
 
-/// How much is accepted, above all from peers that are not authenticated.
+/// Limits on what is accepted, above all from peers that are not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -29,19 +29,20 @@ pub struct Limits {
     pub max_payload: u32,
     /// The longest head of an HTTP request, in bytes.
     pub request_head: usize,
-    /// The most lines in the head of an HTTP request.
+    /// The largest number of lines in the head of an HTTP request.
     pub request_lines: usize,
-    /// The most connections that are not yet established. One more makes room: the address with
-    /// the most of them loses its oldest.
+    /// The largest number of pending connections. When one more arrives, the address with the most
+    /// of them loses its oldest.
     pub pending: usize,
-    /// The most of them from one address (IPv6: from one /64).
+    /// The largest number of pending connections from one address (IPv6: from one /64).
     pub pending_per_address: usize,
-    /// How many attempts an address has at hand. An established connection gives its attempt back.
+    /// Number of attempts that an address can make at once. An established connection gives its
+    /// attempt back.
     pub attempts: u32,
-    /// How long it takes until an address has one attempt more.
+    /// Time after which an address gets one more attempt.
     #[serde(with = "seconds")]
     pub attempt_interval: Duration,
-    /// How many addresses the attempts are counted for; the least recent one is forgotten first.
+    /// Number of addresses whose attempts are counted; the least recent is forgotten first.
     pub addresses: usize,
 }
 
@@ -60,8 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// How long a connection waits for what. All deadlines are absolute: a byte now and then does not
-/// extend them.
+/// Time limits of a connection. Deadlines are absolute: an occasional byte does not extend them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
@@ -77,34 +77,34 @@ pub struct Timeouts {
     /// Client: to resolve the name and open a TCP connection (and TLS, for `wss`).
     #[serde(with = "seconds")]
     pub connect: Duration,
-    /// Client: for the answer to the request, and for the server's first words.
+    /// Client: for the answer to the request, and for each answer in the handshake.
     #[serde(with = "seconds")]
     pub answer: Duration,
-    /// Client: when the next of the server's addresses is tried although the last one has not
-    /// failed yet (RFC 8305).
+    /// Client: delay before the server's next address is tried although the last one has not failed
+    /// yet (RFC 8305).
     #[serde(with = "seconds")]
     pub next_address: Duration,
-    /// Client: how long nothing may arrive before a ping is sent; the server waits a quarter
-    /// longer, so that the client asks first and one question does for both. Proxies cut what is
-    /// silent for 60 s.
+    /// Client: silence after which a ping is sent. The server waits a quarter longer, so that the
+    /// client pings first and one ping serves both. Many proxies cut connections that are silent
+    /// for 60 s.
     #[serde(with = "seconds")]
     pub ping_interval: Duration,
-    /// Both: how long nothing may arrive before the connection is given up for dead.
+    /// Both: silence after which the connection counts as dead.
     #[serde(with = "seconds")]
     pub dead: Duration,
-    /// Both: how long nothing can be written before the connection is given up for dead.
+    /// Both: time without progress in writing after which the connection counts as dead.
     #[serde(with = "seconds")]
     pub write: Duration,
-    /// Both: how long the last frames and the closing handshake may take.
+    /// Both: for the last frames and the closing handshake.
     #[serde(with = "seconds")]
     pub close: Duration,
-    /// Client: the age at which a `sealed` session is renewed, ± 10 %.
+    /// Client: age at which a `sealed` session is renewed, ± 10 %.
     #[serde(with = "seconds")]
     pub session_age: Duration,
 }
 
 impl Timeouts {
-    /// The same for the side that was dialled.
+    /// Returns the timeouts of the server's side, which pings later.
     pub(crate) fn listening(self) -> Self {
         let room = self.dead.saturating_sub(self.ping_interval).min(self.ping_interval);
         Self { ping_interval: self.ping_interval + room / 4, ..self }
@@ -130,17 +130,17 @@ impl Default for Timeouts {
     }
 }
 
-/// When a client tries again. Implements `docs/delivery.md`, "Connections".
+/// Delays before a client tries again. Implements `docs/delivery.md`, "Connections".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
-    /// The longest wait in normal operation.
+    /// The longest delay in normal operation.
     #[serde(with = "seconds")]
     pub interval: Duration,
-    /// The longest wait after refusals that only a person or time can mend.
+    /// The longest delay after refusals that only time or a person can resolve.
     #[serde(with = "seconds")]
     pub refused: Duration,
-    /// A session that lasted so long was a good one: the first retry after it comes at once.
+    /// The shortest duration of a good session: the first retry after one comes at once.
     #[serde(with = "seconds")]
     pub good_session: Duration,
 }

@@ -1,5 +1,5 @@
-//! One established connection: the one task that owns the socket, whichever side has dialled and
-//! whatever encoding is spoken. It knows no protocol but ping and close.
+//! An established connection: the one task that owns the socket, the same for both sides and both
+//! encodings. It handles pings and closing, and passes all other frames on to its [`Traffic`].
 //! Implements `docs/protocol.md` §7.
 
 use std::collections::VecDeque;
@@ -19,40 +19,40 @@ use crate::liveness::Liveness;
 use crate::websocket::{ReceivedMessage, WebSocket};
 use crate::{End, Network, Timeouts};
 
-/// So many messages are read, or written before a flush, at a time.
+/// Number of messages that are read, or written before a flush, at a time.
 const BATCH: usize = 64;
-/// No more is read at a time once it has come to so many bytes.
+/// Number of bytes after which a batch of reads ends early.
 const BATCH_BYTES: usize = 256 * 1024;
-/// After so many batches, full ones, other tasks have their turn: much that has arrived may be in
-/// memory, where the runtime does not see it.
+/// Number of full batches after which other tasks get their turn. Data that is already in memory
+/// does not count against the runtime's own budget.
 const ROUNDS: usize = 16;
-/// So many answers to pings wait at most; a peer that asks faster gets fewer answers.
+/// Number of pongs that are queued at most; a peer that pings faster gets fewer of them.
 const REPLIES: usize = 4;
 
-/// An established connection. [`run`](Self::run) it.
+/// An established connection, driven by [`run`](Self::run).
 pub struct Connection<T> {
     socket: WebSocket,
     session: Session,
     traffic: T,
-    /// How long the last frames and the closing handshake may take.
+    /// Time for the last frames and the closing handshake.
     close: Duration,
-    /// Frames of the connection's own: pings and their answers.
+    /// The connection's own frames: pings and pongs.
     own: VecDeque<Frame>,
-    /// Whether something is written and not flushed.
+    /// Whether something has been written but not flushed.
     dirty: bool,
-    /// Whether anything that proves the peer alive has arrived since the clock was told.
+    /// Whether anything that proves the peer alive has arrived since `liveness` was last told.
     heard: bool,
     liveness: Liveness,
     closing: Option<Closing>,
 }
 
-/// A connection that only finishes what it has begun.
+/// The state of a connection that is closing, and only finishes what it has begun.
 struct Closing {
     end: End,
     until: Instant,
-    /// How much the socket had taken when that was set.
+    /// Number of bytes that the socket had taken when `until` was set.
     written: u64,
-    /// Whether the other side is to confirm by closing its end, so that nothing under way is lost.
+    /// Whether to wait until the peer closes its end, so that nothing in flight is lost.
     confirm: bool,
 }
 
@@ -76,19 +76,19 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Ends the session after `age`, so that the client comes back with new keys.
+    /// Ends the session after `age`, so that the client reconnects with new keys.
     pub(crate) fn renew_after(&mut self, age: Duration) {
         if self.session.encoding() == Encoding::Sealed {
             self.liveness.renew_after(age);
         }
     }
 
-    /// Runs the connection on a task of its own.
+    /// Runs the connection on its own task.
     pub(crate) fn spawn(self, tasks: &TaskTracker) {
         tasks.spawn(async move { drop(self.run().await) });
     }
 
-    /// Carries traffic until the connection ends, and says why it did.
+    /// Carries traffic until the connection ends, and returns why it did.
     pub async fn run(mut self) -> End {
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.traffic.ended(&end);
@@ -107,19 +107,19 @@ impl<T: Traffic> Connection<T> {
         Poll::Pending
     }
 
-    /// Reads, writes, looks at the clock. Returns whether more can be done at once: if not, all of
-    /// them have the waker.
+    /// Reads, writes and checks the clock. Returns whether more can be done at once; if not, the
+    /// waker is registered with all three.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let ticked = self.poll_clock(cx)?;
         let closing = self.closing.is_some();
         let may_read = self.poll_read(cx)?;
         let may_write = self.poll_write(cx)?;
-        // who closes reads what it had no room for, and has set another time
-        let closes = self.closing.is_some() && !closing;
-        Ok(ticked || may_read || may_write || closes)
+        // closing sets a new deadline and reads without asking for room: poll both again
+        let begins_to_close = self.closing.is_some() && !closing;
+        Ok(ticked || may_read || may_write || begins_to_close)
     }
 
-    /// Reads a batch. Returns whether it was full, so that more may be there.
+    /// Reads a batch. Returns whether it was full, so that more may be available.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let (mut full, mut read) = (true, 0);
         for _ in 0..BATCH {
@@ -161,14 +161,14 @@ impl<T: Traffic> Connection<T> {
     fn take(&mut self, message: &ReceivedMessage) -> Result<(), End> {
         let Some(arrived) = message.as_arrived() else { return Ok(()) };
         if arrived == Transmission::Close && self.session.encoding() == Encoding::Sealed {
-            return Ok(()); // what matters was said under the seal, or the stream ends here
+            return Ok(()); // only a sealed CLOSE counts, and the stream is about to end
         }
         match self.session.decode(arrived) {
             Ok(Some(frame)) => {
                 self.heard = true;
                 self.take_frame(frame)
             }
-            Ok(None) => Ok(()), // no sign of life: anybody between could have sent it
+            Ok(None) => Ok(()), // no sign of life: it is not authenticated
             Err(_) if self.closing.is_some() => Ok(()),
             Err(ReceiveError::Violation(violation)) => {
                 self.close(End::Violation(violation), Some(CloseCode::Violation))
@@ -189,7 +189,7 @@ impl<T: Traffic> Connection<T> {
             return self.close(End::PeerClosed(code), None);
         }
         if matches!(&self.closing, Some(Closing { end: End::Violation(_), .. })) {
-            return Ok(()); // it has lost the right to be listened to
+            return Ok(()); // nothing more is accepted from a peer that broke the protocol
         }
         match self.traffic.receive(frame) {
             Ok(()) => Ok(()),
@@ -197,7 +197,7 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Writes a batch. Returns whether it was full, so that more may wait.
+    /// Writes a batch. Returns whether it was full, so that more may be waiting.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut full = true;
         for _ in 0..BATCH {
@@ -224,7 +224,7 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Begins to close, if that is asked for, although nothing can be written.
+    /// Begins to close if the traffic asks for it, although nothing can be written.
     fn notice_closing(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         match self.traffic.poll_closing(cx) {
             Poll::Ready(code) if self.closing.is_none() => {
@@ -270,7 +270,7 @@ impl<T: Traffic> Connection<T> {
         Ok(())
     }
 
-    /// Says goodbye, with `code` if the other side has not said it first, and from now on only
+    /// Begins to close: sends CLOSE with `code`, unless the peer closed first, and from now on only
     /// finishes what was begun.
     fn close(&mut self, end: End, code: Option<CloseCode>) -> Result<(), End> {
         if self.closing.is_some() {
@@ -284,17 +284,17 @@ impl<T: Traffic> Connection<T> {
             Some(Ok(Some(message))) if message != Transmission::Close => Some(message),
             _ => None,
         };
-        let goodbye = sealed.into_iter().chain([Transmission::Close]);
-        for message in goodbye {
+        let last = sealed.into_iter().chain([Transmission::Close]);
+        for message in last {
             if self.socket.feed(message).is_err() {
-                break; // the socket is closed already, and flushing will say so
+                break; // the socket is closed already; flushing will report it
             }
         }
         self.dirty = true;
         Ok(())
     }
 
-    /// The end to report when the socket has ended: what led to it, if that is known.
+    /// Returns the end to report when the socket has ended: that of the closing, or else `end`.
     fn lost(&mut self, end: End) -> End {
         self.closing.take().map_or(end, |closing| closing.end)
     }
@@ -323,8 +323,8 @@ impl<T: Traffic> Connection<T> {
         Ok(true)
     }
 
-    /// The time to close is over. A `hex` peer that still takes what was written before may go on: it
-    /// will not be sent again.
+    /// Ends the connection, whose time to close is over. A `hex` peer that still takes what was
+    /// written before gets more time: it will not be sent again.
     fn go_on_closing(&mut self, now: Instant) -> Result<(), End> {
         let written = self.socket.written();
         match &mut self.closing {
@@ -335,7 +335,7 @@ impl<T: Traffic> Connection<T> {
             {
                 closing.written = written;
                 closing.until = now + self.close;
-                self.liveness.hear(); // from now on nobody asks it for another sign of life
+                self.liveness.hear(); // no pings are sent any more that could prove it alive
                 Ok(())
             }
             _ => Err(self.lost(End::Dead)),

@@ -1,5 +1,5 @@
-//! What a transport needs from those who use it. It carries frames; whose they are, what they mean
-//! and which connection may carry them is decided behind these traits.
+//! The traits that a user of the transport implements. The transport only carries frames; the
+//! implementations decide what they mean, and which connection may carry a peer's frames.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -12,97 +12,97 @@ use paddington_wire::{
 
 use crate::{End, Endpoint};
 
-/// What flows through one connection.
+/// The source and the destination of one connection's frames.
 pub trait Traffic: Send + 'static {
-    /// The next frame to transmit. After [`Frame::Close`] nothing more is asked for.
+    /// Resolves with the next frame to transmit. It is not polled again after [`Frame::Close`].
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<Frame>;
 
-    /// Resolves when the connection is to close, and with which code. It is asked where nothing can
-    /// be transmitted, because what was written before is not taken.
+    /// Resolves with a code when the connection is to close. It is polled only while nothing can be
+    /// transmitted, because the peer does not take what was written before.
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode>;
 
-    /// Resolves when another frame may be handed over. PendingConnection here stops the reading, which is
-    /// how a `hex` link, which has no credit, slows its peer down.
+    /// Resolves when another frame may be passed to [`receive`](Self::receive). Until then nothing
+    /// is read: a `hex` link, which has no credit, slows its peer down this way.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Takes a frame that arrived, of whatever kind: any frame is a sign of life.
+    /// Takes a frame that arrived, of any kind: each of them is a sign of life.
     ///
     /// # Errors
     ///
-    /// [`Violation`] if the peer broke the protocol; it is told so, and the connection ends.
+    /// [`Violation`] if the peer broke the protocol. The peer is told, and the connection ends.
     fn receive(&mut self, frame: Frame) -> Result<(), Violation>;
 
-    /// The connection has ended.
+    /// Ends the traffic: the connection is over.
     fn ended(self, end: &End);
 }
 
-/// The place that a connection is about to take.
+/// The right of a connection to take a slot.
 pub trait Reservation: Send + 'static {
-    /// What flows through the connection.
+    /// The traffic of the connection.
     type Traffic: Traffic;
-    /// The place, once this side has said what it keeps and what it has.
+    /// The reservation after this side's READY was made.
     type ReadyReservation: ReadyReservation<Traffic = Self::Traffic>;
 
-    /// This side's READY as of now, right before it is sealed.
+    /// Returns this side's READY, a snapshot that is taken right before it is sealed.
     fn ready(self) -> (Ready, Self::ReadyReservation);
 
-    /// Takes the place in the `hex` encoding, where nothing is declared.
+    /// Takes the slot in the `hex` encoding, which has no READY.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if a newer connection has taken it.
+    /// [`Refusal`] if a newer connection has taken the slot.
     fn establish(self) -> Result<Self::Traffic, Refusal>;
 }
 
-/// A place for which this side's READY is sealed.
+/// A [`Reservation`] whose READY was made.
 pub trait ReadyReservation: Send + 'static {
-    /// What flows through the connection.
+    /// The traffic of the connection.
     type Traffic: Traffic;
 
-    /// Takes the place: the peer is authenticated, and this is its READY.
+    /// Takes the slot: the peer is authenticated, and `theirs` is its READY.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if a newer connection has taken it, or the peer's READY makes no sense.
+    /// [`Refusal`] if a newer connection has taken the slot, or the peer's READY is invalid.
     fn establish(self, theirs: &Ready) -> Result<Self::Traffic, Refusal>;
 }
 
 /// A service that listens.
 pub trait Host: Clone + Send + Sync + 'static {
-    /// The place that a client gets.
+    /// The reservation that a client gets.
     type Reservation: Reservation;
 
-    /// The clients that are expected, as of now.
+    /// Returns the clients that are invited at present.
     fn clients(&self) -> Arc<InvitedClients>;
 
-    /// Decides about a client whose hello is authentic. This may take as long as it takes to find
-    /// out whether an older connection of the same client still lives.
+    /// Decides on a client whose hello is authentic. This may take until it is known whether an
+    /// older connection of the same client is still alive.
     fn reserve(
         &self,
         hello: AuthenticHello,
     ) -> impl Future<Output = Result<Self::Reservation, Refusal>> + Send;
 }
 
-/// A service that dials. It is asked for a place before each attempt.
+/// A service that dials.
 pub trait Caller: Send + Sync + 'static {
-    /// The place that the connection takes.
+    /// The reservation that a connection gets.
     type Reservation: Reservation;
 
-    /// The place for the next connection. The last one is over by then.
+    /// Reserves the slot for the next attempt. The previous connection has ended by then.
     fn reserve(&self) -> Self::Reservation;
 
-    /// Whether the invitation may change at all.
+    /// Returns whether the invitation can change at all.
     fn is_renewable(&self) -> bool;
 
-    /// What to try instead, if the invitation has changed since it was last asked for. It is asked
-    /// for when the server did not accept the present one.
+    /// Returns the present invitation, if it has changed since the last call. It is called when the
+    /// server did not accept the one in use.
     fn renewed(&self) -> Option<Renewed>;
 }
 
 /// A newer invitation of the same link.
 #[derive(Clone, Debug)]
 pub struct Renewed {
-    /// Where the server is.
+    /// The URL of the server.
     pub endpoint: Endpoint,
     /// The secrets of the link.
     pub credentials: Credentials,
@@ -113,19 +113,19 @@ pub struct Renewed {
 pub struct AuthenticHello {
     /// The client's name.
     pub peer: PeerName,
-    /// Where it connects from.
+    /// The address that it connects from.
     pub address: IpAddr,
-    /// What it speaks.
+    /// The encoding that it uses.
     pub encoding: Encoding,
-    /// Its life, which the `hex` encoding does not tell.
+    /// Its instance, which the `hex` encoding does not transmit.
     pub instance: Option<Instance>,
 }
 
-/// Why an authenticated peer does not get a place.
+/// The refusal of an authenticated peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is told why, in the `sealed` encoding.
+    /// The peer is told this code, in the `sealed` encoding.
     Close(CloseCode),
-    /// It is told nothing.
+    /// The peer is told nothing.
     Silent,
 }

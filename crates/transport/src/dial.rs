@@ -1,4 +1,4 @@
-//! One attempt: from an endpoint to an established connection.
+//! One attempt to connect: from an endpoint to an established connection.
 
 use std::future::Future;
 use std::io;
@@ -17,35 +17,36 @@ use crate::{Config, DialError, Endpoint, Login, Network, Stream, Tls, upgrade};
 /// Everything that a client needs to reach one server.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    /// Where the server is.
+    /// The URL of the server.
     pub endpoint: Endpoint,
-    /// What this service proves its name with.
+    /// The credentials with which this service proves its name.
     pub login: Login,
-    /// The network to use.
+    /// The network to connect through.
     pub network: Arc<dyn Network>,
-    /// The certificate authorities to believe, for a `wss` endpoint.
+    /// The certificate authorities to trust, for a `wss` endpoint.
     pub tls: Option<Tls>,
-    /// Limits, deadlines, delays.
+    /// Limits, timeouts and delays.
     pub config: Arc<Config>,
 }
 
 impl Dialer {
-    /// Connects, shakes hands, takes `place`.
+    /// Connects, performs the handshake and takes the slot of `reservation`.
     pub(crate) async fn dial<P: Reservation>(
         &self,
-        place: P,
+        reservation: P,
     ) -> Result<Established<P::Traffic>, DialError> {
         let config = &self.config;
-        let stream = within(config.timeouts.connect, "be reached", self.connect()).await?;
+        let stream =
+            within(config.timeouts.connect, "connecting to the server", self.connect()).await?;
         let encoding = self.login.credentials.encoding();
-        let (stream, offer) = within(config.timeouts.answer, "answer the request", async {
+        let (stream, offer) = within(config.timeouts.answer, "waiting for the answer", async {
             Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
         })
         .await?;
-        initiate(place, &self.login, stream, offer, config).await
+        initiate(reservation, &self.login, stream, offer, config).await
     }
 
-    /// A byte stream to the server, with TLS if the endpoint asks for it.
+    /// Opens a byte stream to the server, with TLS if the endpoint asks for it.
     async fn connect(&self) -> Result<Stream, DialError> {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let resolved = self.network.resolve(host, port).await;
@@ -61,13 +62,15 @@ impl Dialer {
         let stream = self.race(interleave(addresses)).await?;
         match (&self.tls, self.endpoint.is_secure()) {
             (Some(tls), true) => tls.connect(host, stream).await.map_err(DialError::Tls),
-            (None, true) => Err(DialError::Tls(io::Error::other("no certificate authorities"))),
+            (None, true) => {
+                Err(DialError::Tls(io::Error::other("no certificate authorities are configured")))
+            }
             (_, false) => Ok(stream),
         }
     }
 
-    /// Tries the addresses one after another, the next one as soon as one has failed or has let us
-    /// wait for a moment. The first that connects is taken (RFC 8305 §5).
+    /// Tries the addresses one after another, the next one as soon as one has failed or a short
+    /// delay has passed. The first that connects is used (RFC 8305 §5).
     async fn race(&self, addresses: Vec<SocketAddr>) -> Result<Stream, DialError> {
         let mut waiting = addresses.into_iter();
         let mut attempts = FuturesUnordered::new();
@@ -104,7 +107,7 @@ async fn within<T>(
     timeout(limit, work).await.map_err(|_| DialError::Timeout(step))?
 }
 
-/// Alternates between the families, in the resolver's order within each (RFC 8305 §4).
+/// Alternates between the address families, in the resolver's order within each (RFC 8305 §4).
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_alternate() {
+    fn address_families_alternate() {
         let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };

@@ -1,4 +1,4 @@
-//! Where a server is reached.
+//! The URL of a server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The URL of a server: `ws` or `wss`, host, port, path and query, all kept as they were written.
+/// The URL of a server: `ws` or `wss`, host, port, path and query. None of it is dropped.
 ///
-/// `http` and `https` are read as `ws` and `wss`. The port is always shown, also where it is the
-/// scheme's own.
+/// `http` and `https` are read as `ws` and `wss`. The port is always shown, even if it is the
+/// scheme's default.
 ///
 /// ```
 /// use paddington_transport::Endpoint;
@@ -32,44 +32,44 @@ pub struct Endpoint {
 
 /// The text is not a server's URL.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{url:?} is not a server's URL: {reason}; write for example ws://host.example:6501/")]
+#[error("{url:?} is not a server's URL: {reason}; an example is ws://host.example:6501/")]
 pub struct EndpointError {
     url: String,
     reason: &'static str,
 }
 
 impl Endpoint {
-    /// Whether TLS is used below.
+    /// Returns whether the connection uses TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The host's name or address, an IPv6 address without its brackets.
+    /// Returns the host's name or address, an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path and the query.
+    /// Returns the path and the query.
     #[must_use]
     pub fn path_and_query(&self) -> &str {
         &self.path
     }
 
-    /// The path without the query.
+    /// Returns the path without the query.
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.split('?').next().unwrap_or("/")
     }
 
-    /// Host and port as they stand in an HTTP request, IPv6 addresses in brackets.
+    /// Returns host and port as in an HTTP request, an IPv6 address in brackets.
     #[must_use]
     pub fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -89,7 +89,7 @@ impl FromStr for Endpoint {
         };
         let authority = uri.authority().ok_or_else(|| error("it names no host"))?;
         if authority.as_str().contains('@') {
-            return Err(error("it must hold no user name"));
+            return Err(error("it contains a user name"));
         }
         let host = authority.host();
         if host.is_empty() || (host.starts_with('[') && !is_ipv6(host)) {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_url_is_lost() {
+    fn a_url_is_printed_in_full_and_reads_back_the_same() {
         let cases = [
             ("http://localhost:6501", "ws://localhost:6501/"),
             ("ws://host.example:80/", "ws://host.example:80/"),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_server_is_refused() {
+    fn a_text_that_is_not_a_server_url_is_refused() {
         for url in [
             "",
             "localhost:6501",

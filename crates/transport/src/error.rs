@@ -1,4 +1,4 @@
-//! One small error per operation.
+//! The errors of the transport, one for each operation.
 
 use std::io;
 
@@ -9,46 +9,46 @@ use thiserror::Error;
 use crate::UpgradeError;
 use crate::websocket::SocketError;
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum End {
     /// This side closed it.
-    #[error("closed by this side: {0}")]
+    #[error("this side closed the connection: {0}")]
     Closed(CloseCode),
     /// The peer closed it.
-    #[error("closed by the peer: {0}")]
+    #[error("the peer closed the connection: {0}")]
     PeerClosed(CloseCode),
-    /// It broke, without a word from the peer.
+    /// It broke before either side had closed it.
     #[error("the connection was lost")]
     Lost(#[source] SocketError),
-    /// Nothing has arrived for too long.
-    #[error("nothing has arrived for too long")]
+    /// Nothing arrived for too long.
+    #[error("nothing arrived from the peer for too long")]
     Dead,
     /// Nothing could be written for too long.
-    #[error("nothing could be written for too long")]
+    #[error("nothing could be written to the peer for too long")]
     Stuck,
-    /// Something arrived that the peer has not sent now and here.
+    /// Something arrived that is not the peer's next frame: it was forged, altered or replayed.
     #[error("the connection was tampered with")]
     Tampered(#[source] ReceiveError),
     /// The peer broke the protocol.
     #[error("the peer broke the protocol")]
     Violation(#[source] Violation),
-    /// This side cannot go on.
-    #[error("the session cannot go on")]
+    /// This side cannot send any more frames.
+    #[error("the session cannot send any more frames")]
     Exhausted(#[source] TransmitError),
 }
 
-/// Why an attempt to connect failed.
+/// The failure of an attempt to connect.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DialError {
     /// The host's name could not be resolved.
     #[error("the host name {host:?} could not be resolved")]
     Resolve {
-        /// The name.
+        /// The host's name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         #[source]
         source: io::Error,
     },
@@ -57,7 +57,7 @@ pub enum DialError {
     Connect {
         /// The address that was tried last.
         address: String,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
@@ -68,31 +68,32 @@ pub enum DialError {
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
     /// A step took too long.
-    #[error("the server took too long to {0}")]
+    #[error("timed out while {0}")]
     Timeout(&'static str),
-    /// The server broke the connection off where it should have proven who it is: it does not
-    /// accept this invitation, or something between breaks WebSockets.
+    /// The server closed the connection instead of proving its identity: it does not accept this
+    /// invitation, or something on the way breaks WebSockets.
     #[error(
-        "the server hung up on the hello: it does not know this invitation (was it replaced by a \
-         newer one?), or expects it from another address"
+        "the server hung up during the handshake; check that the invitation is the latest one \
+         and allows this client's address"
     )]
     HungUp(#[source] SocketError),
-    /// The server could not prove who it is.
-    #[error("the server is not the one that wrote the invitation, or its answer was changed")]
+    /// The server could not prove its identity.
+    #[error("the server is not the one that wrote the invitation, or its answer was altered")]
     Handshake(#[from] HandshakeError),
     /// This side's first frame could not be sealed.
     #[error("the first frame could not be sealed")]
     Transmit(#[source] TransmitError),
-    /// The server is who it says, and will not have this connection.
-    #[error("the server refused: {0}")]
+    /// The server proved its identity, and refused the connection.
+    #[error("the server refused the connection: {0}")]
     Refused(CloseCode),
-    /// The connection was established and this side did not want it any more.
-    #[error("a newer connection took this one's place")]
+    /// The connection could be established, but this side no longer accepted it.
+    #[error("replaced by a newer connection")]
     Superseded,
 }
 
 impl DialError {
-    /// Whether only a person or time can mend it, so that trying again soon is of no use.
+    /// Returns whether only time or a person can resolve the failure, so that trying again soon is
+    /// pointless.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -106,7 +107,7 @@ impl DialError {
 }
 
 impl DialError {
-    /// Whether a newer invitation may be what is needed.
+    /// Returns whether a newer invitation might resolve the failure.
     pub(crate) fn doubts_invitation(&self) -> bool {
         matches!(
             self,
@@ -119,30 +120,30 @@ impl DialError {
     }
 }
 
-/// Why a client at the acceptor was not let in. Only the log is told.
+/// The reason why a server refused a connection. It is only logged; the client is not told.
 #[derive(Debug, Error)]
 pub(crate) enum AcceptError {
-    #[error("it comes from an address that no invitation allows")]
+    #[error("no invitation allows its address")]
     Address,
     #[error("too many attempts from its address")]
     Attempts,
     #[error("too many pending connections from its address")]
     Pending,
-    #[error("it had to make room for others")]
+    #[error("it was evicted to make room for a newer one")]
     Evicted,
-    #[error("it took too long")]
+    #[error("it was not established in time")]
     Timeout,
-    #[error("its request is too long or was cut off")]
+    #[error("the head of its request is too long or was cut off")]
     Head,
     #[error("its request was answered with {0}")]
     Upgrade(StatusCode),
-    #[error("it went away")]
+    #[error("the connection was lost")]
     Lost(#[source] SocketError),
-    #[error("it could not be authenticated")]
+    #[error("the handshake failed")]
     Handshake(#[from] HandshakeError),
-    #[error("its place was refused")]
+    #[error("the service refused to give it a slot")]
     Refused,
-    #[error("a frame could not be sealed")]
+    #[error("the first frame could not be sealed")]
     Transmit(#[from] TransmitError),
 }
 

@@ -1,4 +1,4 @@
-//! The first words of a stranger, for a fuzzer.
+//! The server's handling of an HTTP request, for a fuzzer.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -29,10 +29,10 @@ impl Policy for Anybody {
     }
 }
 
-/// Answers a request as a server does that expects everybody, behind a proxy that it trusts.
+/// Answers a request as a server would that admits every client, behind a proxy that it trusts.
 pub async fn request(bytes: &[u8]) {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
-    // Longer inputs are refused long before.
+    // Longer inputs add nothing: the limits are far lower.
     let len = bytes.len().min(32 * 1024);
     if far.write_all(&bytes[..len]).await.is_err() || far.shutdown().await.is_err() {
         return;
@@ -44,6 +44,6 @@ pub async fn request(bytes: &[u8]) {
     let policy = Anybody(TrustedProxies::default());
     let challenge = Challenge::from([7; 32]);
     let direct = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    // Whatever the answer is.
+    // Any answer will do: the fuzzer looks for panics.
     let _ = upgrade::answer(stream, &limits, direct, challenge, &policy).await;
 }

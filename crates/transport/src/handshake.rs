@@ -1,5 +1,5 @@
-//! Carries the wire's handshake steps over a WebSocket; both roles, both encodings. What is said
-//! and what it means is decided in `paddington-wire`.
+//! Runs a handshake over a WebSocket, for both sides and both encodings. The messages and their
+//! meaning are defined in `paddington-wire`.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -27,14 +27,14 @@ const HELLO_LIMIT: usize = 2_048;
 /// The longest message from then to READY, in bytes.
 const READY_LIMIT: usize = 8_192;
 
-/// An authenticated connection that has taken its place.
+/// An authenticated connection that has taken its slot.
 pub(crate) struct Established<T> {
     pub(crate) socket: WebSocket,
     pub(crate) session: Session,
     pub(crate) traffic: T,
 }
 
-/// A client's connection behind the upgrade, seen from the server.
+/// A client's connection after the upgrade, on the server's side.
 pub(crate) struct Upgraded<'a> {
     pub(crate) stream: Stream,
     pub(crate) address: IpAddr,
@@ -42,19 +42,19 @@ pub(crate) struct Upgraded<'a> {
     pub(crate) pending: &'a PendingConnection,
 }
 
-/// What flows through the connections of a host's clients.
+/// The traffic of the connections of a host's clients.
 pub(crate) type TrafficOf<H> = <<H as Host>::Reservation as Reservation>::Traffic;
 
-/// What a client proves its name with.
+/// The credentials with which a client proves its name.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// The secrets of the link.
     pub credentials: Credentials,
-    /// This life of the client.
+    /// The instance of the client.
     pub instance: Instance,
 }
 
-/// The server's side: authenticates a upgraded and finds it its place.
+/// Performs the server's side of the handshake: authenticates the client and takes its slot.
 pub(crate) async fn respond<H: Host>(
     host: &H,
     decoy: &Arc<sealed::Credentials>,
@@ -95,10 +95,10 @@ async fn respond_sealed<H: Host>(
     };
     let random = ReplyRandom::generate().map_err(HandshakeError::from)?;
     let (mut waiting, reply) = client.reply(&random)?;
-    let (place, first) = match host.reserve(hello).await {
-        Ok(place) => {
-            let (ready, declared) = place.ready();
-            (Ok(declared), Frame::Ready(ready))
+    let (reservation, first) = match host.reserve(hello).await {
+        Ok(reservation) => {
+            let (ready, reservation) = reservation.ready();
+            (Ok(reservation), Frame::Ready(ready))
         }
         Err(Refusal::Close(code)) => (Err(AcceptError::Refused), Frame::Close(code)),
         Err(Refusal::Silent) => return Err(AcceptError::Refused),
@@ -110,7 +110,7 @@ async fn respond_sealed<H: Host>(
         Ok(socket.send(Transmission::Binary(first)).await?)
     })
     .await?;
-    let place = place?;
+    let reservation = reservation?;
     let theirs = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
     let Greeting::Ready(mut session, theirs) =
         waiting.finish(&theirs, config.limits.max_payload)?
@@ -118,11 +118,11 @@ async fn respond_sealed<H: Host>(
         return Err(AcceptError::Refused);
     };
     socket.allow_all();
-    match place.establish(&theirs) {
+    match reservation.establish(&theirs) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
         Err(refusal) => {
-            let farewell = farewell(&mut socket, &mut session, refusal);
-            let _ = timeout(timeouts.close, farewell).await;
+            let sent = farewell(&mut socket, &mut session, refusal);
+            let _ = timeout(timeouts.close, sent).await;
             Err(AcceptError::Refused)
         }
     }
@@ -148,18 +148,18 @@ async fn respond_hex<H: Host>(
         encoding: Encoding::Hex,
         instance: None,
     };
-    let place = host.reserve(hello).await.map_err(|_| AcceptError::Refused)?;
+    let reservation = host.reserve(hello).await.map_err(|_| AcceptError::Refused)?;
     let (session, reply) = client.reply()?;
     let sent = async { Ok(socket.send(Transmission::Text(reply)).await?) };
     step(timeouts.handshake_step, sent).await?;
     socket.allow_all();
-    let traffic = place.establish().map_err(|_| AcceptError::Refused)?;
+    let traffic = reservation.establish().map_err(|_| AcceptError::Refused)?;
     Ok(Established { socket, session: session.into(), traffic })
 }
 
-/// The client's side: proves who this service is, checks who the server is, and takes the place.
+/// Performs the client's side of the handshake: authenticates both services and takes the slot.
 pub(crate) async fn initiate<P: Reservation>(
-    place: P,
+    reservation: P,
     login: &Login,
     stream: Stream,
     offer: Offer,
@@ -170,17 +170,17 @@ pub(crate) async fn initiate<P: Reservation>(
     match (&login.credentials, offer) {
         (Credentials::Sealed(link), Offer::Sealed(challenge)) => {
             let initiator = sealed::Initiator::new(Arc::clone(link), login.instance);
-            initiate_sealed(place, initiator, &challenge, socket, config).await
+            initiate_sealed(reservation, initiator, &challenge, socket, config).await
         }
         (Credentials::Hex(link), Offer::Hex) => {
-            initiate_hex(place, hex::Initiator::new(Arc::clone(link)), socket, config).await
+            initiate_hex(reservation, hex::Initiator::new(Arc::clone(link)), socket, config).await
         }
-        _ => Err(DialError::Upgrade(UpgradeError::Answer("it speaks another encoding"))),
+        _ => Err(DialError::Upgrade(UpgradeError::Answer("it uses the other encoding"))),
     }
 }
 
 async fn initiate_sealed<P: Reservation>(
-    place: P,
+    reservation: P,
     initiator: sealed::Initiator,
     challenge: &Challenge,
     mut socket: WebSocket,
@@ -198,22 +198,22 @@ async fn initiate_sealed<P: Reservation>(
         Greeting::Ready(session, theirs) => (session, theirs),
         Greeting::Closed(code) => return Err(DialError::Refused(code)),
     };
-    let (ready, place) = place.ready();
+    let (ready, reservation) = reservation.ready();
     let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
     said(config, socket.send(Transmission::Binary(first))).await?;
     socket.allow_all();
-    match place.establish(&theirs) {
+    match reservation.establish(&theirs) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
         Err(refusal) => {
-            let farewell = farewell(&mut socket, &mut session, refusal);
-            let _ = timeout(config.timeouts.close, farewell).await;
+            let sent = farewell(&mut socket, &mut session, refusal);
+            let _ = timeout(config.timeouts.close, sent).await;
             Err(DialError::Superseded)
         }
     }
 }
 
 async fn initiate_hex<P: Reservation>(
-    place: P,
+    reservation: P,
     initiator: hex::Initiator,
     mut socket: WebSocket,
     config: &Config,
@@ -224,26 +224,27 @@ async fn initiate_hex<P: Reservation>(
     let reply = answer(config, next_text(&mut socket)).await?;
     let session = waiting.finish(&reply)?;
     socket.allow_all();
-    let traffic = place.establish().map_err(|_| DialError::Superseded)?;
+    let traffic = reservation.establish().map_err(|_| DialError::Superseded)?;
     Ok(Established { socket, session: session.into(), traffic })
 }
 
-/// Tells an authenticated peer why it does not get its place, as far as it is to know.
+/// Tells an authenticated peer why it is refused, if it is to know.
 async fn farewell(socket: &mut WebSocket, session: &mut SealedSession, refusal: Refusal) {
     if let Refusal::Close(code) = refusal
         && let Ok(close) = session.encode(&Frame::Close(code))
     {
-        // If the peer is gone already, there is nobody to tell.
+        // The peer may be gone already.
         let _ = socket.send(Transmission::Binary(close)).await;
     }
 }
 
-/// The longest message that a connection ever takes; before it is established, less is allowed.
+/// Returns the longest message that a connection may ever receive. Less is allowed before it is
+/// established.
 fn max_message_len(encoding: Encoding, config: &Config) -> usize {
     Session::max_message_len(encoding, config.limits.max_payload).max(READY_LIMIT)
 }
 
-/// A step of the server's, within its time.
+/// Performs a step of the server's side within its time limit.
 async fn step<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, AcceptError>>,
@@ -251,18 +252,18 @@ async fn step<T>(
     timeout(limit, step).await.map_err(|_| AcceptError::Timeout)?
 }
 
-/// What a client says, within the time that an answer has.
+/// Sends a message of the client's side within the time limit of an answer.
 async fn said(
     config: &Config,
     said: impl Future<Output = Result<(), SocketError>>,
 ) -> Result<(), DialError> {
     match timeout(config.timeouts.answer, said).await {
         Ok(said) => said.map_err(DialError::HungUp),
-        Err(_) => Err(DialError::Timeout("take the hello")),
+        Err(_) => Err(DialError::Timeout("sending the handshake")),
     }
 }
 
-/// An answer that a client waits for, within its time.
+/// Waits for an answer on the client's side within its time limit.
 async fn answer<T>(
     config: &Config,
     answer: impl Future<Output = Result<T, AcceptError>>,
@@ -274,11 +275,11 @@ async fn answer<T>(
         Ok(Err(_)) => {
             Err(DialError::Handshake(HandshakeError::Violation(Violation::OtherEncoding)))
         }
-        Err(_) => Err(DialError::Timeout("answer the hello")),
+        Err(_) => Err(DialError::Timeout("waiting for the server's handshake")),
     }
 }
 
-/// The next message, which has to be binary. Pings are no messages.
+/// Returns the next message, which must be binary. Pings are skipped.
 async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, AcceptError> {
     loop {
         match socket.receive().await?.as_arrived() {
@@ -289,7 +290,7 @@ async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, AcceptError> {
     }
 }
 
-/// The next message, which has to be text. Pings are no messages.
+/// Returns the next message, which must be text. Pings are skipped.
 async fn next_text(socket: &mut WebSocket) -> Result<String, AcceptError> {
     loop {
         match socket.receive().await?.as_arrived() {

@@ -1,14 +1,15 @@
-//! Connections between paddington services: HTTP upgrades to WebSockets that authenticate, stay
-//! alive, and come back.
+//! Connections between paddington services: WebSockets that are authenticated, kept alive and
+//! reopened.
 //!
-//! This crate carries the frames of `paddington-wire` between two machines. It holds no keys of its
-//! own, knows no configuration file, and does not know what a message is for: that is behind the
-//! traits [`Host`], [`Caller`], [`Reservation`] and [`Traffic`], which `paddington-exchange` implements.
+//! This crate carries the frames of `paddington-wire` between two machines. It reads no
+//! configuration file, keeps no invitations and does not interpret messages: that is left to the
+//! traits [`Host`], [`Caller`], [`Reservation`] and [`Traffic`], which `paddington-exchange`
+//! implements.
 //!
-//! * A server has a [`Listener`]. Before a client is authenticated little is done for it and
-//!   nothing is told it ([`Limits`], [`Timeouts`]).
-//! * A client has a [`Dialer`] and [`stay_connected`], which dials until told to stop.
-//! * Either side then has a [`Connection`]: the same task, whoever dialled.
+//! * A server has a [`Listener`]. Before a client is authenticated, little work is done for it and
+//!   it is told nothing ([`Limits`], [`Timeouts`]).
+//! * A client has a [`Dialer`] and [`stay_connected`], which dials again until told to stop.
+//! * Both sides then run a [`Connection`], the same task for client and server.
 
 mod acceptor;
 mod admission;

@@ -1,5 +1,5 @@
-//! A bound listener and its loop. Implements `docs/protocol.md` §9 for the server, as far as it is
-//! about accepting; what happens to an accepted connection is in `acceptor.rs`.
+//! A bound listener and its accept loop. Implements the accepting part of `docs/protocol.md` §9;
+//! `acceptor.rs` handles the accepted connections.
 
 use std::fmt;
 use std::io;
@@ -33,21 +33,21 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// What the operating system says of the address.
+    /// The operating system's error, if the address cannot be bound.
     pub async fn bind(network: Arc<dyn Network>, address: SocketAddr) -> io::Result<Self> {
         let listener = network.bind(address).await?;
         let address = listener.local_address()?;
         Ok(Self { listener, address, network })
     }
 
-    /// The address that it listens on.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Starts to accept clients, until `stop` is cancelled. Their connections run on `tasks` and
-    /// outlive the listener. A listener that fails is bound again.
+    /// Accepts clients on a task until `stop` is cancelled. Their connections run on `tasks` and
+    /// outlive the listener. A listener that keeps failing is bound again.
     pub fn spawn<H: Host>(
         self,
         acceptor: Acceptor<H>,
@@ -90,12 +90,12 @@ impl Listener {
                     acceptor.spawn(accepted, &tasks, &stop);
                 }
                 Err(error) => {
-                    warn!(%address, %error, ?pause, "no connection could be accepted");
+                    warn!(%address, %error, ?pause, "could not accept a connection; trying again");
                     if wait(pause, &stop).await.is_err() {
                         return;
                     }
                     if pause == ACCEPT_PAUSE_MAX {
-                        bound = None; // its address is free again only when it is gone
+                        bound = None; // frees its address, to be bound again
                     }
                     pause = (2 * pause).min(ACCEPT_PAUSE_MAX);
                 }
@@ -110,7 +110,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// The next connection. A listener that is gone is bound again first.
+/// Accepts the next connection. A listener that is gone is bound again first.
 async fn accept(
     listener: &mut Option<Box<dyn NetworkListener>>,
     network: &Arc<dyn Network>,

@@ -1,8 +1,9 @@
-//! The clock of one connection: when what happened on it, and when to look at it next. Whichever
-//! side has heard nothing for a while asks for a sign of life. Implements `docs/protocol.md` §7.
+//! The timers of one connection: when to ping, when to give up and when to renew the session.
+//! Implements `docs/protocol.md` §7.
 //!
-//! Whoever hears a `sealed` peer need not ask, because a question of that peer's is answered at
-//! once. A question on a `hex` link may wait behind messages that nobody takes: there both ask.
+//! On a `sealed` link, a side that hears its peer sends no pings: should the peer hear nothing, its
+//! own ping is answered at once. On a `hex` link a ping may be stuck behind messages that are not
+//! read, so both sides ping at regular intervals, whatever they hear.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,40 +15,39 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{End, Network, Timeouts};
 
-/// A machine that has slept for longer than this may have lost its connections.
+/// The machine may have lost its connections if it was suspended for longer than this.
 const SLEEP: Duration = Duration::from_secs(10);
-/// How long the peer has for a sign of life after that.
+/// Time that the peer has for a sign of life after that.
 const AFTER_SLEEP: Duration = Duration::from_secs(3);
-/// The next look is put off for what was heard only if that is by more than this part of the ping
-/// interval.
+/// The next check is postponed only if it moves by more than the ping interval divided by this.
 const WORTH_IT: u32 = 4;
 
-/// When what happened, and what is to be looked at next.
+/// The timers of one connection.
 pub(crate) struct Liveness {
     sleep: Pin<Box<Sleep>>,
-    /// When the next look is due; it may come a little later.
+    /// Time at which the next check is due; it may come a little later.
     planned: Instant,
     timeouts: Timeouts,
     sealed: bool,
     network: Arc<dyn Network>,
     heard: Instant,
-    /// This side does not listen at the moment: then silence says nothing.
+    /// Whether this side reads nothing at the moment, so that silence proves nothing.
     deaf: bool,
-    /// When a sign of life was last asked for, or would have been.
+    /// Time at which the last ping was due, whether or not it was sent.
     asked_at: Instant,
-    /// The answer has not come.
+    /// Whether a ping is unanswered.
     asked: bool,
-    /// One is to be asked for whatever was heard.
+    /// Whether a ping is due at once, whatever was heard.
     doubts: bool,
-    /// How often one was asked for.
+    /// Number of pings so far, which is also the token of the last one.
     questions: u64,
-    /// Since when the socket takes nothing, and how much it had taken by then.
+    /// Since when the socket takes nothing, and the number of bytes it had taken by then.
     stuck: Option<(Instant, u64)>,
-    /// When the session's keys are to be renewed.
+    /// Time at which the session is to be renewed.
     renew_at: Option<Instant>,
-    /// How long the machine had slept when that was last looked at.
+    /// Total time that the machine had been suspended at the last check.
     slept: Duration,
-    /// Until when the peer has to show a sign of life, because the machine has slept.
+    /// Time by which the peer has to show a sign of life after a suspend of the machine.
     suspect_until: Option<Instant>,
 }
 
@@ -81,33 +81,33 @@ impl Liveness {
         self.look_again(now);
     }
 
-    /// Resolves when it is time to look, with the time.
+    /// Resolves with the current time when a check is due.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         self.sleep.as_mut().poll(cx).map(|()| Instant::now())
     }
 
-    /// Looks at `at`, whatever was planned.
+    /// Schedules the next check for `at`, whatever was planned.
     pub(crate) fn look_at(&mut self, at: Instant) {
         self.planned = at;
         self.sleep.as_mut().reset(at);
     }
 
-    /// Plans the next look. It may come a little later than it is due, so that many connections look
-    /// together.
+    /// Schedules the next check. It may come a little later than it is due, so that many
+    /// connections are checked together.
     pub(crate) fn look_again(&mut self, now: Instant) {
         self.planned = self.next_look(now);
         let wait = self.network.together(self.planned.saturating_duration_since(now));
         self.sleep.as_mut().reset(now + wait);
     }
 
-    /// Something has arrived that proves the peer alive.
+    /// Notes that something arrived that proves the peer alive.
     pub(crate) fn hear(&mut self) {
         self.heard = Instant::now();
         self.suspect_until = None;
     }
 
-    /// Plans the next look anew for what was heard. Returns whether it was put off by something that
-    /// is worth it: a connection on which things are heard may never be looked at otherwise.
+    /// Reschedules the next check after something was heard. Returns whether it was postponed: the
+    /// caller then does what the check would have done, as a busy connection may never get to one.
     pub(crate) fn put_off(&mut self) -> bool {
         let next = self.next_look(self.heard);
         let later = next > self.planned + self.timeouts.ping_interval / WORTH_IT;
@@ -117,23 +117,23 @@ impl Liveness {
         later
     }
 
-    /// The question was answered.
+    /// Notes that the ping was answered.
     pub(crate) fn hear_answer(&mut self) {
         self.asked = false;
     }
 
-    /// Whether this side listens at the moment.
+    /// Sets whether this side reads at the moment.
     pub(crate) fn listen(&mut self, listens: bool) {
         self.deaf = !listens;
     }
 
-    /// Nothing is waiting to be written, or something was written since.
+    /// Notes that nothing is waiting to be written, or that something was written.
     pub(crate) fn unstick(&mut self) {
         self.stuck = None;
     }
 
-    /// The socket takes nothing, and had taken `written` bytes by then. A `hex` peer has no credit to
-    /// slow its sender down with: it stops reading, and is not dead for that.
+    /// Notes that the socket takes nothing after `written` bytes. A `hex` peer is exempt: it has no
+    /// credit and slows its sender down by not reading, which does not mean that it is dead.
     pub(crate) fn stick(&mut self, written: u64) {
         if self.sealed && self.stuck.is_none_or(|(_, before)| before != written) {
             let now = Instant::now();
@@ -144,17 +144,17 @@ impl Liveness {
         }
     }
 
-    /// Takes note of what may have happened between two looks without a sound.
+    /// Accounts for what goes unnoticed between two checks: a pause in reading, a suspend.
     pub(crate) fn look(&mut self, now: Instant) {
         if self.deaf {
-            // An answer may be waiting unread, and the other side still has to hear from this one.
+            // The pong may be waiting unread, and the peer still has to hear from this side.
             self.heard = now;
             self.suspect_until = None;
             self.asked = false;
         }
         let slept = self.network.slept();
         if slept > self.slept + SLEEP {
-            // The connection may be gone: asks at once, and does not wait long for the answer.
+            // The connection may be gone: ping at once, and do not wait long for the pong.
             self.asked = false;
             self.doubts = true;
             self.suspect_until = Some(now + AFTER_SLEEP);
@@ -162,7 +162,7 @@ impl Liveness {
         self.slept = slept;
     }
 
-    /// How the connection has ended by now, if it has.
+    /// Returns how the connection has ended, if one of its deadlines has passed.
     pub(crate) fn end(&self, now: Instant) -> Option<End> {
         if self.dead_at() <= now {
             return Some(End::Dead);
@@ -170,7 +170,7 @@ impl Liveness {
         self.stuck_at().filter(|stuck_at| *stuck_at <= now).map(|_| End::Stuck)
     }
 
-    /// Whether the session's keys are to be renewed; once.
+    /// Returns whether the session is to be renewed, which is true only once.
     pub(crate) fn take_renewal(&mut self, now: Instant) -> bool {
         let due = self.renew_at.is_some_and(|renew_at| renew_at <= now);
         if due {
@@ -179,8 +179,8 @@ impl Liveness {
         due
     }
 
-    /// The token of the question for a sign of life, if it is time for one and no answer is due that
-    /// would be heard.
+    /// Returns the token of a ping, if one is due and no other is unanswered. While this side does
+    /// not read, an unanswered one does not count.
     pub(crate) fn take_question(&mut self, now: Instant) -> Option<u64> {
         if self.ask_at().is_none_or(|ask_at| ask_at > now) {
             return None;
@@ -195,18 +195,18 @@ impl Liveness {
         Some(self.questions)
     }
 
-    /// When silence means that the peer is gone.
+    /// Returns when silence means that the peer is gone.
     fn dead_at(&self) -> Instant {
         let dead_at = self.heard + self.timeouts.dead;
         self.suspect_until.map_or(dead_at, |suspect| suspect.min(dead_at))
     }
 
-    /// When a write has been stuck for too long.
+    /// Returns when a write has been stuck for too long.
     fn stuck_at(&self) -> Option<Instant> {
         self.stuck.map(|(since, _)| since + self.timeouts.write)
     }
 
-    /// When a sign of life is to be asked for. A `sealed` peer is not asked while it has to answer.
+    /// Returns when the next ping is due. A `sealed` peer gets none while one is unanswered.
     fn ask_at(&self) -> Option<Instant> {
         if self.doubts {
             return Some(self.heard);
@@ -218,7 +218,7 @@ impl Liveness {
         }
     }
 
-    /// When something is due, or it is time to ask whether the machine has slept.
+    /// Returns when something is due, or a suspend of the machine is to be checked for.
     fn next_look(&self, now: Instant) -> Instant {
         let optional = [self.ask_at(), self.stuck_at(), self.renew_at];
         let latest = self.dead_at().min(now + self.timeouts.ping_interval);
@@ -238,13 +238,13 @@ mod tests {
         Liveness::new(Timeouts::default().listening(), Encoding::Sealed, crate::system())
     }
 
-    /// The machine's clock rounds up to a tenth of a second.
+    /// Returns the time until the next check, which the network rounds up to a tenth of a second.
     fn wait(clock: &Liveness) -> Duration {
         clock.sleep.deadline() - Instant::now()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_asked_in_time_never_looks_and_is_told_so() {
+    async fn a_busy_connection_postpones_its_checks() {
         let mut clock = clock();
         for _ in 0..10 {
             advance(10 * SECOND).await;
@@ -253,12 +253,12 @@ mod tests {
             assert!(clock.put_off());
             advance(SECOND).await;
             clock.hear();
-            assert!(!clock.put_off(), "so soon it is not worth it");
+            assert!(!clock.put_off(), "not for so short a time");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn on_a_schedule_nothing_is_put_off() {
+    async fn a_hex_connection_is_checked_on_time_whatever_it_hears() {
         let mut clock = Liveness::new(Timeouts::default(), Encoding::Hex, crate::system());
         let planned = clock.sleep.deadline();
         for _ in 0..9 {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sleep_of_the_machine_is_looked_for_although_an_answer_is_awaited() {
+    async fn a_suspend_of_the_machine_is_noticed_while_a_pong_is_awaited() {
         let mut clock = clock();
         advance(13 * SECOND).await;
         let now = Instant::now();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_that_is_stuck_is_noticed_in_time() {
+    async fn a_stuck_write_is_noticed_in_time() {
         let timeouts = Timeouts { write: 3 * SECOND, ..Timeouts::default() };
         let mut clock = Liveness::new(timeouts, Encoding::Sealed, crate::system());
         clock.stick(7);

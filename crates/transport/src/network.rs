@@ -1,5 +1,4 @@
-//! Where byte streams come from. The product uses the operating system's sockets; a simulation
-//! brings a network of its own.
+//! The source of byte streams: the operating system's sockets, or a simulation's own network.
 
 use std::fmt;
 use std::io;
@@ -15,7 +14,7 @@ use crate::{Stream, suspend};
 
 /// A network: names, connections, listeners.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
-    /// The addresses of `host`, asked for anew each time.
+    /// Resolves `host` to its addresses, anew each time.
     fn resolve<'a>(
         &'a self,
         host: &'a str,
@@ -25,23 +24,23 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Opens a connection.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>>;
 
-    /// Begins to listen.
+    /// Opens a listener.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>>;
 
-    /// A number from 0 up to 1, anew each time, by which delays are jittered. A simulation that is
-    /// to come out the same again brings numbers of its own.
+    /// Returns a random number in `0.0..1.0`, by which delays are jittered. A reproducible
+    /// simulation provides its own.
     fn chance(&self) -> f64 {
         rand::rng().random_range(0.0..1.0)
     }
 
-    /// How long this machine has slept since it was booted. A clock that counts what tokio's does
-    /// not tells that connections may be gone although nothing seems to have happened.
+    /// Returns how long this machine has been suspended since it was booted. tokio's clock does not
+    /// count that time, in which connections may have been lost unnoticed.
     fn slept(&self) -> Duration {
         suspend::slept()
     }
 
-    /// How long to wait instead of `wait` where a little longer does no harm: many timers that end
-    /// together wake the process once. By default, exactly `wait`.
+    /// Rounds up a wait that may as well be a little longer: many timers that end together wake the
+    /// process only once. By default, returns `wait`.
     fn together(&self, wait: Duration) -> Duration {
         wait
     }
@@ -49,18 +48,18 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
 
 /// A bound listener.
 pub trait NetworkListener: Send {
-    /// The address that it listens on.
+    /// Returns the address that it listens on.
     ///
     /// # Errors
     ///
-    /// What the operating system reports.
+    /// The operating system's error.
     fn local_address(&self) -> io::Result<SocketAddr>;
 
-    /// The next connection.
+    /// Accepts the next connection.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>>;
 }
 
-/// The network of the operating system.
+/// Returns the network of the operating system.
 #[must_use]
 pub fn system() -> Arc<dyn Network> {
     Arc::new(System)
@@ -69,9 +68,9 @@ pub fn system() -> Arc<dyn Network> {
 #[derive(Debug)]
 struct System;
 
-/// So many clients that come at once wait in the operating system until it is their turn.
+/// Number of connections that wait in the operating system until they are accepted.
 const BACKLOG: u32 = 4_096;
-/// Waits that may be a little longer end with a tenth of a second of the machine's clock.
+/// Waits that may be a little longer end at a multiple of this on the machine's clock.
 const TENTH: Duration = Duration::from_millis(100);
 
 impl Network for System {
@@ -100,7 +99,7 @@ impl Network for System {
                 SocketAddr::V4(_) => TcpSocket::new_v4(),
                 SocketAddr::V6(_) => TcpSocket::new_v6(),
             }?;
-            // the address of a listener that has just ended is free at once
+            // lets the address of a listener that has just ended be bound at once
             #[cfg(unix)]
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
@@ -119,7 +118,7 @@ impl NetworkListener for TcpListener {
         Box::pin(async move {
             loop {
                 let (stream, address) = Self::accept(self).await?;
-                // It may be gone already, which is no fault of the listener's.
+                // A connection that is gone already is not an error of the listener.
                 if let Ok(stream) = tuned(stream) {
                     return Ok((Stream::new(stream), address));
                 }
@@ -128,8 +127,8 @@ impl NetworkListener for TcpListener {
     }
 }
 
-/// Small frames leave at once. A connection that hangs is noticed by its own silence, not by the
-/// kernel, which would also cut off a `hex` peer that only reads slowly.
+/// Sets the options of a socket: small frames leave at once. There is no `TCP_USER_TIMEOUT`, which
+/// would also cut off a `hex` peer that only reads slowly; silence reveals a connection that hangs.
 fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)

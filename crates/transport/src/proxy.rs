@@ -1,4 +1,4 @@
-//! The client's address behind a proxy. Implements `docs/protocol.md` §10. Pure.
+//! The client's address behind a proxy. Implements `docs/protocol.md` §10.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,36 +6,36 @@ use http::header::{HeaderMap, HeaderName};
 use paddington_wire::AddressRange;
 use serde::{Deserialize, Serialize};
 
-/// The proxies whose word about a client's address is believed, and where they write it.
+/// The proxies that are trusted to report a client's address, and the header that reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustedProxies {
-    /// Where the proxies are.
+    /// The addresses of the proxies.
     pub ranges: Vec<AddressRange>,
-    /// The header that they set; its last entry is the nearest.
+    /// The header that they set; its last entry is the nearest one.
     #[serde(with = "header_name")]
     pub header: HeaderName,
 }
 
-/// Nobody is trusted; the header would be `X-Forwarded-For`.
+/// Trusts no proxy; the header is `X-Forwarded-For`.
 impl Default for TrustedProxies {
     fn default() -> Self {
         Self { ranges: Vec::new(), header: HeaderName::from_static("x-forwarded-for") }
     }
 }
 
-/// The header is missing, malformed, or names nobody but proxies.
+/// The header is missing, malformed, or lists only proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownClient;
 
 impl TrustedProxies {
-    /// Whether `address` is a trusted proxy's.
+    /// Returns whether `address` is a trusted proxy's.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.ranges.iter().any(|range| range.contains(address))
     }
 
-    /// The client that the proxies speak for: the last address that is not itself a proxy's. What
-    /// stands before it may have been written by anybody and is not read.
+    /// Returns the client's address: the last one in the header that is not a proxy's. Anything
+    /// before it may be forged and is not read.
     pub(crate) fn client(&self, headers: &HeaderMap) -> Result<IpAddr, UnknownClient> {
         let mut lines: Vec<&str> = Vec::new();
         for value in headers.get_all(&self.header) {
@@ -52,7 +52,7 @@ impl TrustedProxies {
     }
 }
 
-/// The name of a header in a configuration file.
+/// Header names in configuration files.
 mod header_name {
     use http::header::HeaderName;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -68,11 +68,11 @@ mod header_name {
         deserializer: D,
     ) -> Result<HeaderName, D::Error> {
         let name = String::deserialize(deserializer)?;
-        name.parse().map_err(|_| de::Error::custom("this is not the name of an HTTP header"))
+        name.parse().map_err(|_| de::Error::custom("not a valid name of an HTTP header"))
     }
 }
 
-/// An address with or without a port, an IPv6 address with or without brackets.
+/// Parses an address with or without a port, an IPv6 address with or without brackets.
 fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let address = bare.parse().ok();
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn real_chains_resolve_to_the_client() {
+    fn the_client_is_found_behind_its_proxies() {
         let proxies = TrustedProxies {
             ranges: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:aa::/48".parse().unwrap()],
             ..TrustedProxies::default()

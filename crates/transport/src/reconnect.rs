@@ -1,4 +1,4 @@
-//! Stays connected: dial, carry, wait, again, until told to stop.
+//! Keeps a client connected: dials, runs the connection, waits and dials again until told to stop.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::backoff::Backoff;
 use crate::contract::{Caller, Renewed};
 use crate::{Connection, DialError, Dialer, End};
 
-/// Keeps one connection to one server on a task of its own, until `stop` is cancelled.
+/// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
-/// It never has two attempts under way. A connection that stands is not cut by `stop`: its traffic
-/// decides when it closes.
+/// There is never more than one attempt at a time. Cancelling `stop` does not cut an established
+/// connection: its traffic decides when it closes.
 pub fn stay_connected<C: Caller>(
     dialer: Dialer,
     caller: C,
@@ -75,24 +75,24 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
     }
 }
 
-/// Looks for a newer invitation, which may mean to read a file.
+/// Looks for a newer invitation, on a blocking thread because that may read a file.
 async fn renewed<C: Caller>(caller: &Arc<C>) -> Option<Renewed> {
     let caller = Arc::clone(caller);
     tokio::task::spawn_blocking(move || caller.renewed()).await.ok().flatten()
 }
 
 impl Dialer {
-    /// Within 10 % of `duration`, so that sessions of the same age do not end together.
+    /// Varies `duration` by up to 10 %, so that sessions of the same age do not end together.
     fn jittered(&self, duration: Duration) -> Duration {
         duration.mul_f64(0.9 + 0.2 * self.network.chance())
     }
 }
 
-/// How long to wait, by what happened last.
+/// The delays before the next attempt, depending on what happened last.
 struct Delays {
     normal: Backoff,
     refused: Backoff,
-    /// Until the first connection.
+    /// Delays until the first connection.
     starting: Option<Backoff>,
 }
 
@@ -103,8 +103,8 @@ impl Delays {
         Self { normal: Backoff::normal(retry), refused: Backoff::refused(retry), starting }
     }
 
-    /// A good session begins all delays anew; one that was over at once does not, or two services
-    /// that cannot agree would try without end.
+    /// Returns the delay after a session. A good session resets the delays. One that ended at once
+    /// does not, or two services that cannot agree would reconnect without pause.
     fn after_session(&mut self, dialer: &Dialer, lasted: Duration, end: &End) -> Duration {
         let retry = &dialer.config.retry;
         self.starting = None;
@@ -123,6 +123,7 @@ impl Delays {
         self.normal.next(dialer.network.chance())
     }
 
+    /// Returns the delay after a failed attempt.
     fn after_failure(&mut self, dialer: &Dialer, error: &DialError) -> Duration {
         let retry = &dialer.config.retry;
         let chance = dialer.network.chance();
@@ -137,7 +138,7 @@ impl Delays {
     }
 }
 
-/// Tells the log of changes, once each: a server that stays away is reported once.
+/// Logs changes only: a server that stays unreachable is reported once.
 #[derive(Default)]
 struct Report {
     last: Option<String>,
@@ -146,7 +147,7 @@ struct Report {
 impl Report {
     fn connected(&mut self, dialer: &Dialer) {
         if self.last.take().is_some() {
-            info!(endpoint = %dialer.endpoint, "the server is back");
+            info!(endpoint = %dialer.endpoint, "connected after failed attempts");
         }
     }
 
@@ -167,7 +168,7 @@ impl Report {
     }
 }
 
-/// An error with everything that led to it, in one line.
+/// Formats an error and its sources as one line.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

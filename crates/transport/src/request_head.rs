@@ -1,4 +1,4 @@
-//! The head of an HTTP request, read within its limits before anything interprets it.
+//! Reads the head of an HTTP request within its limits, before anything interprets it.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -7,10 +7,10 @@ use crate::{Limits, Stream};
 
 const END: &[u8] = b"\r\n\r\n";
 
-/// Why there is no head. The peer is not told.
+/// The failure to read a head. The peer is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadError {
-    /// It is longer than allowed, or goes on behind its end: the client must wait for the answer.
+    /// It is too long, or more data follows it although the client must wait for the answer.
     TooLong,
     /// The connection ended.
     Lost,
@@ -43,7 +43,7 @@ fn check(head: Bytes, end: usize, limits: &Limits) -> Result<Bytes, HeadError> {
     if fits && end == head.len() { Ok(head) } else { Err(HeadError::TooLong) }
 }
 
-/// Where the head ends in `bytes`.
+/// Returns the index in `bytes` at which the head ends.
 fn find_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(END.len()).position(|window| window == END).map(|start| start + END.len())
 }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_beyond_its_limits_is_not() {
+    async fn a_head_beyond_its_limits_is_refused() {
         let long = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(78));
         assert_eq!(read_from(&[long.as_bytes()]).await, Err(HeadError::TooLong));
         let endless = vec![b'x'; 10_000];

@@ -1,4 +1,4 @@
-//! The byte stream below a WebSocket, whatever carries it.
+//! The byte stream below a WebSocket.
 
 use std::fmt;
 use std::io;
@@ -9,28 +9,28 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-/// Anything that carries bytes both ways: TCP, TLS over it, or a pipe in a test.
+/// Anything that carries bytes in both directions: TCP, TLS over it, or a pipe in a test.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// How much is read at once of a stream that has more than is asked for.
+/// Number of bytes that are read at once when the peer has sent more than is asked for.
 const STORE: usize = 64 * 1024;
 
-/// A byte stream with a budget: until the peer is authenticated, only so much is read of it. From
-/// then on, one that delivers as much as it is asked for is read in larger pieces.
+/// A byte stream with a budget: until the peer is authenticated, no more than that is read. After
+/// that, a stream that always fills the reader's buffer is read in larger pieces.
 pub struct Stream {
     io: Box<dyn Io>,
     unread: Bytes,
     budget: Option<usize>,
     written: u64,
-    /// What was read beyond what was asked for.
+    /// Bytes that were read before they were asked for.
     store: BytesMut,
     /// Whether the peer is authenticated, so that more may be read than is asked for.
     trusted: bool,
-    /// The last read has filled the whole buffer.
+    /// Whether the last read filled the whole buffer.
     flows: bool,
-    /// Whether the store was used since that was last asked.
+    /// Whether the store was used since the last [`tidy`](Self::tidy).
     stored: bool,
 }
 
@@ -50,37 +50,37 @@ impl Stream {
         }
     }
 
-    /// Puts bytes back that were read too early.
+    /// Puts back bytes that were read too early.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
-        debug_assert!(self.unread.is_empty(), "bytes are put back once");
+        debug_assert!(self.unread.is_empty(), "bytes can be put back only once");
         self.unread = bytes;
     }
 
-    /// Allows `budget` more bytes to be read, or any number of them.
+    /// Allows `budget` more bytes to be read, or any number if it is `None`.
     pub(crate) fn set_budget(&mut self, budget: Option<usize>) {
         self.budget = budget;
     }
 
-    /// Allows any number of bytes to be read, and read before they are asked for: the peer is
+    /// Allows any number of bytes to be read, even before they are asked for: the peer is
     /// authenticated.
     pub(crate) fn trust(&mut self) {
         self.budget = None;
         self.trusted = true;
     }
 
-    /// How many bytes were ever written, to tell a slow peer from one that stands still.
+    /// Returns the number of bytes written so far, which tells a slow peer from a stuck one.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Gives memory back, if the stream has been calm since this was last asked.
+    /// Frees the store, if it was not used since the last call.
     pub(crate) fn tidy(&mut self) {
         if !std::mem::take(&mut self.stored) && self.store.is_empty() {
             self.store = BytesMut::new();
         }
     }
 
-    /// Reads, by way of the store where more is there than is asked for.
+    /// Reads, by way of the store if more is available than is asked for.
     fn poll_read_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -119,7 +119,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let allowed = self.budget.unwrap_or(usize::MAX).min(buf.remaining());
         if allowed == 0 && buf.remaining() > 0 {
-            return Poll::Ready(Err(io::Error::other("more than a stranger may send")));
+            return Poll::Ready(Err(io::Error::other("too much was sent before authentication")));
         }
         if !self.unread.is_empty() {
             let len = allowed.min(self.unread.len());
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_flows_is_read_in_larger_pieces_and_nothing_is_kept_of_it() {
+    async fn a_fast_peer_is_read_in_larger_pieces_and_the_memory_is_freed_later() {
         let (near, mut far) = tokio::io::duplex(1024 * 1024);
         let mut stream = Stream::new(near);
         stream.trust();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_stranger_nothing_is_read_that_is_not_asked_for() {
+    async fn nothing_is_read_ahead_from_a_stranger() {
         let (near, mut far) = tokio::io::duplex(1024 * 1024);
         let mut stream = Stream::new(near);
         far.write_all(&vec![1; 2 * STORE]).await.unwrap();
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_budget_is_a_bound_on_what_is_read() {
+    async fn no_more_than_the_budget_is_read() {
         let (near, mut far) = tokio::io::duplex(1024);
         let mut stream = Stream::new(near);
         stream.unread(Bytes::from_static(b"abc"));

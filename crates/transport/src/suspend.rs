@@ -1,8 +1,9 @@
-//! The clocks of this machine, beside the one that timers use.
+//! The clocks of this machine that timers do not use.
 
 use std::time::Duration;
 
-/// The time since boot without what was spent awake, where the operating system tells.
+/// Returns how long this machine has been suspended since it was booted, or zero if that is not
+/// known.
 #[cfg(target_os = "linux")]
 pub(crate) fn slept() -> Duration {
     use rustix::time::ClockId;
@@ -14,7 +15,7 @@ pub(crate) fn slept() -> Duration {
     Duration::ZERO
 }
 
-/// A wait that is `wait` or less than a `period` longer, and ends where the machine's clock shows a
+/// Extends `wait` by less than a `period`, so that it ends when the machine's clock shows a
 /// multiple of `period`.
 #[cfg(target_os = "linux")]
 pub(crate) fn to_next(period: Duration, wait: Duration) -> Duration {

@@ -1,4 +1,4 @@
-//! TLS below a WebSocket, for `wss` endpoints. It adds a layer; nothing above relies on it.
+//! TLS below a WebSocket, for `wss` endpoints: an additional layer that nothing above relies on.
 
 use std::fmt;
 use std::io;
@@ -13,35 +13,35 @@ use tokio_rustls::TlsConnector;
 
 use crate::Stream;
 
-/// The certificate authorities that a client believes.
+/// The certificate authorities that a client trusts.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
 }
 
-/// Why there are no certificate authorities to believe.
+/// The failure to load certificate authorities.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The file cannot be read, or is no PEM file.
+    /// The file cannot be read, or is not a PEM file.
     #[error("the certificate authorities in {path} could not be read")]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// What is wrong with it.
+        /// The error in reading it.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// There is no certificate in the file, or on this machine.
+    /// There is no certificate authority in the file, or on this machine.
     #[error("there is no certificate authority in {0}")]
     Empty(String),
-    /// rustls does not accept what was found.
+    /// rustls does not accept the configuration.
     #[error("TLS could not be set up")]
     Setup(#[from] rustls::Error),
 }
 
 impl Tls {
-    /// Believes the certificate authorities of this machine.
+    /// Trusts the certificate authorities of this machine.
     ///
     /// # Errors
     ///
@@ -51,11 +51,11 @@ impl Tls {
         Self::trusting(found.certs, "this machine's certificate store")
     }
 
-    /// Believes the certificate authorities in a PEM file, and no others.
+    /// Trusts the certificate authorities in a PEM file, and no others.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if the file cannot be read or holds none.
+    /// [`TlsError`] if the file cannot be read or contains none.
     pub fn with_authorities(path: &Path) -> Result<Self, TlsError> {
         let name = path.display().to_string();
         let unreadable = |source| TlsError::Unreadable { path: name.clone(), source };
@@ -80,7 +80,7 @@ impl Tls {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// Shakes hands with the server called `host`.
+    /// Performs the TLS handshake with the server named `host`.
     pub(crate) async fn connect(&self, host: &str, stream: Stream) -> io::Result<Stream> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         Ok(Stream::new(self.connector.connect(name, stream).await?))

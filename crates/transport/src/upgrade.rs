@@ -1,5 +1,5 @@
-//! From HTTP to WebSocket, on both sides. Implements `docs/protocol.md` §2 and the answers of §9.
-//! The only file that names hyper.
+//! The upgrade from HTTP to a WebSocket, on both sides. Implements `docs/protocol.md` §2 and the
+//! answers of §9. This is the only file that uses hyper.
 
 use std::net::IpAddr;
 
@@ -28,66 +28,66 @@ const SUBPROTOCOL: HeaderValue = HeaderValue::from_static("paddington.sealed.1")
 const CHALLENGE: HeaderName = HeaderName::from_static("paddington-challenge");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
-/// What a client wants to speak, after the upgrade.
+/// The encoding of a connection after the upgrade.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Offer {
-    /// The `sealed` encoding, with the challenge that was sent.
+    /// The `sealed` encoding, with the server's challenge.
     Sealed(Challenge),
     /// The `hex` encoding.
     Hex,
 }
 
-/// Why a server's answer did not lead to a WebSocket.
+/// The failure of a client's upgrade.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// The connection broke, or what came was no HTTP.
-    #[error("the server gave no answer in HTTP")]
+    /// The connection broke, or the answer is not HTTP.
+    #[error("the server did not answer in HTTP")]
     Http(#[source] hyper::Error),
-    /// The server answered, and refused.
+    /// The server answered with a status other than 101.
     #[error("the server answered {status}{}", hint(*status))]
     Refused {
         /// The status of the answer.
         status: StatusCode,
     },
-    /// The server switched to something else than was asked for.
-    #[error("the server's answer is wrong: {0}; is there a proxy that changes it?")]
+    /// The server switched, but not to what was requested.
+    #[error("the server's answer is invalid: {0}; check whether a proxy changes it")]
     Answer(&'static str),
-    /// Ours: the endpoint cannot be written into a request.
-    #[error("the request could not be written")]
+    /// This side could not build a request for the endpoint.
+    #[error("the request could not be built")]
     Request(#[source] http::Error),
 }
 
-/// What the operator of a client can do about an answer.
+/// Returns a hint for the client's operator.
 fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_REQUEST => {
-            " (it expects no client of this encoding from this address; is the invitation current?)"
+            " (it expects no such client from this address; check that the invitation is current)"
         }
         StatusCode::FORBIDDEN => " (its proxy reports an address that no invitation allows)",
         StatusCode::NOT_FOUND => " (the path in the invitation's URL is not the server's)",
         StatusCode::TOO_MANY_REQUESTS => " (too many attempts from this address)",
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            " (a proxy is there, the service behind it is not)"
+            " (a proxy answered, but the service behind it does not)"
         }
         _ => "",
     }
 }
 
-/// How a server judges requests.
+/// The decisions of a server about a request.
 pub(crate) trait Policy {
-    /// The path that clients of the `sealed` encoding ask for.
+    /// Returns the path that clients of the `sealed` encoding must request.
     fn path(&self) -> &str;
-    /// The proxies to believe, if the connection comes from one of them.
+    /// Returns the trusted proxies, if the connection comes from one of them.
     fn proxies(&self) -> Option<&TrustedProxies>;
-    /// Judges the client's address, now that it is known.
+    /// Admits the client's address that a proxy reports, or returns the status to refuse it with.
     fn admit(&self, address: IpAddr) -> Result<(), StatusCode>;
-    /// Whether a client of the `hex` encoding may come from this address.
+    /// Returns whether a client of the `hex` encoding may connect from this address.
     fn admits_hex(&self, address: IpAddr) -> bool;
 }
 
-/// Answers the request whose head has been put back into `stream`. Returns what follows on it, or
-/// the status that the client was refused with.
+/// Answers the request whose head was put back into `stream`. Returns the stream after the upgrade,
+/// or the status with which the client was refused.
 pub(crate) async fn answer(
     stream: Stream,
     limits: &Limits,
@@ -115,8 +115,8 @@ pub(crate) async fn answer(
         }
         async move { Ok::<_, std::convert::Infallible>(response) }
     });
-    // Told to keep nothing alive, hyper would add `close` to the `upgrade` of a 101, which the
-    // original's client refuses: so `response` closes what is refused.
+    // Without keep-alive, hyper would add `close` to the `upgrade` of a 101, which the original's
+    // client refuses. Instead, `response` adds `close` to refusals.
     let served: hyper::Result<(Stream, Bytes)> = http_server::Builder::new()
         .auto_date_header(false)
         .max_headers(limits.request_lines)
@@ -196,11 +196,11 @@ fn response(
     response
 }
 
-/// hyper takes no smaller buffer.
+/// The smallest buffer that hyper accepts, in bytes.
 const HYPER_MIN_BUFFER: usize = 8_192;
 
-/// Asks the server at `endpoint` for a WebSocket. Returns what follows on it, with the server's
-/// challenge in the `sealed` encoding.
+/// Requests a WebSocket from the server at `endpoint`. Returns the stream after the upgrade, with
+/// the server's challenge in the `sealed` encoding.
 pub(crate) async fn request(
     stream: Stream,
     endpoint: &Endpoint,
@@ -254,39 +254,39 @@ fn check(
         return Err(UpgradeError::Refused { status });
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
-        return Err(UpgradeError::Answer("it switches to something else than a WebSocket"));
+        return Err(UpgradeError::Answer("it does not switch to a WebSocket"));
     }
     if !is_only(headers, &SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()).as_bytes()) {
-        return Err(UpgradeError::Answer("it does not answer this request"));
+        return Err(UpgradeError::Answer("it does not match the key of the request"));
     }
     if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-        return Err(UpgradeError::Answer("it switches extensions on"));
+        return Err(UpgradeError::Answer("it enables an extension"));
     }
     if encoding == Encoding::Hex {
         if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Err(UpgradeError::Answer("it names a subprotocol"));
+            return Err(UpgradeError::Answer("it selects a subprotocol"));
         }
         return Ok(Offer::Hex);
     }
     if !is_only(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL.as_bytes()) {
-        return Err(UpgradeError::Answer("it does not name the subprotocol"));
+        return Err(UpgradeError::Answer("it does not select the subprotocol"));
     }
     let mut challenges = headers.get_all(CHALLENGE).iter();
     let (Some(challenge), None) = (challenges.next(), challenges.next()) else {
-        return Err(UpgradeError::Answer("it does not hold exactly one challenge"));
+        return Err(UpgradeError::Answer("it does not contain exactly one challenge"));
     };
     let challenge = challenge.to_str().ok().and_then(|digits| digits.parse().ok());
     challenge.map(Offer::Sealed).ok_or(UpgradeError::Answer("its challenge is malformed"))
 }
 
-/// Whether the comma-separated header `name` lists `token`, in any case.
+/// Returns whether the comma-separated header `name` contains `token`, in upper or lower case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let mut tokens = values.flat_map(|value| value.split(','));
     tokens.any(|listed| listed.trim().eq_ignore_ascii_case(token))
 }
 
-/// Whether the header `name` stands there once and with this value.
+/// Returns whether the header `name` occurs exactly once, with this value.
 fn is_only(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
     let mut values = headers.get_all(name).iter();
     values.next().is_some_and(|first| first.as_bytes() == value) && values.next().is_none()

@@ -1,5 +1,5 @@
-//! A WebSocket (RFC 6455): messages over a byte stream. The only file that names tungstenite's
-//! types of messages.
+//! A WebSocket (RFC 6455): messages over a byte stream. This is the only file that uses
+//! tungstenite's message types.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,15 +14,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::Stream;
 
-/// How much the WebSocket takes of the stream at once. All of it is filled with zeros before every
-/// read, and it stays resident; a longer message gets the room that it needs.
+/// Number of bytes that the WebSocket reads at once. The whole buffer is zeroed before every read
+/// and stays resident; a longer message gets the room that it needs.
 const READ_BUFFER: usize = 4 * 1024;
-/// How much is collected before it is written without being asked to.
+/// Number of bytes that are collected before they are written without a flush.
 const WRITE_BUFFER: usize = 128 * 1024;
-/// The most that the head of a WebSocket frame adds.
+/// The longest head of a WebSocket frame, in bytes.
 const FRAME_HEAD: usize = 14;
 
-/// The connection is gone, or what arrived is no WebSocket message within the limits.
+/// The connection is gone, or something arrived that is not a WebSocket message within the limits.
 #[derive(Debug, Error)]
 #[error("the WebSocket failed")]
 pub struct SocketError(#[source] Box<tungstenite::Error>);
@@ -33,7 +33,7 @@ impl From<tungstenite::Error> for SocketError {
     }
 }
 
-/// Messages over a byte stream.
+/// A WebSocket over a byte stream.
 pub(crate) struct WebSocket {
     inner: WebSocketStream<Stream>,
 }
@@ -43,12 +43,12 @@ pub(crate) struct WebSocket {
 pub(crate) struct ReceivedMessage(Message);
 
 impl WebSocket {
-    /// The client's end. Messages of up to `max_message` bytes are accepted.
+    /// Creates the client's end. Messages of up to `max_message` bytes are accepted.
     pub(crate) async fn client(stream: Stream, max_message: usize) -> Self {
         Self::new(stream, Role::Client, max_message).await
     }
 
-    /// The server's end. Messages of up to `max_message` bytes are accepted.
+    /// Creates the server's end. Messages of up to `max_message` bytes are accepted.
     pub(crate) async fn server(stream: Stream, max_message: usize) -> Self {
         Self::new(stream, Role::Server, max_message).await
     }
@@ -63,27 +63,27 @@ impl WebSocket {
         Self { inner: WebSocketStream::from_raw_socket(stream, role, Some(config)).await }
     }
 
-    /// Allows the peer to send a message of `max_message` bytes and little more.
+    /// Allows the peer to send one more message, of up to `max_message` bytes.
     pub(crate) fn allow(&mut self, max_message: usize) {
         self.inner.get_mut().set_budget(Some(max_message + FRAME_HEAD));
     }
 
-    /// Allows the peer to send as much as it likes, in messages within their limit.
+    /// Allows the peer to send any number of messages, each within the limit.
     pub(crate) fn allow_all(&mut self) {
         self.inner.get_mut().trust();
     }
 
-    /// Gives memory back, if little has flowed since this was last asked.
+    /// Frees memory, if little was received since the last call.
     pub(crate) fn tidy(&mut self) {
         self.inner.get_mut().tidy();
     }
 
-    /// How many bytes were ever written.
+    /// Returns the number of bytes written so far.
     pub(crate) fn written(&self) -> u64 {
         self.inner.get_ref().written()
     }
 
-    /// The next message.
+    /// Receives the next message.
     pub(crate) async fn receive(&mut self) -> Result<ReceivedMessage, SocketError> {
         match self.inner.next().await {
             Some(message) => Ok(ReceivedMessage(message?)),
@@ -129,12 +129,12 @@ impl fmt::Debug for WebSocket {
 }
 
 impl ReceivedMessage {
-    /// The length of the message, in bytes.
+    /// Returns the length of the message, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The message as the wire's types have it. `None` for what a WebSocket keeps to itself.
+    /// Returns the message as the wire's type, or `None` for a raw frame.
     pub(crate) fn as_arrived(&self) -> Option<Arrived<'_>> {
         match &self.0 {
             Message::Text(text) => Some(Transmission::Text(text.as_str())),

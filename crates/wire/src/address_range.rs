@@ -1,4 +1,4 @@
-//! Ranges of addresses that a client may connect from. Implements `docs/protocol.md` §10.
+//! Ranges of addresses from which a client may connect. Implements `docs/protocol.md` §10.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use thiserror::Error;
 
 /// A single address or a network, of either family.
 ///
-/// An IPv4-mapped IPv6 range becomes the IPv4 range that it stands for, and so does every address
-/// that is held against it.
+/// An IPv4-mapped IPv6 range becomes the corresponding IPv4 range, and so does each address that is
+/// compared with it.
 ///
 /// ```
 /// use paddington_wire::AddressRange;
@@ -34,13 +34,13 @@ pub struct AddressRange(IpNetwork);
 pub struct RangeError(String);
 
 impl AddressRange {
-    /// Whether `address` lies in this range.
+    /// Returns whether `address` lies in this range.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(address.to_canonical())
     }
 
-    /// The address, if it is a single one.
+    /// Returns the address if the range is a single one.
     #[must_use]
     pub fn single(&self) -> Option<IpAddr> {
         let whole = if self.0.is_ipv4() { 32 } else { 128 };
@@ -48,7 +48,7 @@ impl AddressRange {
     }
 }
 
-/// How many leading bits of an IPv4-mapped IPv6 address say that it is one.
+/// The length of the prefix `::ffff:0:0` of IPv4-mapped IPv6 addresses, in bits.
 const MAPPED_PREFIX: u8 = 96;
 
 impl FromStr for AddressRange {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_hold_what_they_say() {
+    fn ranges_contain_only_their_own_addresses() {
         let cases = [
             // range, printed, inside, outside
             ("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.2"),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn invalid_ranges_are_refused() {
         for text in [
             "",
             "localhost",

@@ -1,12 +1,12 @@
-//! What the exchange tells a handler about its peers.
+//! Control messages, with which a service tells its own handler about its peers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::PeerName;
 
-/// A control message: made by the exchange of this service, never received from the network.
+/// A control message. The exchange of this service makes it; it is never received from the network.
 ///
-/// Its JSON form is the one that the original's users know:
+/// Its JSON form is that of the original implementation:
 ///
 /// ```
 /// use paddington_wire::Control;
@@ -18,12 +18,12 @@ use crate::PeerName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Control {
-    /// The peer is there: messages to it will be delivered, its messages follow.
+    /// The peer is connected: messages to it are sent, and messages from it follow.
     Connected {
         /// The peer's name.
         agent: PeerName,
     },
-    /// The peer is gone.
+    /// The peer is no longer connected.
     Disconnected {
         /// The peer's name.
         agent: PeerName,
@@ -31,7 +31,7 @@ pub enum Control {
 }
 
 impl Control {
-    /// The peer that this is about.
+    /// Returns the name of the peer that the control message is about.
     #[must_use]
     pub fn agent(&self) -> &PeerName {
         match self {
@@ -39,7 +39,7 @@ impl Control {
         }
     }
 
-    /// The control message as compact JSON.
+    /// Returns the control message as compact JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         let event = match self {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_json_is_what_serde_would_write() {
+    fn the_json_is_the_same_as_from_serde() {
         let agent: PeerName = "echo-client".parse().unwrap();
         for control in
             [Control::Connected { agent: agent.clone() }, Control::Disconnected { agent }]

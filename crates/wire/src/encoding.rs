@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a link speaks. An invitation pins it on both sides; nothing on the wire can change it.
+/// The encoding of a link. The invitation pins it on both sides; nothing on the wire can change it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

@@ -1,25 +1,25 @@
-//! One small error per operation.
+//! The errors of this crate: one small type per operation.
 
 use paddington_crypto::{KeyError, OpenError, SealError};
 use thiserror::Error;
 
-/// Why a handshake ended without a session.
+/// The reason why a handshake ended without a session.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The peer's words did not open, or were not what they had to be. It is not known who it is.
+    /// A hello, reply or first frame did not open or was malformed: the peer remains a stranger.
     #[error("the peer could not be authenticated")]
     Unauthenticated(#[source] OpenError),
-    /// The peer is who it says, and broke the protocol.
+    /// The peer is authenticated, but its first frame is a violation.
     #[error("the peer broke the protocol in its first frame")]
     Violation(#[source] Violation),
-    /// A hello that was seen before: somebody replays recorded traffic.
+    /// The hello was seen before: recorded traffic is being replayed.
     #[error("the hello was seen before")]
     Replayed,
-    /// Ours, not the peer's: no key could be made.
+    /// This side could not make a session key.
     #[error("no session key could be made")]
     Key(#[from] KeyError),
-    /// Ours, not the peer's: nothing could be sealed.
+    /// This side could not seal its part of the handshake.
     #[error("the handshake could not be sealed")]
     Seal(#[from] SealError),
 }
@@ -30,84 +30,84 @@ impl From<OpenError> for HandshakeError {
     }
 }
 
-/// Why a session cannot go on after something that arrived.
+/// The reason why a session cannot continue after a frame that arrived.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// It did not open: an attack, or a bug. The connection ends without a word.
+    /// The frame did not open: an attack or a bug. The connection ends and nothing is sent.
     #[error("a frame could not be opened")]
     Unopenable(#[from] OpenError),
-    /// It was opened before, or it is our own: an attack.
+    /// The frame was opened before, or is one of this side's own: an attack.
     #[error("a frame was replayed")]
     Replayed,
-    /// An authenticated peer broke the protocol. It is told so.
+    /// The authenticated peer broke the protocol. It is told with CLOSE.
     #[error("the peer broke the protocol")]
     Violation(#[from] Violation),
 }
 
-/// Why a session cannot go on with sending.
+/// The reason why a session cannot send a frame.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransmitError {
-    /// Nothing could be sealed.
+    /// The frame could not be sealed.
     #[error("a frame could not be sealed")]
     Seal(#[from] SealError),
-    /// The session has used all its numbers (2^48 frames in one direction).
+    /// The session has used all numbers of one direction (2^48 frames).
     #[error("the session has no frame numbers left")]
     Exhausted,
-    /// This encoding has no such frame: a bug of ours.
+    /// The encoding has no such frame: a bug on this side.
     #[error("the encoding has no such frame")]
     Unsupported,
 }
 
-/// What an authenticated peer did wrong. Implements the list in `docs/protocol.md` §4.1.
+/// A violation of the protocol by an authenticated peer: the list in `docs/protocol.md` §4.1.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// The plaintext is shorter than its header says.
-    #[error("a frame is cut short")]
+    /// The frame is shorter than its header or its READY says.
+    #[error("a frame is truncated")]
     Truncated,
-    /// A kind of frame that does not exist.
+    /// The kind of frame does not exist.
     #[error("unknown frame kind {0}")]
     UnknownKind(u8),
-    /// A field or the padding is not zero where it has to be.
-    #[error("bytes that must be zero are not")]
+    /// A field or the padding must be zero and is not.
+    #[error("a field or the padding must be zero and is not")]
     NotZero,
-    /// A payload above the announced maximum.
-    #[error("a payload of {len} bytes, where {max} are allowed")]
+    /// A message is longer than this side's READY allows.
+    #[error("a payload has {len} bytes, but at most {max} are allowed")]
     TooLong {
-        /// The payload's length.
+        /// The payload's length, in bytes.
         len: u32,
-        /// What was announced.
+        /// The longest payload allowed, in bytes.
         max: u32,
     },
-    /// A payload where none belongs, or of a wrong shape.
-    #[error("a payload that does not belong there")]
+    /// The frame's kind allows no payload, or the payload is malformed.
+    #[error("a frame has an unexpected or malformed payload")]
     BadPayload,
-    /// READY anywhere but in the first frame, or anything else there.
-    #[error("READY is the first frame and only the first")]
+    /// The first frame is not READY, or a later one is.
+    #[error("READY must be the first frame and only the first")]
     ReadyOutOfPlace,
-    /// A READY that contradicts itself or the handshake.
-    #[error("READY contradicts itself: {0}")]
+    /// READY contradicts itself or the handshake.
+    #[error("READY is invalid: {0}")]
     BadReady(&'static str),
-    /// A stream that was not declared.
-    #[error("stream {0} was not declared")]
+    /// The stream is not listed in READY.
+    #[error("stream {0} is not listed in READY")]
     UnknownStream(u8),
-    /// A number was left out.
-    #[error("message {got} came where {expected} was next")]
+    /// A number was skipped without SKIP.
+    #[error("message {got} arrived, but {expected} was expected")]
     Gap {
-        /// The number that was next.
+        /// The number that was expected.
         expected: u64,
-        /// The number that came.
+        /// The number that arrived.
         got: u64,
     },
-    /// More than the credit allowed.
+    /// The peer sent more than its credit allowed.
     #[error("more was sent than the credit allowed")]
     BeyondCredit,
-    /// Something was acknowledged that was not sent.
-    #[error("message {0} was acknowledged and never sent")]
+    /// The peer acknowledged a message that was never sent.
+    #[error("message {0} was acknowledged but never sent")]
     AckOfUnsent(u64),
-    /// A message of the `hex` encoding where that of the `sealed` one belongs, or the other way.
-    #[error("a frame of the other encoding")]
+    /// A WebSocket message of a type that this session's encoding does not use.
+    #[error("a WebSocket message does not belong to the session's encoding")]
     OtherEncoding,
 }

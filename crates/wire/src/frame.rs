@@ -1,6 +1,6 @@
-//! What two connected services say to each other. Implements `docs/protocol.md` §4.1.
+//! The frames that two connected services exchange. Implements `docs/protocol.md` §4.1.
 //!
-//! The frames are the same whatever the encoding; how they become bytes is the session's business.
+//! Frames do not depend on the encoding; a session turns them into bytes.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use crate::{Instance, Messages, Text};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Frame {
-    /// A message of a `hex` link, which numbers and acknowledges nothing.
+    /// A message of a `hex` link, on which messages are neither numbered nor acknowledged.
     Bare(Text),
-    /// The first frame of either side: what it keeps and what it has.
+    /// The first frame of either side, with the state of its streams and cursors.
     Ready(Ready),
     /// A message.
     Data(Data),
-    /// What was completed, and how much more may come.
+    /// An acknowledgement, with new credit.
     Ack(Ack),
     /// Asks whether the other side is alive.
     Ping(u64),
@@ -26,20 +26,20 @@ pub enum Frame {
     Pong(u64),
     /// The last frame of either side.
     Close(CloseCode),
-    /// Messages that have expired and will not come.
+    /// Messages that will not be sent.
     Skip(Skip),
-    /// The sender shuts down: hold back new messages, go on with acknowledgements.
+    /// The sender shuts down: the receiver holds back new messages and continues to acknowledge.
     Drain,
-    /// Several messages, for a peer with [`Features::BATCH`].
+    /// Several messages, only for a peer with [`Features::BATCH`].
     Batch(Batch),
 }
 
-/// The highest number up to which everything is completed, on one stream of the frame's receiver.
+/// The number up to which everything is completed, in one stream of the frame's receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Completed {
     /// Index into `mine` of the receiver's READY.
     pub stream: u8,
-    /// The number; 0 says nothing.
+    /// The number; 0 acknowledges nothing.
     pub number: u64,
 }
 
@@ -48,34 +48,34 @@ pub struct Completed {
 pub struct Data {
     /// Index into `mine` of the sender's READY.
     pub stream: u8,
-    /// Whether it was transmitted in some session before.
+    /// Whether the message was transmitted in an earlier session too.
     pub again: bool,
-    /// Its number in the stream, from 1.
+    /// The message's number in the stream, from 1.
     pub number: u64,
-    /// An acknowledgement that travels with it.
+    /// An acknowledgement sent along with the message.
     pub ack: Completed,
     /// The message itself.
     pub payload: Bytes,
 }
 
 impl Data {
-    /// What a message of `len` bytes takes from the credit.
+    /// Returns the credit that a message of `len` bytes uses, in bytes.
     #[must_use]
     pub fn cost(len: usize) -> u64 {
         HEADER_LEN as u64 + len as u64
     }
 }
 
-/// Several messages of one stream whose numbers follow each other.
+/// Several messages of one stream with consecutive numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// Index into `mine` of the sender's READY.
     pub stream: u8,
-    /// Whether all of them were transmitted in some session before; else none was.
+    /// Whether the messages were transmitted in an earlier session too: all of them or none.
     pub again: bool,
-    /// The number of the first one in the stream, from 1.
+    /// The first message's number in the stream, from 1.
     pub first: u64,
-    /// An acknowledgement that travels with them.
+    /// An acknowledgement sent along with the messages.
     pub ack: Completed,
     /// The messages themselves.
     pub messages: Messages,
@@ -96,40 +96,41 @@ impl fmt::Debug for Data {
 /// An acknowledgement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ack {
-    /// What is completed.
+    /// The number up to which messages are completed.
     pub ack: Completed,
-    /// The total number of bytes, Σ(24 + length) over all DATA of the session, that may be sent.
+    /// The credit: the total number of bytes, Σ(24 + length) over all messages of the session, that
+    /// may be sent.
     pub credit: u64,
-    /// Messages among the completed that were given up, on the same stream.
+    /// The rejections among the completed messages of the same stream.
     pub rejected: Vec<Rejection>,
 }
 
 impl Ack {
-    /// What each rejection takes on the wire, in bytes.
+    /// The length of a rejection on the wire, in bytes.
     pub(crate) const REJECTION_LEN: usize = 10;
 }
 
-/// A message that the receiver's policy gave up on.
+/// A message that the receiver gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {
     /// The number of the message.
     pub number: u64,
-    /// Why.
+    /// The reason.
     pub code: RejectCode,
 }
 
-/// Why a message was given up. Codes that are not known here are kept as they are.
+/// The reason why a message was given up. Unknown codes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RejectCode(pub u16);
 
 impl RejectCode {
     /// The handler returned an error or panicked.
     pub const FAILED: Self = Self(1);
-    /// The handler did not end in time.
+    /// The handler did not finish in time.
     pub const TIMED_OUT: Self = Self(2);
     /// The message is not UTF-8 text.
     pub const NOT_TEXT: Self = Self(3);
-    /// The message was being handled in too many lives of the receiver that ended.
+    /// Too many instances of the receiver ended while handling the message.
     pub const POISON: Self = Self(4);
 }
 
@@ -137,7 +138,7 @@ impl fmt::Display for RejectCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::FAILED => f.write_str("the handler failed"),
-            Self::TIMED_OUT => f.write_str("the handler did not end in time"),
+            Self::TIMED_OUT => f.write_str("the handler did not finish in time"),
             Self::NOT_TEXT => f.write_str("the message is not text"),
             Self::POISON => f.write_str("the message was given up after repeated crashes"),
             Self(code) => write!(f, "code {code}"),
@@ -145,39 +146,39 @@ impl fmt::Display for RejectCode {
     }
 }
 
-/// Expired messages: from the next expected number to `to`.
+/// Messages that will not be sent, from the next expected number up to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Skip {
     /// Index into `mine` of the sender's READY.
     pub stream: u8,
     /// The last number skipped.
     pub to: u64,
-    /// An acknowledgement that travels with it.
+    /// An acknowledgement sent along with it.
     pub ack: Completed,
 }
 
-/// Why a side closes the connection.
+/// The reason why a side closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseCode {
     /// The service shuts down.
     Shutdown,
-    /// A newer connection took this one's place.
+    /// A newer connection replaced this one.
     Replaced,
     /// Another live instance holds the link.
     Busy,
     /// The other side broke the protocol.
     Violation,
-    /// The session is old and its keys are to be renewed.
+    /// The session has reached its age limit; a new one renews the keys.
     SessionAge,
-    /// Too many handshakes.
+    /// The client made too many handshakes.
     Overload,
     /// A code that this version does not know.
     Other(u64),
 }
 
 impl CloseCode {
-    /// The code on the wire.
+    /// Returns the code on the wire.
     #[must_use]
     pub fn code(self) -> u64 {
         match self {
@@ -213,42 +214,42 @@ impl fmt::Display for CloseCode {
             Self::Replaced => f.write_str("replaced by a newer connection"),
             Self::Busy => f.write_str("another live process uses this invitation"),
             Self::Violation => f.write_str("protocol violation"),
-            Self::SessionAge => f.write_str("the session's age limit"),
+            Self::SessionAge => f.write_str("session age limit"),
             Self::Overload => f.write_str("too many handshakes"),
             Self::Other(code) => write!(f, "close code {code}"),
         }
     }
 }
 
-/// What each side says first: `docs/protocol.md` §4.1, READY payload.
+/// The payload of READY, the first frame of each side (`docs/protocol.md` §4.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ready {
-    /// The sender's life.
+    /// The sender's instance.
     pub instance: Instance,
-    /// The longest message that it accepts, in bytes.
+    /// The longest message that the sender accepts, in bytes.
     pub max_payload: u32,
     /// The first credit, in bytes.
     pub window: u32,
-    /// Optional kinds of frames that it understands.
+    /// The optional kinds of frames that the sender understands.
     pub features: Features,
-    /// Its streams, oldest first; the last one is its current stream.
+    /// The sender's streams, the oldest first and the current one last.
     pub mine: Vec<StreamState>,
-    /// What it has of the other side's streams.
+    /// The sender's cursors in the other side's streams.
     pub yours: Vec<CursorState>,
 }
 
-/// Which optional kinds of frames a service understands, as a bit mask. Bits that are not known
-/// here are kept and mean nothing.
+/// The optional kinds of frames that a service understands, as a bit mask. Unknown bits are kept
+/// and ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Features(pub u64);
 
 impl Features {
-    /// No optional kind.
+    /// No optional kinds.
     pub const NONE: Self = Self(0);
-    /// [`Frame::Batch`].
+    /// The service understands [`Frame::Batch`].
     pub const BATCH: Self = Self(1);
 
-    /// Whether all of `wanted` are among these.
+    /// Returns whether all of `wanted` are among these.
     #[must_use]
     pub const fn has(self, wanted: Self) -> bool {
         self.0 & wanted.0 == wanted.0
@@ -258,9 +259,9 @@ impl Features {
 /// A stream as its sender sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamState {
-    /// The life of the sender that the stream belongs to.
+    /// The sender's instance that the stream belongs to.
     pub instance: Instance,
-    /// The lowest number that is kept.
+    /// The lowest number whose message is kept.
     pub base: u64,
     /// The number that the next message gets.
     pub next: u64,
@@ -269,11 +270,11 @@ pub struct StreamState {
 /// A stream as its receiver sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CursorState {
-    /// The life of the sender that the stream belongs to.
+    /// The sender's instance that the stream belongs to.
     pub instance: Instance,
-    /// The highest number taken in.
+    /// The highest number received.
     pub received: u64,
-    /// Every number up to this one has been handled.
+    /// The number up to which every message has been handled.
     pub completed: u64,
 }
 

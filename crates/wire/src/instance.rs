@@ -1,11 +1,11 @@
-//! One life of a service, and the numbers of its messages. Implements `docs/protocol.md` §5.1.
+//! The identity of one run of a service, and of its messages. Implements `docs/protocol.md` §5.1.
 
 use std::fmt;
 
 use paddington_crypto::{KeyError, random_bytes};
 
-/// One life of a service: 16 random bytes, drawn when the process starts. It also names the stream
-/// of messages that this life accepts for a peer.
+/// One run of a service: 16 random bytes that are drawn when it starts. They also name the stream
+/// of the messages that this run accepts for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance([u8; Instance::LEN]);
 
@@ -22,7 +22,7 @@ impl Instance {
         random_bytes().map(Self)
     }
 
-    /// The bytes as they stand on the wire.
+    /// Returns the bytes as they are on the wire.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
@@ -50,12 +50,12 @@ impl fmt::Debug for Instance {
     }
 }
 
-/// The number of a message: unique for ever, the same however often the message is delivered.
+/// The identity of a message: never reused, and the same however often the message is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
     /// The stream that the message belongs to.
     pub stream: Instance,
-    /// Its number in that stream, from 1.
+    /// The message's number in that stream, from 1.
     pub number: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Who may connect from where. Implements the checks of `docs/protocol.md` §3.4, §10 and §11.1 that
-//! come before any cryptography.
+//! The invited clients and the addresses from which they may connect. Implements the checks of
+//! `docs/protocol.md` §3.4, §10 and §11.1 that come before any cryptography.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use crate::{AddressRange, Encoding, PeerName, hex, sealed};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Credentials {
-    /// For the `sealed` encoding.
+    /// The secrets of a link of the `sealed` encoding.
     Sealed(Arc<sealed::Credentials>),
-    /// For the `hex` encoding.
+    /// The secrets of a link of the `hex` encoding.
     Hex(Arc<hex::Credentials>),
 }
 
 impl Credentials {
-    /// The encoding that the link speaks.
+    /// Returns the link's encoding.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         match self {
@@ -33,23 +33,23 @@ impl Credentials {
 pub struct InvitedClient {
     /// The client's name.
     pub name: PeerName,
-    /// Where it connects from.
+    /// The addresses from which it may connect.
     pub range: AddressRange,
-    /// What it proves its name with.
+    /// The secrets that authenticate it.
     pub credentials: Credentials,
 }
 
-/// All clients that a service expects.
+/// All clients that a service has invited, found by their addresses.
 #[derive(Clone, Debug, Default)]
 pub struct InvitedClients {
     expected: Vec<InvitedClient>,
-    /// Which of them are expected from one address only.
+    /// Indices of the clients with a single address, by that address.
     at: HashMap<IpAddr, Vec<usize>>,
-    /// Which of them are expected from more than one.
+    /// Indices of the clients with a whole network.
     within: Vec<usize>,
 }
 
-/// The clients of one encoding that may stand behind one connection, each with the secrets to try.
+/// The clients of one encoding that may have opened a connection, each with the secrets to try.
 #[derive(Clone, Debug)]
 pub struct Candidates<'a, C> {
     names: Vec<&'a PeerName>,
@@ -57,7 +57,7 @@ pub struct Candidates<'a, C> {
 }
 
 impl InvitedClients {
-    /// Expects these clients.
+    /// Makes the set of these clients.
     #[must_use]
     pub fn new(expected: Vec<InvitedClient>) -> Self {
         let mut clients = Self { expected, ..Self::default() };
@@ -70,19 +70,19 @@ impl InvitedClients {
         clients
     }
 
-    /// Whether any client is expected from `address`.
+    /// Returns whether any client may connect from `address`.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
         self.from(address).next().is_some()
     }
 
-    /// Whether any client of the `hex` encoding is expected from `address`.
+    /// Returns whether any client of the `hex` encoding may connect from `address`.
     #[must_use]
     pub fn admits_hex(&self, address: IpAddr) -> bool {
         self.from(address).any(|client| client.credentials.encoding() == Encoding::Hex)
     }
 
-    /// The clients of the `sealed` encoding that are expected from `address`.
+    /// Returns the clients of the `sealed` encoding that may connect from `address`.
     #[must_use]
     pub fn sealed_candidates(&self, address: IpAddr) -> Candidates<'_, sealed::Credentials> {
         self.candidates(address, |credentials| match credentials {
@@ -91,7 +91,7 @@ impl InvitedClients {
         })
     }
 
-    /// The clients of the `hex` encoding that are expected from `address`.
+    /// Returns the clients of the `hex` encoding that may connect from `address`.
     #[must_use]
     pub fn hex_candidates(&self, address: IpAddr) -> Candidates<'_, hex::Credentials> {
         self.candidates(address, |credentials| match credentials {
@@ -122,12 +122,12 @@ impl InvitedClients {
 }
 
 impl<'a, C> Candidates<'a, C> {
-    /// The secrets to try, in a fixed order.
+    /// Returns the secrets to try, in a fixed order.
     pub fn credentials(&self) -> impl ExactSizeIterator<Item = &'a Arc<C>> {
         self.credentials.iter().copied()
     }
 
-    /// The name of the candidate at `index` of [`credentials`](Self::credentials).
+    /// Returns the name of the candidate at `index` of [`credentials`](Self::credentials).
     #[must_use]
     pub fn name(&self, index: usize) -> &'a PeerName {
         self.names[index]
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn only_clients_whose_range_holds_the_address_are_candidates() {
+    fn only_clients_whose_range_contains_the_address_are_candidates() {
         let clients = InvitedClients::new(vec![
             expected("a", "10.0.0.0/8", Encoding::Sealed),
             expected("b", "10.1.0.0/16", Encoding::Sealed),

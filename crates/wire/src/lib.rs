@@ -42,6 +42,7 @@ mod address_range;
 mod control;
 mod encoding;
 mod error;
+mod faults;
 mod frame;
 pub mod hex;
 mod instance;
@@ -52,12 +53,15 @@ mod messages;
 mod peer_name;
 pub mod sealed;
 mod session;
+mod slot;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
 pub use control::Control;
 pub use encoding::Encoding;
 pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};
+#[cfg(paddington_faults)]
+pub use faults::Fault;
 pub use frame::{
     Ack, Batch, CloseCode, Completed, CursorState, Data, Features, Frame, HEADER_LEN, MAX_PAYLOAD,
     Ready, RejectCode, Rejection, Skip, StreamState,
@@ -69,4 +73,5 @@ pub use messages::Messages;
 pub use paddington_crypto::KeyError;
 pub use peer_name::{NameError, PeerName};
 pub use session::{Arrived, Outgoing, Session, Transmission};
+pub use slot::{SessionId, Slot, Ticket, Verdict};
 pub use text::{NotText, Text};

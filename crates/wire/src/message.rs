@@ -23,7 +23,7 @@ pub struct Message {
     origin: Origin,
 }
 
-/// The service that a message is for: a name, or a text that `send` will find to be none.
+/// The service that a message is for: a name, or a text that `send` has yet to check.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Recipient(RecipientText);
 
@@ -78,10 +78,10 @@ impl fmt::Debug for Recipient {
     }
 }
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
-    /// Made here and not received: the exchange stamps its own name on what it sends.
+    /// Made by the application and not received, so that it has no sender yet.
     Here,
     /// Received from a peer.
     Peer { sender: PeerName, delivery: Delivery },
@@ -89,14 +89,14 @@ enum Origin {
     Exchange(Control),
 }
 
-/// How a received message reached this handler call.
+/// How a received message was delivered to this call of the handler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// The number that its sender gave it. `None` on `hex` links, which number nothing.
+    /// The message's number in its stream. `None` on `hex` links, which do not number messages.
     pub id: Option<MessageId>,
-    /// Whether the sender transmitted it in an earlier session too.
+    /// Whether the sender transmitted the message in an earlier session too.
     pub redelivered: bool,
-    /// Which call of the handler this is for this message, from 1.
+    /// The number of this call of the handler for the message, from 1.
     pub attempt: u32,
 }
 
@@ -107,7 +107,7 @@ impl Message {
         Self { recipient: recipient.into(), payload: payload.into(), origin: Origin::Here }
     }
 
-    /// A message that arrived from `sender`.
+    /// Makes a message that was received from `sender`.
     #[must_use]
     pub fn received(
         sender: PeerName,
@@ -118,7 +118,7 @@ impl Message {
         Self { recipient: recipient.into(), payload, origin: Origin::Peer { sender, delivery } }
     }
 
-    /// A control message for the handler of the service called `recipient`.
+    /// Makes a control message for the handler of the service called `recipient`.
     #[must_use]
     pub fn from_control(recipient: &PeerName, control: Control) -> Self {
         Self {
@@ -128,8 +128,8 @@ impl Message {
         }
     }
 
-    /// The service that sent the message; for a control message, the peer that it is about. A
-    /// message that was made here and not received has no sender yet: the text is empty.
+    /// Returns the name of the service that sent the message; for a control message, of the peer
+    /// that it is about. It is empty for a message that was not received.
     #[must_use]
     pub fn sender(&self) -> &str {
         match &self.origin {
@@ -139,25 +139,25 @@ impl Message {
         }
     }
 
-    /// The service that the message is for.
+    /// Returns the name of the service that the message is for.
     #[must_use]
     pub fn recipient(&self) -> &str {
         self.recipient.as_str()
     }
 
-    /// The text; of a control message, its JSON.
+    /// Returns the text; of a control message, its JSON.
     #[must_use]
     pub fn payload(&self) -> &str {
         &self.payload
     }
 
-    /// Whether this is a control message.
+    /// Returns whether this is a control message.
     #[must_use]
     pub fn is_control(&self) -> bool {
         self.control().is_some()
     }
 
-    /// The control message, if this is one.
+    /// Returns the control message, if this is one.
     #[must_use]
     pub fn control(&self) -> Option<&Control> {
         match &self.origin {
@@ -166,33 +166,33 @@ impl Message {
         }
     }
 
-    /// The number that its sender gave it: the same however often it is delivered, and never used
-    /// for another message. `None` for control messages and on `hex` links.
+    /// Returns the message's stream and number: the same however often it is delivered, and never
+    /// reused for another message. `None` for control messages and on `hex` links.
     #[must_use]
     pub fn id(&self) -> Option<MessageId> {
         self.delivery().id
     }
 
-    /// Whether the sender had transmitted it in an earlier session too, so that a handler with
-    /// outside effects may have seen it before this service restarted.
+    /// Returns whether the sender transmitted the message in an earlier session too, so that the
+    /// handler may have been called with it before this service restarted.
     #[must_use]
     pub fn redelivered(&self) -> bool {
         self.delivery().redelivered
     }
 
-    /// Which call of the handler this is for this message, from 1.
+    /// Returns the number of this call of the handler for the message, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.delivery().attempt.max(1)
     }
 
-    /// The text without a copy.
+    /// Returns the payload without copying it.
     #[must_use]
     pub fn into_payload(self) -> Text {
         self.payload
     }
 
-    /// The same message, for the next call of the handler.
+    /// Returns the same message for the next call of the handler.
     #[must_use]
     pub fn next_attempt(mut self) -> Self {
         if let Origin::Peer { delivery, .. } = &mut self.origin {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_looks_like_a_control_message_is_none() {
+    fn a_payload_that_looks_like_a_control_message_is_not_one() {
         let json = r#"{"Connected":{"agent":"x"}}"#;
         let message = Message::received(name("a"), &name("b"), json.into(), Delivery::default());
         assert!(!message.is_control());

@@ -1,4 +1,4 @@
-//! Several messages in one block, each behind its length. Implements the payload of BATCH in
+//! Several messages in one block, each preceded by its length: the payload of BATCH in
 //! `docs/protocol.md` §4.1.
 
 use std::fmt;
@@ -14,25 +14,25 @@ pub struct Messages {
     count: u16,
 }
 
-/// The length of a length, in bytes.
+/// The size of a length field, in bytes.
 const LEN_LEN: usize = 4;
 
 impl Messages {
-    /// The most messages in one block.
+    /// The maximum number of messages in one block.
     pub const MAX: usize = 1024;
-    /// The longest block, in bytes, that its messages share once it has arrived. Out of a longer one
-    /// each message is copied, unless it is most of the block: beside itself, a message keeps no more
-    /// than this or its own length.
+    /// The longest block that its messages share after it has arrived, in bytes. From a longer
+    /// block each message is copied, unless it is most of the block. So a message keeps at most
+    /// this much, or its own length, in memory beside itself.
     pub const SHARED: u32 = 16 * 1024;
 
-    /// What a message of `len` bytes takes in a block.
+    /// Returns how many bytes of a block a message of `len` bytes takes.
     #[must_use]
     pub const fn entry_len(len: usize) -> usize {
         LEN_LEN + len
     }
 
-    /// Puts up to [`MAX`](Self::MAX) messages into a block. `None` if there are none, or more, or
-    /// if one is longer than the protocol allows.
+    /// Puts up to [`MAX`](Self::MAX) messages into a block. Returns `None` if there are none or too
+    /// many, or if a length does not fit its field.
     #[must_use]
     pub fn new<'a>(messages: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
         let len = messages.clone().map(|message| Self::entry_len(message.len())).sum();
@@ -47,11 +47,11 @@ impl Messages {
             .then(|| Self { block: block.freeze(), count: count as u16 })
     }
 
-    /// Takes a block that arrived.
+    /// Checks a block that arrived.
     ///
     /// # Errors
     ///
-    /// [`Violation::BadPayload`] if it does not end with the end of a message, or holds none, or
+    /// [`Violation::BadPayload`] if the last message is cut short, or if there are no messages or
     /// too many.
     pub fn parse(block: Bytes) -> Result<Self, Violation> {
         let (mut rest, mut count) = (&block[..], 0);
@@ -67,20 +67,20 @@ impl Messages {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of messages.
     #[must_use]
     pub fn count(&self) -> usize {
         usize::from(self.count)
     }
 
-    /// What they take from the credit, in bytes: each as much as on its own.
+    /// Returns the credit that the messages use, in bytes: as much as if each were sent on its own.
     #[must_use]
     pub fn cost(&self) -> u64 {
         let payloads = self.block.len() - LEN_LEN * self.count();
         self.count() as u64 * Data::cost(0) + payloads as u64
     }
 
-    /// The block, as it is on the wire.
+    /// Returns the block in its wire format.
     #[must_use]
     pub fn block(&self) -> &Bytes {
         &self.block
@@ -98,11 +98,12 @@ impl IntoIterator for Messages {
     }
 }
 
-/// The messages of a block. Those that are parts of it keep it until the last of them is gone.
+/// An iterator over the messages of a block. Messages that share the block keep it in memory until
+/// the last of them is dropped.
 #[derive(Debug)]
 pub struct IntoIter {
     block: Bytes,
-    /// Messages of up to so many bytes are copied out of the block.
+    /// The length up to which messages are copied out of the block, in bytes.
     copied: usize,
 }
 
@@ -130,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_put_in_comes_out(
+        fn messages_come_out_as_they_were_put_in(
             texts in proptest::collection::vec(any::<Vec<u8>>(), 1..40),
         ) {
             let texts: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
@@ -143,20 +144,20 @@ mod tests {
         }
 
         #[test]
-        fn no_block_makes_it_panic(block in proptest::collection::vec(0..6_u8, 0..60)) {
+        fn arbitrary_blocks_do_not_panic(block in proptest::collection::vec(0..6_u8, 0..60)) {
             if let Ok(messages) = Messages::parse(block.into()) {
                 prop_assert_eq!(messages.clone().into_iter().count(), messages.count());
             }
         }
     }
 
-    /// The bytes that a message keeps in memory.
+    /// Returns how many bytes a message keeps in memory.
     fn kept(message: Bytes) -> usize {
-        message.try_into_mut().expect("nobody else has the block").capacity()
+        message.try_into_mut().expect("the block is not shared").capacity()
     }
 
     #[test]
-    fn a_small_message_keeps_no_long_block() {
+    fn a_small_message_does_not_keep_a_long_block_in_memory() {
         let lens = [1_000_000, 1, 40_000].map(|len| Bytes::from(vec![7; len]));
         let block = Messages::new(lens.iter()).unwrap().block().clone();
         let block = Bytes::copy_from_slice(&block);

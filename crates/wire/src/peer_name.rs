@@ -10,23 +10,23 @@ use thiserror::Error;
 
 /// The name of a service: 1 to 64 characters from `A-Z a-z 0-9 . _ -`, compared byte for byte.
 ///
-/// Once parsed it is never checked again, and copying it copies no text.
+/// A name is checked once, when it is parsed. A clone shares the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PeerName(Arc<str>);
 
 impl PeerName {
-    /// The longest name, in bytes.
+    /// The maximum length of a name, in bytes.
     pub const MAX_LEN: usize = 64;
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The text is not a name. It is repeated here: names are no secrets.
+/// The text is not a valid name. The error shows it, because names are not secret.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a service name: a name is 1 to 64 characters from A-Z, a-z, 0-9, '.', '_' and '-'"
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_parsed_once() {
+    fn only_valid_names_are_parsed() {
         let longest = "x".repeat(64);
         for good in ["a", "echo-client", "A.b_c-9", &longest] {
             assert_eq!(good.parse::<PeerName>().unwrap().as_str(), good);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn serde_goes_through_the_parser() {
+    fn serde_refuses_invalid_names() {
         assert!(serde_json::from_str::<PeerName>("\"a b\"").is_err());
         let name: PeerName = serde_json::from_str("\"a\"").unwrap();
         assert_eq!(serde_json::to_string(&name).unwrap(), "\"a\"");

@@ -1,4 +1,4 @@
-//! One session, whatever its encoding.
+//! A session of either encoding.
 
 use bytes::Bytes;
 
@@ -14,9 +14,9 @@ pub enum Transmission<T, B> {
     Text(T),
     /// A binary message.
     Binary(B),
-    /// A Ping without content.
+    /// An empty Ping.
     Ping,
-    /// A Pong: the answer to a Ping, which every WebSocket gives by itself.
+    /// A Pong, with which a WebSocket answers a Ping automatically.
     Pong,
     /// A Close.
     Close,
@@ -28,9 +28,9 @@ pub type Outgoing = Transmission<String, Bytes>;
 /// A WebSocket message that arrived.
 pub type Arrived<'a> = Transmission<&'a str, &'a [u8]>;
 
-/// An established session: frames to WebSocket messages and back.
+/// An established session, which turns frames into WebSocket messages and back.
 ///
-/// Only a finished handshake makes one.
+/// Only a completed handshake makes one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Session {
@@ -53,7 +53,7 @@ impl From<HexSession> for Session {
 }
 
 impl Session {
-    /// The session's encoding.
+    /// Returns the session's encoding.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         match self {
@@ -62,8 +62,8 @@ impl Session {
         }
     }
 
-    /// The longest WebSocket message that the other side may send, in bytes, where messages of up
-    /// to `max_payload` bytes are accepted.
+    /// Returns the maximum length of a WebSocket message from the other side, in bytes, if messages
+    /// of up to `max_payload` bytes are accepted.
     #[must_use]
     pub fn max_message_len(encoding: Encoding, max_payload: u32) -> usize {
         match encoding {
@@ -72,8 +72,8 @@ impl Session {
         }
     }
 
-    /// Turns a frame into what is sent for it. `None` where the encoding sends nothing: a `hex`
-    /// link answers pings below this layer.
+    /// Turns a frame into a WebSocket message. Returns `None` for a pong of the `hex` encoding,
+    /// which the WebSocket itself sends.
     ///
     /// # Errors
     ///
@@ -91,12 +91,12 @@ impl Session {
         }
     }
 
-    /// Turns what arrived into a frame. `None` where it means nothing in this encoding: the pings
-    /// of a WebSocket are no sign of life for a `sealed` session.
+    /// Turns a WebSocket message into a frame. Returns `None` for the Pings and Pongs of the
+    /// WebSocket in a `sealed` session, for which they are no sign of life.
     ///
     /// # Errors
     ///
-    /// [`ReceiveError`] if it does not open or breaks the protocol; the session is then over.
+    /// [`ReceiveError`] if it does not open or breaks the protocol. The session must then end.
     pub fn decode(&mut self, arrived: Arrived<'_>) -> Result<Option<Frame>, ReceiveError> {
         match (self, arrived) {
             (Self::Sealed(session), Transmission::Binary(sealed)) => {

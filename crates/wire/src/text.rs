@@ -1,4 +1,4 @@
-//! Text that many can hold at once.
+//! Immutable text in a shared buffer.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,21 +9,21 @@ use bytestring::ByteString;
 
 use crate::PeerName;
 
-/// Immutable UTF-8 text in a shared buffer: copying it copies no byte, and a payload that arrived
-/// stays in the buffer that it was opened in.
+/// Immutable UTF-8 text in a shared buffer. A clone shares the buffer, and a payload that arrived
+/// stays in the buffer in which it was opened.
 ///
-/// `Debug` shows the length only, because payloads do not belong in logs.
+/// `Debug` shows only the length, because payloads do not belong in logs.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Text(ByteString);
 
 impl Text {
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The bytes of the text, without a copy.
+    /// Returns the bytes of the text without copying them.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()

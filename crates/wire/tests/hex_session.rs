@@ -1,4 +1,5 @@
-//! The `hex` encoding's handshake and session: the vectors, and what a one-sided memory can refuse.
+//! Tests the handshake and the session of the `hex` encoding: the vectors, and the repeats that are
+//! refused.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -36,7 +37,7 @@ fn established() -> (HexSession, HexSession) {
 }
 
 #[test]
-fn the_handshake_is_that_of_the_vectors() {
+fn the_handshake_matches_the_vectors() {
     let v = vectors();
     let text = |name: &str| v[name].as_str().unwrap().to_owned();
     let nonce = |name: &str| const_hex::decode_to_array(text(name)).unwrap();
@@ -63,14 +64,14 @@ fn both_sides_understand_each_other() {
 }
 
 #[test]
-fn a_hello_opens_once() {
+fn a_repeated_hello_is_refused() {
     let (ours, theirs) = any_link();
     let (_, hello) = Initiator::new(theirs).hello().unwrap();
     authenticate(&hello, &[Arc::clone(&ours)]).unwrap();
     let again = authenticate(&hello, &[Arc::clone(&ours)]).unwrap_err();
     assert_eq!(again, HandshakeError::Replayed);
     let upper = authenticate(&hello.to_uppercase(), &[ours]).unwrap_err();
-    assert_eq!(upper, HandshakeError::Replayed, "the nonce counts, not its digits");
+    assert_eq!(upper, HandshakeError::Replayed, "the case of the digits does not matter");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use paddington_wire::link::{AckDue, LinkConfig, Outcome};
+use paddington_wire::link::{AckTime, LinkConfig, Outcome};
 use paddington_wire::{
     Ack, Completed, CursorState, Data, Frame, RejectCode, Skip, StreamState, Violation,
 };
@@ -250,11 +250,11 @@ fn acknowledgements_wait_for_company_but_not_for_long() {
     for frame in a.frames(0) {
         b.receive(frame).unwrap();
     }
-    assert_eq!(b.link.ack_due(), AckDue::No);
+    assert_eq!(b.link.ack_time(0), AckTime::Never);
     b.handle(Ok(()));
-    assert_eq!(b.link.ack_due(), AckDue::Soon);
+    assert_eq!(b.link.ack_time(5), AckTime::At(25));
     b.handle_all();
-    assert_eq!(b.link.ack_due(), AckDue::Now, "64 are enough");
+    assert_eq!(b.link.ack_time(0), AckTime::Now, "64 are enough");
     b.send("y");
     let session = b.session.unwrap();
     assert!(matches!(b.link.transmit(session, 0), Some(Frame::Ack(_))));

@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use paddington_wire::link::{
-    CursorChanges, Link, LinkConfig, Outcome, Restored, RestoredCursor, RestoredMessage,
-    RestoredStream, SessionId, Slot,
+    CursorChanges, Link, LinkConfig, Outcome, StoredCursor, StoredLink, StoredMessage, StoredStream,
 };
-use paddington_wire::{Completed, CursorState, Data, Frame, Instance, MessageId, Ready, Skip};
+use paddington_wire::{
+    Completed, CursorState, Data, Frame, Instance, MessageId, Ready, SessionId, Skip, Slot,
+};
 
 fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
@@ -18,13 +19,13 @@ fn id(stream: u8, number: u64) -> MessageId {
 }
 
 /// A service in its instance 2, with what instance 1 has left.
-fn link(config: LinkConfig, streams: Vec<RestoredStream>) -> Link {
-    Link::restore(config, instance(2), Restored { streams, cursors: Vec::new() })
+fn link(config: LinkConfig, streams: Vec<StoredStream>) -> Link {
+    Link::restore(config, instance(2), StoredLink { streams, cursors: Vec::new() }, 0)
 }
 
-fn left_by_life_1(base: u64, messages: usize) -> Vec<RestoredStream> {
-    let messages = vec![RestoredMessage { len: 1, deadline: None }; messages];
-    vec![RestoredStream { instance: instance(1), base, messages }]
+fn left_by_life_1(base: u64, messages: usize) -> Vec<StoredStream> {
+    let messages = vec![StoredMessage { len: 1, ttl: None }; messages];
+    vec![StoredStream { instance: instance(1), base, messages }]
 }
 
 /// A peer in its instance 9 that has received and completed so much of each stream.
@@ -162,10 +163,10 @@ fn a_long_backlog_stays_in_the_store() {
 #[test]
 fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
     let streams = (10..110)
-        .map(|byte| RestoredStream {
+        .map(|byte| StoredStream {
             instance: instance(byte),
             base: 1,
-            messages: vec![RestoredMessage { len: 1, deadline: None }],
+            messages: vec![StoredMessage { len: 1, ttl: None }],
         })
         .collect();
     let mut link = link(LinkConfig::default(), streams);
@@ -184,9 +185,9 @@ fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
 
 #[test]
 fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
-    let cursor = RestoredCursor { instance: instance(9), completed: 3, finished: vec![5] };
-    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), instance(2), restored);
+    let cursor = StoredCursor { instance: instance(9), completed: 3, finished: vec![5] };
+    let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);
     assert_eq!(link.take_cursors(), CursorChanges::default());
     let mut sender = Link::new(LinkConfig::default(), instance(9));
     for _ in 0..6 {
@@ -213,9 +214,9 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
 
 #[test]
 fn a_gap_behind_what_was_finished_out_of_order_does_not_hide_it() {
-    let cursor = RestoredCursor { instance: instance(9), completed: 0, finished: vec![4] };
-    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), instance(2), restored);
+    let cursor = StoredCursor { instance: instance(9), completed: 0, finished: vec![4] };
+    let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);
     let (session, _) = start(&mut link, &peer(&[]));
     for frame in [data(1), data(2), skip(3), skip(4), skip(5)] {
         link.receive(session, frame, &mut Vec::new()).unwrap();
@@ -239,9 +240,9 @@ fn skip(to: u64) -> Frame {
 
 #[test]
 fn cursors_of_lives_that_are_over_are_forgotten() {
-    let cursor = RestoredCursor { instance: instance(8), completed: 3, finished: Vec::new() };
-    let restored = Restored { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), instance(2), restored);
+    let cursor = StoredCursor { instance: instance(8), completed: 3, finished: Vec::new() };
+    let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
+    let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);
     start(&mut link, &peer(&[]));
     let changes = link.take_cursors();
     assert_eq!(changes.forgotten, [instance(8)]);

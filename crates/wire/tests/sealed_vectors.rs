@@ -1,5 +1,5 @@
-//! The `sealed` encoding against `docs/vectors/sealed.json` (`docs/protocol.md` §14): a whole
-//! handshake and the frames behind it, byte for byte, and everything that must not open.
+//! Tests the `sealed` encoding against `docs/vectors/sealed.json` (`docs/protocol.md` §14): a whole
+//! handshake and the frames after it, byte for byte, and inputs that must not open.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
@@ -72,13 +72,13 @@ impl Vectors {
         Arc::new(Credentials::new(&server, &client, &keys))
     }
 
-    /// So many links of which none is the right one.
+    /// Makes `count` links with other keys.
     fn others(&self, count: u8) -> Vec<Arc<Credentials>> {
         let outer = |index: u8| const_hex::encode([index; 32]);
         (1..=count).map(|index| self.link_of("s", "c", &self.inner_key, &outer(index))).collect()
     }
 
-    /// The hello, with a hint that matches and a body that does not open.
+    /// Returns the hello with a hint that matches and a body that does not open.
     fn damaged_hello(&self) -> Vec<u8> {
         let mut damaged = bytes(&self.hello);
         damaged[100] ^= 1;
@@ -125,7 +125,7 @@ impl Vectors {
         Ok((server, reply.to_vec()))
     }
 
-    /// Both sides after the whole handshake, checked against the vectors on the way.
+    /// Performs the whole handshake, compares it with the vectors, and returns both sides.
     fn establish(&self) -> (Box<SealedSession>, Box<SealedSession>) {
         let (waiting, hello) = self.say_hello();
         assert_eq!(const_hex::encode(&hello), self.hello);
@@ -166,7 +166,7 @@ fn data(number: u64, payload: &'static str) -> Frame {
 }
 
 #[test]
-fn the_handshake_and_its_frames_are_those_of_the_vectors() {
+fn the_handshake_and_its_frames_match_the_vectors() {
     let v = vectors();
     let (mut client, mut server) = v.establish();
 
@@ -185,7 +185,7 @@ fn the_handshake_and_its_frames_are_those_of_the_vectors() {
 }
 
 #[test]
-fn a_frame_without_padding_is_that_of_the_vectors() {
+fn an_unpadded_frame_matches_the_vectors() {
     let v = vectors();
     let (waiting, hello) = v.say_hello();
     let (mut server, reply) = v.answer(v.link(), &hello).unwrap();
@@ -205,7 +205,7 @@ struct BatchVectors {
 }
 
 #[test]
-fn a_batch_is_that_of_the_vectors() {
+fn a_batch_matches_the_vectors() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/batch.json");
     let v: BatchVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let texts: Vec<_> = v.texts.into_iter().map(Bytes::from).collect();
@@ -286,30 +286,29 @@ fn a_hello_for_another_challenge_is_refused() {
     assert!(other.authenticate(&bytes(&v.hello), &[v.link()]).is_err());
 }
 
-/// A refusal looks at every candidate, wherever it is decided.
 #[test]
-fn a_refusal_does_the_work_for_all_candidates() {
+fn every_refusal_compares_the_hints_of_all_candidates() {
     let v = vectors();
     let (others, damaged) = (v.others(200), v.damaged_hello());
-    let looked_at = |hello: &[u8], candidates: &[Arc<Credentials>]| {
-        let looked = Cell::new(0);
-        let candidates = candidates.iter().inspect(|_| looked.set(looked.get() + 1));
+    let compared = |hello: &[u8], candidates: &[Arc<Credentials>]| {
+        let count = Cell::new(0);
+        let candidates = candidates.iter().inspect(|_| count.set(count.get() + 1));
         let responder = Responder::new(v.challenge(), Arc::new(Credentials::decoy().unwrap()));
         let found = responder.authenticate(hello, candidates).is_ok();
-        (found, looked.get())
+        (found, count.get())
     };
-    for place in [0, 63, 64, 200] {
+    for position in [0, 63, 64, 200] {
         let mut candidates = others.clone();
-        candidates.insert(place, v.link());
-        assert_eq!(looked_at(&damaged, &candidates), (false, 201), "{place}");
-        let groups_of_64 = (64 * (place / 64 + 1)).min(201);
-        assert_eq!(looked_at(&bytes(&v.hello), &candidates), (true, groups_of_64), "{place}");
+        candidates.insert(position, v.link());
+        assert_eq!(compared(&damaged, &candidates), (false, 201), "{position}");
+        let groups_of_64 = (64 * (position / 64 + 1)).min(201);
+        assert_eq!(compared(&bytes(&v.hello), &candidates), (true, groups_of_64), "{position}");
     }
-    assert_eq!(looked_at(&bytes(&v.hello), &others), (false, 200));
-    assert_eq!(looked_at(&damaged, &others), (false, 200));
+    assert_eq!(compared(&bytes(&v.hello), &others), (false, 200));
+    assert_eq!(compared(&damaged, &others), (false, 200));
 }
 
-/// The block of a long frame that is gone is not kept by the messages that come after it.
+/// A message must not keep the block of a longer frame that came before it.
 #[test]
 fn a_message_keeps_no_more_in_memory_than_its_frame() {
     let v = vectors();
@@ -329,8 +328,8 @@ fn a_message_keeps_no_more_in_memory_than_its_frame() {
         drop(receive(MAX_PAYLOAD as usize));
         let message = receive(len);
         assert_eq!(message.len(), len);
-        let kept = message.try_into_mut().expect("nobody else has the block").capacity();
-        assert!(kept <= len + len / 4 + 64, "{kept} bytes are kept for {len}");
+        let kept = message.try_into_mut().expect("the block is not shared").capacity();
+        assert!(kept <= len + len / 4 + 64, "a message of {len} bytes keeps {kept} bytes");
     }
 }
 
@@ -338,7 +337,7 @@ fn a_message_keeps_no_more_in_memory_than_its_frame() {
 fn the_right_link_is_found_among_many() {
     let v = vectors();
     let (others, damaged) = (v.others(199), v.damaged_hello());
-    for (count, place) in [
+    for (count, position) in [
         (0, 0),
         (39, 17),
         (63, 0),
@@ -350,13 +349,13 @@ fn the_right_link_is_found_among_many() {
         (199, 199),
     ] {
         let mut candidates = others[..count].to_vec();
-        candidates.insert(place, v.link());
+        candidates.insert(position, v.link());
         let responder = || Responder::new(v.challenge(), Arc::new(Credentials::decoy().unwrap()));
         let client = responder().authenticate(&bytes(&v.hello), &candidates).unwrap();
-        assert_eq!(client.candidate(), place);
+        assert_eq!(client.candidate(), position);
         assert_eq!(client.instance(), Instance::from(array(&v.client_instance)));
-        assert!(responder().authenticate(&damaged, &candidates).is_err(), "{count} {place}");
-        candidates.remove(place);
+        assert!(responder().authenticate(&damaged, &candidates).is_err(), "{count} {position}");
+        candidates.remove(position);
         assert!(responder().authenticate(&bytes(&v.hello), &candidates).is_err(), "{count}");
     }
 }

@@ -1,5 +1,5 @@
-//! Makes all vectors of `docs/vectors` anew, by the formulas of `docs/protocol.md` and not by the
-//! code that implements them, and compares. `UPDATE_VECTORS=1` writes them instead.
+//! Generates all vectors of `docs/vectors` again from the formulas of `docs/protocol.md`, not with
+//! the code that implements them, and compares. `UPDATE_VECTORS=1` also writes them.
 
 #![recursion_limit = "512"]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
@@ -18,7 +18,7 @@ use paddington_wire::sealed::{
 use paddington_wire::{HandshakeError, Instance};
 use serde_json::{Map, Value, json};
 
-/// `N` bytes that count up from `start`.
+/// Returns `N` bytes that count up from `start`.
 fn counting<const N: usize>(start: u8) -> [u8; N] {
     std::array::from_fn(|index| start.wrapping_add(index as u8))
 }
@@ -35,14 +35,14 @@ fn key(bytes: &[u8]) -> SecretKey {
     SecretKey::from_slice(bytes).unwrap()
 }
 
-/// Seal(outer, n, ad, Seal(inner, n, ad, text)).
+/// Returns Seal(outer, n, ad, Seal(inner, n, ad, text)).
 fn seal_twice(inner: &[u8], outer: &[u8], number: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
     let mut buffer = [text, &[0; 32]].concat();
     Layers::new(&key(inner), &key(outer)).seal(number, ad, &mut buffer).unwrap();
     buffer
 }
 
-/// A plaintext of §4.1, padded to `total` bytes.
+/// Returns a plaintext of §4.1, padded to `total` bytes.
 fn plaintext(kind: u8, id: u64, payload: &[u8], total: usize) -> Vec<u8> {
     let mut bytes = vec![kind, 0, 0, 0];
     bytes.extend((payload.len() as u32).to_be_bytes());
@@ -88,7 +88,7 @@ impl Direction {
     }
 }
 
-/// §1.2 to §3.3 with the fixed values of §14.
+/// Computes §1.2 to §3.3 with the fixed values of §14.
 fn sealed() -> Map<String, Value> {
     let protocol = "paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305";
     let (server, client) = ("echo-server", "echo-client");
@@ -96,7 +96,7 @@ fn sealed() -> Map<String, Value> {
     let (ch, cr, kc, ks): ([u8; 32], [u8; 32], [u8; 32], [u8; 32]) =
         (counting(0x40), counting(0x60), counting(0x80), counting(0xc0));
     let (seed, eseed): ([u8; 32], [u8; 64]) = (counting(0xa0), counting(0xe0));
-    let (client_life, server_life): ([u8; 16], [u8; 16]) = (counting(0x01), counting(0x11));
+    let (client_instance, server_instance): ([u8; 16], [u8; 16]) = (counting(0x01), counting(0x11));
 
     let h0 = hash(&[&lp(protocol), &lp(server), &lp(client)]);
     let (pi, po) = (Prk::extract(&h0, &[&inner_key]), Prk::extract(&h0, &[&outer_key]));
@@ -104,7 +104,7 @@ fn sealed() -> Map<String, Value> {
     let h1 = hash(&[&h0, &ch, &cr, &hint]);
     let (hi, ho) = (*pi.derive::<32>("hello inner", &h1), *po.derive::<32>("hello outer", &h1));
     let pair = KemKeyPair::from_seed(&seed).unwrap();
-    let body = [&kc[..], &client_life, pair.encapsulation_key()].concat();
+    let body = [&kc[..], &client_instance, pair.encapsulation_key()].concat();
     let hello_sealed = seal_twice(&hi, &ho, 0, &h1, &body);
     let hello = [&hint[..], &cr, &hello_sealed].concat();
 
@@ -132,7 +132,7 @@ fn sealed() -> Map<String, Value> {
         "server": server, "client": client,
         "inner_key": digits(inner_key), "outer_key": digits(outer_key),
         "challenge": digits(ch), "client_random": digits(cr), "kc": digits(kc), "ks": digits(ks),
-        "client_instance": digits(client_life), "server_instance": digits(server_life),
+        "client_instance": digits(client_instance), "server_instance": digits(server_instance),
         "xwing_seed": digits(seed), "xwing_eseed": digits(eseed),
         "h0": digits(h0), "prk_inner": digits(pi.expose_bytes()), "prk_outer": digits(po.expose_bytes()),
         "hint": digits(hint), "h1": digits(h1),
@@ -146,8 +146,8 @@ fn sealed() -> Map<String, Value> {
         "c2s_inner_key0": digits(c2s.keys()[0]), "c2s_outer_key0": digits(c2s.keys()[1]),
         "s2c_inner_key0": digits(s2c.keys()[0]), "s2c_outer_key0": digits(s2c.keys()[1]),
         "s2c_inner_key1": digits(later.keys()[0]), "s2c_outer_key1": digits(later.keys()[1]),
-        "frame_c2s_0_ready": digits(c2s.seal(0, &ready(client_life))),
-        "frame_s2c_0_ready": digits(s2c.seal(0, &ready(server_life))),
+        "frame_c2s_0_ready": digits(c2s.seal(0, &ready(client_instance))),
+        "frame_s2c_0_ready": digits(s2c.seal(0, &ready(server_instance))),
         "frame_s2c_1_data": digits(s2c.seal(1, &plaintext(2, 1, b"1000", 128))),
         "frame_c2s_1_ping_unpadded": digits(c2s.seal(1, &plaintext(4, 7, b"", 0))),
         "frame_s2c_1024_data": digits(later.seal(1024, &plaintext(2, 1024, b"-23", 128))),
@@ -155,7 +155,7 @@ fn sealed() -> Map<String, Value> {
     into_map(value)
 }
 
-/// §11.1 with the fixed values of §14.
+/// Computes §11.1 with the fixed values of §14.
 fn hex_vectors() -> Map<String, Value> {
     let secret = |start: u8| Arc::new(key(&counting::<32>(start)));
     let pair = |inner: u8, outer: u8| KeyPair::new(secret(inner), secret(outer)).unwrap();
@@ -175,7 +175,7 @@ fn hex_vectors() -> Map<String, Value> {
     }))
 }
 
-/// A BATCH of §4.1 in the session of `sealed`.
+/// Computes a BATCH of §4.1 in the session of `sealed`.
 fn batch(sealed: &Map<String, Value>) -> Map<String, Value> {
     let texts = ["1000", "", "hé \"q\" ✓"];
     let entry = |text: &str| [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat();
@@ -197,8 +197,8 @@ fn batch(sealed: &Map<String, Value>) -> Map<String, Value> {
     }))
 }
 
-/// What must not open: every good vector with one bit changed, one byte less, one byte more; and
-/// the right bytes under other names.
+/// Makes the inputs that must not open: every good vector with a bit changed, a byte missing or a
+/// byte added, and the right bytes between services of other names.
 fn negative(sealed: &Map<String, Value>, hex: &Map<String, Value>) -> Map<String, Value> {
     let mut cases = Vec::new();
     let mut add = |of: &str, why: &str, bytes: String| {
@@ -259,7 +259,7 @@ fn compare(name: &str, made: &Map<String, Value>) {
 }
 
 #[test]
-fn the_written_vectors_are_what_the_formulas_give() {
+fn the_stored_vectors_match_the_formulas() {
     let (sealed, hex) = (sealed(), hex_vectors());
     compare("sealed.json", &sealed);
     compare("hex.json", &hex);

@@ -1,4 +1,4 @@
-//! Runs both services as two processes in a temporary folder, their logs side by side.
+//! Runs both services as two processes in a temporary folder, and shows their logs side by side.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::{DemoArguments, EncodingName};
 
 pub(crate) async fn run_demo(arguments: &DemoArguments) -> Result<(), Error> {
-    let folder = tempfile::tempdir().context("a temporary folder is needed")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let port = free_port()?;
     let encoding = match arguments.encoding {
         EncodingName::Sealed => "sealed",
@@ -24,7 +24,7 @@ pub(crate) async fn run_demo(arguments: &DemoArguments) -> Result<(), Error> {
     let mut server = start(folder.path(), &server)?;
     let (invited, mut invitation) = oneshot::channel();
     let server_log = tokio::spawn(show("echo-server", output(&mut server)?, Some(invited)));
-    // the client needs the invitation, which is there once the server says so, or has failed
+    // the client needs the invitation, which the server announces unless it fails
     tokio::select! {
         _ = &mut invitation => {}
         status = server.wait() => bail!("the server failed before the client was started: {}", status?),
@@ -41,14 +41,14 @@ pub(crate) async fn run_demo(arguments: &DemoArguments) -> Result<(), Error> {
     Ok(())
 }
 
-/// A port that nobody used a moment ago.
+/// Finds a port that was free a moment ago.
 fn free_port() -> Result<u16, Error> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a free port is needed")?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
     Ok(listener.local_addr()?.port())
 }
 
 fn start(folder: &Path, arguments: &[&str]) -> Result<Child, Error> {
-    let program = std::env::current_exe().context("this program has to start itself")?;
+    let program = std::env::current_exe().context("cannot find the file of this program")?;
     Command::new(program)
         .args(arguments)
         .current_dir(folder)
@@ -56,14 +56,15 @@ fn start(folder: &Path, arguments: &[&str]) -> Result<Child, Error> {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .context("a service could not be started")
+        .context("cannot start a service")
 }
 
 fn output(child: &mut Child) -> Result<impl AsyncRead + Unpin + use<>, Error> {
     child.stdout.take().context("a service has no output")
 }
 
-/// Shows a service's log, each line under its name. Tells when the invitation is written.
+/// Shows a service's log, each line with the service's name, and reports when the invitation is
+/// written.
 #[expect(clippy::print_stdout, reason = "showing the logs is what the demo is for")]
 async fn show(
     name: &str,

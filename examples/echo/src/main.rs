@@ -1,4 +1,4 @@
-//! Two services that introduce themselves by an invitation and count down together.
+//! Two services that connect by means of an invitation and count down together.
 
 mod client;
 mod demo;
@@ -12,10 +12,11 @@ use anyhow::Error;
 use clap::{Parser, Subcommand, ValueEnum};
 use paddington::Encoding;
 
-/// Two services that introduce themselves by an invitation and count down together.
+/// Two services that connect by means of an invitation and count down together.
 ///
-/// Start them in either order, as long as the client finds an invitation: it tries until the server
-/// is there, and reads the invitation again if the server has written a new one. `demo` runs both.
+/// Start them in either order, as long as there is an invitation for the client: it tries until the
+/// server is there, and reads the invitation again if the server has written a new one. `demo` runs
+/// both.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100)]
 struct Arguments {
@@ -27,7 +28,7 @@ struct Arguments {
 enum Command {
     /// Invite echo-client, wait for it, and count down with it.
     Server(ServerArguments),
-    /// Connect to the server that wrote an invitation, and echo what it says.
+    /// Connect to the server that wrote an invitation, and echo its messages.
     Client(ClientArguments),
     /// Run both as two processes in a temporary folder and show their logs side by side.
     Demo(DemoArguments),
@@ -35,7 +36,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct ServerArguments {
-    /// The URL that the client is to connect to.
+    /// The URL at which the client can reach the server.
     #[arg(short, long, default_value = "http://localhost:6501")]
     url: String,
     /// The IP address to listen on.
@@ -54,7 +55,7 @@ struct ServerArguments {
     /// The number to count down from.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
     count: u32,
-    /// How to speak: `hex` is for a client that runs the original paddington.
+    /// The encoding of the link: `hex` is for a client that runs the original paddington.
     #[arg(short, long, value_enum, default_value = "sealed")]
     encoding: EncodingName,
 }
@@ -71,7 +72,7 @@ struct DemoArguments {
     /// The number to count down from.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
     count: u32,
-    /// How to speak.
+    /// The encoding of the link.
     #[arg(short, long, value_enum, default_value = "sealed")]
     encoding: EncodingName,
 }
@@ -109,12 +110,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What the environment asks for (`RUST_LOG`), else everything that concerns an operator.
+/// The log filter from the environment (`RUST_LOG`), or `info`.
 fn log_filter() -> tracing_subscriber::EnvFilter {
     tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into())
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a program belongs on its error output")]
+#[expect(clippy::print_stderr, reason = "a program reports its failure on standard error")]
 fn report(error: &Error) {
     eprintln!("example-echo: {error:#}");
 }

@@ -31,10 +31,10 @@ pub(crate) async fn run_server(arguments: ServerArguments) -> Result<(), Error> 
     Ok(())
 }
 
-/// What the handler of echo-server remembers.
+/// The state of echo-server's handler.
 struct Countdown {
     count: u32,
-    /// Zero is said, and what comes next is the end.
+    /// Whether 0 was sent, so that the countdown ends with the echo or the client's exit.
     ends: AtomicBool,
 }
 
@@ -42,17 +42,18 @@ impl Countdown {
     async fn handle(&self, message: Message) -> Result<(), Error> {
         tracing::info!("echo-server received: {}", message);
 
-        // There are two types of message: control messages that tell us that, e.g., services have
-        // connected, and messages that come from those services.
+        // there are two types of message: control messages that tell us, for example, that a
+        // service has connected, and messages that come from other services
         match message.control() {
-            // the echo-client service is there: start the echo exchange
+            // the echo-client service has connected: start the echo exchange
             Some(Control::Connected { agent }) => self.say(agent.as_str(), self.count).await,
-            // a client of the original is gone before its last echo has left it
+            // the original's client exits without waiting until its last echo is transmitted
             Some(_) if self.ends.load(Ordering::Relaxed) => self.blast_off().await,
             Some(_) => Ok(()),
             None => {
                 // the message should be a number: decrement it and send it back
-                let number: u32 = message.payload().parse().context("this is not a number")?;
+                let number: u32 =
+                    message.payload().parse().context("the message is not a number")?;
                 match number.checked_sub(1) {
                     Some(next) => self.say(message.sender(), next).await,
                     None => self.blast_off().await,
@@ -70,7 +71,7 @@ impl Countdown {
     async fn blast_off(&self) -> Result<(), Error> {
         self.ends.store(false, Ordering::Relaxed);
         tracing::info!("Blast off!");
-        // what is still on its way is delivered, then `run` returns
+        // everything that was accepted is delivered, then `run` returns
         shutdown().await?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The example as a newcomer runs it: real processes, their logs, their exit codes.
+//! Runs the example as a newcomer would, and checks its processes, logs and exit codes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
@@ -21,7 +21,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     example(folder, arguments).output().unwrap()
 }
 
-/// A service and its log, line by line.
+/// A running service and the lines of its log.
 struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -53,7 +53,7 @@ impl Running {
         }
     }
 
-    /// Waits for a clean end and returns what came after the level and the target.
+    /// Waits for a clean exit, and returns the example's own log lines without level and target.
     fn finish(mut self) -> Vec<String> {
         self.seen.extend(self.lines.iter());
         let status = self.child.wait().unwrap();
@@ -65,7 +65,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -89,13 +89,13 @@ fn server(folder: &Path, port: &str, more: &[&str]) -> Running {
 
 const CLIENT: [&str; 3] = ["client", "--invitation", "invitation.toml"];
 
-/// Every line of the two logs is as the documentation has it.
+/// Checks that every line of the two logs is as documented.
 fn check_countdown(server: &[String], client: &[String], from: u32) {
     let message = |from: &str, to: &str, number| {
         format!("{to} received: Message from {from} to {to}: {number}")
     };
-    let control = |who: &str, peer: &str| {
-        format!("{who} received: Control message: {{\"Connected\":{{\"agent\":\"{peer}\"}}}}")
+    let control = |service: &str, peer: &str| {
+        format!("{service} received: Control message: {{\"Connected\":{{\"agent\":\"{peer}\"}}}}")
     };
     let mut expected = vec!["the invitation for echo-client is in invitation.toml".to_owned()];
     expected.push(control("echo-server", "echo-client"));
@@ -111,7 +111,7 @@ fn check_countdown(server: &[String], client: &[String], from: u32) {
 }
 
 #[test]
-fn a_thousand_are_counted_down_in_both_logs() {
+fn both_logs_show_the_countdown_from_a_thousand() {
     for encoding in ["sealed", "hex"] {
         let folder = tempfile::tempdir().unwrap();
         let mut server = server(folder.path(), &free_port(), &["--encoding", encoding]);
@@ -133,7 +133,7 @@ fn any_number_is_counted_down() {
 }
 
 #[test]
-fn the_client_may_come_first_and_the_server_may_come_again() {
+fn the_client_may_start_first_and_the_server_may_restart() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut first = server(folder.path(), &port, &["-n", "3"]);
@@ -152,7 +152,7 @@ fn the_client_may_come_first_and_the_server_may_come_again() {
 }
 
 #[test]
-fn the_demo_shows_both_logs_and_ends_well() {
+fn the_demo_shows_both_logs_and_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["demo", "--count", "20"]);
     let log = String::from_utf8(output.stdout).unwrap();
@@ -168,10 +168,11 @@ fn the_demo_shows_both_logs_and_ends_well() {
         let ending = format!(": {number}");
         assert!(lines.iter().filter(|line| line.ends_with(&ending)).count() >= 2, "{number}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it works in a folder of its own");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it uses a temporary folder");
 }
 
-/// One line that says what to do, and nothing changed.
+/// Checks that a command fails with exit code `code` and an error that contains `says`, on one line
+/// unless the command line was wrong.
 fn fails(folder: &Path, arguments: &[&str], code: i32, says: &[&str]) {
     let output = run(folder, arguments);
     let error = String::from_utf8(output.stderr).unwrap();
@@ -217,7 +218,7 @@ fn bad_input_gets_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn help_says_what_there_is() {
+fn help_lists_commands_and_options() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, says) in [
         (&["--help"][..], &["server", "client", "demo"][..]),
@@ -242,7 +243,7 @@ fn help_says_what_there_is() {
 }
 
 #[test]
-fn a_service_that_is_asked_to_end_ends_well() {
+fn a_service_that_gets_sigterm_shuts_down_cleanly() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = server(folder.path(), &free_port(), &[]);
     server.wait_for("listening");

@@ -1,4 +1,4 @@
-//! The collector: stores each reading once.
+//! The collector, which stores each reading once.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +9,15 @@ use tracing::info;
 
 use crate::readings::Readings;
 
-/// What the sensor says after its last reading.
+/// The message that the sensor sends after its last reading.
 pub(crate) const DONE: &str = "done";
 
-/// Stores what arrives, until the sensor is done.
+/// Stores the readings that arrive, until the sensor is done.
 pub(crate) async fn run() -> Result<(), Error> {
-    let config = ServiceConfig::load("collector.toml").context("run introduce first")?;
-    let readings = Readings::open(Path::new("readings")).context("the file of readings")?;
+    let config = ServiceConfig::load("collector.toml")
+        .context("cannot load collector.toml: run `introduce` first")?;
+    let readings =
+        Readings::open(Path::new("readings")).context("cannot open the file `readings`")?;
     info!("collector: {} readings are stored already", readings.count());
     let readings = Arc::new(Mutex::new(readings));
     let (told, mut done) = tokio::sync::mpsc::channel(1);
@@ -36,18 +38,18 @@ pub(crate) async fn run() -> Result<(), Error> {
     done.recv().await;
     let report = service.shutdown().await;
     if !report.is_clean() {
-        bail!("not everything ended well: {report:?}");
+        bail!("the shutdown was not clean: {report:?}");
     }
     Ok(())
 }
 
-/// A reading may come twice: because this process was killed after it had stored it and before that
-/// was acknowledged, or because the sensor was killed before it had noted that it was accepted. The
-/// reading's own number tells.
+/// Stores a reading, unless one with its number is stored already. A reading arrives twice if this
+/// process was killed before it had acknowledged a stored reading, or if the sensor was killed
+/// before it had noted an accepted one.
 async fn store(readings: &Arc<Mutex<Readings>>, message: &Message) -> Result<(), Error> {
     let (readings, reading) = (Arc::clone(readings), message.payload().to_owned());
     let redelivered = message.redelivered();
-    // waiting for the disk blocks the thread, which a handler must not
+    // waiting for the disk blocks the thread, which a handler must not do
     tokio::task::spawn_blocking(move || {
         let mut readings = readings.lock().unwrap_or_else(PoisonError::into_inner);
         if readings.store(&reading)? {

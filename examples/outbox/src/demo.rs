@@ -1,4 +1,4 @@
-//! Runs both, kills both, and counts what is stored in the end.
+//! Runs both services, kills both, and checks the stored readings.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,10 +14,10 @@ struct Running {
     log: Lines<BufReader<ChildStdout>>,
 }
 
-/// The collector is away at first; it is killed when it has stored a third, the sensor when it has
-/// taken two thirds.
+/// Starts the sensor alone at first. Kills the collector when it has stored a third of the
+/// readings, and the sensor when it has taken two thirds.
 pub(crate) async fn run(count: u64) -> Result<(), Error> {
-    let folder = tempfile::tempdir().context("a temporary folder is needed")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let folder = folder.path();
     crate::introduce(folder, free_port()?)?;
     let readings = count.to_string();
@@ -42,7 +42,7 @@ pub(crate) async fn run(count: u64) -> Result<(), Error> {
 }
 
 fn check(path: &Path, count: u64) -> Result<(), Error> {
-    let text = std::fs::read_to_string(path).context("the readings")?;
+    let text = std::fs::read_to_string(path).context("cannot read the file `readings`")?;
     let numbers = text.lines().filter_map(|line| line.split(' ').next()?.parse().ok());
     let stored: Vec<u64> = numbers.collect();
     if stored != (1..=count).collect::<Vec<_>>() {
@@ -51,15 +51,15 @@ fn check(path: &Path, count: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A port that nobody used a moment ago.
+/// Finds a port that was free a moment ago.
 fn free_port() -> Result<u16, Error> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("a free port is needed")?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
     Ok(listener.local_addr()?.port())
 }
 
 impl Running {
     fn start(folder: &Path, arguments: &[&str]) -> Result<Self, Error> {
-        let program = std::env::current_exe().context("this program has to start itself")?;
+        let program = std::env::current_exe().context("cannot find the file of this program")?;
         let mut child = Command::new(program)
             .args(arguments)
             .current_dir(folder)
@@ -77,10 +77,10 @@ impl Running {
                 return Ok(());
             }
         }
-        bail!("a service ended before it said {text:?}: {}", self.child.wait().await?)
+        bail!("a service ended before it logged {text:?}: {}", self.child.wait().await?)
     }
 
-    /// Ends the process as a power cut would, without a warning.
+    /// Ends the process without a warning, as a power cut would.
     async fn kill(mut self) -> Result<(), Error> {
         self.child.kill().await?;
         while self.next_line().await?.is_some() {}

@@ -37,18 +37,18 @@ enum Command {
     },
     /// Store what the sensor reports, until it says that it is done.
     Collector,
-    /// Take readings and report them; those that are taken already are not taken again.
+    /// Take readings and report them, starting after those that were taken before.
     Sensor {
-        /// How many readings to take in all.
+        /// The number of readings to take in all.
         #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
         count: u64,
-        /// How many milliseconds pass between two readings.
+        /// The time between two readings in milliseconds.
         #[arg(long, value_name = "MS", default_value_t = 5)]
         every: u64,
     },
-    /// Run both in a temporary folder, with the collector away at first, and kill each of them once.
+    /// Run both in a temporary folder, start the collector late, and kill each of them once.
     Demo {
-        /// How many readings to take in all, at least 100.
+        /// The number of readings to take in all, at least 100.
         #[arg(short = 'n', long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
         count: u64,
     },
@@ -79,7 +79,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Introduces the two services to each other. On two machines, the invitation would be handed over.
+/// Writes the two configurations. On two machines, the invitation would be handed over.
 fn introduce(folder: &Path, port: u16) -> Result<(), Error> {
     let url = format!("ws://localhost:{port}");
     let mut collector = ServiceConfig::new("collector", &url, "127.0.0.1", &port)?;
@@ -87,8 +87,8 @@ fn introduce(folder: &Path, port: u16) -> Result<(), Error> {
     sensor.add_server(collector.add_client("sensor", "127.0.0.1")?)?;
     collector.set_outbox("collector.sqlite");
     sensor.set_outbox("sensor.sqlite");
-    collector.save(folder.join("collector.toml")).context("the collector's configuration")?;
-    sensor.save(folder.join("sensor.toml")).context("the sensor's configuration")?;
+    collector.save(folder.join("collector.toml")).context("cannot write collector.toml")?;
+    sensor.save(folder.join("sensor.toml")).context("cannot write sensor.toml")?;
     tracing::info!("collector.toml and sensor.toml are written");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The readings that are stored: one line each, in a file that survives whoever writes it.
+//! The stored readings: one line each, in a file that survives a kill.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use anyhow::{Context, Error};
 
-/// A file of readings, and which of them it holds.
+/// A file of readings, and their numbers.
 pub(crate) struct Readings {
     file: File,
     known: HashSet<u64>,
 }
 
 impl Readings {
-    /// Opens the file, or makes it. A line that was being written when its writer was killed is cut
-    /// off: nobody was told that it is stored.
+    /// Opens the file, or creates it. An incomplete last line is removed: its writer was killed
+    /// before it had acknowledged the reading.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
@@ -28,7 +28,7 @@ impl Readings {
         Ok(Self { file, known })
     }
 
-    /// Stores a reading, unless it is known. Returns whether it was new. It is on the disk then.
+    /// Stores a reading durably, unless it is known. Returns whether it was new.
     pub(crate) fn store(&mut self, reading: &str) -> Result<bool, Error> {
         if !self.known.insert(number(reading)?) {
             return Ok(false);
@@ -43,7 +43,7 @@ impl Readings {
     }
 }
 
-/// The number of a reading: the first word of its line.
+/// Returns the number of a reading: the first word of its line.
 fn number(reading: &str) -> Result<u64, Error> {
     let number = reading.split(' ').next().and_then(|number| number.parse().ok());
     number.with_context(|| format!("{reading:?} is not a reading"))

@@ -1,4 +1,4 @@
-//! The sensor: takes readings, whether anybody listens or not.
+//! The sensor, which takes readings whether the collector is connected or not.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,12 +12,13 @@ use tracing::info;
 
 use crate::collector::DONE;
 
-/// Remembers how many readings were taken and accepted.
+/// The file that holds the number of readings that were taken and accepted.
 const TAKEN: &str = "taken";
 
 /// Takes readings until there are `count`, and then waits until the collector has handled all.
 pub(crate) async fn run(count: u64, every: Duration) -> Result<(), Error> {
-    let config = ServiceConfig::load("sensor.toml").context("run introduce first")?;
+    let config = ServiceConfig::load("sensor.toml")
+        .context("cannot load sensor.toml: run `introduce` first")?;
     let service = Service::start(&config, async |message: Message| {
         info!("sensor: {message}");
         Ok::<(), Error>(())
@@ -29,8 +30,8 @@ pub(crate) async fn run(count: u64, every: Duration) -> Result<(), Error> {
         clock.tick().await;
         let reading = format!("{number} {:.1}", temperature(number));
         service.send(Message::new("collector", reading)).await?;
-        // From here on the reading is safe. If this process is killed right now, the reading is
-        // taken again, under the same number.
+        // the reading is safe now. If this process is killed before it has noted that, it takes the
+        // reading again, with the same number
         note(number)?;
         info!("sensor: took reading {number}");
     }
@@ -51,13 +52,13 @@ fn taken() -> Result<u64, Error> {
     match fs::read_to_string(TAKEN) {
         Ok(text) => text.trim().parse().context("the file `taken` holds no number"),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error).context("the file `taken`"),
+        Err(error) => Err(error).context("cannot read the file `taken`"),
     }
 }
 
-/// Written beside and renamed, so that there is always a whole number.
+/// Writes the number to a second file and renames that, so that `taken` is always complete.
 fn note(number: u64) -> Result<(), Error> {
     let next = Path::new("taken.next");
     fs::write(next, number.to_string())?;
-    fs::rename(next, TAKEN).context("the file `taken`")
+    fs::rename(next, TAKEN).context("cannot write the file `taken`")
 }

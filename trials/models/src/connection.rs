@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-use paddington_wire::link::{SessionId, Ticket};
-use paddington_wire::{Frame, Ready};
+use paddington_wire::{Frame, Ready, SessionId, Ticket};
 
 /// The index of the client in every pair.
 pub const CLIENT: usize = 0;

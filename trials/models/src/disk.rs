@@ -4,8 +4,9 @@
 //! (trims and cursors) among each other; which of the two queues gets on is anybody's guess.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use paddington_wire::link::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
+use paddington_wire::link::{self, Millis, StoredCursor, StoredLink, StoredStream};
 use paddington_wire::{Instance, MessageId};
 
 use crate::connection::CLIENT;
@@ -18,7 +19,7 @@ pub enum Lazy {
     /// Forget everything of a stream up to this message.
     Trim(MessageId),
     /// Remember a cursor, and for the observer the labels that were finished on its stream.
-    Cursor(RestoredCursor, u32),
+    Cursor(StoredCursor, u32),
     /// Forget the cursor of a instance that is over.
     Forget(Instance),
 }
@@ -51,7 +52,7 @@ pub struct Durable {
     /// The messages, streams in the order in which they were begun.
     pub messages: Vec<StoredMessage>,
     /// The cursors.
-    pub cursors: Vec<RestoredCursor>,
+    pub cursors: Vec<StoredCursor>,
     /// For the observer: the labels of the peer's messages that the cursors call finished.
     pub finished: u32,
 }
@@ -128,7 +129,7 @@ impl Disk {
                 durable.finished |= finished;
             }
             Some(Lazy::Forget(instance)) => {
-                durable.cursors.retain(|known| known.instance != instance)
+                durable.cursors.retain(|known| known.instance != instance);
             }
         }
         true
@@ -173,17 +174,17 @@ impl Disk {
 }
 
 impl Durable {
-    /// What a link starts from.
+    /// The state that a link starts from at the time `now`.
     ///
     /// # Errors
     ///
     /// If the numbers of a stream have a hole: a store refuses to start then.
-    pub fn restored(&self) -> Result<Restored, Breach> {
-        let mut streams: Vec<RestoredStream> = Vec::new();
+    pub fn restored(&self, now: Millis) -> Result<StoredLink, Breach> {
+        let mut streams: Vec<StoredStream> = Vec::new();
         for message in &self.messages {
             let MessageId { stream: instance, number } = message.id;
-            let deadline = message.mortal.then_some(crate::world::DEADLINE);
-            let message = RestoredMessage { len: 1, deadline };
+            let left = Duration::from_millis(crate::world::DEADLINE - now);
+            let message = link::StoredMessage { len: 1, ttl: message.mortal.then_some(left) };
             match streams.iter_mut().find(|stream| stream.instance == instance) {
                 Some(stream) if stream.base + stream.messages.len() as u64 == number => {
                     stream.messages.push(message);
@@ -191,10 +192,10 @@ impl Durable {
                 Some(_) => return Err(Breach::StoreHasHole),
                 None => {
                     let messages = vec![message];
-                    streams.push(RestoredStream { instance, base: number, messages });
+                    streams.push(StoredStream { instance, base: number, messages });
                 }
             }
         }
-        Ok(Restored { streams, cursors: self.cursors.clone() })
+        Ok(StoredLink { streams, cursors: self.cursors.clone() })
     }
 }

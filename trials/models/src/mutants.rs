@@ -2,7 +2,7 @@
 //! be a rule without a test.
 
 #[cfg(paddington_faults)]
-use paddington_wire::link::Fault;
+use paddington_wire::Fault;
 
 use crate::check::{self, Found};
 use crate::scenario::{Sabotage, Scenario};

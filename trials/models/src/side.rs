@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use paddington_wire::link::{Link, LinkConfig, Slot};
-use paddington_wire::{Instance, MessageId};
+use paddington_wire::link::{Link, LinkConfig, Millis};
+use paddington_wire::{Instance, MessageId, Slot};
 
 use crate::connection::CLIENT;
 use crate::disk::{Disk, Durable};
@@ -45,11 +45,8 @@ impl Side {
                 if index == CLIENT {
                     disk.left_over(scenario.left_over);
                 }
-                Link::restore(
-                    config(scenario),
-                    instance,
-                    disk.durable.restored().unwrap_or_default(),
-                )
+                let stored = disk.durable.restored(0).unwrap_or_default();
+                Link::restore(config(scenario), instance, stored, 0)
             }
             None => Link::new(config(scenario), instance),
         };
@@ -57,12 +54,17 @@ impl Side {
         Self { link, slot, instance, starts: 1, overlap: 0, inbox, disk }
     }
 
-    /// The process dies and is started again.
+    /// The process dies and is started again at the time `now`.
     ///
     /// # Errors
     ///
     /// If it cannot start from its disk.
-    pub fn restart(&mut self, index: usize, scenario: &Scenario) -> Result<(), Breach> {
+    pub fn restart(
+        &mut self,
+        index: usize,
+        scenario: &Scenario,
+        now: Millis,
+    ) -> Result<(), Breach> {
         self.starts += 1;
         self.slot = Slot::default();
         self.inbox.clear();
@@ -73,7 +75,8 @@ impl Side {
         self.link = match &mut self.disk {
             Some(disk) => {
                 disk.crash();
-                Link::restore(config(scenario), instance, disk.durable.restored()?)
+                let stored = disk.durable.restored(now)?;
+                Link::restore(config(scenario), instance, stored, now)
             }
             None => Link::new(config(scenario), instance),
         };
@@ -133,5 +136,6 @@ fn config(scenario: &Scenario) -> LinkConfig {
         outbox_bytes: 8 * COST,
         in_flight: 8,
         batch: scenario.batch(),
+        ack_delay: 0, // a driver may still take its time
     }
 }

@@ -197,7 +197,7 @@ impl World {
         {
             disk.durable = *copy;
         }
-        self.sides[side].restart(side, scenario)?;
+        self.sides[side].restart(side, scenario, self.now)?;
         let durable = self.sides[side].durable();
         let finished = durable.map_or(0, |durable| durable.finished);
         let labels = self.sides[side].disk.as_ref().map_or(0, Disk::labels);

@@ -1,7 +1,7 @@
 //! Both services and the network between them: what can happen, and what then is so.
 
 use paddington_wire::Frame;
-use paddington_wire::link::{AckDue, Millis, Outcome};
+use paddington_wire::link::{AckTime, Millis, Outcome};
 
 use crate::action::Action;
 use crate::connection::{CLIENT, Connection, End, SERVER};
@@ -89,7 +89,7 @@ impl World {
         }
         if self.can_write(side, scenario) {
             actions.push(Action::Transmit(side));
-            if self.sides[side].link.ack_due() != AckDue::No {
+            if self.sides[side].link.ack_time(self.now) != AckTime::Never {
                 actions.push(Action::Acknowledge(side));
             }
         }

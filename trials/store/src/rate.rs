@@ -125,9 +125,9 @@ pub fn raw_rate(path: &Path, group: f64, peers: usize, time: Duration) -> f64 {
         .execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL;
              PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;
-             CREATE TABLE outbox(peer TEXT NOT NULL, ord INTEGER NOT NULL, inc BLOB NOT NULL,
-                 seq INTEGER NOT NULL, deadline INTEGER, crc INTEGER NOT NULL, body BLOB NOT NULL,
-                 PRIMARY KEY(peer, ord, seq)) WITHOUT ROWID;",
+             CREATE TABLE outbox(peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
+                 number INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL,
+                 payload BLOB NOT NULL, PRIMARY KEY(peer, age, number)) WITHOUT ROWID;",
         )
         .unwrap();
     let mut insert =

@@ -1,8 +1,7 @@
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), in place, behind one small trait.
 //!
-//! A nonce is split into a prefix of 16 bytes and a suffix of 8: a cipher is made for a key and a
-//! prefix, because that is what HChaCha20 makes the subkey from. Where the prefix stays the same,
-//! so does the cipher.
+//! A nonce is split into a prefix of 16 bytes and a suffix of 8. A cipher is made for a key and a
+//! prefix, from which HChaCha20 derives the subkey, and can be reused while both stay the same.
 
 #[cfg(any(test, not(feature = "ring")))]
 mod orion;
@@ -11,10 +10,10 @@ mod ring;
 
 use crate::{OpenError, SealError, SecretKey};
 
-/// The implementation that this build uses.
+/// The implementation used in this build.
 #[cfg(not(feature = "ring"))]
 pub(crate) type ActiveCipher = self::orion::OrionCipher;
-/// The implementation that this build uses.
+/// The implementation used in this build.
 #[cfg(feature = "ring")]
 pub(crate) type ActiveCipher = self::ring::RingCipher;
 
@@ -40,8 +39,8 @@ pub(crate) trait Cipher: Sized {
     /// Encrypts `text` in place and returns its tag.
     fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError>;
 
-    /// Checks `text` against `tag` and decrypts it in place. What `text` holds after a failure is
-    /// of no use to anybody.
+    /// Checks `text` against `tag` and decrypts it in place. After a failure the contents of `text`
+    /// must not be used.
     fn open(&self, suffix: Suffix, ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), OpenError>;
 }
 
@@ -68,7 +67,6 @@ mod tests {
     }
 
     proptest! {
-        /// The fast path and the reference produce and accept the same bytes.
         #[test]
         fn ring_and_orion_agree(
             key in any::<[u8; 32]>(),
@@ -93,7 +91,6 @@ mod tests {
             prop_assert_eq!(&by_reference, &text);
         }
 
-        /// Both refuse the same damage.
         #[test]
         fn both_refuse_a_flipped_bit(
             key in any::<[u8; 32]>(),

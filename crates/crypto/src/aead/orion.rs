@@ -1,4 +1,4 @@
-//! The reference: XChaCha20-Poly1305 as orion computes it.
+//! The reference implementation: XChaCha20-Poly1305 by orion.
 
 use orion::hazardous::aead::xchacha20poly1305::{Nonce, Tag as OrionTag, XChaCha20Poly1305};
 use orion::hazardous::stream::chacha20;
@@ -21,7 +21,7 @@ impl OrionCipher {
 }
 
 impl Cipher for OrionCipher {
-    #[expect(clippy::expect_used, reason = "a key of the right length is copied")]
+    #[expect(clippy::expect_used, reason = "a SecretKey has the right length")]
     fn new(key: &SecretKey, prefix: &Prefix) -> Self {
         Self {
             key: chacha20::SecretKey::try_from(key.expose_bytes()).expect("32 bytes"),

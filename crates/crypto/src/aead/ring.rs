@@ -1,4 +1,5 @@
-//! The fast path: HChaCha20 makes the subkey, ring's assembly runs ChaCha20-Poly1305 under it.
+//! The fast implementation: HChaCha20 derives a subkey, and ring's assembly runs ChaCha20-Poly1305
+//! with it.
 //!
 //! XChaCha20-Poly1305 with key k and nonce n is by definition ChaCha20-Poly1305 with the key
 //! HChaCha20(k, n[0..16]) and the nonce 0⁴ ‖ n[16..24] (draft-irtf-cfrg-xchacha-03 §2.3).
@@ -42,15 +43,15 @@ impl Cipher for RingCipher {
 }
 
 impl Drop for RingCipher {
-    /// ring does not wipe its keys, so the subkey is overwritten with another one. `black_box`
-    /// keeps the compiler from dropping a store that nobody reads.
+    /// Overwrites the subkey, because ring does not wipe its keys. `black_box` keeps the compiler
+    /// from removing a store that is never read.
     fn drop(&mut self) {
         self.subkey = ring_key(&[0; SecretKey::LEN]);
         black_box(&self.subkey);
     }
 }
 
-#[expect(clippy::expect_used, reason = "ChaCha20-Poly1305 takes any 32 bytes")]
+#[expect(clippy::expect_used, reason = "ChaCha20-Poly1305 accepts any 32 bytes")]
 fn ring_key(bytes: &[u8; SecretKey::LEN]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, bytes).expect("a key of 32 bytes"))
 }
@@ -63,9 +64,9 @@ fn ring_nonce(suffix: Suffix) -> Nonce {
 
 /// HChaCha20 (draft-irtf-cfrg-xchacha-03 §2.2), from the ChaCha20 block function.
 ///
-/// A ChaCha20 block is the permuted state plus the initial state, HChaCha20 is the first and the
-/// last row of the permuted state: so it is a block less what those two rows began with.
-#[expect(clippy::expect_used, reason = "one block of a fresh keystream always exists")]
+/// A ChaCha20 block is the permuted state plus the initial state. HChaCha20 is the first and the
+/// last row of the permuted state, so it is those rows of a block minus those of the initial state.
+#[expect(clippy::expect_used, reason = "a new keystream has at least one block")]
 fn hchacha20(key: &SecretKey, prefix: &Prefix) -> Zeroizing<[u8; SecretKey::LEN]> {
     const CONSTANTS: &[u8; 16] = b"expand 32-byte k";
     let (counter, nonce) = prefix.split_at(4);
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn hchacha20_takes_the_highest_counter() {
+    fn hchacha20_accepts_the_highest_counter() {
         let key = SecretKey::from_slice(&[1; 32]).unwrap();
         let low = hchacha20(&key, &[0; 16]);
         let high = hchacha20(&key, &[0xff; 16]);

@@ -1,12 +1,12 @@
-//! Hexadecimal text in place: both directions within one buffer, a piece at a time, so that the
-//! vectorised codec can work on every piece.
+//! Hexadecimal encoding and decoding within one buffer, a piece at a time, so that the vectorised
+//! codec can be used on each piece.
 
 use crate::OpenError;
 
-/// The size of a piece in bytes before encoding. It lives on the stack.
+/// The size of a piece before encoding, in bytes. Pieces are copied to the stack.
 const PIECE: usize = 1024;
 
-/// Encodes the second half of `buffer` over the whole of it.
+/// Encodes the second half of `buffer` so that the digits fill the whole of it.
 pub(super) fn encode_in_place(buffer: &mut [u8]) {
     let raw_len = buffer.len() / 2;
     let mut piece = [0; PIECE];
@@ -18,7 +18,7 @@ pub(super) fn encode_in_place(buffer: &mut [u8]) {
     }
 }
 
-/// Decodes the text at `from..` in `buffer` to the front of it; `raw_len` bytes result.
+/// Decodes the digits at `from..` in `buffer` to `raw_len` bytes at its front.
 pub(super) fn decode_in_place(
     buffer: &mut [u8],
     from: usize,
@@ -34,8 +34,8 @@ pub(super) fn decode_in_place(
     Ok(())
 }
 
-/// Decodes exactly as much text as fills `raw`. The library would skip a leading `0x`; here that
-/// is two characters too many.
+/// Decodes `text`, which must fill `raw` exactly. The library would skip a leading `0x`; the length
+/// check refuses it.
 pub(crate) fn decode(text: &[u8], raw: &mut [u8]) -> Result<(), OpenError> {
     if text.len() != 2 * raw.len() {
         return Err(OpenError);
@@ -43,7 +43,7 @@ pub(crate) fn decode(text: &[u8], raw: &mut [u8]) -> Result<(), OpenError> {
     const_hex::decode_to_slice(text, raw).map_err(|_| OpenError)
 }
 
-#[expect(clippy::expect_used, reason = "the callers slice both sides to fit")]
+#[expect(clippy::expect_used, reason = "the callers pass slices that fit")]
 pub(super) fn encode(raw: &[u8], text: &mut [u8]) {
     const_hex::encode_to_slice(raw, text).expect("two digits for each byte");
 }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_not_skipped() {
+    fn a_0x_prefix_is_refused() {
         assert_eq!(decode(b"0xab", &mut [0; 2]), Err(OpenError));
         assert_eq!(decode(b"0xabcd", &mut [0; 2]), Err(OpenError));
     }

@@ -1,8 +1,8 @@
 //! Two layers around one JSON value.
 //!
-//! An envelope is built back to front in the buffer that becomes the result: the JSON is written
-//! where the inner layer ends, sealed, spread to hexadecimal text in place, sealed again, and
-//! spread once more. Opening walks the same way back.
+//! An envelope is built from the back of the buffer that becomes the result: the JSON is written
+//! there, sealed, encoded as hexadecimal text in place, sealed again, and encoded once more.
+//! Opening takes the same steps in reverse.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use super::{codec, json, layer};
 use crate::aead::{NONCE_LEN, TAG_LEN};
 use crate::{KeyPair, OpenError, SealError, SecretKey, random_bytes};
 
-/// The shortest text that can be an envelope: two layers around no JSON at all.
+/// The length of the shortest possible envelope: two layers around no JSON.
 const MIN_LEN: usize = sealed_len(0);
 
-/// The nonce of an envelope's outer layer, which tells one envelope from another.
+/// The nonce of an envelope's outer layer, which identifies the envelope.
 pub type OuterNonce = [u8; NONCE_LEN];
 
 /// The two nonces of one envelope.
@@ -26,9 +26,9 @@ pub struct Nonces {
 }
 
 impl Nonces {
-    /// Draws both from the operating system's random generator, in one call for 32 bytes, which is
-    /// as much as the Linux kernel gives at the price of one. They overlap: each is uniformly random
-    /// for its own key, and neither is a secret.
+    /// Draws both nonces from the operating system's random generator, in one call for 32 bytes,
+    /// which cost the Linux kernel no more than 24 would. The nonces overlap, which is harmless:
+    /// each is uniformly random, they are used with different keys, and neither is a secret.
     ///
     /// # Errors
     ///
@@ -42,14 +42,14 @@ impl Nonces {
         Ok(nonces)
     }
 
-    /// Takes nonces as they are, for test vectors. Two messages under one nonce and one key give
-    /// both away: everything else uses [`random`](Self::random).
+    /// Uses the given nonces, for test vectors. Anything else must use [`random`](Self::random):
+    /// two messages sealed with the same nonce and key reveal each other.
     #[must_use]
     pub fn fixed(inner: [u8; NONCE_LEN], outer: OuterNonce) -> Self {
         Self { inner, outer }
     }
 
-    /// The nonce that the envelope will show.
+    /// Returns the nonce that can be read from the envelope.
     #[must_use]
     pub fn outer(&self) -> &OuterNonce {
         &self.outer
@@ -62,20 +62,19 @@ impl fmt::Debug for Nonces {
     }
 }
 
-/// The length in characters of an envelope around `json_len` bytes of JSON.
+/// Returns the length in characters of an envelope around `json_len` bytes of JSON.
 #[must_use]
 pub const fn sealed_len(json_len: usize) -> usize {
     2 * (OVERHEAD + quoted_len(json_len))
 }
 
-/// The length in characters of an envelope around `text`.
+/// Returns the length in characters of an envelope around `text`.
 #[must_use]
 pub fn sealed_text_len(text: &str) -> usize {
     sealed_len(json::string_len(text))
 }
 
-/// Seals `text` as a JSON string. The result is lower-case hexadecimal text and the only
-/// allocation.
+/// Seals `text` as a JSON string. Only the result, lower-case hexadecimal text, is allocated.
 ///
 /// # Errors
 ///
@@ -90,7 +89,7 @@ pub fn seal(keys: &KeyPair, text: &str, nonces: &Nonces) -> Result<String, SealE
 ///
 /// # Errors
 ///
-/// [`SealError`], which a key is too short to cause.
+/// [`SealError`], which cannot happen: a key is short enough.
 pub fn seal_key(keys: &KeyPair, key: &SecretKey, nonces: &Nonces) -> Result<String, SealError> {
     seal_json(keys, nonces, json::KEY_LEN, |buffer| {
         json::write_key(key, buffer);
@@ -101,7 +100,7 @@ pub fn seal_key(keys: &KeyPair, key: &SecretKey, nonces: &Nonces) -> Result<Stri
 ///
 /// # Errors
 ///
-/// [`OpenError`] if anything at all is wrong with it.
+/// [`OpenError`] if anything is wrong with it.
 pub fn open(keys: &KeyPair, envelope: &str) -> Result<String, OpenError> {
     json::read_string(open_json(keys, envelope)?)
 }
@@ -110,12 +109,12 @@ pub fn open(keys: &KeyPair, envelope: &str) -> Result<String, OpenError> {
 ///
 /// # Errors
 ///
-/// [`OpenError`] if anything at all is wrong with it.
+/// [`OpenError`] if anything is wrong with it.
 pub fn open_key(keys: &KeyPair, envelope: &str) -> Result<SecretKey, OpenError> {
     json::read_key(&open_json(keys, envelope)?)
 }
 
-/// The nonce that an envelope shows, whoever sealed it.
+/// Reads an envelope's outer nonce, without opening the envelope.
 ///
 /// # Errors
 ///
@@ -127,7 +126,7 @@ pub fn outer_nonce(envelope: &str) -> Result<OuterNonce, OpenError> {
     Ok(nonce)
 }
 
-/// The length of an inner layer's text, which is a JSON string, in bytes.
+/// Returns the length of an inner layer's text as a JSON string, in bytes.
 const fn quoted_len(json_len: usize) -> usize {
     2 * (OVERHEAD + json_len) + 2
 }
@@ -150,7 +149,7 @@ fn seal_json(
     String::from_utf8(text).map_err(|_| SealError)
 }
 
-/// Fills `quoted` with the inner layer's hexadecimal text between two quotes.
+/// Fills `quoted` with the inner layer: hexadecimal text between two quotes.
 fn write_inner(
     keys: &KeyPair,
     nonces: &Nonces,
@@ -170,7 +169,7 @@ fn write_inner(
     Ok(())
 }
 
-/// Opens both layers; the JSON that results is wiped unless the caller takes it.
+/// Opens both layers. The resulting JSON is wiped when it is dropped.
 fn open_json(keys: &KeyPair, envelope: &str) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let text = envelope.as_bytes();
     if text.len() < MIN_LEN || !text.len().is_multiple_of(2) {
@@ -201,7 +200,8 @@ fn open_json(keys: &KeyPair, envelope: &str) -> Result<Zeroizing<Vec<u8>>, OpenE
     Ok(buffer)
 }
 
-/// Leaves only the digits of a JSON string, and the place where they begin, in the buffer.
+/// Removes what follows the digits of a JSON string from the buffer, and returns where the digits
+/// begin.
 fn unquote(buffer: &mut Vec<u8>) -> Result<usize, OpenError> {
     if let [b'"', digits @ .., b'"'] = buffer.as_slice()
         && const_hex::check_raw(digits)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_is_244_and_four_for_each_byte_of_json() {
+    fn an_envelope_has_244_characters_and_four_per_byte_of_json() {
         assert_eq!(sealed("").len(), 244 + 4 * 2);
         assert_eq!(sealed("1000").len(), 244 + 4 * 6);
         assert_eq!(sealed("é\"").len(), 244 + 4 * 6);
@@ -246,19 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn nonces_are_drawn_anew_and_differ() {
+    fn every_draw_gives_new_nonces() {
         let drawn: Vec<_> = (0..100).map(|_| Nonces::random().unwrap()).collect();
         let mut all: Vec<_> = drawn.iter().flat_map(|it| [it.inner, it.outer]).collect();
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 200);
-        for place in 0..NONCE_LEN {
-            assert!(all.iter().any(|nonce| nonce[place] != all[0][place]), "byte {place}");
+        for index in 0..NONCE_LEN {
+            assert!(all.iter().any(|nonce| nonce[index] != all[0][index]), "byte {index}");
         }
     }
 
     #[test]
-    fn both_keys_are_needed_in_their_places() {
+    fn an_envelope_opens_only_with_both_keys_in_order() {
         let envelope = sealed("1000");
         for wrong in [keys(2, 1), keys(1, 3), keys(3, 2)] {
             assert_eq!(open(&wrong, &envelope), Err(OpenError));
@@ -267,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn upper_case_digits_open_as_well() {
+    fn upper_case_digits_are_accepted() {
         assert_eq!(open(&keys(1, 2), &sealed("1000").to_uppercase()).unwrap(), "1000");
     }
 
     #[test]
-    fn every_length_but_the_right_one_is_refused() {
+    fn an_envelope_of_any_other_length_is_refused() {
         let envelope = sealed("1000");
         for len in 0..envelope.len() {
             assert_eq!(open(&keys(1, 2), &envelope[..len]), Err(OpenError), "{len}");
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_of_a_key_is_no_message_and_the_other_way_round() {
+    fn keys_and_messages_do_not_open_as_each_other() {
         let key = SecretKey::generate().unwrap();
         let envelope = seal_key(&keys(1, 2), &key, &Nonces::random().unwrap()).unwrap();
         assert_eq!(open(&keys(1, 2), &envelope), Err(OpenError));
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(open_key(&keys(1, 2), &sealed("1000")), Err(OpenError));
     }
 
-    /// An inner layer that the reference's reader would accept too, although we never write it so.
+    /// The original accepts such an inner layer too, although this crate never writes one.
     #[test]
     fn an_escaped_inner_text_is_read() {
         let pair = keys(1, 2);
@@ -328,7 +328,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in any::<String>()) {
+        fn arbitrary_text_is_refused_without_a_panic(text in any::<String>()) {
             prop_assert_eq!(open(&keys(1, 2), &text), Err(OpenError));
             prop_assert_eq!(open_key(&keys(1, 2), &text), Err(OpenError));
             let _ = outer_nonce(&text);

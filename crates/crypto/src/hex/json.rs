@@ -1,7 +1,7 @@
 //! The two JSON values that an envelope can hold: a string, and `{"data":"<64 hex digits>"}`.
 //!
-//! Compact on the way out, any valid JSON on the way in. A string that needs no escaping, which is
-//! nearly all of them, is copied between two quotes; serde_json does the rest.
+//! Compact JSON is written; any valid JSON is read. A string that needs no escaping, which is the
+//! common case, is copied between two quotes; serde_json handles the others.
 
 use std::borrow::Cow;
 use std::io;
@@ -17,7 +17,7 @@ const KEY_END: &[u8] = br#""}"#;
 /// The length of a key's JSON in bytes.
 pub(super) const KEY_LEN: usize = KEY_START.len() + 2 * SecretKey::LEN + KEY_END.len();
 
-/// The length of `text` as a JSON string, in bytes.
+/// Returns the length of `text` as a JSON string, in bytes.
 pub(super) fn string_len(text: &str) -> usize {
     if is_plain(text.as_bytes()) {
         return text.len() + 2;
@@ -38,7 +38,7 @@ pub(super) fn write_string(text: &str, mut buffer: &mut [u8]) {
     }
 }
 
-/// Reads a JSON string out of `json`, in place where nothing is escaped.
+/// Reads a JSON string from `json`, without a copy if nothing is escaped.
 pub(super) fn read_string(mut json: Zeroizing<Vec<u8>>) -> Result<String, OpenError> {
     let len = json.len();
     let plain = len >= 2 && json[0] == b'"' && json[len - 1] == b'"' && is_plain(&json[1..len - 1]);
@@ -53,10 +53,10 @@ pub(super) fn read_string(mut json: Zeroizing<Vec<u8>>) -> Result<String, OpenEr
     })
 }
 
-/// The characters of a JSON string that holds hexadecimal digits: borrowed where nothing is
-/// escaped.
+/// Reads a JSON string that should hold hexadecimal digits, which are not checked here. They are
+/// borrowed if nothing is escaped.
 pub(super) fn read_digits(json: &[u8]) -> Result<Cow<'_, str>, OpenError> {
-    /// serde borrows a `Cow` only where it is told to.
+    /// A wrapper, because serde borrows a `Cow` only in a field with `#[serde(borrow)]`.
     #[derive(Deserialize)]
     struct Digits<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -72,7 +72,7 @@ pub(super) fn write_key(key: &SecretKey, buffer: &mut [u8]) {
     end.copy_from_slice(KEY_END);
 }
 
-/// Reads a key.
+/// Reads a key from any valid JSON form of it.
 pub(super) fn read_key(json: &[u8]) -> Result<SecretKey, OpenError> {
     #[derive(Deserialize)]
     struct Key<'a> {
@@ -84,8 +84,8 @@ pub(super) fn read_key(json: &[u8]) -> Result<SecretKey, OpenError> {
     SecretKey::from_hex(&key.data).map_err(|_| OpenError)
 }
 
-/// Whether `text` stands in a JSON string as it is. Whole pieces are folded without a branch for
-/// each byte, which the compiler turns into vector instructions.
+/// Returns whether `text` needs no escaping in a JSON string. Each piece is folded without a branch
+/// per byte, so that the compiler can use vector instructions.
 fn is_plain(text: &[u8]) -> bool {
     !text.chunks(256).any(|piece| {
         piece.iter().fold(false, |special, &byte| {
@@ -94,12 +94,12 @@ fn is_plain(text: &[u8]) -> bool {
     })
 }
 
-#[expect(clippy::expect_used, reason = "a string always serialises, and the buffer was measured")]
+#[expect(clippy::expect_used, reason = "a string always serialises, and the buffer has its length")]
 fn write_escaped(text: &str, writer: impl io::Write) {
     serde_json::to_writer(writer, text).expect("room for the JSON string");
 }
 
-/// Counts what is written to it.
+/// A writer that only counts the bytes written to it.
 struct Counter(usize);
 
 impl io::Write for Counter {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_json_string_is_refused() {
+    fn anything_but_a_json_string_is_refused() {
         let not_utf8: &[u8] = &[b'"', 0xff, b'"'];
         let cases: [&[u8]; 9] =
             [b"", b"\"", b"\"a", b"a\"", b"1", b"\"a\"b\"", b"\"\n\"", b"null", not_utf8];
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_however_they_are_spaced() {
+    fn keys_are_read_with_any_whitespace() {
         let digits = "ab".repeat(32);
         let key = SecretKey::from_hex(&digits).unwrap();
         let mut compact = [0; KEY_LEN];

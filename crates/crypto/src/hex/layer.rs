@@ -1,14 +1,14 @@
-//! One layer: `nonce ‖ text ‖ tag` in a buffer of its own, sealed and opened in place.
+//! One layer of an envelope, `nonce ‖ text ‖ tag`, sealed and opened in place.
 
 use crate::aead::{ActiveCipher, Cipher, NONCE_LEN, TAG_LEN, Tag, split_nonce};
 use crate::{OpenError, SealError, SecretKey};
 
-/// What a layer adds to its text, in bytes.
+/// The number of bytes that a layer adds to its text.
 pub(super) const OVERHEAD: usize = NONCE_LEN + TAG_LEN;
-/// Where the text begins in a layer.
+/// The offset of the text in a layer.
 pub(super) const TEXT_START: usize = NONCE_LEN;
 
-/// Seals the text that stands in `layer` between the room for the nonce and the room for the tag.
+/// Seals `layer`, which has room for the nonce before the text and for the tag after it.
 pub(super) fn seal(
     key: &SecretKey,
     nonce: &[u8; NONCE_LEN],

@@ -1,4 +1,4 @@
-//! The double envelope of the `hex` encoding, bit-exact with the original paddington.
+//! The double envelope of the `hex` encoding, bit for bit that of the original implementation.
 //!
 //! Implements `docs/protocol.md` §11.1. One layer turns JSON into hexadecimal text:
 //!
@@ -8,8 +8,8 @@
 //! env(V, inner, outer) = enc(outer, enc(inner, V))
 //! ```
 //!
-//! The inner text is itself a JSON string for the outer layer, so it is put in quotes. An envelope
-//! of J bytes of JSON is 244 + 4·J characters long; it is built and opened in one buffer.
+//! For the outer layer the inner text is itself a JSON string, so it is put in quotes. An envelope
+//! around J bytes of JSON has 244 + 4·J characters; it is sealed and opened in one buffer.
 
 pub(crate) mod codec;
 mod envelope;

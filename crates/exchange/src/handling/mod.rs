@@ -1,7 +1,6 @@
 //! Calls of the handler: in order for each peer, in parallel for different peers.
 
-mod call;
-
+mod dead_letter;
 mod handler;
 mod on_error;
 pub(crate) mod watchdog;

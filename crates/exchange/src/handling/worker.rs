@@ -1,49 +1,66 @@
-//! Calls the handler: in order for each peer, in parallel for different peers.
+//! A worker: the task that calls the handler for one peer, one message after another, each as often as
+//! the policy says.
 
+use std::any::Any;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use paddington_wire::RejectCode;
+use futures_util::FutureExt;
+use paddington_wire::{Message, RejectCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::coop;
-use tracing::error;
+use tokio::task::{coop, unconstrained};
+use tokio::time::sleep;
+use tracing::{error, warn};
 
-use super::call;
-use crate::Handler;
+use super::dead_letter;
+use crate::core::{Core, SpawnWorker};
+use crate::current::CURRENT;
 use crate::peer::{Call, Ended, Peer, WorkerId};
-use crate::store::DeadLetter;
+use crate::{Handler, HandlerError, OnError};
 
-/// After so many attempts to handle a message that ended with the process, it is given up.
-const MAX_ATTEMPTS: u32 = 5;
+/// Returns what adds a worker to a peer: the one place that knows the handler's type. At most
+/// `handlers` calls run at the same time.
+pub(crate) fn spawner<H: Handler>(handler: H, handlers: usize) -> Box<SpawnWorker> {
+    let (handler, permits) = (Arc::new(handler), Arc::new(Semaphore::new(handlers)));
+    Box::new(move |core: &Arc<Core>, peer: &Arc<Peer>| {
+        let worker = peer.add_worker();
+        let running = run(Arc::clone(peer), worker, Arc::clone(&handler), Arc::clone(&permits));
+        let task = core.workers.spawn(CURRENT.scope(Arc::clone(core), running));
+        peer.set_worker_task(worker, task.abort_handle());
+    })
+}
 
-/// Runs the handler for one peer until the lane is stopped or the worker dismissed.
-pub(crate) async fn run<H: Handler>(
+/// Runs until the peer's handling is stopped or the worker is removed.
+async fn run<H: Handler>(
     peer: Arc<Peer>,
     worker: WorkerId,
     handler: Arc<H>,
     permits: Arc<Semaphore>,
 ) {
-    let (mut held, mut done) = (None, None);
-    let next = |cx: &mut Context<'_>, held: &mut Option<_>, done: &mut Option<_>| {
+    let (mut permit, mut done) = (None, None);
+    let next = |cx: &mut Context<'_>, permit: &mut Option<_>, done: &mut Option<_>| {
         let polled = peer.poll_call(worker, done, cx);
         if polled.is_pending() || permits.available_permits() == 0 {
-            *held = None; // others may be waiting for it
+            *permit = None; // others may be waiting for it
         }
         polled
     };
-    while let Some(mut call) = poll_fn(|cx| next(cx, &mut held, &mut done)).await {
+    while let Some(mut call) = poll_fn(|cx| next(cx, &mut permit, &mut done)).await {
         coop::consume_budget().await; // a full inbox does not keep other tasks from their turn
-        if held.is_none() {
-            held = permit(&peer, worker, &permits).await;
+        if permit.is_none() {
+            permit = acquire(&peer, worker, &permits).await;
         }
         let ended = handle(&peer, worker, &*handler, &mut call).await;
         done = Some((call, ended));
     }
 }
 
-/// The right to run one of the handlers that may run at the same time; first come, first served.
-async fn permit<'a>(
+/// The right to run one of the calls that may run at the same time; first come, first served.
+async fn acquire<'a>(
     peer: &Peer,
     worker: WorkerId,
     permits: &'a Semaphore,
@@ -52,57 +69,115 @@ async fn permit<'a>(
         return Some(permit);
     }
     // The semaphore is never closed; were it, there would be nobody left to wait for.
-    paused(peer, worker, permits.acquire()).await.ok()
+    peer.paused(worker, permits.acquire()).await.ok()
 }
 
-/// Waits for something that is no part of a call: meanwhile it does not count as running.
-pub(super) async fn paused<F: Future>(peer: &Peer, worker: WorkerId, wait: F) -> F::Output {
-    peer.lock().handling.workers.stop_clock(worker);
-    let output = wait.await;
-    peer.lock().handling.workers.start_clock(worker);
-    output
-}
-
-/// Handles one message, and sees to it that one which cannot be handled is kept.
+/// Handles one message, and keeps it as a dead letter if that fails.
 async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &mut Call) -> Ended {
-    let ended = match counted(peer, worker, call).await {
-        true => call::call(peer, worker, handler, call).await,
+    let ended = match dead_letter::may_attempt(peer, worker, call).await {
+        true => attempt(peer, worker, handler, call).await,
         false => Ended::Failed(RejectCode::POISON),
     };
     if let Ended::Failed(code) = ended
-        && peer.lock().handling.workers.fail(worker)
+        && peer.fail_call(worker)
     {
-        keep_dead_letter(peer, call, code).await;
+        dead_letter::keep(peer, call, code).await;
     }
     ended
 }
 
-/// Counts, durably and beforehand, a call that may not be the first one: a message whose handling
-/// ends the process comes again and again. Returns whether it may be called once more. The first
-/// call is not counted, because most messages are handled by it and a count costs a sync.
-async fn counted(peer: &Peer, worker: WorkerId, call: &mut Call) -> bool {
-    if let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) {
-        let again = paused(peer, worker, store.attempt(&peer.name, id, peer.fence())).await;
-        match again.map(|again| again.saturating_add(1)) {
-            Ok(attempt) if attempt > MAX_ATTEMPTS => {
-                error!(peer = %peer.name, %id, attempt, "given up: its handling never ended");
-                return false;
-            }
-            Ok(attempt) => call.attempt = attempt,
-            Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt was not counted"),
+/// Calls the handler, as often as the policy says. Whatever it does costs this message only.
+async fn attempt<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &mut Call) -> Ended {
+    let config = &peer.shared.config;
+    let Some(mut message) = peer.message(call) else { return Ended::Done };
+    loop {
+        let attempt = message.attempt();
+        let copy = (config.on_error != OnError::Next).then(|| message.clone());
+        let Err(code) = call_once(peer, handler, message, call).await else { return Ended::Done };
+        let Some(copy) = copy.filter(|message| !message.is_control()) else {
+            return Ended::Failed(code);
+        };
+        if config.on_error == OnError::Stop {
+            error!(peer = %peer.name, id = call.shown(), "stopped: no more of its messages are handled");
+            return Ended::Halted;
         }
+        let Some(backoff) = config.on_error.again_after(attempt) else {
+            return Ended::Failed(code);
+        };
+        peer.paused(worker, sleep(backoff)).await;
+        if !peer.may_try_again(worker) {
+            return Ended::Left;
+        }
+        message = copy.next_attempt();
     }
-    true
 }
 
-/// Keeps a message that is given up as a dead letter, if there is a store.
-pub(super) async fn keep_dead_letter(peer: &Peer, call: &Call, code: RejectCode) {
-    if let (Some(store), Some(id), Some(payload)) = (peer.store(), call.id, call.payload()) {
-        let at = std::time::SystemTime::now();
-        let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
-        match store.add_letter(letter).await {
-            Ok(()) => peer.note_dead_letter(id, code),
-            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
+async fn call_once<H: Handler>(
+    peer: &Peer,
+    handler: &H,
+    message: Message,
+    call: &Call,
+) -> Result<(), RejectCode> {
+    let limit = peer.shared.config.handler_timeout;
+    let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
+    match within(limit, called).await {
+        Some(Ok(Ok(()))) => return Ok(()),
+        Some(Ok(Err(cause))) => {
+            warn!(peer = %peer.name, id = call.shown(), %cause, "a message could not be handled");
         }
+        None => {
+            error!(peer = %peer.name, id = call.shown(), ?limit, "the handler took too long");
+            return Err(RejectCode::TIMED_OUT);
+        }
+        Some(Err(panic)) => {
+            let cause = panic_text(&*panic);
+            error!(peer = %peer.name, id = call.shown(), cause, "the handler panicked");
+        }
+    }
+    Err(RejectCode::FAILED)
+}
+
+/// What a future gives, unless it takes longer than `limit`. One that is ready at once costs no look
+/// at the clock.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut over = None;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            // A handler that uses the task's budget up leaves none for the timer.
+            let over = over.get_or_insert_with(|| Box::pin(unconstrained(sleep(limit))));
+            over.as_mut().poll(cx).map(|()| None)
+        }
+    })
+    .await
+}
+
+/// Calls the handler. The call itself happens inside the future, so that a handler that panics before its first
+/// `await` is caught too.
+async fn run_handler<H: Handler>(handler: &H, message: Message) -> Result<(), HandlerError> {
+    handler.handle(message).await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::coop::consume_budget;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_uses_the_budget_up_is_cancelled_too() {
+        let hot = async {
+            loop {
+                consume_budget().await;
+            }
+        };
+        assert_eq!(within::<_>(Duration::from_millis(5), hot).await, None::<()>);
+        assert_eq!(within(Duration::ZERO, std::future::ready(1)).await, Some(1));
     }
 }

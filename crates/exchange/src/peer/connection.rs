@@ -1,31 +1,36 @@
-//! The connection of a peer, as the transport sees it.
-//! Implements `docs/protocol.md` §5.2, §6 and §8 (rules R3, R4, R5).
+//! The connection of a peer, as the transport sees it: it takes the slot, carries the peer's frames,
+//! and ends. Implements `docs/protocol.md` §5.2, §6 and §8 (rules R3, R4, R5).
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use paddington_transport::{End, ReadyReservation, Refusal, Reservation, Traffic};
-use paddington_wire::link::{AckDue, Incoming, Link, SessionId, Ticket};
-use paddington_wire::{CloseCode, Encoding, Frame, Instance, Ready, RejectCode, Text, Violation};
-use tokio::time::{Instant, Sleep};
+use paddington_wire::link::{AckTime, Incoming, Millis, Started};
+use paddington_wire::{
+    CloseCode, Encoding, Frame, Instance, Ready, RejectCode, SessionId, Text, Ticket, Violation,
+};
+use tokio::time::Sleep;
 use tracing::{debug, error, info, warn};
 
+use super::Peer;
 use super::inbox::Received;
-use super::{Peer, PeerLink, State, Unresponsive, wake};
+use super::outbox::PeerLink;
+use super::peer::wake;
+use super::presence::{NotTaken, Order, Probed};
+use super::state::State;
 use crate::Event;
 
-/// Once a frame brings fewer messages than this, room for more is given back: most connections
-/// rest.
+/// The most messages of one frame for which the buffer stays allocated: most connections are idle.
 const ARRIVED: usize = 64;
 
-/// The right to a peer's slot, until a later one is used.
+/// The right to take a peer's slot, as long as no later ticket was drawn.
 #[derive(Debug)]
 pub(crate) struct PeerReservation {
     peer: Arc<Peer>,
     ticket: Ticket,
-    /// The connection that was asked for a sign of life and gave none.
-    silent: Option<Unresponsive>,
+    /// The connection that was probed and gave no sign of life.
+    probed: Option<Probed>,
 }
 
 /// The same, once this side's READY is sealed.
@@ -35,57 +40,58 @@ pub(crate) struct ReadyPeerReservation {
     ours: Ready,
 }
 
-/// What flows through the connection that holds a peer's slot.
+/// Traffic of the connection that holds a peer's slot.
 #[derive(Debug)]
 pub(crate) struct PeerTraffic {
     peer: Arc<Peer>,
     session: SessionId,
+    /// Ends when an acknowledgement that waits is to be sent.
     ack_timer: Pin<Box<Sleep>>,
-    ack_armed: bool,
-    /// What a frame has brought; empty between two of them.
+    /// The time for which the timer is set.
+    ack_at: Option<Millis>,
+    /// Messages of the frame that is being received; empty between two frames.
     arrived: Vec<Incoming>,
 }
 
 impl PeerReservation {
-    /// The next place in the line for the peer's slot.
-    pub(crate) fn new(peer: &Arc<Peer>, silent: Option<Unresponsive>) -> Self {
-        let ticket = peer.lock().slot.ticket();
-        Self { peer: Arc::clone(peer), ticket, silent }
+    /// Draws the next ticket for the peer's slot.
+    pub(crate) fn new(peer: &Arc<Peer>, probed: Option<Probed>) -> Self {
+        let ticket = peer.lock().ticket();
+        Self { peer: Arc::clone(peer), ticket, probed }
     }
 
-    /// Takes the slot for a session that `begin` begins.
+    /// Takes the slot for a session that `start` starts.
     fn take(
         self,
         instance: Option<Instance>,
-        begin: impl FnOnce(&mut State, SessionId) -> Result<(), Violation>,
+        start: impl FnOnce(&mut State, SessionId) -> Result<(), Violation>,
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
-        if !state.gives_way(instance, self.silent) {
-            return Err(Refusal::Close(CloseCode::Busy)); // it has come back to life meanwhile
-        }
-        let session = state.slot.take(self.ticket, instance).ok_or(Refusal::Silent)?;
-        let replaced = state.go_live(session);
-        if let Err(violation) = begin(&mut state, session) {
-            state.slot.vacate(session);
-            state.live = None;
+        let taken = state.take_slot(self.ticket, instance, self.probed);
+        let taken = taken.map_err(|why| match why {
+            NotTaken::Alive => Refusal::Close(CloseCode::Busy),
+            NotTaken::Superseded => Refusal::Silent,
+        })?;
+        if let Err(violation) = start(&mut state, taken.session) {
+            state.give_back_slot(taken.session);
             drop(state);
-            wake(replaced);
+            wake(taken.replaced);
             peer.tell_heard();
-            peer.progress.notify_waiters();
-            error!(peer = %peer.name, cause = %violation, "the peer claims what cannot be");
+            peer.tell_progress();
+            error!(peer = %peer.name, cause = %violation, "refused: the peer's READY is impossible");
             return Err(Refusal::Close(CloseCode::Violation));
         }
         state.announce(&peer.name, instance);
-        let encoding = state.link.encoding();
+        let encoding = state.encoding();
         let worker = state.take_worker_waker();
         drop(state);
-        wake(replaced);
+        wake(taken.replaced);
         wake(worker);
         peer.tell_heard();
         log_connected(&peer, encoding);
         peer.shared.tell(Event::Up { peer: peer.name.clone() });
-        Ok(PeerTraffic::new(peer, session))
+        Ok(PeerTraffic::new(peer, taken.session))
     }
 }
 
@@ -102,7 +108,7 @@ impl Reservation for PeerReservation {
     type ReadyReservation = ReadyPeerReservation;
 
     fn ready(self) -> (Ready, ReadyPeerReservation) {
-        let ours = self.peer.lock().link.ready();
+        let ours = self.peer.ready();
         (ours.clone(), ReadyPeerReservation { reservation: self, ours })
     }
 
@@ -118,86 +124,66 @@ impl ReadyReservation for ReadyPeerReservation {
         let Self { reservation, ours } = self;
         let peer = Arc::clone(&reservation.peer);
         reservation.take(Some(theirs.instance), |state, session| {
-            if let PeerLink::Sealed(link) = &mut state.link {
-                let started = link.start(session, &ours, theirs)?;
-                peer.settle(state);
-                peer.note_store_work(state);
-                if started.regressed {
-                    state.counters.regressions += 1;
-                    report_regression(&peer);
-                }
-            }
+            let (started, freed) =
+                state.start_session(&peer.shared.room, session, &ours, theirs)?;
+            peer.note_freed(state, freed);
+            peer.note_store_work(state);
+            report_regression(&peer, started);
             Ok(())
         })
     }
 }
 
-fn report_regression(peer: &Peer) {
-    error!(
-        peer = %peer.name,
-        "the peer has seen messages that the store does not know: it was restored from an older \
-         copy, or has lost something; messages may repeat, none accepted from now on is lost"
-    );
-    peer.shared.tell(Event::StateRegressed { peer: peer.name.clone() });
+fn report_regression(peer: &Peer, started: Started) {
+    if started.regressed {
+        error!(
+            peer = %peer.name,
+            "the peer has received messages that the store does not know: the store was restored \
+             from an older copy, or has lost something; messages may repeat, but none that is \
+             accepted from now on is lost"
+        );
+        peer.shared.tell(Event::StateRegressed { peer: peer.name.clone() });
+    }
 }
 
 impl PeerTraffic {
     fn new(peer: Arc<Peer>, session: SessionId) -> Self {
-        let delay = peer.shared.config.ack_delay;
-        let ack_timer = Box::pin(tokio::time::sleep(delay));
-        Self { peer, session, ack_timer, ack_armed: false, arrived: Vec::new() }
+        let ack_timer = Box::pin(tokio::time::sleep(peer.shared.config.ack_delay));
+        Self { peer, session, ack_timer, ack_at: None, arrived: Vec::new() }
     }
 
-    /// Takes the next frame from the peer's link, acknowledgements when their time has come.
+    /// Takes the next frame from the peer's link.
     fn next_frame(&mut self, state: &mut State, cx: &mut Context<'_>) -> Option<Frame> {
-        let now = self.peer.now();
-        let frame = match &mut state.link {
-            PeerLink::Hex(queue) => queue.transmit(now),
-            PeerLink::Sealed(link) => {
-                let mut frame = link.transmit(self.session, now);
-                if frame.is_none() && self.ack_is_due(link, cx) {
-                    frame = link.acknowledge(self.session);
-                }
-                frame
-            }
-        };
-        if matches!(frame, Some(Frame::Ack(_))) {
-            self.ack_armed = false;
+        let peer = Arc::clone(&self.peer);
+        let now = peer.now();
+        let (mut frame, freed) = state.outbox_mut().transmit(&peer.shared.room, self.session, now);
+        peer.note_freed(state, freed);
+        if frame.is_none()
+            && let Some(link) = state.sealed_link()
+            && let AckTime::At(at) = link.ack_time(now)
+            && self.poll_ack_timer(at, cx)
+        {
+            frame = link.transmit(self.session, at);
         }
-        if let Some(live) = state.live_mut(self.session) {
-            live.ack_armed = self.ack_armed;
+        if frame.is_none() && peer.store().is_some() {
+            peer.tell_work(); // a message may have to be read first
         }
-        if frame.is_none() && self.peer.store().is_some() {
-            self.peer.work.notify_one(); // something may have to be read first
-        }
-        self.peer.settle(state);
         frame
     }
 
-    /// An acknowledgement goes at once if everything is handled or either side shuts down, else
-    /// after a moment in which others may join it.
-    fn ack_is_due(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
-        if link.ack_due() == AckDue::No {
-            self.ack_armed = false;
-            return false;
-        }
-        if link.is_idle() || link.is_ending() {
-            return true;
-        }
-        if !self.ack_armed {
-            self.ack_armed = true;
-            let delay = self.peer.shared.config.ack_delay;
-            self.ack_timer.as_mut().reset(Instant::now() + delay);
+    /// Returns whether the time of an acknowledgement has come. If not, the timer wakes the
+    /// connection.
+    fn poll_ack_timer(&mut self, at: Millis, cx: &mut Context<'_>) -> bool {
+        if self.ack_at != Some(at) {
+            self.ack_at = Some(at);
+            self.ack_timer.as_mut().reset(self.peer.shared.moment(at));
         }
         self.ack_timer.as_mut().poll(cx).is_ready()
     }
 
-    /// The last frames: what is to be acknowledged, then the farewell.
+    /// The last frames: acknowledgements that are due, then CLOSE.
     fn last_frame(&self, state: &mut State, code: CloseCode) -> Frame {
-        let ack = match &mut state.link {
-            PeerLink::Sealed(link) => link.acknowledge(self.session),
-            PeerLink::Hex(_) => None,
-        };
+        let ack = state.sealed_link().and_then(|link| link.acknowledge(self.session));
         ack.unwrap_or(Frame::Close(code))
     }
 
@@ -207,39 +193,38 @@ impl PeerTraffic {
             Ok(len) if len <= max => {}
             len => return Err(Violation::TooLong { len: len.unwrap_or(u32::MAX), max }),
         }
-        state.inbox.push(Received { id: None, again: false, text });
+        state.inbox_mut().push(Received { id: None, again: false, text });
         Ok(())
     }
 
     fn receive_sealed(&mut self, state: &mut State, frame: Frame) -> Result<(), Violation> {
-        let PeerLink::Sealed(link) = &mut state.link else {
-            return Err(Violation::OtherEncoding);
-        };
-        let progress = link.receive(self.session, frame, &mut self.arrived)?;
+        let room = &self.peer.shared.room;
+        let (received, freed) = state.outbox_mut().change(room, |link| match link {
+            PeerLink::Sealed(link) => link.receive(self.session, frame, &mut self.arrived),
+            PeerLink::Hex(_) => Err(Violation::OtherEncoding),
+        });
+        self.peer.note_freed(state, freed);
+        received?;
         if self.arrived.len() < ARRIVED {
             self.arrived.shrink_to(ARRIVED);
         }
-        let before = state.inbox.len();
-        let mut given_up = false;
+        let (before, mut all_text) = (state.inbox_mut().len(), true);
         for message in self.arrived.drain(..) {
+            let (id, again) = (message.id, message.again);
             match Text::try_from(message.payload) {
-                Ok(text) => {
-                    let (id, again) = (Some(message.id), message.again);
-                    state.inbox.push(Received { id, again, text });
-                }
+                Ok(text) => state.inbox_mut().push(Received { id: Some(id), again, text }),
                 Err(_) => {
-                    warn!(peer = %self.peer.name, id = %message.id, "a message is not text");
-                    link.handled(message.id, Err(RejectCode::NOT_TEXT));
-                    given_up = true;
+                    warn!(peer = %self.peer.name, %id, "rejected a message: it is not text");
+                    if let Some(link) = state.sealed_link() {
+                        link.handled(id, Err(RejectCode::NOT_TEXT));
+                    }
+                    all_text = false;
                 }
             }
         }
-        if given_up {
-            // What is gone counts no more, and so the others may not keep it in memory.
-            state.inbox.detach_from(before);
-        }
-        if progress {
-            self.peer.settle(state);
+        if !all_text {
+            // The rejected messages do not count any more, so the others may not keep their block.
+            state.inbox_mut().detach_from(before);
         }
         Ok(())
     }
@@ -249,52 +234,44 @@ impl Traffic for PeerTraffic {
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
         let peer = Arc::clone(&self.peer);
         let mut state = peer.lock();
-        let Some(live) = state.live_mut(self.session) else {
-            return Poll::Ready(Frame::Close(CloseCode::Replaced));
-        };
-        if std::mem::take(&mut live.probe) {
-            return Poll::Ready(Frame::Ping(u64::MAX));
-        }
-        if let Some(code) = live.closing {
-            return Poll::Ready(self.last_frame(&mut state, code));
+        match state.take_order(self.session) {
+            Order::Close(CloseCode::Replaced) => {
+                return Poll::Ready(Frame::Close(CloseCode::Replaced));
+            }
+            Order::Close(code) => return Poll::Ready(self.last_frame(&mut state, code)),
+            Order::Probe => return Poll::Ready(Frame::Ping(u64::MAX)),
+            Order::Carry => {}
         }
         if let Some(frame) = self.next_frame(&mut state, cx) {
             return Poll::Ready(frame);
         }
-        remember(&mut state, self.session, cx);
+        state.set_waker(self.session, cx);
         Poll::Pending
     }
 
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<CloseCode> {
         let mut state = self.peer.lock();
-        let code = match state.live_mut(self.session) {
-            None => Some(CloseCode::Replaced),
-            Some(live) => live.closing,
-        };
-        let Some(code) = code else {
-            remember(&mut state, self.session, cx);
-            return Poll::Pending;
-        };
-        Poll::Ready(code)
+        if let Some(code) = state.closing(self.session) {
+            return Poll::Ready(code);
+        }
+        state.set_waker(self.session, cx);
+        Poll::Pending
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.peer.lock();
         let full = state.takes_no_more(&self.peer.shared.config);
-        if full && state.live_mut(self.session).is_some() {
-            remember(&mut state, self.session, cx);
-            return Poll::Pending;
-        }
-        Poll::Ready(())
+        if full && state.set_waker(self.session, cx) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
         let peer = Arc::clone(&self.peer);
         let mut state = peer.lock();
-        let Some(live) = state.live_mut(self.session) else { return Ok(()) };
-        live.heard += 1;
+        if !state.hear(self.session) {
+            return Ok(());
+        }
         let drains = frame == Frame::Drain;
-        let taken = match frame {
+        let received = match frame {
             Frame::Ping(_) | Frame::Pong(_) => Ok(()),
             Frame::Bare(text) => self.receive_bare(&mut state, text),
             frame => self.receive_sealed(&mut state, frame),
@@ -304,45 +281,33 @@ impl Traffic for PeerTraffic {
         wake(worker);
         peer.tell_heard();
         if drains {
-            peer.progress.notify_waiters();
+            peer.tell_progress();
         }
-        taken
+        received
     }
 
     fn ended(self, end: &End) {
-        let mut state = self.peer.lock();
-        if !state.slot.vacate(self.session) {
+        let peer = self.peer;
+        let mut state = peer.lock();
+        let left = matches!(end, End::PeerClosed(CloseCode::Shutdown));
+        if !state.end_session(&peer.name, self.session, left) {
             drop(state);
-            debug!(peer = %self.peer.name, cause = %end, "an older connection has ended");
+            debug!(peer = %peer.name, cause = %end, "an older connection has ended");
             return;
         }
-        state.live = None;
         count_end(&mut state, end);
-        state.peer_left = matches!(end, End::PeerClosed(CloseCode::Shutdown));
-        // A `sealed` peer that only lost its connection resumes: it is not gone.
-        let gone = match &mut state.link {
-            PeerLink::Sealed(link) => {
-                link.end(self.session);
-                state.peer_left
-            }
-            PeerLink::Hex(_) => true,
-        };
-        if gone {
-            state.withdraw(&self.peer.name);
-        }
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
-        self.peer.tell_heard();
-        self.peer.progress.notify_waiters();
-        log_ended(&self.peer, end);
-        let (peer, cause) = (self.peer.name.clone(), end.to_string());
-        self.peer.shared.tell(Event::Down { peer, cause });
+        peer.tell_heard();
+        peer.tell_progress();
+        log_ended(&peer, end);
+        peer.shared.tell(Event::Down { peer: peer.name.clone(), cause: end.to_string() });
     }
 }
 
 fn count_end(state: &mut State, end: &End) {
-    let counters = &mut state.counters;
+    let counters = state.counters_mut();
     match end {
         End::Dead | End::Stuck => counters.dead += 1,
         End::Tampered(_) | End::Violation(_) => counters.violations += 1,
@@ -350,17 +315,12 @@ fn count_end(state: &mut State, end: &End) {
     }
 }
 
-/// The connection is to be woken when there is something to do for it.
-fn remember(state: &mut State, session: SessionId, cx: &Context<'_>) {
-    if let Some(live) = state.live_mut(session) {
-        live.waker = Some(cx.waker().clone());
-    }
-}
-
 fn log_ended(peer: &Peer, end: &End) {
     let peer = &peer.name;
     match end {
-        End::Tampered(cause) => error!(%peer, %cause, "disconnected: somebody interferes"),
+        End::Tampered(cause) => {
+            error!(%peer, %cause, "disconnected: the connection was tampered with");
+        }
         End::Violation(cause) => error!(%peer, %cause, "disconnected: the peer broke the protocol"),
         End::Exhausted(cause) => warn!(%peer, %cause, "disconnected"),
         End::Lost(cause) => info!(%peer, %cause, "disconnected: the connection was lost"),

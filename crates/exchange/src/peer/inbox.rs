@@ -1,10 +1,12 @@
-//! What waits for the handler of one peer.
+//! Messages and control messages that wait for the handler of one peer, and those that it was called
+//! with.
 
 use std::collections::VecDeque;
 
-use paddington_wire::{Control, MessageId, Text};
+use bytes::Bytes;
+use paddington_wire::{Control, MessageId, RejectCode, Text};
 
-/// What a handler is called with, in order.
+/// A message or control message for the handler.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     Control(Control),
@@ -35,12 +37,12 @@ impl Inbox {
         self.items.push_back(Item::Message(received));
     }
 
-    /// How many items wait.
+    /// Number of items that wait.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Copies the messages from the one at `index` on out of the blocks that they came in.
+    /// Copies the messages from the one at `index` on out of the blocks in which they came.
     pub(crate) fn detach_from(&mut self, index: usize) {
         for item in self.items.range_mut(index..) {
             if let Item::Message(received) = item {
@@ -49,8 +51,9 @@ impl Inbox {
         }
     }
 
-    /// Adds a control message. A peer that comes and goes while its handler is busy does not fill
-    /// the inbox: a coming and going that nobody has seen and that brought nothing is left out.
+    /// Adds a control message. A peer that comes and goes while its handler is busy does not fill the
+    /// inbox: if the handler has not been told of a connection that brought no message, it is left
+    /// out.
     pub(crate) fn push_control(&mut self, control: Control) {
         let unseen = matches!(
             (self.items.iter().rev().nth(1), self.items.back(), &control),
@@ -66,7 +69,7 @@ impl Inbox {
         self.items.push_back(Item::Control(control));
     }
 
-    /// Puts back what was popped and not handled.
+    /// Puts back an item that was taken and not handled.
     pub(crate) fn push_front(&mut self, item: Item) {
         if let Item::Message(received) = &item {
             self.messages += 1;
@@ -101,12 +104,79 @@ impl Inbox {
     }
 }
 
+/// A call of the handler: one message or control message, with all its attempts.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// `None` once it was given to the handler for good.
+    item: Option<Item>,
+    control: bool,
+    pub(crate) id: Option<MessageId>,
+    /// Whether the message was transmitted in an earlier session too.
+    pub(crate) again: bool,
+    /// Which attempt this is, from 1.
+    pub(crate) attempt: u32,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    /// The message is rejected.
+    Failed(RejectCode),
+    /// No more messages are handled until that is asked for; then this one comes first.
+    Halted,
+    /// There is no next attempt here: the service shuts down and the message comes again later, or
+    /// it was rejected elsewhere.
+    Left,
+}
+
+impl Call {
+    pub(super) fn new(item: Item) -> Self {
+        let (id, again, control) = match &item {
+            Item::Message(received) => (received.id, received.again, false),
+            Item::Control(_) => (None, false, true),
+        };
+        Self { item: Some(item), control, id, again, attempt: 1 }
+    }
+
+    /// The number of the message, for a log.
+    pub(crate) fn shown(&self) -> Option<String> {
+        self.id.map(|id| id.to_string())
+    }
+
+    pub(crate) fn payload(&self) -> Option<Bytes> {
+        match &self.item {
+            Some(Item::Message(received)) => Some(received.text.clone().into_bytes()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_control(&self) -> bool {
+        self.control
+    }
+
+    /// The same call, with its message only if `keeps` says so: it may become a dead letter.
+    pub(super) fn noted(&self, keeps: bool) -> Self {
+        let Self { id, again, attempt, control, .. } = *self;
+        Self { item: if keeps { self.item.clone() } else { None }, control, id, again, attempt }
+    }
+
+    /// The message for the handler. It stays in the call too if `keeps` says so.
+    pub(super) fn item(&mut self, keeps: bool) -> Option<Item> {
+        if keeps { self.item.clone() } else { self.item.take() }
+    }
+
+    pub(super) fn into_item(self) -> Option<Item> {
+        self.item
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn unseen_comings_and_goings_do_not_pile_up() {
+    fn connections_that_bring_nothing_do_not_fill_the_inbox() {
         let agent: paddington_wire::PeerName = "a".parse().unwrap();
         let mut inbox = Inbox::default();
         for _ in 0..100 {

@@ -1,24 +1,28 @@
-//! One peer: messages that wait for it, messages that it has sent, the one connection that is its
-//! own. All events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
+//! One peer: messages that wait for it, messages that it has sent, the one session that is its own.
+//! All events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
 
-mod calls;
+mod appends;
 mod connection;
+mod handling;
+mod hex_outbox;
 mod inbox;
-mod link;
+mod outbox;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod peer;
-mod send;
+mod presence;
+mod room;
+pub(crate) mod send;
+mod shared;
 mod state;
 pub(crate) mod store_task;
 mod storing;
 mod workers;
 
-pub(crate) use calls::{Call, Ended};
 pub(crate) use connection::PeerReservation;
-pub(crate) use inbox::Item;
-pub(crate) use link::{Number, PeerLink};
-pub(crate) use peer::{Peer, Shared, millis, wake};
-pub(crate) use send::Patience;
-pub(crate) use state::{State, Unresponsive};
-pub(crate) use storing::Append;
-pub(crate) use workers::{WorkerId, Workers};
+pub(crate) use hex_outbox::Number;
+pub(crate) use inbox::{Call, Ended};
+pub(crate) use outbox::PeerLink;
+pub(crate) use peer::Peer;
+pub(crate) use shared::Shared;
+pub(crate) use state::Prospect;
+pub(crate) use workers::WorkerId;

@@ -1,95 +1,39 @@
-//! One peer: what waits for it, what it has sent, which connection is its own. All events of one
-//! peer go through one lock, one at a time (rule R1).
+//! One peer of a service: its state behind a lock, and those who wait for a change of it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
-use paddington_wire::link::{Millis, SessionId, Verdict};
-use paddington_wire::{CloseCode, Encoding, Instance, PeerName};
-use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, broadcast};
+use paddington_wire::link::{Millis, Outcome};
+use paddington_wire::{CloseCode, Encoding, Instance, PeerName, Ready};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
-use super::PeerLink;
-use super::send::UNSTORED_BYTES;
-use super::state::{State, Unresponsive};
-use crate::budget::Budget;
-use crate::config::HANDSHAKE_PERIOD;
+use super::presence::Probed;
+use super::state::{Probing, Prospect, State};
+use super::{Number, PeerLink, Shared};
 use crate::store::Store;
-use crate::{Config, Event, PeerStatus, StartError};
+use crate::{Event, PeerStatus};
 
-/// How many events wait for one who is slow to look at them.
-const EVENTS: usize = 256;
-
-/// What all peers of an exchange share.
+/// The slot is held by a live connection of another process.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) name: PeerName,
-    pub(crate) instance: Instance,
-    pub(crate) config: Config,
-    pub(crate) budget: Budget,
-    pub(crate) started: Instant,
-    /// The service shuts down.
-    pub(crate) stopping: CancellationToken,
-    /// Told whenever a message that may expire was accepted.
-    pub(crate) deadlines: Notify,
-    /// Told whenever an outbox has room again.
-    pub(crate) room: Notify,
-    /// Room for bytes that are on their way into the store.
-    pub(super) unstored: Semaphore,
-    events: broadcast::Sender<Event>,
-}
-
-impl Shared {
-    pub(crate) fn new(name: PeerName, config: Config, stored: bool) -> Result<Self, StartError> {
-        let total = if stored { config.stored_bytes_total } else { config.outbox_bytes_total };
-        Ok(Self {
-            instance: Instance::random().map_err(|_| StartError::Random)?,
-            budget: Budget::new(total),
-            started: Instant::now(),
-            stopping: CancellationToken::new(),
-            deadlines: Notify::new(),
-            room: Notify::new(),
-            unstored: Semaphore::new(UNSTORED_BYTES),
-            events: broadcast::Sender::new(EVENTS),
-            name,
-            config,
-        })
-    }
-
-    /// Milliseconds since this exchange was started.
-    pub(crate) fn now(&self) -> Millis {
-        millis(self.started.elapsed())
-    }
-
-    pub(crate) fn tell(&self, event: Event) {
-        let _ = self.events.send(event); // nobody may be watching
-    }
-
-    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-}
-
-/// A live connection of another process holds the slot.
-pub(crate) struct InUse;
+pub(crate) struct SlotInUse;
 
 /// One peer.
 pub(crate) struct Peer {
     pub(crate) name: PeerName,
     pub(crate) shared: Arc<Shared>,
-    pub(super) state: Mutex<State>,
-    pub(super) store: Option<Arc<dyn Store>>,
-    /// Told whenever something that waits here has met its fate.
-    pub(crate) progress: Notify,
-    /// Told whenever there is something for the task to do.
-    pub(crate) work: Notify,
-    /// Told whenever the holder of the slot has shown a sign of instance, or is gone.
-    pub(super) heard: Notify,
+    state: Mutex<State>,
+    store: Option<Arc<dyn Store>>,
+    /// Told whenever a message that waits here has its outcome.
+    progress: Notify,
+    /// Told whenever there is something for the store task to do.
+    work: Notify,
+    /// Told whenever the connection that holds the slot has shown a sign of life, or is gone.
+    heard: Notify,
     /// Those who wait for room queue here, so that they get it in the order in which they came.
-    pub(super) turn: AsyncMutex<()>,
+    turn: AsyncMutex<()>,
 }
 
 impl Peer {
@@ -99,12 +43,10 @@ impl Peer {
         shared: Arc<Shared>,
         store: Option<Arc<dyn Store>>,
     ) -> Self {
-        let charged = link.bytes();
-        shared.budget.force(charged);
         Self {
             name,
+            state: Mutex::new(State::new(link, &shared.room)),
             shared,
-            state: Mutex::new(State::new(link, charged)),
             store,
             progress: Notify::new(),
             work: Notify::new(),
@@ -113,121 +55,163 @@ impl Peer {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The store, if messages of this peer are kept in one.
+    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.store.as_ref()
+    }
+
     /// Milliseconds since this exchange was started.
-    pub(crate) fn now(&self) -> Millis {
+    pub(super) fn now(&self) -> Millis {
         self.shared.now()
+    }
+
+    /// The queue of those who wait for room.
+    pub(super) fn turn(&self) -> &AsyncMutex<()> {
+        &self.turn
+    }
+
+    /// Resolves when a message that waits here has its outcome.
+    pub(crate) fn progress(&self) -> Notified<'_> {
+        self.progress.notified()
+    }
+
+    pub(super) fn tell_progress(&self) {
+        self.progress.notify_waiters();
+    }
+
+    /// Resolves when there is something for the store task to do.
+    pub(super) fn work(&self) -> Notified<'_> {
+        self.work.notified()
+    }
+
+    pub(super) fn tell_work(&self) {
+        self.work.notify_one();
+    }
+
+    pub(super) fn tell_heard(&self) {
+        self.heard.notify_waiters();
+    }
+
+    /// Lets the store task know that cursors have moved, or messages may go.
+    pub(super) fn note_store_work(&self, state: &mut State) {
+        if self.store.is_some() && state.note_store_work() {
+            self.tell_work();
+        }
+    }
+
+    /// Tells everybody concerned that room was freed, if it was.
+    pub(super) fn note_freed(&self, state: &mut State, freed: bool) {
+        if freed {
+            self.note_store_work(state);
+            self.tell_progress();
+        }
     }
 
     /// Counts an authenticated handshake. Returns whether it is one too many.
     pub(crate) fn is_overloaded(&self) -> bool {
-        let now = Instant::now();
-        let mut state = self.lock();
-        while state.handshakes.front().is_some_and(|first| *first + HANDSHAKE_PERIOD <= now) {
-            state.handshakes.pop_front();
-        }
-        if state.handshakes.len() >= self.shared.config.handshakes {
-            state.counters.refused_overload += 1;
-            return true;
-        }
-        state.handshakes.push_back(now);
-        false
+        self.lock().count_handshake(Instant::now(), self.shared.config.handshakes)
     }
 
-    /// Finds out whether a live connection of another process holds the slot: it is asked for a sign
-    /// of life. If there was one that gives none, says which.
+    /// Finds out whether a live connection of another process holds the slot: that connection is
+    /// asked for a sign of life. Returns it if it gives none.
     ///
     /// # Errors
     ///
-    /// [`InUse`] if it lives.
+    /// [`SlotInUse`] if it lives.
     pub(crate) async fn probe(
         &self,
         newcomer: Option<Instance>,
-    ) -> Result<Option<Unresponsive>, InUse> {
-        let (silent, waker) = {
-            let mut state = self.lock();
-            let Verdict::Probe(session) = state.slot.judge(newcomer) else { return Ok(None) };
-            if state.takes_no_more(&self.shared.config) {
-                return Err(self.duplicate(&mut state)); // it is not listened to at the moment
-            }
-            let Some(live) = &mut state.live else { return Ok(None) };
-            live.probe = true;
-            (Unresponsive { session, heard: live.heard }, live.waker.take())
+    ) -> Result<Option<Probed>, SlotInUse> {
+        let probing = self.lock().probe(newcomer, &self.shared.config);
+        let (probed, waker) = match probing {
+            Probing::Free => return Ok(None),
+            Probing::InUse => return Err(self.refuse_duplicate()),
+            Probing::Asked(probed, waker) => (probed, waker),
         };
         wake(waker);
-        let lives = self.hears(silent.session, silent.heard);
-        match timeout(self.shared.config.probe, lives).await {
-            Ok(true) => Err(self.duplicate(&mut self.lock())),
+        match timeout(self.shared.config.probe, self.is_alive(probed)).await {
+            Ok(true) => Err(self.refuse_duplicate()),
             Ok(false) => Ok(None),
-            Err(_) => Ok(Some(silent)),
+            Err(_) => Ok(Some(probed)),
         }
     }
 
-    fn duplicate(&self, state: &mut State) -> InUse {
-        state.counters.refused_duplicate += 1;
+    fn refuse_duplicate(&self) -> SlotInUse {
+        self.lock().counters_mut().refused_duplicate += 1;
         self.shared.tell(Event::Duplicate { peer: self.name.clone() });
-        InUse
+        SlotInUse
     }
 
-    /// Waits until `session` has shown a sign of life since `heard`, or is gone.
-    async fn hears(&self, session: SessionId, heard: u64) -> bool {
+    /// Waits until a probed connection has shown a sign of life, or is gone.
+    async fn is_alive(&self, probed: Probed) -> bool {
         loop {
             let told = self.heard.notified();
-            match self.lock().live_mut(session) {
+            match self.lock().is_alive(probed) {
                 None => return false,
-                Some(live) if live.heard > heard => return true,
-                Some(_) => {}
+                Some(true) => return true,
+                Some(false) => {}
             }
             told.await;
         }
     }
 
-    pub(crate) fn tell_heard(&self) {
-        self.heard.notify_waiters();
-    }
-
     /// Asks the connection to close, if there is one.
     pub(crate) fn close(&self, code: CloseCode) {
+        let waker = self.lock().close(code);
+        wake(waker);
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.lock().encoding()
+    }
+
+    /// The outcome of a message that this instance accepted, and whether nothing more will become
+    /// of it because the exchange has ended.
+    pub(crate) fn outcome(&self, number: Number) -> (Outcome, bool) {
+        let state = self.lock();
+        (state.outcome(number, self.shared.instance), state.is_abandoned())
+    }
+
+    /// The number of messages that wait for this peer.
+    pub(crate) fn outbox_messages(&self) -> usize {
+        self.lock().outbox_messages()
+    }
+
+    /// Whether messages that wait can still be delivered.
+    pub(crate) fn prospect(&self, dialled: bool) -> Prospect {
+        self.lock().prospect(dialled)
+    }
+
+    /// This side's READY as of now.
+    pub(super) fn ready(&self) -> Ready {
+        self.lock().ready()
+    }
+
+    /// Asks the peer to hold back new messages.
+    pub(crate) fn drain(&self) {
         let mut state = self.lock();
-        let waker = state.live.as_mut().and_then(|live| {
-            live.closing = Some(code);
-            live.waker.take()
-        });
+        if let Some(link) = state.sealed_link() {
+            link.drain();
+        }
+        let waker = state.take_connection_waker();
         drop(state);
         wake(waker);
     }
 
-    pub(crate) fn status(&self) -> PeerStatus {
-        let state = self.lock();
-        let (in_flight, held, counts) = match &state.link {
-            PeerLink::Sealed(link) => (link.in_flight(), link.held(), Some(link.counts())),
-            PeerLink::Hex(_) => (0, state.inbox.bytes() as u64, None),
-        };
-        PeerStatus {
-            name: self.name.clone(),
-            encoding: state.link.encoding(),
-            stored: self.store.is_some(),
-            connected_for: state.live.as_ref().map(|live| live.since.elapsed()),
-            instance: state.peer_instance(),
-            outbox_messages: state.link.messages(),
-            outbox_bytes: state.link.bytes(),
-            oldest: self.oldest(&state),
-            in_flight,
-            inbox_messages: state.inbox.messages(),
-            inbox_bytes: held,
-            halted: state.handling.halted,
-            handled: state.counters.handled,
-            failed: state.counters.failed,
-            counts,
-            counters: state.counters,
-        }
+    /// Accepts nothing any more. Returns the number of messages that wait; they are given up unless
+    /// a store keeps them.
+    pub(crate) fn abandon(&self) -> usize {
+        let messages = self.lock().abandon(&self.shared.room, self.store.is_some());
+        self.tell_progress();
+        messages
     }
 
-    pub(crate) fn encoding(&self) -> Encoding {
-        self.lock().link.encoding()
+    pub(crate) fn status(&self) -> PeerStatus {
+        self.lock().status(self.name.clone(), self.store.is_some(), self.now())
     }
 }
 
@@ -237,12 +221,8 @@ impl fmt::Debug for Peer {
     }
 }
 
-pub(crate) fn wake(waker: Option<Waker>) {
+pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
-}
-
-pub(crate) fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -1,26 +1,109 @@
-//! How messages for a peer are accepted.
+//! Sending: how a message is accepted, and who waits for room. Whether there is room is decided in
+//! `room.rs`.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::{Data, Encoding, MessageId, Text, hex};
-use tokio::sync::{SemaphorePermit, oneshot};
+use paddington_wire::{Message, MessageId, Text};
 use tokio::time::{Instant, sleep};
 
-use super::{Number, Peer, Shared, State, millis, wake};
-use crate::SendError;
-use crate::store::{NewMessage, StoreError};
+use super::appends::Stored;
+use super::peer::wake;
+use super::room::NoRoom;
+use super::shared::millis;
+use super::state::State;
+use super::{Number, Peer, Shared};
+use crate::current::is_handler_of;
+use crate::store::NewMessage;
+use crate::{Exchange, Receipt, SendError};
 
-/// How many bytes may be on their way into the store.
-pub(super) const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
+/// How one message is to be sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// How long the message may wait until it is transmitted.
+    pub ttl: Option<Duration>,
+}
 
-/// For how long somebody waits for room.
+impl Exchange {
+    /// Queues a message and returns at once: `Ok` means that it is accepted, and that it will be
+    /// delivered or its loss reported.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if it is not accepted; nothing of it is kept then. A full outbox is answered
+    /// at once, because two services whose handlers wait for each other's room stop for ever.
+    pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        self.send_with(message, SendOptions::default()).await
+    }
+
+    /// As [`send`](Self::send), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &self,
+        message: Message,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
+        let peer = self.recipient(&message)?;
+        let number = peer.accept(message.into_payload(), options.ttl).await?;
+        Ok(Receipt::new(Arc::clone(peer), number))
+    }
+
+    /// As [`send`](Self::send), but waits for room; first come, first served. Meant for producers
+    /// outside handlers: inside one it waits for a while only, then answers that there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_when_ready(&self, message: Message) -> Result<Receipt, SendError> {
+        let patience = is_handler_of(self.core()).then_some(self.core().shared.config.patience);
+        self.send_within(message, patience).await
+    }
+
+    /// As [`send_when_ready`](Self::send_when_ready), but waits for room no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_timeout(
+        &self,
+        message: Message,
+        limit: Duration,
+    ) -> Result<Receipt, SendError> {
+        let patience = self.core().shared.config.patience;
+        let limit = if is_handler_of(self.core()) { limit.min(patience) } else { limit };
+        self.send_within(message, Some(limit)).await
+    }
+
+    async fn send_within(
+        &self,
+        message: Message,
+        limit: Option<Duration>,
+    ) -> Result<Receipt, SendError> {
+        let peer = self.recipient(&message)?;
+        let patience = Patience { limit, outlasts_shutdown: is_handler_of(self.core()) };
+        let number = peer.accept_when_ready(message.into_payload(), patience).await?;
+        Ok(Receipt::new(Arc::clone(peer), number))
+    }
+
+    fn recipient(&self, message: &Message) -> Result<&Arc<Peer>, SendError> {
+        if !self.core().lifecycle.accepts(|| is_handler_of(self.core())) {
+            return Err(SendError::ShuttingDown);
+        }
+        self.known(message.recipient())
+    }
+}
+
+/// How long a sender waits for room.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+struct Patience {
     /// How long at most.
-    pub(crate) limit: Option<Duration>,
+    limit: Option<Duration>,
     /// Whether it is a handler, which may still send while the service shuts down.
-    pub(crate) outlasts_shutdown: bool,
+    outlasts_shutdown: bool,
 }
 
 impl Patience {
@@ -39,15 +122,15 @@ impl Patience {
     }
 }
 
-/// A message that has a place in the outbox.
-struct Placed {
+/// A message that is in the outbox.
+struct Queued {
     number: Number,
-    /// With a store, when it is stored.
-    stored: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    /// With a store, resolves when the message is stored.
+    stored: Option<Stored>,
 }
 
-impl Placed {
-    /// Waits until it is stored, where it is to be.
+impl Queued {
+    /// Waits until the message is stored, where it is to be.
     async fn accepted(self) -> Result<Number, SendError> {
         match self.stored {
             None => Ok(self.number),
@@ -62,46 +145,34 @@ impl Placed {
 
 impl Peer {
     /// Accepts a message for this peer; with a store, once it is stored.
-    pub(crate) async fn accept(
-        &self,
-        mut text: Text,
-        ttl: Option<Duration>,
-    ) -> Result<Number, SendError> {
-        if self.store.is_none() {
-            return Ok(self.place(&mut text, ttl)?.number);
+    async fn accept(&self, mut text: Text, ttl: Option<Duration>) -> Result<Number, SendError> {
+        if self.store().is_none() {
+            return Ok(self.enqueue(&mut text, ttl)?.number);
         }
-        let _room = self.room_to_store(&text).await;
-        self.place(&mut text, ttl)?.accepted().await
-    }
-
-    /// With a store: the right to have a message on its way into it.
-    async fn room_to_store(&self, text: &Text) -> Option<SemaphorePermit<'_>> {
-        self.store.as_ref()?;
-        let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        self.shared.unstored.acquire_many(cost).await.ok()
+        let _room = self.shared.room.to_store(&text).await;
+        self.enqueue(&mut text, ttl)?.accepted().await
     }
 
     /// Accepts a message as soon as there is room for it; first come, first served.
-    pub(crate) async fn accept_when_ready(
+    async fn accept_when_ready(
         &self,
         mut text: Text,
         patience: Patience,
     ) -> Result<Number, SendError> {
-        if let (None, Ok(_turn)) = (&self.store, self.turn.try_lock()) {
-            match self.place(&mut text, None) {
+        if let (None, Ok(_turn)) = (self.store(), self.turn().try_lock()) {
+            match self.enqueue(&mut text, None) {
                 Err(SendError::Full { .. }) => {} // it has to wait
-                placed => return Ok(placed?.number),
+                queued => return Ok(queued?.number),
             }
         }
         let began = Instant::now();
         let accepted = self.accept_in_turn(text, patience).await;
-        self.lock().counters.send_wait += began.elapsed();
+        self.lock().counters_mut().send_wait += began.elapsed();
         accepted
     }
 
-    /// Nobody waits for the store before it is the next one's turn, so that all who wait share its
-    /// syncs.
+    /// The next sender has its turn before this one's message is stored, so that all who wait share
+    /// the syncs of the store.
     async fn accept_in_turn(
         &self,
         mut text: Text,
@@ -110,25 +181,28 @@ impl Peer {
         let mut over = pin!(patience.is_over(&self.shared));
         let turn = tokio::select! {
             biased;
-            turn = self.turn.lock() => Some(turn),
+            turn = self.turn().lock() => Some(turn),
             () = &mut over => None,
         };
         loop {
-            let room = self.shared.room.notified();
-            let room_to_store = self.room_to_store(&text).await;
-            let full = match self.place(&mut text, None) {
+            let freed = self.shared.room.freed();
+            let room_to_store = match self.store() {
+                Some(_) => self.shared.room.to_store(&text).await,
+                None => None,
+            };
+            let full = match self.enqueue(&mut text, None) {
                 Err(full @ SendError::Full { .. }) => full,
                 Err(error) => return Err(error),
-                Ok(placed) => {
+                Ok(queued) => {
                     drop(turn);
-                    return placed.accepted().await;
+                    return queued.accepted().await;
                 }
             };
             drop(room_to_store);
             let waited = turn.is_some()
                 && tokio::select! {
                     biased;
-                    () = room => true,
+                    () = freed => true,
                     () = &mut over => false,
                 };
             if !waited {
@@ -138,81 +212,49 @@ impl Peer {
         }
     }
 
-    /// Gives up what has expired. Returns how long it is to the next time.
+    /// Gives up messages that have expired. Returns the time until the next one does.
     pub(crate) fn expire(&self) -> Option<Duration> {
         let now = self.now();
         let mut state = self.lock();
-        if state.link.expire(now) {
-            self.settle(&mut state);
-        }
-        let deadline = state.link.next_deadline()?;
+        let (_, freed) = state.outbox_mut().change(&self.shared.room, |link| link.expire(now));
+        self.note_freed(&mut state, freed);
+        let deadline = state.next_deadline()?;
         Some(Duration::from_millis(deadline.saturating_sub(now)))
     }
 
     /// Takes `text` if there is room for it.
-    fn place(&self, text: &mut Text, ttl: Option<Duration>) -> Result<Placed, SendError> {
-        let cost = Data::cost(text.len());
+    fn enqueue(&self, text: &mut Text, ttl: Option<Duration>) -> Result<Queued, SendError> {
         let now = self.now();
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));
+        let copy = self.store().is_some().then(|| text.clone());
         let mut state = self.lock();
-        self.check_length(text, state.link.encoding())?;
-        if state.abandoned {
+        if state.is_abandoned() {
             return Err(SendError::ShuttingDown);
         }
-        if state.link.room_for(text.len()).is_err() || !self.shared.budget.take(cost) {
-            return Err(self.full(&state));
-        }
-        let text = std::mem::take(text);
-        let copy = self.store.is_some().then(|| text.clone());
-        let Ok(number) = state.link.enqueue(text, now, deadline) else {
-            self.shared.budget.give(cost);
-            return Err(self.full(&state));
-        };
-        state.charged += cost;
+        let queued = state.outbox_mut().enqueue(&self.shared.room, text, now, deadline);
+        let number = queued.map_err(|why| self.refusal(why, &state, text))?;
         let stored = copy.and_then(|text| {
             let id = MessageId { stream: self.shared.instance, number };
             self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl })
         });
-        self.settle(&mut state);
         let waker = state.take_connection_waker();
         drop(state);
         wake(waker);
         if deadline.is_some() {
             self.shared.deadlines.notify_one();
         }
-        Ok(Placed { number, stored })
+        Ok(Queued { number, stored })
     }
 
-    fn check_length(&self, text: &Text, encoding: Encoding) -> Result<(), SendError> {
+    fn refusal(&self, why: NoRoom, state: &State, text: &Text) -> SendError {
         let max = self.shared.config.transport.limits.max_payload;
-        let fits = text.len() <= max as usize && (encoding != Encoding::Hex || hex::fits(text));
-        if fits { Ok(()) } else { Err(SendError::TooLong { len: text.len(), max }) }
-    }
-
-    fn full(&self, state: &State) -> SendError {
-        SendError::Full {
-            peer: self.name.clone(),
-            messages: state.link.messages(),
-            oldest: self.oldest(state),
-        }
-    }
-
-    /// For how long the oldest message has been waiting.
-    pub(super) fn oldest(&self, state: &State) -> Duration {
-        let now = self.now();
-        let oldest = state.link.oldest().map_or(0, |oldest| now.saturating_sub(oldest));
-        Duration::from_millis(oldest)
-    }
-
-    /// Gives back to the common budget what no longer waits, and tells those who wait for it.
-    pub(crate) fn settle(&self, state: &mut State) {
-        let waiting = state.link.bytes();
-        if waiting < state.charged {
-            self.shared.budget.give(state.charged - waiting);
-            state.charged = waiting;
-            self.note_store_work(state);
-            self.progress.notify_waiters();
-            self.shared.room.notify_waiters();
+        match why {
+            NoRoom::TooLong => SendError::TooLong { len: text.len(), max },
+            NoRoom::Full => SendError::Full {
+                peer: self.name.clone(),
+                messages: state.outbox_messages(),
+                oldest: state.oldest(self.now()),
+            },
         }
     }
 }

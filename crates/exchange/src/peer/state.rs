@@ -1,192 +1,473 @@
-//! What is known of one peer, behind its lock.
+//! State of one peer, behind its lock. Its methods keep what belongs together in step: the link and
+//! the room that it takes, the slot and the connection, the inbox and the workers.
 
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use paddington_wire::link::{AckDue, SessionId, Slot, Verdict};
-use paddington_wire::{CloseCode, Control, Encoding, Instance, PeerName};
+use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
+use paddington_wire::{
+    CloseCode, Encoding, Instance, PeerName, Ready, RejectCode, SessionId, Ticket, Violation,
+};
 use tokio::time::Instant;
 
-use super::inbox::Inbox;
-use super::storing::Storing;
-use super::{PeerLink, Workers};
+use super::Number;
+use super::appends::{Append, Appends, Stored};
+use super::inbox::{Call, Ended, Inbox, Item};
+use super::outbox::{Outbox, PeerLink};
+use super::presence::{NotTaken, Order, Presence, Probed, Taken};
+use super::room::Room;
+use super::workers::{WorkerId, Workers};
 use crate::Config;
-use crate::status::PeerCounters;
+use crate::config::HANDSHAKE_PERIOD;
+use crate::status::{PeerCounters, PeerStatus};
+use crate::store::Answer;
 
-pub(crate) struct State {
-    pub(crate) link: PeerLink,
-    pub(crate) slot: Slot,
-    pub(crate) live: Option<Live>,
-    pub(crate) inbox: Inbox,
-    pub(crate) handling: Handling,
-    pub(crate) storing: Storing,
-    pub(crate) counters: PeerCounters,
-    /// The life of the peer that the handler was told is connected; of a `hex` peer, `Some(None)`.
-    announced: Option<Option<Instance>>,
-    pub(super) handshakes: VecDeque<Instant>,
-    /// What this peer has taken from the common budget.
-    pub(super) charged: u64,
-    /// The peer has said that it shuts down, and has not come back.
-    pub(crate) peer_left: bool,
-    /// The exchange is over; what waits is lost, or left in the store.
-    pub(crate) abandoned: bool,
-}
-
-/// The connection that holds the slot.
+/// State of one peer.
 #[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) session: SessionId,
-    pub(crate) waker: Option<Waker>,
-    /// The connection is to close with this code.
-    pub(crate) closing: Option<CloseCode>,
-    /// The connection is to ask for a sign of life.
-    pub(crate) probe: bool,
-    /// The connection waits with an acknowledgement already.
-    pub(crate) ack_armed: bool,
-    /// How many frames have arrived.
-    pub(crate) heard: u64,
-    pub(super) since: Instant,
+pub(super) struct State {
+    outbox: Outbox,
+    presence: Presence,
+    inbox: Inbox,
+    workers: Workers,
+    appends: Appends,
+    counters: PeerCounters,
+    /// When the authenticated handshakes of the last period were made.
+    handshakes: VecDeque<Instant>,
+    /// The exchange has ended; messages that wait are lost, or left in the store.
+    abandoned: bool,
 }
 
-/// A connection that was asked for a sign of life in vain, and what it had given before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unresponsive {
-    pub(super) session: SessionId,
-    pub(super) heard: u64,
-}
-
-/// Where the handling of this peer's messages stands.
+/// Answer to the question whether a newcomer may take the slot.
 #[derive(Debug)]
-pub(crate) struct Handling {
-    pub(crate) workers: Workers,
-    /// How many of its messages may be handled at the same time.
-    pub(crate) concurrency: usize,
-    /// Nothing more is handled: the service shuts down.
-    pub(crate) stopping: bool,
-    /// Nothing more is handled until somebody says so.
-    pub(crate) halted: bool,
+pub(super) enum Probing {
+    /// The slot is free, or held by the same instance.
+    Free,
+    /// The connection that holds the slot is alive for all that can be known.
+    InUse,
+    /// The connection that holds the slot is to be woken, and has to show a sign of life.
+    Asked(Probed, Option<Waker>),
 }
 
 impl State {
-    pub(super) fn new(link: PeerLink, charged: u64) -> Self {
+    pub(super) fn new(link: PeerLink, room: &Room) -> Self {
         Self {
-            link,
-            slot: Slot::default(),
-            live: None,
+            outbox: Outbox::new(link, room),
+            presence: Presence::default(),
             inbox: Inbox::default(),
-            handling: Handling {
-                workers: Workers::default(),
-                concurrency: 1,
-                stopping: false,
-                halted: false,
-            },
-            storing: Storing::default(),
+            workers: Workers::default(),
+            appends: Appends::default(),
             counters: PeerCounters::default(),
-            announced: None,
             handshakes: VecDeque::new(),
-            charged,
-            peer_left: false,
             abandoned: false,
         }
     }
 
-    /// The connection of `session`, if it holds the slot.
-    pub(crate) fn live_mut(&mut self, session: SessionId) -> Option<&mut Live> {
-        self.live.as_mut().filter(|live| live.session == session)
+    pub(super) fn counters_mut(&mut self) -> &mut PeerCounters {
+        &mut self.counters
     }
 
-    /// A new connection holds the slot. Returns the waker of the one that it replaces, which is to
-    /// find out.
-    pub(crate) fn go_live(&mut self, session: SessionId) -> Option<Waker> {
-        let live = Live {
-            session,
-            waker: None,
-            closing: None,
-            probe: false,
-            ack_armed: false,
-            heard: 0,
-            since: Instant::now(),
-        };
-        self.peer_left = false;
-        self.counters.sessions += 1;
-        let old = self.live.replace(live)?;
-        self.counters.takeovers += 1;
-        old.waker
+    pub(super) fn encoding(&self) -> Encoding {
+        self.outbox.link().encoding()
     }
 
-    /// Whether the holder of the slot gives way to a connection of another process: only one that
-    /// was asked for a sign of instance, and has given none until now.
-    pub(crate) fn gives_way(
-        &self,
-        instance: Option<Instance>,
-        silent: Option<Unresponsive>,
-    ) -> bool {
-        match (self.slot.judge(instance), &self.live) {
-            (Verdict::Probe(holder), Some(live)) if live.session == holder => {
-                silent == Some(Unresponsive { session: holder, heard: live.heard })
-            }
-            _ => true,
+    // The outbox.
+
+    /// The messages that wait for the peer, and its link.
+    pub(super) fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The link of a `sealed` peer, for changes that free no room.
+    pub(super) fn sealed_link(&mut self) -> Option<&mut Link> {
+        self.outbox.sealed()
+    }
+
+    /// This side's READY as of now.
+    pub(super) fn ready(&self) -> Ready {
+        self.outbox.link().ready()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        self.outbox.link().next_deadline()
+    }
+
+    /// For how long the oldest message that waits has been waiting.
+    pub(super) fn oldest(&self, now: Millis) -> Duration {
+        let oldest = self.outbox.link().oldest().map_or(0, |oldest| now.saturating_sub(oldest));
+        Duration::from_millis(oldest)
+    }
+
+    pub(super) fn outbox_messages(&self) -> usize {
+        self.outbox.link().messages()
+    }
+
+    pub(super) fn outcome(&self, number: Number, instance: Instance) -> Outcome {
+        self.outbox.link().outcome(number, instance)
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// From now on nothing is accepted. Returns the number of messages that wait; they are given up
+    /// unless a store keeps them.
+    pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
+        self.abandoned = true;
+        let messages = self.outbox.link().messages();
+        if !stored {
+            self.outbox.change(room, PeerLink::abandon);
         }
+        messages
+    }
+
+    // The slot.
+
+    /// Counts an authenticated handshake. Returns whether it is one too many of `max`.
+    pub(super) fn count_handshake(&mut self, now: Instant, max: usize) -> bool {
+        while self.handshakes.front().is_some_and(|first| *first + HANDSHAKE_PERIOD <= now) {
+            self.handshakes.pop_front();
+        }
+        if self.handshakes.len() >= max {
+            self.counters.refused_overload += 1;
+            return true;
+        }
+        self.handshakes.push_back(now);
+        false
+    }
+
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.presence.ticket()
+    }
+
+    /// Asks the connection that holds the slot for a sign of life, if `newcomer` has to wait for
+    /// that.
+    pub(super) fn probe(&mut self, newcomer: Option<Instance>, config: &Config) -> Probing {
+        if self.presence.is_held_against(newcomer) && self.takes_no_more(config) {
+            return Probing::InUse; // nothing is read from it at the moment
+        }
+        match self.presence.probe(newcomer) {
+            Some((probed, waker)) => Probing::Asked(probed, waker),
+            None => Probing::Free,
+        }
+    }
+
+    pub(super) fn is_alive(&self, probed: Probed) -> Option<bool> {
+        self.presence.is_alive(probed)
+    }
+
+    /// Gives the slot to the holder of `ticket`.
+    pub(super) fn take_slot(
+        &mut self,
+        ticket: Ticket,
+        instance: Option<Instance>,
+        probed: Option<Probed>,
+    ) -> Result<Taken, NotTaken> {
+        let taken = self.presence.take(ticket, instance, probed)?;
+        self.counters.sessions += 1;
+        self.counters.takeovers += u64::from(taken.is_takeover);
+        Ok(taken)
+    }
+
+    /// Frees the slot, if `session` holds it, because its READY cannot be accepted.
+    pub(super) fn give_back_slot(&mut self, session: SessionId) {
+        self.presence.vacate(session, false);
+    }
+
+    /// Starts the session that has taken the slot with both READYs. Returns what that means, and
+    /// whether it has freed room.
+    pub(super) fn start_session(
+        &mut self,
+        room: &Room,
+        session: SessionId,
+        ours: &Ready,
+        theirs: &Ready,
+    ) -> Result<(Started, bool), Violation> {
+        let (started, freed) = self.outbox.change(room, |link| match link {
+            PeerLink::Sealed(link) => link.start(session, ours, theirs),
+            PeerLink::Hex(_) => Err(Violation::OtherEncoding),
+        });
+        let started = started?;
+        self.counters.regressions += u64::from(started.regressed);
+        Ok((started, freed))
+    }
+
+    /// Tells the handler that the peer is connected.
+    pub(super) fn announce(&mut self, agent: &PeerName, instance: Option<Instance>) {
+        self.presence.announce(agent, instance, &mut self.inbox);
+    }
+
+    /// Ends `session`, if it holds the slot. `left` says whether the peer has said that it shuts
+    /// down. Returns whether it held the slot.
+    pub(super) fn end_session(&mut self, agent: &PeerName, session: SessionId, left: bool) -> bool {
+        if !self.presence.vacate(session, left) {
+            return false;
+        }
+        // A `sealed` peer that only lost its connection resumes: it is not gone.
+        let gone = match self.outbox.sealed() {
+            Some(link) => {
+                link.end(session);
+                left
+            }
+            None => true,
+        };
+        if gone {
+            self.presence.withdraw(agent, &mut self.inbox);
+        }
+        true
+    }
+
+    pub(super) fn close(&mut self, code: CloseCode) -> Option<Waker> {
+        self.presence.close(code)
+    }
+
+    // Traffic of the connection that holds the slot.
+
+    pub(super) fn take_order(&mut self, session: SessionId) -> Order {
+        self.presence.take_order(session)
+    }
+
+    pub(super) fn closing(&self, session: SessionId) -> Option<CloseCode> {
+        self.presence.closing(session)
+    }
+
+    pub(super) fn set_waker(&mut self, session: SessionId, cx: &Context<'_>) -> bool {
+        self.presence.set_waker(session, cx)
+    }
+
+    pub(super) fn hear(&mut self, session: SessionId) -> bool {
+        self.presence.hear(session)
+    }
+
+    /// The messages that wait for the handler.
+    pub(super) fn inbox_mut(&mut self) -> &mut Inbox {
+        &mut self.inbox
     }
 
     /// Whether a `hex` peer, which has no credit, is to be slowed down.
-    pub(crate) fn takes_no_more(&self, config: &Config) -> bool {
+    pub(super) fn takes_no_more(&self, config: &Config) -> bool {
         let full = self.inbox.messages() >= config.inbox_messages
             || self.inbox.bytes() >= config.window as usize
-            || self.handling.stopping;
-        full && self.link.encoding() == Encoding::Hex
+            || self.workers.is_stopping();
+        full && self.encoding() == Encoding::Hex
     }
 
-    /// Tells the handler that the peer is there: of a `sealed` peer once for each of its lives, of
-    /// a `hex` peer once for each connection.
-    pub(crate) fn announce(&mut self, agent: &PeerName, instance: Option<Instance>) {
-        if instance.is_some() && self.announced == Some(instance) {
-            return;
+    // Calls of the handler.
+
+    pub(super) fn workers_mut(&mut self) -> &mut Workers {
+        &mut self.workers
+    }
+
+    /// Returns the next call for `worker`, or `None` if it is to stop.
+    pub(super) fn poll_call(
+        &mut self,
+        worker: WorkerId,
+        keeps: bool,
+        now: Instant,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Call>> {
+        // Messages of a `sealed` peer that are not handled are not acknowledged and come again.
+        let drained = self.encoding() == Encoding::Sealed || self.inbox.is_empty();
+        if self.workers.is_over_for(worker, drained) {
+            self.workers.remove(worker);
+            return Poll::Ready(None);
         }
-        self.withdraw(agent);
-        self.announced = Some(instance);
-        self.inbox.push_control(Control::Connected { agent: agent.clone() });
+        let Some(call) = self.next_call(worker, keeps, now) else {
+            self.workers.wait(worker, cx);
+            return Poll::Pending;
+        };
+        Poll::Ready(Some(call))
     }
 
-    /// Tells the handler that the peer is gone, if it was told that it is there.
-    pub(crate) fn withdraw(&mut self, agent: &PeerName) {
-        if self.announced.take().is_some() {
-            self.inbox.push_control(Control::Disconnected { agent: agent.clone() });
+    fn next_call(&mut self, worker: WorkerId, keeps: bool, now: Instant) -> Option<Call> {
+        let control = matches!(self.inbox.front()?, Item::Control(_));
+        if !self.workers.may_begin(control) {
+            return None;
         }
+        let call = Call::new(self.inbox.pop()?);
+        self.workers.begin(worker, call.noted(keeps), now);
+        Some(call)
     }
 
-    /// The life of the peer that it is in, as far as is known.
-    pub(crate) fn peer_instance(&self) -> Option<Instance> {
-        self.announced.flatten()
-    }
-
-    /// The waker of the connection.
-    pub(crate) fn take_connection_waker(&mut self) -> Option<Waker> {
-        self.live.as_mut().and_then(|live| live.waker.take())
-    }
-
-    /// The waker of the connection of a `hex` peer: there may be room in the inbox again.
-    pub(super) fn take_hex_reader_waker(&mut self) -> Option<Waker> {
-        if self.link.encoding() == Encoding::Hex { self.take_connection_waker() } else { None }
-    }
-
-    /// The waker of one who handles messages, if there is something to handle.
-    pub(crate) fn take_worker_waker(&mut self) -> Option<Waker> {
-        if self.inbox.is_empty() { None } else { self.handling.workers.next_waker() }
-    }
-
-    /// The waker of the connection, if there is something to acknowledge at once, or something of
-    /// which it does not know yet.
-    pub(super) fn take_waker_for_ack(&mut self) -> Option<Waker> {
-        let PeerLink::Sealed(link) = &self.link else { return None };
-        let live = self.live.as_mut()?;
-        match link.ack_due() {
-            AckDue::Now => live.waker.take(),
-            AckDue::Soon if link.is_idle() || !live.ack_armed => {
-                live.ack_armed = true;
-                live.waker.take()
+    /// Takes note that `worker` is done with a call. Returns whether the link has changed, and
+    /// whether handling has been halted. The end of a call that was given up meanwhile means
+    /// nothing.
+    pub(super) fn finish_call(
+        &mut self,
+        worker: WorkerId,
+        call: Call,
+        ended: Ended,
+        now: Instant,
+    ) -> (bool, bool) {
+        if !self.workers.is_here(worker) {
+            return (false, false);
+        }
+        let took = self.workers.end(worker, now);
+        match ended {
+            Ended::Done => (self.settle_call(&call, Ok(()), took), false),
+            Ended::Failed(code) => (self.settle_call(&call, Err(code), took), false),
+            Ended::Left | Ended::Halted => {
+                if let Some(item) = call.into_item() {
+                    self.inbox.push_front(item);
+                }
+                let halts = ended == Ended::Halted;
+                if halts {
+                    self.workers.halt();
+                }
+                (false, halts)
             }
-            _ => None,
         }
     }
+
+    /// Counts a call that is over and tells the link. Returns whether the link has changed.
+    fn settle_call(
+        &mut self,
+        call: &Call,
+        outcome: Result<(), RejectCode>,
+        took: Duration,
+    ) -> bool {
+        let counters = &mut self.counters;
+        counters.handler_time += took;
+        match outcome {
+            Ok(()) => counters.handled += u64::from(!call.is_control()),
+            Err(code) => {
+                counters.failed += 1;
+                counters.timed_out += u64::from(code == RejectCode::TIMED_OUT);
+            }
+        }
+        let (Some(link), Some(id)) = (self.outbox.sealed(), call.id) else { return false };
+        link.handled(id, outcome);
+        true
+    }
+
+    /// Rejects the message of a call that cannot be ended. Returns whether the link has changed.
+    pub(super) fn leave_behind(&mut self, call: &Call) -> bool {
+        self.counters.left_behind += 1;
+        self.settle_call(call, Err(RejectCode::TIMED_OUT), Duration::ZERO)
+    }
+
+    // Wakers.
+
+    /// Returns the waker of the connection.
+    pub(super) fn take_connection_waker(&mut self) -> Option<Waker> {
+        self.presence.take_waker()
+    }
+
+    /// Returns the waker of the connection of a `hex` peer: the inbox may have room again.
+    pub(super) fn take_hex_connection_waker(&mut self) -> Option<Waker> {
+        if self.encoding() == Encoding::Hex { self.take_connection_waker() } else { None }
+    }
+
+    /// Returns the waker of the connection, if it is to look at the acknowledgements.
+    pub(super) fn take_waker_for_ack(&mut self) -> Option<Waker> {
+        let wakes = self.outbox.sealed().is_some_and(Link::take_ack_wakeup);
+        if wakes { self.presence.take_waker() } else { None }
+    }
+
+    /// Returns the waker of a worker, if there is something to handle.
+    pub(super) fn take_worker_waker(&mut self) -> Option<Waker> {
+        if self.inbox.is_empty() { None } else { self.workers.next_waker() }
+    }
+
+    /// Returns the wakers of workers that may have something to do after one has found its call:
+    /// the next message, or to stop.
+    pub(super) fn take_more_worker_wakers(&mut self) -> Vec<Waker> {
+        if self.workers.is_stopping() {
+            return self.workers.wakers();
+        }
+        self.take_worker_waker().into_iter().collect()
+    }
+
+    // The store.
+
+    pub(super) fn push_append(&mut self, number: Number, answer: Answer<()>) -> Stored {
+        self.appends.push(number, answer)
+    }
+
+    pub(super) fn take_appends(&mut self) -> VecDeque<Append> {
+        self.appends.take()
+    }
+
+    /// Takes the store's refusal of a message: neither it nor any message after it was accepted.
+    /// Returns whether that is news, and whether it has freed room.
+    pub(super) fn take_back(&mut self, room: &Room, refused: &Append) -> Option<bool> {
+        if !self.appends.begin_take_back(refused) {
+            return None;
+        }
+        let unstore = |link: &mut PeerLink| {
+            if let PeerLink::Sealed(link) = link {
+                link.unstored();
+            }
+        };
+        Some(self.outbox.change(room, unstore).1)
+    }
+
+    /// Notes that there is work for the store task besides appends. Returns whether that is news.
+    pub(super) fn note_store_work(&mut self) -> bool {
+        self.appends.note()
+    }
+
+    pub(super) fn take_store_note(&mut self) -> bool {
+        self.appends.take_note()
+    }
+
+    pub(super) fn take_cursors(&mut self) -> CursorChanges {
+        self.sealed_link().map(Link::take_cursors).unwrap_or_default()
+    }
+
+    // Outside view.
+
+    pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
+        let (in_flight, held, counts) = match self.outbox.link() {
+            PeerLink::Sealed(link) => (link.in_flight(), link.held(), Some(link.counts())),
+            PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None),
+        };
+        PeerStatus {
+            name,
+            encoding: self.encoding(),
+            stored,
+            connected_for: self.presence.connected_for(),
+            instance: self.presence.instance(),
+            outbox_messages: self.outbox.link().messages(),
+            outbox_bytes: self.outbox.link().bytes(),
+            oldest: self.oldest(now),
+            in_flight,
+            inbox_messages: self.inbox.messages(),
+            inbox_bytes: held,
+            halted: self.workers.is_halted(),
+            handled: self.counters.handled,
+            failed: self.counters.failed,
+            counts,
+            counters: self.counters,
+        }
+    }
+
+    /// Whether messages that wait can still be delivered to a peer that is, or is not, being
+    /// `dialled`.
+    pub(super) fn prospect(&self, dialled: bool) -> Prospect {
+        if self.outbox.link().messages() == 0 {
+            return Prospect::None;
+        }
+        match (self.presence.is_connected(), self.outbox.link()) {
+            (true, PeerLink::Sealed(link)) if !link.peer_drains() => Prospect::Good,
+            (true, PeerLink::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
+            (true, PeerLink::Hex(_)) => Prospect::Doubtful,
+            (false, _) if dialled && self.presence.has_left() => Prospect::Left,
+            (false, _) if dialled => Prospect::Good,
+            _ => Prospect::None,
+        }
+    }
+}
+
+/// Prospect of the messages that wait for a peer during a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// The peer takes messages, or is being dialled.
+    Good,
+    /// The peer may be shutting down too, and take the messages under way, or not.
+    Doubtful,
+    /// The peer has shut down, and may come back at once or never.
+    Left,
+    /// Nothing waits, or nothing of it can reach the peer.
+    None,
 }

@@ -1,5 +1,5 @@
-//! The task of a peer: the one task that carries what is to be remembered between its link and
-//! the store. Implements "What is stored" of `docs/delivery.md`.
+//! The store task of a peer: it carries messages, trims and cursors between the peer's link and the
+//! store. Implements "What is stored" of `docs/delivery.md`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,22 +11,24 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use paddington_wire::{CloseCode, MessageId};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
-use crate::peer::{Append, Peer};
-use crate::store::{Answer, Store, StoreError, StoredCursor};
+use super::Peer;
+use super::appends::Append;
+use crate::store::{Answer, Store, StoreError};
 
-/// How long the task lets trims and moved cursors gather.
+/// Time in which trims and moved cursors gather.
 const GATHER: Duration = Duration::from_millis(20);
-/// How much is read from the store at a time.
+/// The most bytes that are read from the store at a time.
 const READ_BYTES: usize = 1024 * 1024;
-/// How long to wait after the store could not be read.
+/// Pause after the store could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// Messages that are being read, and from which one on.
+/// Messages that are being read, and the first of them.
 type Reading = BoxFuture<'static, (MessageId, Result<Vec<Bytes>, StoreError>)>;
 
-/// What the task waits for.
+/// A peer, its store, and the answers of the store that are awaited.
 struct StoreTask {
     peer: Arc<Peer>,
     store: Arc<dyn Store>,
@@ -36,24 +38,30 @@ struct StoreTask {
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// Keeps until `stop`, and then until everything is answered.
-pub(crate) async fn run(peer: Arc<Peer>, store: Arc<dyn Store>, stop: CancellationToken) {
-    let mut task = StoreTask {
-        peer,
-        store,
+/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, and then until
+/// everything is answered.
+pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationToken) {
+    let Some(store) = peer.store() else { return };
+    let task = StoreTask {
+        peer: Arc::clone(peer),
+        store: Arc::clone(store),
         appends: FuturesOrdered::new(),
         lazy: FuturesUnordered::new(),
         reading: None,
         gathering: None,
     };
-    while !stop.is_cancelled() {
-        task.step(&stop).await;
-        task.look();
-    }
-    task.finish().await;
+    tasks.spawn(task.run(stop));
 }
 
 impl StoreTask {
+    async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            self.step(&stop).await;
+            self.look();
+        }
+        self.finish().await;
+    }
+
     async fn step(&mut self, stop: &CancellationToken) {
         tokio::select! {
             biased;
@@ -66,12 +74,12 @@ impl StoreTask {
                 self.gathering = None;
                 self.commit();
             }
-            () = self.peer.work.notified() => {}
+            () = self.peer.work() => {}
             () = stop.cancelled() => {}
         }
     }
 
-    /// Looks what the peer has for the store.
+    /// Looks for work that the peer has for the store.
     fn look(&mut self) {
         for append in self.peer.take_appends() {
             self.appends.push_back(append.wait().boxed());
@@ -87,7 +95,7 @@ impl StoreTask {
         }
     }
 
-    /// Takes all answers that are there, so that one look at the link is enough for a whole commit.
+    /// Takes all answers that are there, so that the peer is locked once for a whole commit.
     fn answered(&mut self, first: (Append, Result<(), StoreError>)) {
         let mut answered = vec![first];
         while let Some(Some(next)) = self.appends.next().now_or_never() {
@@ -101,7 +109,7 @@ impl StoreTask {
             Ok(Some(id)) => {
                 self.peer.trimmed(id);
                 if self.peer.wants_new_session() {
-                    debug!(peer = %self.peer.name, "a new session, for streams that were not declared");
+                    debug!(peer = %self.peer.name, "closing the session, because more streams wait than it has listed");
                     self.peer.close(CloseCode::SessionAge);
                 }
             }
@@ -131,11 +139,6 @@ impl StoreTask {
         }
         let changes = peer.take_cursors();
         for cursor in changes.moved {
-            let cursor = StoredCursor {
-                instance: cursor.instance,
-                completed: cursor.completed,
-                finished: cursor.finished,
-            };
             let commit = self.store.commit(&peer.name, cursor, fence);
             self.lazy.push(commit.map(|done| done.map(|()| None)).boxed());
         }

@@ -1,4 +1,4 @@
-//! Who calls the handler for one peer, and since when.
+//! The workers of one peer: the tasks that call its handler, and since when.
 
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -6,17 +6,24 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::peer::Call;
+use super::inbox::Call;
 
-/// One of those who call the handler for a peer; its number is never given again.
+/// The number of a worker; it is never given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerId(u64);
 
-/// All of them. Normally one, so that messages are handled in order.
-#[derive(Debug, Default)]
+/// The workers of one peer. Normally it has one, so that messages are handled in order.
+#[derive(Debug)]
 pub(crate) struct Workers {
     workers: Vec<Worker>,
-    hired: u64,
+    /// Number of workers that were ever added.
+    added: u64,
+    /// The most messages that may be handled at the same time.
+    concurrency: usize,
+    /// Nothing more is handled: the service shuts down.
+    stopping: bool,
+    /// Nothing more is handled until that is asked for.
+    halted: bool,
 }
 
 #[derive(Debug)]
@@ -24,22 +31,22 @@ struct Worker {
     id: WorkerId,
     waker: Option<Waker>,
     task: Option<AbortHandle>,
-    busy: Option<Busy>,
+    running: Option<Running>,
 }
 
 /// A call of the handler that runs.
 #[derive(Debug)]
-struct Busy {
-    /// `None` while the call waits for its turn, or for the next attempt.
+struct Running {
+    /// When it began to run; `None` while it waits for its turn, or for the next attempt.
     since: Option<Instant>,
-    /// For how long it ran before.
+    /// How long it ran before that.
     before: Duration,
     call: Call,
-    /// The call has failed, and its message is being kept as a dead letter.
+    /// The call has failed, and its message is becoming a dead letter.
     failed: bool,
 }
 
-impl Busy {
+impl Running {
     fn is_overdue(&self, limit: Duration) -> bool {
         !self.failed && self.since.is_some_and(|since| since.elapsed() > limit)
     }
@@ -49,12 +56,54 @@ impl Busy {
     }
 }
 
+impl Default for Workers {
+    fn default() -> Self {
+        Self { workers: Vec::new(), added: 0, concurrency: 1, stopping: false, halted: false }
+    }
+}
+
 impl Workers {
-    pub(crate) fn hire(&mut self) -> WorkerId {
-        self.hired += 1;
-        let id = WorkerId(self.hired);
-        self.workers.push(Worker { id, waker: None, task: None, busy: None });
+    pub(crate) fn add(&mut self) -> WorkerId {
+        self.added += 1;
+        let id = WorkerId(self.added);
+        self.workers.push(Worker { id, waker: None, task: None, running: None });
         id
+    }
+
+    /// Sets how many messages may be handled at the same time. Returns the number of workers that
+    /// are missing.
+    pub(crate) fn set_concurrency(&mut self, concurrency: usize) -> usize {
+        self.concurrency = concurrency.max(1);
+        self.concurrency.saturating_sub(self.workers.len())
+    }
+
+    /// From now on no further call begins, except for messages of a `hex` peer.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// From now on no further call begins, until [`resume`](Self::resume).
+    pub(crate) fn halt(&mut self) {
+        self.halted = true;
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.halted = false;
+    }
+
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Whether a worker is to stop: because the service shuts down and all that has to be handled
+    /// before that is `drained`, or because there are too many workers.
+    pub(crate) fn is_over_for(&self, worker: WorkerId, drained: bool) -> bool {
+        let stopped = self.stopping && (drained || self.halted);
+        stopped || !self.is_among(worker, self.concurrency)
     }
 
     pub(crate) fn set_task(&mut self, id: WorkerId, task: AbortHandle) {
@@ -63,12 +112,12 @@ impl Workers {
         }
     }
 
-    /// Dismisses a worker. Whatever it says later means nothing.
+    /// Removes a worker. Whatever it reports later means nothing.
     pub(crate) fn remove(&mut self, id: WorkerId) {
         self.workers.retain(|worker| worker.id != id);
     }
 
-    /// Whether a worker was not dismissed.
+    /// Whether a worker was not removed.
     pub(crate) fn is_here(&self, id: WorkerId) -> bool {
         self.is_among(id, self.workers.len())
     }
@@ -78,59 +127,69 @@ impl Workers {
     }
 
     /// Whether `id` is one of the first `count` workers: the others are too many.
-    pub(crate) fn is_among(&self, id: WorkerId, count: usize) -> bool {
+    fn is_among(&self, id: WorkerId, count: usize) -> bool {
         self.workers.iter().take(count).any(|worker| worker.id == id)
     }
 
-    /// Whether a call may begin now: a control message is handled while nothing else is.
+    /// Whether a call may begin now. A control message is handled while nothing else is.
     pub(crate) fn may_begin(&self, control: bool) -> bool {
-        let mut busy = self.workers.iter().filter_map(|worker| worker.busy.as_ref());
-        if control { busy.next().is_none() } else { !busy.any(|busy| busy.call.is_control()) }
+        if self.halted {
+            return false;
+        }
+        let mut running = self.workers.iter().filter_map(|worker| worker.running.as_ref());
+        if control {
+            running.next().is_none()
+        } else {
+            !running.any(|running| running.call.is_control())
+        }
     }
 
     pub(crate) fn begin(&mut self, id: WorkerId, call: Call, since: Instant) {
         if let Some(worker) = self.get(id) {
-            worker.waker = None; // it needs none now, and another one would miss its turn
-            worker.busy =
-                Some(Busy { since: Some(since), before: Duration::ZERO, call, failed: false });
+            worker.waker = None; // to wake it now would cost another worker its turn
+            worker.running =
+                Some(Running { since: Some(since), before: Duration::ZERO, call, failed: false });
         }
     }
 
-    /// Takes note that a call has failed, so that nobody else gives its message up. `false` if
-    /// somebody has.
+    /// Takes note that a call has failed, so that its message is rejected once. Returns `false` if
+    /// the call was given up already.
     pub(crate) fn fail(&mut self, id: WorkerId) -> bool {
-        let Some(busy) = self.get(id).and_then(|worker| worker.busy.as_mut()) else { return false };
-        busy.failed = true;
+        let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) else {
+            return false;
+        };
+        running.failed = true;
         true
     }
 
     /// Takes note that a call is over. Returns how long it took.
     pub(crate) fn end(&mut self, id: WorkerId, now: Instant) -> Duration {
-        let busy = self.get(id).and_then(|worker| worker.busy.take());
-        busy.map_or(Duration::ZERO, |busy| busy.ran(now))
+        let running = self.get(id).and_then(|worker| worker.running.take());
+        running.map_or(Duration::ZERO, |running| running.ran(now))
     }
 
-    /// The call of a worker does not run for now.
+    /// Takes note that the call of a worker waits for something.
     pub(crate) fn stop_clock(&mut self, id: WorkerId) {
-        if let Some(busy) = self.get(id).and_then(|worker| worker.busy.as_mut()) {
-            busy.before = busy.ran(Instant::now());
-            busy.since = None;
+        if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
+            running.before = running.ran(Instant::now());
+            running.since = None;
         }
     }
 
-    /// The call of a worker runs, and has just begun to.
+    /// Takes note that the call of a worker runs again.
     pub(crate) fn start_clock(&mut self, id: WorkerId) {
-        if let Some(busy) = self.get(id).and_then(|worker| worker.busy.as_mut()) {
-            busy.since = Some(Instant::now());
+        if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
+            running.since = Some(Instant::now());
         }
     }
 
-    /// Dismisses those whose call has been running for longer than `limit`.
+    /// Removes the workers whose call has been running for longer than `limit`.
     pub(crate) fn remove_overdue(&mut self, limit: Duration) -> Vec<Call> {
-        let overdue =
-            |worker: &mut Worker| worker.busy.as_ref().is_some_and(|busy| busy.is_overdue(limit));
-        let dismissed = self.workers.extract_if(.., overdue);
-        dismissed.filter_map(|worker| worker.busy).map(|busy| busy.call).collect()
+        let overdue = |worker: &mut Worker| {
+            worker.running.as_ref().is_some_and(|running| running.is_overdue(limit))
+        };
+        let removed = self.workers.extract_if(.., overdue);
+        removed.filter_map(|worker| worker.running).map(|running| running.call).collect()
     }
 
     pub(crate) fn wait(&mut self, id: WorkerId, cx: &Context<'_>) {
@@ -139,20 +198,20 @@ impl Workers {
         }
     }
 
-    /// One that waits for something to do.
+    /// Returns the waker of a worker that waits for something to do.
     pub(crate) fn next_waker(&mut self) -> Option<Waker> {
         self.workers.iter_mut().find_map(|worker| worker.waker.take())
     }
 
-    /// All that wait for something to do.
+    /// Returns the wakers of all workers that wait for something to do.
     pub(crate) fn wakers(&mut self) -> Vec<Waker> {
         self.workers.iter_mut().filter_map(|worker| worker.waker.take()).collect()
     }
 
-    /// Ends all workers whatever they do. Returns whether a call was running.
+    /// Aborts all workers. Returns whether a call was running.
     pub(crate) fn abort(&self) -> bool {
         self.workers.iter().filter_map(|worker| worker.task.as_ref()).for_each(AbortHandle::abort);
-        self.workers.iter().any(|worker| worker.busy.is_some())
+        self.workers.iter().any(|worker| worker.running.is_some())
     }
 
     fn get(&mut self, id: WorkerId) -> Option<&mut Worker> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use paddington_wire::link::{StoredCursor, StoredStream};
 use paddington_wire::{Instance, MessageId, PeerName};
 
 use super::{DeadLetter, LetterId, StoreError};
@@ -109,37 +110,6 @@ impl fmt::Debug for NewMessage {
             .field("ttl", &self.ttl)
             .finish()
     }
-}
-
-/// What is stored of one stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredStream {
-    /// The life of this service that the stream belongs to.
-    pub instance: Instance,
-    /// The number of its first message, at least 1.
-    pub base: u64,
-    /// Its messages, in order.
-    pub messages: Vec<StoredMessage>,
-}
-
-/// What is known of a stored message without reading its payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its length in bytes.
-    pub len: u32,
-    /// How long from now on it may be transmitted, if not for ever.
-    pub ttl: Option<Duration>,
-}
-
-/// How far one stream of a peer is handled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredCursor {
-    /// The peer's life.
-    pub instance: Instance,
-    /// Everything up to this number is handled.
-    pub completed: u64,
-    /// Handled beyond that, in order.
-    pub finished: Vec<u64>,
 }
 
 /// How a store is doing.

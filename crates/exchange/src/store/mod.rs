@@ -6,7 +6,8 @@ mod letter;
 
 pub use contract::{
     Answer, Cursors, DeadLetters, Fence, MAX_LETTER_BYTES, MAX_LETTERS, NewMessage, Outbox, Store,
-    StoreHealth, StoredCursor, StoredMessage, StoredStream,
+    StoreHealth,
 };
 pub use error::StoreError;
 pub use letter::{DeadLetter, LetterId};
+pub use paddington_wire::link::{StoredCursor, StoredMessage, StoredStream};

@@ -1,4 +1,4 @@
-//! A store that fails: nothing that was answered is lost, and it accepts again when it works again.
+//! A store that fails: no answered call is lost, and it accepts messages again when it works.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ use crate::support::{
 /// A payload that makes its transaction fail, in a store that [`fragile`] opened.
 const POISON: &str = "poison";
 
-/// A store whose transactions fail as a disk would make them fail: with everything that is in them.
-/// For as long as `trouble` after it was opened it cannot recover either.
+/// Opens a store whose transactions fail as a whole, as on a broken disk. For the time `trouble`
+/// after that, it cannot recover either.
 async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
     close(place.open()).await;
     let raw = rusqlite::Connection::open(place.path()).unwrap();
     let ends = trouble.as_secs_f64() / 86_400.0;
     raw.execute_batch(&format!(
-        "CREATE TRIGGER poison BEFORE INSERT ON outbox WHEN NEW.body = CAST('{POISON}' AS BLOB)
+        "CREATE TRIGGER poison BEFORE INSERT ON outbox WHEN NEW.payload = CAST('{POISON}' AS BLOB)
          BEGIN SELECT RAISE(ROLLBACK, 'the disk is broken'); END;
          CREATE TABLE trouble AS SELECT julianday('now') + {ends} AS ends;
          CREATE TRIGGER trouble BEFORE INSERT ON meta
@@ -35,7 +35,7 @@ async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
 }
 
 #[tokio::test]
-async fn a_failed_commit_fails_all_that_comes_after_it() {
+async fn a_failed_commit_fails_everything_after_it() {
     let place = Place::new();
     let store = fragile(&place, Duration::ZERO).await;
     let (hub, other) = (peer("hub"), peer("other"));
@@ -48,8 +48,8 @@ async fn a_failed_commit_fails_all_that_comes_after_it() {
         failures.push(answer.await.unwrap_err());
     }
     attempt.await.unwrap_err();
-    let said = StoreError::new("the disk is broken (SQLite 1811)");
-    assert!(failures.iter().all(|failure| *failure == said), "{:?}", failures[0]);
+    let expected = StoreError::new("the disk is broken (SQLite 1811)");
+    assert!(failures.iter().all(|failure| *failure == expected), "{:?}", failures[0]);
 
     let healed = accepts_again(&store).await;
     println!("accepts again after {healed:?}");
@@ -66,7 +66,7 @@ async fn a_failed_commit_fails_all_that_comes_after_it() {
 }
 
 #[tokio::test]
-async fn while_it_fails_it_reads_and_remembers_what_is_lazy() {
+async fn a_failing_store_still_reads_and_keeps_lazy_changes() {
     let place = Place::new();
     let store = fragile(&place, Duration::from_millis(1_500)).await;
     let hub = peer("hub");
@@ -80,7 +80,7 @@ async fn while_it_fails_it_reads_and_remembers_what_is_lazy() {
     for _ in 0..10_000 {
         drop(Cursors::commit(&store, &hub, cursor(2, 9), FENCE));
     }
-    // What is stored can be read; what is new is refused at once, with the reason.
+    // Stored messages can be read; new ones are refused at once, with the reason.
     assert_eq!(store.read(&hub, id(1, 4), 1).await.unwrap(), [text(1, 4)]);
     let refused = store.append(&hub, message(1, 6, "new")).await.unwrap_err();
     assert!(refused.to_string().contains("the disk is"), "{refused}");
@@ -112,9 +112,9 @@ async fn letters_are_as_they_were_after_a_failure() {
     }
     // All of it is in one transaction, most likely; if not, the last two fail anyway.
     let poison = store.append(&hub, message(1, 1, POISON));
-    let buried = store.add_letter(letter(4));
+    let added = store.add_letter(letter(4));
     poison.await.unwrap_err();
-    buried.await.unwrap_err();
+    added.await.unwrap_err();
     accepts_again(&store).await;
     let ids: Vec<_> = store.letters().await.unwrap().iter().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 2, 3]);
@@ -122,7 +122,7 @@ async fn letters_are_as_they_were_after_a_failure() {
 }
 
 #[tokio::test]
-async fn closing_a_failing_store_ends_and_says_so() {
+async fn closing_a_failing_store_ends_and_reports_the_failure() {
     let place = Place::new();
     let store = fragile(&place, Duration::from_secs(3_600)).await;
     let hub = peer("hub");
@@ -137,7 +137,7 @@ async fn closing_a_failing_store_ends_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_store_whose_file_is_gone_answers_all_the_same() {
+async fn a_store_whose_file_is_gone_still_answers() {
     let place = Place::new();
     let store = fragile(&place, Duration::ZERO).await;
     let hub = peer("hub");
@@ -145,7 +145,7 @@ async fn a_store_whose_file_is_gone_answers_all_the_same() {
     std::fs::remove_file(place.path()).unwrap();
     store.append(&hub, message(1, 2, POISON)).await.unwrap_err();
     let started = Instant::now();
-    // This one may still wait for the file; the others are refused as the file stays away.
+    // This one may still wait for the file; later ones are refused while it is missing.
     drop(store.read(&hub, id(1, 1), 1).await);
     let failure = store.read(&hub, id(1, 1), 1).await.unwrap_err().to_string();
     assert!(failure.contains("unable to open"), "{failure}");

@@ -1,4 +1,4 @@
-//! What is stored is there again: messages, cursors, attempts, dead letters.
+//! Messages, cursors, attempts and dead letters are there again when the store is opened again.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,7 @@ async fn messages_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn what_was_not_closed_is_there_all_the_same() {
+async fn messages_survive_without_a_close() {
     let place = Place::new();
     let store = place.open();
     fill(&store, &peer("hub"), 1, 1..=100).await;
@@ -56,7 +56,7 @@ async fn a_trim_removes_a_prefix() {
     let hub = peer("hub");
     fill(&store, &hub, 1, 1..=3_000).await;
     fill(&store, &hub, 2, 1..=3).await;
-    // More than fits into one transaction, and answered when all of it is gone.
+    // More than one transaction removes; the answer comes when all of it is gone.
     store.trim(&hub, id(1, 2_998), FENCE).await.unwrap();
     assert_eq!(stored(&store, &hub).await, [(1, 2_999), (1, 3_000), (2, 1), (2, 2), (2, 3)]);
     store.trim(&hub, id(1, 2_000), FENCE).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_trim_removes_a_prefix() {
 }
 
 #[tokio::test]
-async fn a_read_is_bounded_and_sees_what_was_asked_for_before_it() {
+async fn a_read_is_bounded_and_sees_earlier_calls() {
     let place = Place::new();
     let store = place.open();
     let hub = peer("hub");
@@ -96,7 +96,7 @@ async fn a_read_is_bounded_and_sees_what_was_asked_for_before_it() {
 }
 
 #[tokio::test]
-async fn a_time_to_live_goes_on_while_the_process_does_not() {
+async fn a_time_to_live_runs_on_between_two_processes() {
     let place = Place::new();
     let store = place.open();
     let hub = peer("hub");
@@ -114,7 +114,7 @@ async fn a_time_to_live_goes_on_while_the_process_does_not() {
 }
 
 #[tokio::test]
-async fn numbers_that_do_not_follow_are_refused_and_nothing_else() {
+async fn only_numbers_out_of_order_are_refused() {
     let place = Place::new();
     let store = place.open();
     let hub = peer("hub");
@@ -127,7 +127,7 @@ async fn numbers_that_do_not_follow_are_refused_and_nothing_else() {
     assert_eq!(stored_numbers, [true, true, false, true, false, false, false, true]);
     assert_eq!(store.health().failure, None);
     fill(&store, &hub, 2, 1..=1).await;
-    assert!(store.append(&hub, message(1, 5, "late")).await.is_err(), "an older stream is over");
+    assert!(store.append(&hub, message(1, 5, "late")).await.is_err(), "an older stream has ended");
     assert_eq!(stored(&store, &hub).await, [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]);
 }
 
@@ -147,7 +147,7 @@ async fn cursors_are_replaced_and_forgotten() {
 
     let store = place.open();
     assert_eq!(store.cursors(&hub).await.unwrap(), [finished, cursor(2, 5)]);
-    // What is asked for is seen, before it is durable.
+    // A change is visible before it is durable.
     let forgotten = store.forget(&hub, instance(1), FENCE);
     assert_eq!(store.cursors(&hub).await.unwrap(), [cursor(2, 5)]);
     forgotten.await.unwrap();
@@ -155,7 +155,7 @@ async fn cursors_are_replaced_and_forgotten() {
 }
 
 #[tokio::test]
-async fn attempts_are_counted_until_they_do_not_matter() {
+async fn attempts_are_counted_until_the_message_is_handled() {
     let place = Place::new();
     let store = place.open();
     let hub = peer("hub");
@@ -179,7 +179,7 @@ fn letter(number: u64, len: usize) -> DeadLetter {
 }
 
 #[tokio::test]
-async fn letters_are_kept_listed_and_taken_out() {
+async fn letters_are_kept_and_listed_until_they_are_taken() {
     let place = Place::new();
     let store = place.open();
     for number in 1..=3 {
@@ -195,11 +195,11 @@ async fn letters_are_kept_listed_and_taken_out() {
     let store = place.open();
     store.add_letter(letter(4, 10)).await.unwrap();
     let ids: Vec<_> = store.letters().await.unwrap().into_iter().map(|(id, _)| id.0).collect();
-    assert_eq!(ids, [1, 2, 4], "a number is never used again");
+    assert_eq!(ids, [1, 2, 4], "an id is never used again");
 }
 
 #[tokio::test]
-async fn letters_are_a_ring() {
+async fn the_oldest_letters_make_room_for_new_ones() {
     let place = Place::new();
     let store = place.open();
     let many = MAX_LETTERS as u64 + 50;

@@ -1,4 +1,4 @@
-//! What users of a store rely on.
+//! The behaviour that users of a store rely on.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test prints what it measures")]

@@ -1,4 +1,4 @@
-//! The order of the calls is the order of what is stored, however many call at once.
+//! Calls take effect in their order, however many callers there are at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ async fn the_calls_of_64_senders_keep_their_order() {
     const EACH: u64 = 50;
     let place = Place::new();
     let store = Arc::new(place.open());
-    // As in an exchange: the number is drawn and the store is called under the lock of the peer,
-    // and the answers are awaited outside of it.
+    // As in an exchange: the lock of the peer is held while the number is drawn and the store is
+    // called, and not while the answer is awaited.
     let peers: Vec<_> =
         (0..4).map(|at| (peer(&format!("peer-{at}")), Arc::new(Mutex::new(0)))).collect();
     let senders = (0..SENDERS).map(|sender| {
@@ -44,7 +44,7 @@ async fn the_calls_of_64_senders_keep_their_order() {
 }
 
 #[tokio::test]
-async fn a_call_takes_effect_though_nobody_waits_for_it() {
+async fn a_call_takes_effect_even_if_its_future_is_dropped() {
     let place = Place::new();
     let store = place.open();
     let hub = peer("hub");
@@ -61,7 +61,7 @@ async fn a_call_takes_effect_though_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn trims_and_cursors_wait_for_others_but_not_for_ever() {
+async fn trims_and_cursors_wait_for_other_changes_but_not_for_ever() {
     let place = Place::new();
     let store = place.open();
     let hub = peer("hub");
@@ -79,8 +79,8 @@ async fn trims_and_cursors_wait_for_others_but_not_for_ever() {
     }
     let waited = started.elapsed();
     assert_eq!(store.health().commits, before + 1, "one commit for all of them");
-    assert!(waited >= Duration::from_millis(90), "they wait for company: {waited:?}");
-    // With company they do not wait.
+    assert!(waited >= Duration::from_millis(90), "they wait for other changes: {waited:?}");
+    // With another change they do not wait.
     let trim = store.trim(&hub, id(1, 10), FENCE);
     fill(&store, &peer("other"), 1, 1..=1).await;
     let started = Instant::now();
@@ -119,7 +119,7 @@ async fn peers_take_turns() {
     let before = store.health().commits;
     fill(&store, &calm, 1, 1..=1).await;
     let passed = store.health().commits - before;
-    assert!(passed <= 60, "{passed} commits went by");
+    assert!(passed <= 60, "{passed} commits were before it");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Who may open a store, and what is refused.
+//! Opening a store: its one owner, its permissions, and the files that are refused.
 
 use std::error::Error;
 use std::fs;
@@ -15,9 +15,9 @@ async fn a_store_has_one_owner() {
     let store = place.open();
     let error = SqliteStore::open(place.path()).unwrap_err();
     assert!(matches!(error, OpenStoreError::InUse(_)), "{error:?}");
-    let said = error.to_string();
-    assert!(said.contains("is in use") && said.contains("already running"), "{said}");
-    // The refused one has not taken the lock away.
+    let text = error.to_string();
+    assert!(text.contains("is in use") && text.contains("already running"), "{text}");
+    // The refused one has not released the lock.
     assert!(matches!(SqliteStore::open(place.path()), Err(OpenStoreError::InUse(_))));
     fill(&store, &peer("hub"), 1, 1..=1).await;
     close(store).await;
@@ -40,12 +40,12 @@ async fn a_closed_store_answers_nothing() {
 }
 
 #[test]
-fn dropped_without_closing_it_lets_go_of_the_file() {
+fn a_store_that_is_dropped_releases_its_file() {
     let place = Place::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let hub = peer("hub");
     let store = place.open();
-    // Nobody waits for this one, and it is written all the same.
+    // Its future is dropped, and it is written all the same.
     drop(store.append(&hub, message(1, 1, crate::support::text(1, 1))));
     drop(store);
     runtime.block_on(async {
@@ -64,7 +64,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 }
 
 #[tokio::test]
-async fn nobody_else_may_read_it() {
+async fn only_the_owner_can_read_the_files() {
     let place = Place::new();
     let log = format!("{}-wal", place.path().display());
     let store = place.open();
@@ -89,8 +89,8 @@ fn the_folder_has_to_exist() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused() {
-    // Even the superuser cannot make a file there.
+fn a_path_that_cannot_be_written_is_refused() {
+    // Even the superuser cannot create a file there.
     let error = SqliteStore::open("/proc/self/store").unwrap_err();
     assert!(matches!(error, OpenStoreError::Unwritable { .. }), "{error:?}");
     let place = Place::new();
@@ -100,12 +100,12 @@ fn what_cannot_be_written_is_refused() {
 }
 
 #[tokio::test]
-async fn what_may_only_be_read_is_refused() {
+async fn a_read_only_file_is_refused() {
     let place = Place::new();
     close(place.open()).await;
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o400)).unwrap();
     if fs::OpenOptions::new().append(true).open(place.path()).is_ok() {
-        eprintln!("skipped: this user may write whatever it likes");
+        eprintln!("skipped: this user can write read-only files");
         return;
     }
     let error = SqliteStore::open(place.path()).unwrap_err();
@@ -113,7 +113,7 @@ async fn what_may_only_be_read_is_refused() {
 }
 
 #[test]
-fn what_is_not_a_store_is_left_alone() {
+fn a_file_that_is_not_a_store_is_left_alone() {
     let place = Place::new();
     let text =
         "these are my notes, and they are longer than the header of a database. ".repeat(100);

@@ -1,4 +1,4 @@
-//! What the tests of the store share.
+//! Helpers of the store's tests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use paddington_store::SqliteStore;
 use paddington_wire::{Instance, MessageId, PeerName};
 use tempfile::TempDir;
 
-/// A folder for one store, gone when the test ends.
+/// A folder for one store, removed when the test ends.
 pub(crate) struct Place {
     folder: TempDir,
 }
@@ -68,7 +68,7 @@ pub(crate) fn text(stream: u8, number: u64) -> String {
     format!("message {number} of stream {stream}")
 }
 
-/// Everything that is stored for a peer, as stream and number, after reading and comparing it.
+/// Reads all messages of a peer, checks their texts, and returns their streams and numbers.
 pub(crate) async fn stored(store: &SqliteStore, to: &PeerName) -> Vec<(u8, u64)> {
     let mut found = Vec::new();
     for stream in store.streams(to).await.unwrap() {
@@ -89,7 +89,7 @@ pub(crate) async fn stored(store: &SqliteStore, to: &PeerName) -> Vec<(u8, u64)>
     found
 }
 
-/// Asks again until the store accepts, and says how long that took.
+/// Waits until the store accepts messages again, and returns how long that took.
 pub(crate) async fn accepts_again(store: &SqliteStore) -> Duration {
     let started = std::time::Instant::now();
     paddington_test_support::eventually(|| async { store.health().failure.is_none() }).await;

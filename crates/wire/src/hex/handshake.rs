@@ -1,4 +1,4 @@
-//! Both sides of the handshake. Implements `docs/protocol.md` §11.1.
+//! Both sides of the `hex` handshake. Implements `docs/protocol.md` §11.1.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,11 +7,11 @@ use paddington_crypto::hex::{self, Nonces};
 use paddington_crypto::{KeyPair, OpenError, SecretKey};
 
 use super::MAX_HANDSHAKE_LEN;
+use super::hex_session::HexSession;
 use super::nonces::NonceMemory;
-use super::session::HexSession;
 use crate::HandshakeError;
 
-/// The keys of one link, and the hellos that they have opened.
+/// The keys of one link, and a memory of the hellos that they have opened.
 #[derive(Debug)]
 pub struct Credentials {
     invitation: Arc<KeyPair>,
@@ -19,7 +19,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The link of an invitation with these keys.
+    /// Makes the credentials of a link from the keys of its invitation.
     #[must_use]
     pub fn new(invitation: Arc<KeyPair>) -> Self {
         Self { invitation, hellos: Mutex::default() }
@@ -32,26 +32,26 @@ impl Credentials {
     }
 }
 
-/// A client about to say hello.
+/// A client that has not sent its hello yet.
 #[derive(Debug)]
 pub struct Initiator {
     link: Arc<Credentials>,
 }
 
-/// A client that has said hello.
+/// A client that has sent its hello.
 pub struct AwaitReply {
     link: Arc<Credentials>,
     client_key: Arc<SecretKey>,
 }
 
 impl Initiator {
-    /// A client with the keys of `link`.
+    /// Makes a client with the keys of `link`.
     #[must_use]
     pub fn new(link: Arc<Credentials>) -> Self {
         Self { link }
     }
 
-    /// Seals the hello: a new key for the session.
+    /// Seals the hello, which holds a new key for the session.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Initiator {
         self.hello_with(SecretKey::generate()?, &Nonces::random()?)
     }
 
-    /// As [`hello`](Self::hello) with randomness that is passed in, for test vectors.
+    /// As [`hello`](Self::hello), with randomness from the caller, for test vectors.
     ///
     /// # Errors
     ///
@@ -77,11 +77,11 @@ impl Initiator {
 }
 
 impl AwaitReply {
-    /// Opens the reply: only the server could seal it, so it is authenticated.
+    /// Opens the reply. Only the server can have sealed it, so the server is then authenticated.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Unauthenticated`] if anything at all is wrong with it.
+    /// [`HandshakeError::Unauthenticated`] if anything is wrong with it.
     pub fn finish(self, reply: &str) -> Result<HexSession, HandshakeError> {
         if reply.len() > MAX_HANDSHAKE_LEN {
             return Err(OpenError.into());
@@ -92,8 +92,8 @@ impl AwaitReply {
     }
 }
 
-/// A client whose hello opened: it knows both keys of its invitation. The hello may still be a
-/// recording, if it was made before this service started.
+/// A client whose hello opened, so that it was sealed with both keys of the invitation. It may
+/// still be a replay of a hello from before this service started.
 pub struct Authenticated {
     candidate: usize,
     link: Arc<Credentials>,
@@ -104,8 +104,8 @@ pub struct Authenticated {
 ///
 /// # Errors
 ///
-/// [`HandshakeError::Unauthenticated`] if none does, [`HandshakeError::Replayed`] if the same hello
-/// came before.
+/// [`HandshakeError::Unauthenticated`] if none does, [`HandshakeError::Replayed`] if the hello was
+/// seen before.
 pub fn authenticate<'a>(
     hello: &str,
     candidates: impl IntoIterator<Item = &'a Arc<Credentials>>,
@@ -126,13 +126,13 @@ pub fn authenticate<'a>(
 }
 
 impl Authenticated {
-    /// Which of the candidates the client is.
+    /// Returns the index of the client among the candidates.
     #[must_use]
     pub fn candidate(&self) -> usize {
         self.candidate
     }
 
-    /// Seals the reply: this side's new key for the session.
+    /// Seals the reply, which holds this side's new key for the session.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Authenticated {
         self.reply_with(SecretKey::generate()?, &Nonces::random()?)
     }
 
-    /// As [`reply`](Self::reply) with randomness that is passed in, for test vectors.
+    /// As [`reply`](Self::reply), with randomness from the caller, for test vectors.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Authenticated {
     }
 }
 
-/// The reply is sealed under an invitation key and the client's new key.
+/// Returns the keys of the reply: the invitation's inner key and the client's new key.
 fn reply_keys(
     invitation: &KeyPair,
     client_key: &Arc<SecretKey>,

@@ -8,30 +8,30 @@
 //!   HexSession ◀─────── env(payload; ks, kc) ─────────▶ HexSession
 //! ```
 //!
-//! It has no protection against reordering, loss, or a later leak of the invitation, and it cannot
-//! acknowledge. What can be done on one side alone is: a hello, a frame, or a frame of our own that
-//! comes a second time is refused while it is remembered (§11.3).
+//! It does not protect against reordering, loss, or a later leak of the invitation, and it cannot
+//! acknowledge. One side alone can refuse repeats: of a hello, of a frame, and of a frame that it
+//! sent itself, for as long as it remembers them (§11.3).
 
 mod handshake;
+mod hex_session;
 mod nonces;
-mod session;
 
 pub use handshake::{Authenticated, AwaitReply, Credentials, Initiator, authenticate};
-pub use session::HexSession;
+pub use hex_session::HexSession;
 
-/// The longest hello or reply, in characters.
+/// The maximum length of a hello or a reply, in characters.
 pub const MAX_HANDSHAKE_LEN: usize = 4096;
-/// The longest message of the original, in characters: it refuses larger frames.
+/// The longest frame that the original accepts, in characters.
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024 * 1024;
 
-/// Whether the original would take `text`: it refuses envelopes above [`MAX_MESSAGE_LEN`].
+/// Returns whether the original accepts the envelope around `text`: [`MAX_MESSAGE_LEN`] at most.
 #[must_use]
 pub fn fits(text: &str) -> bool {
     paddington_crypto::hex::sealed_text_len(text) <= MAX_MESSAGE_LEN
 }
 
-/// The longest envelope around a message of `max_payload` bytes, in characters.
+/// Returns the maximum length of an envelope around `max_payload` bytes of text, in characters.
 pub(crate) fn max_message_len(max_payload: u32) -> usize {
-    // In JSON a character takes at most six times its length.
+    // A JSON escape is at most six times as long as its character.
     paddington_crypto::hex::sealed_len(6 * max_payload as usize + 2)
 }

@@ -1,14 +1,14 @@
-//! A bounded memory of what has been seen. Implements `docs/protocol.md` §11.3.
+//! A bounded memory of nonces, for replay protection. Implements `docs/protocol.md` §11.3.
 
 use std::collections::{HashSet, VecDeque};
 
 use paddington_crypto::hex::OuterNonce;
 
-/// How many nonces are remembered.
+/// The number of nonces that are remembered.
 const CAPACITY: usize = 65_536;
 
-/// The outer nonces that were seen last. 8 bytes of each are kept: they are random, so that two
-/// honest ones are never taken for each other, and an attacker can only repeat them whole.
+/// The outer nonces that were seen last. It keeps 8 bytes of each, which is enough: honest nonces
+/// are random and do not collide, and an attacker can only repeat a whole nonce.
 #[derive(Debug, Default)]
 pub(super) struct NonceMemory {
     known: HashSet<u64>,
@@ -16,7 +16,7 @@ pub(super) struct NonceMemory {
 }
 
 impl NonceMemory {
-    /// Remembers `nonce`, forgetting the oldest if need be. Returns whether it is new.
+    /// Remembers `nonce` and forgets the oldest one if full. Returns whether `nonce` is new.
     pub(super) fn insert(&mut self, nonce: &OuterNonce) -> bool {
         let key = key(nonce);
         if !self.known.insert(key) {

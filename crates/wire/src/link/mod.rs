@@ -1,35 +1,68 @@
-//! Which message is sent, delivered, repeated, acknowledged. Implements `docs/protocol.md` §5 and
-//! §8 and the numbered rules of `docs/delivery.md`.
+//! Messages across connections: which one is sent, delivered, repeated, acknowledged. Implements
+//! `docs/protocol.md` §5 and the numbered rules of `docs/delivery.md`.
 //!
 //! A [`Link`] is everything that one service remembers of its exchange with one peer, in both
 //! directions, across connections. It does no IO, reads no clock and draws no random numbers: the
 //! same type runs in the product, under the model checker, in the simulator and under the fuzzer.
 //!
-//! **Contract.** Feed it every event of one peer, one at a time: [`enqueue`](Link::enqueue) what
-//! the application sends; [`start`](Link::start) a session with both READYs;
-//! [`receive`](Link::receive) every frame of it; [`handled`](Link::handled) every message that it
-//! delivered, once the handler is done; [`end`](Link::end) the session. After each, ask it with
-//! [`transmit`](Link::transmit) until there is nothing to transmit.
+//! **Contract.** Feed it every event of one peer, one at a time: [`enqueue`](Link::enqueue) each
+//! message that the application sends; [`start`](Link::start) a session with both READYs;
+//! [`receive`](Link::receive) each frame of it; call [`handled`](Link::handled) for each message
+//! that it delivered, once the handler is done; [`end`](Link::end) the session. After each event,
+//! call [`transmit`](Link::transmit) until it returns `None`, and once more at the time that
+//! [`ack_time`](Link::ack_time) then says.
 //!
 //! The result: messages arrive in order, exactly once while the receiver lives, at least once if
 //! it restarts.
+//!
+//! ```
+//! use paddington_wire::link::{Link, LinkConfig, Outcome};
+//! use paddington_wire::{Frame, Instance, Slot};
+//!
+//! let [mut ours, mut theirs] = [[1; 16], [2; 16]]
+//!     .map(|name| Link::new(LinkConfig::default(), Instance::from(name)));
+//! let id = ours.enqueue("21.5 °C".into(), 0, None)?;
+//!
+//! // Both sides start a session with the READYs that were exchanged.
+//! let session = |slot: &mut Slot| {
+//!     let ticket = slot.ticket();
+//!     slot.take(ticket, None).expect("the newest ticket")
+//! };
+//! let (our_session, their_session) = (session(&mut Slot::default()), session(&mut Slot::default()));
+//! let (our_ready, their_ready) = (ours.ready(), theirs.ready());
+//! ours.start(our_session, &our_ready, &their_ready)?;
+//! theirs.start(their_session, &their_ready, &our_ready)?;
+//!
+//! // The message crosses, is handled, and is acknowledged.
+//! let data = ours.transmit(our_session, 0).unwrap();
+//! let mut arrived = Vec::new();
+//! theirs.receive(their_session, data, &mut arrived)?;
+//! assert_eq!(arrived[0].payload, "21.5 °C");
+//! theirs.handled(arrived[0].id, Ok(()));
+//! let ack = theirs.transmit(their_session, 0).unwrap();
+//! assert!(matches!(ack, Frame::Ack(_)));
+//! ours.receive(our_session, ack, &mut arrived)?;
+//! assert_eq!(ours.outcome(id), Outcome::Done);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod acks;
 mod config;
-mod faults;
+mod credit;
+mod cursor;
 mod inbound;
+#[expect(clippy::module_inception, reason = "a file is named after its main type")]
+mod link;
+mod link_session;
+mod memory;
 mod outbound;
-mod restore;
-mod session;
-mod slot;
-mod state;
+mod stored;
 mod stream;
 
-pub use config::LinkConfig;
-#[cfg(paddington_faults)]
-pub use faults::Fault;
+pub use acks::AckTime;
+pub use config::{LinkConfig, Millis};
 pub use inbound::Incoming;
-pub use outbound::{Counts, Full, Outcome};
-pub use restore::{Restored, RestoredCursor, RestoredMessage, RestoredStream};
-pub use session::{AckDue, SessionId};
-pub use slot::{Slot, Ticket, Verdict};
-pub use state::{CursorChanges, Link, Millis, Started};
+pub use link::{Link, Started};
+pub use memory::Full;
+pub use outbound::{Counts, Outcome};
+pub use stored::{CursorChanges, StoredCursor, StoredLink, StoredMessage, StoredStream};

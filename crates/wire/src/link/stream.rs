@@ -1,32 +1,32 @@
-//! One stream of this side: the numbered messages of one life.
+//! One stream of this side: the numbered messages of one instance.
 
 use std::collections::VecDeque;
+use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 
 use super::Millis;
-use super::faults::{Fault, broken};
-use super::outbound::{Limits, Next};
-use super::restore::{RestoredMessage, RestoredStream};
-use crate::frame::Data;
+use super::stored::{StoredMessage, StoredStream};
+use crate::faults::{Fault, broken};
+use crate::frame::{Data, StreamState};
 use crate::{Instance, MessageId, Messages};
 
-/// How many messages are wanted from the store before it is their turn.
+/// Number of messages that are read from the store before it is their turn.
 const READ_AHEAD: u64 = 256;
 
 /// One stream: everything from `base` on is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
-    pub(super) instance: Instance,
-    pub(super) base: u64,
-    pub(super) kept: VecDeque<Kept>,
+    instance: Instance,
+    base: u64,
+    kept: VecDeque<Kept>,
     /// The next number to transmit in this session.
-    pub(super) cursor: u64,
+    cursor: u64,
     /// The highest number ever transmitted.
-    pub(super) transmitted: u64,
-    /// The highest number that is stored; without a store, all of them.
-    pub(super) stored: u64,
-    /// Up to where the store was told to forget.
+    transmitted: u64,
+    /// The highest number that is stored; without a store, all of them are free to go.
+    stored: u64,
+    /// The last number that the store was told to remove.
     trimmed: u64,
     /// The peer expects a number below `base`: an old connection has acknowledged it since this
     /// side's READY. It is to be told that there is a gap.
@@ -35,10 +35,10 @@ pub(super) struct Stream {
 
 /// A message, until the peer acknowledges it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Kept {
-    pub(super) body: Body,
-    pub(super) accepted: Millis,
-    pub(super) deadline: Option<Millis>,
+struct Kept {
+    body: Body,
+    accepted: Millis,
+    deadline: Option<Millis>,
 }
 
 /// Where the payload of a message is.
@@ -47,8 +47,39 @@ pub(super) enum Body {
     Here(Bytes),
     /// In the store only; the length in bytes.
     Stored(u32),
-    /// The message has met its fate: only its number is left to be skipped.
+    /// The message has its outcome: only its number is left to be skipped.
     Gone,
+}
+
+/// What is transmitted next.
+pub(super) enum Next {
+    Message { stream: u8, number: u64, again: bool, payload: Bytes },
+    Batch { stream: u8, first: u64, again: bool, messages: Messages },
+    Skip { stream: u8, to: u64 },
+}
+
+/// The limits of one transmission.
+pub(super) struct TransmitLimits {
+    pub(super) now: Millis,
+    /// Bytes of credit that are left.
+    pub(super) credit: u64,
+    /// The longest message that the peer accepts, in bytes.
+    pub(super) max_payload: u32,
+    /// The most messages that are transmitted and not acknowledged.
+    pub(super) in_flight: u64,
+    /// The most bytes of a batch; 0 where each message has a frame of its own.
+    pub(super) batch: usize,
+}
+
+impl Next {
+    /// Credit that it takes, in bytes.
+    pub(super) fn cost(&self) -> u64 {
+        match self {
+            Self::Message { payload, .. } => Data::cost(payload.len()),
+            Self::Batch { messages, .. } => messages.cost(),
+            Self::Skip { .. } => 0,
+        }
+    }
 }
 
 impl Body {
@@ -56,12 +87,12 @@ impl Body {
         matches!(self, Self::Gone)
     }
 
-    /// The message, if it is in memory.
+    /// The payload, if it is in memory.
     fn payload(&self) -> Option<&Bytes> {
         if let Self::Here(payload) = self { Some(payload) } else { None }
     }
 
-    /// What the message costs, 0 if it is gone.
+    /// Cost of the message in bytes, 0 if it is gone.
     pub(super) fn cost(&self) -> u64 {
         match self {
             Self::Here(payload) => Data::cost(payload.len()),
@@ -70,7 +101,7 @@ impl Body {
         }
     }
 
-    /// What of the cost is in memory.
+    /// The part of the cost that is in memory.
     pub(super) fn loaded_cost(&self) -> u64 {
         if matches!(self, Self::Here(_)) { self.cost() } else { 0 }
     }
@@ -86,19 +117,18 @@ impl Kept {
     }
 
     /// Whether it may still be transmitted.
-    fn lives(&self, limits: &Limits) -> bool {
+    fn may_go(&self, limits: &TransmitLimits) -> bool {
         !self.is_expired(limits.now) && !self.is_too_long(limits.max_payload)
     }
 }
 
 impl Stream {
-    /// The stream of this life, without a store.
+    /// The stream of this instance, without a store.
     pub(super) fn new(instance: Instance) -> Self {
-        let kept = VecDeque::new();
         Self {
             instance,
             base: 1,
-            kept,
+            kept: VecDeque::new(),
             cursor: 1,
             transmitted: 0,
             stored: u64::MAX,
@@ -107,13 +137,19 @@ impl Stream {
         }
     }
 
-    /// The stream of an earlier life. Each of its messages may have been transmitted.
-    pub(super) fn restore(stored: RestoredStream) -> Self {
-        let RestoredStream { instance, base, messages } = stored;
-        let kept = |message: RestoredMessage| Kept {
+    /// The stream of this instance, with a store.
+    pub(super) fn durable(instance: Instance) -> Self {
+        Self { stored: 0, ..Self::new(instance) }
+    }
+
+    /// The stream of an earlier instance, as of `now`. Each of its messages may have been
+    /// transmitted.
+    pub(super) fn restore(stored: StoredStream, now: Millis) -> Self {
+        let StoredStream { instance, base, messages } = stored;
+        let kept = |message: StoredMessage| Kept {
             body: Body::Stored(message.len),
             accepted: 0,
-            deadline: message.deadline,
+            deadline: message.deadline(now),
         };
         let kept: VecDeque<_> = messages.into_iter().map(kept).collect();
         let last = base + kept.len() as u64 - 1;
@@ -121,48 +157,89 @@ impl Stream {
         Self { instance, base, kept, cursor, transmitted: last, stored: last, trimmed, gap: false }
     }
 
-    /// The number that the next message gets.
-    pub(super) fn next(&self) -> u64 {
-        self.base + self.kept.len() as u64
+    /// Adds a message. Returns its number.
+    pub(super) fn push(
+        &mut self,
+        payload: Bytes,
+        accepted: Millis,
+        deadline: Option<Millis>,
+    ) -> MessageId {
+        let id = MessageId { stream: self.instance, number: self.next() };
+        self.kept.push_back(Kept { body: Body::Here(payload), accepted, deadline });
+        id
     }
 
-    pub(super) fn kept(&self, number: u64) -> Option<&Kept> {
-        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.kept.get(index)
+    /// Takes note that everything up to `number` is stored. Returns the numbers of which that is
+    /// news and that are not transmitted.
+    pub(super) fn mark_stored(&mut self, number: u64) -> RangeInclusive<u64> {
+        let news = self.stored.saturating_add(1).max(self.cursor)..=number;
+        self.stored = self.stored.max(number);
+        news
     }
 
-    pub(super) fn kept_mut(&mut self, number: u64) -> Option<&mut Kept> {
-        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
-        self.kept.get_mut(index)
-    }
-
-    pub(super) fn is_expired(&self, number: u64, now: Millis) -> bool {
-        self.kept(number).is_some_and(|kept| kept.is_expired(now))
-    }
-
-    pub(super) fn is_too_long(&self, number: u64, max: u32) -> bool {
-        self.kept(number).is_some_and(|kept| kept.is_too_long(max))
-    }
-
-    /// How many messages from the cursor on are given up. Those that are not stored yet are not
-    /// skipped: were storing to fail, their numbers would be given again.
-    pub(super) fn given_up_at_cursor(&self) -> u64 {
-        let mut given_up = 0;
-        while self.cursor + given_up <= self.stored
-            && self.kept(self.cursor + given_up).is_some_and(|kept| kept.body.is_gone())
-        {
-            given_up += 1;
+    /// Removes the last message, if it is not stored.
+    pub(super) fn pop_unstored(&mut self) -> Option<(u64, Body)> {
+        if self.next() <= self.stored.saturating_add(1) {
+            return None;
         }
-        given_up
+        let kept = self.kept.pop_back()?;
+        Some((self.next(), kept.body))
     }
 
-    /// In a new session the peer expects `number` next.
+    /// Removes the first message, if its number is `number` or less.
+    pub(super) fn pop_up_to(&mut self, number: u64) -> Option<(u64, Body)> {
+        if self.base > number {
+            return None;
+        }
+        let kept = self.kept.pop_front()?;
+        let dropped = self.base;
+        self.base += 1;
+        self.cursor = self.cursor.max(self.base);
+        Some((dropped, kept.body))
+    }
+
+    /// Gives a message up: its number will be skipped. Returns its body, unless it was gone already.
+    pub(super) fn give_up(&mut self, number: u64) -> Option<Body> {
+        let kept = self.kept_mut(number).filter(|kept| !kept.body.is_gone())?;
+        Some(std::mem::replace(&mut kept.body, Body::Gone))
+    }
+
+    pub(super) fn give_up_all(&mut self) {
+        self.kept.iter_mut().for_each(|kept| kept.body = Body::Gone);
+    }
+
+    /// Takes a payload that was read from the store. Returns whether it was missing.
+    pub(super) fn load(&mut self, number: u64, payload: Bytes) -> bool {
+        let kept = self.kept_mut(number).filter(|kept| matches!(kept.body, Body::Stored(_)));
+        let Some(kept) = kept else { return false };
+        kept.body = Body::Here(payload);
+        true
+    }
+
+    /// Leaves a payload to the store. Returns the bytes that this frees.
+    pub(super) fn unload(&mut self, number: u64) -> u64 {
+        let Some(kept) = self.kept_mut(number) else { return 0 };
+        let Body::Here(payload) = &kept.body else { return 0 };
+        let len = payload.len();
+        kept.body = Body::Stored(len as u32);
+        Data::cost(len)
+    }
+
+    /// Returns the last number that the store may remove, if that has changed.
+    pub(super) fn take_trim(&mut self) -> Option<MessageId> {
+        let number = self.base - 1;
+        let news = number > self.trimmed;
+        self.trimmed = number;
+        news.then_some(MessageId { stream: self.instance, number })
+    }
+
+    /// Goes on, in a new session, at the `number` that the peer expects.
     pub(super) fn go_on_at(&mut self, number: u64) {
         self.gap = number < self.base && !broken(Fault::LateGapNotTold);
         self.cursor = number.clamp(self.base, self.next());
     }
 
-    pub(super) fn next_to_transmit(&mut self, stream: u8, limits: &Limits) -> Option<Next> {
+    pub(super) fn next_to_transmit(&mut self, stream: u8, limits: &TransmitLimits) -> Option<Next> {
         if std::mem::take(&mut self.gap) {
             return Some(Next::Skip { stream, to: self.base - 1 });
         }
@@ -187,9 +264,96 @@ impl Stream {
         Some(next)
     }
 
-    /// How many messages from the cursor on can be transmitted in one frame. Whether the first one
-    /// has expired or is too long has been seen to.
-    fn run(&self, limits: &Limits) -> usize {
+    pub(super) fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// The number of the first message that is kept.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The number that the next message gets.
+    pub(super) fn next(&self) -> u64 {
+        self.base + self.kept.len() as u64
+    }
+
+    /// The highest number ever transmitted.
+    pub(super) fn transmitted(&self) -> u64 {
+        self.transmitted
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Whether something is left to transmit in this session.
+    pub(super) fn has_more(&self) -> bool {
+        self.cursor < self.next()
+    }
+
+    /// Number of messages that are transmitted in this session and not acknowledged.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.cursor - self.base
+    }
+
+    /// The numbers that are not transmitted in this session.
+    pub(super) fn untransmitted(&self) -> Range<u64> {
+        self.cursor.max(self.base)..self.next()
+    }
+
+    /// The first number from the cursor on that is not given up.
+    pub(super) fn first_to_transmit(&self) -> u64 {
+        self.cursor + self.given_up_at_cursor()
+    }
+
+    pub(super) fn state(&self) -> StreamState {
+        StreamState { instance: self.instance, base: self.base, next: self.next() }
+    }
+
+    /// The time at which the oldest message that waits was accepted.
+    pub(super) fn oldest(&self) -> Option<Millis> {
+        self.kept.iter().find(|kept| !kept.body.is_gone()).map(|kept| kept.accepted)
+    }
+
+    /// The earliest deadline of a message that is not transmitted.
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        let waiting = self.ahead().filter(|kept| !kept.body.is_gone());
+        waiting.filter_map(|kept| kept.deadline).min()
+    }
+
+    pub(super) fn is_expired(&self, number: u64, now: Millis) -> bool {
+        self.kept(number).is_some_and(|kept| kept.is_expired(now))
+    }
+
+    pub(super) fn is_too_long(&self, number: u64, max: u32) -> bool {
+        self.kept(number).is_some_and(|kept| kept.is_too_long(max))
+    }
+
+    /// The first message from the cursor on whose payload is in the store only.
+    pub(super) fn first_unloaded(&self) -> Option<MessageId> {
+        let mut ahead = self.cursor..self.next().min(self.cursor + READ_AHEAD);
+        let number = ahead.find(|number| {
+            self.kept(*number).is_some_and(|kept| matches!(kept.body, Body::Stored(_)))
+        })?;
+        Some(MessageId { stream: self.instance, number })
+    }
+
+    /// Number of messages from the cursor on that are given up. Those that are not stored yet are
+    /// not skipped: were storing to fail, their numbers would be given again.
+    fn given_up_at_cursor(&self) -> u64 {
+        let mut given_up = 0;
+        while self.cursor + given_up <= self.stored
+            && self.kept(self.cursor + given_up).is_some_and(|kept| kept.body.is_gone())
+        {
+            given_up += 1;
+        }
+        given_up
+    }
+
+    /// Number of messages from the cursor on that can be transmitted in one frame. The first one
+    /// has neither expired nor is it too long.
+    fn run(&self, limits: &TransmitLimits) -> usize {
         let stored = if broken(Fault::TransmittedBeforeStored) { u64::MAX } else { self.stored };
         let mut end = stored.saturating_add(1).min(self.base + limits.in_flight);
         if self.cursor <= self.transmitted {
@@ -200,7 +364,7 @@ impl Stream {
             let Some(payload) = kept.body.payload() else { break };
             cost += Data::cost(payload.len());
             len += Messages::entry_len(payload.len());
-            let joins = run == 0 || (len <= limits.batch && kept.lives(limits));
+            let joins = run == 0 || (len <= limits.batch && kept.may_go(limits));
             if cost > limits.credit || !joins {
                 break;
             }
@@ -215,45 +379,19 @@ impl Stream {
         self.transmitted = self.transmitted.max(to);
     }
 
-    pub(super) fn pop_up_to(&mut self, number: u64) -> Option<(u64, Kept)> {
-        if self.base > number {
-            return None;
-        }
-        let kept = self.kept.pop_front()?;
-        let dropped = self.base;
-        self.base += 1;
-        self.cursor = self.cursor.max(self.base);
-        Some((dropped, kept))
-    }
-
     /// Everything from the cursor on.
-    pub(super) fn ahead(&self) -> impl Iterator<Item = &Kept> + Clone {
+    fn ahead(&self) -> impl Iterator<Item = &Kept> + Clone {
         let transmitted = usize::try_from(self.cursor - self.base).unwrap_or(usize::MAX);
         self.kept.range(transmitted.min(self.kept.len())..)
     }
 
-    /// The first message from the cursor on that is in the store only.
-    pub(super) fn first_unloaded(&self) -> Option<u64> {
-        let ahead = self.cursor..self.next().min(self.cursor + READ_AHEAD);
-        let unloaded = |number: &u64| {
-            self.kept(*number).is_some_and(|kept| matches!(kept.body, Body::Stored(_)))
-        };
-        ahead.into_iter().find(unloaded)
+    fn kept(&self, number: u64) -> Option<&Kept> {
+        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.kept.get(index)
     }
 
-    /// Leaves a message to the store. Returns how much memory that frees.
-    pub(super) fn unload(&mut self, number: u64) -> u64 {
-        let Some(kept) = self.kept_mut(number) else { return 0 };
-        let Body::Here(payload) = &kept.body else { return 0 };
-        let len = payload.len();
-        kept.body = Body::Stored(len as u32);
-        Data::cost(len)
-    }
-
-    pub(super) fn take_trim(&mut self) -> Option<MessageId> {
-        let number = self.base - 1;
-        let news = number > self.trimmed;
-        self.trimmed = number;
-        news.then_some(MessageId { stream: self.instance, number })
+    fn kept_mut(&mut self, number: u64) -> Option<&mut Kept> {
+        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        self.kept.get_mut(index)
     }
 }

@@ -1,4 +1,4 @@
-//! Frames as plaintext bytes. Implements `docs/protocol.md` §4.1.
+//! Encoding and decoding of plaintext frames. Implements `docs/protocol.md` §4.1.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -18,9 +18,8 @@ const SKIP: u8 = 7;
 const DRAIN: u8 = 8;
 const BATCH: u8 = 9;
 
-/// The flag on DATA and BATCH that were sent in some session before.
+/// The flag on DATA and BATCH that were transmitted in an earlier session too.
 const AGAIN: u8 = 1;
-/// The length of one rejection in an ACK, in bytes.
 const REJECTION_LEN: usize = Ack::REJECTION_LEN;
 
 /// The fixed fields of a frame.
@@ -79,7 +78,7 @@ impl Header {
         Completed { stream: self.ack_stream, number: self.ack }
     }
 
-    /// Checks that every field that `kind` does not use is zero.
+    /// Checks that the fields that `kind` does not use are zero.
     fn check(&self) -> Result<(), Violation> {
         let uses_stream = matches!(self.kind, DATA | SKIP | BATCH);
         let uses_ack = matches!(self.kind, DATA | SKIP | ACK | BATCH);
@@ -93,8 +92,7 @@ impl Header {
     }
 }
 
-/// Writes the padded plaintext of `frame`, and `room` zero bytes behind it, into the empty
-/// `buffer`.
+/// Writes the padded plaintext of `frame`, followed by `room` zero bytes, into the empty `buffer`.
 pub(super) fn encode(
     frame: &Frame,
     padding: Padding,
@@ -108,7 +106,7 @@ pub(super) fn encode(
     buffer.reserve(total);
     header.write(buffer);
     match frame {
-        Frame::Ready(hello) => ready::encode(hello, buffer),
+        Frame::Ready(ready) => ready::encode(ready, buffer),
         Frame::Data(data) => buffer.put_slice(&data.payload),
         Frame::Batch(batch) => buffer.put_slice(batch.messages.block()),
         Frame::Ack(ack) => {
@@ -144,7 +142,7 @@ fn header(frame: &Frame) -> Result<Header, TransmitError> {
 
 fn payload_len(frame: &Frame) -> usize {
     match frame {
-        Frame::Ready(hello) => ready::encoded_len(hello),
+        Frame::Ready(ready) => ready::encoded_len(ready),
         Frame::Data(data) => data.payload.len(),
         Frame::Batch(batch) => batch.messages.block().len(),
         Frame::Ack(ack) => REJECTION_LEN * ack.rejected.len(),
@@ -152,12 +150,12 @@ fn payload_len(frame: &Frame) -> usize {
     }
 }
 
-/// Payloads of up to so many bytes are copied out of the block that they arrived in.
+/// The length up to which payloads are copied out of the block in which they arrived, in bytes.
 pub(super) const COPIED: usize = 2_048;
 
-/// Reads a plaintext. Messages longer than [`COPIED`] stay in the buffer that they are in, unless
-/// that is mostly something else: what is held of a peer's messages is to be what they cost. So a
-/// plaintext that may hold one needs a buffer of its own.
+/// Reads a plaintext. A message longer than [`COPIED`] stays in its buffer, so a plaintext that may
+/// hold one needs a buffer of its own. It is copied if much of the buffer is something else, so
+/// that messages take little more memory than credit.
 pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Violation> {
     let header = Header::read(&mut plaintext)?;
     if header.has_messages() && header.len > max_payload {
@@ -182,7 +180,7 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
     frame(&header, compact(plaintext, whole))
 }
 
-/// The payload of a block of `whole` bytes, without the block if it is small or mostly padding.
+/// Copies a payload out of its block of `whole` bytes if it is short or the block has much padding.
 fn compact(payload: Bytes, whole: usize) -> Bytes {
     if payload.len() <= COPIED || whole > payload.len() + payload.len() / 4 {
         return Bytes::copy_from_slice(&payload);
@@ -231,7 +229,7 @@ fn rejections(payload: &[u8]) -> Result<Vec<Rejection>, Violation> {
     Ok(entries.iter().map(|entry| rejection(entry)).collect())
 }
 
-/// Whether all bytes are zero, without a branch for each.
+/// Returns whether all bytes are zero, without a branch per byte.
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |all, byte| all | byte) == 0
 }
@@ -316,7 +314,7 @@ mod tests {
         }
 
         #[test]
-        fn no_plaintext_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(bytes.into(), 100);
         }
 
@@ -355,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn malformed_frames_are_refused() {
         let header = |kind: u8, len: u32| {
             let mut bytes = BytesMut::new();
             Header { len, ..Header::bare(kind, 0) }.write(&mut bytes);
@@ -380,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ready_that_contradicts_itself_is_refused() {
+    fn an_inconsistent_ready_is_refused() {
         let instance = Instance::from([1; 16]);
         let good = Ready {
             instance,
@@ -414,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_later_versions_add_to_ready_is_ignored() {
+    fn additions_of_later_versions_to_ready_are_ignored() {
         let instance = Instance::from([1; 16]);
         let ready = Ready {
             instance,

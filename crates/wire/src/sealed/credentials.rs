@@ -1,4 +1,5 @@
-//! What both sides of a link know before they meet. Implements `docs/protocol.md` §1.2.
+//! The secrets that both sides of a link derive from their invitation. Implements
+//! `docs/protocol.md` §1.2.
 
 use paddington_crypto::KeyPair;
 use paddington_crypto::kdf::{Hash, PreparedPrk, Prk, hash};
@@ -10,14 +11,14 @@ use crate::PeerName;
 const PROTOCOL: &[u8] = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305";
 
 /// The secrets of one link, derived from the two keys of its invitation and both names. The keys
-/// themselves are not needed any more.
+/// are not needed afterwards.
 #[derive(Debug)]
 pub struct Credentials {
-    /// The hash that every transcript of this link begins with.
+    /// The hash with which every transcript of this link begins.
     pub(super) transcript: Hash,
     pub(super) inner: Prk,
     pub(super) outer: Prk,
-    /// `outer` once more: a server derives a hint from it for every hello that may be this link's.
+    /// `outer`, prepared because a server derives a hint for every hello that may be this link's.
     hints: PreparedPrk,
 }
 
@@ -37,7 +38,8 @@ impl Credentials {
         Self::extracted(transcript, extract(invitation.inner()), extract(invitation.outer()))
     }
 
-    /// The secrets of a link that nobody has, for a server to open hellos of strangers with.
+    /// Makes random secrets that no peer has. A server tries to open the hellos of strangers with
+    /// them, so that a refusal takes the same time.
     ///
     /// # Errors
     ///
@@ -53,13 +55,13 @@ impl Credentials {
         Self { transcript, inner, hints: outer.prepare(), outer }
     }
 
-    /// What lets a server recognise this link's hello among those of other links.
+    /// Derives the hint by which a server recognises a hello of this link.
     pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
         *self.hints.derive("hint", &[challenge, client_random])
     }
 }
 
-/// Names and the protocol's own are far below 256 bytes.
+/// Returns the length as one byte: names and `PROTOCOL` are far shorter than 256 bytes.
 fn short_len(text: &[u8]) -> u8 {
     text.len() as u8
 }

@@ -1,5 +1,5 @@
-//! Behind the encryption: what only somebody with the right keys can send. For fuzzers, for the
-//! tests of hostile peers, and for benchmarks.
+//! Access to the plaintexts of hellos and frames, for fuzzers, tests of hostile peers, and
+//! benchmarks.
 
 use std::sync::Arc;
 
@@ -19,21 +19,21 @@ use crate::{Frame, HandshakeError, TransmitError, Violation};
 ///
 /// # Errors
 ///
-/// As a session that opens it.
+/// The violation for which a session would refuse the frame.
 pub fn decode(plaintext: &[u8], max_payload: u32) -> Result<Frame, Violation> {
     codec::decode(Bytes::copy_from_slice(plaintext), max_payload)
 }
 
-/// Writes the plaintext of a frame, and room for the layers behind it, into the empty `buffer`.
+/// Writes the plaintext of a frame, followed by room for the layers, into the empty `buffer`.
 ///
 /// # Errors
 ///
-/// As a session that seals it.
+/// The error with which a session would refuse the frame.
 pub fn encode(frame: &Frame, buffer: &mut BytesMut) -> Result<(), TransmitError> {
     codec::encode(frame, Padding::default(), OVERHEAD, buffer)
 }
 
-/// A link, a challenge and a server that has sent it.
+/// A server with one link that has sent a challenge.
 #[derive(Debug)]
 pub struct Target {
     link: Arc<Credentials>,
@@ -41,7 +41,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Always the same one.
+    /// Makes the target, which is always the same.
     ///
     /// # Panics
     ///
@@ -56,13 +56,13 @@ impl Target {
         Self { link, challenge: Challenge::from([3; Challenge::LEN]) }
     }
 
-    /// A hello around any body of the right length, properly sealed.
+    /// Seals any body of the right length as a HELLO of the link.
     #[must_use]
     pub fn seal_hello(&self, body: &[u8; HELLO_LEN - HINT_LEN - RANDOM_LEN - OVERHEAD]) -> Vec<u8> {
         seal_hello(&self.link, &self.challenge, body)
     }
 
-    /// What the server makes of a hello.
+    /// Answers a HELLO as the server.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Default for Target {
     }
 }
 
-/// A hello around any body of the right length, sealed with the secrets of `link`.
+/// Seals any body of the right length as a HELLO of `link`.
 #[must_use]
 pub fn seal_hello(
     link: &Credentials,
@@ -93,7 +93,7 @@ pub fn seal_hello(
     let hint = link.hint(challenge.as_bytes(), &client_random);
     let keys = HelloKeys::new(link, challenge.as_bytes(), &client_random, &hint);
     let mut sealed = [body.as_slice(), &[0; OVERHEAD]].concat();
-    // The room is there.
+    // Cannot fail: the buffer has room for the layers.
     let _ = keys.layers.seal(0, &keys.transcript, &mut sealed);
     [&hint[..], &client_random, &sealed].concat()
 }

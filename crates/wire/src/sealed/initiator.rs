@@ -8,29 +8,29 @@ use paddington_crypto::kem::{ENCAPSULATION_KEY_LEN, KemKeyPair};
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyError, OpenError, SecretKey, random_bytes};
 
+use super::await_ready::{AwaitReady, Role};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
-use super::session::{AwaitReady, Role};
 use super::{Challenge, Credentials, HELLO_LEN, HINT_LEN, RANDOM_LEN, REPLY_LEN};
 use crate::{HandshakeError, Instance};
 
-/// Where the sealed part of HELLO begins.
+/// The offset of the sealed part in HELLO.
 const SEALED_START: usize = HINT_LEN + RANDOM_LEN;
 
-/// A client about to say hello.
+/// A client that has not sent HELLO yet.
 #[derive(Debug)]
 pub struct Initiator {
     link: Arc<Credentials>,
     instance: Instance,
 }
 
-/// What HELLO is random in.
+/// The randomness of HELLO.
 pub struct HelloRandom {
     client_random: [u8; RANDOM_LEN],
     client_key: SecretKey,
     kem: KemKeyPair,
 }
 
-/// A client that has said hello.
+/// A client that has sent HELLO.
 pub struct AwaitReply {
     link: Arc<Credentials>,
     transcript: Hash,
@@ -39,7 +39,7 @@ pub struct AwaitReply {
 }
 
 impl HelloRandom {
-    /// Draws everything from the operating system's random generator.
+    /// Draws it from the operating system's random generator.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl HelloRandom {
         })
     }
 
-    /// Takes everything as it is, for test vectors.
+    /// Uses the given values, for test vectors.
     #[must_use]
     pub fn fixed(client_random: [u8; RANDOM_LEN], client_key: SecretKey, kem: KemKeyPair) -> Self {
         Self { client_random, client_key, kem }
@@ -60,7 +60,7 @@ impl HelloRandom {
 }
 
 impl Initiator {
-    /// A client with the secrets of `link`, in the life called `instance`.
+    /// Makes a client with the secrets of `link` and this service's `instance`.
     #[must_use]
     pub fn new(link: Arc<Credentials>, instance: Instance) -> Self {
         Self { link, instance }
@@ -70,7 +70,7 @@ impl Initiator {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Seal`], which the fixed length cannot cause.
+    /// [`HandshakeError::Seal`], which cannot happen with the fixed length.
     pub fn hello(
         self,
         challenge: &Challenge,
@@ -98,12 +98,12 @@ impl Initiator {
 }
 
 impl AwaitReply {
-    /// Opens REPLY and derives the session. The server is authenticated once its first frame
-    /// opens, which is the next step.
+    /// Opens REPLY and derives the session. The server is authenticated by the next step, in which
+    /// its first frame opens.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Unauthenticated`] if anything at all is wrong with it.
+    /// [`HandshakeError::Unauthenticated`] if anything is wrong with it.
     pub fn finish(self, reply: &[u8]) -> Result<AwaitReady, HandshakeError> {
         let mut body: [u8; REPLY_LEN] = reply.try_into().map_err(|_| OpenError)?;
         let layers = reply_layers(&self.link, &self.transcript, &self.client_key);
@@ -135,7 +135,7 @@ impl fmt::Debug for AwaitReply {
     }
 }
 
-/// HELLO taken apart, unopened.
+/// The parts of HELLO, still sealed.
 pub(super) struct HelloParts<'a> {
     pub(super) hint: &'a [u8],
     pub(super) client_random: &'a [u8],

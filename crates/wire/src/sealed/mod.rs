@@ -9,9 +9,10 @@
 //!   Session                                               Session
 //! ```
 //!
-//! Every state is a type and every step consumes it, so a wrong order does not compile. No state
-//! does IO; randomness is passed in, so that the test vectors can fix it.
+//! Every state is a type and every step consumes it, so steps in the wrong order do not compile. No
+//! state does IO. Randomness is passed in, so that test vectors can fix it.
 
+mod await_ready;
 mod codec;
 mod credentials;
 #[cfg(feature = "fuzzing")]
@@ -21,20 +22,20 @@ mod padding;
 mod ready;
 mod responder;
 mod schedule;
-mod session;
-mod traffic;
+mod sealed_session;
 
+pub use await_ready::{AwaitReady, Greeting};
 pub use credentials::Credentials;
 pub use initiator::{AwaitReply, HelloRandom, Initiator};
 pub use padding::Padding;
 pub use responder::{Authenticated, Challenge, ReplyRandom, Responder};
-pub use session::{AwaitReady, Greeting, SealedSession};
+pub use sealed_session::SealedSession;
 
 /// The length of HELLO in bytes.
 pub const HELLO_LEN: usize = 1344;
 /// The length of REPLY in bytes.
 pub const REPLY_LEN: usize = 1184;
-/// The length of a client's random value in bytes.
+/// The length of the client's random value in bytes.
 const RANDOM_LEN: usize = 32;
 /// The length of a hint in bytes.
 const HINT_LEN: usize = 16;

@@ -1,20 +1,20 @@
-//! Padding, so that a frame's length tells little of the message's.
+//! Padding, which hides the exact lengths of messages. Implements `docs/protocol.md` §4.1.
 
-/// How plaintexts are padded. It is the sender's choice and needs no agreement.
+/// The padding of plaintexts. The sender chooses it without the receiver's agreement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// Padmé (Nikitin et al., PETS 2019) above 128 bytes: at most 12 % more.
+    /// Padmé (Nikitin et al., PETS 2019) with at least 128 bytes: beyond that, at most 12 % more.
     #[default]
     Padme,
     /// No padding.
     None,
 }
 
-/// Up to this length all plaintexts become equally long.
+/// The length to which all shorter plaintexts are padded.
 const FLOOR: usize = 128;
 
 impl Padding {
-    /// The length that a plaintext of `len` bytes is padded to.
+    /// Returns the padded length of a plaintext of `len` bytes.
     #[must_use]
     pub const fn padded_len(self, len: usize) -> usize {
         match self {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pairs_of_the_specification() {
+    fn padded_lengths_match_the_specification() {
         let pairs = [
             (24, 128),
             (128, 128),

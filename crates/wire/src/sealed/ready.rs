@@ -1,4 +1,4 @@
-//! The payload of READY as bytes. Implements `docs/protocol.md` §4.1.
+//! Encoding and decoding of READY's payload. Implements `docs/protocol.md` §4.1.
 
 use bytes::{Buf, BufMut};
 
@@ -7,7 +7,7 @@ use crate::{Instance, Violation};
 
 const STREAM_LEN: usize = 32;
 const FIXED_LEN: usize = 36;
-/// The most entries that either list may have.
+/// The maximum number of entries in either list.
 pub(crate) const MAX_STREAMS: usize = 64;
 
 pub(super) fn encoded_len(ready: &Ready) -> usize {
@@ -33,8 +33,8 @@ pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
     }
 }
 
-/// Reads a READY and checks that it makes sense on its own. Bytes behind it belong to later
-/// versions.
+/// Reads a READY and checks that it is consistent in itself. Trailing bytes are ignored, so that
+/// later versions can add fields.
 pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     if bytes.len() < FIXED_LEN {
         return Err(Violation::Truncated);
@@ -46,10 +46,10 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     let mine = usize::from(bytes.get_u16());
     let yours = usize::from(bytes.get_u16());
     if !(1..=MAX_PAYLOAD).contains(&max_payload) {
-        return Err(Violation::BadReady("the longest payload"));
+        return Err(Violation::BadReady("max_payload is out of range"));
     }
     if !(1..=MAX_STREAMS).contains(&mine) || yours > MAX_STREAMS {
-        return Err(Violation::BadReady("the number of streams"));
+        return Err(Violation::BadReady("it lists too many streams or none"));
     }
     if bytes.len() < STREAM_LEN * (mine + yours) {
         return Err(Violation::Truncated);
@@ -57,12 +57,12 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     let mine = (0..mine).map(|_| stream(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
     let yours = (0..yours).map(|_| cursor(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
     if mine.last().map(|stream| stream.instance) != Some(instance) {
-        return Err(Violation::BadReady("the current stream"));
+        return Err(Violation::BadReady("its last stream is of another instance"));
     }
     if repeats(mine.iter().map(|stream| stream.instance))
         || repeats(yours.iter().map(|cursor| cursor.instance))
     {
-        return Err(Violation::BadReady("a stream comes twice"));
+        return Err(Violation::BadReady("a stream is listed twice"));
     }
     Ok(Ready { instance, max_payload, window, features, mine, yours })
 }
@@ -71,7 +71,7 @@ fn stream(bytes: &mut &[u8]) -> Result<StreamState, Violation> {
     let stream =
         StreamState { instance: instance(bytes), base: bytes.get_u64(), next: bytes.get_u64() };
     if stream.base < 1 || stream.base > stream.next {
-        return Err(Violation::BadReady("the numbers of a stream"));
+        return Err(Violation::BadReady("the numbers of a stream are out of order"));
     }
     Ok(stream)
 }

@@ -10,16 +10,16 @@ use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyError, OpenError, SecretKey, equal, random_bytes};
 use zeroize::Zeroizing;
 
+use super::await_ready::{AwaitReady, Role};
 use super::initiator::{HelloBody, HelloParts};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
-use super::session::{AwaitReady, Role};
 use super::{Credentials, REPLY_LEN};
 use crate::{HandshakeError, Instance};
 
-/// So many hints are compared before a hello that one of them matches is opened.
+/// The number of hints that are compared before a hello with a matching one is opened.
 const AT_ONCE: usize = 64;
 
-/// 32 random bytes, one for each connection, that every key of its handshake depends on.
+/// The challenge of one connection: 32 random bytes on which all keys of its handshake depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge([u8; Challenge::LEN]);
 
@@ -36,7 +36,7 @@ impl Challenge {
         random_bytes().map(Self)
     }
 
-    /// The challenge as it stands in the HTTP header: 64 lower-case hexadecimal digits.
+    /// Returns the challenge as it is in the HTTP header: 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {
         const_hex::encode(self.0)
@@ -53,7 +53,7 @@ impl From<[u8; Self::LEN]> for Challenge {
     }
 }
 
-/// Exactly 64 lower-case hexadecimal digits.
+/// Accepts exactly 64 lower-case hexadecimal digits.
 impl FromStr for Challenge {
     type Err = OpenError;
 
@@ -66,22 +66,22 @@ impl FromStr for Challenge {
     }
 }
 
-/// A server that waits for a hello on one connection. It answers at most once: the step consumes
-/// it.
+/// A server that waits for HELLO on one connection. It answers at most one, because the step
+/// consumes it.
 #[derive(Debug)]
 pub struct Responder {
     challenge: Challenge,
     decoy: Arc<Credentials>,
 }
 
-/// A client whose hello opened: it knows both keys of its invitation, and it is here now.
+/// A client whose HELLO opened: it knows both keys of its invitation, and the challenge is new.
 pub struct Authenticated {
     candidate: usize,
     link: Arc<Credentials>,
     hello: Opened,
 }
 
-/// What HELLO has said.
+/// The contents of HELLO.
 struct Opened {
     transcript: Hash,
     client_key: SecretKey,
@@ -89,14 +89,14 @@ struct Opened {
     encapsulation_key: Box<[u8]>,
 }
 
-/// What REPLY is random in.
+/// The randomness of REPLY.
 pub struct ReplyRandom {
     server_key: SecretKey,
     encapsulation_seed: Zeroizing<[u8; kem::ENCAPSULATION_SEED_LEN]>,
 }
 
 impl ReplyRandom {
-    /// Draws everything from the operating system's random generator.
+    /// Draws it from the operating system's random generator.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl ReplyRandom {
         Ok(Self::fixed(SecretKey::generate()?, random_bytes()?))
     }
 
-    /// Takes everything as it is, for test vectors.
+    /// Uses the given values, for test vectors.
     #[must_use]
     pub fn fixed(
         server_key: SecretKey,
@@ -116,19 +116,20 @@ impl ReplyRandom {
 }
 
 impl Responder {
-    /// A server that has sent `challenge`. Hellos of strangers are opened with `decoy`.
+    /// Makes a server that has sent `challenge`. A HELLO without a matching hint is opened with
+    /// `decoy`.
     #[must_use]
     pub fn new(challenge: Challenge, decoy: Arc<Credentials>) -> Self {
         Self { challenge, decoy }
     }
 
-    /// Opens HELLO with the secrets of the one candidate that its hint names. Every refusal does the
-    /// same work: the hint of each candidate is compared, and HELLO is opened once, where no hint
-    /// matches with the decoy's secrets.
+    /// Opens HELLO with the secrets of the candidate that matches its hint. Every refusal takes the
+    /// same work: the hints of all candidates are compared, and HELLO is opened once, with the
+    /// decoy's secrets if no hint matches.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Unauthenticated`] if anything at all is wrong with it.
+    /// [`HandshakeError::Unauthenticated`] if anything is wrong with it.
     pub fn authenticate<'a>(
         self,
         hello: &[u8],
@@ -139,20 +140,20 @@ impl Responder {
         let mut candidates = candidates.into_iter().enumerate();
         let (mut tried, mut opened) = (AT_ONCE, false);
         while tried == AT_ONCE {
-            let mut named = None;
+            let mut matching = None;
             tried = 0;
             for (candidate, link) in candidates.by_ref().take(AT_ONCE) {
                 tried += 1;
                 if equal(&link.hint(challenge, parts.client_random), parts.hint) {
-                    named = Some((candidate, link));
+                    matching = Some((candidate, link));
                 }
             }
-            if opened || (named.is_none() && tried == AT_ONCE) {
+            if opened || (matching.is_none() && tried == AT_ONCE) {
                 continue;
             }
             opened = true;
-            let hello = open(named.map_or(&self.decoy, |(_, link)| link), challenge, &parts);
-            if let (Ok(hello), Some((candidate, link))) = (hello, named) {
+            let hello = open(matching.map_or(&self.decoy, |(_, link)| link), challenge, &parts);
+            if let (Ok(hello), Some((candidate, link))) = (hello, matching) {
                 return Ok(Authenticated { candidate, link: Arc::clone(link), hello });
             }
         }
@@ -175,13 +176,13 @@ fn open(link: &Credentials, challenge: &[u8], parts: &HelloParts<'_>) -> Result<
 }
 
 impl Authenticated {
-    /// Which of the candidates the client is.
+    /// Returns the index of the client among the candidates.
     #[must_use]
     pub fn candidate(&self) -> usize {
         self.candidate
     }
 
-    /// The client's life.
+    /// Returns the client's instance.
     #[must_use]
     pub fn instance(&self) -> Instance {
         self.hello.instance

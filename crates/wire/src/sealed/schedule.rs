@@ -1,4 +1,4 @@
-//! From a finished transcript to the keys of both directions. Implements `docs/protocol.md` §3.3.
+//! The key schedule of handshake and session. Implements `docs/protocol.md` §3.1 to §3.3.
 
 use paddington_crypto::SecretKey;
 use paddington_crypto::kdf::{Hash, Prk, hash};
@@ -6,16 +6,16 @@ use paddington_crypto::kem::SharedSecret;
 use paddington_crypto::sealed::Layers;
 
 use super::Credentials;
-use super::traffic::Chain;
+use super::sealed_session::Chain;
 
-/// The hashes and keys of HELLO, which both sides compute.
+/// The transcript and the keys of HELLO, which both sides compute.
 pub(super) struct HelloKeys {
     pub(super) transcript: Hash,
     pub(super) layers: Layers,
 }
 
 impl HelloKeys {
-    /// §3.1.
+    /// Derives the keys (§3.1).
     pub(super) fn new(link: &Credentials, challenge: &[u8], random: &[u8], hint: &[u8]) -> Self {
         let transcript = hash(&[&link.transcript, challenge, random, hint]);
         let inner = link.inner.derive_key("hello inner", &transcript);
@@ -23,13 +23,13 @@ impl HelloKeys {
         Self { transcript, layers: Layers::new(&inner, &outer) }
     }
 
-    /// The transcript with the sealed part of HELLO.
+    /// Returns the transcript including the sealed part of HELLO.
     pub(super) fn after(&self, sealed: &[u8]) -> Hash {
         hash(&[&self.transcript, sealed])
     }
 }
 
-/// The layers of REPLY (§3.2): one key comes from the invitation, the other from the client.
+/// Derives the layers of REPLY (§3.2): one key is from the invitation, the other from the client.
 pub(super) fn reply_layers(
     link: &Credentials,
     transcript: &Hash,
@@ -41,14 +41,14 @@ pub(super) fn reply_layers(
     Layers::new(&inner, &outer)
 }
 
-/// The secrets that a session grows from, one chain for each direction.
+/// The secrets of a session, one chain for each direction.
 pub(super) struct SessionSecrets {
     pub(super) client_to_server: Chain,
     pub(super) server_to_client: Chain,
 }
 
 impl SessionSecrets {
-    /// §3.3. `transcript` is that of HELLO and REPLY, before REPLY itself is added.
+    /// Derives the secrets (§3.3). `transcript` does not include REPLY yet.
     pub(super) fn new(
         link: &Credentials,
         transcript: &Hash,

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use paddington_wire::link::{Link, LinkConfig, SessionId, Slot};
-use paddington_wire::{Frame, Instance, MessageId, RejectCode, Violation};
+use paddington_wire::link::{Link, LinkConfig};
+use paddington_wire::{Frame, Instance, MessageId, RejectCode, SessionId, Slot, Violation};
 
 pub(crate) fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])

@@ -1,14 +1,16 @@
 //! The service under attack: a link and all that drives it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use paddington_wire::link::{
-    Link, LinkConfig, Restored, RestoredCursor, RestoredMessage, RestoredStream, SessionId, Slot,
-    Ticket,
+    Link, LinkConfig, StoredCursor, StoredLink, StoredMessage, StoredStream,
 };
 use paddington_wire::sealed::fuzzing::decode;
-use paddington_wire::{Data, Frame, Instance, MessageId, Ready, RejectCode, StreamState};
+use paddington_wire::{
+    Data, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Slot, StreamState, Ticket,
+};
 
 use super::forge::Knowledge;
 use super::script::Script;
@@ -54,10 +56,11 @@ impl Target {
             outbox_bytes: 400,
             in_flight: 4,
             batch: LONGEST,
+            ack_delay: 1,
         };
         let durable = script.byte() % 2 == 1;
         let link = if durable {
-            Link::restore(config, ours(LIFE), restored(script))
+            Link::restore(config, ours(LIFE), restored(script), 0)
         } else {
             Link::new(config, ours(LIFE))
         };
@@ -82,7 +85,7 @@ impl Target {
         self.attempt.steps += 1;
         match script.byte() % 24 {
             0..=5 => self.hear(script),
-            6 => self.declare(),
+            6 => self.make_ready(),
             7 | 8 => self.begin(script),
             9 => self.end(),
             10..=12 => self.send(script),
@@ -109,7 +112,7 @@ impl Target {
         let counts = self.link.counts();
         let outcomes = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
         let waiting = self.link.outbox_messages() as u64;
-        assert_eq!(counts.accepted, outcomes + waiting, "every message has one fate");
+        assert_eq!(counts.accepted, outcomes + waiting, "every message has one outcome");
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
     }
 
@@ -160,14 +163,14 @@ impl Target {
         }
     }
 
-    fn declare(&mut self) {
+    fn make_ready(&mut self) {
         self.declared = Some((self.slot.ticket(), self.link.ready(), self.link.held()));
     }
 
     fn begin(&mut self, script: &mut Script<'_>) {
         let plaintext = forge::ready(script, &self.link.ready(), |stream| self.obtained(stream));
         if self.declared.is_none() {
-            self.declare();
+            self.make_ready();
         }
         let Ok(Frame::Ready(theirs)) = decode(&plaintext, 1_000) else {
             self.attempt.violations += 1;
@@ -277,21 +280,24 @@ impl Target {
 }
 
 /// What a store gives back: of the attacker's streams whatever it has once made of them.
-fn restored(script: &mut Script<'_>) -> Restored {
-    let stream = |script: &mut Script<'_>, instance: u8| RestoredStream {
+fn restored(script: &mut Script<'_>) -> StoredLink {
+    let stream = |script: &mut Script<'_>, instance: u8| StoredStream {
         instance: ours(instance),
         base: script.number(1).clamp(1, 1 << 40),
         messages: (0..=script.below(3))
-            .map(|_| RestoredMessage { len: 1, deadline: script.one_in(4).then_some(2) })
+            .map(|_| StoredMessage {
+                len: 1,
+                ttl: script.one_in(4).then_some(Duration::from_millis(2)),
+            })
             .collect(),
     };
     let cursor = |script: &mut Script<'_>, instance: u8| {
         let completed = script.number(5);
         let beyond = |offset: u64| completed.checked_add(offset);
         let finished = (2..2 + script.below(3) as u64).filter_map(beyond).collect();
-        RestoredCursor { instance: theirs(instance), completed, finished }
+        StoredCursor { instance: theirs(instance), completed, finished }
     };
-    Restored {
+    StoredLink {
         streams: (0..script.below(LIFE as usize + 1) as u8).map(|it| stream(script, it)).collect(),
         cursors: (0..script.below(4) as u8).map(|it| cursor(script, it)).collect(),
     }

@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 
-use super::LinkConfig;
-use super::faults::{Fault, broken};
+use super::acks::{AckTime, Facts};
+use super::credit::Window;
 use super::inbound::{Arriving, Inbound, Incoming};
-use super::outbound::{Counts, Full, Limits, Next, Outbound, Outcome};
-use super::restore::{Restored, RestoredCursor};
-use super::session::{AckDue, LinkSession, SessionId};
-use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, Skip};
-use crate::{Instance, MessageId, RejectCode, Violation};
-
-/// A point in time, in milliseconds since any fixed moment, the same for one link.
-pub type Millis = u64;
+use super::link_session::LinkSession;
+use super::memory::Full;
+use super::outbound::{Counts, Outbound, Outcome};
+use super::stored::{CursorChanges, StoredLink};
+use super::stream::{Next, TransmitLimits};
+use super::{LinkConfig, Millis};
+use crate::faults::{Fault, broken};
+use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
+use crate::{Instance, MessageId, SessionId, Violation};
 
 /// The most streams that READY can list.
 const MAX_LISTED: usize = 64;
@@ -33,29 +34,20 @@ pub struct Link {
     draining: bool,
 }
 
-/// What a new session means.
+/// Consequences of a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// The peer is in a life that was not seen before.
+    /// The peer's instance was not seen before.
     pub new_instance: bool,
-    /// Messages of this side were acknowledged by the way.
+    /// The peer's READY has acknowledged messages of this side.
     pub progress: bool,
-    /// The peer has seen messages of an earlier life that this side's store does not know: it was
-    /// restored from a copy, or has lost something (rule R10).
+    /// The peer has received messages of an earlier instance that this side's store does not know:
+    /// the store was restored from a copy, or has lost something (rule R10).
     pub regressed: bool,
 }
 
-/// What changed of the cursors since it was last asked for, for a store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CursorChanges {
-    /// Cursors that have moved, as they are now.
-    pub moved: Vec<RestoredCursor>,
-    /// Lives of the peer that are over and handled.
-    pub forgotten: Vec<Instance>,
-}
-
 impl Link {
-    /// A link that nothing has happened on, in the life of this service called `instance`.
+    /// A link on which nothing has happened yet, of this service's `instance`.
     #[must_use]
     pub fn new(config: LinkConfig, instance: Instance) -> Self {
         Self {
@@ -69,19 +61,24 @@ impl Link {
         }
     }
 
-    /// A link that goes on from what a store has kept. Whoever drives it tells it what is
-    /// [`stored`](Self::stored) and [`trimmed`](Self::trimmed), and supplies what it
-    /// [wants](Self::wanted).
+    /// A link that goes on, at the time `now`, from the state that a store has kept. Its driver
+    /// reports messages that are [`stored`](Self::stored) and [`trimmed`](Self::trimmed), and
+    /// supplies the payloads that are [`wanted`](Self::wanted).
     #[must_use]
-    pub fn restore(config: LinkConfig, instance: Instance, restored: Restored) -> Self {
+    pub fn restore(
+        config: LinkConfig,
+        instance: Instance,
+        stored: StoredLink,
+        now: Millis,
+    ) -> Self {
         Self {
-            outbound: Outbound::restore(instance, restored.streams),
-            inbound: Inbound::restore(restored.cursors),
+            outbound: Outbound::restore(instance, stored.streams, now),
+            inbound: Inbound::restore(stored.cursors),
             ..Self::new(config, instance)
         }
     }
 
-    /// Recalls, after [`restore`](Self::restore), that a message of the peer was given up: the peer
+    /// Recalls, after [`restore`](Self::restore), that a message of the peer was rejected: the peer
     /// may not have been told yet.
     pub fn recall(&mut self, id: MessageId, code: RejectCode) {
         self.inbound.recall(id, code);
@@ -108,7 +105,7 @@ impl Link {
         Ok(self.outbound.enqueue(payload, now, deadline))
     }
 
-    /// Whether a message of `len` bytes fits into the outbox.
+    /// Checks whether a message of `len` bytes fits into the outbox.
     ///
     /// # Errors
     ///
@@ -117,47 +114,47 @@ impl Link {
         self.config.room_for(len, self.outbound.messages(), self.outbound.bytes())
     }
 
-    /// Takes note that the store has every message of this life up to `number`: now they may be
-    /// transmitted.
+    /// Reports that the store has every message of this instance up to `number`: now they may be
+    /// transmitted (rule R15).
     pub fn stored(&mut self, number: u64) {
         self.outbound.stored(number, &self.config);
     }
 
-    /// Takes back what was accepted and could not be stored; nothing of it was transmitted. Returns
-    /// how many messages that were.
+    /// Takes back the messages that were accepted and could not be stored; none of them was
+    /// transmitted. Returns their number.
     pub fn unstored(&mut self) -> usize {
         self.outbound.unstored()
     }
 
-    /// The first message that is to be transmitted before long and is in the store only.
+    /// The first message that is to be transmitted soon and whose payload is in the store only.
     #[must_use]
     pub fn wanted(&self) -> Option<MessageId> {
         self.outbound.wanted(&self.session.as_ref()?.ours)
     }
 
-    /// Takes the payload of a message that was [wanted](Self::wanted) from the store.
+    /// Supplies the payload of a message that was [wanted](Self::wanted).
     pub fn supply(&mut self, id: MessageId, payload: Bytes) {
         self.outbound.supply(id, payload);
     }
 
-    /// The last message of each stream that the store may forget, with all before it, where that is
-    /// news.
+    /// Returns the last message of each stream that the store may remove, with all before it, if
+    /// that has changed since the last call.
     pub fn take_trims(&mut self) -> Vec<MessageId> {
         self.outbound.take_trims()
     }
 
-    /// Takes note that the store has durably forgotten everything up to `id` (rule R14).
+    /// Reports that the store has durably removed everything up to `id` (rule R14).
     pub fn trimmed(&mut self, id: MessageId) {
         self.outbound.trimmed(id);
     }
 
-    /// What the store is to remember of the cursors, where that is news.
+    /// Returns the changes of the cursors that the store is to keep, since the last call.
     pub fn take_cursors(&mut self) -> CursorChanges {
         self.inbound.take_changes()
     }
 
-    /// Whether streams wait that the session does not know of, because there were too many to
-    /// declare: a new session has room for them.
+    /// Returns whether streams wait that the session does not know, because there were too many to
+    /// list: a new session has room for them.
     #[must_use]
     pub fn wants_new_session(&self) -> bool {
         let Some(session) = &self.session else { return false };
@@ -165,12 +162,12 @@ impl Link {
         backlog.peek().is_some() && backlog.all(|instance| !session.ours.contains(&instance))
     }
 
-    /// Gives up everything that waits. Returns how many messages that were.
+    /// Gives up all messages that wait. Returns their number.
     pub fn abandon(&mut self) -> usize {
         self.outbound.abandon()
     }
 
-    /// Gives up what has expired by `now`. Returns whether anything has.
+    /// Gives up the messages that have expired by `now`. Returns whether there were any.
     pub fn expire(&mut self, now: Millis) -> bool {
         self.outbound.expire(now)
     }
@@ -178,23 +175,23 @@ impl Link {
     /// This side's READY as of now.
     #[must_use]
     pub fn ready(&self) -> Ready {
-        let room = self.config.whole_window().saturating_sub(self.inbound.held());
         Ready {
             instance: self.instance,
             max_payload: self.config.max_payload,
-            window: u32::try_from(room).unwrap_or(u32::MAX),
+            window: Window::first(&self.config, self.inbound.held()),
             features: Features::BATCH,
             mine: self.outbound.states(MAX_LISTED),
             yours: self.inbound.states(MAX_LISTED),
         }
     }
 
-    /// Begins a session: `ours` is the READY that this side sent, `theirs` is the peer's. A session
-    /// that still stands ends with this.
+    /// Starts a session: `ours` is the READY that this side sent, `theirs` is the peer's. This ends
+    /// the current session, if there is one (rule R4).
     ///
     /// # Errors
     ///
-    /// [`Violation`] if the peer claims to have what was never sent; no session stands then.
+    /// [`Violation`] if the peer claims to have received messages that were never sent; there is no
+    /// session then.
     pub fn start(
         &mut self,
         id: SessionId,
@@ -210,20 +207,20 @@ impl Link {
         Ok(Started { new_instance, progress: self.outbound.messages() < waiting, regressed })
     }
 
-    /// Ends `session`, if it is the one that stands.
+    /// Ends `session`, if it is the current one.
     pub fn end(&mut self, session: SessionId) {
         if self.is_current(session) || broken(Fault::CleanUpByName) {
             self.session = None;
         }
     }
 
-    /// Takes a frame of `session` in and puts the messages that are new behind those in `arrived`.
-    /// Frames of a session that is over mean nothing (rule R5), and those that are no business of a
-    /// link, like PING, are ignored. Returns whether messages of this side were acknowledged.
+    /// Takes a frame of `session` and appends the messages that are new to `arrived`. A frame of a
+    /// session that has ended (rule R5) is ignored, and so is one that does not concern a link, like
+    /// PING. Returns whether messages of this side were acknowledged.
     ///
     /// # Errors
     ///
-    /// [`Violation`] if the peer broke the protocol. The session is to be ended.
+    /// [`Violation`] if the peer broke the protocol. The session has ended then.
     pub fn receive(
         &mut self,
         session: SessionId,
@@ -248,76 +245,68 @@ impl Link {
             _ => Ok(false),
         };
         if received.is_err() {
-            self.session = None; // whatever else it sends means nothing
+            self.session = None; // nothing else that it sends counts
         }
         received
     }
 
-    /// Takes note that the application is done with a message (rule R12).
+    /// Reports that the application is done with a message: it was handled, or is rejected (rule
+    /// R12).
     pub fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
         self.inbound.handled(id, outcome);
         if let Some(session) = &mut self.session {
-            session.note_completed(1);
+            session.acks.note_completed(1);
         }
     }
 
-    /// The next frame to transmit in `session`: an acknowledgement that is due at once, or the next
-    /// message, or several, or nothing.
+    /// Returns the next frame to transmit in `session` at the time `now`, or `None` until something
+    /// happens or the time of [`ack_time`](Self::ack_time) has come.
+    ///
+    /// An acknowledgement that cannot wait goes first, then messages, which carry an
+    /// acknowledgement, then one that is due now and that no message has carried.
     pub fn transmit(&mut self, session: SessionId, now: Millis) -> Option<Frame> {
         if !self.is_current(session) {
             return None;
         }
-        if self.ack_due() == AckDue::Now {
+        if self.is_ack_urgent() {
             return self.acknowledge(session);
         }
-        let session = self.session.as_mut()?;
-        if self.draining && !session.told_drain {
-            session.told_drain = true;
-            return Some(Frame::Drain);
+        if let Some(frame) = self.next_message(now) {
+            return Some(frame);
         }
-        if session.peer_drains {
-            return None;
-        }
-        let limits = Limits {
-            now,
-            credit: session.credit_left(),
-            max_payload: session.max_payload,
-            in_flight: self.config.in_flight,
-            batch: session.batch,
-        };
-        let next = self.outbound.next(&session.ours, &limits)?;
-        let ack = self.carried_ack();
-        Some(match next {
-            Next::Skip { stream, to } => Frame::Skip(Skip { stream, to, ack }),
-            Next::Message { stream, number, again, payload } => {
-                self.spend(Data::cost(payload.len()));
-                Frame::Data(Data { stream, again, number, ack, payload })
-            }
-            Next::Batch { stream, first, again, messages } => {
-                self.spend(messages.cost());
-                Frame::Batch(Batch { stream, again, first, ack, messages })
-            }
-        })
+        let facts = self.facts()?;
+        let due = self.session.as_mut()?.acks.is_due_now(&facts, now);
+        if due { self.acknowledge(session) } else { None }
     }
 
-    /// When an acknowledgement is to be sent.
+    /// The time at which an acknowledgement is to be sent if no message carries it before, as of
+    /// `now`. The time of one that waits runs from the first call of [`transmit`](Self::transmit)
+    /// that had nothing else to send.
     #[must_use]
-    pub fn ack_due(&self) -> AckDue {
-        let Some(session) = &self.session else {
-            return AckDue::No;
-        };
-        let cursor_due = self.inbound.due(&session.theirs).is_some();
-        let longest = Data::cost(self.config.max_payload as usize);
-        session.ack_due(self.config.whole_window(), longest, self.inbound.held(), cursor_due)
+    pub fn ack_time(&self, now: Millis) -> AckTime {
+        match (&self.session, self.facts()) {
+            (Some(session), Some(facts)) => session.acks.time(&facts, now),
+            _ => AckTime::Never,
+        }
     }
 
-    /// The acknowledgement that is due in `session`, if any. Ask again until there is none.
+    /// Returns whether the connection has to be woken for an acknowledgement, and assumes that it
+    /// is: one is due now, or at a time that [`transmit`](Self::transmit) has not been asked about.
+    pub fn take_ack_wakeup(&mut self) -> bool {
+        let Some(facts) = self.facts() else { return false };
+        self.session.as_mut().is_some_and(|session| session.acks.take_wakeup(&facts))
+    }
+
+    /// Returns the acknowledgement that is due in `session`, however long it could wait. There may
+    /// be several: call this until it returns `None`.
     pub fn acknowledge(&mut self, session: SessionId) -> Option<Frame> {
-        if !self.is_current(session) || self.ack_due() == AckDue::No {
+        if !self.is_current(session) || self.ack_time(0) == AckTime::Never {
             return None;
         }
+        let held = self.inbound.held();
         let session = self.session.as_mut()?;
-        let credit = session.grant(self.config.whole_window(), self.inbound.held());
+        let credit = session.window.grant(held);
+        session.acks.note_sent();
         let rejections =
             MAX_REJECTIONS.min(session.max_payload as usize / Ack::REJECTION_LEN).max(1);
         let due = self.inbound.due(&session.theirs).map(|due| self.inbound.tell(due, rejections));
@@ -331,81 +320,114 @@ impl Link {
         }))
     }
 
-    /// When the next message expires, if it is not transmitted by then.
+    /// The time at which the next message expires, if it is not transmitted by then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         self.outbound.next_deadline()
     }
 
-    /// What became of a message that this life accepted.
+    /// The outcome of a message that this instance accepted.
     #[must_use]
     pub fn outcome(&self, id: MessageId) -> Outcome {
         self.outbound.outcome(id)
     }
 
-    /// How many messages wait for their acknowledgement.
+    /// Number of messages that wait for their acknowledgement.
     #[must_use]
     pub fn outbox_messages(&self) -> usize {
         self.outbound.messages()
     }
 
-    /// How many bytes wait for their acknowledgement, Σ(24 + length).
+    /// Bytes that wait for their acknowledgement, Σ(24 + length).
     #[must_use]
     pub fn outbox_bytes(&self) -> u64 {
         self.outbound.bytes()
     }
 
-    /// When the oldest message that waits was accepted.
+    /// The time at which the oldest message that waits was accepted.
     #[must_use]
     pub fn oldest(&self) -> Option<Millis> {
         self.outbound.oldest()
     }
 
-    /// How many messages are transmitted in the current session and not acknowledged.
+    /// Number of messages that are transmitted in the current session and not acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         if self.session.is_some() { self.outbound.in_flight() } else { 0 }
     }
 
-    /// Whether the peer shuts down and takes no new messages.
+    /// Returns whether the peer is shutting down and takes no new messages.
     #[must_use]
     pub fn peer_drains(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.peer_drains)
     }
 
-    /// Whether either side shuts down.
-    #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.draining || self.peer_drains()
-    }
-
-    /// How many messages met which fate.
+    /// Number of messages by outcome.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.outbound.counts()
     }
 
-    /// How many bytes were taken in and are not handled, Σ(24 + length).
+    /// Bytes that were received and are not handled, Σ(24 + length).
     #[must_use]
     pub fn held(&self) -> u64 {
         self.inbound.held()
     }
 
-    /// Whether everything that was taken in is handled.
+    /// Returns whether everything that was received is handled.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.inbound.is_idle()
+        self.inbound.held() == 0
     }
 
-    /// Whether `session` is the one that stands.
+    /// Returns whether `session` is the current one.
     #[must_use]
     pub fn is_current(&self, session: SessionId) -> bool {
         self.session.as_ref().is_some_and(|current| current.id == session)
     }
 
-    fn spend(&mut self, cost: u64) {
-        if let Some(session) = &mut self.session {
-            session.spend(cost);
+    /// The next message or batch, with the acknowledgement that it can carry; before the first one,
+    /// the request to hold back messages if this side shuts down.
+    fn next_message(&mut self, now: Millis) -> Option<Frame> {
+        let session = self.session.as_mut()?;
+        if self.draining && !session.told_drain {
+            session.told_drain = true;
+            return Some(Frame::Drain);
+        }
+        if session.peer_drains {
+            return None;
+        }
+        let limits = TransmitLimits {
+            now,
+            credit: session.credit.left(),
+            max_payload: session.max_payload,
+            in_flight: self.config.in_flight,
+            batch: session.batch,
+        };
+        let next = self.outbound.next(&session.ours, &limits)?;
+        session.credit.spend(next.cost());
+        let ack = self.carried_ack();
+        Some(match next {
+            Next::Skip { stream, to } => Frame::Skip(Skip { stream, to, ack }),
+            Next::Message { stream, number, again, payload } => {
+                Frame::Data(Data { stream, again, number, ack, payload })
+            }
+            Next::Batch { stream, first, again, messages } => {
+                Frame::Batch(Batch { stream, again, first, ack, messages })
+            }
+        })
+    }
+
+    fn facts(&self) -> Option<Facts> {
+        let session = self.session.as_ref()?;
+        let cursor_moved = self.inbound.due(&session.theirs).is_some();
+        Some(session.facts(self.inbound.held(), cursor_moved, self.draining))
+    }
+
+    fn is_ack_urgent(&self) -> bool {
+        match (&self.session, self.facts()) {
+            (Some(session), Some(facts)) => session.acks.is_urgent(&facts),
+            _ => false,
         }
     }
 
@@ -440,14 +462,14 @@ impl Link {
     ) -> Result<bool, Violation> {
         let Some(session) = &mut self.session else { return Ok(false) };
         let instance = session.their_stream(stream)?;
-        session.take(cost)?;
+        session.window.take(cost)?;
         let progress = self.receive_completed(ack, &[])?;
         let taken = self.inbound.take(instance, stream, messages, arrived)?;
         if let Some(session) = &mut self.session {
             if taken.repeats > 0 {
-                session.note_repeat();
+                session.acks.note_repeat();
             }
-            session.note_completed(taken.finished);
+            session.acks.note_completed(taken.finished);
         }
         Ok(progress)
     }
@@ -455,7 +477,7 @@ impl Link {
     fn receive_ack(&mut self, ack: &Ack) -> Result<bool, Violation> {
         let progress = self.receive_completed(ack.ack, &ack.rejected)?;
         if let Some(session) = &mut self.session {
-            session.raise_credit(ack.credit);
+            session.credit.raise(ack.credit);
         }
         Ok(progress)
     }
@@ -466,7 +488,7 @@ impl Link {
         let progress = self.receive_completed(skip.ack, &[])?;
         let news = self.inbound.skip(stream, skip.to);
         if let Some(session) = &mut self.session {
-            if news { session.note_completed(1) } else { session.note_repeat() }
+            if news { session.acks.note_completed(1) } else { session.acks.note_repeat() }
         }
         Ok(progress)
     }
@@ -489,7 +511,7 @@ impl Link {
         self.outbound.acknowledge(stream, ack.number, rejected)
     }
 
-    /// The acknowledgement that a message can carry: one without rejections, which need an ACK.
+    /// The acknowledgement that a message can carry: one without rejections, which take an ACK.
     fn carried_ack(&mut self) -> Completed {
         let Some(session) = &mut self.session else {
             return Completed::default();
@@ -499,7 +521,7 @@ impl Link {
         };
         let told = self.inbound.tell(due, 0);
         if self.inbound.due(&session.theirs).is_none() {
-            session.note_carried();
+            session.acks.note_carried();
         }
         Completed { stream: told.stream, number: told.number }
     }

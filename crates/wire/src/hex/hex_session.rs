@@ -1,4 +1,4 @@
-//! An established session. Implements `docs/protocol.md` §11.1 and §11.3.
+//! An established session of the `hex` encoding. Implements `docs/protocol.md` §11.1 and §11.3.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use paddington_crypto::{KeyPair, SecretKey};
 use super::nonces::NonceMemory;
 use crate::{HandshakeError, ReceiveError, Text, TransmitError};
 
-/// An established session: texts in, texts out.
+/// An established session, which turns texts into envelopes and back.
 ///
-/// It has no public constructor: holding one proves that the other side knows both keys.
+/// It has no public constructor, so having one proves that the other side knows both keys.
 pub struct HexSession {
     keys: KeyPair,
     seen: NonceMemory,
@@ -41,14 +41,14 @@ impl HexSession {
     ///
     /// # Errors
     ///
-    /// [`ReceiveError::Unopenable`] if it does not open, [`ReceiveError::Replayed`] if it came
+    /// [`ReceiveError::Unopenable`] if it does not open, [`ReceiveError::Replayed`] if it was seen
     /// before or is one of this side's own.
     pub fn decode(&mut self, envelope: &str) -> Result<Text, ReceiveError> {
         let mut payload = hex::open(&self.keys, envelope)?;
         if !self.seen.insert(&hex::outer_nonce(envelope)?) {
             return Err(ReceiveError::Replayed);
         }
-        // It is in the buffer of its envelope, which is over four times as long.
+        // The text is in the buffer of its envelope, which is more than four times as long.
         payload.shrink_to_fit();
         Ok(payload.into())
     }

@@ -1,5 +1,5 @@
-//! Rules that a test build can break, one at a time: the models have to notice each of them.
-//! Only a build with `--cfg paddington_faults` has the switch; of any other it is no part.
+//! Rules that a test build can break, one at a time, so that the models can be seen to notice.
+//! Only a build with `--cfg paddington_faults` has the switch.
 
 #[cfg(all(paddington_faults, not(debug_assertions)))]
 compile_error!("rules are broken in test builds only: faults need debug assertions");
@@ -22,57 +22,57 @@ macro_rules! faults {
 
         #[cfg(not(paddington_faults))]
         #[derive(Clone, Copy)]
-        pub(super) enum Fault {
+        pub(crate) enum Fault {
             $($name,)*
         }
     };
 }
 
 faults! {
-    /// What arrives is acknowledged before it is handled.
+    /// Messages are acknowledged before they are handled.
     AcknowledgeOnArrival,
     /// An unknown stream starts at 0 instead of where its sender says.
     UnknownStreamFromZero,
-    /// What was received is forgotten with the connection.
+    /// Received messages are forgotten with the connection.
     CursorDroppedWithSession,
-    /// Frames of a session that is over are taken in.
+    /// Frames of a session that has ended are taken in.
     DeadSessionHeard,
     /// Acknowledgements that were due when a session starts are not sent any more.
     DueAcknowledgementsDropped,
-    /// A connection may take the place although a newer one waits or has had it.
+    /// A connection may take the slot although a newer one waits or has had it.
     TicketsInAnyOrder,
-    /// A peer that has seen more of an earlier life than this store knows is refused.
+    /// A peer that has seen more of an earlier instance than this store knows is refused.
     RegressionRefused,
-    /// What a dead life of the peer has left in the inbox does not count against the window.
+    /// Messages of an ended instance of the peer do not count against the window.
     WindowForgetsTheDead,
-    /// A stream is not declared any more as soon as it is empty.
+    /// A stream is not listed any more as soon as it is empty.
     UnlistedBeforeRemoved,
-    /// A stream is not declared any more once any of its removals is durable.
+    /// A stream is not listed any more once any of its removals is durable.
     UnlistedByAnyRemoval,
-    /// A message may leave before it is stored.
+    /// A message may be transmitted before it is stored.
     TransmittedBeforeStored,
-    /// The sender goes on after what is completed, the receiver takes everything for new.
+    /// The sender goes on after the completed messages, and the receiver takes all for new.
     RepeatsTakenForNew,
-    /// A connection that ends frees the place whoever holds it.
+    /// A connection that ends frees the slot whichever session holds it.
     CleanUpByName,
-    /// A restarted peer is not told of a gap that its last life has acknowledged.
+    /// A restarted peer is not told of a gap that its last instance has acknowledged.
     LateGapNotTold,
-    /// A gap hides that what comes before it was finished out of order.
+    /// A gap hides that a message before it was finished out of order.
     GapHidesFinished,
-    /// What was finished out of order is not remembered.
+    /// Messages that were finished out of order are not remembered.
     FinishedForgotten,
-    /// A batch that begins with a repeat is taken for one from end to end.
+    /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
 }
 
-/// Whether a rule is broken: never.
+/// Returns whether a rule is broken: never.
 #[cfg(not(paddington_faults))]
-pub(super) const fn broken(_: Fault) -> bool {
+pub(crate) const fn broken(_: Fault) -> bool {
     false
 }
 
 #[cfg(paddington_faults)]
-pub(super) use switch::broken;
+pub(crate) use switch::broken;
 
 #[cfg(paddington_faults)]
 mod switch {
@@ -95,7 +95,7 @@ mod switch {
         }
     }
 
-    pub(in crate::link) fn broken(fault: Fault) -> bool {
+    pub(crate) fn broken(fault: Fault) -> bool {
         BROKEN.load(Relaxed) == fault as u8 + 1
     }
 }

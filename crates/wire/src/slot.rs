@@ -1,14 +1,23 @@
-//! The one place that a peer's connection can take. Implements `docs/protocol.md` §8.
+//! The one place that a link has for a session. Implements `docs/protocol.md` §8.
 
-use super::SessionId;
-use super::faults::{Fault, broken};
 use crate::Instance;
+use crate::faults::{Fault, broken};
 
-/// The one place of a peer: who holds it, who may take it next.
+/// The one place that a link has for a session: which session holds it, which may take it next.
 ///
-/// A connection gets a [`Ticket`] when its hello is authentic and takes the place with it when its
-/// first frame opens. Only the newest ticket is served: what arrives late on an older one is
-/// refused, so that the READY of a dead process cannot undo the session of its successor.
+/// A connection draws a [`Ticket`] when its HELLO is authentic and takes the slot with it when its
+/// READY opens. Only the newest ticket counts, so that a READY of a dead process that arrives late
+/// cannot undo the session of its successor.
+///
+/// ```
+/// use paddington_wire::{Instance, Slot, Verdict};
+///
+/// let (mut slot, instance) = (Slot::default(), Some(Instance::from([1; 16])));
+/// let ticket = slot.ticket();
+/// let session = slot.take(ticket, instance).expect("the newest ticket");
+/// assert_eq!(slot.judge(instance), Verdict::Accept, "the same instance may replace its session");
+/// assert_eq!(slot.judge(Some([2; 16].into())), Verdict::Probe(session));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Slot {
     last_ticket: u64,
@@ -19,26 +28,30 @@ pub struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Holder {
     session: SessionId,
-    /// `None` on `hex` links, where lives have no names.
+    /// `None` on `hex` links, where instances have no names.
     instance: Option<Instance>,
 }
 
-/// The right to take the place, until a later ticket is served.
+/// One session of a link. Later sessions have higher numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// The right to take the slot, as long as no later ticket was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
-/// What is to be done with an authentic hello.
+/// Decision about an authentic HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Let it in: the place is empty, or its holder is the same process, which has given the old
+    /// Accept it: the slot is empty, or held by the same instance, which has given its old
     /// connection up itself.
     Accept,
-    /// Find out first whether this holder still lives.
+    /// Find out first whether the session that holds the slot is alive.
     Probe(SessionId),
 }
 
 impl Slot {
-    /// Judges an authentic hello from the life called `instance`.
+    /// Judges an authentic HELLO of `instance`.
     #[must_use]
     pub fn judge(&self, instance: Option<Instance>) -> Verdict {
         match self.holder {
@@ -49,14 +62,14 @@ impl Slot {
         }
     }
 
-    /// The next ticket.
+    /// Draws the next ticket.
     pub fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
     }
 
-    /// Gives the place to the holder of `ticket`. `None` if there is a later ticket: at most one
-    /// connection waits.
+    /// Gives the slot to the holder of `ticket`. Returns `None` if a later ticket was drawn: at most
+    /// one connection waits.
     pub fn take(&mut self, ticket: Ticket, instance: Option<Instance>) -> Option<SessionId> {
         let next = ticket.0 > self.last_served && ticket.0 == self.last_ticket;
         if !next && !broken(Fault::TicketsInAnyOrder) {
@@ -68,7 +81,7 @@ impl Slot {
         Some(session)
     }
 
-    /// Frees the place, if `session` still holds it. Returns whether it did.
+    /// Frees the slot, if `session` still holds it. Returns whether it did.
     pub fn vacate(&mut self, session: SessionId) -> bool {
         let held = self.holds(session) || broken(Fault::CleanUpByName);
         if held {
@@ -77,13 +90,13 @@ impl Slot {
         held
     }
 
-    /// Whether `session` holds the place.
+    /// Returns whether `session` holds the slot.
     #[must_use]
     pub fn holds(&self, session: SessionId) -> bool {
         self.holder.is_some_and(|holder| holder.session == session)
     }
 
-    /// The session that holds the place.
+    /// The session that holds the slot.
     #[must_use]
     pub fn holder(&self) -> Option<SessionId> {
         self.holder.map(|holder| holder.session)
@@ -99,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_life_is_let_in_and_another_one_has_to_wait_for_the_probe() {
+    fn the_same_instance_is_accepted_and_another_one_waits_for_the_probe() {
         let mut slot = Slot::default();
         assert_eq!(slot.judge(instance(1)), Verdict::Accept);
         let ticket = slot.ticket();
@@ -128,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_never_vacates_a_place_it_no_longer_holds() {
+    fn a_session_never_vacates_a_slot_that_it_no_longer_holds() {
         let mut slot = Slot::default();
         let ticket = slot.ticket();
         let old = slot.take(ticket, instance(1)).unwrap();

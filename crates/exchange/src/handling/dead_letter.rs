@@ -1,0 +1,42 @@
+//! Messages that cannot be handled: after how many attempts, and where they go.
+
+use std::time::SystemTime;
+
+use paddington_wire::RejectCode;
+use tracing::error;
+
+use crate::peer::{Call, Peer, WorkerId};
+use crate::store::DeadLetter;
+
+/// Attempts after which a message is rejected whose handling ends the process each time.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Counts, durably and beforehand, an attempt that may not be the first: a message whose handling
+/// ends the process would come again for ever. Returns whether the message may be handled. A first
+/// attempt is not counted, because a count costs a sync and most messages need no second one.
+pub(super) async fn may_attempt(peer: &Peer, worker: WorkerId, call: &mut Call) -> bool {
+    if let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) {
+        let counted = peer.paused(worker, store.attempt(&peer.name, id, peer.fence())).await;
+        match counted.map(|attempts| attempts.saturating_add(1)) {
+            Ok(attempt) if attempt > MAX_ATTEMPTS => {
+                error!(peer = %peer.name, %id, attempt, "rejected a message: its handling never ended");
+                return false;
+            }
+            Ok(attempt) => call.attempt = attempt,
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt was not counted"),
+        }
+    }
+    true
+}
+
+/// Keeps a rejected message as a dead letter, if there is a store.
+pub(super) async fn keep(peer: &Peer, call: &Call, code: RejectCode) {
+    if let (Some(store), Some(id), Some(payload)) = (peer.store(), call.id, call.payload()) {
+        let at = SystemTime::now();
+        let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
+        match store.add_letter(letter).await {
+            Ok(()) => peer.note_dead_letter(id, code),
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
+        }
+    }
+}

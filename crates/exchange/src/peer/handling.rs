@@ -1,0 +1,149 @@
+//! Calls of the handler, as the peer's lock sees them: which comes next, and what its end changes.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use paddington_wire::{Delivery, Encoding, Message, MessageId, RejectCode};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::inbox::Item;
+use super::peer::wake;
+use super::{Call, Ended, Peer, WorkerId};
+use crate::{Event, OnError};
+
+impl Peer {
+    /// Returns the next call of the handler for `worker`, which is `done` with another one; `None`
+    /// if it is to stop.
+    pub(crate) fn poll_call(
+        &self,
+        worker: WorkerId,
+        done: &mut Option<(Call, Ended)>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Call>> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let alone = state.workers_mut().len() == 1;
+        let mut connection = None;
+        if let Some((call, ended)) = done.take() {
+            let (changed, halted) = state.finish_call(worker, call, ended, now);
+            if changed {
+                self.note_store_work(&mut state);
+            }
+            if halted {
+                self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
+            }
+            connection = state.take_waker_for_ack();
+        }
+        let polled = state.poll_call(worker, self.store().is_some(), now, cx);
+        let reader = if polled.is_ready() { state.take_hex_connection_waker() } else { None };
+        // If this worker has nothing to do, no other has: it would only be woken to say so.
+        let more =
+            if polled.is_pending() || alone { Vec::new() } else { state.take_more_worker_wakers() };
+        drop(state);
+        more.into_iter().chain(connection).chain(reader).for_each(Waker::wake);
+        polled
+    }
+
+    /// The message for the handler. It is kept in the call too where it may be needed once more: for
+    /// another attempt, or as a dead letter.
+    pub(crate) fn message(&self, call: &mut Call) -> Option<Message> {
+        let keeps = self.store().is_some() || self.shared.config.on_error != OnError::Next;
+        let us = &self.shared.name;
+        Some(match call.item(keeps)? {
+            Item::Control(control) => Message::from_control(us, control),
+            Item::Message(received) => {
+                let redelivered = received.again;
+                let delivery = Delivery { id: call.id, redelivered, attempt: call.attempt };
+                Message::received(self.name.clone(), us, received.text, delivery)
+            }
+        })
+    }
+
+    /// Whether `worker` may call the handler once more for a message on which it has failed. A `hex`
+    /// peer's message comes only once: all its attempts are made before the shutdown.
+    pub(crate) fn may_try_again(&self, worker: WorkerId) -> bool {
+        let mut state = self.lock();
+        let leaves = state.encoding() == Encoding::Sealed && state.workers_mut().is_stopping();
+        !leaves && state.workers_mut().is_here(worker)
+    }
+
+    /// Takes note that a call has failed, so that its message is rejected once. Returns `false` if
+    /// the call was given up already.
+    pub(crate) fn fail_call(&self, worker: WorkerId) -> bool {
+        self.lock().workers_mut().fail(worker)
+    }
+
+    /// Removes the workers whose call has been running for longer than `limit`. Their messages are
+    /// to be [left behind](Self::leave_behind).
+    pub(crate) fn remove_overdue(&self, limit: Duration) -> Vec<Call> {
+        self.lock().workers_mut().remove_overdue(limit)
+    }
+
+    /// Rejects the message of a call that cannot be ended.
+    pub(crate) fn leave_behind(&self, call: &Call) {
+        let mut state = self.lock();
+        if state.leave_behind(call) {
+            self.note_store_work(&mut state);
+        }
+        let waker = state.take_waker_for_ack();
+        drop(state);
+        wake(waker);
+    }
+
+    pub(crate) fn add_worker(&self) -> WorkerId {
+        self.lock().workers_mut().add()
+    }
+
+    pub(crate) fn set_worker_task(&self, worker: WorkerId, task: AbortHandle) {
+        self.lock().workers_mut().set_task(worker, task);
+    }
+
+    /// Waits for something that is no part of a call: the call does not count as running meanwhile.
+    pub(crate) async fn paused<F: Future>(&self, worker: WorkerId, wait: F) -> F::Output {
+        self.lock().workers_mut().stop_clock(worker);
+        let output = wait.await;
+        self.lock().workers_mut().start_clock(worker);
+        output
+    }
+
+    /// Sets how many of the peer's messages are handled at the same time. Returns the number of
+    /// workers that are missing.
+    pub(crate) fn set_concurrency(&self, concurrency: usize) -> usize {
+        let mut state = self.lock();
+        let missing = state.workers_mut().set_concurrency(concurrency);
+        let wakers = state.workers_mut().wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        missing
+    }
+
+    /// Goes on handling messages after a failure that has stopped it.
+    pub(crate) fn resume_handling(&self) {
+        let mut state = self.lock();
+        state.workers_mut().resume();
+        let waker = state.take_worker_waker();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Aborts the workers. Returns whether a call was running.
+    pub(crate) fn abort_handling(&self) -> bool {
+        self.lock().workers_mut().abort()
+    }
+
+    /// Stops the handling after the calls that run, or after the last message of a `hex` peer, which
+    /// would not come again.
+    pub(crate) fn stop_handling(&self) {
+        let mut state = self.lock();
+        state.workers_mut().stop();
+        let wakers = state.workers_mut().wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn note_dead_letter(&self, id: MessageId, code: RejectCode) {
+        self.lock().counters_mut().dead_letters += 1;
+        self.shared.tell(Event::DeadLetter { peer: self.name.clone(), id, code });
+    }
+}

@@ -1,0 +1,187 @@
+//! Messages that wait for one peer: its link in either encoding, and the room that they take. Whether
+//! there is room is decided in `room.rs`.
+
+use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
+use paddington_wire::{Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Text};
+
+use super::hex_outbox::{HexOutbox, Number};
+use super::room::{Charge, NoRoom, Room};
+
+/// Messages that wait for one peer.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    link: PeerLink,
+    charge: Charge,
+}
+
+impl Outbox {
+    pub(super) fn new(link: PeerLink, room: &Room) -> Self {
+        Self { charge: room.charge(link.bytes()), link }
+    }
+
+    /// Accepts a message, if there is room for it.
+    pub(super) fn enqueue(
+        &mut self,
+        room: &Room,
+        text: &mut Text,
+        now: Millis,
+        deadline: Option<Millis>,
+    ) -> Result<Number, NoRoom> {
+        room.take(&mut self.charge, text, self.link.encoding(), |len| self.link.room_for(len))?;
+        let text = std::mem::take(text);
+        let number = match &mut self.link {
+            PeerLink::Sealed(link) => {
+                link.enqueue(text.into_bytes(), now, deadline).map(|id| id.number)
+            }
+            PeerLink::Hex(outbox) => outbox.enqueue(text, now, deadline),
+        };
+        number.map_err(|_| NoRoom::Full)
+    }
+
+    /// Changes the link and settles the room that it takes. Returns whether that has freed any.
+    pub(super) fn change<T>(
+        &mut self,
+        room: &Room,
+        change: impl FnOnce(&mut PeerLink) -> T,
+    ) -> (T, bool) {
+        let changed = change(&mut self.link);
+        (changed, room.settle(&mut self.charge, self.link.bytes()))
+    }
+
+    /// Returns the next frame for the connection of `session`, and whether messages that have
+    /// expired have freed room.
+    pub(super) fn transmit(
+        &mut self,
+        room: &Room,
+        session: SessionId,
+        now: Millis,
+    ) -> (Option<Frame>, bool) {
+        self.change(room, |link| match link {
+            PeerLink::Sealed(link) => link.transmit(session, now),
+            PeerLink::Hex(outbox) => outbox.transmit(now),
+        })
+    }
+
+    pub(super) fn link(&self) -> &PeerLink {
+        &self.link
+    }
+
+    /// The link of a `sealed` peer, for changes that free no room.
+    pub(super) fn sealed(&mut self) -> Option<&mut Link> {
+        if let PeerLink::Sealed(link) = &mut self.link { Some(link) } else { None }
+    }
+}
+
+/// The link of one peer.
+#[derive(Debug)]
+pub(crate) enum PeerLink {
+    Sealed(Box<Link>),
+    Hex(HexOutbox),
+}
+
+impl PeerLink {
+    pub(crate) fn new(encoding: Encoding, config: LinkConfig, instance: Instance) -> Self {
+        match encoding {
+            Encoding::Hex => Self::Hex(HexOutbox::new(config, instance)),
+            _ => Self::Sealed(Box::new(Link::new(config, instance))),
+        }
+    }
+
+    /// Goes on, at the time `now`, from the state that a store has kept; only a `sealed` link can.
+    pub(crate) fn restore(
+        config: LinkConfig,
+        instance: Instance,
+        stored: StoredLink,
+        now: Millis,
+    ) -> Self {
+        Self::Sealed(Box::new(Link::restore(config, instance, stored, now)))
+    }
+
+    /// Recalls that a message of the peer was rejected by an earlier instance of this service.
+    pub(crate) fn recall(&mut self, id: MessageId, code: RejectCode) {
+        if let Self::Sealed(link) = self {
+            link.recall(id, code);
+        }
+    }
+
+    /// This side's READY; to a `hex` peer it is never sent.
+    pub(super) fn ready(&self) -> Ready {
+        match self {
+            Self::Sealed(link) => link.ready(),
+            Self::Hex(outbox) => outbox.ready(),
+        }
+    }
+
+    pub(super) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Sealed(_) => Encoding::Sealed,
+            Self::Hex(_) => Encoding::Hex,
+        }
+    }
+
+    /// Checks whether a message of `len` bytes fits into the outbox.
+    fn room_for(&self, len: usize) -> Result<(), Full> {
+        match self {
+            Self::Sealed(link) => link.room_for(len),
+            Self::Hex(outbox) => outbox.room_for(len),
+        }
+    }
+
+    /// Number of messages that wait.
+    pub(super) fn messages(&self) -> usize {
+        match self {
+            Self::Sealed(link) => link.outbox_messages(),
+            Self::Hex(outbox) => outbox.messages(),
+        }
+    }
+
+    /// Bytes that wait, Σ(24 + length).
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Sealed(link) => link.outbox_bytes(),
+            Self::Hex(outbox) => outbox.bytes(),
+        }
+    }
+
+    /// The time at which the oldest message that waits was accepted.
+    pub(super) fn oldest(&self) -> Option<Millis> {
+        match self {
+            Self::Sealed(link) => link.oldest(),
+            Self::Hex(outbox) => outbox.oldest(),
+        }
+    }
+
+    /// Gives up messages that have expired. Returns whether there were any.
+    pub(super) fn expire(&mut self, now: Millis) -> bool {
+        match self {
+            Self::Sealed(link) => link.expire(now),
+            Self::Hex(outbox) => outbox.expire(now),
+        }
+    }
+
+    /// The time at which the next message expires.
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        match self {
+            Self::Sealed(link) => link.next_deadline(),
+            Self::Hex(outbox) => outbox.next_deadline(),
+        }
+    }
+
+    /// Gives up all messages that wait.
+    pub(super) fn abandon(&mut self) {
+        match self {
+            Self::Sealed(link) => {
+                link.abandon();
+            }
+            Self::Hex(_) => {} // it keeps no account
+        }
+    }
+
+    /// The outcome of a message that this `instance` accepted.
+    pub(super) fn outcome(&self, number: Number, instance: Instance) -> Outcome {
+        match self {
+            Self::Sealed(link) => link.outcome(MessageId { stream: instance, number }),
+            Self::Hex(outbox) => outbox.outcome(number),
+        }
+    }
+}

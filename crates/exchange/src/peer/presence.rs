@@ -1,0 +1,231 @@
+//! The session of a peer, if it has one, and what the handler was told of it.
+//! Implements `docs/protocol.md` §8 (rules R3 to R5 of `docs/delivery.md`).
+
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use paddington_wire::{CloseCode, Control, Instance, PeerName, SessionId, Slot, Ticket, Verdict};
+use tokio::time::Instant;
+
+use super::inbox::Inbox;
+
+/// The slot of a peer, and the connection that holds it.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    slot: Slot,
+    live: Option<Live>,
+    announced: Announced,
+    /// The peer has said that it shuts down, and has not come back.
+    left: bool,
+}
+
+/// The connection that holds the slot.
+#[derive(Debug)]
+struct Live {
+    session: SessionId,
+    waker: Option<Waker>,
+    /// The connection is to close with this code.
+    closing: Option<CloseCode>,
+    /// The connection is to ask for a sign of life.
+    probe: bool,
+    /// Number of frames that have arrived.
+    heard: u64,
+    since: Instant,
+}
+
+/// The instance of the peer that the handler was told is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Announced {
+    #[default]
+    None,
+    /// A `hex` peer, whose instances have no names.
+    Unnamed,
+    Instance(Instance),
+}
+
+/// A connection that was asked for a sign of life, and the frames that it had received by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probed {
+    session: SessionId,
+    heard: u64,
+}
+
+/// A connection that has taken the slot.
+pub(super) struct Taken {
+    pub(super) session: SessionId,
+    /// The waker of the connection that it replaces, which is to find out.
+    pub(super) replaced: Option<Waker>,
+    pub(super) is_takeover: bool,
+}
+
+/// Reason why a connection cannot take the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// The connection that was probed has shown a sign of life meanwhile.
+    Alive,
+    /// A later ticket was drawn.
+    Superseded,
+}
+
+/// A connection's orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// It goes on.
+    Carry,
+    /// It asks for a sign of life.
+    Probe,
+    /// It closes with this code.
+    Close(CloseCode),
+}
+
+impl Presence {
+    pub(super) fn ticket(&mut self) -> Ticket {
+        self.slot.ticket()
+    }
+
+    /// Asks the connection that holds the slot for a sign of life, if it has to give one before
+    /// `newcomer` may take the slot. Returns the connection and its waker.
+    pub(super) fn probe(&mut self, newcomer: Option<Instance>) -> Option<(Probed, Option<Waker>)> {
+        let Verdict::Probe(session) = self.slot.judge(newcomer) else { return None };
+        let live = self.live.as_mut()?;
+        live.probe = true;
+        Some((Probed { session, heard: live.heard }, live.waker.take()))
+    }
+
+    /// Whether the slot is held by a session that `newcomer` may not replace unasked.
+    pub(super) fn is_held_against(&self, newcomer: Option<Instance>) -> bool {
+        matches!(self.slot.judge(newcomer), Verdict::Probe(_))
+    }
+
+    /// Whether a probed connection has shown a sign of life; `None` if it is gone.
+    pub(super) fn is_alive(&self, probed: Probed) -> Option<bool> {
+        let live = self.live.as_ref().filter(|live| live.session == probed.session)?;
+        Some(live.heard > probed.heard)
+    }
+
+    /// Gives the slot to the holder of `ticket`. A connection of another process gives way only if
+    /// it was `probed`, and has been silent until now.
+    pub(super) fn take(
+        &mut self,
+        ticket: Ticket,
+        instance: Option<Instance>,
+        probed: Option<Probed>,
+    ) -> Result<Taken, NotTaken> {
+        if let (Verdict::Probe(holder), Some(live)) = (self.slot.judge(instance), &self.live)
+            && live.session == holder
+            && probed != Some(Probed { session: holder, heard: live.heard })
+        {
+            return Err(NotTaken::Alive);
+        }
+        let session = self.slot.take(ticket, instance).ok_or(NotTaken::Superseded)?;
+        let (waker, closing) = (None, None);
+        let live = Live { session, waker, closing, probe: false, heard: 0, since: Instant::now() };
+        self.left = false;
+        let old = self.live.replace(live);
+        let is_takeover = old.is_some();
+        Ok(Taken { session, replaced: old.and_then(|old| old.waker), is_takeover })
+    }
+
+    /// Frees the slot, if `session` still holds it. Returns whether it did. `left` says whether the
+    /// peer has said that it shuts down.
+    pub(super) fn vacate(&mut self, session: SessionId, left: bool) -> bool {
+        if !self.slot.vacate(session) {
+            return false;
+        }
+        self.live = None;
+        self.left = left;
+        true
+    }
+
+    /// Asks the connection to close, if there is one. Returns its waker.
+    pub(super) fn close(&mut self, code: CloseCode) -> Option<Waker> {
+        let live = self.live.as_mut()?;
+        live.closing = Some(code);
+        live.waker.take()
+    }
+
+    /// Returns what the connection of `session` is to do. A probe is asked for once.
+    pub(super) fn take_order(&mut self, session: SessionId) -> Order {
+        let Some(live) = self.live_mut(session) else { return Order::Close(CloseCode::Replaced) };
+        if std::mem::take(&mut live.probe) {
+            return Order::Probe;
+        }
+        live.closing.map_or(Order::Carry, Order::Close)
+    }
+
+    /// Returns the code with which the connection of `session` is to close, if it is.
+    pub(super) fn closing(&self, session: SessionId) -> Option<CloseCode> {
+        match self.live.as_ref().filter(|live| live.session == session) {
+            None => Some(CloseCode::Replaced),
+            Some(live) => live.closing,
+        }
+    }
+
+    /// Keeps the waker of the connection of `session`. Returns whether it holds the slot.
+    pub(super) fn set_waker(&mut self, session: SessionId, cx: &Context<'_>) -> bool {
+        let Some(live) = self.live_mut(session) else { return false };
+        live.waker = Some(cx.waker().clone());
+        true
+    }
+
+    /// Returns the waker of the connection.
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        self.live.as_mut().and_then(|live| live.waker.take())
+    }
+
+    /// Counts a frame of `session`. Returns whether it holds the slot.
+    pub(super) fn hear(&mut self, session: SessionId) -> bool {
+        let Some(live) = self.live_mut(session) else { return false };
+        live.heard += 1;
+        true
+    }
+
+    /// Tells the handler that the peer is connected: of a `sealed` peer once for each of its
+    /// instances, of a `hex` peer once for each connection.
+    pub(super) fn announce(
+        &mut self,
+        agent: &PeerName,
+        instance: Option<Instance>,
+        inbox: &mut Inbox,
+    ) {
+        let announced = instance.map_or(Announced::Unnamed, Announced::Instance);
+        if announced != Announced::Unnamed && self.announced == announced {
+            return;
+        }
+        self.withdraw(agent, inbox);
+        self.announced = announced;
+        inbox.push_control(Control::Connected { agent: agent.clone() });
+    }
+
+    /// Tells the handler that the peer is gone, if it was told that the peer is connected.
+    pub(super) fn withdraw(&mut self, agent: &PeerName, inbox: &mut Inbox) {
+        if std::mem::take(&mut self.announced) != Announced::None {
+            inbox.push_control(Control::Disconnected { agent: agent.clone() });
+        }
+    }
+
+    /// The instance of the peer, if it is known.
+    pub(super) fn instance(&self) -> Option<Instance> {
+        match self.announced {
+            Announced::Instance(instance) => Some(instance),
+            Announced::None | Announced::Unnamed => None,
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.live.is_some()
+    }
+
+    pub(super) fn connected_for(&self) -> Option<Duration> {
+        self.live.as_ref().map(|live| live.since.elapsed())
+    }
+
+    /// Whether the peer has said that it shuts down, and has not come back.
+    pub(super) fn has_left(&self) -> bool {
+        self.left
+    }
+
+    fn live_mut(&mut self, session: SessionId) -> Option<&mut Live> {
+        self.live.as_mut().filter(|live| live.session == session)
+    }
+}

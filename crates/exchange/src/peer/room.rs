@@ -1,0 +1,148 @@
+//! Room for messages: the one place that decides when `send` is refused because of a message's
+//! length or because an outbox is full. The bound of one link is in `paddington_wire::link`
+//! ([`LinkConfig::room_for`](paddington_wire::link::LinkConfig::room_for)).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use paddington_wire::link::Full;
+use paddington_wire::{Data, Encoding, Text, hex};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+/// The most bytes that may be on their way into the store.
+const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Room that all peers of an exchange share.
+#[derive(Debug)]
+pub(crate) struct Room {
+    total: Budget,
+    /// The longest message, in bytes.
+    max_payload: u32,
+    /// Room for bytes that are on their way into the store.
+    unstored: Semaphore,
+    /// Told whenever an outbox has room again.
+    freed: Notify,
+}
+
+/// Room that one peer has taken, in bytes.
+#[derive(Debug)]
+pub(super) struct Charge(u64);
+
+/// Reason why a message is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// It is longer than this service's limit, or than the encoding can carry.
+    TooLong,
+    /// Too much waits for this peer, or for all together.
+    Full,
+}
+
+impl Room {
+    /// Room for `total` bytes, Σ(24 + length), in messages of up to `max_payload` bytes each.
+    pub(crate) fn new(total: u64, max_payload: u32) -> Self {
+        Self {
+            total: Budget::new(total),
+            max_payload,
+            unstored: Semaphore::new(UNSTORED_BYTES),
+            freed: Notify::new(),
+        }
+    }
+
+    /// The charge for `bytes` that wait already, whether there is room or not.
+    pub(super) fn charge(&self, bytes: u64) -> Charge {
+        self.total.charge(bytes);
+        Charge(bytes)
+    }
+
+    /// Takes room for a message to a peer of this `encoding`, if it `fits` into the peer's outbox.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if there is none; nothing is taken then.
+    pub(super) fn take(
+        &self,
+        charge: &mut Charge,
+        text: &Text,
+        encoding: Encoding,
+        fits: impl FnOnce(usize) -> Result<(), Full>,
+    ) -> Result<(), NoRoom> {
+        let can_carry = encoding != Encoding::Hex || hex::fits(text);
+        if text.len() > self.max_payload as usize || !can_carry {
+            return Err(NoRoom::TooLong);
+        }
+        let cost = Data::cost(text.len());
+        if fits(text.len()).is_err() || !self.total.take(cost) {
+            return Err(NoRoom::Full);
+        }
+        charge.0 += cost;
+        Ok(())
+    }
+
+    /// Gives back the room of messages that no longer wait, and tells those who wait for it. Returns
+    /// whether there was any. `waiting` is the number of bytes that still wait.
+    pub(super) fn settle(&self, charge: &mut Charge, waiting: u64) -> bool {
+        if waiting >= charge.0 {
+            return false;
+        }
+        self.total.give(charge.0 - waiting);
+        charge.0 = waiting;
+        self.freed.notify_waiters();
+        true
+    }
+
+    /// Resolves when an outbox has room again.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
+    /// Waits for the right to have a message on its way into the store.
+    pub(super) async fn to_store(&self, text: &Text) -> Option<SemaphorePermit<'_>> {
+        let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.unstored.acquire_many(cost).await.ok()
+    }
+}
+
+/// A number of bytes that many draw from.
+#[derive(Debug)]
+struct Budget {
+    used: AtomicU64,
+    max: u64,
+}
+
+impl Budget {
+    fn new(max: u64) -> Self {
+        Self { used: AtomicU64::new(0), max }
+    }
+
+    /// Takes `bytes`, if they are there.
+    fn take(&self, bytes: u64) -> bool {
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|used| *used <= self.max)
+        });
+        taken.is_ok()
+    }
+
+    /// Takes `bytes` that are in use already, whether they are there or not.
+    fn charge(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives `bytes` back.
+    fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_a_bound() {
+        let budget = Budget::new(10);
+        assert!(budget.take(7) && !budget.take(4) && budget.take(3));
+        budget.give(7);
+        assert!(budget.take(6) && !budget.take(u64::MAX));
+    }
+}

@@ -1,0 +1,68 @@
+//! State that all peers of an exchange share.
+
+use std::time::Duration;
+
+use paddington_wire::link::Millis;
+use paddington_wire::{Instance, PeerName};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::room::Room;
+use crate::{Config, Event, StartError};
+
+/// The most events that wait for a slow watcher.
+const EVENTS: usize = 256;
+
+/// State that all peers of an exchange share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: PeerName,
+    pub(crate) instance: Instance,
+    pub(crate) config: Config,
+    pub(crate) room: Room,
+    /// The service is shutting down.
+    pub(crate) stopping: CancellationToken,
+    /// Told whenever a message that may expire was accepted.
+    pub(crate) deadlines: Notify,
+    started: Instant,
+    events: broadcast::Sender<Event>,
+}
+
+impl Shared {
+    pub(crate) fn new(name: PeerName, config: Config, stored: bool) -> Result<Self, StartError> {
+        let total = if stored { config.stored_bytes_total } else { config.outbox_bytes_total };
+        Ok(Self {
+            instance: Instance::random().map_err(|_| StartError::Random)?,
+            room: Room::new(total, config.transport.limits.max_payload),
+            stopping: CancellationToken::new(),
+            deadlines: Notify::new(),
+            started: Instant::now(),
+            events: broadcast::Sender::new(EVENTS),
+            name,
+            config,
+        })
+    }
+
+    /// Milliseconds since this exchange was started.
+    pub(crate) fn now(&self) -> Millis {
+        millis(self.started.elapsed())
+    }
+
+    /// The moment at which [`now`](Self::now) becomes `time`.
+    pub(crate) fn moment(&self, time: Millis) -> Instant {
+        self.started + Duration::from_millis(time)
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.send(event); // nobody may be watching
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}

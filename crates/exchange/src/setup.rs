@@ -1,0 +1,165 @@
+//! Everything that an exchange is made from, and how it is started.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use paddington_transport::{
+    Acceptor, Dialer, Endpoint, Listener, Login, Network, Tls, stay_connected,
+};
+use paddington_wire::{Credentials, Encoding, InvitedClient, InvitedClients, PeerName};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::core::Core;
+use crate::handling::{watchdog, worker};
+use crate::host::{ExchangeHost, PeerCaller};
+use crate::lifecycle::Lifecycle;
+use crate::peer::{Shared, store_task};
+use crate::renewal::Renewal;
+use crate::store::Store;
+use crate::{Config, Exchange, Handler, StartError, expiry, restore, shutdown};
+
+/// Everything that an exchange is made from.
+#[derive(Debug)]
+pub struct Setup {
+    /// The service's own name.
+    pub name: PeerName,
+    /// Where to listen for clients. Without it nobody can connect.
+    pub listen: Option<Listen>,
+    /// The clients that are invited.
+    pub clients: Vec<InvitedClient>,
+    /// The servers that this service is invited to.
+    pub servers: Vec<Server>,
+    /// The network to use.
+    pub network: Arc<dyn Network>,
+    /// Where messages for `sealed` peers are kept. Without it they do not outlive the process.
+    pub store: Option<Arc<dyn Store>>,
+    /// How the exchange behaves.
+    pub config: Config,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address; port 0 lets the operating system choose.
+    pub address: SocketAddr,
+    /// The path of the URL that clients ask for.
+    pub path: String,
+}
+
+/// A server that this service is invited to.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The server's name.
+    pub name: PeerName,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// What to prove this service's name with.
+    pub credentials: Credentials,
+    /// The certificate authorities to believe, for a `wss` endpoint.
+    pub tls: Option<Tls>,
+    /// Where a newer invitation may be found, if there is such a place.
+    pub renewal: Option<Arc<dyn Renewal>>,
+}
+
+impl Exchange {
+    /// Starts an exchange: it listens, dials, and calls `handler` with the messages that arrive.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if it cannot listen, or its peers or settings are invalid. Nothing runs then.
+    pub async fn start<H: Handler>(setup: Setup, handler: H) -> Result<Self, StartError> {
+        let Setup { name, listen, clients, servers, network, store, config } = setup;
+        config.check()?;
+        let shared = Arc::new(Shared::new(name, config, store.is_some())?);
+        let peers = restore::peers(&shared, known(&clients, &servers), store.as_ref()).await?;
+        let listener = match &listen {
+            Some(listen) => Some(bind(&network, listen.address).await?),
+            None => None,
+        };
+        let core = Arc::new(Core {
+            peers,
+            dialers: servers
+                .iter()
+                .map(|server| (server.name.clone(), CancellationToken::new()))
+                .collect(),
+            lifecycle: Lifecycle::new(shared.stopping.clone()),
+            tasks: TaskTracker::new(),
+            workers: TaskTracker::new(),
+            spawn_worker: worker::spawner(handler, shared.config.handlers),
+            watchers: CancellationToken::new(),
+            store,
+            store_tasks: TaskTracker::new(),
+            store_tasks_stop: CancellationToken::new(),
+            address: listener.as_ref().map(Listener::address),
+            shared,
+        });
+        // What can fail comes before anything runs.
+        let acceptor = match &listen {
+            Some(listen) => Some(acceptor(&core, clients, &listen.path)?),
+            None => None,
+        };
+        run_peers(&core);
+        if let (Some(listener), Some(acceptor)) = (listener, acceptor) {
+            info!(service = %core.shared.name, address = %listener.address(), "listening");
+            listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
+        }
+        run_dialers(&core, servers, &network);
+        shutdown::spawn(&core);
+        Ok(Self::new(core))
+    }
+}
+
+/// Names and encodings of all peers.
+fn known(
+    clients: &[InvitedClient],
+    servers: &[Server],
+) -> impl ExactSizeIterator<Item = (PeerName, Encoding)> {
+    let clients = clients.iter().map(|client| (client.name.clone(), client.credentials.encoding()));
+    let servers = servers.iter().map(|server| (server.name.clone(), server.credentials.encoding()));
+    clients.chain(servers).collect::<Vec<_>>().into_iter()
+}
+
+async fn bind(network: &Arc<dyn Network>, address: SocketAddr) -> Result<Listener, StartError> {
+    let listener = Listener::bind(Arc::clone(network), address).await;
+    listener.map_err(|source| StartError::Listen { address, source })
+}
+
+fn acceptor(
+    core: &Arc<Core>,
+    clients: Vec<InvitedClient>,
+    path: &str,
+) -> Result<Acceptor<ExchangeHost>, StartError> {
+    let clients = Arc::new(InvitedClients::new(clients));
+    let host = ExchangeHost { core: Arc::clone(core), clients };
+    let config = Arc::new(core.shared.config.transport.clone());
+    Acceptor::new(host, path, config).map_err(|_| StartError::Random)
+}
+
+fn run_peers(core: &Arc<Core>) {
+    for peer in core.peers.values() {
+        core.add_worker(peer);
+        store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
+    }
+    watchdog::spawn(core);
+    expiry::spawn(core);
+}
+
+fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network>) {
+    let config = Arc::new(core.shared.config.transport.clone());
+    for server in servers {
+        let Some(peer) = core.peer(server.name.as_str()) else { continue };
+        let Some(stop) = core.dialers.get(&server.name) else { continue };
+        let login = Login { credentials: server.credentials, instance: core.shared.instance };
+        let dialer = Dialer {
+            endpoint: server.endpoint,
+            login,
+            network: Arc::clone(network),
+            tls: server.tls,
+            config: Arc::clone(&config),
+        };
+        let caller = PeerCaller { peer: Arc::clone(peer), renewal: server.renewal };
+        stay_connected(dialer, caller, &core.tasks, stop.clone());
+    }
+}

@@ -1,0 +1,69 @@
+//! Clients and servers that a service knows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use paddington_crypto::KeyPair;
+use paddington_exchange::{Renewal, Server};
+use paddington_transport::{Endpoint, Tls, TlsError};
+use paddington_wire::{AddressRange, Encoding, InvitedClient, PeerName};
+
+use crate::credentials::credentials;
+use crate::renewal::InvitationFile;
+
+/// A client that the service has invited.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownClient {
+    pub(crate) name: PeerName,
+    pub(crate) range: AddressRange,
+    pub(crate) encoding: Encoding,
+    pub(crate) keys: Arc<KeyPair>,
+}
+
+/// A server that the service is invited to.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownServer {
+    pub(crate) name: PeerName,
+    pub(crate) url: Endpoint,
+    pub(crate) encoding: Encoding,
+    pub(crate) authorities: Option<PathBuf>,
+    pub(crate) keys: Arc<KeyPair>,
+    /// The file that the invitation was read from.
+    pub(crate) source: Option<PathBuf>,
+}
+
+impl KnownClient {
+    /// The client as a listener expects it, of the service called `own`.
+    pub(crate) fn invited(&self, own: &PeerName) -> InvitedClient {
+        InvitedClient {
+            name: self.name.clone(),
+            range: self.range,
+            credentials: credentials(self.encoding, own, &self.name, &self.keys),
+        }
+    }
+}
+
+impl KnownServer {
+    /// The server as a dialer needs it, of the service called `own`.
+    pub(crate) fn to_dial(&self, own: &PeerName) -> Result<Server, TlsError> {
+        let tls = match &self.authorities {
+            _ if !self.url.is_secure() => None,
+            Some(path) => Some(Tls::with_authorities(path)),
+            None => Some(Tls::platform()),
+        };
+        let renewal = self.source.as_ref().map(|source| {
+            let (url, keys) = (self.url.clone(), Arc::clone(&self.keys));
+            let server = (self.name.clone(), self.encoding);
+            let renewal: Arc<dyn Renewal> =
+                Arc::new(InvitationFile::new(own, server, source, url, keys));
+            renewal
+        });
+        Ok(Server {
+            renewal,
+            name: self.name.clone(),
+            endpoint: self.url.clone(),
+            credentials: credentials(self.encoding, &self.name, own, &self.keys),
+            tls: tls.transpose()?,
+        })
+    }
+}

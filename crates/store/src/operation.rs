@@ -1,0 +1,71 @@
+//! Operations that callers ask of the store's thread.
+
+use paddington_exchange::store::{
+    DeadLetter, LetterId, NewMessage, StoreError, StoredCursor, StoredStream,
+};
+use paddington_wire::{MessageId, PeerName};
+
+use crate::answers::Waiter;
+use crate::lazies::Lazies;
+
+/// The key of a queue: a peer, or `None` for operations that belong to no single peer.
+pub(crate) type QueueKey = Option<PeerName>;
+
+/// A change that is durable before it is answered.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Append(NewMessage, Waiter<()>),
+    Attempt(MessageId, Waiter<u32>),
+    AddLetter(DeadLetter, Waiter<()>),
+    TakeLetter(LetterId, Waiter<Option<DeadLetter>>),
+}
+
+/// A question that reads the file.
+#[derive(Debug)]
+pub(crate) enum Query {
+    Streams(PeerName, Waiter<Vec<StoredStream>>),
+    Cursors(PeerName, Waiter<Vec<StoredCursor>>),
+    Read(PeerName, MessageId, usize, Waiter<Vec<bytes::Bytes>>),
+    Letters(Waiter<Vec<(LetterId, DeadLetter)>>),
+}
+
+/// One entry of a queue.
+#[derive(Debug)]
+pub(crate) enum Operation {
+    Write(Write),
+    Lazy(Lazies),
+    Query(Query),
+}
+
+impl Write {
+    /// Number of bytes of payload.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Append(message, _) => message.payload.len(),
+            Self::AddLetter(letter, _) => letter.payload.len(),
+            Self::Attempt(..) | Self::TakeLetter(..) => 0,
+        }
+    }
+
+    pub(crate) fn refuse(self, why: &StoreError) {
+        // The caller may have dropped the future.
+        match self {
+            Self::Append(_, waiter) | Self::AddLetter(_, waiter) => {
+                drop(waiter.send(Err(why.clone())));
+            }
+            Self::Attempt(_, waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::TakeLetter(_, waiter) => drop(waiter.send(Err(why.clone()))),
+        }
+    }
+}
+
+impl Query {
+    pub(crate) fn refuse(self, why: &StoreError) {
+        match self {
+            Self::Streams(_, waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::Cursors(_, waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::Read(.., waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::Letters(waiter) => drop(waiter.send(Err(why.clone()))),
+        }
+    }
+}

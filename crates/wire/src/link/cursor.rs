@@ -1,0 +1,269 @@
+//! How far this side is with one stream of the peer. Implements `docs/protocol.md` §5.1.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::stored::StoredCursor;
+use crate::Instance;
+use crate::faults::{Fault, broken};
+use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
+
+/// The most rejections that are kept for a stream.
+const REJECTIONS: usize = 1_024;
+
+/// Position in one stream of the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Cursor {
+    instance: Instance,
+    received: u64,
+    completed: u64,
+    /// Messages and gaps beyond `completed`, in order.
+    entries: VecDeque<Entry>,
+    /// Rejections, in order. One stays until the peer no longer keeps the message, because the
+    /// acknowledgement that told it may have been lost with its connection.
+    rejected: VecDeque<Rejection>,
+    /// The highest completed number that the peer was told in this session.
+    told: u64,
+    /// Whether the peer still lists the stream. If not, nothing on it is acknowledged.
+    listed: bool,
+    /// Numbers that were handled before a restart although one before them was not.
+    finished: BTreeSet<u64>,
+    /// Whether it has moved since the store last asked.
+    moved: bool,
+}
+
+/// A received message, or a gap that ends with the number `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    to: u64,
+    /// Bytes of the window that it takes.
+    cost: u64,
+    state: EntryState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum EntryState {
+    Unhandled,
+    Done,
+    Gap,
+}
+
+/// Novelty of a message that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Novelty {
+    New,
+    /// It was received before (rule R11).
+    Repeat,
+    /// It was handled before a restart.
+    Finished,
+}
+
+impl Cursor {
+    /// A stream that is received from `number` + 1 on.
+    pub(super) fn new(instance: Instance, number: u64) -> Self {
+        Self {
+            instance,
+            received: number,
+            completed: number,
+            entries: VecDeque::new(),
+            rejected: VecDeque::new(),
+            told: number,
+            listed: true,
+            finished: BTreeSet::new(),
+            moved: true,
+        }
+    }
+
+    /// A cursor that a store has kept.
+    pub(super) fn restore(stored: StoredCursor) -> Self {
+        Self {
+            finished: stored.finished.into_iter().collect(),
+            listed: false,
+            moved: false,
+            ..Self::new(stored.instance, stored.completed)
+        }
+    }
+
+    /// Recalls that a message was rejected by an earlier instance of this side.
+    pub(super) fn recall(&mut self, rejection: Rejection) {
+        let number = rejection.number;
+        if (number <= self.completed || self.finished.contains(&number))
+            && !self.rejected.iter().any(|known| known.number == number)
+        {
+            self.reject(rejection);
+        }
+    }
+
+    pub(super) fn unlist(&mut self) {
+        self.listed = false;
+    }
+
+    /// Prepares for a session in which the peer lists `stream`. `told` is what this side's READY
+    /// said of it (rules R4 and R7).
+    pub(super) fn list(&mut self, stream: &StreamState, told: Option<&CursorState>) {
+        self.listed = true;
+        self.raise(base_before(stream));
+        self.rejected.retain(|rejection| rejection.number >= stream.base);
+        self.told = told.map_or(0, |told| told.completed).max(stream.base - 1);
+        if broken(Fault::DueAcknowledgementsDropped) {
+            self.told = self.completed;
+        }
+    }
+
+    /// Takes a message in, which is the next one or a repeat.
+    pub(super) fn receive(&mut self, number: u64, cost: u64) -> Novelty {
+        if number <= self.received && !broken(Fault::RepeatsTakenForNew) {
+            return Novelty::Repeat;
+        }
+        self.received = number;
+        if self.finished.remove(&number) {
+            self.entries.push_back(Entry { to: number, cost: 0, state: EntryState::Done });
+            return Novelty::Finished;
+        }
+        self.entries.push_back(Entry { to: number, cost, state: EntryState::Unhandled });
+        Novelty::New
+    }
+
+    /// Takes a gap up to `to` in. Returns whether it is news.
+    pub(super) fn skip(&mut self, to: u64) -> bool {
+        if to <= self.received {
+            return false;
+        }
+        self.received = to;
+        let extends = |last: &Entry| match last.state {
+            EntryState::Gap => true,
+            EntryState::Done => broken(Fault::GapHidesFinished),
+            EntryState::Unhandled => false,
+        };
+        match self.entries.back_mut().filter(|last| extends(last)) {
+            Some(last) => last.to = to,
+            None => self.entries.push_back(Entry { to, cost: 0, state: EntryState::Gap }),
+        }
+        self.finished.retain(|finished| *finished > to);
+        self.complete();
+        true
+    }
+
+    /// Takes note that a message is handled or rejected. Returns its cost, or `None` if it was not
+    /// waiting for that.
+    pub(super) fn handled(&mut self, number: u64, outcome: Result<(), RejectCode>) -> Option<u64> {
+        let index = self.find(number)?;
+        let entry = &mut self.entries[index];
+        if entry.state != EntryState::Unhandled {
+            return None;
+        }
+        entry.state = EntryState::Done;
+        self.moved = true;
+        let cost = entry.cost;
+        if let Err(code) = outcome {
+            self.reject(Rejection { number, code });
+        }
+        self.complete();
+        Some(cost)
+    }
+
+    /// Moves `completed` over everything that is done.
+    pub(super) fn complete(&mut self) {
+        let is_done = |entry: &&Entry| entry.state != EntryState::Unhandled;
+        while let Some(entry) = self.entries.front().filter(is_done) {
+            self.completed = self.completed.max(entry.to);
+            self.moved = true;
+            self.entries.pop_front();
+        }
+        debug_assert!(self.completed <= self.received, "nothing is handled before it came");
+    }
+
+    /// Returns the number up to which is to be acknowledged, with up to `max_rejections` of the
+    /// rejections up to there, and assumes that the peer is told. It does not reach beyond a
+    /// rejection that stays behind.
+    pub(super) fn tell(&mut self, max_rejections: usize) -> (u64, Vec<Rejection>) {
+        let untold = self.untold_rejections().take(max_rejections.saturating_add(1));
+        let mut rejected: Vec<_> = untold.copied().collect();
+        let left = rejected.split_off(max_rejections.min(rejected.len()));
+        self.told = left.first().map_or(self.completed, |next| next.number - 1);
+        (self.told, rejected)
+    }
+
+    /// Returns the cursor as a store keeps it, if it has moved since the last call.
+    pub(super) fn take_moved(&mut self) -> Option<StoredCursor> {
+        if !std::mem::take(&mut self.moved) {
+            return None;
+        }
+        let remembered = !broken(Fault::FinishedForgotten);
+        let done = self.entries.iter().filter(|it| it.state == EntryState::Done && remembered);
+        let finished = done.map(|entry| entry.to).chain(self.finished.iter().copied());
+        debug_assert!(self.finished.first().is_none_or(|first| *first > self.completed));
+        Some(StoredCursor {
+            instance: self.instance,
+            completed: self.completed,
+            finished: finished.collect(),
+        })
+    }
+
+    pub(super) fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
+    /// Whether the peer does not list the stream any more, and everything on it is handled (R8).
+    pub(super) fn is_over(&self) -> bool {
+        !self.listed && self.entries.is_empty()
+    }
+
+    /// Whether the peer is to be told that more is completed.
+    pub(super) fn is_due(&self) -> bool {
+        self.listed && self.completed > self.told
+    }
+
+    /// Bytes that its entries take of the window.
+    pub(super) fn cost(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.cost).sum()
+    }
+
+    /// The cursor for READY. READY cannot carry rejections, so `completed` stops before the first.
+    pub(super) fn state(&self) -> CursorState {
+        let first = self.rejected.front().map_or(u64::MAX, |rejection| rejection.number);
+        let completed = self.completed.min(first - 1);
+        CursorState { instance: self.instance, received: self.received, completed }
+    }
+
+    /// Everything up to `number` is no concern of this side any more.
+    fn raise(&mut self, number: u64) {
+        self.received = self.received.max(number);
+        self.moved |= number > self.completed;
+        self.completed = self.completed.max(number);
+        self.finished.retain(|finished| *finished > self.completed);
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        let at = self.rejected.partition_point(|earlier| earlier.number < rejection.number);
+        self.rejected.insert(at, rejection);
+        if self.rejected.len() > REJECTIONS {
+            self.rejected.pop_front();
+        }
+    }
+
+    fn untold_rejections(&self) -> impl Iterator<Item = &Rejection> {
+        let untold = self.told + 1..=self.completed;
+        self.rejected.iter().filter(move |rejection| untold.contains(&rejection.number))
+    }
+
+    /// The index of the entry of a number: normally it is the first one.
+    fn find(&self, number: u64) -> Option<usize> {
+        if self.entries.front().is_some_and(|first| first.to == number) {
+            return Some(0);
+        }
+        self.entries.binary_search_by_key(&number, |entry| entry.to).ok()
+    }
+}
+
+/// The number before the first one that the peer keeps: a stream begins there (rule R7).
+pub(super) fn base_before(stream: &StreamState) -> u64 {
+    if broken(Fault::UnknownStreamFromZero) { 0 } else { stream.base - 1 }
+}

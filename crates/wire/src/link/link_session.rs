@@ -1,0 +1,64 @@
+//! One session of a link: everything that lasts as long as one connection.
+
+use super::LinkConfig;
+use super::acks::{Acks, Facts};
+use super::credit::{Credit, Window};
+use crate::{Features, Instance, Ready, SessionId, Violation};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LinkSession {
+    pub(super) id: SessionId,
+    /// The streams that the peer listed: an index in DATA means one of these.
+    pub(super) theirs: Vec<Instance>,
+    /// The streams that this side listed: an index in an acknowledgement means one of these.
+    pub(super) ours: Vec<Instance>,
+    /// The longest message that the peer accepts, in bytes.
+    pub(super) max_payload: u32,
+    /// The most bytes of messages in one frame; 0 where each has its own.
+    pub(super) batch: usize,
+    pub(super) peer_drains: bool,
+    pub(super) told_drain: bool,
+    pub(super) credit: Credit,
+    pub(super) window: Window,
+    pub(super) acks: Acks,
+}
+
+impl LinkSession {
+    pub(super) fn new(id: SessionId, config: &LinkConfig, ours: &Ready, theirs: &Ready) -> Self {
+        let batches = theirs.features.has(Features::BATCH);
+        let batch = if batches { config.batch.min(theirs.max_payload) } else { 0 };
+        Self {
+            id,
+            theirs: theirs.mine.iter().map(|stream| stream.instance).collect(),
+            ours: ours.mine.iter().map(|stream| stream.instance).collect(),
+            max_payload: theirs.max_payload,
+            batch: batch as usize,
+            peer_drains: false,
+            told_drain: false,
+            credit: Credit::new(theirs.window),
+            window: Window::new(config, ours.window),
+            acks: Acks::new(config.ack_delay),
+        }
+    }
+
+    /// The peer's stream at `index`.
+    pub(super) fn their_stream(&self, index: u8) -> Result<Instance, Violation> {
+        self.theirs.get(usize::from(index)).copied().ok_or(Violation::UnknownStream(index))
+    }
+
+    /// This side's stream at `index`.
+    pub(super) fn our_stream(&self, index: u8) -> Result<Instance, Violation> {
+        self.ours.get(usize::from(index)).copied().ok_or(Violation::UnknownStream(index))
+    }
+
+    /// The facts for a decision about acknowledgements, with `held` bytes that are not handled.
+    pub(super) fn facts(&self, held: u64, cursor_moved: bool, draining: bool) -> Facts {
+        Facts {
+            cursor_moved,
+            gain: self.window.gain(held),
+            window: self.window.whole(),
+            runs_low: self.window.runs_low(held),
+            at_rest: held == 0 || draining || self.peer_drains,
+        }
+    }
+}
