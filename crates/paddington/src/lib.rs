@@ -57,9 +57,19 @@ pub use outbox::OutboxError;
 pub use process::{Error, run, send, set_handler, shutdown};
 pub use service::{Service, ServiceError};
 
+pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
-    Config, Delivered, Event, Exchange, Handler, HandlerError, OnError, PeerCounters, PeerStatus,
-    Receipt, SendError, SendOptions, ShutdownReport, StartError, store,
+    AlreadyRunning, Config, Counts, Delivered, Event, Exchange, Handler, HandlerError, NoExchange,
+    OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport, StartError,
+    store,
 };
-pub use paddington_transport::{Endpoint, EndpointError, Network};
-pub use paddington_wire::{AddressRange, Control, Encoding, Message, MessageId, PeerName, Text};
+#[cfg(feature = "durable")]
+pub use paddington_store::{OpenStoreError, SqliteStore};
+pub use paddington_transport::{
+    Config as TransportConfig, Endpoint, EndpointError, Limits, Network, NetworkListener, Retry,
+    Stream, Timeouts, TlsError, TrustedProxies,
+};
+pub use paddington_wire::{
+    AddressRange, Control, Encoding, Instance, Message, MessageId, NameError, NotText, PeerName,
+    RangeError, RejectCode, Text,
+};

@@ -10,8 +10,8 @@ use paddington_wire::sealed::{
     self, Challenge, Greeting, HelloRandom, ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Session,
-    Transmission, Violation, hex,
+    Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Ready,
+    Session, Transmission, Violation, hex,
 };
 use tokio::time::timeout;
 
@@ -25,7 +25,7 @@ use crate::{Config, DialError, Stream, UpgradeError};
 /// The longest message before the hello or the reply, in bytes (`docs/protocol.md` §9).
 const HELLO_LIMIT: usize = 2_048;
 /// The longest message from then to READY, in bytes.
-const READY_LIMIT: usize = 8_192;
+const READY_LIMIT: usize = Ready::MAX_LEN as usize;
 
 /// An authenticated connection that has taken its slot.
 pub(crate) struct Established<T> {

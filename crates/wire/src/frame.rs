@@ -238,6 +238,13 @@ pub struct Ready {
     pub yours: Vec<CursorState>,
 }
 
+impl Ready {
+    /// The most entries in `mine`, and in `yours`.
+    pub const MAX_ENTRIES: usize = 64;
+    /// The longest READY that is accepted, in bytes; without later additions it is shorter.
+    pub const MAX_LEN: u32 = 8 * 1024;
+}
+
 /// The optional kinds of frames that a service understands, as a bit mask. Unknown bits are kept
 /// and ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

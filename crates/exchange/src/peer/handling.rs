@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::inbox::Item;
 use super::peer::wake;
+use super::state::State;
 use super::{Call, Ended, Peer, WorkerId};
 use crate::{Event, OnError};
 
@@ -35,7 +36,7 @@ impl Peer {
             }
             connection = state.take_waker_for_ack();
         }
-        let polled = state.poll_call(worker, self.store().is_some(), now, cx);
+        let polled = poll_call(&mut state, worker, self.store().is_some(), now, cx);
         let reader = if polled.is_ready() { state.take_hex_connection_waker() } else { None };
         // If this worker has nothing to do, no other has: it would only be woken to say so.
         let more =
@@ -146,4 +147,35 @@ impl Peer {
         self.lock().counters_mut().dead_letters += 1;
         self.shared.tell(Event::DeadLetter { peer: self.name.clone(), id, code });
     }
+}
+
+/// Returns the next call for `worker`, or `None` if it is to stop.
+fn poll_call(
+    state: &mut State,
+    worker: WorkerId,
+    keeps: bool,
+    now: Instant,
+    cx: &Context<'_>,
+) -> Poll<Option<Call>> {
+    // Messages of a `sealed` peer that are not handled are not acknowledged and come again.
+    let drained = state.encoding() == Encoding::Sealed || state.inbox_mut().is_empty();
+    if state.workers_mut().is_over_for(worker, drained) {
+        state.workers_mut().remove(worker);
+        return Poll::Ready(None);
+    }
+    let Some(call) = next_call(state, worker, keeps, now) else {
+        state.workers_mut().wait(worker, cx);
+        return Poll::Pending;
+    };
+    Poll::Ready(Some(call))
+}
+
+fn next_call(state: &mut State, worker: WorkerId, keeps: bool, now: Instant) -> Option<Call> {
+    let control = matches!(state.inbox_mut().front()?, Item::Control(_));
+    if !state.workers_mut().may_begin(control) {
+        return None;
+    }
+    let call = Call::new(state.inbox_mut().pop()?);
+    state.workers_mut().begin(worker, call.noted(keeps), now);
+    Some(call)
 }

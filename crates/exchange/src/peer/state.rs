@@ -2,7 +2,7 @@
 //! the room that it takes, the slot and the connection, the inbox and the workers.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
-use super::inbox::{Call, Ended, Inbox, Item};
+use super::inbox::{Call, Ended, Inbox};
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{NotTaken, Order, Presence, Probed, Taken};
 use super::room::Room;
@@ -256,37 +256,6 @@ impl State {
 
     pub(super) fn workers_mut(&mut self) -> &mut Workers {
         &mut self.workers
-    }
-
-    /// Returns the next call for `worker`, or `None` if it is to stop.
-    pub(super) fn poll_call(
-        &mut self,
-        worker: WorkerId,
-        keeps: bool,
-        now: Instant,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Call>> {
-        // Messages of a `sealed` peer that are not handled are not acknowledged and come again.
-        let drained = self.encoding() == Encoding::Sealed || self.inbox.is_empty();
-        if self.workers.is_over_for(worker, drained) {
-            self.workers.remove(worker);
-            return Poll::Ready(None);
-        }
-        let Some(call) = self.next_call(worker, keeps, now) else {
-            self.workers.wait(worker, cx);
-            return Poll::Pending;
-        };
-        Poll::Ready(Some(call))
-    }
-
-    fn next_call(&mut self, worker: WorkerId, keeps: bool, now: Instant) -> Option<Call> {
-        let control = matches!(self.inbox.front()?, Item::Control(_));
-        if !self.workers.may_begin(control) {
-            return None;
-        }
-        let call = Call::new(self.inbox.pop()?);
-        self.workers.begin(worker, call.noted(keeps), now);
-        Some(call)
     }
 
     /// Takes note that `worker` is done with a call. Returns whether the link has changed, and

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::acks::{AckTime, Facts};
 use super::credit::Window;
 use super::inbound::{Arriving, Inbound, Incoming};
-use super::link_session::LinkSession;
+use super::link_session::{LinkSession, Started};
 use super::memory::Full;
 use super::outbound::{Counts, Outbound, Outcome};
 use super::stored::{CursorChanges, StoredLink};
@@ -15,8 +15,6 @@ use crate::faults::{Fault, broken};
 use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
 use crate::{Instance, MessageId, SessionId, Violation};
 
-/// The most streams that READY can list.
-const MAX_LISTED: usize = 64;
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
 
@@ -32,18 +30,6 @@ pub struct Link {
     inbound: Inbound,
     session: Option<LinkSession>,
     draining: bool,
-}
-
-/// Consequences of a new session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Started {
-    /// The peer's instance was not seen before.
-    pub new_instance: bool,
-    /// The peer's READY has acknowledged messages of this side.
-    pub progress: bool,
-    /// The peer has received messages of an earlier instance that this side's store does not know:
-    /// the store was restored from a copy, or has lost something (rule R10).
-    pub regressed: bool,
 }
 
 impl Link {
@@ -180,8 +166,8 @@ impl Link {
             max_payload: self.config.max_payload,
             window: Window::first(&self.config, self.inbound.held()),
             features: Features::BATCH,
-            mine: self.outbound.states(MAX_LISTED),
-            yours: self.inbound.states(MAX_LISTED),
+            mine: self.outbound.states(Ready::MAX_ENTRIES),
+            yours: self.inbound.states(Ready::MAX_ENTRIES),
         }
     }
 
@@ -231,15 +217,28 @@ impl Link {
             return Ok(false);
         }
         let received = match frame {
-            Frame::Data(data) => self.receive_data(data, arrived),
-            Frame::Batch(batch) => self.receive_batch(batch, arrived),
+            Frame::Data(Data { stream, again, number, ack, payload }) => {
+                let cost = Data::cost(payload.len());
+                let messages = Arriving { again, first: number, payloads: Some(payload) };
+                self.receive_messages(stream, ack, cost, messages, arrived)
+            }
+            Frame::Batch(Batch { stream, again, first, ack, messages }) => {
+                let cost = messages.cost();
+                match first.checked_add(messages.count() as u64 - 1) {
+                    None => Err(Violation::BadPayload),
+                    Some(_) => {
+                        let messages = Arriving { again, first, payloads: messages };
+                        self.receive_messages(stream, ack, cost, messages, arrived)
+                    }
+                }
+            }
             Frame::Ack(mut ack) => {
                 ack.rejected.sort_unstable_by_key(|rejection| rejection.number);
                 self.receive_ack(&ack)
             }
             Frame::Skip(skip) => self.receive_skip(skip),
             Frame::Drain => {
-                self.receive_drain();
+                self.session.iter_mut().for_each(|session| session.peer_drains = true);
                 Ok(false)
             }
             _ => Ok(false),
@@ -268,7 +267,8 @@ impl Link {
         if !self.is_current(session) {
             return None;
         }
-        if self.is_ack_urgent() {
+        let facts = self.facts()?;
+        if self.session.as_ref()?.acks.is_urgent(&facts) {
             return self.acknowledge(session);
         }
         if let Some(frame) = self.next_message(now) {
@@ -424,34 +424,6 @@ impl Link {
         Some(session.facts(self.inbound.held(), cursor_moved, self.draining))
     }
 
-    fn is_ack_urgent(&self) -> bool {
-        match (&self.session, self.facts()) {
-            (Some(session), Some(facts)) => session.acks.is_urgent(&facts),
-            _ => false,
-        }
-    }
-
-    fn receive_data(&mut self, data: Data, arrived: &mut Vec<Incoming>) -> Result<bool, Violation> {
-        let Data { stream, again, number, ack, payload } = data;
-        let cost = Data::cost(payload.len());
-        let messages = Arriving { again, first: number, payloads: Some(payload) };
-        self.receive_messages(stream, ack, cost, messages, arrived)
-    }
-
-    fn receive_batch(
-        &mut self,
-        batch: Batch,
-        arrived: &mut Vec<Incoming>,
-    ) -> Result<bool, Violation> {
-        let Batch { stream, again, first, ack, messages } = batch;
-        if first.checked_add(messages.count() as u64 - 1).is_none() {
-            return Err(Violation::BadPayload);
-        }
-        let cost = messages.cost();
-        let messages = Arriving { again, first, payloads: messages };
-        self.receive_messages(stream, ack, cost, messages, arrived)
-    }
-
     fn receive_messages<P: IntoIterator<Item = Bytes>>(
         &mut self,
         stream: u8,
@@ -491,12 +463,6 @@ impl Link {
             if news { session.acks.note_completed(1) } else { session.acks.note_repeat() }
         }
         Ok(progress)
-    }
-
-    fn receive_drain(&mut self) {
-        if let Some(session) = &mut self.session {
-            session.peer_drains = true;
-        }
     }
 
     fn receive_completed(

@@ -5,6 +5,18 @@ use super::acks::{Acks, Facts};
 use super::credit::{Credit, Window};
 use crate::{Features, Instance, Ready, SessionId, Violation};
 
+/// Consequences of a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The peer's instance was not seen before.
+    pub new_instance: bool,
+    /// The peer's READY has acknowledged messages of this side.
+    pub progress: bool,
+    /// The peer has received messages of an earlier instance that this side's store does not know:
+    /// the store was restored from a copy, or has lost something (rule R10).
+    pub regressed: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LinkSession {
     pub(super) id: SessionId,

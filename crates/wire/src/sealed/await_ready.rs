@@ -11,9 +11,6 @@ use super::sealed_session::SealedSession;
 use crate::frame::{CloseCode, Frame, Ready};
 use crate::{HandshakeError, Instance, ReceiveError, TransmitError, Violation};
 
-/// The limit for READY, in bytes; the longest one has 36 bytes and two lists of 64 entries.
-const READY_MAX: u32 = 8 * 1024;
-
 /// This side's role in the handshake.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
@@ -47,7 +44,7 @@ impl AwaitReady {
             Role::Client => (client_to_server, server_to_client),
             Role::Server { .. } => (server_to_client, client_to_server),
         };
-        Self { role, session: Box::new(SealedSession::new(outgoing, incoming, READY_MAX)) }
+        Self { role, session: Box::new(SealedSession::new(outgoing, incoming, Ready::MAX_LEN)) }
     }
 
     /// Sets how frames are padded.

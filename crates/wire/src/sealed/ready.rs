@@ -7,8 +7,6 @@ use crate::{Instance, Violation};
 
 const STREAM_LEN: usize = 32;
 const FIXED_LEN: usize = 36;
-/// The maximum number of entries in either list.
-pub(crate) const MAX_STREAMS: usize = 64;
 
 pub(super) fn encoded_len(ready: &Ready) -> usize {
     FIXED_LEN + STREAM_LEN * (ready.mine.len() + ready.yours.len())
@@ -48,7 +46,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     if !(1..=MAX_PAYLOAD).contains(&max_payload) {
         return Err(Violation::BadReady("max_payload is out of range"));
     }
-    if !(1..=MAX_STREAMS).contains(&mine) || yours > MAX_STREAMS {
+    if !(1..=Ready::MAX_ENTRIES).contains(&mine) || yours > Ready::MAX_ENTRIES {
         return Err(Violation::BadReady("it lists too many streams or none"));
     }
     if bytes.len() < STREAM_LEN * (mine + yours) {
