@@ -1,4 +1,4 @@
-//! How much an exchange holds and how long it waits.
+//! The limits, deadlines and policies of an exchange.
 
 use std::time::Duration;
 
@@ -9,60 +9,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::{OnError, StartError};
 
-/// How an exchange behaves.
+/// Limits, deadlines and policies of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
-    /// The most other services that are known.
+    /// Maximum number of peers.
     pub peers: usize,
-    /// The most bytes that a peer may have sent and this service not handled.
+    /// Maximum number of bytes that a peer may have sent and this service has not handled.
     pub window: u32,
-    /// The most messages that wait for one peer.
+    /// Maximum number of messages that wait for one peer.
     pub outbox_messages: usize,
-    /// The most bytes, Σ(24 + length), that wait for one peer.
+    /// Maximum number of bytes, Σ(24 + length), that wait for one peer.
     pub outbox_bytes: u64,
-    /// The most bytes that wait for all peers together.
+    /// Maximum number of bytes that wait for all peers together.
     pub outbox_bytes_total: u64,
-    /// The most messages that wait for one peer in a store.
+    /// Maximum number of messages that wait for one peer in a store.
     pub stored_messages: usize,
-    /// The most bytes, Σ(24 + length), that wait for one peer in a store.
+    /// Maximum number of bytes, Σ(24 + length), that wait for one peer in a store.
     pub stored_bytes: u64,
-    /// The most bytes that wait for all peers together in a store.
+    /// Maximum number of bytes that wait for all peers together in a store.
     pub stored_bytes_total: u64,
-    /// The most messages of one `hex` peer that wait for the handler. A `sealed` peer is bounded
-    /// by `window`.
+    /// Maximum number of messages of one `hex` peer that wait for the handler. A `sealed` peer is
+    /// bounded by `window`.
     pub inbox_messages: usize,
-    /// The most handlers that run at the same time.
+    /// Maximum number of handler calls that run at the same time.
     pub handlers: usize,
-    /// How long a handler may take for one message.
+    /// Time that a handler may take for one message; after that it is cancelled.
     #[serde(with = "seconds")]
     pub handler_timeout: Duration,
-    /// What happens to a message that its handler has failed on.
+    /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
-    /// How long an acknowledgement waits for company.
+    /// Time that an acknowledgement may wait, so that a message can carry it or others can join it.
     #[serde(with = "seconds")]
     pub ack_delay: Duration,
-    /// How long an older connection has to prove that it lives when a newer one arrives.
+    /// Time that an older connection has to answer a probe when a newer one arrives.
     #[serde(with = "seconds")]
     pub probe: Duration,
-    /// How many authenticated handshakes a peer may make within [`HANDSHAKE_PERIOD`].
+    /// Maximum number of authenticated handshakes of a peer within [`HANDSHAKE_PERIOD`].
     pub handshakes: usize,
-    /// How long a shutdown waits for handlers that run, and then for messages that are not
+    /// Time that a shutdown waits for handlers that run, and then again for messages that are not
     /// acknowledged.
     #[serde(with = "seconds")]
     pub drain: Duration,
-    /// How long `send_when_ready` waits for room inside a handler, where waiting for ever could
-    /// stop two services that wait for each other.
+    /// Time that `send_when_ready` waits for room inside a handler, where waiting for ever could
+    /// deadlock two services that wait for each other.
     #[serde(with = "seconds")]
     pub patience: Duration,
 }
 
-/// No delay or deadline is longer.
+/// Upper bound of every delay and deadline.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// The period that authenticated handshakes are counted over.
+/// Period over which authenticated handshakes are counted.
 pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
 
 impl Default for Config {
@@ -93,7 +93,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks that every limit is one: none of them can be switched off.
+    /// Checks that every limit is usable: none of them can be switched off.
     pub(crate) fn check(&self) -> Result<(), StartError> {
         let limits = &self.transport.limits;
         if !(1..=MAX_PAYLOAD).contains(&limits.max_payload) {
@@ -146,7 +146,7 @@ impl Config {
         ]
     }
 
-    /// The bounds of one link, whose messages are `stored` or not.
+    /// Returns the limits of one link, whose messages are `stored` or not.
     pub(crate) fn link(&self, stored: bool) -> LinkConfig {
         let (outbox_messages, outbox_bytes) = if stored {
             (self.stored_messages, self.stored_bytes)

@@ -1,4 +1,4 @@
-//! Everything that the parts of one exchange share: its peers, its tasks, how it ends.
+//! The state that the parts of one exchange share: its peers, its tasks, its lifecycle.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(crate) struct Core {
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// Adds a worker to a peer.
+/// A function that adds a worker to a peer.
 pub(crate) type SpawnWorker = dyn Fn(&Arc<Core>, &Arc<Peer>) + Send + Sync;
 
 impl Core {

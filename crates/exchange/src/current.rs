@@ -1,5 +1,4 @@
-//! The exchange that a task belongs to: the one whose handler it runs, or the one that was installed
-//! for the process.
+//! The current exchange: the one whose handler the task runs, or else the process's.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,12 +12,12 @@ tokio::task_local! {
 /// The exchange of the process.
 static PROCESS: OnceLock<Arc<Core>> = OnceLock::new();
 
-/// The exchange whose handler the caller runs in, or the process's.
+/// Returns the exchange in whose handler the caller runs, or else the process's.
 pub(crate) fn current() -> Option<Arc<Core>> {
     CURRENT.try_with(Arc::clone).ok().or_else(|| PROCESS.get().cloned())
 }
 
-/// Makes an exchange the process's. Returns whether there was none.
+/// Makes `core` the exchange of the process. Returns `false` if there is one already.
 pub(crate) fn install(core: Arc<Core>) -> bool {
     PROCESS.set(core).is_ok()
 }

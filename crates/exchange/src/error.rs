@@ -1,4 +1,4 @@
-//! One small error per operation.
+//! The errors of this crate: one small type per operation.
 
 use std::error::Error;
 use std::io;
@@ -10,17 +10,17 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
-/// What a handler returns when it fails: any error.
+/// The error that a handler returns: any error type.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
-/// Why a message was not accepted. Nothing of it is kept.
+/// The reason why a message was not accepted. Nothing of it is kept.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
     /// The recipient is not in the configuration.
     #[error("no peer is called {0:?}")]
     UnknownPeer(String),
-    /// Too much waits for this peer, or for all peers together.
+    /// The outbox for this peer, or for all peers together, is full.
     #[error(
         "the outbox for {peer} is full: {messages} messages wait, the oldest for {} s",
         .oldest.as_secs()
@@ -28,46 +28,46 @@ pub enum SendError {
     Full {
         /// The recipient.
         peer: PeerName,
-        /// How many messages wait for it.
+        /// Number of messages that wait for it.
         messages: usize,
-        /// For how long the oldest of them has been waiting.
+        /// Time that the oldest of them has been waiting.
         oldest: Duration,
     },
     /// The message is longer than this service's limit, or than the encoding can carry.
-    #[error("the message of {len} bytes is longer than allowed ({max} bytes)")]
+    #[error("the message has {len} bytes, but at most {max} are allowed")]
     TooLong {
-        /// The length of the message in bytes.
+        /// Length of the message in bytes.
         len: usize,
-        /// The limit in bytes.
+        /// Limit in bytes.
         max: u32,
     },
-    /// The service shuts down.
-    #[error("the service shuts down")]
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
     ShuttingDown,
     /// The message could not be stored, and will not be delivered.
-    #[error("the message is not accepted: {0}")]
+    #[error("the message could not be stored: {0}")]
     Storage(#[source] StoreError),
 }
 
 impl SendError {
-    /// Whether the same message may be accepted later.
+    /// Returns whether the same message may be accepted later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Storage(_))
     }
 }
 
-/// No service runs in this process, or in this task, that the call could mean.
+/// The call refers to no service: none was started with `run`, and the caller is not in a handler.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("no service runs here: call run first, or use a service's own handle")]
 pub struct NoExchange;
 
-/// Another service runs in this process already.
+/// Another service was started with `run` in this process already.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("another service was started with run in this process: use a service's own handle")]
 pub struct AlreadyRunning;
 
-/// Why an exchange could not be started.
+/// The reason why an exchange could not be started. Nothing runs then.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -76,37 +76,37 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A peer is configured twice.
-    #[error("the peer {0} is configured twice: a service knows another one by one invitation")]
+    /// A peer is known already.
+    #[error("the service {0} is known already: two services need only one invitation")]
     DuplicatePeer(PeerName),
     /// A peer has this service's own name.
-    #[error("the peer {0} has this service's own name")]
+    #[error("the service {0} cannot be its own peer")]
     OwnName(PeerName),
-    /// The longest message is out of bounds.
-    #[error("the longest message must be from 1 to {MAX_PAYLOAD} bytes, not {0}")]
+    /// The setting `max_payload` is out of bounds.
+    #[error("the setting max_payload must be from 1 to {MAX_PAYLOAD}, not {0}")]
     MaxPayload(u32),
     /// There are too many peers.
-    #[error("{peers} peers are configured, and the setting peers allows {max}")]
+    #[error("{peers} peers are configured, but the setting peers allows {max}")]
     TooManyPeers {
-        /// How many are configured.
+        /// Number of peers that are configured.
         peers: usize,
-        /// The limit.
+        /// Limit.
         max: usize,
     },
-    /// A time is zero, or out of all reason.
+    /// A time is zero or unreasonably long.
     #[error("the setting {0} must be more than 0 and at most a year")]
     Time(&'static str),
     /// A limit is zero.
-    #[error("the setting {0} is 0: nothing would get through")]
+    #[error("the setting {0} must be more than 0")]
     Zero(&'static str),
-    /// What the store has kept cannot be used.
+    /// The state in the store cannot be used.
     #[error("the store cannot be used: {0}")]
     Store(#[source] StoreError),
-    /// The operating system gives no random bytes.
+    /// The operating system's random generator failed.
     #[error("the operating system's random generator failed")]
     Random,
 }

@@ -1,31 +1,31 @@
-//! What happens to the links of an exchange, for whoever watches over it.
+//! The events that an exchange reports to whoever monitors it.
 
 use paddington_wire::{MessageId, PeerName, RejectCode};
 
-/// Something that happened. Handlers are told of lives (`Connected`, `Disconnected`); this tells of
-/// connections, and of what a person should look at.
+/// An event for a monitor. Events report single connections, and everything that a person should
+/// look at; a handler is told of instances only, with `Connected` and `Disconnected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection to the peer stands.
+    /// A connection to the peer was established.
     Up {
         /// The peer.
         peer: PeerName,
     },
-    /// The connection to the peer is gone.
+    /// The connection to the peer has ended.
     Down {
         /// The peer.
         peer: PeerName,
-        /// Why, in words.
+        /// The cause, in words.
         cause: String,
     },
-    /// A second process with the peer's invitation was refused, because the first one lives.
+    /// A second process with the peer's invitation was refused: the first one is still connected.
     Duplicate {
         /// The peer.
         peer: PeerName,
     },
-    /// The peer has seen messages that this service's store does not know: the store was restored
-    /// from a copy, or has lost something.
+    /// The peer has received messages that this service's store does not know: the store was
+    /// restored from an older copy, or has lost something.
     StateRegressed {
         /// The peer.
         peer: PeerName,
@@ -36,20 +36,20 @@ pub enum Event {
         peer: PeerName,
         /// The message.
         id: MessageId,
-        /// Why.
+        /// The reason for the rejection.
         code: RejectCode,
     },
-    /// The peer's messages are not handled any more, because its handler has failed and the policy
-    /// is to stop.
+    /// The peer's messages are not handled any more: the handler has failed, and the policy is
+    /// [`OnError::Stop`](crate::OnError::Stop).
     HandlingStopped {
         /// The peer.
         peer: PeerName,
     },
-    /// The store refuses messages for the peer.
+    /// The store does not accept messages for the peer.
     StoreFailed {
         /// The peer.
         peer: PeerName,
-        /// Why, in words.
+        /// The cause, in words.
         cause: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The handle of an exchange: what users call.
+//! The handle of an exchange, with the methods that applications call.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use crate::peer::Peer;
 use crate::store::Store;
 use crate::{AlreadyRunning, Event, NoExchange, PeerStatus, SendError, ShutdownReport};
 
-/// A service's exchange: a handle, cheap to copy.
+/// A handle of a service's exchange; a clone is cheap.
 ///
-/// It lives until [`shutdown`](Self::shutdown), however many handles there are.
+/// The exchange runs until [`shutdown`](Self::shutdown), however many handles there are.
 #[derive(Clone)]
 pub struct Exchange {
     core: Arc<Core>,
@@ -30,19 +30,44 @@ impl Exchange {
         &self.core
     }
 
-    /// The service's own name.
+    /// Returns the service's name.
     #[must_use]
     pub fn name(&self) -> &PeerName {
         &self.core.shared.name
     }
 
-    /// The address that it listens on.
+    /// Returns the address that the exchange listens on, if it listens.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.core.address
     }
 
-    /// What happens to the links from now on. Whoever looks too rarely misses the oldest events.
+    /// Subscribes to the events of all links from now on. A receiver that is read too rarely misses
+    /// the oldest ones.
+    ///
+    /// ```
+    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let setup = Setup {
+    /// #     name: "hub".parse()?,
+    /// #     listen: None,
+    /// #     clients: Vec::new(),
+    /// #     servers: Vec::new(),
+    /// #     network: paddington_transport::system(),
+    /// #     store: None,
+    /// #     config: Config::default(),
+    /// # };
+    /// # let exchange = Exchange::start(setup, async |_| Ok::<(), std::io::Error>(())).await?;
+    /// let mut events = exchange.events();
+    /// tokio::spawn(async move {
+    ///     while let Ok(event) = events.recv().await {
+    ///         println!("{event:?}");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.core.shared.events()
@@ -61,8 +86,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Goes on with the messages of a peer whose handler has failed, where the policy is
-    /// [`OnError::Stop`](crate::OnError::Stop).
+    /// Resumes handling a peer's messages after its handler has failed and the policy
+    /// [`OnError::Stop`](crate::OnError::Stop) has stopped it.
     ///
     /// # Errors
     ///
@@ -72,13 +97,34 @@ impl Exchange {
         Ok(())
     }
 
-    /// Where messages are kept, if they are: its dead letters, its health.
+    /// Returns the store, if there is one: it lists the dead letters and reports its health.
     #[must_use]
     pub fn store(&self) -> Option<&Arc<dyn Store>> {
         self.core.store.as_ref()
     }
 
-    /// How all peers are doing, by name.
+    /// Returns the status of all peers, sorted by name.
+    ///
+    /// ```
+    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let setup = Setup {
+    /// #     name: "hub".parse()?,
+    /// #     listen: None,
+    /// #     clients: Vec::new(),
+    /// #     servers: Vec::new(),
+    /// #     network: paddington_transport::system(),
+    /// #     store: None,
+    /// #     config: Config::default(),
+    /// # };
+    /// # let exchange = Exchange::start(setup, async |_| Ok::<(), std::io::Error>(())).await?;
+    /// for peer in exchange.peers() {
+    ///     println!("{}: {} messages wait", peer.name, peer.outbox_messages);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.core.peers.values().map(|peer| peer.status()).collect()
@@ -86,9 +132,9 @@ impl Exchange {
 
     /// Asks the exchange to shut down and returns at once; handlers may call it.
     ///
-    /// No message is accepted any more except from handlers that run. The listener closes, handlers
-    /// finish, what waits for connected peers is delivered, and connections are closed, all within
-    /// the limits of [`Config::drain`].
+    /// From then on, only handlers that are running may send. The listener closes, handlers finish,
+    /// messages that wait for connected peers are delivered, and connections are closed, all within
+    /// the limits of [`Config::drain`](crate::Config::drain).
     pub fn ask_to_shut_down(&self) {
         self.core.lifecycle.ask();
     }
@@ -98,14 +144,15 @@ impl Exchange {
         self.core.lifecycle.finished().await
     }
 
-    /// Shuts down and waits for the end. A handler would wait for itself: it
-    /// [asks](Self::ask_to_shut_down) instead.
+    /// Shuts down and waits for the end. A handler must call
+    /// [`ask_to_shut_down`](Self::ask_to_shut_down) instead, because this waits for all handlers,
+    /// its own caller included.
     pub async fn shutdown(&self) -> ShutdownReport {
         self.ask_to_shut_down();
         self.finished().await
     }
 
-    /// Whether the caller is one of this exchange's handlers.
+    /// Returns whether the caller runs in one of this exchange's handlers.
     #[must_use]
     pub fn is_called_from_handler(&self) -> bool {
         is_handler_of(&self.core)
@@ -122,16 +169,16 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// The exchange in whose handler the caller runs, or the process's.
+/// Returns the exchange in whose handler the caller runs, or else the process's.
 ///
 /// # Errors
 ///
-/// [`NoExchange`] if there is neither. A task that a handler spawns has to bring its [`Exchange`].
+/// [`NoExchange`] if there is neither. A task that a handler spawns needs a handle of its own.
 pub fn current() -> Result<Exchange, NoExchange> {
     current::current().map(Exchange::new).ok_or(NoExchange)
 }
 
-/// Makes `exchange` the process's.
+/// Makes `exchange` the exchange of the process, which [`current`] returns outside handlers.
 ///
 /// # Errors
 ///

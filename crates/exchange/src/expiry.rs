@@ -1,4 +1,4 @@
-//! Gives up messages whose time has run out although nobody sends and nothing is transmitted.
+//! The task that lets messages expire while none is sent or transmitted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::time::sleep;
 
 use crate::core::Core;
 
-/// Time within which messages that expire are given up together.
+/// Time for which messages that expire are collected, to be removed together.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Starts to wait for messages that may expire, and for their time to come.
+/// Starts the task that lets messages expire when their time is up.
 pub(crate) fn spawn(core: &Arc<Core>) {
     tokio::spawn(watch(Arc::clone(core)));
 }

@@ -1,5 +1,5 @@
-//! Decides about connections that are authenticated: the answers that a listener and a dialer ask
-//! for. Implements `docs/protocol.md` §8.
+//! The decisions about authenticated connections that a listener and a dialer ask for. Implements
+//! `docs/protocol.md` §8.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Host for ExchangeHost {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
         if peer.is_overloaded() {
-            warn!(peer = %name, %address, "refused: too many handshakes in a short time");
+            warn!(peer = %name, %address, "refused: too many handshakes");
             return Err(Refusal::Close(CloseCode::Overload));
         }
         let Ok(probed) = peer.probe(instance).await else {

@@ -1,7 +1,7 @@
-//! The exchange: who gets which message, and when the handler is called.
+//! The exchange decides which peer or handler gets which message, and when.
 //!
-//! An [`Exchange`] keeps the messages that wait for each peer, gives each peer the one session that
-//! is its own, and calls the [`Handler`] with the messages that arrive. It holds no sockets (that is
+//! An [`Exchange`] keeps the messages that wait for each peer, grants each peer its one session,
+//! and calls the [`Handler`] with the messages that arrive. It holds no sockets (that is
 //! `paddington-transport`) and reads no configuration (that is `paddington`).
 
 mod config;

@@ -1,4 +1,4 @@
-//! How far an exchange has come with its end: whether it still accepts messages, and its report.
+//! The lifecycle of an exchange: whether it still accepts messages, and the report of its end.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -15,30 +15,30 @@ pub(crate) struct Lifecycle {
     report: watch::Sender<Option<ShutdownReport>>,
 }
 
-/// Who may send.
+/// Which senders may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Everybody.
+    /// All senders.
     Open,
-    /// Handlers that run.
+    /// Handlers that are running.
     Draining,
-    /// Nobody.
+    /// None.
     Closed,
 }
 
 impl Lifecycle {
-    /// A lifecycle whose end begins when `asked` is cancelled.
+    /// Creates a lifecycle whose end begins when `asked` is cancelled.
     pub(crate) fn new(asked: CancellationToken) -> Self {
         Self { asked, phase: AtomicPhase::default(), report: watch::Sender::new(None) }
     }
 
-    /// Asks for the end.
+    /// Requests the end.
     pub(crate) fn ask(&self) {
         self.phase.advance(Phase::Draining);
         self.asked.cancel();
     }
 
-    /// Resolves when somebody has asked for the end.
+    /// Resolves when the end was requested.
     pub(crate) async fn asked(&self) {
         self.asked.cancelled().await;
     }
@@ -47,12 +47,12 @@ impl Lifecycle {
         self.asked.is_cancelled()
     }
 
-    /// From now on nobody may send.
+    /// Refuses all senders from now on.
     pub(crate) fn close(&self) {
         self.phase.advance(Phase::Closed);
     }
 
-    /// Whether a message is accepted from a sender that is, or is not, a handler.
+    /// Returns whether a message is accepted; `is_handler` says whether a handler sends it.
     pub(crate) fn accepts(&self, is_handler: impl FnOnce() -> bool) -> bool {
         match self.phase.load() {
             Phase::Open => true,
@@ -61,12 +61,12 @@ impl Lifecycle {
         }
     }
 
-    /// A token that is cancelled when the listener is to stop.
+    /// Returns a token that is cancelled when the listener is to stop.
     pub(crate) fn listener(&self) -> CancellationToken {
         self.asked.child_token()
     }
 
-    /// Publishes the report: the exchange has ended.
+    /// Publishes the report of the end.
     pub(crate) fn finish(&self, report: ShutdownReport) {
         self.report.send_replace(Some(report));
     }
@@ -78,7 +78,7 @@ impl Lifecycle {
     }
 }
 
-/// A phase that is looked at with each message that is sent, and only goes forward.
+/// A phase that only goes forward; it is read for each message that is sent.
 #[derive(Debug, Default)]
 struct AtomicPhase(AtomicU8);
 

@@ -10,7 +10,7 @@ use paddington_wire::{Encoding, MessageId, RejectCode};
 
 use crate::peer::{Number, Peer};
 
-/// Receipt of a message that was accepted. Await it for the outcome; dropping it changes nothing.
+/// Receipt for an accepted message. Await it for the outcome; dropping it changes nothing.
 #[derive(Clone)]
 pub struct Receipt {
     peer: Arc<Peer>,
@@ -21,19 +21,20 @@ pub struct Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivered {
-    /// The peer's handler is done with it.
+    /// The peer's handler has handled it.
     Handled,
-    /// It was handed to a connection: nothing more is known on a `hex` link.
+    /// It was handed to a connection; a `hex` link reports nothing more.
     Sent,
     /// The peer has rejected it.
     Rejected(RejectCode),
-    /// Its time ran out before it was transmitted to the peer's present instance.
+    /// Its time ran out before it was transmitted to the peer's current instance.
     Expired,
     /// It is longer than the peer accepts.
     TooLong,
     /// The service was shut down before the peer had acknowledged it.
     Abandoned,
-    /// The service was shut down; the message is in the store and goes on after the next start.
+    /// The service was shut down; the message is in the store and is delivered after the next
+    /// start.
     LeftInStore,
 }
 
@@ -42,7 +43,7 @@ impl Receipt {
         Self { peer, number }
     }
 
-    /// The message's number. `None` on `hex` links, which number nothing.
+    /// Returns the message's id. `None` on `hex` links, where messages have no numbers.
     #[must_use]
     pub fn id(&self) -> Option<MessageId> {
         let sealed = self.peer.encoding() == Encoding::Sealed;
@@ -59,7 +60,7 @@ impl Receipt {
         }
     }
 
-    /// The outcome of the message, if it has one.
+    /// Returns the outcome of the message, if it has one.
     fn now(&self) -> Option<Delivered> {
         let (outcome, ended) = self.peer.outcome(self.number);
         Some(match outcome {

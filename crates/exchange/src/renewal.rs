@@ -1,11 +1,11 @@
-//! Where a dialer looks for a newer invitation.
+//! The source from which a dialer gets a newer invitation.
 
 use std::fmt;
 
 use paddington_transport::Renewed;
 
-/// A place where invitations are renewed, like the file from which one was read.
+/// A source of newer invitations, such as the file that the first one was read from.
 pub trait Renewal: fmt::Debug + Send + Sync {
-    /// Returns the invitation that is there now, if it differs from the one that was seen last.
+    /// Returns the current invitation, if it differs from the last one seen.
     fn renewed(&self) -> Option<Renewed>;
 }

@@ -1,4 +1,4 @@
-//! The peers of an exchange, with the state that a store has kept of them.
+//! Creates the peers of an exchange, with the state that a store has kept for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::StartError;
 use crate::peer::{Peer, PeerLink, Shared};
 use crate::store::{Store, StoreError};
 
-/// One entry for each peer. A service knows another one once, as a client or as a server
+/// Returns all peers by name. Two services know each other by one link, as client and server
 /// (`docs/protocol.md` §1).
 pub(crate) async fn peers(
     shared: &Arc<Shared>,

@@ -1,4 +1,4 @@
-//! Everything that an exchange is made from, and how it is started.
+//! The parts that an exchange is made from, and how it is started.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::renewal::Renewal;
 use crate::store::Store;
 use crate::{Config, Exchange, Handler, StartError, expiry, restore, shutdown};
 
-/// Everything that an exchange is made from.
+/// The parts that an exchange is made from.
 #[derive(Debug)]
 pub struct Setup {
-    /// The service's own name.
+    /// The service's name.
     pub name: PeerName,
-    /// Where to listen for clients. Without it nobody can connect.
+    /// Address to listen on for clients. Without it no client can connect.
     pub listen: Option<Listen>,
     /// The clients that are invited.
     pub clients: Vec<InvitedClient>,
@@ -33,13 +33,13 @@ pub struct Setup {
     pub servers: Vec<Server>,
     /// The network to use.
     pub network: Arc<dyn Network>,
-    /// Where messages for `sealed` peers are kept. Without it they do not outlive the process.
+    /// Store for the messages of `sealed` peers. Without it they are lost when the process ends.
     pub store: Option<Arc<dyn Store>>,
-    /// How the exchange behaves.
+    /// Limits, deadlines and policies.
     pub config: Config,
 }
 
-/// Where to listen.
+/// Address and path that a service listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// The address; port 0 lets the operating system choose.
@@ -53,18 +53,43 @@ pub struct Listen {
 pub struct Server {
     /// The server's name.
     pub name: PeerName,
-    /// Where it is.
+    /// Where the server listens.
     pub endpoint: Endpoint,
-    /// What to prove this service's name with.
+    /// Credentials that the invitation contains.
     pub credentials: Credentials,
-    /// The certificate authorities to believe, for a `wss` endpoint.
+    /// Certificate authorities to trust, for a `wss` endpoint.
     pub tls: Option<Tls>,
-    /// Where a newer invitation may be found, if there is such a place.
+    /// Source of a newer invitation, if there is one.
     pub renewal: Option<Arc<dyn Renewal>>,
 }
 
 impl Exchange {
     /// Starts an exchange: it listens, dials, and calls `handler` with the messages that arrive.
+    ///
+    /// ```
+    /// use paddington_exchange::{Config, Exchange, Setup};
+    /// use paddington_wire::Message;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let setup = Setup {
+    ///     name: "hub".parse()?,
+    ///     listen: None,
+    ///     clients: Vec::new(),
+    ///     servers: Vec::new(),
+    ///     network: paddington_transport::system(),
+    ///     store: None,
+    ///     config: Config::default(),
+    /// };
+    /// let exchange = Exchange::start(setup, async |message: Message| {
+    ///     println!("{message}");
+    ///     Ok::<(), std::io::Error>(())
+    /// })
+    /// .await?;
+    /// assert!(exchange.shutdown().await.is_clean());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -95,7 +120,7 @@ impl Exchange {
             address: listener.as_ref().map(Listener::address),
             shared,
         });
-        // What can fail comes before anything runs.
+        // Everything that can fail comes before anything runs.
         let acceptor = match &listen {
             Some(listen) => Some(acceptor(&core, clients, &listen.path)?),
             None => None,
@@ -111,7 +136,7 @@ impl Exchange {
     }
 }
 
-/// Names and encodings of all peers.
+/// Returns the names and encodings of all peers.
 fn known(
     clients: &[InvitedClient],
     servers: &[Server],

@@ -1,4 +1,4 @@
-//! The steps of an orderly end. Implements "Shutdown" of `docs/delivery.md`.
+//! The steps of an orderly shutdown. Implements "Shutdown" of `docs/delivery.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::peer::{Peer, Prospect};
 /// Number of times that connections are asked to close.
 const CLOSING_ROUNDS: usize = 3;
 
-/// Starts to wait until somebody asks for the end; then ends the exchange step by step.
+/// Starts the task that waits for the request to shut down, and then shuts down step by step.
 pub(crate) fn spawn(core: &Arc<Core>) {
     let core = Arc::clone(core);
     tokio::spawn(async move {
@@ -65,9 +65,9 @@ impl Core {
         peers.filter(|peer| peer.abort_handling()).map(|peer| peer.name.clone()).collect()
     }
 
-    /// Waits until nothing is left that can reach a peer. Where both sides shut down, each may wait
-    /// for something that the other will not do any more, acknowledge or (on a `hex` link) read: then
-    /// it is enough that nothing moved for a moment.
+    /// Waits until no message is left that can reach the peer. If both sides shut down, each may
+    /// wait for something that the other no longer does, such as acknowledging or (on a `hex` link)
+    /// reading; then a moment without progress is enough.
     async fn flush(&self, peer: &Peer) {
         let dialled = self.dialers.get(&peer.name).is_some_and(|stop| !stop.is_cancelled());
         let config = &self.shared.config.transport;
@@ -110,7 +110,7 @@ impl Core {
         warn!(service = %self.shared.name, tasks, "connections did not end in time");
     }
 
-    /// Lets the store keep what is left to keep, and closes it. Returns why it could not.
+    /// Lets the store write what is left, and closes it. Returns the cause if that failed.
     async fn close_store(&self) -> Option<String> {
         let store = self.store.as_ref()?;
         self.store_tasks_stop.cancel();
@@ -126,7 +126,7 @@ impl Core {
         }
     }
 
-    /// Gives up the messages that are left, where no store keeps them.
+    /// Abandons the messages that are left. Those in a store stay there.
     fn abandon(&self) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         for peer in self.peers.values() {

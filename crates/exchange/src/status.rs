@@ -1,62 +1,62 @@
-//! What can be seen of an exchange from outside.
+//! The status of an exchange's peers, and the report of its shutdown.
 
 use std::time::Duration;
 
 use paddington_wire::link::Counts;
 use paddington_wire::{Encoding, Instance, PeerName};
 
-/// How one peer is doing.
+/// Status of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerStatus {
     /// The peer's name.
     pub name: PeerName,
-    /// What its link speaks. A `hex` link neither acknowledges nor resumes, and does not resist
+    /// Encoding of its link. A `hex` link neither acknowledges nor resumes, and does not resist
     /// replay.
     pub encoding: Encoding,
-    /// Whether what waits for it outlives this process.
+    /// Whether the messages that wait for it outlive this process.
     pub stored: bool,
-    /// For how long it has been connected, if it is.
+    /// Time since it connected, if it is connected.
     pub connected_for: Option<Duration>,
-    /// The life that it is in, as long as it is there; of a `hex` peer that is not known.
+    /// Its instance, from `Connected` until `Disconnected`. `None` for a `hex` peer.
     pub instance: Option<Instance>,
-    /// How many messages wait for it.
+    /// Number of messages that wait for it.
     pub outbox_messages: usize,
-    /// How many bytes wait for it, Σ(24 + length).
+    /// Bytes that wait for it, Σ(24 + length).
     pub outbox_bytes: u64,
-    /// For how long the oldest message has been waiting for it.
+    /// Time that the oldest message has been waiting for it.
     pub oldest: Duration,
-    /// How many messages are transmitted and not acknowledged.
+    /// Number of messages that are transmitted and not acknowledged.
     pub in_flight: u64,
-    /// How many of its messages wait for the handler.
+    /// Number of its messages that wait for the handler.
     pub inbox_messages: usize,
-    /// How many bytes of its window are used, Σ(24 + length).
+    /// Bytes of its window that are used, Σ(24 + length).
     pub inbox_bytes: u64,
-    /// Whether its messages are not handled any more, because of
-    /// [`OnError::Stop`](crate::OnError::Stop).
+    /// Whether the handling of its messages was stopped by [`OnError::Stop`](crate::OnError::Stop).
     pub halted: bool,
-    /// How many of its messages the handler has handled.
+    /// Number of its messages that were handled.
     pub handled: u64,
-    /// How many of its messages the handler has failed on.
+    /// Number of its messages, control messages included, that the handler has failed on.
     pub failed: u64,
-    /// What became of the messages that were accepted for it: what was accepted is always the sum of
-    /// the other counts and of what waits. `None` on a `hex` link, which is told nothing.
+    /// Messages that were accepted for it, by outcome: `accepted` is always the sum of the other
+    /// counts and of the messages that wait. `None` on a `hex` link, which reports no outcomes.
     pub counts: Option<Counts>,
-    /// What else happened.
+    /// All other counters.
     pub counters: PeerCounters,
 }
 
-/// What has happened on one link since the service was started.
+/// Counters of one link since the service was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCounters {
     /// Connections that were established.
     pub sessions: u64,
-    /// Of these, those that have replaced an older one.
+    /// Of these, those that replaced an older one.
     pub takeovers: u64,
-    /// Connections that ended because the peer was silent, or took nothing.
+    /// Connections that ended because the peer was silent, or took no data.
     pub dead: u64,
-    /// Connections that ended because the peer broke the protocol, or somebody interfered.
+    /// Connections that ended because the peer broke the protocol or the connection was tampered
+    /// with.
     pub violations: u64,
     /// Handshakes that were refused because another process is connected.
     pub refused_duplicate: u64,
@@ -72,22 +72,22 @@ pub struct PeerCounters {
     pub left_behind: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
-    /// How often the peer had seen more than the store remembers.
+    /// Sessions in which the peer had received more than the store knew.
     pub regressions: u64,
-    /// How long the handler has been running in all.
+    /// Total time that the handler has been running.
     pub handler_time: Duration,
-    /// How long `send_when_ready` and `send_timeout` have waited for room in all.
+    /// Total time that `send_when_ready` and `send_timeout` have waited for room.
     pub send_wait: Duration,
 }
 
 impl PeerStatus {
-    /// Whether the peer is connected.
+    /// Returns whether the peer is connected.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.connected_for.is_some()
     }
 
-    /// Whether every message that was accepted for the peer is accounted for.
+    /// Returns whether every message that was accepted for the peer is accounted for.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         let Some(counts) = self.counts else { return true };
@@ -96,23 +96,24 @@ impl PeerStatus {
     }
 }
 
-/// How a shutdown went.
+/// Report of a shutdown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Messages that were accepted and that no peer has acknowledged, by peer. Of a `hex` peer,
-    /// those that were not sent.
+    /// Number of messages that were accepted and that the peer has not acknowledged, by peer; for a
+    /// `hex` peer, that were not sent.
     pub unsent: Vec<(PeerName, usize)>,
-    /// Messages that wait in the store for the next start, by peer.
+    /// Number of messages that wait in the store for the next start, by peer.
     pub left_in_store: Vec<(PeerName, usize)>,
     /// Peers whose handler was still running when the time was up.
     pub unfinished: Vec<PeerName>,
-    /// Why the store could not be closed in order, if so.
+    /// The reason why the store could not be closed properly, if so.
     pub store: Option<String>,
 }
 
 impl ShutdownReport {
-    /// Whether nothing was lost or left undone. What waits in the store is neither.
+    /// Returns whether nothing was lost or left undone. Messages that wait in the store are
+    /// neither.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.unsent.is_empty() && self.unfinished.is_empty() && self.store.is_none()

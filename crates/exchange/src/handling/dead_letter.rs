@@ -1,4 +1,4 @@
-//! Messages that cannot be handled: after how many attempts, and where they go.
+//! Dead letters: after how many attempts a message becomes one, and how it is stored.
 
 use std::time::SystemTime;
 
@@ -8,22 +8,26 @@ use tracing::error;
 use crate::peer::{Call, Peer, WorkerId};
 use crate::store::DeadLetter;
 
-/// Attempts after which a message is rejected whose handling ends the process each time.
+/// Number of attempts after which a message is rejected if its handling ends the process each time.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// Counts, durably and beforehand, an attempt that may not be the first: a message whose handling
-/// ends the process would come again for ever. Returns whether the message may be handled. A first
-/// attempt is not counted, because a count costs a sync and most messages need no second one.
+/// Counts an attempt that may not be the first, durably and before it begins: a message whose
+/// handling ends the process would otherwise be delivered for ever. Returns whether the message may
+/// be handled. A first attempt is not counted, because counting costs a sync and most messages need
+/// no second attempt.
 pub(super) async fn may_attempt(peer: &Peer, worker: WorkerId, call: &mut Call) -> bool {
     if let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) {
         let counted = peer.paused(worker, store.attempt(&peer.name, id, peer.fence())).await;
         match counted.map(|attempts| attempts.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
-                error!(peer = %peer.name, %id, attempt, "rejected a message: its handling never ended");
+                error!(
+                    peer = %peer.name, %id, attempt,
+                    "rejected a message: it was given up after repeated crashes"
+                );
                 return false;
             }
             Ok(attempt) => call.attempt = attempt,
-            Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt was not counted"),
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt could not be counted"),
         }
     }
     true
@@ -36,7 +40,7 @@ pub(super) async fn keep(peer: &Peer, call: &Call, code: RejectCode) {
         let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
         match store.add_letter(letter).await {
             Ok(()) => peer.note_dead_letter(id, code),
-            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter was not kept"),
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter could not be stored"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an application brings: something that handles messages.
+//! The trait that handles messages, which an application implements.
 
 use std::future::Future;
 
@@ -25,13 +25,13 @@ use crate::HandlerError;
 /// ```
 ///
 /// Messages of one peer are handled in order, one at a time; those of different peers in parallel.
-/// A handler that fails or panics costs the message that it was given, nothing else.
+/// A handler that fails or panics affects only the message that it was called with.
 pub trait Handler: Send + Sync + 'static {
     /// Handles one message.
     ///
     /// # Errors
     ///
-    /// Any error: it is logged with the message's number, and the message counts as failed.
+    /// Any error: it is logged with the message's id, and the message counts as failed.
     fn handle(&self, message: Message) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
 

@@ -1,34 +1,44 @@
-//! What happens when a handler fails.
+//! The policy for messages that a handler has failed on.
 
 use std::time::Duration;
 
 use paddington_transport::seconds;
 use serde::{Deserialize, Serialize};
 
-/// What happens to a message that its handler has failed on: it returned an error, panicked, or
-/// took too long.
+/// Policy for a message that its handler has failed on, by returning an error, panicking, or taking
+/// too long.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use paddington_exchange::{Config, OnError};
+///
+/// let on_error = OnError::Retry { attempts: 3, backoff: Duration::from_secs(1) };
+/// let config = Config { on_error, ..Config::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OnError {
-    /// It is given up, and its sender is told. With a store it becomes a dead letter.
+    /// The message is rejected, and its sender is told. With a store it becomes a dead letter.
     #[default]
     Next,
-    /// The handler gets it again, and the messages after it wait. When all attempts have failed, as
-    /// with [`Next`](Self::Next).
+    /// The handler is called again, and the messages after it wait. When all attempts have failed,
+    /// the message is rejected as with [`Next`](Self::Next).
     Retry {
-        /// How often the handler gets it in all, at least once.
+        /// Number of attempts in total, at least one.
         attempts: u32,
-        /// How long to wait between attempts.
+        /// Pause between two attempts.
         #[serde(with = "seconds")]
         backoff: Duration,
     },
     /// No further message of this peer is handled until
-    /// [`resume_handling`](crate::Exchange::resume_handling); then the handler gets it again.
+    /// [`resume_handling`](crate::Exchange::resume_handling); then the handler is called with the
+    /// same message again.
     Stop,
 }
 
 impl OnError {
-    /// Whether the handler gets a message again after `attempt` failed ones, and after what delay.
+    /// Returns the pause before the next attempt, if there is one after `attempt` failed ones.
     pub(super) fn again_after(self, attempt: u32) -> Option<Duration> {
         match self {
             Self::Retry { attempts, backoff } if attempt < attempts => Some(backoff),

@@ -1,4 +1,4 @@
-//! Notices handlers that block their thread, which no timeout can end.
+//! The watchdog: notices handlers that block their thread, which no timeout can end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::dead_letter;
 use crate::core::Core;
 use crate::peer::Peer;
 
-/// Time after its timeout by which a handler that can be cancelled is certainly gone.
+/// Time after the timeout by which every handler that can be cancelled has ended.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Starts to look, now and then, for calls that should have ended. The worker of such a call is left
-/// behind with its permit, and another one is added.
+/// Starts the task that looks for overdue calls. The worker of such a call is left behind with its
+/// permit, and another one is added.
 pub(crate) fn spawn(core: &Arc<Core>) {
     tokio::spawn(watch(Arc::clone(core)));
 }

@@ -1,5 +1,5 @@
-//! A worker: the task that calls the handler for one peer, one message after another, each as often as
-//! the policy says.
+//! A worker: the task that calls the handler for one peer, one message after another, with as many
+//! attempts as the policy allows.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -22,8 +22,8 @@ use crate::current::CURRENT;
 use crate::peer::{Call, Ended, Peer, WorkerId};
 use crate::{Handler, HandlerError, OnError};
 
-/// Returns what adds a worker to a peer: the one place that knows the handler's type. At most
-/// `handlers` calls run at the same time.
+/// Returns the function that adds a worker to a peer; nothing else knows the handler's type. At
+/// most `handlers` calls run at the same time.
 pub(crate) fn spawner<H: Handler>(handler: H, handlers: usize) -> Box<SpawnWorker> {
     let (handler, permits) = (Arc::new(handler), Arc::new(Semaphore::new(handlers)));
     Box::new(move |core: &Arc<Core>, peer: &Arc<Peer>| {
@@ -45,12 +45,12 @@ async fn run<H: Handler>(
     let next = |cx: &mut Context<'_>, permit: &mut Option<_>, done: &mut Option<_>| {
         let polled = peer.poll_call(worker, done, cx);
         if polled.is_pending() || permits.available_permits() == 0 {
-            *permit = None; // others may be waiting for it
+            *permit = None; // another worker may be waiting for it
         }
         polled
     };
     while let Some(mut call) = poll_fn(|cx| next(cx, &mut permit, &mut done)).await {
-        coop::consume_budget().await; // a full inbox does not keep other tasks from their turn
+        coop::consume_budget().await; // a full inbox must not starve other tasks
         if permit.is_none() {
             permit = acquire(&peer, worker, &permits).await;
         }
@@ -59,7 +59,7 @@ async fn run<H: Handler>(
     }
 }
 
-/// The right to run one of the calls that may run at the same time; first come, first served.
+/// Waits for the permit to run a call; first come, first served.
 async fn acquire<'a>(
     peer: &Peer,
     worker: WorkerId,
@@ -68,7 +68,7 @@ async fn acquire<'a>(
     if let Ok(permit) = permits.try_acquire() {
         return Some(permit);
     }
-    // The semaphore is never closed; were it, there would be nobody left to wait for.
+    // The semaphore is never closed, so this never returns `None`.
     peer.paused(worker, permits.acquire()).await.ok()
 }
 
@@ -86,7 +86,7 @@ async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &m
     ended
 }
 
-/// Calls the handler, as often as the policy says. Whatever it does costs this message only.
+/// Calls the handler, as often as the policy allows. Whatever it does affects this message only.
 async fn attempt<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &mut Call) -> Ended {
     let config = &peer.shared.config;
     let Some(mut message) = peer.message(call) else { return Ended::Done };
@@ -98,7 +98,10 @@ async fn attempt<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &
             return Ended::Failed(code);
         };
         if config.on_error == OnError::Stop {
-            error!(peer = %peer.name, id = call.shown(), "stopped: no more of its messages are handled");
+            error!(
+                peer = %peer.name, id = call.shown(),
+                "stopped handling this peer's messages until resume_handling is called"
+            );
             return Ended::Halted;
         }
         let Some(backoff) = config.on_error.again_after(attempt) else {
@@ -137,15 +140,15 @@ async fn call_once<H: Handler>(
     Err(RejectCode::FAILED)
 }
 
-/// What a future gives, unless it takes longer than `limit`. One that is ready at once costs no look
-/// at the clock.
+/// Returns the output of `future`, or `None` if it takes longer than `limit`. A future that is
+/// ready at once costs no look at the clock.
 async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut over = None;
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
-            // A handler that uses the task's budget up leaves none for the timer.
+            // A handler that uses up the task's budget leaves none for the timer.
             let over = over.get_or_insert_with(|| Box::pin(unconstrained(sleep(limit))));
             over.as_mut().poll(cx).map(|()| None)
         }
@@ -153,8 +156,8 @@ async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     .await
 }
 
-/// Calls the handler. The call itself happens inside the future, so that a handler that panics before its first
-/// `await` is caught too.
+/// Calls the handler. The call itself happens inside the future, so that a handler that panics
+/// before its first `await` is caught too.
 async fn run_handler<H: Handler>(handler: &H, message: Message) -> Result<(), HandlerError> {
     handler.handle(message).await
 }
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_uses_the_budget_up_is_cancelled_too() {
+    async fn a_handler_that_uses_up_its_budget_is_cancelled_too() {
         let hot = async {
             loop {
                 consume_budget().await;

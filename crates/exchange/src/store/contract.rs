@@ -1,9 +1,10 @@
-//! What outlives a process: the messages that wait for a peer, how far the peer's own messages are
-//! handled, and the dead letters. Implements `docs/delivery.md`, "What is stored".
+//! The contract of a store, which keeps what outlives a process: the messages that wait for a peer,
+//! how far the peer's own messages are handled, and the dead letters. Implements
+//! `docs/delivery.md`, "What is stored".
 //!
-//! An exchange drives a [`Store`]; `paddington-store` keeps it in a file of SQLite. The traits say
-//! nothing of one machine: a [`Fence`] tells the present owner of a peer from one that was replaced,
-//! so that several replicas may share a store later.
+//! An exchange drives a [`Store`]; `paddington-store` implements it with an SQLite file. The traits
+//! do not assume a single machine: a [`Fence`] distinguishes the current owner of a link from one
+//! that was replaced, so that several replicas may share a store later.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,80 +16,81 @@ use paddington_wire::{Instance, MessageId, PeerName};
 
 use super::{DeadLetter, LetterId, StoreError};
 
-/// What a store answers, some time later.
+/// Answer of a store, as a future.
 ///
-/// A call takes effect in its place among all calls of one peer when it is made, not when its future
-/// is polled; to drop the future changes nothing.
+/// Calls for one peer take effect in the order in which they are made, not in which their futures
+/// are polled. Dropping a future changes nothing.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 
-/// Who owns a peer's link: it grows with every change of hands, and a store refuses what an earlier
-/// owner writes. A store that has one owner for as long as it is open always says 0.
+/// Number of an ownership of a link. It grows with every change of owner, and a store refuses
+/// writes of an earlier owner. A store with a single owner for as long as it is open always uses 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
-/// Everything that an exchange keeps.
+/// A store: everything that an exchange keeps.
 pub trait Store: Outbox + Cursors + DeadLetters {
-    /// Makes durable what is not yet, and closes. Whatever is called after that fails.
+    /// Makes everything durable that is not yet, and closes. Every later call fails.
     fn close(&self) -> Answer<()>;
 
-    /// How the store is doing.
+    /// Returns the health of the store.
     fn health(&self) -> StoreHealth;
 }
 
 /// Messages that wait for a peer's acknowledgement.
 pub trait Outbox: fmt::Debug + Send + Sync {
-    /// What is stored for a peer: streams in the order in which they were begun, each numbered
-    /// without a gap. Fails if anything of it cannot be trusted.
+    /// Returns the stored streams of a peer, in the order in which they were begun, each numbered
+    /// without a gap. Fails if any of them cannot be trusted.
     fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>>;
 
     /// Stores a message. It is durable once this is answered. Numbers of one stream arrive in order
     /// and without a gap.
     ///
-    /// If it fails, nothing that was appended after it is stored either: all of that fails too, and
-    /// the store accepts nothing until it has recovered.
+    /// If it fails, every append after it fails too, and nothing is accepted until the store has
+    /// recovered.
     fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()>;
 
-    /// Reads messages of one stream, in order, the first one numbered `first.number`: at least one
-    /// if there is any, at most about `max_bytes` of payload.
+    /// Reads messages of one stream in order, starting with `first`: at least one if there is any,
+    /// and about `max_bytes` of payload at most.
     fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>>;
 
-    /// Forgets everything of a stream up to `upto`. It is forgotten durably once this is answered;
-    /// that may take a while, because it costs no sync of its own. A store that fails tries again.
+    /// Removes everything of a stream up to `upto`. The removal is durable once this is answered,
+    /// which may take a while because it causes no sync of its own. A store that fails tries again.
     fn trim(&self, peer: &PeerName, upto: MessageId, fence: Fence) -> Answer<()>;
 }
 
-/// How far the messages of a peer are handled.
+/// Cursors: how far the messages of a peer are handled.
 pub trait Cursors: fmt::Debug + Send + Sync {
-    /// All cursors of a peer.
+    /// Returns all cursors of a peer.
     fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>>;
 
-    /// Replaces a cursor. Lazy like [`Outbox::trim`].
+    /// Replaces a cursor. Written lazily, like [`Outbox::trim`].
     fn commit(&self, peer: &PeerName, cursor: StoredCursor, fence: Fence) -> Answer<()>;
 
-    /// Forgets the cursor of a life that is over, and its attempts. Lazy like [`Outbox::trim`].
+    /// Removes the cursor of an instance that has ended, and its attempts. Written lazily, like
+    /// [`Outbox::trim`].
     fn forget(&self, peer: &PeerName, instance: Instance, fence: Fence) -> Answer<()>;
 
-    /// Counts an attempt to handle a message and says the how-manieth it is, from 1 on. Durable once
-    /// answered, so that a message that kills its process is noticed.
+    /// Counts an attempt to handle a message, and returns which attempt this is (from 1). Durable
+    /// once answered, so that a message that kills its process is noticed.
     fn attempt(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<u32>;
 }
 
-/// Messages that could not be handled. The oldest ones go when there are more than
-/// [`MAX_LETTERS`], or more than [`MAX_LETTER_BYTES`] of them.
+/// Dead letters. The oldest ones are removed when there are more than [`MAX_LETTERS`], or more than
+/// [`MAX_LETTER_BYTES`] of payload.
 pub trait DeadLetters: fmt::Debug + Send + Sync {
-    /// Adds a letter. Durable once answered.
+    /// Adds a dead letter. Durable once answered.
     fn add_letter(&self, letter: DeadLetter) -> Answer<()>;
 
-    /// All letters, oldest first.
+    /// Returns all dead letters, oldest first.
     fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>>;
 
-    /// Removes a letter and returns it, if it is still there.
+    /// Removes a dead letter and returns it, if it is still there.
     fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>>;
 }
 
-/// The most dead letters that are kept.
+/// Maximum number of dead letters that are kept.
 pub const MAX_LETTERS: usize = 1_000;
-/// The most bytes of payload that dead letters may take.
+/// Maximum number of bytes of payload in all dead letters together.
 pub const MAX_LETTER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A message to be stored.
@@ -98,7 +100,7 @@ pub struct NewMessage {
     pub id: MessageId,
     /// The message.
     pub payload: Bytes,
-    /// How long from now on it may be transmitted, if not for ever.
+    /// Time from now until it expires; `None` if it never does.
     pub ttl: Option<Duration>,
 }
 
@@ -112,17 +114,17 @@ impl fmt::Debug for NewMessage {
     }
 }
 
-/// How a store is doing.
+/// Health of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
-    /// Why it accepts nothing at the moment, if so.
+    /// The reason why it accepts nothing at the moment, if so.
     pub failure: Option<StoreError>,
-    /// How many transactions it has committed.
+    /// Number of transactions that were committed.
     pub commits: u64,
-    /// How many messages these have stored.
+    /// Number of messages that they have stored.
     pub appended: u64,
-    /// How long half of the last commits took at most.
+    /// Median duration of the last commits.
     pub commit_p50: Duration,
-    /// How long 99 of 100 of them took at most.
+    /// 99th percentile of the duration of the last commits.
     pub commit_p99: Duration,
 }

@@ -1,4 +1,4 @@
-//! Messages that could not be handled.
+//! Dead letters.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,16 +6,16 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use paddington_wire::{MessageId, PeerName, RejectCode};
 
-/// A message that could not be handled, kept for a person to look at.
+/// A rejected message, kept for a person to look at.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Who sent it.
+    /// The sender.
     pub peer: PeerName,
     /// Its stream and number.
     pub id: MessageId,
-    /// Why it was given up.
+    /// The reason for the rejection.
     pub code: RejectCode,
-    /// When.
+    /// The time of the rejection.
     pub at: SystemTime,
     /// The message.
     pub payload: Bytes,

@@ -1,4 +1,4 @@
-//! What outlives a process. Implements `docs/delivery.md`, "What is stored".
+//! The store: everything that outlives a process. Implements `docs/delivery.md`, "What is stored".
 
 mod contract;
 mod error;
