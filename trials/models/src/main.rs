@@ -117,7 +117,7 @@ fn run_attacks(options: &Options) -> bool {
             break;
         }
         let mut random = Random::new(seed);
-        let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.number().to_be_bytes()).collect();
+        let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.next_number().to_be_bytes()).collect();
         let Ok(attempt) = catch_unwind(|| attack(&bytes)) else {
             let _ = std::panic::take_hook();
             println!("BROKEN by seed {seed}; again, with what the link says:");

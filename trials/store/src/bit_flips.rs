@@ -3,12 +3,12 @@
 use std::fmt;
 
 use paddington_exchange::store::Store;
+use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 
 use crate::disk::{Image, read_image, write_image};
 use crate::facts::{Facts, PEERS, payload, peer, stream};
 use crate::power_cuts::memory_folder;
-use crate::random::Random;
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub fn run(seed: u64, flips: u64) -> Report {
 async fn flip(image: &Image, facts: &Facts, random: &mut Random, report: &mut Report) {
     let mut image = image.clone();
     let len: usize = image.values().map(Vec::len).sum();
-    let mut at = random.below(len as u64) as usize;
+    let mut at = random.below(len);
     let mut place = String::new();
     for (name, bytes) in &mut image {
         if at < bytes.len() {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::random::Random;
+use paddington_models::random::Random;
+
 use crate::recording::Event;
 
 /// The files of a folder, by name.
@@ -42,13 +43,13 @@ pub struct Disk {
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
     /// How many changes there were, so that those of different files have an order.
-    changes: u64,
+    changes: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct File {
     synced: Vec<u8>,
-    pending: Vec<(u64, Change)>,
+    pending: Vec<(usize, Change)>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl Disk {
     #[must_use]
     pub fn cut(&self, survival: Survival, random: &mut Random) -> Image {
         let until = random.below(self.changes + 2);
-        let density = [10, 50, 90][random.below(3) as usize];
+        let density = random.one_of(&[10, 50, 90]);
         let mut image = Image::new();
         for (name, at) in self.names_after(survival, random) {
             let file = &self.files[at];
@@ -127,7 +128,7 @@ impl Disk {
         };
         let both: Vec<_> = self.names.keys().chain(self.synced_names.keys()).cloned().collect();
         for name in both {
-            if random.chance(50) {
+            if random.percent(50) {
                 match self.names.get(&name) {
                     Some(at) => drop(names.insert(name, *at)),
                     None => drop(names.remove(&name)),
@@ -151,9 +152,9 @@ impl Change {
     }
 
     /// Each piece for itself.
-    fn apply_some(&self, bytes: &mut Vec<u8>, len: u64, density: u64, random: &mut Random) {
+    fn apply_some(&self, bytes: &mut Vec<u8>, len: u64, density: usize, random: &mut Random) {
         let Self::Write(offset, data) = self else {
-            if random.chance(density) {
+            if random.percent(density) {
                 self.apply(bytes);
             }
             return;
@@ -161,7 +162,7 @@ impl Change {
         let (mut at, end) = (*offset, *offset + data.len() as u64);
         while at < end {
             let next = end.min((at / len + 1) * len);
-            if random.chance(density) {
+            if random.percent(density) {
                 let piece = &data[(at - offset) as usize..(next - offset) as usize];
                 write(bytes, at as usize, piece);
             }

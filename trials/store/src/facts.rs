@@ -5,10 +5,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use paddington_exchange::store::{Cursors, DeadLetters, Outbox, Store};
+use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 use paddington_wire::{Instance, MessageId, PeerName};
-
-use crate::random::Random;
 
 /// How many peers a workload has.
 pub const PEERS: u8 = 3;
@@ -212,5 +211,5 @@ pub fn payload(peer: u8, stream: u8, number: u64) -> Bytes {
         1..10 => random.below(200),
         _ => random.below(1_500),
     };
-    (0..len.div_ceil(8)).flat_map(|_| random.draw().to_le_bytes()).collect()
+    (0..len.div_ceil(8)).flat_map(|_| random.next_number().to_le_bytes()).collect()
 }

@@ -16,7 +16,6 @@ pub mod disk;
 pub mod facts;
 pub mod faults;
 pub mod power_cuts;
-pub mod random;
 pub mod rate;
 pub mod recording;
 pub mod workload;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use paddington_models::random::Random;
+
 use crate::disk::{Disk, Image, Promise, Survival, read_image, write_image};
 use crate::facts::Facts;
-use crate::random::Random;
 use crate::recording::{Event, record};
 
 /// What to try.
@@ -68,11 +69,10 @@ pub fn run(cuts: &PowerCuts) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while report.states < cuts.states {
         let states = PER_RECORDING.min(cuts.states - report.states);
-        let (seed, folder) = (random.draw(), memory_folder());
+        let (seed, folder) = (random.next_number(), memory_folder());
         let events = workload(cuts, folder.path(), seed, 1, LIVES, MESSAGES).unwrap();
         report.events += events.len() as u64;
-        let mut moments: Vec<_> =
-            (0..states).map(|_| random.below(events.len() as u64 + 1) as usize).collect();
+        let mut moments: Vec<_> = (0..states).map(|_| random.below(events.len() + 1)).collect();
         moments.sort_unstable();
         let mut trial = Trial {
             cuts,
@@ -88,7 +88,7 @@ pub fn run(cuts: &PowerCuts) -> Report {
             done = moment;
             runtime.block_on(trial.state(&mut report));
         }
-        random.draw();
+        random.next_number();
     }
     report
 }
@@ -116,7 +116,7 @@ impl Trial<'_> {
         let mut image = self.disk.cut(survival, &mut self.random);
         let mut facts = self.facts.clone();
         let mut how = format!("{survival:?}");
-        if self.random.chance(50) && self.cuts.promise != Promise::Nothing {
+        if self.random.percent(50) && self.cuts.promise != Promise::Nothing {
             report.twice += 1;
             match self.cut_again(&image, &mut facts, report) {
                 Ok((again, survival)) => {
@@ -148,9 +148,10 @@ impl Trial<'_> {
         write_image(image, folder.path());
         let mut disk = Disk::new(self.cuts.promise, &read_image(folder.path()));
         let instance = 100 + self.random.below(100) as u8;
-        let events = workload(self.cuts, folder.path(), self.random.draw(), instance, 1, 10)?;
+        let events =
+            workload(self.cuts, folder.path(), self.random.next_number(), instance, 1, 10)?;
         report.events += events.len() as u64;
-        let moment = self.random.below(events.len() as u64 + 1) as usize;
+        let moment = self.random.below(events.len() + 1);
         for event in &events[..moment] {
             disk.apply(event);
             if let Event::Said(line) = event {

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use paddington_exchange::store::{
     Answer, Cursors, DeadLetter, DeadLetters, Fence, NewMessage, Outbox, Store, StoredCursor,
 };
+use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 use paddington_wire::{MessageId, RejectCode};
 
 use crate::facts::{PEERS, THEIR_STREAM, payload, peer, stream};
-use crate::random::Random;
 
 /// Runs `lives` lives of a service, numbered from `first` on, each with about `messages` messages
 /// for each peer. The last one does not close its store.
@@ -57,23 +57,23 @@ impl Peer {
         let mut completed = cursors.first().map_or(0, |cursor| cursor.completed);
         while self.accepted < messages {
             self.append().await;
-            completed += self.random.below(5);
+            completed += self.random.below(5) as u64;
             self.handle(completed).await;
-            if self.random.chance(20) {
-                let room = self.accepted - self.trimmed;
-                self.trimmed += self.random.below(room + 1);
+            if self.random.percent(20) {
+                let room = (self.accepted - self.trimmed) as usize;
+                self.trimmed += self.random.below(room + 1) as u64;
                 self.trim(self.instance, self.trimmed).await;
             }
         }
         for stream in old {
-            if self.random.chance(50) {
+            if self.random.percent(50) {
                 self.trim(stream, u64::from(u32::MAX)).await;
             }
         }
     }
 
     async fn append(&mut self) {
-        let group = 1 + self.random.below(20);
+        let group = 1 + self.random.below(20) as u64;
         let numbers = self.accepted + 1..=self.accepted + group;
         let answers: Vec<Answer<()>> = numbers
             .clone()
@@ -94,11 +94,11 @@ impl Peer {
     async fn handle(&mut self, completed: u64) {
         let name = peer(self.number);
         let id = MessageId { stream: stream(THEIR_STREAM), number: completed + 1 };
-        if self.random.chance(10) {
+        if self.random.percent(10) {
             let count = self.store.attempt(&name, id, FENCE).await.unwrap();
             say(&format!("attempt {} {} {count}", self.number, id.number));
         }
-        if self.random.chance(5) {
+        if self.random.percent(5) {
             let number = u64::from(self.instance) << 32 | u64::from(self.number) << 24 | id.number;
             let id = MessageId { number, ..id };
             let payload = payload(0, THEIR_STREAM, number);
@@ -110,7 +110,7 @@ impl Peer {
         let cursor = StoredCursor { instance: stream(THEIR_STREAM), completed, finished: vec![] };
         let answer = Cursors::commit(&*self.store, &name, cursor, FENCE);
         let line = format!("completed {} {completed}", self.number);
-        if self.random.chance(10) {
+        if self.random.percent(10) {
             answer.await.unwrap();
             say(&line);
         }
@@ -121,7 +121,7 @@ impl Peer {
         say(&format!("trim {key}"));
         let id = MessageId { stream: stream(of), number: upto };
         let answer = self.store.trim(&peer(self.number), id, FENCE);
-        if self.random.chance(30) {
+        if self.random.percent(30) {
             answer.await.unwrap();
             say(&format!("trimmed {key}"));
         }
