@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, ensure};
 use paddington::{Handler, Message, SendError, Service, ServiceConfig};
+use paddington_test_support::Random;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::in_real_time;
-use paddington_test_support::Random;
+use crate::services::settle;
 
 const ROUNDS: usize = 10;
 const SHORT_ROUNDS: usize = 1;
@@ -23,8 +24,6 @@ const HANDLER: Duration = Duration::from_millis(10);
 /// How many messages are sent at once, and between two times.
 const BURST: usize = 50;
 const PACE: Duration = Duration::from_millis(1);
-/// Nothing in here takes longer.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// The length of a message.
 const LEN: usize = 500;
 
@@ -153,12 +152,7 @@ impl Scene {
 
     /// Compares what was accepted with what was handled, on both sides and in both lives.
     async fn settle(&self, who: Leaver, left: &Service) -> Result<usize, Error> {
-        let begun = Instant::now();
-        let living = || self.clients.iter().chain([&self.server]).flat_map(Service::peers);
-        while living().any(|peer| peer.outbox_messages > 0) {
-            ensure!(begun.elapsed() < PATIENCE, "messages were left over");
-            sleep(Duration::from_millis(20)).await;
-        }
+        settle(&self.clients.iter().chain([&self.server]).collect::<Vec<_>>()).await?;
         let accepted = |services: &[&Service]| -> Result<usize, Error> {
             let mut sum = 0;
             for peer in services.iter().flat_map(|service| service.peers()) {

@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Error, ensure};
+use paddington_test_support::Random;
 use tokio::time::sleep;
 
 use crate::child::Role;
 use crate::fleet::{Depot, Process};
 use crate::{in_real_time, median_and_most};
-use paddington_test_support::Random;
 
 /// How long a fault lasts, at least and at most.
 const FAULT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(40)];

@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Error, ensure};
-use paddington::ServiceConfig;
-use paddington_test_support::{FaultyProxy, Passing, Way, quick};
+use anyhow::{Context, Error, ensure};
+use paddington::{Delivered, Message, Service, ServiceConfig};
+use paddington_test_support::{FaultyProxy, Passing, Random, Way, quick};
 use rustix::process::Signal;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::child::Role;
+use crate::child::{DEADLY, Role};
 use crate::fleet::{Depot, Process};
 use crate::journal::next_number;
+use crate::services::{nothing, settle};
 use crate::{in_real_time, median_and_most};
-use paddington_test_support::Random;
 
 const KILLS: usize = 100;
 const FLIPS: usize = 50;
@@ -24,12 +24,19 @@ const HEALING: Duration = Duration::from_secs(20);
 const HEALED: usize = 2;
 /// Between two faults, at most.
 const CALM: Duration = Duration::from_millis(600);
+/// Times that a receiver is started again before its deadly message is given up.
+const RESTARTS: u64 = 5;
+/// Messages behind the deadly one.
+const AFTER: usize = 100;
+/// The longest wait until the deadly message is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process or the network is held, at most.
 const HOLD: Duration = Duration::from_millis(2_500);
 
 pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     let (kills, flips) = if short { (SHORT, SHORT) } else { (KILLS, FLIPS) };
     in_real_time(control(random.fork()))?;
+    in_real_time(deadly())?;
     in_real_time(async {
         let mut trial = Trial::start(random, true).await?;
         trial.rage(kills, flips).await?;
@@ -71,6 +78,50 @@ async fn control(random: Random) -> Result<(), Error> {
     let lost = trial.depot.verdict()?.lost;
     println!("processes: without files {lost} messages are lost with their sender (bar: some)");
     ensure!(lost > 0, "a loss was not seen");
+    Ok(())
+}
+
+/// A message that ends the process of its receiver, which is started again each time, is given up
+/// and kept as a dead letter (`docs/delivery.md` §4).
+async fn deadly() -> Result<(), Error> {
+    let proxy = FaultyProxy::start().await;
+    let depot = Depot::new(&format!("ws://{}", proxy.address()), "127.0.0.1", 0, "127.0.0.1")?;
+    let mut client = depot.client().clone();
+    quick(&mut client);
+    let client = Service::start(&client, nothing).await?;
+    let bad = client.send(Message::new("receiver", DEADLY)).await?;
+    let mut last = client.send(Message::new("receiver", "1")).await?;
+    for number in 2..=AFTER {
+        last = client.send(Message::new("receiver", number.to_string())).await?;
+    }
+    let mut last = last.into_future();
+    let begun = Instant::now();
+    let mut restarts = 0;
+    let mut receiver = loop {
+        ensure!(begun.elapsed() < PATIENCE, "it is not given up after {restarts} restarts");
+        let mut receiver = receiver(&depot, &proxy, restarts).await?;
+        tokio::select! {
+            delivered = &mut last => {
+                ensure!(delivered == Delivered::Handled, "the messages behind it are not handled");
+                break receiver;
+            }
+            ended = receiver.ends_within(PATIENCE) => ensure!(ended?, "nothing happens"),
+        }
+        restarts += 1;
+    };
+    ensure!(matches!(timeout(PATIENCE, bad).await?, Delivered::Rejected(_)), "no rejection");
+    settle(&[&client]).await?;
+    receiver.finish().await?;
+    client.shutdown().await;
+    let server = Service::start(depot.server(), nothing).await?;
+    let letters = server.exchange().store().context("there is a store")?.letters().await?.len();
+    println!(
+        "processes: a message that ends its process: {restarts} restarts (bar: {RESTARTS}) in \
+         {:.1?}, {letters} dead letters (bar: 1)",
+        begun.elapsed()
+    );
+    ensure!(letters == 1 && restarts <= RESTARTS, "it was not given up as it should be");
+    server.shutdown().await;
     Ok(())
 }
 
