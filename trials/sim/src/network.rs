@@ -1,5 +1,5 @@
-//! The simulated network as services take it: turmoil's TCP, jitter by the seed, connections that
-//! can be reset.
+//! The simulated network for services: turmoil's TCP, jitter by the seed, connections that can be
+//! reset.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use paddington_transport::{Network, NetworkListener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
-/// The network as one host has it, through all its lives.
+/// The network of one host, for all instances of its service.
 pub(crate) struct SimNetwork {
     random: Mutex<Random>,
     cables: Arc<Mutex<Vec<Arc<Cable>>>>,

@@ -1,5 +1,5 @@
-//! A service behind nginx that has nothing to say (`docs/delivery.md` §7): pings keep the
-//! connection open although the proxy cuts what is silent. Takes `nginx`.
+//! A silent service behind nginx (`docs/delivery.md` §7): pings keep the connection open although
+//! the proxy cuts silent ones. Needs `nginx`.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep};
 use crate::in_real_time;
 use crate::services::{nothing, settle};
 
-/// For how long nobody says anything.
+/// Time of silence.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 const SHORT_IDLE: Duration = Duration::from_secs(15);
-/// How long nginx lets a connection be silent: its default is 60 s. A ping comes every 10 s.
+/// The longest silence that nginx allows: by default 60 s. A ping comes every 10 s.
 const SHORT_PATIENCE: &str = "proxy_read_timeout 12s; proxy_send_timeout 12s;";
 const MESSAGES: usize = 1_000;
 const LIMIT: Duration = Duration::from_secs(30);

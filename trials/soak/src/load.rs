@@ -1,5 +1,5 @@
 //! Load on real sockets: one pair with durable outboxes and many senders, and a hub with a thousand
-//! peers. What it costs, and whether all of it is given back.
+//! peers. Measures the cost, and whether all of it is given back.
 
 use std::time::{Duration, Instant};
 
@@ -15,23 +15,23 @@ use crate::services::{Arrivals, client_of, nothing, settle};
 
 const PAIR_MESSAGES: usize = 30_000;
 const SHORT_PAIR_MESSAGES: usize = 3_000;
-/// Who sends at the same time, so that they share the syncs of the disk.
+/// Number of senders at the same time, which share the syncs of the disk.
 const SENDERS: usize = 64;
 /// Messages a second of the durable pair.
 const RATE: f64 = 5_000.0;
 const PEERS: usize = 1_000;
 const SHORT_PEERS: usize = 100;
-/// What is sent to the hub by each peer.
+/// Number of messages from each peer to the hub.
 const EACH: usize = 1_000;
 const SHORT_EACH: usize = 100;
 /// The length of a message.
 const LEN: usize = 256;
-/// What an outbox may hold, with what it costs to keep it: twice Σ(24 + length).
+/// Bytes that a message may cost in an outbox: twice 24 + length.
 const MESSAGE_COST: usize = 2 * (24 + LEN);
-/// What a peer costs beside its messages: buffers, a session, a socket; on both sides, which are
-/// both in this process.
+/// Bytes that a peer may cost beside its messages, for buffers, a session and a socket on both
+/// sides, which are both in this process.
 const PEER_COST: usize = 2 * 256 * 1024;
-/// Nothing in here takes longer.
+/// The longest wait.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) fn run(short: bool) -> Result<(), Error> {
@@ -39,7 +39,7 @@ pub(crate) fn run(short: bool) -> Result<(), Error> {
     in_real_time(async {
         let base = Gauge::read()?;
         println!("load: before: {base}");
-        // The second time shows what the first one has not given back.
+        // The second time shows whether the first one has given everything back.
         let mut after = [base; 2];
         for after in &mut after {
             hub(short).await?;
@@ -177,7 +177,7 @@ async fn hub(short: bool) -> Result<(), Error> {
     leave(&services).await
 }
 
-/// Two sockets for each peer may be more than a process has by default.
+/// Raises the limit of open files: two sockets for each peer may be more than the default.
 fn allow_files(files: u64) -> Result<(), Error> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < files) {

@@ -1,7 +1,7 @@
 //! Trials that take longer than a test may. Each prints what it has measured beside its bar, and a
 //! failure prints how to run the same trial again.
 
-#![expect(clippy::print_stdout, reason = "what it measures is printed")]
+#![expect(clippy::print_stdout, reason = "the results are printed")]
 
 mod child;
 mod fleet;
@@ -24,16 +24,16 @@ use anyhow::{Context, Error};
 use clap::{Parser, Subcommand};
 use paddington_test_support::Random;
 
-/// Runs trials of paddington that take minutes.
+/// Runs trials of paddington that need real processes, real time, real networks or long runs.
 #[derive(Parser)]
 #[command(about, max_term_width = 100)]
 struct Arguments {
-    /// What the trials do is drawn from this number. Keys, and the delays that the services draw
-    /// themselves, are not.
+    /// The seed of everything that the trials do, except keys and the delays that the services draw
+    /// themselves.
     #[arg(long, global = true)]
     seed: Option<u64>,
-    /// Seconds instead of minutes: everything is done, but less often, and what depends on how busy
-    /// the machine is has no bar.
+    /// Run for seconds instead of minutes: everything is done, but less often, and figures that
+    /// depend on how busy the machine is have no bar.
     #[arg(long, global = true)]
     short: bool,
     #[command(subcommand)]
@@ -51,13 +51,13 @@ enum Command {
 
 #[derive(Clone, Copy, Subcommand)]
 enum Trial {
-    /// All of them.
+    /// Runs all of them.
     All,
     /// Does a refusal tell by its time whether the hint was known?
     Timing,
     /// Processes that are killed and a network that lies: is everything handled, and once?
     Processes,
-    /// Peers that are frozen: when is it noticed, and who takes over?
+    /// Processes that are frozen: when is it noticed, and does another one take over?
     Zombie,
     /// A durable pair, and a thousand peers: how fast, how much of everything, is it given back?
     Load,
@@ -145,12 +145,12 @@ fn main() -> Result<(), Error> {
 fn in_real_time<T>(trial: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(trial);
-    // What blocks a thread does not keep the program.
+    // A blocked thread does not keep the program from ending.
     runtime.shutdown_background();
     ended
 }
 
-/// In seconds.
+/// The median and the longest of some times, in seconds.
 fn median_and_most(times: &mut [std::time::Duration]) -> [f64; 2] {
     times.sort_unstable();
     let at = |place: usize| times.get(place).map_or(0.0, std::time::Duration::as_secs_f64);

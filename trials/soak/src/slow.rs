@@ -1,5 +1,5 @@
-//! One peer's handler stops under full load (`docs/delivery.md` §3, §4): what waits for it stays
-//! within its bounds, nobody who sends to it is held up, and the others do not notice.
+//! One peer's handler stops under full load (`docs/delivery.md` §3, §4): its outbox and inbox stay
+//! within their bounds, no sender is held up, and the other peers do not notice.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,22 +15,22 @@ use crate::gauge::{Gauge, p50_and_p99};
 use crate::in_real_time;
 use crate::services::{Arrivals, client_of, nothing, settle};
 
-/// For how long the handler stops.
+/// Time for which the handler stops.
 const STOP: Duration = Duration::from_secs(60);
 const SHORT_STOP: Duration = Duration::from_secs(3);
-/// How many peers go on.
+/// Number of peers that go on.
 const OTHERS: usize = 8;
-/// Between two messages to each of them.
+/// Time between two messages to each of them.
 const PACE: Duration = Duration::from_millis(2);
-/// How many messages are sent to the slow one in the same time.
+/// Number of messages to the slow peer in the same time.
 const BURST: usize = 20;
 /// The length of a message.
 const LEN: usize = 1_000;
-/// The longest that a `send` may take, which never waits for room.
+/// The longest time of a `send`, which never waits for room.
 const SEND: Duration = Duration::from_millis(500);
-/// How much slower the others may become.
+/// The factor by which the others may become slower.
 const SLOWER: f64 = 2.0;
-/// A difference that a busy machine makes by itself.
+/// The difference that a busy machine makes by itself.
 const NOISE: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(short: bool) -> Result<(), Error> {
@@ -44,7 +44,7 @@ struct Scene {
     others: Vec<Service>,
     arrivals: Arrivals,
     runs: watch::Sender<bool>,
-    /// What was sent to the slow one.
+    /// The messages to the slow peer.
     flood: Arc<Flood>,
 }
 
@@ -79,7 +79,8 @@ impl Scene {
         Ok(Self { hub, slow, others, arrivals, runs, flood })
     }
 
-    /// Sends to all of them: as much as it takes to the slow one, at a steady pace to the others.
+    /// Sends to all peers: to the slow one as much as its outbox takes, to the others at a steady
+    /// pace.
     fn load(&self) -> JoinSet<Result<(), Error>> {
         let mut senders = JoinSet::new();
         senders.spawn(flood(self.hub.clone(), Arc::clone(&self.flood)));
@@ -98,7 +99,7 @@ impl Scene {
         senders
     }
 
-    /// The most that waits for the slow one at the hub and in its inbox, in messages and bytes.
+    /// Returns the most messages and bytes in the outbox for the slow peer, and bytes in its inbox.
     async fn watch(&self, time: Duration) -> Result<[u64; 3], Error> {
         let begun = Instant::now();
         let mut most = [0; 3];

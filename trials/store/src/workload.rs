@@ -1,4 +1,4 @@
-//! Uses a store as a service would, and says what it was told, line by line.
+//! Uses a store as a service would, and prints what it was answered, line by line.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,10 +14,10 @@ use paddington_wire::{MessageId, RejectCode};
 
 use crate::facts::{PEERS, THEIR_STREAM, payload, peer, stream};
 
-/// Runs `lives` lives of a service, numbered from `first` on, each with about `messages` messages
+/// Runs some instances of a service, numbered from `first` on, each with about `messages` messages
 /// for each peer. The last one does not close its store.
-pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
-    for instance in first..first + lives {
+pub async fn run(path: &Path, seed: u64, first: u8, instances: u8, messages: u64) {
+    for instance in first..first + instances {
         let store = Arc::new(SqliteStore::open(path).unwrap());
         let one = |number| {
             let random = Random::new(seed ^ u64::from(instance) << 32 ^ u64::from(number) << 40);
@@ -25,7 +25,7 @@ pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
                 .live(messages)
         };
         futures_util::future::join_all((0..PEERS).map(one)).await;
-        if instance + 1 < first + lives {
+        if instance + 1 < first + instances {
             store.close().await.unwrap();
         }
     }
@@ -90,7 +90,7 @@ impl Peer {
         self.accepted += group;
     }
 
-    /// As if some of the peer's messages had been handled.
+    /// Does what a service does when some of the peer's messages were handled.
     async fn handle(&mut self, completed: u64) {
         let name = peer(self.number);
         let id = MessageId { stream: stream(THEIR_STREAM), number: completed + 1 };
@@ -128,7 +128,7 @@ impl Peer {
     }
 }
 
-/// One line is one write: where it stands among the writes to the files is what counts.
+/// Prints a line in one write: its position among the writes to the files is what counts.
 fn say(line: &str) {
     std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).unwrap();
 }

@@ -14,7 +14,7 @@ use paddington_transport::{Network, NetworkListener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 
-/// A network in memory. Copies mean the same network; [`from`](Self::from) gives another place in
+/// A network in memory. Copies are the same network; [`from`](Self::from) gives another address in
 /// it.
 #[derive(Clone, Debug)]
 pub struct MemoryNetwork {
@@ -31,7 +31,7 @@ struct Shared {
     slept: AtomicU64,
 }
 
-/// How many bytes a cable holds.
+/// Number of bytes that a cable holds.
 const CABLE: usize = 64 * 1024;
 
 impl Default for MemoryNetwork {
@@ -41,19 +41,19 @@ impl Default for MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// An empty network.
+    /// Makes an empty network.
     #[must_use]
     pub fn new() -> Self {
         Self { shared: Arc::default(), source: Ipv4Addr::LOCALHOST.into() }
     }
 
-    /// The same network, seen from another address.
+    /// Returns the same network, seen from another address.
     #[must_use]
     pub fn from(&self, source: &str) -> Self {
         Self { shared: Arc::clone(&self.shared), source: source.parse().unwrap() }
     }
 
-    /// The network as services take it.
+    /// Returns the network in the form that services take.
     #[must_use]
     pub fn network(&self) -> Arc<dyn Network> {
         Arc::new(self.clone())
@@ -92,7 +92,7 @@ impl MemoryNetwork {
         Held { cables }
     }
 
-    /// How many connections were opened so far.
+    /// Number of connections that were opened so far.
     #[must_use]
     pub fn dialled(&self) -> usize {
         self.shared.dialled.load(Ordering::Relaxed)
@@ -162,12 +162,12 @@ pub struct Held {
 }
 
 impl Held {
-    /// The dialling ends see a reset. The listening ends see nothing of it.
+    /// Resets the dialling ends. The listening ends see nothing of it.
     pub fn strand(&self) {
         self.cables.iter().for_each(|cable| cable.set(DIALLING, State::Cut));
     }
 
-    /// The listening ends go on: what was sent before arrives now, behind whatever came since.
+    /// Lets the listening ends go on: what was sent before arrives now, after everything since.
     pub fn release(self) {
         self.cables.iter().for_each(|cable| cable.set(LISTENING, State::Whole));
     }
@@ -207,10 +207,10 @@ struct Cable {
 
 #[derive(Debug, Default)]
 struct CableInner {
-    /// By end.
+    /// The state of each end.
     states: [State; 2],
     wakers: Vec<Waker>,
-    /// An end that is gone, of which the other is not to know.
+    /// An end that was dropped while the other one was not to notice.
     gone: Option<DuplexStream>,
 }
 
@@ -229,7 +229,7 @@ impl Cable {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether bytes pass at this end.
+    /// Waits until bytes pass at this end.
     fn poll_passes(&self, end: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.inner.lock().unwrap();
         if !inner.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -291,7 +291,7 @@ impl AsyncWrite for CableEnd {
     }
 }
 
-/// A frozen end sees no end either: that the other one is dropped is kept from it.
+/// A frozen end does not notice that the other one is dropped.
 impl Drop for CableEnd {
     fn drop(&mut self) {
         let mut inner = self.cable.inner.lock().unwrap();
