@@ -7,6 +7,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod cable;
 mod countdown;
 mod faulty;
 pub mod fuzz;
@@ -18,6 +19,7 @@ mod services;
 mod store;
 mod tap;
 
+pub use cable::{Cable, CableEnd};
 pub use countdown::{Countdown, count_down};
 pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
