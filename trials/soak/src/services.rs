@@ -1,4 +1,4 @@
-//! What the trials with services in this process share.
+//! Parts that the trials with services in this process share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

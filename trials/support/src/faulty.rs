@@ -69,7 +69,7 @@ impl FaultyProxy {
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // Whatever ends it, both sides see their connection end.
+                // However it ends, both sides see the end of their connection.
                 tokio::spawn(carry(client, Arc::clone(&accepting)));
             }
         });

@@ -1,4 +1,4 @@
-//! What the tests of paddington share.
+//! Networks, stores, proxies and clients that the tests and trials of paddington share.
 
 #![expect(
     clippy::unwrap_used,

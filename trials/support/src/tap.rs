@@ -46,7 +46,7 @@ pub async fn tap(network: &MemoryNetwork, listen: &str, server: &str, meddler: i
         while let Ok((client, _)) = acceptor.accept().await {
             let (network, meddler) = (network.clone(), Arc::clone(&meddler));
             tokio::spawn(async move {
-                // Whatever ends it, both sides see their connection end.
+                // However it ends, both sides see the end of their connection.
                 let _ = carry(client, &network, server, &*meddler).await;
             });
         }
