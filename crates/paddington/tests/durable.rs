@@ -109,22 +109,33 @@ async fn a_restored_backup_is_noticed_and_loses_nothing_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_becomes_a_dead_letter() {
-    let (pair, disk) = (pair(), MemoryDisk::default());
-    let fail = async |message: Message| match message.payload() {
-        "bad" => Err("no good"),
-        _ => Ok(()),
-    };
-    let server = start(&pair, &disk, &pair.server, fail).await;
-    let (client, _) = pair.start_client().await;
-    let receipt = client.send(Message::new("server", "bad")).await.unwrap();
-    assert!(matches!(receipt.await, Delivered::Rejected(_)));
-    let store = Arc::clone(server.exchange().store().unwrap());
-    let letters = store.letters().await.unwrap();
-    assert_eq!((letters.len(), &*letters[0].1.payload), (1, &b"bad"[..]));
-    assert!(store.take_letter(letters[0].0).await.unwrap().is_some());
-    assert!(store.letters().await.unwrap().is_empty());
-    assert_eq!(server.peers()[0].counters.dead_letters, 1);
+async fn a_failure_becomes_a_dead_letter_and_what_follows_is_handled() {
+    for failure in ["error", "panic", "hang"] {
+        let (pair, disk) = (pair(), MemoryDisk::default());
+        let fail = async |message: Message| match message.payload() {
+            "error" => Err("no good"),
+            "panic" => panic!("as asked"),
+            "hang" => std::future::pending().await,
+            _ => Ok(()),
+        };
+        let server = start(&pair, &disk, &pair.server, fail).await;
+        let (client, _) = pair.start_client().await;
+        let bad = client.send(Message::new("server", failure)).await.unwrap();
+        for number in 0..100 {
+            client.send(Message::new("server", number.to_string())).await.unwrap();
+        }
+        let last = client.send(Message::new("server", "last")).await.unwrap();
+        assert!(matches!(bad.await, Delivered::Rejected(_)));
+        assert_eq!(last.await, Delivered::Handled);
+        let status = server.peers().remove(0);
+        assert_eq!((status.handled, status.counters.dead_letters), (101, 1), "{failure}");
+        assert!(client.peers()[0].is_conserved());
+        let store = Arc::clone(server.exchange().store().unwrap());
+        let letters = store.letters().await.unwrap();
+        assert_eq!((letters.len(), &*letters[0].1.payload), (1, failure.as_bytes()));
+        assert!(store.take_letter(letters[0].0).await.unwrap().is_some());
+        assert!(store.letters().await.unwrap().is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

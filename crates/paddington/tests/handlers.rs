@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use paddington::{Delivered, Encoding, Message, SendError, Service, ServiceConfig, send};
-use paddington_test_support::{Inbox, Pair, pair, pair_with};
+use paddington_test_support::{Inbox, Pair, Random, pair, pair_with};
 use paddington_wire::RejectCode;
 use tokio::sync::{Notify, mpsc};
 
@@ -127,19 +127,19 @@ async fn a_consumer_that_is_slower_than_its_producer_bounds_the_memory_of_both()
         pair.client.settings_mut().outbox_messages = 50;
         let release = Arc::new(Notify::new());
         let released = Arc::clone(&release);
-        let server = start(&pair, &pair.server, move |_: Message| {
-            let released = Arc::clone(&released);
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let server = start(&pair, &pair.server, move |message: Message| {
+            let (released, told) = (Arc::clone(&released), told.clone());
             async move {
                 released.notified().await;
-                Ok::<(), std::io::Error>(())
+                told.send(message.payload().trim_start().to_owned())
             }
         })
         .await;
         let (client, _) = pair.start_client().await;
-        let text = "x".repeat(1_000);
         let mut accepted = 0;
         for _ in 0..20 {
-            while client.send(Message::new("server", text.as_str())).await.is_ok() {
+            while client.send(Message::new("server", format!("{accepted:>1000}"))).await.is_ok() {
                 accepted += 1;
             }
             tokio::time::sleep(Duration::from_secs(60)).await;
@@ -147,11 +147,20 @@ async fn a_consumer_that_is_slower_than_its_producer_bounds_the_memory_of_both()
         let held = server.peers()[0].inbox_messages;
         assert!(held <= 10, "{held}");
         assert!(accepted <= 200, "{accepted}");
+        let mut random = Random::new(1);
         for _ in 0..=accepted {
             release.notify_one();
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(random.up_to(Duration::from_secs(180))).await;
         }
-        assert_eq!(server.peers()[0].handled, accepted, "all of it is handled in the end");
+        assert!(heard.recv().await.unwrap().contains("Connected"));
+        for number in 0..accepted {
+            assert_eq!(heard.recv().await.unwrap(), number.to_string());
+        }
+        // In an hour of silence only pings keep the two together.
+        tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+        assert_eq!(server.peers()[0].handled, accepted, "each once");
+        assert!(server.peers()[0].is_connected() && client.peers()[0].is_connected());
+        assert_eq!(pair.network.dialled(), 1, "{encoding}: nobody was taken for dead");
     }
 }
 
@@ -196,6 +205,53 @@ async fn floods_both_ways_through_the_smallest_queues_do_not_stop() {
             tokio::time::timeout(Duration::from_secs(60), done.recv()).await.unwrap().unwrap();
         }
         tokio::join!(server.shutdown(), client.shutdown());
+        assert!(server.peers()[0].is_conserved() && client.peers()[0].is_conserved());
+    }
+}
+
+/// Both outboxes are full, and each handler waits for room that only the other one can make.
+#[tokio::test(start_paused = true)]
+async fn handlers_that_wait_for_each_other_go_on_when_their_patience_ends() {
+    let mut pair = pair();
+    for config in [&mut pair.server, &mut pair.client] {
+        let settings = config.settings_mut();
+        settings.outbox_messages = 32;
+        settings.window = 8 * 1024;
+        settings.transport.limits.max_payload = 2_000;
+        settings.patience = Duration::from_secs(30);
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let mut services = Vec::new();
+    for (config, peer) in [(&pair.server, "client"), (&pair.client, "server")] {
+        let (over, own) = (Arc::clone(&over), Arc::new(OnceLock::<Service>::new()));
+        let service = Arc::clone(&own);
+        let handler = move |message: Message| {
+            let (over, own) = (Arc::clone(&over), Arc::clone(&own));
+            async move {
+                for _ in 0..2 {
+                    if !message.is_control() && !over.load(Ordering::Relaxed) {
+                        let answer = Message::new(peer, "x".repeat(1_000));
+                        let _ = own.get().unwrap().exchange().send_when_ready(answer).await;
+                    }
+                }
+                Ok::<(), SendError>(())
+            }
+        };
+        services.push(start(&pair, config, handler).await);
+        service.set(services.last().unwrap().clone()).unwrap();
+    }
+    services[0].send(Message::new("client", "go")).await.unwrap();
+    let handled = || [0, 1].map(|side| services[side].peers()[0].handled);
+    for _ in 0..20 {
+        let before = handled();
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert!(handled()[0] > before[0] && handled()[1] > before[1], "they stopped");
+    }
+    over.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    for service in &services {
+        assert_eq!(service.peers()[0].outbox_messages, 0);
+        assert!(service.peers()[0].is_conserved());
     }
 }
 

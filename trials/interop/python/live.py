@@ -35,7 +35,7 @@ async def ignore(_link: Link, _text: str) -> None:
 
 
 def echo_until_zero(received: list[str]) -> Handler:
-    """The handler of echo-client: sends back what it receives, and ends after "0"."""
+    """The handler of echo-client: sends every message back, and ends after "0"."""
 
     async def handler(link: Link, text: str) -> None:
         received.append(text)
@@ -60,12 +60,12 @@ def count_down(received: list[str]) -> Handler:
 
 
 def expect_countdown(received: list[str], count: int) -> None:
-    """Nothing is missing, nothing is repeated, and the order is right."""
+    """Fails unless every number was received once and in order."""
     expect(received == [str(n) for n in range(count, -1, -1)], "the countdown is not what was sent")
 
 
 def expect_rekeys(connection: Connection | None, at_least: int) -> None:
-    """Both directions have changed their keys this often."""
+    """Fails unless both directions have changed their keys this often."""
     assert connection is not None
     session = connection.session
     rekeys = session.sending.rekeys, session.receiving.rekeys
@@ -73,7 +73,7 @@ def expect_rekeys(connection: Connection | None, at_least: int) -> None:
 
 
 async def client_counts_down(folder: Folder) -> str:
-    """Python's client, Rust's server."""
+    """Python's client counts down with Rust's server."""
     received: list[str] = []
     async with folder.server(COUNT) as (echo, invitation):
         client = Client(invitation, echo_until_zero(received), QUICK)
@@ -89,7 +89,7 @@ async def client_counts_down(folder: Folder) -> str:
 async def python_server(
     folder: Folder, handler: Handler, limits: Limits
 ) -> AsyncIterator[tuple[Server, Link, Path]]:
-    """A server of this implementation that invites echo-client."""
+    """Runs a server of this implementation that has invited echo-client."""
     server, path = Server("python-server", limits), folder.file("from-python.toml")
     port = await server.listen(HOST)
     invitation = Invitation.draw("python-server", f"ws://{HOST}:{port}/", "echo-client")
@@ -101,7 +101,7 @@ async def python_server(
 
 
 async def server_counts_down(folder: Folder) -> str:
-    """Rust's client, Python's server."""
+    """Rust's client counts down with Python's server."""
     received: list[str] = []
     async with (
         python_server(folder, count_down(received), QUICK) as (server, link, path),
@@ -142,7 +142,7 @@ async def client_resumes(folder: Folder) -> str:
 
 
 async def bulk_is_echoed(folder: Folder) -> str:
-    """More than anybody's credit, both ways, with a message that is too long, and a cut."""
+    """More bytes than the credit, both ways, with a message that is too long, and a cut."""
     texts = [f"{n} " + "x" * (BULK_PAYLOAD - n) for n in range(BULK)]
     to_send = texts + ["0"]
     received: list[str] = []
@@ -173,7 +173,7 @@ async def bulk_is_echoed(folder: Folder) -> str:
 
 
 async def batches(folder: Folder) -> str:
-    """What waits travels in one frame, both ways, and arrives as it would have alone."""
+    """Waiting messages travel in one frame, both ways, and arrive as if they came alone."""
     texts = [f"{n} é" for n in range(2000)] + ["", "0"]
     received: list[str] = []
 
@@ -199,7 +199,7 @@ async def batches(folder: Folder) -> str:
 
 
 async def small_receiver(folder: Folder) -> str:
-    """What is longer than Python takes is skipped by Rust, and credit comes message by message."""
+    """Rust skips a message that is too long for Python, and credit comes message by message."""
     received: list[str] = []
 
     async def handler(_link: Link, text: str) -> None:
@@ -219,7 +219,7 @@ async def small_receiver(folder: Folder) -> str:
 
 
 async def rejections(folder: Folder) -> str:
-    """A message that Rust's handler fails at is told, once, and the next connection goes on."""
+    """A message that fails in Rust's handler is rejected once, and the next connection goes on."""
     async with folder.server(1) as (_, invitation):
         client = Client(invitation, ignore, QUICK)
         running = asyncio.create_task(client.run())
@@ -294,7 +294,7 @@ async def newer_and_busy(folder: Folder) -> str:
 
 @asynccontextmanager
 async def raw(invitation: Invitation) -> AsyncIterator[tuple[Client, Socket, Connection, Frame]]:
-    """A connection of a client that has the server's frame 0 and does what the check wants."""
+    """Opens a connection up to the server's frame 0, and lets the check do the rest."""
     client = Client(invitation, ignore)
     socket = Socket(await client.dial())
     try:
@@ -305,7 +305,7 @@ async def raw(invitation: Invitation) -> AsyncIterator[tuple[Client, Socket, Con
 
 
 async def violations(folder: Folder) -> str:
-    """What breaks the rules after READY gets CLOSE 4; before, the connection just closes."""
+    """A broken rule gets CLOSE 4 after READY; before it, the connection just closes."""
     long_way = Frame(Kind.DATA, id=2, payload=b"7").encode()
     last = [long_way, Frame(Kind.ACK, ack=99).encode(), Frame(Kind.PING).encode()[:-1] + b"\1"]
     last.append(Frame(Kind.READY, payload=b"x").encode())
@@ -337,14 +337,14 @@ async def violations(folder: Folder) -> str:
 
 
 async def expect_cut(connection: Connection) -> None:
-    """Nothing comes any more, not even a WebSocket Close."""
+    """Fails if anything comes before the end, even a WebSocket Close."""
     with suppress(ConnectionClosed):
         frame = await asyncio.wait_for(connection.hear(), PATIENCE)
         raise Failed(f"it got {frame}")
 
 
 async def refusals(folder: Folder) -> str:
-    """Whoever does not know the keys learns nothing."""
+    """A stranger who does not know the keys learns nothing."""
     async with folder.server(1) as (_, invitation):
         stranger = replace(invitation, inner_key=bytes(range(32)))
         renamed = replace(invitation, client="echo-client2")
@@ -362,7 +362,7 @@ async def refusals(folder: Folder) -> str:
 
 
 async def expect_no_replay(invitation: Invitation) -> None:
-    """A HELLO is good for one challenge only."""
+    """A HELLO is valid for one challenge only."""
     client = Client(invitation, ignore)
     websocket = await client.dial()
     handshake = ClientHandshake(client.link.keys, client.instance, challenge(websocket))
@@ -375,7 +375,7 @@ async def expect_no_replay(invitation: Invitation) -> None:
 
 
 async def status(url: str, subprotocol: str | None, origin: Origin | None = None) -> int:
-    """What the server answers a request with."""
+    """Returns the status with which the server answers a request."""
     subprotocols = [Subprotocol(subprotocol)] if subprotocol else None
     try:
         websocket = await connect(
@@ -405,7 +405,7 @@ CHECKS: dict[str, Callable[[Folder], Awaitable[str]]] = {
 
 
 async def run(name: str, check: Callable[[Folder], Awaitable[str]], program: Path) -> bool:
-    """Runs one check and says how it went."""
+    """Runs one check and prints its result."""
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(program, Path(path))
         try:
@@ -418,7 +418,7 @@ async def run(name: str, check: Callable[[Folder], Awaitable[str]], program: Pat
 
 
 async def main(program: Path) -> int:
-    """Runs all checks; the one that waits for a PING beside the others."""
+    """Runs all checks, and beside them the one that waits for a PING."""
     waiting = asyncio.create_task(run("one session per link, rust server", idle_and_busy, program))
     results = [
         await run(name, check, program)

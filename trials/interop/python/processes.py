@@ -1,4 +1,4 @@
-"""Processes of `example-echo`, and what the live checks have in common."""
+"""Processes of `example-echo`, and the functions that the live checks share."""
 
 import asyncio
 import os
@@ -14,17 +14,17 @@ PATIENCE = 20.0
 
 
 class Failed(Exception):
-    """What a check found."""
+    """The failure of a check."""
 
 
 def expect(holds: bool, what: str) -> None:
-    """Fails unless it holds."""
+    """Fails unless a condition holds."""
     if not holds:
         raise Failed(what)
 
 
 async def eventually(holds: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
-    """Waits until it holds."""
+    """Waits until a condition holds."""
     try:
         async with asyncio.timeout(within):
             while not holds():
@@ -34,14 +34,14 @@ async def eventually(holds: Callable[[], bool], what: str, within: float = PATIE
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a port that is not in use."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether somebody does."""
+    """Returns whether a port is listened on."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
@@ -53,7 +53,7 @@ class Echo:
         self._process = process
 
     async def exits(self) -> None:
-        """It ends by itself, with 0."""
+        """Waits until it ends by itself, with 0."""
         try:
             async with asyncio.timeout(PATIENCE):
                 code = await self._process.wait()
@@ -69,17 +69,17 @@ class Echo:
 
 
 class Folder:
-    """Where the processes of one check keep their files."""
+    """The folder of the processes of one check."""
 
     def __init__(self, program: Path, folder: Path) -> None:
         self._program, self._folder = program, folder
 
     def file(self, name: str) -> Path:
-        """A file in it."""
+        """Returns the path of a file in it."""
         return self._folder / name
 
     def log(self) -> str:
-        """The last lines that the processes wrote."""
+        """Returns the last lines that the processes printed."""
         logs = (path.read_bytes()[-2000:] for path in sorted(self._folder.glob("*.log")))
         return "\n".join(log.decode(errors="replace") for log in logs)
 
@@ -93,7 +93,7 @@ class Folder:
 
     @asynccontextmanager
     async def server(self, count: int) -> AsyncIterator[tuple[Echo, Invitation]]:
-        """An `example-echo server`, and its invitation."""
+        """Runs an `example-echo server`, and returns it with its invitation."""
         port = free_port()
         path = self.file(f"{port}.toml")
         url = f"ws://{HOST}:{port}/"
@@ -108,7 +108,7 @@ class Folder:
 
     @asynccontextmanager
     async def client(self, invitation: Path, name: str, quiet: bool = False) -> AsyncIterator[Echo]:
-        """An `example-echo client`."""
+        """Runs an `example-echo client`."""
         echo = await self._start(name, "client", "--invitation", str(invitation), quiet=quiet)
         try:
             yield echo

@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The events of a model.
 
 /// One event. Numbers are those of a side (0 the client, 1 the server) or of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,27 +9,27 @@ pub enum Action {
     Dial,
     /// A side's link writes its next frame.
     Transmit(usize),
-    /// A side has waited long enough to acknowledge without a message.
+    /// The time after which a side acknowledges without a message has passed.
     Acknowledge(usize),
     /// The next frame of a connection arrives at a side.
     Deliver {
         /// The connection.
         connection: usize,
-        /// Where it arrives.
+        /// The side where it arrives.
         side: usize,
     },
     /// A side notices that a connection is over, or its old task ends.
     Finish {
         /// The connection.
         connection: usize,
-        /// Who notices.
+        /// The side that notices.
         side: usize,
     },
-    /// A handler of a side ends: which of those that run.
+    /// One of the handlers that run at a side ends.
     Handle {
-        /// Whose.
+        /// The side.
         side: usize,
-        /// Its place in the inbox.
+        /// The position of its message in the inbox.
         index: usize,
         /// Whether it gives the message up.
         rejects: bool,
@@ -50,7 +50,7 @@ pub enum Action {
     Redial,
     /// A process dies and is started again.
     Crash(usize),
-    /// Somebody copies the disk of a side.
+    /// The disk of a side is copied.
     Copy(usize),
     /// A side is started from the copy.
     SetBack(usize),
@@ -61,7 +61,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether this is trouble, and not what happens anyway in time.
+    /// Returns whether this is trouble, and not an event that time brings anyway.
     #[must_use]
     pub fn is_trouble(self) -> bool {
         matches!(

@@ -9,14 +9,14 @@ use crate::ledger::Breach;
 use crate::scenario::Scenario;
 use crate::world::World;
 
-/// What a run has found.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// How many different states there are, up to the first breach.
+    /// Number of different states, up to the first breach.
     pub states: usize,
-    /// How many events the longest shortest way has.
+    /// Number of events that lead to the most remote state.
     pub depth: usize,
-    /// How long it took.
+    /// Time that it took.
     pub took: Duration,
     /// The broken promise, and the events that break it.
     pub breach: Option<(&'static str, Vec<Action>)>,
@@ -81,7 +81,7 @@ impl Model for Explored {
 }
 
 impl Explored {
-    /// Whether nothing goes on without further trouble, and yet not everything is settled.
+    /// Returns whether nothing goes on without further trouble although something is not settled.
     fn is_stuck(&self, world: &World) -> bool {
         if world.breach.is_some() || world.is_settled() {
             return false;

@@ -13,14 +13,14 @@ pub const SERVER: usize = 1;
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// It waits for the other side's READY. The server has sent its own by then: it and what the
-    /// inbox then held are kept.
+    /// It waits for the other side's READY. The server has sent its own by then; that READY and the
+    /// bytes that the inbox then held are kept.
     Waiting(Ticket, Option<(Ready, u64)>),
-    /// Its session stands, as far as this side knows.
+    /// Its session is open, as far as this side knows.
     Live(SessionId),
-    /// A newer connection has its place; its task has not ended yet.
+    /// A newer connection has taken the slot; its task has not ended yet.
     Replaced(SessionId),
-    /// Nobody is there.
+    /// It has no end on this side any more.
     Gone,
 }
 
@@ -31,12 +31,12 @@ pub struct Connection {
     pub ends: [End; 2],
     /// The frames on their way to each end.
     pub frames: [VecDeque<Frame>; 2],
-    /// Nothing more can be sent on it.
+    /// Whether nothing more can be sent on it.
     pub broken: bool,
 }
 
 impl Connection {
-    /// A connection whose server has just sent its READY.
+    /// Opens a connection whose server has just sent its READY.
     #[must_use]
     pub fn new(tickets: [Ticket; 2], servers: Ready, held: u64) -> Self {
         let ready = Frame::Ready(servers.clone());
@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// The session that `side` believes to stand.
+    /// The session that `side` believes to be open.
     #[must_use]
     pub fn live(&self, side: usize) -> Option<SessionId> {
         match self.ends[side] {
@@ -59,20 +59,20 @@ impl Connection {
         }
     }
 
-    /// The network loses it, with all that is under way.
+    /// Cuts it in the network, with all that is under way.
     pub fn cut(&mut self) {
         self.broken = true;
         self.frames.iter_mut().for_each(VecDeque::clear);
     }
 
-    /// The process at one end is gone, or wants nothing more of it. What it has sent still arrives.
+    /// Ends one side, whose process is gone or has left it. What that side has sent still arrives.
     pub fn leave(&mut self, side: usize) {
         self.broken = true;
         self.ends[side] = End::Gone;
         self.frames[side].clear();
     }
 
-    /// Whether `side` can notice now that it is over.
+    /// Returns whether `side` can notice now that it is over.
     #[must_use]
     pub fn can_end(&self, side: usize) -> bool {
         match self.ends[side] {
@@ -82,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// Whether neither end is there.
+    /// Returns whether both ends are gone.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.ends == [End::Gone, End::Gone]

@@ -1,7 +1,7 @@
-//! A store: what a service has asked for, what is durable, and what it was not told yet.
+//! A store: what a service has asked for, what is durable, and what the service was not told yet.
 //!
 //! Messages become durable in the order in which they were appended, and so do the lazy writes
-//! (trims and cursors) among each other; which of the two queues gets on is anybody's guess.
+//! (trims and cursors) among each other; either of the two queues may be ahead of the other.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::connection::CLIENT;
 use crate::ledger::Breach;
 use crate::side;
 
-/// A write that costs no sync of its own.
+/// A write without a sync of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lazy {
     /// Forget everything of a stream up to this message.
     Trim(MessageId),
     /// Remember a cursor, and for the observer the labels that were finished on its stream.
     Cursor(StoredCursor, u32),
-    /// Forget the cursor of a instance that is over.
+    /// Forget the cursor of an instance that is over.
     Forget(Instance),
 }
 
-/// What the service is to be told.
+/// An answer for the service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// A message is durable.
@@ -46,29 +46,29 @@ pub struct StoredMessage {
     pub mortal: bool,
 }
 
-/// What outlives a crash.
+/// Contents that outlive a crash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Durable {
-    /// The messages, streams in the order in which they were begun.
+    /// The messages, with the streams in the order in which they were begun.
     pub messages: Vec<StoredMessage>,
     /// The cursors.
     pub cursors: Vec<StoredCursor>,
-    /// For the observer: the labels of the peer's messages that the cursors call finished.
+    /// The labels of the peer's messages that the cursors call finished, for the observer.
     pub finished: u32,
 }
 
-/// A disk and the way to it.
+/// A disk and the writes on their way to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Disk {
-    /// What is there.
+    /// Contents that are durable.
     pub durable: Durable,
     /// Messages on their way.
     pub appends: VecDeque<StoredMessage>,
     /// Trims and cursors on their way.
     pub lazy: VecDeque<Lazy>,
-    /// What was not told yet, in order.
+    /// Answers that the service was not given yet, in order.
     pub answers: VecDeque<Answer>,
-    /// A copy that somebody has made.
+    /// A copy, as a backup would be.
     pub copy: Option<Box<Durable>>,
     /// Whether it refuses every message, until its service has heard of the failure.
     pub failing: bool,
@@ -84,11 +84,11 @@ impl Disk {
         }
     }
 
-    /// Takes a message on its way. One that leaves a number out is refused.
+    /// Takes a message. One that leaves a number out is refused.
     ///
     /// # Errors
     ///
-    /// If it has no predecessor: a driver must not do that.
+    /// If the message before it is missing, which is a mistake of the driver.
     pub fn append(&mut self, message: StoredMessage) -> Result<(), Breach> {
         if self.failing {
             self.answers.push_back(Answer::Refused(message.id));
@@ -141,7 +141,7 @@ impl Disk {
         self.answers.extend(self.appends.drain(..).map(|message| Answer::Refused(message.id)));
     }
 
-    /// Takes all other refusals that were not told: one is enough to take everything back.
+    /// Drops all other refusals that were not told: one is enough to take everything back.
     pub fn take_refused(&mut self) -> Vec<MessageId> {
         let mut refused = Vec::new();
         self.answers.retain(|answer| match answer {
@@ -154,7 +154,7 @@ impl Disk {
         refused
     }
 
-    /// The power goes: what was on its way is lost.
+    /// Cuts the power: writes on their way are lost.
     pub fn crash(&mut self) {
         let (durable, copy) = (std::mem::take(&mut self.durable), self.copy.take());
         *self = Self { durable, copy, ..Self::default() };
@@ -166,7 +166,7 @@ impl Disk {
         self.durable.messages.iter().fold(0, |labels, message| labels | 1 << message.label)
     }
 
-    /// What a message holds, if the disk has it.
+    /// The label of a message, if the disk has it.
     #[must_use]
     pub fn read(&self, id: MessageId) -> Option<u8> {
         self.durable.messages.iter().find(|message| message.id == id).map(|message| message.label)

@@ -1,5 +1,5 @@
-//! What really happened to every message, as an observer who sees both services would write it down.
-//! The links are judged by this and not by what they say of themselves.
+//! The record of what really happened to every message, as an observer of both services would keep
+//! it. The links are judged by this and not by what they say of themselves.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Breach {
     OutOfOrder,
     /// A message that was refused, or that no disk had, went to the handler.
     NeverAccepted,
-    /// What went to the handler is not what was sent under this number.
+    /// The handler was given another message than was sent under this number.
     WrongNumber,
     /// Two messages have the same number.
     NumberTwice,
@@ -27,19 +27,19 @@ pub enum Breach {
     RepeatNotFlagged,
     /// The sender has forgotten a message that is not handled.
     Forgotten,
-    /// The sender believes something of a message that is not so.
+    /// The sender believes in an outcome of a message that is not the true one.
     WrongFate,
-    /// More is in the inbox than the window allows.
+    /// The inbox holds more than the window allows.
     OverWindow,
     /// The counts of a link do not add up.
     NotConserved,
     /// An honest service was accused of breaking the protocol.
     HonestAccused,
-    /// What is stored is not what was sent, or has a hole.
+    /// The stored messages are not those that were sent, or have a hole.
     StoreHasHole,
     /// The link has panicked.
     Panic,
-    /// Nothing can happen any more, and something is not delivered or not acknowledged.
+    /// Nothing can happen any more although something is not delivered or not acknowledged.
     Stuck,
 }
 
@@ -73,7 +73,7 @@ impl Breach {
     }
 }
 
-/// How far the application's wish to send has come.
+/// The state of a call of `send`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// `send` has not answered yet.
@@ -86,14 +86,14 @@ pub enum Standing {
     Vanished,
 }
 
-/// How the handler ended.
+/// The end of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Finished {
-    /// It has not.
+    /// It has not ended.
     Not,
-    /// Well.
+    /// It succeeded.
     Done,
-    /// The message was given up.
+    /// It gave the message up.
     Rejected,
 }
 
@@ -106,7 +106,7 @@ pub struct Entry {
     pub standing: Standing,
     /// Whether it has a deadline.
     pub mortal: bool,
-    /// Whether the sender's disk has had it. Always so without a disk.
+    /// Whether the sender's disk has had it; always true without a disk.
     pub stored: bool,
     /// Whether its sender was set back since, so that it may come again at any time.
     pub may_repeat: bool,
@@ -114,7 +114,7 @@ pub struct Entry {
     pub delivered: bool,
     /// Whether the present instance of the receiver was given it.
     pub delivered_here: bool,
-    /// How a handler has ended with it, in any instance of the receiver.
+    /// The end of its handler, in any instance of the receiver.
     pub finished: Finished,
     /// Whether that was in the present instance of the receiver.
     pub finished_here: bool,
@@ -147,7 +147,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Begins with messages that an earlier instance has stored and never transmitted.
+    /// Begins with messages that an earlier instance has stored and not transmitted.
     pub fn left_over(&mut self, messages: u8) {
         for number in 1..=u64::from(messages) {
             let id = MessageId { stream: side::instance(CLIENT, 0), number };
@@ -174,7 +174,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// If it must not have been.
+    /// If the application must not be given it.
     pub fn delivered(&mut self, id: MessageId, payload: &[u8], again: bool) -> Result<(), Breach> {
         let label = payload.first().map_or(usize::MAX, |label| usize::from(*label));
         let Some(entry) = self.entries.get(label) else { return Err(Breach::WrongNumber) };
@@ -222,7 +222,7 @@ impl Ledger {
         }
     }
 
-    /// Writes down that the receiver starts anew, from a disk that calls these labels finished.
+    /// Writes down that the receiver starts again, from a disk that calls these labels finished.
     pub fn receiver_restarts(&mut self, finished: u32) {
         for (label, entry) in self.entries.iter_mut().enumerate() {
             (entry.delivered_here, entry.finished_here) = (false, false);
@@ -230,8 +230,9 @@ impl Ledger {
         }
     }
 
-    /// Writes down that the sender has crashed, and that its disk has these labels. What it had
-    /// accepted and not on disk is lost: excused without a disk, or after it was set back.
+    /// Writes down that the sender has crashed, and that its disk has these labels. Messages that
+    /// it had accepted and not on disk are lost, which is excused without a disk, or after it was
+    /// set back.
     pub fn sender_restarts(&mut self, on_disk: u32, excused: bool) {
         for (label, entry) in self.entries.iter_mut().enumerate() {
             let lost = on_disk & (1 << label) == 0 && entry.finished == Finished::Not;
@@ -250,8 +251,8 @@ impl Ledger {
         }
     }
 
-    /// How many messages the sender has promised to deliver and has not. Deadlines that are over
-    /// are excused.
+    /// Number of messages that the sender has promised to deliver and has not. Deadlines that are
+    /// over are excused.
     pub fn owed(&self, deadlines_over: bool) -> usize {
         let owed = |entry: &&Entry| {
             entry.standing == Standing::Accepted

@@ -1,7 +1,7 @@
 //! Runs the models: `paddington-models check|mutants|walk|attack [--long] [--seed N] [--steps N]
 //! [--seconds N]`. Prints what was done and fails if a promise was broken.
 
-#![expect(clippy::print_stdout, reason = "that is what it is for")]
+#![expect(clippy::print_stdout, reason = "the results are printed")]
 
 mod options;
 
@@ -17,11 +17,11 @@ use paddington_models::{check, scenarios};
 
 use options::{Command, Options};
 
-/// How long a random attack is, in eights of bytes.
+/// The length of a random attack, in groups of eight bytes.
 const RUN: usize = 100;
 
 fn main() -> ExitCode {
-    // Whoever looks at a link takes its panics for what they are: a broken promise.
+    // The panic of a link is reported as the promise that it breaks.
     std::panic::set_hook(Box::new(|_| {}));
     let kept = match Options::read(std::env::args().skip(1)) {
         Ok(options) => match options.command {
@@ -117,7 +117,7 @@ fn run_attacks(options: &Options) -> bool {
             break;
         }
         let mut random = Random::new(seed);
-        let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.number().to_be_bytes()).collect();
+        let bytes: Vec<u8> = (0..RUN).flat_map(|_| random.next_number().to_be_bytes()).collect();
         let Ok(attempt) = catch_unwind(|| attack(&bytes)) else {
             let _ = std::panic::take_hook();
             println!("BROKEN by seed {seed}; again, with what the link says:");

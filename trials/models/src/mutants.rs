@@ -1,5 +1,5 @@
-//! Breaks one rule at a time, in the link or in what drives it. A rule that no scenario misses would
-//! be a rule without a test.
+//! Breaks one rule at a time, in the link or in its driver. A rule whose breach no scenario notices
+//! would be a rule without a test.
 
 #[cfg(paddington_faults)]
 use paddington_wire::Fault;
@@ -8,7 +8,7 @@ use crate::check::{self, Found};
 use crate::scenario::{Sabotage, Scenario};
 use crate::scenarios;
 
-/// How many states of a scenario are looked at before the next one is tried.
+/// The most states of a scenario that are looked at before the next one is tried.
 const PATIENCE: usize = 400_000;
 
 /// A broken rule.
@@ -21,19 +21,19 @@ pub enum Mutant {
     Driver(Sabotage),
 }
 
-/// What became of a mutant.
+/// How a mutant was caught.
 #[derive(Clone, Debug)]
 pub struct Caught {
     /// The scenario that has caught it.
     pub scenario: &'static str,
-    /// How many states were looked at until then, in all scenarios.
+    /// Number of states that were looked at until then, in all scenarios.
     pub states: usize,
-    /// Which promise was broken.
+    /// The promise that was broken.
     pub promise: &'static str,
 }
 
 impl Mutant {
-    /// All of them.
+    /// Returns all mutants.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let all = Sabotage::ALL.iter().copied().map(Self::Driver);
@@ -42,7 +42,7 @@ impl Mutant {
         all.collect()
     }
 
-    /// The words that the names of those scenarios have in common that should notice it.
+    /// Words in the names of the scenarios that should notice it.
     fn place(self) -> &'static str {
         match self {
             #[cfg(paddington_faults)]

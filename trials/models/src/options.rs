@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// How it is called.
+/// The usage.
 pub(crate) const USAGE: &str = "\
 paddington-models check    [--long] [--threads N]
                   mutants
                   walk     [--long] [--seed N] [--steps N] [--seconds N]
                   attack   [--long] [--seed N] [--steps N] [--seconds N]";
 
-/// What to run.
+/// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Check,
@@ -18,7 +18,7 @@ pub(crate) enum Command {
     Attack,
 }
 
-/// How to run it.
+/// A command and its options.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) command: Command,
@@ -30,21 +30,21 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments behind the program's name.
+    /// Reads the arguments after the program's name.
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let command = match arguments.next().as_deref() {
             Some("check") => Command::Check,
             Some("mutants") => Command::Mutants,
             Some("walk") => Command::Walk,
             Some("attack") => Command::Attack,
-            other => return Err(format!("what is {other:?}?")),
+            other => return Err(format!("unknown command: {other:?}")),
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut options = Self { command, long: false, seed: 1, threads, steps: None, time: None };
         while let Some(name) = arguments.next() {
             let mut number = || -> Result<u64, String> {
                 let value = arguments.next().ok_or(format!("{name} needs a number"))?;
-                value.parse().map_err(|_| format!("{name}: {value} is no number"))
+                value.parse().map_err(|_| format!("{name}: {value} is not a number"))
             };
             match name.as_str() {
                 "--long" => options.long = true,
@@ -52,14 +52,14 @@ impl Options {
                 "--threads" => options.threads = number()?.max(1) as usize,
                 "--steps" => options.steps = Some(number()?),
                 "--seconds" => options.time = Some(Duration::from_secs(number()?)),
-                _ => return Err(format!("what is {name}?")),
+                _ => return Err(format!("unknown option: {name}")),
             }
         }
         Ok(options)
     }
 
-    /// Whether a run of random steps is over: after what was asked for, or after 60 million steps in
-    /// the long form and 200 000 in the short one.
+    /// Returns whether a run of random steps is over: after the steps or the time that were asked
+    /// for, or else after 60 million steps in the long form and 200 000 in the short one.
     pub(crate) fn is_enough(&self, steps: u64, start: Instant) -> bool {
         let out_of_time = self.time.is_some_and(|time| start.elapsed() >= time);
         let bar = if self.long { 60_000_000 } else { 200_000 };

@@ -1,10 +1,10 @@
-//! What a run of the model allows: which service keeps what, and how much goes wrong.
+//! The scenarios of the model: which service keeps what, and how much goes wrong.
 
 use paddington_wire::{Data, Messages};
 
 use crate::side::COST;
 
-/// Where a service keeps what is accepted and what is handled.
+/// Where a service keeps its messages and cursors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Keeping {
     /// In memory: it is lost with the process.
@@ -13,14 +13,14 @@ pub enum Keeping {
     Durable,
 }
 
-/// A mistake in what drives the link, not in the link itself.
+/// A mistake in the driver of the link, not in the link itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sabotage {
-    /// A restarted service goes on in the instance, and so in the numbers, of its predecessor.
+    /// A restarted service goes on with the instance, and so with the numbers, of its predecessor.
     OneNumberSpace,
-    /// A message whose fate is known by the time it would be written is not written.
+    /// A message whose outcome is known by the time it would be written is not written.
     WrittenOnlyWhileWaiting,
-    /// What could not be stored is not taken back.
+    /// A message that could not be stored is not taken back.
     RefusedButQueued,
 }
 
@@ -30,7 +30,7 @@ impl Sabotage {
         &[Self::OneNumberSpace, Self::WrittenOnlyWhileWaiting, Self::RefusedButQueued];
 }
 
-/// How often things may still happen, for client and server where there are two numbers.
+/// How often each thing may still happen, for client and server where there are two numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// Messages.
@@ -56,36 +56,37 @@ pub struct Budget {
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// Where the client and the server keep things.
+    /// Where the client and the server keep their messages and cursors.
     pub keeping: [Keeping; 2],
     /// The window of both, in messages.
     pub window: u32,
-    /// How many messages that wait travel in one frame at most.
+    /// The most messages in one frame.
     pub together: u32,
-    /// How many frames may be under way in each direction of a connection.
+    /// The most frames under way in each direction of a connection.
     pub frames: usize,
-    /// How many handlers run at a time, and so may end in any order.
+    /// The most handlers at a time, which may end in any order.
     pub handlers: usize,
     /// Whether a disk answers some time after the write is durable.
     pub late_answers: bool,
-    /// How many messages an earlier instance of the client has left on its disk.
+    /// Number of messages that an earlier instance of the client has left on its disk.
     pub left_over: u8,
-    /// Which message of each service has a deadline, counted from 0.
+    /// The message of each service that has a deadline, counted from 0.
     pub mortal: Option<u8>,
-    /// What may happen.
+    /// The events that may happen.
     pub budget: Budget,
-    /// What is wrong with the driver.
+    /// The mistake in the driver.
     pub sabotage: Option<Sabotage>,
 }
 
 impl Scenario {
-    /// The window in bytes: at least one longest message fits.
+    /// The window in bytes. At least one longest message fits.
     #[must_use]
     pub fn window(&self) -> u64 {
         (u64::from(self.window) * COST).max(Data::cost(self.longest() as usize))
     }
 
-    /// The longest message, and so the longest batch, in bytes. Any message of the model has one.
+    /// The longest message, and so the longest batch, in bytes. A message of the model has one
+    /// byte.
     #[must_use]
     pub fn longest(&self) -> u32 {
         self.batch().max(1)
@@ -97,7 +98,7 @@ impl Scenario {
         if self.together > 1 { self.together * Messages::entry_len(1) as u32 } else { 0 }
     }
 
-    /// Whether both services keep everything in memory and none ever dies.
+    /// Returns whether both services keep everything in memory and none is ever restarted.
     #[must_use]
     pub fn nobody_dies(&self) -> bool {
         self.budget.crashes == [0, 0] && self.budget.set_backs == [0, 0]

@@ -19,7 +19,7 @@ const NOTHING: Budget = Budget {
     ticks: 0,
 };
 
-/// What the others are variations of.
+/// The scenario of which all others are variations.
 const PLAIN: Scenario = Scenario {
     name: "plain",
     keeping: [Memory, Memory],
@@ -39,11 +39,11 @@ const CLIENT_DISK: Scenario = Scenario { keeping: [Durable, Memory], ..PLAIN };
 /// The server has a disk, and the client has not.
 const SERVER_DISK: Scenario = Scenario { keeping: [Memory, Durable], ..PLAIN };
 
-/// Every scenario, small or large.
+/// Returns every scenario, small or large.
 #[must_use]
 pub fn all(long: bool) -> Vec<Scenario> {
     let sized =
-        [alive(), restarted(), sender_on_disk(), receiver_on_disk(), with_fates(), in_batches()];
+        [alive(), restarted(), sender_on_disk(), receiver_on_disk(), with_outcomes(), in_batches()];
     let pick = |(scenario, [small, large]): Sized| {
         let budget = if long { large } else { small };
         Scenario { budget, ..scenario }
@@ -51,12 +51,12 @@ pub fn all(long: bool) -> Vec<Scenario> {
     sized.into_iter().flatten().map(pick).collect()
 }
 
-/// So many messages from the client and from the server.
+/// A budget of messages from the client and from the server.
 const fn sends(client: u8, server: u8) -> Budget {
     Budget { sends: [client, server], ..NOTHING }
 }
 
-/// Both services live.
+/// Scenarios in which both services live.
 fn alive() -> Vec<Sized> {
     vec![
         // The network cuts what it likes.
@@ -77,12 +77,12 @@ fn alive() -> Vec<Sized> {
     ]
 }
 
-/// Processes without a disk die and are started again.
+/// Scenarios in which processes without a disk die and are started again.
 fn restarted() -> Vec<Sized> {
     let client = |times| Budget { crashes: [times, 0], ..NOTHING };
     let server = |times| Budget { crashes: [0, times], ..NOTHING };
     vec![
-        // What the sender had promised is gone, and nothing old may disturb the new instance, not even
+        // The sender's outbox is gone, and nothing old may disturb the new instance, not even
         // the READY of the dead process that is still on its way.
         (
             Scenario { name: "sender crashes", ..PLAIN },
@@ -91,12 +91,13 @@ fn restarted() -> Vec<Sized> {
                 Budget { sends: [3, 0], cuts: 1, ..client(2) },
             ],
         ),
-        // Dead lives of the client have left messages in the server's inbox: its window is full.
+        // Dead instances of the client have left messages in the server's inbox: its window is
+        // full.
         (
             Scenario { name: "sender crashes, small window", window: 2, ..PLAIN },
             [Budget { sends: [4, 0], ..client(1) }, Budget { sends: [4, 0], ..client(2) }],
         ),
-        // Nothing is lost, what the receiver was handling comes again.
+        // Nothing is lost: messages that the receiver was handling come again.
         (
             Scenario { name: "receiver crashes", ..PLAIN },
             [
@@ -114,7 +115,7 @@ fn restarted() -> Vec<Sized> {
             Scenario { name: "both crash", ..PLAIN },
             [Budget { crashes: [1, 1], ..sends(2, 1) }, Budget { crashes: [2, 1], ..sends(2, 1) }],
         ),
-        // What is finished out of order is not acknowledged too early.
+        // Messages that are finished out of order are not acknowledged too early.
         (
             Scenario { name: "unordered handlers", handlers: 2, ..PLAIN },
             [
@@ -125,8 +126,8 @@ fn restarted() -> Vec<Sized> {
     ]
 }
 
-/// The client keeps on a disk what it sends. The disk is behind with everything that it may be
-/// behind with when the process dies.
+/// Scenarios in which the client keeps on a disk what it sends. When the process dies, the disk is
+/// behind with everything that it may be behind with.
 fn sender_on_disk() -> Vec<Sized> {
     let client = |times| Budget { crashes: [times, 0], ..NOTHING };
     vec![
@@ -134,12 +135,12 @@ fn sender_on_disk() -> Vec<Sized> {
             Scenario { name: "durable sender crashes", ..CLIENT_DISK },
             [Budget { sends: [3, 0], ..client(1) }, Budget { sends: [2, 0], ..client(2) }],
         ),
-        // Streams of two lives, of which the disk forgets later than the peer acknowledges.
+        // Streams of two instances, which the disk forgets later than the peer acknowledges them.
         (
             Scenario { name: "durable sender, old stream", frames: 1, left_over: 2, ..CLIENT_DISK },
             [Budget { cuts: 1, ..client(1) }, Budget { sends: [1, 0], cuts: 1, ..client(1) }],
         ),
-        // Messages reach the server on two connections, and through two lives.
+        // Messages reach the server on two connections, and from two instances.
         (
             Scenario { name: "durable sender, overlap", frames: 1, ..CLIENT_DISK },
             [
@@ -147,7 +148,7 @@ fn sender_on_disk() -> Vec<Sized> {
                 Budget { sends: [2, 0], redials: 1, ..client(1) },
             ],
         ),
-        // The disk tells only later what it has done, and fails once.
+        // The disk answers later than it writes, and fails once.
         (
             Scenario { name: "late answers of a failing disk", late_answers: true, ..CLIENT_DISK },
             [
@@ -155,7 +156,7 @@ fn sender_on_disk() -> Vec<Sized> {
                 Budget { sends: [3, 0], failures: [1, 0], ..client(1) },
             ],
         ),
-        // The client is set back to a copy of its disk. What it accepts from then on is not lost.
+        // The client is set back to a copy of its disk. Nothing that it accepts afterwards is lost.
         (
             Scenario { name: "set back to an old copy", frames: 1, ..CLIENT_DISK },
             [
@@ -166,7 +167,7 @@ fn sender_on_disk() -> Vec<Sized> {
     ]
 }
 
-/// The server keeps on a disk what it has handled.
+/// Scenarios in which the server keeps on a disk what it has handled.
 fn receiver_on_disk() -> Vec<Sized> {
     let both = Scenario { keeping: [Durable, Durable], frames: 1, ..PLAIN };
     vec![
@@ -181,7 +182,7 @@ fn receiver_on_disk() -> Vec<Sized> {
             Scenario { name: "durable, both crash", ..both },
             [Budget { crashes: [1, 1], ..sends(1, 0) }, Budget { crashes: [1, 1], ..sends(2, 0) }],
         ),
-        // A gap comes behind what was finished out of order.
+        // A gap comes after a message that was finished out of order.
         (
             Scenario {
                 name: "deadlines, unordered durable receiver crashes",
@@ -197,10 +198,10 @@ fn receiver_on_disk() -> Vec<Sized> {
     ]
 }
 
-/// Messages expire, or are given up by the handler.
-fn with_fates() -> Vec<Sized> {
+/// Scenarios in which messages expire, or are given up by the handler.
+fn with_outcomes() -> Vec<Sized> {
     vec![
-        // What has expired leaves a gap and no hole, however often it is told.
+        // An expired message leaves a gap and no hole, however often the gap is told.
         (
             Scenario { name: "deadlines", mortal: Some(1), ..PLAIN },
             [
@@ -231,7 +232,7 @@ fn with_fates() -> Vec<Sized> {
     ]
 }
 
-/// Messages that wait travel in one frame.
+/// Scenarios in which messages that wait travel in one frame.
 fn in_batches() -> Vec<Sized> {
     const BATCHES: Scenario = Scenario { together: 6, ..PLAIN };
     vec![
@@ -239,7 +240,7 @@ fn in_batches() -> Vec<Sized> {
             Scenario { name: "cuts, in batches", ..BATCHES },
             [Budget { cuts: 2, ..sends(3, 1) }, Budget { cuts: 3, ..sends(3, 2) }],
         ),
-        // A part of a batch has come on the old connection.
+        // Part of a batch has come on the old connection.
         (
             Scenario { name: "old and new session overlap, in batches", ..BATCHES },
             [Budget { redials: 2, ..sends(3, 0) }, Budget { redials: 2, ..sends(3, 1) }],
@@ -249,12 +250,12 @@ fn in_batches() -> Vec<Sized> {
             Scenario { name: "small window, in batches", window: 3, ..BATCHES },
             [Budget { cuts: 1, ..sends(4, 1) }, Budget { cuts: 2, ..sends(5, 1) }],
         ),
-        // Of what was one batch, a part is in the next one.
+        // Part of what was one batch is in the next one.
         (
             Scenario { name: "cuts, in batches of two", together: 2, ..BATCHES },
             [Budget { cuts: 2, ..sends(4, 0) }, Budget { cuts: 2, ..sends(5, 1) }],
         ),
-        // A batch begins with what is handled, and ends with what is not.
+        // A batch begins with messages that are handled, and ends with others.
         (
             Scenario {
                 name: "deadlines, unordered durable receiver crashes, in batches",

@@ -1,4 +1,5 @@
-//! What each event of a disk does: the driver that the product has in its keeper, in small.
+//! The effect of each event of a disk: a small form of the driver that the product has in its
+//! exchange.
 
 use paddington_wire::MessageId;
 use paddington_wire::link::Outcome;
@@ -63,7 +64,7 @@ impl World {
         Ok(true)
     }
 
-    /// Without late answers nothing happens between a disk's work and its answer.
+    /// Passes on a disk's answers at once, where they are not to come late.
     pub(crate) fn hear_at_once(&mut self, index: usize, scenario: &Scenario) -> Result<(), Breach> {
         while !scenario.late_answers && self.answer(index, scenario)? {}
         Ok(())
@@ -120,7 +121,7 @@ impl World {
     }
 }
 
-/// The labels that the present instance of the receiver knows to be finished on a stream.
+/// The labels of a stream that the present instance of the receiver knows to be finished.
 fn finished(ledger: &Ledger, stream: paddington_wire::Instance) -> u32 {
     let labels = ledger.entries.iter().enumerate();
     let finished = labels.filter(|(_, entry)| {

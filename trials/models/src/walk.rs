@@ -10,12 +10,12 @@ use crate::scenario::Keeping::{Durable, Memory};
 use crate::scenario::{Budget, Scenario};
 use crate::world::World;
 
-/// One in so many events may be trouble.
+/// One in this many events may be trouble.
 const TROUBLE: usize = 6;
-/// No walk is so long, unless it goes round in circles.
+/// The length that only a walk in circles reaches.
 const ENDLESS: usize = 20_000;
 
-/// What became of a walk.
+/// The result of a walk.
 #[derive(Clone, Debug)]
 pub struct Walked {
     /// The events, in order.
@@ -24,7 +24,7 @@ pub struct Walked {
     pub breach: Option<Breach>,
 }
 
-/// A scenario with 5 and 3 messages, 4 crashes and 4 faults, of a kind that depends on the seed.
+/// Draws a scenario with 5 and 3 messages, 4 crashes and 4 faults.
 #[must_use]
 pub fn scenario(random: &mut Random) -> Scenario {
     let mut keeping = || if random.below(2) == 0 { Memory } else { Durable };
@@ -76,7 +76,7 @@ pub fn walk(seed: u64) -> Walked {
     Walked { actions: taken, breach: Some(Breach::Stuck) }
 }
 
-/// The next event that changes anything: trouble now and then, if none is left only progress.
+/// Takes the next event that changes anything: trouble now and then, else progress.
 fn next(
     world: &World,
     scenario: &Scenario,

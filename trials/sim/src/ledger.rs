@@ -1,4 +1,4 @@
-//! What was sent, what was handled, and whether that is what is promised (`docs/delivery.md` §1).
+//! The record of what was sent and handled, judged by the promises of `docs/delivery.md` §1.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -10,8 +10,8 @@ use paddington::{Delivered, Message, MessageId};
 
 use crate::plan::{Flow, Plan};
 
-/// What a receiver may handle again after a crash although it has a disk, beside what the disk's lag
-/// explains: the cursors gather for a moment.
+/// The time for which cursors gather before they are written: what a receiver with a disk handled
+/// within it, and within the disk's lag, may be handled again after a crash.
 const GATHERED: Duration = Duration::from_millis(100);
 
 /// The ledger of a run. Copies are the same ledger.
@@ -22,7 +22,7 @@ pub(crate) struct Ledger {
 
 struct Entries {
     flows: Vec<Book>,
-    /// How the lives of each service have ended.
+    /// The ends of each service's instances.
     ends: Vec<BTreeMap<u32, End>>,
     trace: DefaultHasher,
     told: Option<Vec<String>>,
@@ -31,10 +31,10 @@ struct Entries {
     handled: u64,
 }
 
-/// How a instance has ended.
+/// The end of an instance.
 struct End {
     at: Duration,
-    /// The peers whose messages were abandoned, and how many; only if it has shut down in order.
+    /// The peers whose messages were abandoned, and how many; only after an orderly shutdown.
     unsent: Option<Vec<(String, usize)>>,
 }
 
@@ -43,12 +43,12 @@ struct Book {
     flow: Flow,
     name: String,
     recipient: String,
-    /// Whether the sender has a disk, and how late what the receiver has handled is written, if it has
-    /// one.
+    /// Whether the sender has a disk.
     is_stored: bool,
+    /// The longest time until the receiver's disk has what was handled, if the receiver has one.
     written_after: Option<Duration>,
     sent: BTreeMap<u64, Sent>,
-    /// The receiver's instance, the last message that it was given, and the how-manieth time.
+    /// The receiver's instance, the last message that it was given, and which attempt that was.
     last: (u32, u64, u32),
 }
 
@@ -60,11 +60,11 @@ struct Sent {
     is_mortal: bool,
     is_accepted: bool,
     id: Option<MessageId>,
-    fate: Option<Delivered>,
+    delivered: Option<Delivered>,
     begun: u32,
-    /// In which instance of the receiver it was begun last.
+    /// The instance of the receiver in which it was begun last.
     begun_in: u32,
-    /// When and in which instance of the receiver the handler was done with it.
+    /// The instance of the receiver in which the handler was done with it, and when.
     done: Option<(u32, Duration)>,
     is_handled: bool,
     /// Whether the handler has failed on it for the last time.
@@ -80,17 +80,17 @@ pub(crate) struct Arrival {
     pub(crate) instance: u32,
 }
 
-/// How a handler has ended.
+/// The end of a handler's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Handled,
-    /// It may get the message again.
+    /// It failed, and may get the message again.
     Failed,
-    /// It does not get it again.
+    /// It failed, and does not get the message again.
     GivenUp,
 }
 
-/// What happens with messages, for the trace.
+/// A step of a message, for the trace.
 #[derive(Clone, Copy, Debug, Hash)]
 enum Step {
     Offered,
@@ -137,7 +137,7 @@ impl Ledger {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the next message of a flow, if there is one: it is about to be sent.
+    /// Takes the number of the next message of a flow, if there is one: it is about to be sent.
     pub(crate) fn offer(&self, flow: usize, instance: u32) -> Option<u64> {
         let mut entries = self.entries();
         let book = &mut entries.flows[flow];
@@ -167,16 +167,16 @@ impl Ledger {
         self.entries().tell(flow, number, Step::Refused);
     }
 
-    pub(crate) fn settled(&self, flow: usize, number: u64, fate: Delivered) {
+    pub(crate) fn settled(&self, flow: usize, number: u64, delivered: Delivered) {
         let mut entries = self.entries();
         entries.tell(flow, number, Step::Settled);
         let entries = &mut *entries;
         let book = &mut entries.flows[flow];
         let Some(sent) = book.sent.get_mut(&number) else { return };
-        sent.fate = Some(fate);
-        // A receiver that lives has not been given it.
+        sent.delivered = Some(delivered);
+        // A receiver that still runs has been given it.
         let is_given = sent.begun > 0 && !entries.ends[book.flow.to].contains_key(&sent.begun_in);
-        let is_wrong = match fate {
+        let is_wrong = match delivered {
             Delivered::Handled => !sent.is_handled,
             // After some attempts that ended with the process it is given up.
             Delivered::Rejected(_) => !sent.is_given_up && sent.begun < 5,
@@ -185,11 +185,11 @@ impl Ledger {
             _ => true,
         };
         if is_wrong {
-            entries.fail(flow, number, &format!("is said to be {fate:?}, which it is not"));
+            entries.fail(flow, number, &format!("is said to be {delivered:?}, which is not so"));
         }
     }
 
-    /// A handler was given a message.
+    /// Notes that a handler was given a message.
     pub(crate) fn begun(&self, arrival: Arrival, message: &Message) {
         let Arrival { flow, number, instance } = arrival;
         let mut entries = self.entries();
@@ -211,7 +211,7 @@ impl Ledger {
         if sent.begun > 0 && !is_retry && !message.redelivered() {
             wrong.push("came again as if it were new");
         }
-        if sent.fate == Some(Delivered::Expired) {
+        if sent.delivered == Some(Delivered::Expired) {
             wrong.push("came although it had expired");
         }
         if sent.id.is_some() && sent.id != message.id() {
@@ -237,7 +237,7 @@ impl Ledger {
         }
     }
 
-    /// A handler is done with a message.
+    /// Notes that a handler is done with a message.
     pub(crate) fn ended(&self, arrival: Arrival, outcome: Outcome) {
         let Arrival { flow, number, instance } = arrival;
         let mut entries = self.entries();
@@ -251,7 +251,7 @@ impl Ledger {
         }
     }
 
-    /// A instance of a service is over, in order if it says what it has not sent.
+    /// Notes that an instance of a service is over, in order if it reports what it has not sent.
     pub(crate) fn died(
         &self,
         service: usize,
@@ -269,7 +269,7 @@ impl Ledger {
         }
     }
 
-    /// Checks, now that all is quiet, that nothing is lost of the flows that `counts` says yes to.
+    /// Checks, now that all is quiet, that nothing is lost of the flows for which `counts` is true.
     pub(crate) fn close(&self, counts: impl Fn(&Flow) -> bool) {
         let mut entries = self.entries();
         let entries = &mut *entries;
@@ -293,8 +293,9 @@ impl Ledger {
                 let unsent = unsent.filter(|(peer, _)| *peer == book.recipient);
                 let unsent: usize = unsent.map(|(_, unsent)| unsent).sum();
                 if missing > unsent {
-                    let of =
-                        format!("{missing} of life {instance} are lost, {unsent} of them told");
+                    let of = format!(
+                        "{missing} of instance {instance} are lost, {unsent} of them reported"
+                    );
                     lost.push((flow, 0, of));
                 }
             }
@@ -316,7 +317,7 @@ impl Ledger {
     }
 }
 
-/// What a ledger comes down to.
+/// The figures of a ledger.
 pub(crate) struct Summary {
     pub(crate) hash: u64,
     pub(crate) handled: u64,
@@ -326,9 +327,9 @@ pub(crate) struct Summary {
 }
 
 impl Sent {
-    /// Whether it was accepted and nothing has become of it.
+    /// Returns whether it was accepted and has no outcome.
     fn is_lost(&self) -> bool {
-        let is_settled = match self.fate {
+        let is_settled = match self.delivered {
             Some(Delivered::Expired | Delivered::Rejected(_)) => true,
             _ => self.is_handled || self.is_given_up || self.begun >= 5,
         };

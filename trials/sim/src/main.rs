@@ -1,7 +1,7 @@
-//! Real services on a simulated network and simulated disks. Everything that happens is drawn from a
-//! seed, so that what has gone wrong once goes wrong again.
+//! Real services on a simulated network and simulated disks. Everything is drawn from a seed, so
+//! that a failure can be repeated.
 
-#![expect(clippy::print_stdout, reason = "what it finds is printed")]
+#![expect(clippy::print_stdout, reason = "the results are printed")]
 
 mod ledger;
 mod network;
@@ -23,16 +23,16 @@ use tracing_subscriber::filter::LevelFilter;
 #[derive(Parser)]
 #[command(about, max_term_width = 100)]
 struct Arguments {
-    /// The only seed to run, and everything that happened is printed.
+    /// Run only this seed, and print everything that happens.
     #[arg(long)]
     seed: Option<u64>,
-    /// How many seeds to run.
+    /// Number of seeds to run.
     #[arg(long, default_value_t = 200)]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     first: u64,
-    /// One seed in so many is run twice: it has to come out the same.
+    /// Run one seed in this many twice: both runs have to be the same.
     #[arg(long, default_value_t = 10)]
     twice: u64,
     /// Stop at the first seed that fails.
@@ -40,7 +40,7 @@ struct Arguments {
     stop: bool,
 }
 
-/// What came of all runs.
+/// The figures of all runs.
 #[derive(Default)]
 struct Totals {
     seeds: u64,
@@ -136,17 +136,17 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Fails if the same seed has not come out the same.
+/// Fails if two runs of the same seed differ.
 fn compare(seed: u64, first: &Summary, second: &Summary) -> Result<(), Error> {
     let mut lines = first.told.iter().zip(&second.told);
     let (a, b) = lines.find(|(a, b)| a != b).unzip();
     let same = first.hash == second.hash;
-    ensure!(same, "seed {seed} came out another way: once {a:?}, then {b:?}");
+    ensure!(same, "two runs of seed {seed} differ: {a:?}, then {b:?}");
     println!("seed {seed}: trace {:016x}, twice", first.hash);
     Ok(())
 }
 
-/// Runs a seed, and says which one it was if something panics.
+/// Runs a seed, and names it if something panics.
 fn checked(seed: u64, tells: bool) -> Result<Outcome, Error> {
     let outcome = catch_unwind(|| run(seed, tells));
     outcome.unwrap_or_else(|_| Err(anyhow!("a panic"))).map_err(|cause| {

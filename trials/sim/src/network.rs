@@ -1,24 +1,24 @@
-//! The simulated network as services take it: turmoil's TCP, jitter by the seed, connections that
-//! can be reset.
+//! The simulated network for services: turmoil's TCP, jitter by the seed, connections that can be
+//! reset.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use paddington_test_support::Random;
+use paddington_test_support::{Cable, CableEnd, Random};
 use paddington_transport::{Network, NetworkListener, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
-/// The network as one host has it, through all its lives.
+/// The ends of a host's connections, with the address of each peer.
+type Cables = Mutex<Vec<(IpAddr, Arc<Cable<TcpStream>>)>>;
+
+/// The network of one host, for all instances of its service.
 pub(crate) struct SimNetwork {
     random: Mutex<Random>,
-    cables: Arc<Mutex<Vec<Arc<Cable>>>>,
+    cables: Arc<Cables>,
 }
 
 impl SimNetwork {
@@ -29,8 +29,8 @@ impl SimNetwork {
     /// Resets this host's connections to `peer`.
     pub(crate) fn reset(&self, peer: IpAddr) {
         let mut cables = lock(&self.cables);
-        cables.retain(|cable| Arc::strong_count(cable) > 1);
-        cables.iter().filter(|cable| cable.peer == peer).for_each(|cable| cable.reset());
+        cables.retain(|(_, cable)| Arc::strong_count(cable) > 1);
+        cables.iter().filter(|(of, _)| *of == peer).for_each(|(_, cable)| cable.cut());
     }
 }
 
@@ -75,7 +75,7 @@ impl Network for SimNetwork {
 
 struct SimAcceptor {
     listener: TcpListener,
-    cables: Arc<Mutex<Vec<Arc<Cable>>>>,
+    cables: Arc<Cables>,
 }
 
 impl NetworkListener for SimAcceptor {
@@ -91,81 +91,10 @@ impl NetworkListener for SimAcceptor {
     }
 }
 
-/// One end of a connection.
-struct Cable {
-    peer: IpAddr,
-    state: Mutex<CableState>,
-}
-
-#[derive(Default)]
-struct CableState {
-    is_reset: bool,
-    wakers: Vec<Waker>,
-}
-
-impl Cable {
-    fn reset(&self) {
-        let wakers = {
-            let mut state = lock(&self.state);
-            state.is_reset = true;
-            std::mem::take(&mut state.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        let mut state = lock(&self.state);
-        if state.is_reset {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
-        Ok(())
-    }
-}
-
-fn plugged(cables: &Mutex<Vec<Arc<Cable>>>, io: TcpStream, peer: IpAddr) -> Stream {
-    let cable = Arc::new(Cable { peer, state: Mutex::default() });
-    lock(cables).push(Arc::clone(&cable));
-    Stream::new(CableEnd { io, cable })
-}
-
-struct CableEnd {
-    io: TcpStream,
-    cable: Arc<Cable>,
-}
-
-impl AsyncRead for CableEnd {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.cable.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for CableEnd {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.cable.check(cx)?;
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cable.check(cx)?;
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cable.check(cx)?;
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
+fn plugged(cables: &Cables, io: TcpStream, peer: IpAddr) -> Stream {
+    let cable = Arc::new(Cable::default());
+    lock(cables).push((peer, Arc::clone(&cable)));
+    Stream::new(CableEnd::new(io, 0, &cable))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,4 @@
-//! A host with one service through all its lives: it sends, it handles, it says how it is doing.
+//! A host and all instances of its service, which sends, handles and is watched.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +15,9 @@ use crate::ledger::{Arrival, Ledger, Outcome, now};
 use crate::network::SimNetwork;
 use crate::plan::Flow;
 
-/// How often a service is looked at.
+/// Time between two looks at a service.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a sender waits after a message was not accepted.
+/// Time that a sender waits after a message was not accepted.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A host.
@@ -34,7 +34,7 @@ pub(crate) struct Node {
     pub(crate) calm: Arc<AtomicBool>,
     pub(crate) instance: AtomicU32,
     pub(crate) stop: Notify,
-    /// How the service was doing when it was last looked at, and when that was.
+    /// The last look at the service, and when that was.
     pub(crate) seen: Mutex<Option<(Duration, Vec<PeerStatus>)>>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn name(index: usize) -> String {
 }
 
 impl Node {
-    /// One instance: until the machine dies, or the service is asked to stop.
+    /// Runs one instance until the machine dies, or the service is asked to stop.
     pub(crate) async fn live(self: Arc<Self>) -> turmoil::Result {
         let instance = self.instance.fetch_add(1, Ordering::Relaxed) + 1;
         let mut random = Random::new(self.seed ^ u64::from(instance) << 32);
@@ -68,7 +68,7 @@ impl Node {
         Ok(())
     }
 
-    /// Starts the service; if it cannot start, somebody tries again.
+    /// Starts the service, as often as that takes.
     async fn start(self: &Arc<Self>, instance: u32, random: &mut Random) -> Service {
         loop {
             let store = self.disk.as_ref();
@@ -178,7 +178,7 @@ impl Node {
         if outcome == Outcome::Handled { Ok(()) } else { Err("as planned") }
     }
 
-    /// Looks how the service is doing, for ever.
+    /// Looks at the service again and again.
     async fn watch(self: Arc<Self>, service: Service) {
         loop {
             let peers = service.peers();

@@ -1,4 +1,4 @@
-//! What happens in a run, all of it drawn from the seed: who talks to whom, and what goes wrong.
+//! The plan of a run, drawn from the seed: which service talks to which, and what goes wrong.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use paddington_test_support::{Lag, Random};
 
 use crate::ledger::now;
 
-/// A run.
+/// The plan of a run.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// How finely the network's time runs.
+    /// The resolution of the network's time.
     pub(crate) tick: Duration,
-    /// No message takes longer where nothing is wrong.
+    /// The longest time that a message takes where nothing is wrong.
     pub(crate) latency: Duration,
     pub(crate) services: Vec<Role>,
-    /// Who dials whom.
+    /// Pairs of client and server.
     pub(crate) links: Vec<(usize, usize)>,
     pub(crate) flows: Vec<Flow>,
-    /// What happens when, in order.
+    /// Faults and when they happen, in order.
     pub(crate) faults: Vec<(Duration, Fault)>,
-    /// When no more faults come and nobody sends anything new.
+    /// When faults and new messages end.
     pub(crate) calm: Duration,
-    /// What stays broken after that.
+    /// The fault that stays after that.
     pub(crate) ending: Ending,
-    /// How long sessions live.
+    /// The age at which sessions are renewed.
     pub(crate) session_age: Duration,
     pub(crate) outbox_messages: usize,
     pub(crate) window: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
 /// A service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Role {
-    /// How slow its disk is, if it has one.
+    /// The lag of its disk, if it has one.
     pub(crate) disk: Option<Lag>,
     pub(crate) on_error: OnError,
 }
@@ -44,35 +44,35 @@ pub(crate) struct Flow {
     pub(crate) from: usize,
     pub(crate) to: usize,
     pub(crate) messages: u64,
-    /// So many are sent without a pause.
+    /// Number of messages that are sent without a pause.
     pub(crate) burst: u64,
     /// The longest pause between bursts.
     pub(crate) pause: Duration,
     /// The longest payload in bytes.
     pub(crate) payload: usize,
-    /// One message in so many has a time to live.
+    /// One message in this many has a time to live.
     pub(crate) mortal: u64,
     pub(crate) ttl: Duration,
-    /// The handler takes long for one message in so many.
+    /// One message in this many takes the handler long.
     pub(crate) slow: u64,
-    /// How long it takes at most.
+    /// The longest time that such a message takes.
     pub(crate) handling: Duration,
-    /// The handler fails on one message in so many.
+    /// One message in this many makes the handler fail.
     pub(crate) failing: u64,
 }
 
-/// What goes wrong, or ends.
+/// A fault, or the end of one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     /// Nothing passes between two, either way. What is under way is lost.
     Cut(usize, usize),
     /// Nothing passes from the one to the other.
     OneWay(usize, usize),
-    /// What is sent between two is held back, and passes when this ends.
+    /// Bytes between two are held back, and pass when this ends.
     Hold(usize, usize),
     /// Everything passes again between two.
     Heal(usize, usize),
-    /// Messages between two take up to so long.
+    /// Messages between two take up to this time.
     Slow(usize, usize, Duration),
     /// The first one's connections to the second are reset.
     Reset(usize, usize),
@@ -91,7 +91,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Whether it is not the end of a fault.
+    /// Returns whether it is a fault and not the end of one.
     pub(crate) fn is_bad(self) -> bool {
         !matches!(self, Self::Heal(..) | Self::Start(_) | Self::DiskFree(_))
     }
@@ -101,7 +101,7 @@ impl Fault {
     }
 }
 
-/// What stays broken when everything else is mended.
+/// The fault that stays when everything else is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Whole,
@@ -136,7 +136,7 @@ impl Plan {
         }
     }
 
-    /// Whether what stays broken touches a flow.
+    /// Returns whether the fault that stays touches a flow.
     pub(crate) fn is_spoiled(&self, flow: &Flow) -> bool {
         match self.ending {
             Ending::Whole => false,
@@ -217,7 +217,8 @@ fn flows(random: &mut Random, links: &[(usize, usize)], calm: Duration, brisk: b
     flows
 }
 
-/// Which kinds of faults a run has is drawn as well: few at a time find more than all at once.
+/// Draws the faults of a run, and first which kinds of them it has: few kinds at a time find more
+/// than all at once.
 fn faults(
     random: &mut Random,
     links: &[(usize, usize)],
@@ -243,7 +244,7 @@ fn faults(
     faults
 }
 
-/// A fault, and how it ends.
+/// Draws a fault of a kind, and its end.
 fn fault(
     random: &mut Random,
     kind: usize,

@@ -1,4 +1,4 @@
-//! One run: a network, hosts, faults; then calm, until all that can be delivered is.
+//! One run: a network, hosts, faults; then calm, until everything that can be delivered is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,20 +17,20 @@ use crate::network::SimNetwork;
 use crate::node::{Node, name};
 use crate::plan::{Ending, Fault, Flow, Plan};
 
-/// How long it may take until all is quiet after the last fault.
+/// The longest time until all is quiet after the last fault.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The same where one peer or link stays broken, for all others.
+/// The same for all others where one peer or link stays broken.
 const LIVENESS: Duration = Duration::from_secs(60);
-/// How long services go on after that, for what comes too late or twice.
+/// Time that services go on after that, so that late and repeated messages are noticed.
 const AFTER: Duration = Duration::from_secs(3);
 
-/// What came of a run.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) ledger: Summary,
     pub(crate) faults: usize,
     pub(crate) crashes: usize,
     pub(crate) time: Duration,
-    /// How long it took from the last fault until all was quiet.
+    /// Time from the last fault until all was quiet.
     pub(crate) quiet_after: Duration,
     pub(crate) has_disks: bool,
     /// Whether something stayed broken.
@@ -43,15 +43,15 @@ struct Run<'a> {
     nodes: Vec<Arc<Node>>,
     ledger: Ledger,
     calm: Arc<AtomicBool>,
-    /// What is wrong with which link.
+    /// The fault of each broken link.
     broken: BTreeMap<(usize, usize), Fault>,
-    /// Who was asked to shut down and not yet started again.
+    /// Services that were asked to shut down and not yet started again.
     stopping: BTreeSet<usize>,
     faults: usize,
     crashes: usize,
 }
 
-/// Runs what the seed says. `tells` keeps what happened, to be printed.
+/// Runs a seed. With `tells` every step is kept, to be printed.
 pub(crate) fn run(seed: u64, tells: bool) -> Result<Outcome, Error> {
     let plan = Plan::new(seed);
     let mut run = Run::new(seed, plan, tells)?;
@@ -143,7 +143,7 @@ impl Run<'_> {
         self.sim.step().map(drop).map_err(|cause| anyhow!("the simulation failed: {cause}"))
     }
 
-    /// Until the faults are over.
+    /// Runs until the faults are over.
     fn rage(&mut self) -> Result<(), Error> {
         for (at, fault) in self.plan.faults.clone() {
             while self.sim.elapsed() < at {
@@ -157,7 +157,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Mends everything but what is to stay broken, and waits until all others are quiet.
+    /// Mends everything but the fault that is to stay, and waits until all others are quiet.
     fn settle(&mut self) -> Result<Duration, Error> {
         self.calm.store(true, Ordering::Relaxed);
         for (a, b) in self.plan.links.clone() {
@@ -196,7 +196,7 @@ impl Run<'_> {
         Ok(quiet_after)
     }
 
-    /// A flow in which something waits still, if there is one.
+    /// A description of a flow in which messages still wait, if there is one.
     fn unquiet(&self, since: Duration) -> Option<String> {
         let flows = self.plan.flows.iter().filter(|flow| !self.plan.is_spoiled(flow));
         flows.filter_map(|flow| self.waiting(flow, since)).next()
@@ -257,7 +257,7 @@ impl Run<'_> {
             }
             Fault::Start(index) => {
                 self.stopping.remove(&index);
-                // Nobody tells the next instance what the last one has not heard any more.
+                // A request to stop that the last instance has not heard is not for the next one.
                 let _ = self.nodes[index].stop.notified().now_or_never();
                 for other in self.others(index) {
                     self.broken.remove(&(index.min(other), index.max(other)));
@@ -277,7 +277,7 @@ impl Run<'_> {
         (0..self.nodes.len()).filter(move |other| *other != index)
     }
 
-    /// Lets pass between two what is to pass.
+    /// Applies the fault between two to the network, or mends it.
     fn connect(&self, a: usize, b: usize) {
         let sim = &self.sim;
         match self.broken.get(&(a.min(b), a.max(b))) {
@@ -291,8 +291,8 @@ impl Run<'_> {
         }
     }
 
-    /// Ends a process. What is on the way from it arrives at once, and that its connections are
-    /// closed: in which order they are is up to tokio, and no random delay may depend on that.
+    /// Ends a process. Bytes on their way from it, and the ends of its connections, arrive at once:
+    /// tokio closes the connections in any order, and no random delay may depend on that.
     fn kill(&mut self, index: usize) {
         if self.sim.is_host_running(name(index)) {
             let cut = |run: &Self, other: &usize| {

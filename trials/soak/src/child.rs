@@ -1,5 +1,5 @@
-//! What this program is when it has started itself: one service in a process of its own, that can
-//! be stopped and killed.
+//! One service in a process of its own, which can be stopped and killed: this program, started by
+//! itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use tokio::time::{sleep, timeout};
 
 use crate::journal::Journal;
 
-/// What a child is told.
+/// The arguments of a child.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     role: Role,
-    /// Where its configuration and its journal are.
+    /// The folder of its configuration and its journal.
     #[arg(long)]
     folder: PathBuf,
-    /// Which instance of this service it is.
+    /// The instance of the service, for its journal.
     #[arg(long)]
     instance: u64,
 }
 
-/// What a child is.
+/// The role of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// Sends number after number to `receiver`.
     Sender,
     /// Writes down what it handles.
     Receiver,
-    /// As `sender`, but has nothing to say.
+    /// Connects like `sender`, and sends nothing.
     Silent,
 }
 
@@ -51,21 +51,21 @@ impl Role {
     }
 }
 
-/// What a parent says to make its child end in order.
+/// The line by which a parent makes its child end in order.
 pub(crate) const FINISH: &str = "finish";
-/// What a child says when it is there, before its address.
+/// The start of a child's line with its address, once it listens.
 pub(crate) const LISTENING: &str = "listening ";
-/// What a child says at its orderly end, if every message is accounted for and none waits.
+/// The line of a child at its orderly end, if every message is accounted for and none waits.
 pub(crate) const SETTLED: &str = "settled";
 /// The message that ends the process of its receiver.
 pub(crate) const DEADLY: &str = "deadly";
 
-/// How long an orderly end waits for what is under way.
+/// The longest wait for messages under way at an orderly end.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two messages.
+/// Time between two messages.
 const PACE: Duration = Duration::from_millis(1);
-/// How many messages wait at most. How soon a link goes on is measured by a message that is sent
-/// then, and the receiver syncs its disk for each that is before it.
+/// The most messages that wait. The time until a link goes on is measured by a message that is sent
+/// then, and the receiver syncs its disk for each message before it.
 const MOST_WAITING: usize = 200;
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
@@ -88,7 +88,7 @@ async fn nothing(_: Message) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whoever started this process, at the other end of its input.
+/// The process that has started this one, at the other end of its input.
 struct Parent {
     word: oneshot::Receiver<String>,
 }
@@ -96,10 +96,10 @@ struct Parent {
 impl Parent {
     fn listen() -> Self {
         let (heard, word) = oneshot::channel();
-        // A thread of its own, which nobody waits for.
+        // On a thread that nothing waits for.
         std::thread::spawn(move || {
             let mut line = String::new();
-            // An input that fails is one that has ended, and the end is an empty line.
+            // An input that fails has ended, and the end is an empty line.
             let _ = std::io::stdin().read_line(&mut line);
             // The service may have failed already.
             let _ = heard.send(line);
@@ -107,7 +107,7 @@ impl Parent {
         Self { word }
     }
 
-    /// Waits for the parent's word, or its end.
+    /// Waits for the parent's line, or its end.
     async fn says_finish(self) -> bool {
         self.word.await.is_ok_and(|word| word.trim_end() == FINISH)
     }
@@ -175,7 +175,7 @@ fn waiting(service: &Service) -> usize {
     service.peers().iter().map(|peer| peer.outbox_messages).sum()
 }
 
-/// Ends in order, and says whether all is well.
+/// Shuts down once everything is acknowledged, and tells the parent whether all is well.
 async fn settle(service: &Service) {
     let delivered = async {
         while waiting(service) > 0 {

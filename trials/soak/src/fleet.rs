@@ -1,4 +1,4 @@
-//! A sender and a receiver, each a process of its own, and what may be done to them.
+//! A sender and a receiver, each a process of its own, which can be stopped, killed and ended.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,11 +23,11 @@ pub(crate) struct Process {
     says: Lines<BufReader<ChildStdout>>,
 }
 
-/// Nothing in here takes longer.
+/// The longest wait for a process.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 impl Process {
-    /// Starts one, in a network namespace if one is given.
+    /// Starts a process, in a network namespace if one is given.
     pub(crate) fn start(
         role: Role,
         folder: &Path,
@@ -52,7 +52,7 @@ impl Process {
         Ok(Self { child, says: BufReader::new(says).lines() })
     }
 
-    /// The address that it says it listens on.
+    /// Waits for the address that it listens on.
     pub(crate) async fn address(&mut self) -> Result<SocketAddr, Error> {
         let line = timeout(PATIENCE, self.says.next_line()).await??;
         let line = line.ok_or_else(|| anyhow!("a receiver ended before it listened"))?;
@@ -71,10 +71,10 @@ impl Process {
         Ok(self.child.kill().await?)
     }
 
-    /// Waits for an end that nobody has asked for; `false` if it does not come.
+    /// Waits until it ends by itself, and returns whether it does.
     pub(crate) async fn ends_within(&mut self, limit: Duration) -> Result<bool, Error> {
         let begun = Instant::now();
-        // To wait for it would close its input, by which it is told to end.
+        // `wait` would close its input, and that makes it end.
         while self.child.try_wait()?.is_none() {
             if begun.elapsed() > limit {
                 return Ok(false);
@@ -84,7 +84,7 @@ impl Process {
         Ok(true)
     }
 
-    /// Lets it end in order.
+    /// Makes it end in order.
     pub(crate) async fn finish(&mut self) -> Result<(), Error> {
         let mut input = self.child.stdin.take().context("a process has no input")?;
         input.write_all(format!("{FINISH}\n").as_bytes()).await?;
@@ -99,7 +99,7 @@ impl Process {
     }
 }
 
-/// A folder with the configurations of both and what they write down.
+/// A folder with the configurations, stores and journals of both.
 #[derive(Debug)]
 pub(crate) struct Depot {
     folder: TempDir,
@@ -129,7 +129,7 @@ impl Depot {
         Ok(depot)
     }
 
-    /// What the next processes are configured to: the defaults, changed by `change`.
+    /// Configures the next processes: the defaults, changed by `change`.
     pub(crate) fn configure(&self, change: impl Fn(&mut ServiceConfig)) -> Result<(), Error> {
         for (config, role) in [(&self.server, Role::Receiver), (&self.client, Role::Sender)] {
             let mut config = config.clone();
@@ -155,7 +155,7 @@ impl Depot {
         Verdict::of(self.path())
     }
 
-    /// How long it takes from now until a message is handled that is sent from now on.
+    /// Returns the time from now until a message is handled that is sent from now on.
     pub(crate) async fn heals(&self) -> Result<Duration, Error> {
         let begun = Instant::now();
         let due = next_number(self.path())?;

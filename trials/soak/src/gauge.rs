@@ -1,4 +1,4 @@
-//! What this process takes: memory, file descriptors, tasks. And latencies.
+//! Resources of this process: memory, file descriptors, tasks. And latencies.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Error};
 use tokio::runtime::Handle;
 
-/// What this process takes at one moment.
+/// Resources of this process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gauge {
     /// Resident memory, in KiB.

@@ -1,5 +1,5 @@
-//! What processes write down that may be killed at any moment, and what can be told from it: what
-//! was lost, what came twice, what came out of order.
+//! Journals of processes that may be killed at any moment, and the verdict on them: what was lost,
+//! what came twice, what came out of order.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -52,12 +52,12 @@ fn last_begun(text: &str) -> Result<u64, Error> {
     last.map_or(Ok(0), |last| Ok(last.parse::<u64>()? + 1))
 }
 
-/// The first number that was not begun yet.
+/// The first number that was not begun.
 pub(crate) fn next_number(folder: &Path) -> Result<u64, Error> {
     last_begun(&read(folder, SENT)?)
 }
 
-/// The greatest number that was handled, and one.
+/// One more than the last number that was handled.
 pub(crate) fn next_handled(folder: &Path) -> Result<u64, Error> {
     let handled = read(folder, HANDLED)?;
     let last = handled.lines().last().and_then(|line| line.rsplit(' ').next());
@@ -72,7 +72,7 @@ fn read(folder: &Path, name: &str) -> Result<String, Error> {
     Ok(fs::read_to_string(path)?)
 }
 
-/// What the journals of both sides say.
+/// The verdict on the journals of both sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) accepted: usize,
@@ -81,11 +81,11 @@ pub(crate) struct Verdict {
     pub(crate) lost: usize,
     /// Handled twice in one instance of the receiver.
     pub(crate) repeats: usize,
-    /// Handled again in another life of the receiver, which may be.
-    pub(crate) repeats_over_lives: usize,
-    /// Of these, those that did not say so.
+    /// Handled again in another instance of the receiver, which is allowed.
+    pub(crate) repeats_over_instances: usize,
+    /// Handled again in another instance without being flagged as redelivered.
     pub(crate) unannounced: usize,
-    /// Not the one that was due in its stream, or older than what another stream has brought.
+    /// Not the message that was due in its stream, or older than one of another stream.
     pub(crate) disorder: usize,
 }
 
@@ -97,14 +97,14 @@ impl Verdict {
     fn judge(sent: &str, handled: &str) -> Result<Self, Error> {
         let mut verdict = Self::default();
         let mut seen = HashSet::new();
-        let mut seen_in_life = HashSet::new();
+        let mut seen_in_instance = HashSet::new();
         let mut last: HashMap<(&str, &str), u64> = HashMap::new();
         let mut most: HashMap<&str, u64> = HashMap::new();
         let mut newest = None;
         for line in handled.lines() {
             let Entry { instance, stream, id, again, number } = Entry::parse(line)?;
             verdict.handled += 1;
-            verdict.repeats += usize::from(!seen_in_life.insert((instance, stream, id)));
+            verdict.repeats += usize::from(!seen_in_instance.insert((instance, stream, id)));
             let most = most.entry(stream).or_insert(id - 1);
             let due = match last.insert((instance, stream), id) {
                 Some(last) => id == last + 1,
@@ -116,7 +116,7 @@ impl Verdict {
                 verdict.disorder += usize::from(newest.is_some_and(|newest| number <= newest));
                 newest = newest.max(Some(number));
             } else {
-                verdict.repeats_over_lives += 1;
+                verdict.repeats_over_instances += 1;
                 verdict.unannounced += usize::from(!again);
             }
         }
@@ -133,7 +133,7 @@ impl Verdict {
         ensure!(self.accepted > 0, "nothing was accepted");
         ensure!(self.lost == 0, "{} messages were lost", self.lost);
         ensure!(self.repeats == 0, "{} messages came twice in one instance", self.repeats);
-        ensure!(self.unannounced == 0, "{} repeats did not say so", self.unannounced);
+        ensure!(self.unannounced == 0, "{} repeats were not flagged", self.unannounced);
         ensure!(self.disorder == 0, "{} messages came out of order", self.disorder);
         Ok(())
     }
@@ -177,23 +177,23 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_once_and_in_order_is_well() {
+    fn messages_once_and_in_order_are_fine() {
         let verdict = judge("1 a 1 false 0\n1 a 2 false 1\n1 a 3 false 2\n1 b 1 false 3\n");
         verdict.check().unwrap();
         assert_eq!((verdict.accepted, verdict.handled), (3, 4));
     }
 
     #[test]
-    fn a_repeat_in_another_life_has_to_say_so() {
+    fn a_repeat_in_another_instance_has_to_be_flagged() {
         let announced = judge("1 a 1 false 0\n2 a 1 true 0\n2 a 2 false 1\n2 b 1 false 3\n");
         announced.check().unwrap();
-        assert_eq!(announced.repeats_over_lives, 1);
+        assert_eq!(announced.repeats_over_instances, 1);
         let silent = judge("1 a 1 false 0\n2 a 1 false 0\n2 a 2 false 1\n2 b 1 false 3\n");
         assert_eq!(silent.unannounced, 1);
     }
 
     #[test]
-    fn what_is_lost_doubled_or_late_is_noticed() {
+    fn a_lost_doubled_or_late_message_is_noticed() {
         for (handled, lost, repeats, disorder) in [
             ("1 a 1 false 0\n1 a 2 false 1\n", 1, 0, 0),
             ("1 a 1 false 0\n1 a 1 true 0\n1 a 2 false 1\n1 b 1 false 3\n", 0, 1, 1),

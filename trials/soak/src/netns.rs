@@ -1,30 +1,30 @@
-//! Two processes in two network namespaces (`docs/delivery.md` §7), and what becomes of the cable
-//! between them: packets are lost, one way is silent, connections are reset, the link is down, the
-//! line is slow. Takes root, `ip`, `nft` and `tc`.
+//! Two processes in two network namespaces (`docs/delivery.md` §7), and faults of the cable between
+//! them: packets are lost, one way is silent, connections are reset, the link is down, the line is
+//! slow. Needs root, `ip`, `nft` and `tc`.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Error, ensure};
+use paddington_test_support::Random;
 use tokio::time::sleep;
 
 use crate::child::Role;
 use crate::fleet::{Depot, Process};
 use crate::{in_real_time, median_and_most};
-use paddington_test_support::Random;
 
-/// How long a fault lasts, at least and at most.
+/// The shortest and the longest time of a fault.
 const FAULT: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(40)];
 const SHORT_FAULT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-/// From the end of a fault until a message is handled that was sent after it.
+/// Bars for the seconds from the end of a fault until a message is handled that was sent after it.
 const MEDIAN: f64 = 6.0;
 const MOST: f64 = 16.0;
 const PORT: u16 = 6501;
 
-/// What happens to the cable.
+/// A fault of the cable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// So many packets of a hundred are lost, both ways.
+    /// This share of a hundred packets is lost, both ways.
     Loss(u8),
     Silence,
     SilenceOfServer,
@@ -51,7 +51,7 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     let lab = match Lab::new() {
         Ok(lab) => lab,
         Err(missing) => {
-            println!("netns: skipped, because something is missing here: {missing:#}");
+            println!("netns: skipped, because something is missing: {missing:#}");
             return Ok(());
         }
     };
@@ -102,10 +102,10 @@ async fn trial(
         "netns: {address}: {} messages accepted, {} lost, {} repeats, {} out of order (bar: 0 each)",
         verdict.accepted,
         verdict.lost,
-        verdict.repeats + verdict.repeats_over_lives,
+        verdict.repeats + verdict.repeats_over_instances,
         verdict.disorder
     );
-    ensure!(verdict.repeats_over_lives == 0, "a message came twice");
+    ensure!(verdict.repeats_over_instances == 0, "a message came twice");
     verdict.check()?;
     Ok(times)
 }
@@ -137,7 +137,7 @@ impl Lab {
             (&self.server, "10.203.0.1/24", "fd00:203::1/64"),
             (&self.client, "10.203.0.2/24", "fd00:203::2/64"),
         ] {
-            // An address of IPv6 is lost with its link otherwise.
+            // Otherwise an IPv6 address is lost with its link.
             let keep = "echo 1 > /proc/sys/net/ipv6/conf/all/keep_addr_on_down";
             self.within(namespace, "sh", &["-c", keep])?;
             run_command("ip", &["-n", namespace, "address", "add", v4, "dev", CABLE])?;
@@ -175,7 +175,7 @@ impl Lab {
                 self.rule(&self.server, "input", "drop")?;
                 self.rule(&self.client, "input", "drop")
             }
-            // Dropped where it arrives: where it leaves, the sender would be told.
+            // Dropped on arrival: if it were dropped on departure, the sender would be told.
             Fault::SilenceOfServer => self.rule(&self.client, "input", "meta l4proto tcp drop"),
             Fault::SilenceOfClient => self.rule(&self.server, "input", "meta l4proto tcp drop"),
             Fault::Reset => {

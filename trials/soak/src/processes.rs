@@ -1,35 +1,43 @@
-//! Real processes with durable outboxes (`docs/delivery.md` §1), which are killed and frozen, and a
-//! proxy between them that cuts, stalls, dribbles, half-closes and flips bytes.
+//! Real processes with durable outboxes (`docs/delivery.md` §1), which are killed and frozen, or
+//! end with every attempt at a message, and a proxy between them that cuts, stalls, dribbles,
+//! half-closes and flips bytes.
 
 use std::time::Duration;
 
-use anyhow::{Error, ensure};
-use paddington::ServiceConfig;
-use paddington_test_support::{FaultyProxy, Passing, Way, quick};
+use anyhow::{Context, Error, ensure};
+use paddington::{Delivered, Message, Service, ServiceConfig};
+use paddington_test_support::{FaultyProxy, Passing, Random, Way, quick};
 use rustix::process::Signal;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::child::Role;
+use crate::child::{DEADLY, Role};
 use crate::fleet::{Depot, Process};
 use crate::journal::next_number;
+use crate::services::{nothing, settle};
 use crate::{in_real_time, median_and_most};
-use paddington_test_support::Random;
 
 const KILLS: usize = 100;
 const FLIPS: usize = 50;
 const SHORT: usize = 3;
-/// With the default delays, after a fault.
+/// The longest time until messages go on after a fault, with the default delays.
 const HEALING: Duration = Duration::from_secs(20);
-/// How often each fault is healed from.
+/// Number of times that each fault is healed from.
 const HEALED: usize = 2;
-/// Between two faults, at most.
+/// The longest time between two faults.
 const CALM: Duration = Duration::from_millis(600);
-/// How long a process or the network is held, at most.
+/// Times that a receiver is started again before its deadly message is given up.
+const RESTARTS: u64 = 5;
+/// Messages behind the deadly one.
+const AFTER: usize = 100;
+/// The longest wait until the deadly message is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest time that a process or the network is held.
 const HOLD: Duration = Duration::from_millis(2_500);
 
 pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     let (kills, flips) = if short { (SHORT, SHORT) } else { (KILLS, FLIPS) };
     in_real_time(control(random.fork()))?;
+    in_real_time(deadly())?;
     in_real_time(async {
         let mut trial = Trial::start(random, true).await?;
         trial.rage(kills, flips).await?;
@@ -39,20 +47,20 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
         trial.settle().await?;
         let verdict = trial.depot.verdict()?;
         println!(
-            "processes: {} messages accepted, {} lost, {} repeats in a instance, {} unannounced over \
-             lives of {}, {} out of order (bar: 0 each)",
+            "processes: {} messages accepted, {} lost, {} repeats in an instance, {} of {} repeats \
+             after a restart not flagged, {} out of order (bar: 0 each)",
             verdict.accepted,
             verdict.lost,
             verdict.repeats,
             verdict.unannounced,
-            verdict.repeats_over_lives,
+            verdict.repeats_over_instances,
             verdict.disorder
         );
         verdict.check()
     })
 }
 
-/// Without files something is lost with the sender's process, and that has to be seen.
+/// Control: without files, messages are lost with the sender's process, and that has to be noticed.
 async fn control(random: Random) -> Result<(), Error> {
     let mut trial = Trial::start(random, false).await?;
     trial.depot.heals().await?;
@@ -62,7 +70,7 @@ async fn control(random: Random) -> Result<(), Error> {
         sleep(Duration::from_millis(10)).await;
     }
     trial.kill(true, false).await?;
-    // What the proxy has of it is lost too.
+    // The bytes that the proxy holds are lost too.
     trial.proxy.cut();
     trial.proxy.pass(Passing::Freely);
     trial.depot.heals().await?;
@@ -74,7 +82,51 @@ async fn control(random: Random) -> Result<(), Error> {
     Ok(())
 }
 
-/// What happens to them.
+/// A message that ends the process of its receiver, which is started again each time, is given up
+/// and kept as a dead letter (`docs/delivery.md` §4).
+async fn deadly() -> Result<(), Error> {
+    let proxy = FaultyProxy::start().await;
+    let depot = Depot::new(&format!("ws://{}", proxy.address()), "127.0.0.1", 0, "127.0.0.1")?;
+    let mut client = depot.client().clone();
+    quick(&mut client);
+    let client = Service::start(&client, nothing).await?;
+    let bad = client.send(Message::new("receiver", DEADLY)).await?;
+    let mut last = client.send(Message::new("receiver", "1")).await?;
+    for number in 2..=AFTER {
+        last = client.send(Message::new("receiver", number.to_string())).await?;
+    }
+    let mut last = last.into_future();
+    let begun = Instant::now();
+    let mut restarts = 0;
+    let mut receiver = loop {
+        ensure!(begun.elapsed() < PATIENCE, "it is not given up after {restarts} restarts");
+        let mut receiver = receiver(&depot, &proxy, restarts).await?;
+        tokio::select! {
+            delivered = &mut last => {
+                ensure!(delivered == Delivered::Handled, "the messages behind it are not handled");
+                break receiver;
+            }
+            ended = receiver.ends_within(PATIENCE) => ensure!(ended?, "nothing happens"),
+        }
+        restarts += 1;
+    };
+    ensure!(matches!(timeout(PATIENCE, bad).await?, Delivered::Rejected(_)), "no rejection");
+    settle(&[&client]).await?;
+    receiver.finish().await?;
+    client.shutdown().await;
+    let server = Service::start(depot.server(), nothing).await?;
+    let letters = server.exchange().store().context("there is a store")?.letters().await?.len();
+    println!(
+        "processes: a message that ends its process: {restarts} restarts (bar: {RESTARTS}) in \
+         {:.1?}, {letters} dead letters (bar: 1)",
+        begun.elapsed()
+    );
+    ensure!(letters == 1 && restarts <= RESTARTS, "it was not given up as it should be");
+    server.shutdown().await;
+    Ok(())
+}
+
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     KillSender,
@@ -104,7 +156,7 @@ impl Fault {
         Self::HalfClose(Way::Down),
     ];
 
-    /// More of what is counted.
+    /// Draws a fault, more often one of those that are counted.
     fn draw(random: &mut Random) -> Self {
         match random.below(3) {
             0 => Self::EACH[random.below(3)],
@@ -120,7 +172,7 @@ struct Trial {
     proxy: FaultyProxy,
     sender: Process,
     receiver: Process,
-    lives: u64,
+    instances: u64,
     kills: usize,
     stops: usize,
     faults: usize,
@@ -135,8 +187,8 @@ impl Trial {
         depot.configure(hasty)?;
         let receiver = receiver(&depot, &proxy, 0).await?;
         let sender = Process::start(Role::Sender, depot.path(), 0, None)?;
-        let (lives, kills, stops, faults) = (0, 0, 0, 0);
-        Ok(Self { random, depot, proxy, sender, receiver, lives, kills, stops, faults })
+        let (instances, kills, stops, faults) = (0, 0, 0, 0);
+        Ok(Self { random, depot, proxy, sender, receiver, instances, kills, stops, faults })
     }
 
     async fn rage(&mut self, kills: usize, flips: usize) -> Result<(), Error> {
@@ -204,12 +256,12 @@ impl Trial {
         self.kills += usize::from(sender) + usize::from(receiver);
         let pause = self.random.up_to(CALM);
         sleep(pause).await;
-        self.lives += 1;
+        self.instances += 1;
         if receiver {
-            self.receiver = self::receiver(&self.depot, &self.proxy, self.lives).await?;
+            self.receiver = self::receiver(&self.depot, &self.proxy, self.instances).await?;
         }
         if sender {
-            self.sender = Process::start(Role::Sender, self.depot.path(), self.lives, None)?;
+            self.sender = Process::start(Role::Sender, self.depot.path(), self.instances, None)?;
         }
         Ok(())
     }
@@ -233,13 +285,13 @@ impl Trial {
             self.proxy.connections()
         );
         self.depot.configure(|_| ())?;
-        self.lives += 1;
-        self.receiver = receiver(&self.depot, &self.proxy, self.lives).await?;
-        self.sender = Process::start(Role::Sender, self.depot.path(), self.lives, None)?;
+        self.instances += 1;
+        self.receiver = receiver(&self.depot, &self.proxy, self.instances).await?;
+        self.sender = Process::start(Role::Sender, self.depot.path(), self.instances, None)?;
         Ok(())
     }
 
-    /// How long it takes until messages go on, from the end of each fault.
+    /// Measures the time from the end of each fault until messages go on.
     async fn heal(&mut self, short: bool) -> Result<(), Error> {
         let (faults, rounds): (&[Fault], _) =
             if short { (&[Fault::KillReceiver, Fault::Flip], 1) } else { (&Fault::EACH, HEALED) };
@@ -264,7 +316,7 @@ impl Trial {
     }
 }
 
-/// Delays that let a fault a second be survived.
+/// Sets delays short enough for a fault every second.
 fn hasty(config: &mut ServiceConfig) {
     quick(config);
     let transport = &mut config.settings_mut().transport;

@@ -1,70 +1,40 @@
-//! One peer's handler stops under full load (`docs/delivery.md` §3, §4): what waits for it stays
-//! within its bounds, nobody who sends to it is held up, and the others do not notice.
+//! One peer's handler stops under full load (`docs/delivery.md` §3, §4): its outbox and inbox stay
+//! within their bounds, no sender is held up, and the other peers do not notice.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, ensure};
-use paddington::{Handler, Invite, Message, SendError, Service, ServiceConfig};
+use anyhow::{Error, ensure};
+use paddington::{Handler, Message, SendError, Service, ServiceConfig};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::gauge::{Gauge, p50_and_p99};
 use crate::in_real_time;
+use crate::services::{Arrivals, client_of, nothing, settle};
 
-/// For how long the handler stops.
+/// Time for which the handler stops.
 const STOP: Duration = Duration::from_secs(60);
 const SHORT_STOP: Duration = Duration::from_secs(3);
-/// How many peers go on.
+/// Number of peers that go on.
 const OTHERS: usize = 8;
-/// Between two messages to each of them.
+/// Time between two messages to each of them.
 const PACE: Duration = Duration::from_millis(2);
-/// How many messages are sent to the slow one in the same time.
+/// Number of messages to the slow peer in the same time.
 const BURST: usize = 20;
 /// The length of a message.
 const LEN: usize = 1_000;
-/// The longest that a `send` may take, which never waits for room.
+/// The longest time of a `send`, which never waits for room.
 const SEND: Duration = Duration::from_millis(500);
-/// How much slower the others may become.
+/// The factor by which the others may become slower.
 const SLOWER: f64 = 2.0;
-/// A difference that a busy machine makes by itself.
+/// The difference that a busy machine makes by itself.
 const NOISE: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(short: bool) -> Result<(), Error> {
     in_real_time(trial(short))
-}
-
-/// What the others' messages take, from `send` to handler.
-#[derive(Clone, Debug)]
-struct Clock {
-    begun: Instant,
-    times: Arc<Mutex<Vec<Duration>>>,
-}
-
-impl Clock {
-    fn message(&self, to: &str) -> Message {
-        let now = self.begun.elapsed().as_nanos().to_string();
-        Message::new(to, format!("{now:<LEN$}"))
-    }
-
-    fn handler(&self) -> impl Handler + use<> {
-        let clock = self.clone();
-        move |message: Message| {
-            if let (false, Ok(sent)) = (message.is_control(), message.payload().trim_end().parse())
-            {
-                let time = clock.begun.elapsed().saturating_sub(Duration::from_nanos(sent));
-                clock.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
-            }
-            std::future::ready(Ok::<(), Error>(()))
-        }
-    }
-
-    fn take(&self) -> Vec<Duration> {
-        std::mem::take(&mut *self.times.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// A hub, one peer whose handler stops, and others.
@@ -72,9 +42,9 @@ struct Scene {
     hub: Service,
     slow: Service,
     others: Vec<Service>,
-    clock: Clock,
+    arrivals: Arrivals,
     runs: watch::Sender<bool>,
-    /// What was sent to the slow one.
+    /// The messages to the slow peer.
     flood: Arc<Flood>,
 }
 
@@ -95,38 +65,41 @@ impl Scene {
         let invites = names.iter().map(|name| config.add_client(name, "127.0.0.1"));
         let invites: Vec<_> = invites.collect::<Result<_, _>>()?;
         let invite = config.add_client("slow", "127.0.0.1")?;
-        let hub = Service::start(&config, async |_| Ok::<(), Error>(())).await?;
-        let clock = Clock { begun: Instant::now(), times: Arc::default() };
+        let hub = Service::start(&config, nothing).await?;
+        let arrivals = Arrivals::new(LEN);
         let (runs, running) = watch::channel(true);
         let flood = Arc::new(Flood::default());
-        let slow = client("slow", &hub, invite, flood.handler(running)).await?;
+        let slow = client_of(&hub, "slow", invite)?;
+        let slow = Service::start(&slow, flood.handler(running)).await?;
         let mut others = Vec::new();
         for (name, invite) in names.iter().zip(invites) {
-            others.push(client(name, &hub, invite, clock.handler()).await?);
+            let other = client_of(&hub, name, invite)?;
+            others.push(Service::start(&other, arrivals.handler()).await?);
         }
-        Ok(Self { hub, slow, others, clock, runs, flood })
+        Ok(Self { hub, slow, others, arrivals, runs, flood })
     }
 
-    /// Sends to all of them: as much as it takes to the slow one, at a steady pace to the others.
+    /// Sends to all peers: to the slow one as much as its outbox takes, to the others at a steady
+    /// pace.
     fn load(&self) -> JoinSet<Result<(), Error>> {
         let mut senders = JoinSet::new();
         senders.spawn(flood(self.hub.clone(), Arc::clone(&self.flood)));
         for other in 0..OTHERS {
-            let (hub, clock) = (self.hub.clone(), self.clock.clone());
+            let (hub, arrivals) = (self.hub.clone(), self.arrivals.clone());
             senders.spawn(async move {
                 let name = format!("other-{other}");
                 let mut pace = interval(PACE);
                 pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     pace.tick().await;
-                    hub.send(clock.message(&name)).await?;
+                    hub.send(arrivals.message(&name)).await?;
                 }
             });
         }
         senders
     }
 
-    /// The most that waits for the slow one at the hub and in its inbox, in messages and bytes.
+    /// Returns the most messages and bytes in the outbox for the slow peer, and bytes in its inbox.
     async fn watch(&self, time: Duration) -> Result<[u64; 3], Error> {
         let begun = Instant::now();
         let mut most = [0; 3];
@@ -143,19 +116,13 @@ impl Scene {
         Ok(most)
     }
 
-    /// Everything is handled in the end, and accounted for.
+    /// Waits until everything is handled and accounted for.
     async fn settle(&self) -> Result<(), Error> {
-        let begun = Instant::now();
-        while self.hub.peers().iter().any(|peer| peer.outbox_messages > 0) {
-            ensure!(begun.elapsed() < PATIENCE, "messages were left over");
-            sleep(Duration::from_millis(20)).await;
-        }
+        let services = [&self.hub, &self.slow].into_iter().chain(&self.others);
+        settle(&services.collect::<Vec<_>>()).await?;
         let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         let (accepted, handled) = (count(&self.flood.accepted), count(&self.flood.handled));
         ensure!(accepted == handled, "{handled} of {accepted} messages were handled");
-        let services = [&self.hub, &self.slow].into_iter().chain(&self.others);
-        let mut peers = services.flat_map(Service::peers);
-        ensure!(peers.all(|peer| peer.is_conserved()), "a message is not accounted for");
         Ok(())
     }
 }
@@ -192,18 +159,6 @@ impl Flood {
     }
 }
 
-async fn client(
-    name: &str,
-    hub: &Service,
-    invite: Invite,
-    handler: impl Handler,
-) -> Result<Service, Error> {
-    let mut config = ServiceConfig::new(name, "ws://localhost:1", "127.0.0.1", &0)?;
-    let address = hub.address().context("the hub listens")?;
-    config.add_server(invite.at(&format!("ws://{address}"))?)?;
-    Ok(Service::start(&config, handler).await?)
-}
-
 async fn flood(hub: Service, flood: Arc<Flood>) -> Result<(), Error> {
     loop {
         for _ in 0..BURST {
@@ -218,13 +173,13 @@ async fn trial(short: bool) -> Result<(), Error> {
     let scene = Scene::start().await?;
     let mut load = scene.load();
     sleep(stop / 4).await;
-    scene.clock.take();
+    scene.arrivals.take();
     let usual_peak = Gauge::read()?.memory;
     sleep(stop / 2).await;
-    let [usual_p50, usual_p99] = p50_and_p99(&mut scene.clock.take());
+    let [usual_p50, usual_p99] = p50_and_p99(&mut scene.arrivals.take());
     scene.runs.send_replace(false);
     let [messages, bytes, inbox] = scene.watch(stop).await?;
-    let [p50, p99] = p50_and_p99(&mut scene.clock.take());
+    let [p50, p99] = p50_and_p99(&mut scene.arrivals.take());
     let peak = Gauge::read()?.memory;
     if let Some(failed) = load.try_join_next() {
         failed??;

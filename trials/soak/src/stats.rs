@@ -1,11 +1,12 @@
-//! Whether two sets of times differ: Welch's t-test, on all of them and with the slowest cropped at
-//! a hundred thresholds, as dudect does. An interrupt costs more than any secret shows.
+//! A test whether two sets of times differ: Welch's t-test, on all of them and with the slowest
+//! cropped at a hundred thresholds, as in dudect, because an interrupt costs more than a secret
+//! shows.
 
 use std::fmt;
 
-/// |t| at or above this says that the two differ.
+/// The |t| from which on the two differ.
 pub(crate) const BAR: f64 = 4.5;
-/// How many thresholds are tried.
+/// Number of thresholds.
 const CROPS: i32 = 100;
 
 /// Times of two classes, in nanoseconds.
@@ -14,7 +15,7 @@ pub(crate) struct Times {
     classes: [Vec<f64>; 2],
 }
 
-/// What the test says.
+/// The result of the test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Verdict {
     /// The largest |t| of all thresholds.
@@ -65,7 +66,7 @@ struct Moments {
 }
 
 impl Moments {
-    /// `None` for fewer than two times, which say nothing.
+    /// Returns `None` for fewer than two times, which have no variance.
     fn of(times: &[f64], threshold: f64) -> Option<Self> {
         let kept = || times.iter().filter(|time| **time < threshold);
         let count = kept().count() as f64;
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
     use paddington_test_support::Random;
 
-    /// Twelve coins make a bell.
+    /// Twelve uniform numbers add up to a nearly normal one.
     fn noise(random: &mut Random) -> f64 {
         (0..12).map(|_| random.below(1000) as f64).sum::<f64>() + 10_000.0
     }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_classes_are_taken_for_equal() {
+    fn equal_classes_pass() {
         assert!(verdict(0.0, false).t < BAR);
         assert!(verdict(0.0, true).t < BAR);
     }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_difference() {
+    fn no_times_have_no_difference() {
         assert_eq!(Times::default().verdict().t, 0.0);
     }
 }

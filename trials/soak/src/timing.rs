@@ -1,5 +1,5 @@
-//! Refusals by the time they take (`docs/protocol.md` §3.4): a hello whose hint nobody knows,
-//! beside one whose hint is right and whose seal is not. Both are garbage behind the hint.
+//! The time of refusals (`docs/protocol.md` §3.4): a HELLO with an unknown hint is compared with
+//! one whose hint is right and whose seal is not. Both are garbage after the hint.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::stats::{BAR, Times};
 
 const ATTEMPTS: usize = 100_000;
 const SHORT_ATTEMPTS: usize = 2_000;
-/// How many attempts are prepared at once, so that what prepares them is not in the caches of one
-/// class more than of the other.
+/// Number of attempts that are prepared together, so that both classes find the caches in the same
+/// state.
 const BATCH: usize = 500;
-/// How many links the server has.
+/// Number of links of the server.
 const LINKS: usize = 8;
-/// Where the sealed part of a hello begins.
+/// The offset of the sealed part of a HELLO.
 const SEALED_START: usize = 48;
 const HINT_LEN: usize = 16;
 const SERVER: &str = "127.0.0.1:6501";
@@ -31,7 +31,10 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     let attempts = if short { SHORT_ATTEMPTS } else { ATTEMPTS };
     let control = decisions(&mut random, attempts / 10, LINKS - 1)?.verdict();
     println!("timing: deciding among one link fewer, which has to differ: {control}");
-    ensure!(short || control.t >= BAR, "too much noise here to see anything: {control}");
+    ensure!(
+        short || control.t >= BAR,
+        "the machine is too noisy to measure a difference: {control}"
+    );
     let decision = decisions(&mut random, attempts, LINKS)?;
     judge("deciding", attempts, &decision, short)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -46,8 +49,8 @@ fn judge(what: &str, attempts: usize, times: &Times, short: bool) -> Result<(), 
     Ok(())
 }
 
-/// Makes a hello of either class out of a good one: 0 with a hint that nobody knows, 1 with the
-/// right one. The work is the same for both.
+/// Makes a HELLO of either class out of a good one: 0 with an unknown hint, 1 with the right one.
+/// The work is the same for both.
 fn spoil(hello: &mut [u8; HELLO_LEN], class: usize, random: &mut Random) {
     let mut hint = [0; HINT_LEN];
     random.fill(&mut hint);
@@ -61,8 +64,9 @@ fn good_hello(link: &Arc<Credentials>, challenge: &Challenge) -> Result<[u8; HEL
     Ok(initiator.hello(challenge, HelloRandom::generate()?)?.1)
 }
 
-/// Times [`Responder::authenticate`], which decides. Hellos with the right hint are tried on the
-/// first `known` links only: fewer than all of them make a difference that has to be seen.
+/// Times [`Responder::authenticate`], which decides. HELLOs with the right hint are tried on the
+/// first `known` links only: with fewer than all links there is a difference, which has to be
+/// noticed.
 fn decisions(random: &mut Random, attempts: usize, known: usize) -> Result<Times, Error> {
     let pairs: Vec<_> = (0..LINKS).map(|_| pair()).collect();
     let links = || -> Vec<_> { pairs.iter().map(|pair| credentials(&pair.invite)).collect() };
@@ -97,7 +101,7 @@ fn decisions(random: &mut Random, attempts: usize, known: usize) -> Result<Times
     Ok(times)
 }
 
-/// Times a whole server: from the hello to the end of the connection, which is all that it says.
+/// Times a whole server, from the HELLO to the end of the connection, which is its only answer.
 async fn connections(random: &mut Random, attempts: usize) -> Result<Times, Error> {
     let mut pair = pair();
     let limits = &mut pair.server.settings_mut().transport.limits;
@@ -133,7 +137,7 @@ async fn refusal(
     let answer = client.rest().await;
     let took = begun.elapsed();
     if !answer.is_empty() {
-        bail!("a refusal said something: {} bytes", answer.len());
+        bail!("a refusal was answered with {} bytes", answer.len());
     }
     Ok(took.as_nanos() as f64)
 }
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_classes_are_what_they_are_called() {
+    fn only_the_second_class_has_a_known_hint() {
         let link = credentials(&pair().invite);
         let challenge = Challenge::random().unwrap();
         let good = good_hello(&link, &challenge).unwrap();

@@ -1,27 +1,27 @@
-//! One bit of the files is flipped, anywhere.
+//! Flips one bit anywhere in the files of a store.
 
 use std::fmt;
 
 use paddington_exchange::store::Store;
+use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 
 use crate::disk::{Image, read_image, write_image};
 use crate::facts::{Facts, PEERS, payload, peer, stream};
 use crate::power_cuts::memory_folder;
-use crate::random::Random;
 
-/// What came of it.
+/// The result of some flips.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How many bits were flipped, one at a time.
+    /// Number of bits that were flipped, one at a time.
     pub flips: u64,
-    /// After how many nothing was noticed and nothing was missing.
+    /// Flips after which nothing was noticed and nothing was missing.
     pub harmless: u64,
-    /// After how many the store refused to start.
+    /// Flips after which the store refused to start.
     pub refused: u64,
-    /// After how many it started with a wrong payload.
+    /// Flips after which it started with a wrong payload.
     pub wrong: u64,
-    /// After how many it started and something was missing: where, and how much.
+    /// Flips after which it started and something was missing: where, and how much.
     pub lost: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub fn run(seed: u64, flips: u64) -> Report {
 async fn flip(image: &Image, facts: &Facts, random: &mut Random, report: &mut Report) {
     let mut image = image.clone();
     let len: usize = image.values().map(Vec::len).sum();
-    let mut at = random.below(len as u64) as usize;
+    let mut at = random.below(len);
     let mut place = String::new();
     for (name, bytes) in &mut image {
         if at < bytes.len() {
@@ -80,10 +80,10 @@ async fn flip(image: &Image, facts: &Facts, random: &mut Random, report: &mut Re
     }
 }
 
-/// How many messages each peer has.
+/// Number of messages of each peer.
 const MESSAGES: u64 = 700;
 
-/// The files of a store with messages, cursors and letters, and what it said.
+/// The files of a store with messages and cursors, and what it has answered.
 async fn filled(close: bool) -> (Image, Facts) {
     let folder = memory_folder();
     let path = folder.path().join("store");

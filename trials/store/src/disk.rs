@@ -1,34 +1,35 @@
-//! A disk that remembers what was synced, and may lose whatever was not when the power goes.
+//! A disk that remembers what was synced, and may lose everything else in a power cut.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::random::Random;
+use paddington_models::random::Random;
+
 use crate::recording::Event;
 
 /// The files of a folder, by name.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
-/// When a disk keeps what it was told to.
+/// When a disk keeps names and contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
     /// A sync of any file keeps all names as well, as a file system with a journal does.
     Journal,
     /// Names are kept by a sync of their folder only.
     Folder,
-    /// A sync is a lie. Whoever loses nothing here is not looking.
+    /// A sync does nothing: the control, which has to lose something.
     Nothing,
 }
 
-/// How much of what was not synced is there after a power cut.
+/// Unsynced changes that survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survival {
     /// Nothing.
     None,
     /// Everything.
     All,
-    /// What was written first.
+    /// The changes that were made first.
     Prefix,
     /// Any pieces of this many bytes.
     Pieces(u64),
@@ -41,14 +42,14 @@ pub struct Disk {
     files: Vec<File>,
     names: BTreeMap<String, usize>,
     synced_names: BTreeMap<String, usize>,
-    /// How many changes there were, so that those of different files have an order.
-    changes: u64,
+    /// Number of changes so far, by which changes of different files have an order.
+    changes: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct File {
     synced: Vec<u8>,
-    pending: Vec<(u64, Change)>,
+    pending: Vec<(usize, Change)>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ enum Change {
 }
 
 impl Disk {
-    /// A disk with these files on it, all of them synced.
+    /// Makes a disk with these files on it, all of them synced.
     #[must_use]
     pub fn new(promise: Promise, image: &Image) -> Self {
         let file = |bytes: &Vec<u8>| File { synced: bytes.clone(), pending: vec![] };
@@ -67,7 +68,7 @@ impl Disk {
         Self { promise, files, synced_names: names.clone(), names, changes: 0 }
     }
 
-    /// Something happens.
+    /// Applies an event.
     pub fn apply(&mut self, event: &Event) {
         self.changes += 1;
         match event {
@@ -95,11 +96,11 @@ impl Disk {
         }
     }
 
-    /// What is there when the power is back.
+    /// Returns the files that are there when the power is back.
     #[must_use]
     pub fn cut(&self, survival: Survival, random: &mut Random) -> Image {
         let until = random.below(self.changes + 2);
-        let density = [10, 50, 90][random.below(3) as usize];
+        let density = random.one_of(&[10, 50, 90]);
         let mut image = Image::new();
         for (name, at) in self.names_after(survival, random) {
             let file = &self.files[at];
@@ -118,7 +119,7 @@ impl Disk {
         image
     }
 
-    /// Names whose change was not synced may be there or not.
+    /// Returns the names after a power cut: a change that was not synced may be kept or not.
     fn names_after(&self, survival: Survival, random: &mut Random) -> BTreeMap<String, usize> {
         let mut names = match survival {
             Survival::None => return self.synced_names.clone(),
@@ -127,7 +128,7 @@ impl Disk {
         };
         let both: Vec<_> = self.names.keys().chain(self.synced_names.keys()).cloned().collect();
         for name in both {
-            if random.chance(50) {
+            if random.percent(50) {
                 match self.names.get(&name) {
                     Some(at) => drop(names.insert(name, *at)),
                     None => drop(names.remove(&name)),
@@ -150,10 +151,10 @@ impl Change {
         }
     }
 
-    /// Each piece for itself.
-    fn apply_some(&self, bytes: &mut Vec<u8>, len: u64, density: u64, random: &mut Random) {
+    /// Applies each piece of a write or leaves it out.
+    fn apply_some(&self, bytes: &mut Vec<u8>, len: u64, density: usize, random: &mut Random) {
         let Self::Write(offset, data) = self else {
-            if random.chance(density) {
+            if random.percent(density) {
                 self.apply(bytes);
             }
             return;
@@ -161,7 +162,7 @@ impl Change {
         let (mut at, end) = (*offset, *offset + data.len() as u64);
         while at < end {
             let next = end.min((at / len + 1) * len);
-            if random.chance(density) {
+            if random.percent(density) {
                 let piece = &data[(at - offset) as usize..(next - offset) as usize];
                 write(bytes, at as usize, piece);
             }
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_synced_may_be_lost() {
+    fn unsynced_changes_may_be_lost() {
         let name = || "store".to_owned();
         let write = |byte| Event::Write(name(), 0, vec![byte; 8192]);
         let mut disk = Disk::new(Promise::Folder, &Image::new());

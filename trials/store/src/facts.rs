@@ -1,21 +1,20 @@
-//! What a workload was told by its store, and whether the store is as good as its word.
+//! The answers that a workload was given by its store, compared with what the store has kept.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
 use paddington_exchange::store::{Cursors, DeadLetters, Outbox, Store};
+use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 use paddington_wire::{Instance, MessageId, PeerName};
 
-use crate::random::Random;
-
-/// How many peers a workload has.
+/// Number of peers of a workload.
 pub const PEERS: u8 = 3;
 /// The stream of a peer whose messages the workload handles.
 pub const THEIR_STREAM: u8 = 255;
 
-/// What was asked for and what was answered, by peer and stream.
+/// Requests and answers, by peer and stream.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The highest number that was accepted.
@@ -32,23 +31,23 @@ pub struct Facts {
     letters: Vec<u64>,
 }
 
-/// What a store has kept, compared with what it said.
+/// Differences between what a store has kept and what it answered.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// Accepted and neither there nor given up.
+    /// Messages that were accepted and are neither there nor given up.
     pub lost: u64,
-    /// There, but not what was accepted.
+    /// Messages that are not what was accepted.
     pub wrong: u64,
-    /// There although their removal was durable.
+    /// Messages that are there although their removal was durable.
     pub undead: u64,
-    /// Cursors, attempts and letters that are behind what was answered.
+    /// Cursors, attempts and dead letters that are behind what was answered.
     pub behind: u64,
-    /// Why the store does not open or does not trust its files.
+    /// The reason why the store does not open or does not trust its files.
     pub refused: Option<String>,
 }
 
 impl Findings {
-    /// Whether everything is as it was said to be.
+    /// Returns whether there is no difference.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.lost + self.wrong + self.undead + self.behind == 0 && self.refused.is_none()
@@ -56,7 +55,7 @@ impl Findings {
 }
 
 impl Facts {
-    /// Takes note of a line that a workload has said.
+    /// Notes a line of a workload.
     pub fn note(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let number = |at: usize| words[at].parse::<u64>().unwrap();
@@ -78,17 +77,17 @@ impl Facts {
                 *known = number(3).max(*known);
             }
             "letter" => self.letters.push(number(1)),
-            other => panic!("{other} is no fact"),
+            other => panic!("{other} is not a fact"),
         }
     }
 
-    /// How many messages were accepted.
+    /// Number of messages that were accepted.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted.values().sum()
     }
 
-    /// Opens the store at `path` and compares. Closes it again.
+    /// Opens the store at `path`, compares, and closes it again.
     pub async fn check(&self, path: &Path) -> Findings {
         let store = match SqliteStore::open(path) {
             Ok(store) => store,
@@ -108,7 +107,7 @@ impl Facts {
         if findings.refused.is_none() {
             self.check_letters(&store, &mut findings).await;
         }
-        // A damaged file may fail again; what matters was compared.
+        // A damaged file may fail again; everything was compared already.
         let _ = store.close().await;
         findings
     }
@@ -191,19 +190,19 @@ impl Facts {
     }
 }
 
-/// The name of a peer.
+/// Returns the name of a peer.
 #[must_use]
 pub fn peer(number: u8) -> PeerName {
     format!("peer-{number}").parse().unwrap()
 }
 
-/// A stream, by a byte.
+/// Returns the stream of a byte.
 #[must_use]
 pub fn stream(byte: u8) -> Instance {
     [byte; Instance::LEN].into()
 }
 
-/// What a message says: nothing but its place, at a length that varies.
+/// Returns the payload of a message, which depends on its peer, stream and number.
 #[must_use]
 pub fn payload(peer: u8, stream: u8, number: u64) -> Bytes {
     let mut random = Random::new(u64::from(peer) << 56 | u64::from(stream) << 48 | number);
@@ -212,5 +211,5 @@ pub fn payload(peer: u8, stream: u8, number: u64) -> Bytes {
         1..10 => random.below(200),
         _ => random.below(1_500),
     };
-    (0..len.div_ceil(8)).flat_map(|_| random.draw().to_le_bytes()).collect()
+    (0..len.div_ceil(8)).flat_map(|_| random.next_number().to_le_bytes()).collect()
 }

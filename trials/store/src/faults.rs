@@ -1,4 +1,4 @@
-//! Disks that are full, slow, or fail.
+//! Stores on disks that are full, slow, or fail.
 
 use std::fmt;
 use std::fs;
@@ -18,28 +18,28 @@ use crate::recording;
 
 /// The longest time until messages are accepted again, once the disk works.
 pub const BAR: Duration = Duration::from_secs(10);
-/// How many messages each peer gets.
+/// Number of messages to each peer.
 const MESSAGES: u64 = 1_500;
 /// The stream of all of them.
 const STREAM: u8 = 1;
 
-/// What came of it.
+/// The result of a trial.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How many messages were accepted.
+    /// Number of messages that were accepted.
     pub accepted: u64,
-    /// How often a message was refused.
+    /// Number of times that a message was refused.
     pub refused: u64,
-    /// How often the store failed.
+    /// Number of failures of the store.
     pub failures: u64,
-    /// The longest time until one was accepted again.
+    /// The longest time until a message was accepted again.
     pub longest: Duration,
-    /// What is in the store afterwards, compared with what it said.
+    /// Differences between what is in the store afterwards and what it answered.
     pub findings: Findings,
 }
 
 impl Report {
-    /// Whether nothing is lost, and something was refused at all.
+    /// Returns whether nothing is lost and everything is accepted in time.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.findings.is_good()
@@ -54,15 +54,15 @@ impl fmt::Display for Report {
         let Findings { lost, wrong, refused: damage, .. } = findings;
         write!(
             f,
-            "{accepted} accepted, {failures} failures, {refused} refused, {lost} lost (bar 0), {wrong} wrong; accepts again \
-             after {longest:.1?} (bar {BAR:?})"
+            "{accepted} accepted, {failures} failures, {refused} refused, {lost} lost (bar 0), {wrong} \
+             wrong; accepts again after {longest:.1?} (bar {BAR:?})"
         )?;
         damage.as_ref().map_or(Ok(()), |damage| write!(f, "; {damage}"))
     }
 }
 
-/// All of them, printed; says whether all bars are met. Those that need `strace` or the superuser
-/// are skipped without.
+/// Runs all faults, prints the results, and returns whether all bars are met. Those that need
+/// `strace` or the superuser are skipped without.
 #[must_use]
 pub fn all(program: &Path) -> bool {
     let mut good = true;
@@ -85,7 +85,7 @@ pub fn all(program: &Path) -> bool {
     good
 }
 
-/// Faults by name, in the words of `strace`.
+/// Faults by name, in the syntax of `strace`.
 pub const INJECTIONS: [(&str, &str); 4] = [
     ("a sync fails (EIO)", "fsync:error=EIO:when=100..103"),
     ("a write fails (EIO)", "pwrite64:error=EIO:when=500..504"),
@@ -113,7 +113,7 @@ pub fn injected(program: &Path, injection: &str) -> Report {
     check(&path, said.lines())
 }
 
-/// Fills a small disk, and makes room again. Nothing, if there cannot be one.
+/// Fills a small disk and makes room again. Returns `None` if a small disk cannot be mounted.
 #[must_use]
 pub fn full_disk() -> Option<Report> {
     let small = SmallDisk::mount()?;
@@ -126,7 +126,7 @@ pub fn full_disk() -> Option<Report> {
     let made = Arc::clone(&room);
     let cleaner = std::thread::spawn(move || {
         fails.recv().unwrap();
-        // For a while nothing helps.
+        // The disk stays full for a while.
         let _ = fails.recv_timeout(Duration::from_secs(2));
         fs::remove_file(filler).unwrap();
         made.get_or_init(Instant::now);
@@ -142,7 +142,7 @@ pub fn full_disk() -> Option<Report> {
         }
         lines.send(line.to_owned()).unwrap();
     }));
-    // Until here, or the cleaner would not have waited.
+    // Dropped only here, or the cleaner would not have waited.
     drop((failed, lines));
     cleaner.join().unwrap();
     let said: Vec<String> = said.iter().collect();
@@ -151,7 +151,7 @@ pub fn full_disk() -> Option<Report> {
     Some(report)
 }
 
-/// Appends messages for every peer, each until it is accepted, and says how that goes.
+/// Appends messages for every peer, each until it is accepted, and reports every attempt.
 pub async fn stubborn(path: &Path, mut say: impl FnMut(&str)) {
     let store = SqliteStore::open(path).unwrap();
     let mut next = [1; PEERS as usize];
@@ -180,7 +180,7 @@ pub async fn stubborn(path: &Path, mut say: impl FnMut(&str)) {
                 failed_at.get_or_insert_with(Instant::now);
             }
         }
-        // It may also fail when it writes back what was accepted long ago.
+        // It may also fail when it writes back messages that were accepted long ago.
         if store.health().failure.is_some() {
             say("failing");
             failed_at.get_or_insert_with(Instant::now);
@@ -217,7 +217,7 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Only the superuser may.
+    /// Mounts it, which only the superuser may.
     fn mount() -> Option<Self> {
         let disk = Self { folder: tempfile::tempdir().unwrap() };
         let mounted = Command::new("mount")

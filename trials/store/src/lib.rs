@@ -1,8 +1,9 @@
 //! Puts the store to the test: power cuts, flipped bits, failing disks, and how fast it is.
 //!
 //! Each trial is a function that returns its figures; the tests run short forms of them, and the
-//! program `store-trials` the long ones. What the store does to its files is recorded with `strace`
-//! from a process that uses it as a service would; without `strace` those trials are skipped.
+//! program `store-trials` the long ones. The changes of the store's files are recorded with
+//! `strace` in a process that uses it as a service would; without `strace` those trials are
+//! skipped.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,7 +17,6 @@ pub mod disk;
 pub mod facts;
 pub mod faults;
 pub mod power_cuts;
-pub mod random;
 pub mod rate;
 pub mod recording;
 pub mod workload;

@@ -22,13 +22,13 @@ fn main() -> ExitCode {
     let (seed, good) =
         (number("--seed", 1), |good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     match words[..] {
-        ["workload", path, seed, instance, lives, messages] => {
+        ["workload", path, seed, instance, instances, messages] => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let [seed, instance, lives, messages] =
-                [seed, instance, lives, messages].map(|word| word.parse::<u64>().unwrap());
-            let lives = u8::try_from(lives).unwrap();
+            let [seed, instance, instances, messages] =
+                [seed, instance, instances, messages].map(|word| word.parse::<u64>().unwrap());
+            let instances = u8::try_from(instances).unwrap();
             let instance = u8::try_from(instance).unwrap();
-            runtime.block_on(workload::run(path.as_ref(), seed, instance, lives, messages));
+            runtime.block_on(workload::run(path.as_ref(), seed, instance, instances, messages));
             ExitCode::SUCCESS
         }
         ["stubborn", path] => {

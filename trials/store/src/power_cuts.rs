@@ -1,44 +1,45 @@
-//! The power is cut at any moment, and once more while the store recovers from that.
+//! Cuts the power at any moment, and once more while the store recovers from that.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use paddington_models::random::Random;
+
 use crate::disk::{Disk, Image, Promise, Survival, read_image, write_image};
 use crate::facts::Facts;
-use crate::random::Random;
 use crate::recording::{Event, record};
 
-/// What to try.
+/// The settings of a trial.
 #[derive(Clone, Debug)]
 pub struct PowerCuts {
-    /// This program: it is run as `store-trials workload ..`.
+    /// This program, which is run as `store-trials workload ..`.
     pub program: PathBuf,
-    /// Another seed, other moments.
+    /// The seed of the moments.
     pub seed: u64,
-    /// How many states of the disk.
+    /// Number of states of the disk.
     pub states: u64,
-    /// What the disk promises.
+    /// The promise of the disk.
     pub promise: Promise,
 }
 
-/// What came of it.
+/// The result of a trial.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How many states of the disk were looked at.
+    /// States of the disk that were looked at.
     pub states: u64,
-    /// How many of them were cut again during recovery.
+    /// States that were cut again during recovery.
     pub twice: u64,
-    /// How many recorded events the states were made from.
+    /// Recorded events that the states were made from.
     pub events: u64,
-    /// How many messages were accepted before the cuts, in all.
+    /// Messages that were accepted before the cuts, in all.
     pub accepted: u64,
-    /// In how many states something is lost that was answered.
+    /// States in which something is lost that was answered.
     pub lost: u64,
-    /// How many states cannot be opened or are not trusted.
+    /// States that cannot be opened or are not trusted.
     pub unopenable: u64,
-    /// In how many states a payload is wrong.
+    /// States in which a payload is wrong.
     pub wrong: u64,
-    /// What went wrong first.
+    /// A description of the first failure.
     pub first: Option<String>,
 }
 
@@ -54,13 +55,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// How many states are made from one recording.
+/// Number of states that are made from one recording.
 const PER_RECORDING: u64 = 200;
-/// Long enough for some checkpoints and restarts of the log.
-const LIVES: u8 = 3;
+/// Instances and messages of a workload: enough for some checkpoints and restarts of the log.
+const INSTANCES: u8 = 3;
 const MESSAGES: u64 = 900;
 
-/// Tries it.
+/// Runs the trial.
 #[must_use]
 pub fn run(cuts: &PowerCuts) -> Report {
     let mut report = Report::default();
@@ -68,11 +69,10 @@ pub fn run(cuts: &PowerCuts) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while report.states < cuts.states {
         let states = PER_RECORDING.min(cuts.states - report.states);
-        let (seed, folder) = (random.draw(), memory_folder());
-        let events = workload(cuts, folder.path(), seed, 1, LIVES, MESSAGES).unwrap();
+        let (seed, folder) = (random.next_number(), memory_folder());
+        let events = workload(cuts, folder.path(), seed, 1, INSTANCES, MESSAGES).unwrap();
         report.events += events.len() as u64;
-        let mut moments: Vec<_> =
-            (0..states).map(|_| random.below(events.len() as u64 + 1) as usize).collect();
+        let mut moments: Vec<_> = (0..states).map(|_| random.below(events.len() + 1)).collect();
         moments.sort_unstable();
         let mut trial = Trial {
             cuts,
@@ -88,12 +88,12 @@ pub fn run(cuts: &PowerCuts) -> Report {
             done = moment;
             runtime.block_on(trial.state(&mut report));
         }
-        random.draw();
+        random.next_number();
     }
     report
 }
 
-/// A disk and what was promised on it.
+/// A disk and what was answered on it.
 struct Trial<'a> {
     cuts: &'a PowerCuts,
     random: Random,
@@ -116,7 +116,7 @@ impl Trial<'_> {
         let mut image = self.disk.cut(survival, &mut self.random);
         let mut facts = self.facts.clone();
         let mut how = format!("{survival:?}");
-        if self.random.chance(50) && self.cuts.promise != Promise::Nothing {
+        if self.random.percent(50) && self.cuts.promise != Promise::Nothing {
             report.twice += 1;
             match self.cut_again(&image, &mut facts, report) {
                 Ok((again, survival)) => {
@@ -137,7 +137,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Opens what is left, uses it for a moment, and cuts the power somewhere in that.
+    /// Opens what is left, uses it for a moment, and cuts the power at some point of that.
     fn cut_again(
         &mut self,
         image: &Image,
@@ -148,9 +148,10 @@ impl Trial<'_> {
         write_image(image, folder.path());
         let mut disk = Disk::new(self.cuts.promise, &read_image(folder.path()));
         let instance = 100 + self.random.below(100) as u8;
-        let events = workload(self.cuts, folder.path(), self.random.draw(), instance, 1, 10)?;
+        let events =
+            workload(self.cuts, folder.path(), self.random.next_number(), instance, 1, 10)?;
         report.events += events.len() as u64;
-        let moment = self.random.below(events.len() as u64 + 1) as usize;
+        let moment = self.random.below(events.len() + 1);
         for event in &events[..moment] {
             disk.apply(event);
             if let Event::Said(line) = event {
@@ -177,17 +178,18 @@ fn workload(
     folder: &Path,
     seed: u64,
     instance: u8,
-    lives: u8,
+    instances: u8,
     messages: u64,
 ) -> Result<Vec<Event>, String> {
     let path = folder.join("store");
-    let numbers = [seed, instance.into(), lives.into(), messages].map(|number| number.to_string());
+    let numbers =
+        [seed, instance.into(), instances.into(), messages].map(|number| number.to_string());
     let mut arguments = vec!["workload", path.to_str().unwrap()];
     arguments.extend(numbers.iter().map(String::as_str));
     record(folder, &cuts.program, &arguments)
 }
 
-/// A folder in memory, where there is one: the disk is simulated anyway.
+/// Makes a folder, in memory where possible: the disk is simulated anyway.
 #[must_use]
 pub fn memory_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()

@@ -1,4 +1,5 @@
-//! How many messages a store accepts in a second, beside what the disk and SQLite alone can do.
+//! The number of messages that a store accepts in a second, compared with the disk and SQLite
+//! alone.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,17 +19,17 @@ use crate::facts::stream;
 /// The length of a message.
 const LEN: usize = 256;
 
-/// What senders got.
+/// The rate of some senders.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
     /// Accepted messages per second.
     pub accepted: f64,
-    /// How many of them were in a transaction, on average.
+    /// Messages in a transaction, on average.
     pub group: f64,
 }
 
 /// Measures everything and prints it, in `rounds` of a second each: store and SQLite in turns,
-/// because a disk is not as fast in one second as in the next. Says whether all bars are met.
+/// because a disk is not as fast in one second as in the next. Returns whether all bars are met.
 #[must_use]
 pub fn all(rounds: u64) -> bool {
     let folder = tempfile::tempdir().unwrap();
@@ -53,7 +54,7 @@ pub fn all(rounds: u64) -> bool {
              {group:.1}; fsync p50: {syncs:.0} per second; SQLite alone, in the same groups: \
              {raw:.0}/s, so {share:.2} of it (bar 0.8)"
         ));
-        // To wait for each answer is what one sender does; SQLite alone waits for nobody.
+        // One sender waits for each answer, and SQLite alone does not.
         good &= rate >= bar && (senders == 1 || share >= 0.8);
     }
     good
@@ -64,7 +65,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// How long half of the syncs of a small write take at most, in the folder of `path`.
+/// Measures the median time of a sync of a small write, in the folder of `path`.
 #[must_use]
 pub fn fsync_p50(path: &Path) -> Duration {
     let mut file = File::create(path).unwrap();
@@ -79,7 +80,7 @@ pub fn fsync_p50(path: &Path) -> Duration {
     times[times.len() / 2]
 }
 
-/// `senders` tasks that each append and wait, again and again.
+/// Measures `senders` tasks that each append and wait, again and again.
 #[must_use]
 pub fn senders_rate(path: &Path, senders: usize, peers: usize, time: Duration) -> Rate {
     let _ = std::fs::remove_file(path);
@@ -116,7 +117,7 @@ pub fn senders_rate(path: &Path, senders: usize, peers: usize, time: Duration) -
     Rate { accepted: rate, group: health.appended as f64 / health.commits as f64 }
 }
 
-/// SQLite with the same settings and the same rows in groups of the same size, and nothing else.
+/// Measures SQLite alone with the same settings and the same rows, in groups of the same size.
 #[must_use]
 pub fn raw_rate(path: &Path, group: f64, peers: usize, time: Duration) -> f64 {
     let _ = std::fs::remove_file(path);

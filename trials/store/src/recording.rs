@@ -1,11 +1,11 @@
-//! What a process does to the files of a folder, as `strace` has seen it.
+//! The changes that a process makes to the files of a folder, recorded with `strace`.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// One thing that happened, in its order.
+/// One change, or a line that was printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A file was made.
@@ -14,17 +14,17 @@ pub enum Event {
     Write(String, u64, Vec<u8>),
     /// A file was cut or extended.
     Truncate(String, u64),
-    /// Everything that was written to a file is on the disk.
+    /// A file was synced.
     Sync(String),
-    /// The names in the folder are on the disk.
+    /// The folder was synced, and so the names in it.
     SyncFolder,
     /// A name was removed.
     Unlink(String),
-    /// The process has said a line.
+    /// The process has printed a line.
     Said(String),
 }
 
-/// Whether `strace` is there and may trace.
+/// Returns whether `strace` is installed and may trace.
 #[must_use]
 pub fn is_possible() -> bool {
     let tried = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
@@ -39,7 +39,7 @@ const CALLS: &str = "trace=open,openat,creat,close,dup,dup2,dup3,write,pwrite64,
 ///
 /// # Errors
 ///
-/// What it said, if it failed.
+/// If the program fails: what it printed.
 pub fn record(folder: &Path, program: &Path, arguments: &[&str]) -> Result<Vec<Event>, String> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut reader = Reader::new(folder);
@@ -63,12 +63,12 @@ pub fn record(folder: &Path, program: &Path, arguments: &[&str]) -> Result<Vec<E
     Ok(reader.events)
 }
 
-/// Puts the lines of `strace` together.
+/// Reads the lines of `strace`.
 struct Reader {
     folder: String,
-    /// Calls of a thread that were interrupted by those of another.
+    /// Calls that were interrupted by those of another thread, by thread.
     begun: HashMap<String, String>,
-    /// Which file a descriptor is: a name, or the folder itself.
+    /// The names of open files by descriptor, [`FOLDER`] for the folder itself.
     open: HashMap<i64, String>,
     names: HashSet<String>,
     events: Vec<Event>,

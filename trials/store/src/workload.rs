@@ -1,4 +1,4 @@
-//! Uses a store as a service would, and says what it was told, line by line.
+//! Uses a store as a service would, and prints what it was answered, line by line.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,16 +8,16 @@ use std::time::SystemTime;
 use paddington_exchange::store::{
     Answer, Cursors, DeadLetter, DeadLetters, Fence, NewMessage, Outbox, Store, StoredCursor,
 };
+use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 use paddington_wire::{MessageId, RejectCode};
 
 use crate::facts::{PEERS, THEIR_STREAM, payload, peer, stream};
-use crate::random::Random;
 
-/// Runs `lives` lives of a service, numbered from `first` on, each with about `messages` messages
+/// Runs some instances of a service, numbered from `first` on, each with about `messages` messages
 /// for each peer. The last one does not close its store.
-pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
-    for instance in first..first + lives {
+pub async fn run(path: &Path, seed: u64, first: u8, instances: u8, messages: u64) {
+    for instance in first..first + instances {
         let store = Arc::new(SqliteStore::open(path).unwrap());
         let one = |number| {
             let random = Random::new(seed ^ u64::from(instance) << 32 ^ u64::from(number) << 40);
@@ -25,7 +25,7 @@ pub async fn run(path: &Path, seed: u64, first: u8, lives: u8, messages: u64) {
                 .live(messages)
         };
         futures_util::future::join_all((0..PEERS).map(one)).await;
-        if instance + 1 < first + lives {
+        if instance + 1 < first + instances {
             store.close().await.unwrap();
         }
     }
@@ -57,23 +57,23 @@ impl Peer {
         let mut completed = cursors.first().map_or(0, |cursor| cursor.completed);
         while self.accepted < messages {
             self.append().await;
-            completed += self.random.below(5);
+            completed += self.random.below(5) as u64;
             self.handle(completed).await;
-            if self.random.chance(20) {
-                let room = self.accepted - self.trimmed;
-                self.trimmed += self.random.below(room + 1);
+            if self.random.percent(20) {
+                let room = (self.accepted - self.trimmed) as usize;
+                self.trimmed += self.random.below(room + 1) as u64;
                 self.trim(self.instance, self.trimmed).await;
             }
         }
         for stream in old {
-            if self.random.chance(50) {
+            if self.random.percent(50) {
                 self.trim(stream, u64::from(u32::MAX)).await;
             }
         }
     }
 
     async fn append(&mut self) {
-        let group = 1 + self.random.below(20);
+        let group = 1 + self.random.below(20) as u64;
         let numbers = self.accepted + 1..=self.accepted + group;
         let answers: Vec<Answer<()>> = numbers
             .clone()
@@ -90,15 +90,15 @@ impl Peer {
         self.accepted += group;
     }
 
-    /// As if some of the peer's messages had been handled.
+    /// Does what a service does when some of the peer's messages were handled.
     async fn handle(&mut self, completed: u64) {
         let name = peer(self.number);
         let id = MessageId { stream: stream(THEIR_STREAM), number: completed + 1 };
-        if self.random.chance(10) {
+        if self.random.percent(10) {
             let count = self.store.attempt(&name, id, FENCE).await.unwrap();
             say(&format!("attempt {} {} {count}", self.number, id.number));
         }
-        if self.random.chance(5) {
+        if self.random.percent(5) {
             let number = u64::from(self.instance) << 32 | u64::from(self.number) << 24 | id.number;
             let id = MessageId { number, ..id };
             let payload = payload(0, THEIR_STREAM, number);
@@ -110,7 +110,7 @@ impl Peer {
         let cursor = StoredCursor { instance: stream(THEIR_STREAM), completed, finished: vec![] };
         let answer = Cursors::commit(&*self.store, &name, cursor, FENCE);
         let line = format!("completed {} {completed}", self.number);
-        if self.random.chance(10) {
+        if self.random.percent(10) {
             answer.await.unwrap();
             say(&line);
         }
@@ -121,14 +121,14 @@ impl Peer {
         say(&format!("trim {key}"));
         let id = MessageId { stream: stream(of), number: upto };
         let answer = self.store.trim(&peer(self.number), id, FENCE);
-        if self.random.chance(30) {
+        if self.random.percent(30) {
             answer.await.unwrap();
             say(&format!("trimmed {key}"));
         }
     }
 }
 
-/// One line is one write: where it stands among the writes to the files is what counts.
+/// Prints a line in one write: its position among the writes to the files is what counts.
 fn say(line: &str) {
     std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).unwrap();
 }

@@ -2,28 +2,26 @@
 //! again and again.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use paddington::{Control, Message, Service, ServiceConfig};
 use tokio::sync::watch;
 
 use crate::{FaultyProxy, quick};
 
-/// What a countdown has shown.
+/// The result of a countdown.
 #[derive(Debug)]
 pub struct Countdown {
-    /// The numbers that the server and the client have heard, in the order in which they did.
+    /// The numbers that the server and the client have heard, in order.
     pub heard: [Vec<u32>; 2],
-    /// How often the server has said "Blast off!".
+    /// Number of times that the server has said "Blast off!".
     pub blasts: usize,
-    /// How many connections there were.
+    /// Number of connections.
     pub connections: usize,
-    /// How many connections were cut.
+    /// Number of connections that were cut.
     pub cut: usize,
     /// Whether every message that was accepted is accounted for, on both sides.
     pub conserved: bool,
-    /// How long it took.
-    pub took: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Counts down from `from` while the connection is cut `cuts` times, evenly over the numbers, each
 /// time after the pause that `pause` gives.
 pub async fn count_down(from: u32, cuts: usize, mut pause: impl FnMut() -> Duration) -> Countdown {
-    let begun = Instant::now();
     let (proxy, heard) = (FaultyProxy::start().await, Arc::new(Heard::default()));
     let (server, client) = start(&proxy, from, &heard).await;
     let cutting = async {
@@ -54,13 +51,13 @@ pub async fn count_down(from: u32, cuts: usize, mut pause: impl FnMut() -> Durat
             }
         }
         heard.blasts.subscribe().wait_for(|blasts| *blasts > 0).await.unwrap();
-        // The last acknowledgements; then a repeat would have come.
+        // With the last acknowledgements, a repeat would have come as well.
         let settled = || [&server, &client].iter().all(|at| at.peers()[0].outbox_messages == 0);
         while !settled() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    // If it does not end, what was heard shows it.
+    // If it does not end, the numbers show it.
     let _ = tokio::time::timeout(PATIENCE, cutting).await;
     let conserved = [&server, &client].iter().all(|at| at.peers()[0].is_conserved());
     tokio::join!(client.shutdown(), server.shutdown());
@@ -70,7 +67,6 @@ pub async fn count_down(from: u32, cuts: usize, mut pause: impl FnMut() -> Durat
         connections: proxy.connections(),
         cut: proxy.connections_cut(),
         conserved,
-        took: begun.elapsed(),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::Way;
 
-/// A proxy that stands between a client and its server. It lives as long as its runtime.
+/// A proxy between a client and its server. It runs as long as its runtime.
 #[derive(Clone, Debug)]
 pub struct FaultyProxy {
     address: SocketAddr,
@@ -24,7 +24,7 @@ pub struct FaultyProxy {
 #[derive(Debug)]
 struct Shared {
     orders: watch::Sender<Orders>,
-    /// Bytes that are to be flipped, and that were.
+    /// Bits that are to be flipped, and that were.
     to_flip: AtomicUsize,
     flipped: AtomicUsize,
     /// Connections that were passed on to the server, and that were cut.
@@ -37,7 +37,7 @@ struct Orders {
     server: Option<SocketAddr>,
     passing: Passing,
     cuts: u64,
-    /// By way.
+    /// Number of half-closes, by way.
     half_closes: [u64; 2],
 }
 
@@ -49,7 +49,7 @@ pub enum Passing {
     Freely,
     /// One by one, a millisecond apart.
     Dribbling,
-    /// Not at all: both sides see a connection that stands and says nothing.
+    /// Not at all: both sides see a connection that is open and silent.
     Stalled,
 }
 
@@ -69,25 +69,25 @@ impl FaultyProxy {
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // Whatever ends it, both sides see their connection end.
+                // However it ends, both sides see the end of their connection.
                 tokio::spawn(carry(client, Arc::clone(&accepting)));
             }
         });
         Self { address, shared }
     }
 
-    /// Where clients connect to.
+    /// The address where clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The server of the connections to come.
+    /// Sets the server of the connections to come.
     pub fn forward_to(&self, server: SocketAddr) {
         self.shared.orders.send_modify(|orders| orders.server = Some(server));
     }
 
-    /// How bytes pass from now on.
+    /// Sets how bytes pass from now on.
     pub fn pass(&self, passing: Passing) {
         self.shared.orders.send_modify(|orders| orders.passing = passing);
     }
@@ -107,19 +107,19 @@ impl FaultyProxy {
         self.shared.to_flip.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many bits were flipped.
+    /// Number of bits that were flipped.
     #[must_use]
     pub fn flipped(&self) -> usize {
         self.shared.flipped.load(Ordering::Relaxed)
     }
 
-    /// How many connections were passed on to the server.
+    /// Number of connections that were passed on to the server.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// How many connections were cut.
+    /// Number of connections that were cut.
     #[must_use]
     pub fn connections_cut(&self) -> usize {
         self.shared.cut.load(Ordering::Relaxed)
@@ -154,7 +154,7 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     }
 }
 
-/// How many bytes are passed on at once.
+/// Number of bytes that are passed on at once.
 const CHUNK: usize = 16 * 1024;
 
 async fn pump(
@@ -181,7 +181,7 @@ async fn pump(
     }
 }
 
-/// Reads on, so that the sender of what nobody gets notices nothing.
+/// Reads on, so that the sender does not notice that nothing gets through.
 async fn swallow(mut from: OwnedReadHalf, buffer: &mut [u8]) -> io::Result<()> {
     while from.read(buffer).await? > 0 {}
     Ok(())

@@ -1,5 +1,5 @@
-//! What the fuzzer calls: one function for each parser that sees bytes of peers or of files, and one
-//! for a hostile peer. The corpus of each is replayed by the ordinary tests.
+//! The functions that the fuzzer calls: one for each parser that sees bytes of peers or of files,
+//! and one for a hostile peer. The corpus of each is replayed by the ordinary tests.
 
 use paddington::{Invite, ServiceConfig};
 use paddington_crypto::hex;
@@ -21,13 +21,13 @@ pub const PARSERS: [(&str, Parser); 8] = [
     ("link", link),
 ];
 
-/// A plaintext behind the decryption.
+/// Parses a decrypted frame.
 pub fn frame(bytes: &[u8]) {
-    // Whatever it says: no panic, and no more memory than it has bytes.
+    // Any result is fine, but no panic, and no more memory than there are bytes.
     let _ = decode(bytes, 1024);
 }
 
-/// The payload of a READY behind the decryption.
+/// Parses the payload of a decrypted READY.
 pub fn ready(bytes: &[u8]) {
     let mut plaintext = vec![1, 0, 0, 0];
     plaintext.extend((bytes.len() as u32).to_be_bytes());
@@ -36,7 +36,7 @@ pub fn ready(bytes: &[u8]) {
     let _ = decode(&plaintext, 1 << 20);
 }
 
-/// A hello whose body was changed before it was sealed, and then the sealed one.
+/// Answers a HELLO that was changed before it was sealed, then one that was changed after it.
 pub fn hello(bytes: &[u8]) {
     let target = Target::new();
     let mut body = [0x5a; 1264];
@@ -51,13 +51,13 @@ pub fn hello(bytes: &[u8]) {
     let _ = target.answer(bytes);
 }
 
-/// The first words of a stranger.
+/// Answers the request of a stranger.
 pub fn request(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(paddington_transport::fuzzing::request(bytes));
 }
 
-/// Texts of the `hex` encoding.
+/// Opens texts of the `hex` encoding.
 pub fn hex_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let key =
@@ -71,22 +71,22 @@ pub fn hex_text(bytes: &[u8]) {
     assert_eq!(hex::open(&keys, &sealed).unwrap(), text);
 }
 
-/// An invitation.
+/// Parses an invitation.
 pub fn invitation(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Invite::from_toml(text);
     }
 }
 
-/// A service's configuration.
+/// Parses a service's configuration.
 pub fn service(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = ServiceConfig::from_toml(text);
     }
 }
 
-/// What a peer with the right keys says and does, behind the encryption.
+/// Plays a hostile peer that has the right keys, without the encryption.
 pub fn link(bytes: &[u8]) {
-    // However far it comes: what must not happen makes it panic.
+    // However far it gets, a broken promise panics.
     let _ = attack(bytes);
 }

@@ -1,4 +1,4 @@
-//! What the tests of paddington share.
+//! Networks, stores, proxies and clients that the tests and trials of paddington share.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,23 +7,26 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod cable;
 mod countdown;
 mod faulty;
 pub mod fuzz;
 mod logs;
 mod network;
-mod random;
 mod raw;
+mod reverse_proxy;
 mod services;
 mod store;
 mod tap;
 
+pub use cable::{Cable, CableEnd};
 pub use countdown::{Countdown, count_down};
 pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
 pub use network::{Held, MemoryNetwork};
-pub use random::Random;
+pub use paddington_models::random::Random;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
+pub use reverse_proxy::ReverseProxy;
 pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
 pub use store::{Lag, MemoryDisk};
 pub use tap::{Meddler, Way, tap};

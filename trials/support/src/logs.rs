@@ -24,7 +24,7 @@ pub fn capture_logs() -> CapturedLogs {
 }
 
 impl CapturedLogs {
-    /// All lines: level, target, fields.
+    /// Returns all lines: level, target, fields.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()

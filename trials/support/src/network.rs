@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Network, NetworkListener, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 
-/// A network in memory. Copies mean the same network; [`from`](Self::from) gives another place in
+use crate::cable::{Cable, CableEnd, State};
+
+/// A network in memory. Copies are the same network; [`from`](Self::from) gives another address in
 /// it.
 #[derive(Clone, Debug)]
 pub struct MemoryNetwork {
@@ -25,14 +25,17 @@ pub struct MemoryNetwork {
 #[derive(Debug, Default)]
 struct Shared {
     listeners: Mutex<HashMap<SocketAddr, mpsc::Sender<(Stream, SocketAddr)>>>,
-    cables: Mutex<Vec<Arc<Cable>>>,
+    cables: Mutex<Vec<Arc<Cable<DuplexStream>>>>,
     ports: AtomicU16,
     dialled: AtomicUsize,
     slept: AtomicU64,
 }
 
-/// How many bytes a cable holds.
+/// Number of bytes that a cable holds.
 const CABLE: usize = 64 * 1024;
+/// The two ends of a cable.
+const DIALLING: usize = 0;
+const LISTENING: usize = 1;
 
 impl Default for MemoryNetwork {
     fn default() -> Self {
@@ -41,19 +44,19 @@ impl Default for MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// An empty network.
+    /// Makes an empty network.
     #[must_use]
     pub fn new() -> Self {
         Self { shared: Arc::default(), source: Ipv4Addr::LOCALHOST.into() }
     }
 
-    /// The same network, seen from another address.
+    /// Returns the same network, seen from another address.
     #[must_use]
     pub fn from(&self, source: &str) -> Self {
         Self { shared: Arc::clone(&self.shared), source: source.parse().unwrap() }
     }
 
-    /// The network as services take it.
+    /// Returns the network in the form that services take.
     #[must_use]
     pub fn network(&self) -> Arc<dyn Network> {
         Arc::new(self.clone())
@@ -72,7 +75,7 @@ impl MemoryNetwork {
     /// Cuts all cables: both ends see a reset.
     pub fn cut(&self) {
         for cable in self.shared.cables.lock().unwrap().drain(..) {
-            cable.set_both(State::Cut);
+            cable.cut();
         }
     }
 
@@ -92,7 +95,7 @@ impl MemoryNetwork {
         Held { cables }
     }
 
-    /// How many connections were opened so far.
+    /// Number of connections that were opened so far.
     #[must_use]
     pub fn dialled(&self) -> usize {
         self.shared.dialled.load(Ordering::Relaxed)
@@ -124,7 +127,7 @@ impl Network for MemoryNetwork {
             let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
             let cable = Arc::new(Cable::default());
             let (near, far) = duplex(CABLE);
-            let end = |io, side| Stream::new(CableEnd { io, side, cable: Arc::clone(&cable) });
+            let end = |io, side| Stream::new(CableEnd::new(io, side, &cable));
             let port = self.shared.ports.fetch_add(1, Ordering::Relaxed);
             let source = SocketAddr::new(self.source, 30_000 + port % 30_000);
             let far = (end(far, LISTENING), source);
@@ -158,16 +161,16 @@ impl Network for MemoryNetwork {
 /// Cables that are held back.
 #[derive(Debug)]
 pub struct Held {
-    cables: Vec<Arc<Cable>>,
+    cables: Vec<Arc<Cable<DuplexStream>>>,
 }
 
 impl Held {
-    /// The dialling ends see a reset. The listening ends see nothing of it.
+    /// Resets the dialling ends. The listening ends see nothing of it.
     pub fn strand(&self) {
         self.cables.iter().for_each(|cable| cable.set(DIALLING, State::Cut));
     }
 
-    /// The listening ends go on: what was sent before arrives now, behind whatever came since.
+    /// Lets the listening ends go on: what was sent before arrives now, after everything since.
     pub fn release(self) {
         self.cables.iter().for_each(|cable| cable.set(LISTENING, State::Whole));
     }
@@ -185,119 +188,5 @@ impl NetworkListener for MemoryAcceptor {
 
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
         Box::pin(async { self.connections.recv().await.ok_or(io::ErrorKind::NotConnected.into()) })
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Whole,
-    Cut,
-    Frozen,
-}
-
-/// The two ends of a cable.
-const DIALLING: usize = 0;
-const LISTENING: usize = 1;
-
-#[derive(Debug, Default)]
-struct Cable {
-    inner: Mutex<CableInner>,
-}
-
-#[derive(Debug, Default)]
-struct CableInner {
-    /// By end.
-    states: [State; 2],
-    wakers: Vec<Waker>,
-    /// An end that is gone, of which the other is not to know.
-    gone: Option<DuplexStream>,
-}
-
-impl Cable {
-    fn set_both(&self, state: State) {
-        self.set(DIALLING, state);
-        self.set(LISTENING, state);
-    }
-
-    fn set(&self, end: usize, state: State) {
-        let wakers = {
-            let mut inner = self.inner.lock().unwrap();
-            inner.states[end] = state;
-            std::mem::take(&mut inner.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Whether bytes pass at this end.
-    fn poll_passes(&self, end: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.inner.lock().unwrap();
-        if !inner.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            inner.wakers.push(cx.waker().clone());
-        }
-        match inner.states[end] {
-            State::Whole => Poll::Ready(Ok(())),
-            State::Cut => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            State::Frozen => Poll::Pending,
-        }
-    }
-}
-
-struct CableEnd {
-    io: DuplexStream,
-    side: usize,
-    cable: Arc<Cable>,
-}
-
-impl CableEnd {
-    fn poll_with<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        pass: impl FnOnce(Pin<&mut DuplexStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        match self.cable.poll_passes(self.side, cx) {
-            Poll::Ready(Ok(())) => pass(Pin::new(&mut self.io), cx),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for CableEnd {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.poll_with(cx, |io, cx| io.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for CableEnd {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_with(cx, |io, cx| io.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_with(cx, AsyncWrite::poll_flush)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_with(cx, AsyncWrite::poll_shutdown)
-    }
-}
-
-/// A frozen end sees no end either: that the other one is dropped is kept from it.
-impl Drop for CableEnd {
-    fn drop(&mut self) {
-        let mut inner = self.cable.inner.lock().unwrap();
-        if inner.states[1 - self.side] == State::Frozen {
-            let (spare, _) = duplex(1);
-            inner.gone = Some(std::mem::replace(&mut self.io, spare));
-        }
     }
 }

@@ -20,30 +20,30 @@ use crate::MemoryNetwork;
 pub struct RawFrame {
     /// The first byte: FIN, RSV and opcode.
     pub head: u8,
-    /// What it carries, unmasked.
+    /// The payload, unmasked.
     pub payload: Vec<u8>,
 }
 
 impl RawFrame {
-    /// A whole binary message.
+    /// Makes a whole binary message.
     #[must_use]
     pub fn binary(payload: &[u8]) -> Self {
         Self { head: 0x82, payload: payload.to_vec() }
     }
 
-    /// A whole text message.
+    /// Makes a whole text message.
     #[must_use]
     pub fn text(payload: &str) -> Self {
         Self { head: 0x81, payload: payload.as_bytes().to_vec() }
     }
 
-    /// Whether this is a binary message.
+    /// Returns whether this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
         self.head == 0x82
     }
 
-    /// The bytes on the wire; a client's are masked.
+    /// Returns the bytes on the wire; a client's are masked.
     #[must_use]
     pub fn encode(&self, masked: bool) -> Vec<u8> {
         let mask = if masked { 0x80 } else { 0 };
@@ -93,7 +93,7 @@ impl RawFrame {
     }
 }
 
-/// A client that says what it is told to say.
+/// A client that sends what it is told to.
 #[derive(Debug)]
 pub struct RawClient {
     /// The connection.
@@ -137,7 +137,7 @@ impl RawClient {
         self.write(&frame.encode(true)).await;
     }
 
-    /// The head of the server's answer.
+    /// Reads the head of the server's answer.
     pub async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -146,15 +146,15 @@ impl RawClient {
         String::from_utf8(head).unwrap()
     }
 
-    /// Everything that comes until the server closes the connection.
+    /// Reads everything until the server closes the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset is as good an end as any.
+        // A reset is an end like any other.
         let _ = self.stream.read_to_end(&mut rest).await;
         rest
     }
 
-    /// The next frame.
+    /// Reads the next frame.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl RawClient {
     }
 }
 
-/// The secrets of the link that an invitation is for.
+/// Returns the secrets of the link that an invitation is for.
 #[must_use]
 pub fn credentials(invite: &Invite) -> Arc<Credentials> {
     let server: PeerName = invite.name().parse().unwrap();
@@ -172,7 +172,7 @@ pub fn credentials(invite: &Invite) -> Arc<Credentials> {
     Arc::new(Credentials::new(&server, &client, &keys(invite)))
 }
 
-/// The keys of an invitation, read as a person would read them.
+/// Returns the keys of an invitation.
 #[must_use]
 pub fn keys(invite: &Invite) -> KeyPair {
     let [inner, outer] = key_digits(invite);
@@ -180,7 +180,7 @@ pub fn keys(invite: &Invite) -> KeyPair {
     KeyPair::new(key(&inner), key(&outer)).unwrap()
 }
 
-/// The keys of an invitation as hexadecimal digits: inner, outer.
+/// Reads the keys of an invitation from its file, as hexadecimal digits: inner, outer.
 #[must_use]
 pub fn key_digits(invite: &Invite) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
@@ -202,7 +202,7 @@ pub struct Intruder {
 }
 
 impl Intruder {
-    /// Connects, asks, and seals a hello that it does not send yet.
+    /// Connects, asks for the upgrade, and seals a HELLO that it does not send yet.
     pub async fn prepare(
         network: &MemoryNetwork,
         address: &str,
@@ -216,14 +216,14 @@ impl Intruder {
         (Self { client, instance }, waiting, hello.to_vec())
     }
 
-    /// Says hello and takes the reply. `None` if the server hangs up.
+    /// Sends HELLO and takes the REPLY. Returns `None` if the server hangs up.
     pub async fn greet(mut self, waiting: AwaitReply, hello: &[u8]) -> Option<(Self, AwaitReady)> {
         self.client.send(&RawFrame::binary(hello)).await;
         let reply = self.client.receive().await.ok()?;
         Some((self, waiting.finish(&reply.payload).unwrap()))
     }
 
-    /// The whole handshake, up to this side's READY. Returns the server's first words.
+    /// Makes the whole handshake up to this side's READY. Returns the server's first frame.
     pub async fn enter(
         network: &MemoryNetwork,
         address: &str,
@@ -237,7 +237,7 @@ impl Intruder {
         Some((intruder, waiting.finish(&first.payload, 1024 * 1024).unwrap()))
     }
 
-    /// The whole handshake with a READY that keeps and has nothing.
+    /// Makes the whole handshake, with the READY of a service that has just started.
     pub async fn establish(
         network: &MemoryNetwork,
         address: &str,
@@ -258,7 +258,7 @@ impl Intruder {
         self.client.send(&RawFrame::binary(&sealed)).await;
     }
 
-    /// The next frame that the server seals. `None` if it hangs up.
+    /// Reads the next frame that the server seals. Returns `None` if it hangs up.
     pub async fn hear(&mut self, session: &mut SealedSession) -> Option<Frame> {
         loop {
             let frame = self.client.receive().await.ok()?;

@@ -1,4 +1,4 @@
-//! Services that know each other.
+//! Pairs of services that know each other.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::MemoryNetwork;
 
-/// A server and a client that are introduced and not started.
+/// The configurations of a server and a client that know each other.
 #[derive(Debug)]
 pub struct Pair {
-    /// The network that they are on.
+    /// The network of both.
     pub network: MemoryNetwork,
     /// The configuration of `server`, which listens.
     pub server: ServiceConfig,
     /// The configuration of `client`, which dials.
     pub client: ServiceConfig,
-    /// The invitation of the one for the other.
+    /// The invitation of `server` for `client`.
     pub invite: Invite,
 }
 
-/// Introduces `client` to `server`, in the `sealed` encoding.
+/// Makes a server and a client, in the `sealed` encoding.
 #[must_use]
 pub fn pair() -> Pair {
     pair_with(Encoding::Sealed)
 }
 
-/// Introduces `client` to `server`.
+/// Makes a server and a client.
 #[must_use]
 pub fn pair_with(encoding: Encoding) -> Pair {
     let mut server =
@@ -59,24 +59,24 @@ impl Pair {
     }
 }
 
-/// How many messages an inbox takes.
+/// Number of messages that an inbox holds.
 const INBOX: usize = 1_000_000;
 
-/// Everything that a service was given, as text.
+/// Everything that a service was given.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     messages: Arc<Mutex<mpsc::Receiver<Message>>>,
 }
 
 impl Inbox {
-    /// An inbox and the handler that fills it.
+    /// Makes an inbox and the handler that fills it.
     pub fn new() -> (Self, impl Handler) {
         let (sender, receiver) = mpsc::channel(INBOX);
         let inbox = Self { messages: Arc::new(Mutex::new(receiver)) };
         (inbox, move |message: Message| std::future::ready(sender.try_send(message)))
     }
 
-    /// The next message of any kind.
+    /// Takes the next message of any kind.
     pub async fn next(&self) -> Message {
         let mut messages = self.messages.lock().await;
         tokio::time::timeout(Duration::from_secs(600), messages.recv())
@@ -85,7 +85,7 @@ impl Inbox {
             .unwrap()
     }
 
-    /// The payload of the next message that is no control message.
+    /// Takes the payload of the next message that is not a control message.
     pub async fn text(&self) -> String {
         loop {
             let message = self.next().await;
@@ -95,7 +95,7 @@ impl Inbox {
         }
     }
 
-    /// Everything that is there already, payloads and control messages.
+    /// Takes the payloads of everything that is there already, control messages too.
     pub async fn drain(&self) -> Vec<String> {
         let mut messages = self.messages.lock().await;
         let mut texts = Vec::new();
@@ -106,7 +106,7 @@ impl Inbox {
     }
 }
 
-/// Shorter delays, for tests on real sockets.
+/// Sets shorter delays, for tests on real sockets.
 pub fn quick(config: &mut ServiceConfig) {
     let settings = config.settings_mut();
     settings.transport.retry.interval = Duration::from_millis(100);

@@ -17,10 +17,10 @@ use paddington_wire::Instance;
 
 pub use lagging::Lag;
 
-/// The disk: what it holds survives, whatever becomes of the services that use it.
+/// The disk, whose contents survive the services that use it.
 ///
-/// Each instance of a service opens it anew with [`open`](Self::open). A instance that has crashed changes
-/// nothing any more: what it wrote lazily and was not synced is lost, as on a real disk.
+/// Each instance of a service opens it with [`open`](Self::open). An instance that has crashed
+/// changes nothing any more: what it wrote lazily and was not synced is lost, as on a real disk.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {
     shared: Arc<Mutex<Disk>>,
@@ -33,15 +33,15 @@ struct Disk {
     broken: bool,
 }
 
-/// What is written.
+/// The contents of a disk.
 #[derive(Clone, Debug, Default)]
 struct Contents {
     streams: BTreeMap<PeerName, Vec<Stream>>,
     cursors: BTreeMap<(PeerName, Instance), StoredCursor>,
     attempts: BTreeMap<(PeerName, MessageId), u32>,
     letters: BTreeMap<u64, DeadLetter>,
-    buried: u64,
-    /// The time, where there is any.
+    last_letter: u64,
+    /// The time, on a disk with a clock.
     now: Duration,
 }
 
@@ -49,7 +49,7 @@ struct Contents {
 struct Stream {
     instance: Instance,
     base: u64,
-    /// With the time when each expires.
+    /// Each with the time when it expires.
     messages: Vec<(Bytes, Option<Duration>)>,
 }
 
@@ -70,8 +70,8 @@ enum Lazy {
 }
 
 impl MemoryDisk {
-    /// The store of a new instance. Those of earlier lives fail from now on, and what they have not made
-    /// durable is lost.
+    /// Opens the store of a new instance. Those of earlier instances fail from now on, and what
+    /// they have not made durable is lost.
     #[must_use]
     pub fn open(&self) -> Arc<dyn Store> {
         let mut disk = self.lock();
@@ -83,19 +83,19 @@ impl MemoryDisk {
         })
     }
 
-    /// Whether the disk refuses to write.
+    /// Sets whether the disk refuses to write.
     pub fn set_broken(&self, broken: bool) {
         self.lock().broken = broken;
     }
 
-    /// A copy as of now, as a backup would be.
+    /// Returns a copy as of now, as a backup would be.
     #[must_use]
     pub fn backup(&self) -> Self {
         let durable = self.lock().durable.clone();
         Self { shared: Arc::new(Mutex::new(Disk { durable, ..Disk::default() })) }
     }
 
-    /// How many messages wait.
+    /// Number of messages that wait.
     #[must_use]
     pub fn messages(&self) -> usize {
         let disk = self.lock();
@@ -127,7 +127,7 @@ impl MemoryStore {
     ) -> Result<T, StoreError> {
         let mut disk = self.disk.lock();
         if disk.instance != self.instance {
-            return Err(failed("another life has the store"));
+            return Err(failed("another instance has the store"));
         }
         if disk.broken {
             return Err(failed("the disk is full"));
@@ -139,7 +139,7 @@ impl MemoryStore {
 
     fn later(&self, lazy: Lazy) -> Answer<()> {
         self.lazy.lock().unwrap().push(lazy);
-        // Whoever waits for it waits for the next sync, which nobody has to pay for alone.
+        // A lazy write is durable with the next sync, and does not cause one.
         let synced = self.sync(|_| Ok(()));
         answer(if self.disk.lock().broken { Ok(()) } else { synced })
     }
@@ -226,8 +226,8 @@ impl Contents {
     }
 
     fn add_letter(&mut self, letter: DeadLetter) {
-        self.buried += 1;
-        self.letters.insert(self.buried, letter);
+        self.last_letter += 1;
+        self.letters.insert(self.last_letter, letter);
     }
 
     fn letters(&self) -> Vec<(LetterId, DeadLetter)> {

@@ -1,4 +1,4 @@
-//! Somebody in the middle who can do what a network can do: hold, drop, repeat, change frames.
+//! A relay that can do to frames what a network can do: hold, drop, repeat and change them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use crate::{MemoryNetwork, RawFrame};
 
-/// Which way a frame goes.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From the client to the server.
@@ -18,9 +18,9 @@ pub enum Way {
     Down,
 }
 
-/// What becomes of the frame that goes `way` and is the `index`th of its connection and way.
+/// Decides what becomes of frames. `index` counts the frames of a connection and way.
 pub trait Meddler: Send + Sync + 'static {
-    /// The frames that go on instead. An error cuts the connection.
+    /// Returns the frames that go on instead. An error cuts the connection.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ where
     }
 }
 
-/// Stands at `listen` and passes everything on to `server`, frame by frame.
+/// Listens at `listen` and passes everything on to `server`, frame by frame.
 pub async fn tap(network: &MemoryNetwork, listen: &str, server: &str, meddler: impl Meddler) {
     let server: SocketAddr = server.parse().unwrap();
     let mut acceptor = network.bind(listen.parse().unwrap()).await.unwrap();
@@ -46,7 +46,7 @@ pub async fn tap(network: &MemoryNetwork, listen: &str, server: &str, meddler: i
         while let Ok((client, _)) = acceptor.accept().await {
             let (network, meddler) = (network.clone(), Arc::clone(&meddler));
             tokio::spawn(async move {
-                // Whatever ends it, both sides see their connection end.
+                // However it ends, both sides see the end of their connection.
                 let _ = carry(client, &network, server, &*meddler).await;
             });
         }

@@ -1,4 +1,4 @@
-//! Replays everything that a fuzzer has found interesting, on any toolchain.
+//! Replays the corpus of every fuzz target, on any toolchain.
 
 use std::path::Path;
 

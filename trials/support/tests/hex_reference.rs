@@ -66,7 +66,7 @@ impl Keys {
     }
 }
 
-/// How the original leaves: without a Close, and with its last message sent or only queued.
+/// How the original leaves: without a Close, with its last message sent or only queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     Sent,
@@ -80,7 +80,7 @@ struct Reference {
 }
 
 impl Reference {
-    /// Connects as a client: the hello, then the reply.
+    /// Connects as a client: HELLO, then REPLY.
     async fn dial(address: &str, invitation: Keys) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let url = format!("ws://{address}/any/path");
@@ -93,7 +93,7 @@ impl Reference {
         Self { socket, session: Keys { inner: server_key, outer: waiting.outer } }
     }
 
-    /// Waits for a client: the hello, which has to be its first message, then the reply.
+    /// Waits for a client: HELLO, which has to be its first message, then REPLY.
     async fn accept(listener: TcpListener, invitation: Keys) -> Self {
         let (stream, _) = listener.accept().await.unwrap();
         let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
@@ -108,7 +108,8 @@ impl Reference {
         self.socket.send(self.session.seal(&text)).await.unwrap();
     }
 
-    /// The next message. Pings are answered by the WebSocket itself, and have to be empty.
+    /// Waits for the next message. Pings are answered by the WebSocket itself, and have to be
+    /// empty.
     async fn receive(&mut self) -> String {
         loop {
             match self.socket.next().await.unwrap().unwrap() {
@@ -118,7 +119,7 @@ impl Reference {
         }
     }
 
-    /// Echoes whatever comes. Exits with the last message and says what it has echoed.
+    /// Echoes every message. Ends with the last one and returns what it has echoed.
     async fn echo(mut self, leaving: Leaving) -> Vec<String> {
         let mut echoed = Vec::new();
         loop {
@@ -136,7 +137,7 @@ impl Reference {
         }
     }
 
-    /// Counts down with somebody who echoes. Exits after the last echo and says what came.
+    /// Counts down with a peer that echoes. Ends after the last echo and returns what came.
     async fn count_down(mut self) -> Vec<String> {
         let mut heard = Vec::new();
         self.send(&COUNT.to_string()).await;
@@ -151,7 +152,7 @@ impl Reference {
     }
 }
 
-/// All that is said in one direction.
+/// All messages of one direction.
 fn countdown() -> Vec<String> {
     (0..=COUNT).rev().map(|number| number.to_string()).collect()
 }

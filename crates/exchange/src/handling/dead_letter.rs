@@ -20,10 +20,7 @@ pub(super) async fn may_attempt(peer: &Peer, worker: WorkerId, call: &mut Call) 
         let counted = peer.paused(worker, store.attempt(&peer.name, id, peer.fence())).await;
         match counted.map(|attempts| attempts.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
-                error!(
-                    peer = %peer.name, %id, attempt,
-                    "rejected a message: it was given up after repeated crashes"
-                );
+                error!(peer = %peer.name, %id, attempt, "rejected a message after repeated crashes");
                 return false;
             }
             Ok(attempt) => call.attempt = attempt,
@@ -40,7 +37,7 @@ pub(super) async fn keep(peer: &Peer, call: &Call, code: RejectCode) {
         let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
         match store.add_letter(letter).await {
             Ok(()) => peer.note_dead_letter(id, code),
-            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter could not be stored"),
+            Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter could not be kept"),
         }
     }
 }

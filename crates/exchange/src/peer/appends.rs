@@ -43,14 +43,14 @@ impl Append {
         self.number
     }
 
-    /// Tells the sender, who may not want to know any more.
+    /// Tells the sender, which may have stopped waiting.
     pub(super) fn finish(self, answer: Result<(), StoreError>) {
         let _ = self.done.send(answer);
     }
 }
 
 impl Appends {
-    /// Adds the message `number` for which the store was asked to `answer`.
+    /// Adds the message `number`, with the store's pending answer.
     pub(super) fn push(&mut self, number: Number, answer: Answer<()>) -> Stored {
         let (done, stored) = oneshot::channel();
         let (generation, answer) = (self.generation, Some(answer));
@@ -62,8 +62,8 @@ impl Appends {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Returns whether a refused message, and all after it, are still to be taken back, and assumes
-    /// that they are.
+    /// Returns whether a refused message and all after it still have to be taken back. The caller
+    /// takes them back.
     pub(super) fn begin_take_back(&mut self, refused: &Append) -> bool {
         let is_first = refused.generation == self.generation;
         self.generation += u64::from(is_first);

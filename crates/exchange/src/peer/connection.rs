@@ -1,5 +1,5 @@
-//! The connection of a peer, as the transport sees it: it takes the slot, carries the peer's frames,
-//! and ends. Implements `docs/protocol.md` §5.2, §6 and §8 (rules R3, R4, R5).
+//! The connection of a peer, as the transport sees it: it takes the slot, carries the peer's
+//! frames, and ends. Implements `docs/protocol.md` §5.2, §6 and §8 (rules R3, R4, R5).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct PeerReservation {
     probed: Option<Probed>,
 }
 
-/// The same, once this side's READY is sealed.
+/// A [`PeerReservation`] whose READY is sealed.
 #[derive(Debug)]
 pub(crate) struct ReadyPeerReservation {
     reservation: PeerReservation,
@@ -45,7 +45,7 @@ pub(crate) struct ReadyPeerReservation {
 pub(crate) struct PeerTraffic {
     peer: Arc<Peer>,
     session: SessionId,
-    /// Ends when an acknowledgement that waits is to be sent.
+    /// Fires when an acknowledgement that waits is to be sent.
     ack_timer: Pin<Box<Sleep>>,
     /// The time for which the timer is set.
     ack_at: Option<Millis>,
@@ -79,7 +79,7 @@ impl PeerReservation {
             wake(taken.replaced);
             peer.tell_heard();
             peer.tell_progress();
-            error!(peer = %peer.name, cause = %violation, "refused: the peer's READY is impossible");
+            error!(peer = %peer.name, cause = %violation, "refused: the peer's READY is invalid");
             return Err(Refusal::Close(CloseCode::Violation));
         }
         state.announce(&peer.name, instance);
@@ -166,7 +166,7 @@ impl PeerTraffic {
             frame = link.transmit(self.session, at);
         }
         if frame.is_none() && peer.store().is_some() {
-            peer.tell_work(); // a message may have to be read first
+            peer.tell_work(); // the next message may have to be read
         }
         frame
     }
@@ -181,7 +181,7 @@ impl PeerTraffic {
         self.ack_timer.as_mut().poll(cx).is_ready()
     }
 
-    /// The last frames: acknowledgements that are due, then CLOSE.
+    /// Returns the next of the last frames: acknowledgements that are due, then CLOSE.
     fn last_frame(&self, state: &mut State, code: CloseCode) -> Frame {
         let ack = state.sealed_link().and_then(|link| link.acknowledge(self.session));
         ack.unwrap_or(Frame::Close(code))
@@ -223,7 +223,8 @@ impl PeerTraffic {
             }
         }
         if !all_text {
-            // The rejected messages do not count any more, so the others may not keep their block.
+            // The rejected messages no longer count, so the others must not keep the block that
+            // they share.
             state.inbox_mut().detach_from(before);
         }
         Ok(())

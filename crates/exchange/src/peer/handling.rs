@@ -1,4 +1,4 @@
-//! Calls of the handler, as the peer's lock sees them: which comes next, and what its end changes.
+//! Calls of the handler, under the peer's lock: which comes next, and what its end changes.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Peer {
         }
         let polled = poll_call(&mut state, worker, self.store().is_some(), now, cx);
         let reader = if polled.is_ready() { state.take_hex_connection_waker() } else { None };
-        // If this worker has nothing to do, no other has: it would only be woken to say so.
+        // If this worker has nothing to do, neither has any other, so none is woken.
         let more =
             if polled.is_pending() || alone { Vec::new() } else { state.take_more_worker_wakers() };
         drop(state);
@@ -46,8 +46,8 @@ impl Peer {
         polled
     }
 
-    /// The message for the handler. It is kept in the call too where it may be needed once more: for
-    /// another attempt, or as a dead letter.
+    /// Returns the message for the handler. The call keeps it too where it may be needed once more,
+    /// for another attempt or as a dead letter.
     pub(crate) fn message(&self, call: &mut Call) -> Option<Message> {
         let keeps = self.store().is_some() || self.shared.config.on_error != OnError::Next;
         let us = &self.shared.name;
@@ -61,16 +61,16 @@ impl Peer {
         })
     }
 
-    /// Whether `worker` may call the handler once more for a message on which it has failed. A `hex`
-    /// peer's message comes only once: all its attempts are made before the shutdown.
+    /// Returns whether `worker` may call the handler once more for a message that it has failed on.
+    /// A message of a `hex` peer comes only once, so all its attempts are made before the shutdown.
     pub(crate) fn may_try_again(&self, worker: WorkerId) -> bool {
         let mut state = self.lock();
         let leaves = state.encoding() == Encoding::Sealed && state.workers_mut().is_stopping();
         !leaves && state.workers_mut().is_here(worker)
     }
 
-    /// Takes note that a call has failed, so that its message is rejected once. Returns `false` if
-    /// the call was given up already.
+    /// Records that a call has failed, so that its message is rejected once. Returns `false` if the
+    /// worker was removed meanwhile.
     pub(crate) fn fail_call(&self, worker: WorkerId) -> bool {
         self.lock().workers_mut().fail(worker)
     }
@@ -81,7 +81,7 @@ impl Peer {
         self.lock().workers_mut().remove_overdue(limit)
     }
 
-    /// Rejects the message of a call that cannot be ended.
+    /// Rejects the message of a call that cannot be stopped.
     pub(crate) fn leave_behind(&self, call: &Call) {
         let mut state = self.lock();
         if state.leave_behind(call) {
@@ -100,7 +100,7 @@ impl Peer {
         self.lock().workers_mut().set_task(worker, task);
     }
 
-    /// Waits for something that is no part of a call: the call does not count as running meanwhile.
+    /// Waits for something that is not part of the call, which does not count as running meanwhile.
     pub(crate) async fn paused<F: Future>(&self, worker: WorkerId, wait: F) -> F::Output {
         self.lock().workers_mut().stop_clock(worker);
         let output = wait.await;
@@ -119,7 +119,7 @@ impl Peer {
         missing
     }
 
-    /// Goes on handling messages after a failure that has stopped it.
+    /// Resumes the handling of messages after a failure that has stopped it.
     pub(crate) fn resume_handling(&self) {
         let mut state = self.lock();
         state.workers_mut().resume();
@@ -133,8 +133,8 @@ impl Peer {
         self.lock().workers_mut().abort()
     }
 
-    /// Stops the handling after the calls that run, or after the last message of a `hex` peer, which
-    /// would not come again.
+    /// Stops the handling after the calls that run or, for a `hex` peer, after its last message,
+    /// which would not come again.
     pub(crate) fn stop_handling(&self) {
         let mut state = self.lock();
         state.workers_mut().stop();

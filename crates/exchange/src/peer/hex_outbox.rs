@@ -1,5 +1,5 @@
-//! The outbox of a `hex` peer, which knows no acknowledgements: a message that was handed to a
-//! connection is gone.
+//! The outbox of a `hex` peer, which sends no acknowledgements: a message leaves it when it is
+//! handed to a connection.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! Messages and control messages that wait for the handler of one peer, and those that it was called
-//! with.
+//! Messages and control messages that wait for the handler of one peer, and those that it was
+//! called with.
 
 use std::collections::VecDeque;
 
@@ -37,12 +37,12 @@ impl Inbox {
         self.items.push_back(Item::Message(received));
     }
 
-    /// Number of items that wait.
+    /// Returns the number of items that wait.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Copies the messages from the one at `index` on out of the blocks in which they came.
+    /// Copies the messages from `index` on out of the blocks that they share.
     pub(crate) fn detach_from(&mut self, index: usize) {
         for item in self.items.range_mut(index..) {
             if let Item::Message(received) = item {
@@ -51,9 +51,9 @@ impl Inbox {
         }
     }
 
-    /// Adds a control message. A peer that comes and goes while its handler is busy does not fill the
-    /// inbox: if the handler has not been told of a connection that brought no message, it is left
-    /// out.
+    /// Adds a control message. A peer that connects and disconnects repeatedly while its handler is
+    /// busy does not fill the inbox: a connection that the handler has not been told of, and that
+    /// brought no message, is left out.
     pub(crate) fn push_control(&mut self, control: Control) {
         let unseen = matches!(
             (self.items.iter().rev().nth(1), self.items.back(), &control),
@@ -107,7 +107,7 @@ impl Inbox {
 /// A call of the handler: one message or control message, with all its attempts.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// `None` once it was given to the handler for good.
+    /// `None` once it was handed to the handler and no copy is needed.
     item: Option<Item>,
     control: bool,
     pub(crate) id: Option<MessageId>,
@@ -123,10 +123,10 @@ pub(crate) enum Ended {
     Done,
     /// The message is rejected.
     Failed(RejectCode),
-    /// No more messages are handled until that is asked for; then this one comes first.
+    /// No more messages are handled until handling is resumed; then this one comes first.
     Halted,
-    /// There is no next attempt here: the service shuts down and the message comes again later, or
-    /// it was rejected elsewhere.
+    /// There is no further attempt here: the service shuts down and the message comes again later,
+    /// or it was rejected elsewhere.
     Left,
 }
 
@@ -139,7 +139,7 @@ impl Call {
         Self { item: Some(item), control, id, again, attempt: 1 }
     }
 
-    /// The number of the message, for a log.
+    /// Returns the id of the message, for a log.
     pub(crate) fn shown(&self) -> Option<String> {
         self.id.map(|id| id.to_string())
     }
@@ -155,13 +155,14 @@ impl Call {
         self.control
     }
 
-    /// The same call, with its message only if `keeps` says so: it may become a dead letter.
+    /// Returns a copy of the call, with its message only if `keeps` is set: it may become a dead
+    /// letter.
     pub(super) fn noted(&self, keeps: bool) -> Self {
         let Self { id, again, attempt, control, .. } = *self;
         Self { item: if keeps { self.item.clone() } else { None }, control, id, again, attempt }
     }
 
-    /// The message for the handler. It stays in the call too if `keeps` says so.
+    /// Returns the message for the handler. It stays in the call too if `keeps` is set.
     pub(super) fn item(&mut self, keeps: bool) -> Option<Item> {
         if keeps { self.item.clone() } else { self.item.take() }
     }
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_that_bring_nothing_do_not_fill_the_inbox() {
+    fn connections_without_messages_do_not_fill_the_inbox() {
         let agent: paddington_wire::PeerName = "a".parse().unwrap();
         let mut inbox = Inbox::default();
         for _ in 0..100 {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_detached_is_a_copy_of_its_own() {
+    fn a_detached_message_no_longer_shares_its_block() {
         let block = bytes::Bytes::from_static(b"xyz");
         let mut inbox = Inbox::default();
         for index in 0..3 {

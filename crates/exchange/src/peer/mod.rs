@@ -1,5 +1,5 @@
-//! One peer: messages that wait for it, messages that it has sent, the one session that is its own.
-//! All events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
+//! One peer: the messages that wait for it, the messages that it has sent, and its one session. All
+//! events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
 
 mod appends;
 mod connection;

@@ -1,5 +1,5 @@
-//! Messages that wait for one peer: its link in either encoding, and the room that they take. Whether
-//! there is room is decided in `room.rs`.
+//! Messages that wait for one peer: its link in either encoding, and the room that they take.
+//! Whether there is room is decided in `room.rs`.
 
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
 use paddington_wire::{Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Text};
@@ -38,7 +38,7 @@ impl Outbox {
         number.map_err(|_| NoRoom::Full)
     }
 
-    /// Changes the link and settles the room that it takes. Returns whether that has freed any.
+    /// Changes the link and gives back room that it no longer takes. Returns whether there was any.
     pub(super) fn change<T>(
         &mut self,
         room: &Room,
@@ -66,7 +66,7 @@ impl Outbox {
         &self.link
     }
 
-    /// The link of a `sealed` peer, for changes that free no room.
+    /// Returns the link of a `sealed` peer, for changes that free no room.
     pub(super) fn sealed(&mut self) -> Option<&mut Link> {
         if let PeerLink::Sealed(link) = &mut self.link { Some(link) } else { None }
     }
@@ -87,7 +87,7 @@ impl PeerLink {
         }
     }
 
-    /// Goes on, at the time `now`, from the state that a store has kept; only a `sealed` link can.
+    /// Restores a `sealed` link, at the time `now`, from the state that a store has kept.
     pub(crate) fn restore(
         config: LinkConfig,
         instance: Instance,
@@ -104,7 +104,7 @@ impl PeerLink {
         }
     }
 
-    /// This side's READY; to a `hex` peer it is never sent.
+    /// Returns this side's READY; to a `hex` peer it is never sent.
     pub(super) fn ready(&self) -> Ready {
         match self {
             Self::Sealed(link) => link.ready(),
@@ -127,7 +127,7 @@ impl PeerLink {
         }
     }
 
-    /// Number of messages that wait.
+    /// Returns the number of messages that wait.
     pub(super) fn messages(&self) -> usize {
         match self {
             Self::Sealed(link) => link.outbox_messages(),
@@ -135,7 +135,7 @@ impl PeerLink {
         }
     }
 
-    /// Bytes that wait, Σ(24 + length).
+    /// Returns the bytes that wait, Σ(24 + length).
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Sealed(link) => link.outbox_bytes(),
@@ -143,7 +143,7 @@ impl PeerLink {
         }
     }
 
-    /// The time at which the oldest message that waits was accepted.
+    /// Returns the time at which the oldest message that waits was accepted.
     pub(super) fn oldest(&self) -> Option<Millis> {
         match self {
             Self::Sealed(link) => link.oldest(),
@@ -151,7 +151,7 @@ impl PeerLink {
         }
     }
 
-    /// Gives up messages that have expired. Returns whether there were any.
+    /// Removes messages that have expired. Returns whether there were any.
     pub(super) fn expire(&mut self, now: Millis) -> bool {
         match self {
             Self::Sealed(link) => link.expire(now),
@@ -159,7 +159,7 @@ impl PeerLink {
         }
     }
 
-    /// The time at which the next message expires.
+    /// Returns the time at which the next message expires.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         match self {
             Self::Sealed(link) => link.next_deadline(),
@@ -167,17 +167,17 @@ impl PeerLink {
         }
     }
 
-    /// Gives up all messages that wait.
+    /// Abandons all messages that wait.
     pub(super) fn abandon(&mut self) {
         match self {
             Self::Sealed(link) => {
                 link.abandon();
             }
-            Self::Hex(_) => {} // it keeps no account
+            Self::Hex(_) => {} // it does not count outcomes
         }
     }
 
-    /// The outcome of a message that this `instance` accepted.
+    /// Returns the outcome of a message that this `instance` accepted.
     pub(super) fn outcome(&self, number: Number, instance: Instance) -> Outcome {
         match self {
             Self::Sealed(link) => link.outcome(MessageId { stream: instance, number }),

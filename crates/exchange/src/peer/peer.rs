@@ -1,4 +1,4 @@
-//! One peer of a service: its state behind a lock, and those who wait for a change of it.
+//! One peer of a service: its state behind a lock, and the notifications of its changes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,13 +26,13 @@ pub(crate) struct Peer {
     pub(crate) shared: Arc<Shared>,
     state: Mutex<State>,
     store: Option<Arc<dyn Store>>,
-    /// Told whenever a message that waits here has its outcome.
+    /// Notified whenever a message that waits here has its outcome.
     progress: Notify,
-    /// Told whenever there is something for the store task to do.
+    /// Notified whenever there is something for the store task to do.
     work: Notify,
-    /// Told whenever the connection that holds the slot has shown a sign of life, or is gone.
+    /// Notified whenever the connection that holds the slot has shown a sign of life, or is gone.
     heard: Notify,
-    /// Those who wait for room queue here, so that they get it in the order in which they came.
+    /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
 }
 
@@ -59,7 +59,7 @@ impl Peer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store, if messages of this peer are kept in one.
+    /// Returns the store, if messages of this peer are kept in one.
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref()
     }
@@ -69,7 +69,7 @@ impl Peer {
         self.shared.now()
     }
 
-    /// The queue of those who wait for room.
+    /// Returns the queue of the senders that wait for room.
     pub(super) fn turn(&self) -> &AsyncMutex<()> {
         &self.turn
     }
@@ -96,14 +96,14 @@ impl Peer {
         self.heard.notify_waiters();
     }
 
-    /// Lets the store task know that cursors have moved, or messages may go.
+    /// Notifies the store task that cursors have moved, or messages may be removed.
     pub(super) fn note_store_work(&self, state: &mut State) {
         if self.store.is_some() && state.note_store_work() {
             self.tell_work();
         }
     }
 
-    /// Tells everybody concerned that room was freed, if it was.
+    /// Notifies the store task and the receipts that room was freed, if it was.
     pub(super) fn note_freed(&self, state: &mut State, freed: bool) {
         if freed {
             self.note_store_work(state);
@@ -116,12 +116,12 @@ impl Peer {
         self.lock().count_handshake(Instant::now(), self.shared.config.handshakes)
     }
 
-    /// Finds out whether a live connection of another process holds the slot: that connection is
-    /// asked for a sign of life. Returns it if it gives none.
+    /// Finds out whether a live connection of another process holds the slot, by asking it for a
+    /// sign of life. Returns that connection if it gives none.
     ///
     /// # Errors
     ///
-    /// [`SlotInUse`] if it lives.
+    /// [`SlotInUse`] if it is alive.
     pub(crate) async fn probe(
         &self,
         newcomer: Option<Instance>,
@@ -169,24 +169,24 @@ impl Peer {
         self.lock().encoding()
     }
 
-    /// The outcome of a message that this instance accepted, and whether nothing more will become
-    /// of it because the exchange has ended.
+    /// Returns the outcome of a message that this instance accepted, and whether it can no longer
+    /// change because the exchange has ended.
     pub(crate) fn outcome(&self, number: Number) -> (Outcome, bool) {
         let state = self.lock();
         (state.outcome(number, self.shared.instance), state.is_abandoned())
     }
 
-    /// The number of messages that wait for this peer.
+    /// Returns the number of messages that wait for this peer.
     pub(crate) fn outbox_messages(&self) -> usize {
         self.lock().outbox_messages()
     }
 
-    /// Whether messages that wait can still be delivered.
+    /// Returns whether messages that wait can still be delivered.
     pub(crate) fn prospect(&self, dialled: bool) -> Prospect {
         self.lock().prospect(dialled)
     }
 
-    /// This side's READY as of now.
+    /// Returns this side's READY as of now.
     pub(super) fn ready(&self) -> Ready {
         self.lock().ready()
     }
@@ -202,8 +202,8 @@ impl Peer {
         wake(waker);
     }
 
-    /// Accepts nothing any more. Returns the number of messages that wait; they are given up unless
-    /// a store keeps them.
+    /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
+    /// unless a store keeps them.
     pub(crate) fn abandon(&self) -> usize {
         let messages = self.lock().abandon(&self.shared.room, self.store.is_some());
         self.tell_progress();

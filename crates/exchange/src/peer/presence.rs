@@ -15,7 +15,7 @@ pub(super) struct Presence {
     slot: Slot,
     live: Option<Live>,
     announced: Announced,
-    /// The peer has said that it shuts down, and has not come back.
+    /// Whether the peer has said that it shuts down, and has not come back.
     left: bool,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Presence {
 struct Live {
     session: SessionId,
     waker: Option<Waker>,
-    /// The connection is to close with this code.
+    /// Code with which the connection is to close.
     closing: Option<CloseCode>,
-    /// The connection is to ask for a sign of life.
+    /// Whether the connection is to ask for a sign of life.
     probe: bool,
     /// Number of frames that have arrived.
     heard: u64,
@@ -43,7 +43,8 @@ enum Announced {
     Instance(Instance),
 }
 
-/// A connection that was asked for a sign of life, and the frames that it had received by then.
+/// A connection that was asked for a sign of life, and the number of frames that it had received by
+/// then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probed {
     session: SessionId,
@@ -53,7 +54,7 @@ pub(crate) struct Probed {
 /// A connection that has taken the slot.
 pub(super) struct Taken {
     pub(super) session: SessionId,
-    /// The waker of the connection that it replaces, which is to find out.
+    /// Waker of the connection that it replaces, which has to notice.
     pub(super) replaced: Option<Waker>,
     pub(super) is_takeover: bool,
 }
@@ -67,14 +68,14 @@ pub(super) enum NotTaken {
     Superseded,
 }
 
-/// A connection's orders.
+/// An order for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// It goes on.
+    /// Go on.
     Carry,
-    /// It asks for a sign of life.
+    /// Ask for a sign of life.
     Probe,
-    /// It closes with this code.
+    /// Close with this code.
     Close(CloseCode),
 }
 
@@ -92,19 +93,20 @@ impl Presence {
         Some((Probed { session, heard: live.heard }, live.waker.take()))
     }
 
-    /// Whether the slot is held by a session that `newcomer` may not replace unasked.
+    /// Returns whether the slot is held by a session that `newcomer` may not replace without a
+    /// probe.
     pub(super) fn is_held_against(&self, newcomer: Option<Instance>) -> bool {
         matches!(self.slot.judge(newcomer), Verdict::Probe(_))
     }
 
-    /// Whether a probed connection has shown a sign of life; `None` if it is gone.
+    /// Returns whether a probed connection has shown a sign of life; `None` if it is gone.
     pub(super) fn is_alive(&self, probed: Probed) -> Option<bool> {
         let live = self.live.as_ref().filter(|live| live.session == probed.session)?;
         Some(live.heard > probed.heard)
     }
 
     /// Gives the slot to the holder of `ticket`. A connection of another process gives way only if
-    /// it was `probed`, and has been silent until now.
+    /// it was `probed` and has been silent since.
     pub(super) fn take(
         &mut self,
         ticket: Ticket,
@@ -144,7 +146,7 @@ impl Presence {
         live.waker.take()
     }
 
-    /// Returns what the connection of `session` is to do. A probe is asked for once.
+    /// Returns the order for the connection of `session`. A probe is ordered once.
     pub(super) fn take_order(&mut self, session: SessionId) -> Order {
         let Some(live) = self.live_mut(session) else { return Order::Close(CloseCode::Replaced) };
         if std::mem::take(&mut live.probe) {
@@ -204,7 +206,7 @@ impl Presence {
         }
     }
 
-    /// The instance of the peer, if it is known.
+    /// Returns the instance of the peer, if it is known.
     pub(super) fn instance(&self) -> Option<Instance> {
         match self.announced {
             Announced::Instance(instance) => Some(instance),
@@ -220,7 +222,7 @@ impl Presence {
         self.live.as_ref().map(|live| live.since.elapsed())
     }
 
-    /// Whether the peer has said that it shuts down, and has not come back.
+    /// Returns whether the peer has said that it shuts down, and has not come back.
     pub(super) fn has_left(&self) -> bool {
         self.left
     }

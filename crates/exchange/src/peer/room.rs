@@ -1,5 +1,5 @@
-//! Room for messages: the one place that decides when `send` is refused because of a message's
-//! length or because an outbox is full. The bound of one link is in `paddington_wire::link`
+//! Room for messages. Only this file decides when `send` is refused because of a message's length
+//! or because an outbox is full. The bound of one link is in `paddington_wire::link`
 //! ([`LinkConfig::room_for`](paddington_wire::link::LinkConfig::room_for)).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub(crate) struct Room {
     max_payload: u32,
     /// Room for bytes that are on their way into the store.
     unstored: Semaphore,
-    /// Told whenever an outbox has room again.
+    /// Notified whenever an outbox has room again.
     freed: Notify,
 }
 
@@ -33,12 +33,13 @@ pub(super) struct Charge(u64);
 pub(super) enum NoRoom {
     /// It is longer than this service's limit, or than the encoding can carry.
     TooLong,
-    /// Too much waits for this peer, or for all together.
+    /// Too much waits for this peer, or for all peers together.
     Full,
 }
 
 impl Room {
-    /// Room for `total` bytes, Σ(24 + length), in messages of up to `max_payload` bytes each.
+    /// Creates room for `total` bytes, Σ(24 + length), in messages of up to `max_payload` bytes
+    /// each.
     pub(crate) fn new(total: u64, max_payload: u32) -> Self {
         Self {
             total: Budget::new(total),
@@ -48,7 +49,7 @@ impl Room {
         }
     }
 
-    /// The charge for `bytes` that wait already, whether there is room or not.
+    /// Returns the charge for `bytes` that wait already, whether there is room or not.
     pub(super) fn charge(&self, bytes: u64) -> Charge {
         self.total.charge(bytes);
         Charge(bytes)
@@ -78,8 +79,8 @@ impl Room {
         Ok(())
     }
 
-    /// Gives back the room of messages that no longer wait, and tells those who wait for it. Returns
-    /// whether there was any. `waiting` is the number of bytes that still wait.
+    /// Gives back the room of messages that no longer wait, and notifies the senders that wait for
+    /// it. Returns whether there was any. `waiting` is the number of bytes that still wait.
     pub(super) fn settle(&self, charge: &mut Charge, waiting: u64) -> bool {
         if waiting >= charge.0 {
             return false;
@@ -95,7 +96,7 @@ impl Room {
         self.freed.notified()
     }
 
-    /// Waits for the right to have a message on its way into the store.
+    /// Waits until the message may be on its way into the store.
     pub(super) async fn to_store(&self, text: &Text) -> Option<SemaphorePermit<'_>> {
         let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
@@ -103,7 +104,7 @@ impl Room {
     }
 }
 
-/// A number of bytes that many draw from.
+/// A number of bytes that all peers share.
 #[derive(Debug)]
 struct Budget {
     used: AtomicU64,
@@ -115,7 +116,7 @@ impl Budget {
         Self { used: AtomicU64::new(0), max }
     }
 
-    /// Takes `bytes`, if they are there.
+    /// Takes `bytes`, if so many are left.
     fn take(&self, bytes: u64) -> bool {
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|used| *used <= self.max)
@@ -123,7 +124,7 @@ impl Budget {
         taken.is_ok()
     }
 
-    /// Takes `bytes` that are in use already, whether they are there or not.
+    /// Takes `bytes` that are in use already, whether so many are left or not.
     fn charge(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_a_bound() {
+    fn a_budget_is_never_exceeded() {
         let budget = Budget::new(10);
         assert!(budget.take(7) && !budget.take(4) && budget.take(3));
         budget.give(7);

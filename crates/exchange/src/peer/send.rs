@@ -1,5 +1,5 @@
-//! Sending: how a message is accepted, and who waits for room. Whether there is room is decided in
-//! `room.rs`.
+//! Sending: how a message is accepted, and how senders wait for room. Whether there is room is
+//! decided in `room.rs`.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::current::is_handler_of;
 use crate::store::NewMessage;
 use crate::{Exchange, Receipt, SendError};
 
-/// How one message is to be sent.
+/// Options for sending one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendOptions {
-    /// How long the message may wait until it is transmitted.
+    /// Time within which the message has to be transmitted; after that it expires.
     pub ttl: Option<Duration>,
 }
 
@@ -31,13 +31,41 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// [`SendError`] if it is not accepted; nothing of it is kept then. A full outbox is answered
-    /// at once, because two services whose handlers wait for each other's room stop for ever.
+    /// [`SendError`] if it is not accepted; nothing of it is kept then. This never waits for room,
+    /// because two services whose handlers wait for each other's room would deadlock.
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
         self.send_with(message, SendOptions::default()).await
     }
 
-    /// As [`send`](Self::send), with options.
+    /// Sends a message as [`send`](Self::send) does, with options.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use paddington_exchange::SendOptions;
+    /// use paddington_wire::Message;
+    ///
+    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let setup = Setup {
+    /// #     name: "hub".parse()?,
+    /// #     listen: None,
+    /// #     clients: Vec::new(),
+    /// #     servers: Vec::new(),
+    /// #     network: paddington_transport::system(),
+    /// #     store: None,
+    /// #     config: Config::default(),
+    /// # };
+    /// # let exchange = Exchange::start(setup, async |_| Ok::<(), std::io::Error>(())).await?;
+    /// let options = SendOptions { ttl: Some(Duration::from_secs(10)) };
+    /// match exchange.send_with(Message::new("sensor", "report"), options).await {
+    ///     Ok(receipt) => println!("the outcome: {:?}", receipt.await),
+    ///     Err(error) => println!("not accepted: {error}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -52,8 +80,10 @@ impl Exchange {
         Ok(Receipt::new(Arc::clone(peer), number))
     }
 
-    /// As [`send`](Self::send), but waits for room; first come, first served. Meant for producers
-    /// outside handlers: inside one it waits for a while only, then answers that there is none.
+    /// Sends a message as [`send`](Self::send) does, but waits for room; first come, first served.
+    /// It is meant for producers outside handlers: inside one it waits for
+    /// [`Config::patience`](crate::Config::patience) at most, and then fails with
+    /// [`SendError::Full`].
     ///
     /// # Errors
     ///
@@ -63,7 +93,8 @@ impl Exchange {
         self.send_within(message, patience).await
     }
 
-    /// As [`send_when_ready`](Self::send_when_ready), but waits for room no longer than `limit`.
+    /// Sends a message as [`send_when_ready`](Self::send_when_ready) does, but waits for room no
+    /// longer than `limit`.
     ///
     /// # Errors
     ///
@@ -97,12 +128,12 @@ impl Exchange {
     }
 }
 
-/// How long a sender waits for room.
+/// Patience of a sender that waits for room.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// How long at most.
+    /// Longest time to wait; `None` for no limit.
     limit: Option<Duration>,
-    /// Whether it is a handler, which may still send while the service shuts down.
+    /// Whether the sender is a handler, which may still send while the service shuts down.
     outlasts_shutdown: bool,
 }
 
@@ -125,12 +156,12 @@ impl Patience {
 /// A message that is in the outbox.
 struct Queued {
     number: Number,
-    /// With a store, resolves when the message is stored.
+    /// Resolves when the message is stored; `None` without a store.
     stored: Option<Stored>,
 }
 
 impl Queued {
-    /// Waits until the message is stored, where it is to be.
+    /// Waits until the message is stored, if there is a store.
     async fn accepted(self) -> Result<Number, SendError> {
         match self.stored {
             None => Ok(self.number),
@@ -171,8 +202,8 @@ impl Peer {
         accepted
     }
 
-    /// The next sender has its turn before this one's message is stored, so that all who wait share
-    /// the syncs of the store.
+    /// Accepts a message when it is this sender's turn. The turn ends before the message is stored,
+    /// so that all senders that wait share the syncs of the store.
     async fn accept_in_turn(
         &self,
         mut text: Text,
@@ -212,7 +243,7 @@ impl Peer {
         }
     }
 
-    /// Gives up messages that have expired. Returns the time until the next one does.
+    /// Removes messages that have expired. Returns the time until the next one does.
     pub(crate) fn expire(&self) -> Option<Duration> {
         let now = self.now();
         let mut state = self.lock();
@@ -222,7 +253,7 @@ impl Peer {
         Some(Duration::from_millis(deadline.saturating_sub(now)))
     }
 
-    /// Takes `text` if there is room for it.
+    /// Queues `text` if there is room for it.
     fn enqueue(&self, text: &mut Text, ttl: Option<Duration>) -> Result<Queued, SendError> {
         let now = self.now();
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::room::Room;
 use crate::{Config, Event, StartError};
 
-/// The most events that wait for a slow watcher.
+/// The most events that wait for a slow receiver.
 const EVENTS: usize = 256;
 
 /// State that all peers of an exchange share.
@@ -21,9 +21,9 @@ pub(crate) struct Shared {
     pub(crate) instance: Instance,
     pub(crate) config: Config,
     pub(crate) room: Room,
-    /// The service is shutting down.
+    /// Cancelled when the service shuts down.
     pub(crate) stopping: CancellationToken,
-    /// Told whenever a message that may expire was accepted.
+    /// Notified whenever a message that may expire was accepted.
     pub(crate) deadlines: Notify,
     started: Instant,
     events: broadcast::Sender<Event>,
@@ -49,13 +49,13 @@ impl Shared {
         millis(self.started.elapsed())
     }
 
-    /// The moment at which [`now`](Self::now) becomes `time`.
+    /// Returns the moment at which [`now`](Self::now) becomes `time`.
     pub(crate) fn moment(&self, time: Millis) -> Instant {
         self.started + Duration::from_millis(time)
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        let _ = self.events.send(event); // nobody may be watching
+        let _ = self.events.send(event); // there may be no receiver
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {

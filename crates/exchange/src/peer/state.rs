@@ -32,9 +32,9 @@ pub(super) struct State {
     workers: Workers,
     appends: Appends,
     counters: PeerCounters,
-    /// When the authenticated handshakes of the last period were made.
+    /// Times of the authenticated handshakes in the last period.
     handshakes: VecDeque<Instant>,
-    /// The exchange has ended; messages that wait are lost, or left in the store.
+    /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
     abandoned: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct State {
 pub(super) enum Probing {
     /// The slot is free, or held by the same instance.
     Free,
-    /// The connection that holds the slot is alive for all that can be known.
+    /// The connection that holds the slot may be alive, and cannot be probed.
     InUse,
     /// The connection that holds the slot is to be woken, and has to show a sign of life.
     Asked(Probed, Option<Waker>),
@@ -73,17 +73,17 @@ impl State {
 
     // The outbox.
 
-    /// The messages that wait for the peer, and its link.
+    /// Returns the messages that wait for the peer, and its link.
     pub(super) fn outbox_mut(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
-    /// The link of a `sealed` peer, for changes that free no room.
+    /// Returns the link of a `sealed` peer, for changes that free no room.
     pub(super) fn sealed_link(&mut self) -> Option<&mut Link> {
         self.outbox.sealed()
     }
 
-    /// This side's READY as of now.
+    /// Returns this side's READY as of now.
     pub(super) fn ready(&self) -> Ready {
         self.outbox.link().ready()
     }
@@ -92,7 +92,7 @@ impl State {
         self.outbox.link().next_deadline()
     }
 
-    /// For how long the oldest message that waits has been waiting.
+    /// Returns the time for which the oldest message has been waiting.
     pub(super) fn oldest(&self, now: Millis) -> Duration {
         let oldest = self.outbox.link().oldest().map_or(0, |oldest| now.saturating_sub(oldest));
         Duration::from_millis(oldest)
@@ -110,7 +110,7 @@ impl State {
         self.abandoned
     }
 
-    /// From now on nothing is accepted. Returns the number of messages that wait; they are given up
+    /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
     /// unless a store keeps them.
     pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
         self.abandoned = true;
@@ -174,8 +174,8 @@ impl State {
         self.presence.vacate(session, false);
     }
 
-    /// Starts the session that has taken the slot with both READYs. Returns what that means, and
-    /// whether it has freed room.
+    /// Starts the session that has taken the slot, with both READYs. Returns the consequences, and
+    /// whether room was freed.
     pub(super) fn start_session(
         &mut self,
         room: &Room,
@@ -239,12 +239,12 @@ impl State {
         self.presence.hear(session)
     }
 
-    /// The messages that wait for the handler.
+    /// Returns the messages that wait for the handler.
     pub(super) fn inbox_mut(&mut self) -> &mut Inbox {
         &mut self.inbox
     }
 
-    /// Whether a `hex` peer, which has no credit, is to be slowed down.
+    /// Returns whether a `hex` peer, which has no credit, is to be slowed down.
     pub(super) fn takes_no_more(&self, config: &Config) -> bool {
         let full = self.inbox.messages() >= config.inbox_messages
             || self.inbox.bytes() >= config.window as usize
@@ -258,9 +258,8 @@ impl State {
         &mut self.workers
     }
 
-    /// Takes note that `worker` is done with a call. Returns whether the link has changed, and
-    /// whether handling has been halted. The end of a call that was given up meanwhile means
-    /// nothing.
+    /// Records the end of a call of `worker`. Returns whether the link has changed, and whether
+    /// handling has been halted. The call is ignored if its worker was removed meanwhile.
     pub(super) fn finish_call(
         &mut self,
         worker: WorkerId,
@@ -288,7 +287,8 @@ impl State {
         }
     }
 
-    /// Counts a call that is over and tells the link. Returns whether the link has changed.
+    /// Counts a call that has ended and reports it to the link. Returns whether the link has
+    /// changed.
     fn settle_call(
         &mut self,
         call: &Call,
@@ -309,7 +309,7 @@ impl State {
         true
     }
 
-    /// Rejects the message of a call that cannot be ended. Returns whether the link has changed.
+    /// Rejects the message of a call that cannot be stopped. Returns whether the link has changed.
     pub(super) fn leave_behind(&mut self, call: &Call) -> bool {
         self.counters.left_behind += 1;
         self.settle_call(call, Err(RejectCode::TIMED_OUT), Duration::ZERO)
@@ -357,8 +357,8 @@ impl State {
         self.appends.take()
     }
 
-    /// Takes the store's refusal of a message: neither it nor any message after it was accepted.
-    /// Returns whether that is news, and whether it has freed room.
+    /// Takes back a message that the store has refused, and every message after it. Returns whether
+    /// room was freed, or `None` if they were taken back before.
     pub(super) fn take_back(&mut self, room: &Room, refused: &Append) -> Option<bool> {
         if !self.appends.begin_take_back(refused) {
             return None;
@@ -384,7 +384,7 @@ impl State {
         self.sealed_link().map(Link::take_cursors).unwrap_or_default()
     }
 
-    // Outside view.
+    // The status.
 
     pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
         let (in_flight, held, counts) = match self.outbox.link() {
@@ -411,8 +411,8 @@ impl State {
         }
     }
 
-    /// Whether messages that wait can still be delivered to a peer that is, or is not, being
-    /// `dialled`.
+    /// Returns whether messages that wait can still be delivered to a peer that is, or is not,
+    /// being `dialled`.
     pub(super) fn prospect(&self, dialled: bool) -> Prospect {
         if self.outbox.link().messages() == 0 {
             return Prospect::None;
@@ -428,15 +428,15 @@ impl State {
     }
 }
 
-/// Prospect of the messages that wait for a peer during a shutdown.
+/// Prospect of messages that wait for a peer during a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
     /// The peer takes messages, or is being dialled.
     Good,
-    /// The peer may be shutting down too, and take the messages under way, or not.
+    /// The peer may be shutting down too, and may or may not take the messages under way.
     Doubtful,
     /// The peer has shut down, and may come back at once or never.
     Left,
-    /// Nothing waits, or nothing of it can reach the peer.
+    /// No message waits, or none can reach the peer.
     None,
 }

@@ -18,17 +18,17 @@ use super::Peer;
 use super::appends::Append;
 use crate::store::{Answer, Store, StoreError};
 
-/// Time in which trims and moved cursors gather.
+/// Time for which trims and moved cursors are collected.
 const GATHER: Duration = Duration::from_millis(20);
 /// The most bytes that are read from the store at a time.
 const READ_BYTES: usize = 1024 * 1024;
-/// Pause after the store could not be read.
+/// Pause after a failure to read from the store.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
-/// Messages that are being read, and the first of them.
+/// A pending read of messages, with the id of the first one.
 type Reading = BoxFuture<'static, (MessageId, Result<Vec<Bytes>, StoreError>)>;
 
-/// A peer, its store, and the answers of the store that are awaited.
+/// A peer, its store, and the pending answers of the store.
 struct StoreTask {
     peer: Arc<Peer>,
     store: Arc<dyn Store>,
@@ -38,8 +38,8 @@ struct StoreTask {
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, and then until
-/// everything is answered.
+/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, and then
+/// until everything is answered.
 pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationToken) {
     let Some(store) = peer.store() else { return };
     let task = StoreTask {
@@ -79,7 +79,7 @@ impl StoreTask {
         }
     }
 
-    /// Looks for work that the peer has for the store.
+    /// Takes the work that the peer has for the store.
     fn look(&mut self) {
         for append in self.peer.take_appends() {
             self.appends.push_back(append.wait().boxed());
@@ -95,7 +95,7 @@ impl StoreTask {
         }
     }
 
-    /// Takes all answers that are there, so that the peer is locked once for a whole commit.
+    /// Takes all answers that are ready, so that the peer is locked once for a whole commit.
     fn answered(&mut self, first: (Append, Result<(), StoreError>)) {
         let mut answered = vec![first];
         while let Some(Some(next)) = self.appends.next().now_or_never() {
@@ -109,12 +109,17 @@ impl StoreTask {
             Ok(Some(id)) => {
                 self.peer.trimmed(id);
                 if self.peer.wants_new_session() {
-                    debug!(peer = %self.peer.name, "closing the session, because more streams wait than it has listed");
+                    debug!(
+                        peer = %self.peer.name,
+                        "closing the session: messages wait in streams that it has not listed"
+                    );
                     self.peer.close(CloseCode::SessionAge);
                 }
             }
             Ok(None) => {}
-            Err(cause) => error!(peer = %self.peer.name, %cause, "the store has not kept up"),
+            Err(cause) => {
+                error!(peer = %self.peer.name, %cause, "a trim or cursor could not be stored")
+            }
         }
     }
 
@@ -124,7 +129,7 @@ impl StoreTask {
             Ok(payloads) if !payloads.is_empty() => self.peer.supply(first, payloads),
             answer => {
                 let cause = answer.err().map(|cause| cause.to_string());
-                error!(peer = %self.peer.name, id = %first, cause, "a message could not be read");
+                error!(peer = %self.peer.name, id = %first, cause, "messages could not be read");
                 sleep(READ_RETRY).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Between a peer's link and the store: which messages are stored, read and removed.
+//! The connection of a peer's link with the store: which messages are stored, read and removed.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::Event;
 use crate::store::{Fence, NewMessage, StoreError};
 
 impl Peer {
-    /// The fence of this peer's link: always the first, as long as a store has one owner.
+    /// Returns the fence of this peer's link: always the first one, because a store has one owner.
     pub(crate) fn fence(&self) -> Fence {
         Fence::default()
     }
@@ -30,7 +30,7 @@ impl Peer {
         Some(stored)
     }
 
-    /// Returns whether cursors have moved, or messages may go, since the last call.
+    /// Returns whether cursors have moved, or messages may be removed, since the last call.
     pub(super) fn has_store_work(&self) -> bool {
         self.lock().take_store_note()
     }
@@ -47,14 +47,14 @@ impl Peer {
         self.lock().take_cursors()
     }
 
-    /// Takes note that the store has removed everything up to `id`.
+    /// Tells the link that the store has removed everything up to `id`.
     pub(super) fn trimmed(&self, id: MessageId) {
         if let Some(link) = self.lock().sealed_link() {
             link.trimmed(id);
         }
     }
 
-    /// The next message that has to be read from the store.
+    /// Returns the next message that has to be read from the store.
     pub(super) fn wanted(&self) -> Option<MessageId> {
         self.lock().sealed_link()?.wanted()
     }
@@ -95,7 +95,8 @@ impl Peer {
         answered.into_iter().for_each(|(append, answer)| append.finish(answer));
     }
 
-    /// Neither the message that the store has refused nor any after it was accepted.
+    /// Takes back a message that the store has refused, and every message after it: none was
+    /// accepted.
     fn take_back(&self, state: &mut State, refused: &Append, cause: &StoreError) {
         let Some(freed) = state.take_back(&self.shared.room, refused) else { return };
         error!(peer = %self.name, %cause, "messages are refused because they cannot be stored");

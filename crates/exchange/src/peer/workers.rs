@@ -1,4 +1,4 @@
-//! The workers of one peer: the tasks that call its handler, and since when.
+//! The workers of one peer: the tasks that call the handler, and the calls that run.
 
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::inbox::Call;
 
-/// The number of a worker; it is never given again.
+/// The number of a worker; it is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerId(u64);
 
@@ -20,9 +20,9 @@ pub(crate) struct Workers {
     added: u64,
     /// The most messages that may be handled at the same time.
     concurrency: usize,
-    /// Nothing more is handled: the service shuts down.
+    /// Whether handling stops because the service shuts down.
     stopping: bool,
-    /// Nothing more is handled until that is asked for.
+    /// Whether nothing more is handled until handling is resumed.
     halted: bool,
 }
 
@@ -37,12 +37,12 @@ struct Worker {
 /// A call of the handler that runs.
 #[derive(Debug)]
 struct Running {
-    /// When it began to run; `None` while it waits for its turn, or for the next attempt.
+    /// Start of the run; `None` while it waits for its turn, or for the next attempt.
     since: Option<Instant>,
-    /// How long it ran before that.
+    /// Time that it ran before that.
     before: Duration,
     call: Call,
-    /// The call has failed, and its message is becoming a dead letter.
+    /// Whether the call has failed and its message is becoming a dead letter.
     failed: bool,
 }
 
@@ -77,7 +77,7 @@ impl Workers {
         self.concurrency.saturating_sub(self.workers.len())
     }
 
-    /// From now on no further call begins, except for messages of a `hex` peer.
+    /// Stops handling: no further call begins, except for messages of a `hex` peer.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
     }
@@ -86,7 +86,7 @@ impl Workers {
         self.stopping
     }
 
-    /// From now on no further call begins, until [`resume`](Self::resume).
+    /// Halts handling: no further call begins until [`resume`](Self::resume).
     pub(crate) fn halt(&mut self) {
         self.halted = true;
     }
@@ -99,8 +99,8 @@ impl Workers {
         self.halted
     }
 
-    /// Whether a worker is to stop: because the service shuts down and all that has to be handled
-    /// before that is `drained`, or because there are too many workers.
+    /// Returns whether a worker is to stop: because the service shuts down and all that has to be
+    /// handled before that is `drained`, or because there are too many workers.
     pub(crate) fn is_over_for(&self, worker: WorkerId, drained: bool) -> bool {
         let stopped = self.stopping && (drained || self.halted);
         stopped || !self.is_among(worker, self.concurrency)
@@ -112,12 +112,12 @@ impl Workers {
         }
     }
 
-    /// Removes a worker. Whatever it reports later means nothing.
+    /// Removes a worker. Its later reports are ignored.
     pub(crate) fn remove(&mut self, id: WorkerId) {
         self.workers.retain(|worker| worker.id != id);
     }
 
-    /// Whether a worker was not removed.
+    /// Returns whether a worker is still there.
     pub(crate) fn is_here(&self, id: WorkerId) -> bool {
         self.is_among(id, self.workers.len())
     }
@@ -126,12 +126,12 @@ impl Workers {
         self.workers.len()
     }
 
-    /// Whether `id` is one of the first `count` workers: the others are too many.
+    /// Returns whether `id` is one of the first `count` workers; the others are too many.
     fn is_among(&self, id: WorkerId, count: usize) -> bool {
         self.workers.iter().take(count).any(|worker| worker.id == id)
     }
 
-    /// Whether a call may begin now. A control message is handled while nothing else is.
+    /// Returns whether a call may begin now. A control message is handled while nothing else is.
     pub(crate) fn may_begin(&self, control: bool) -> bool {
         if self.halted {
             return false;
@@ -146,14 +146,14 @@ impl Workers {
 
     pub(crate) fn begin(&mut self, id: WorkerId, call: Call, since: Instant) {
         if let Some(worker) = self.get(id) {
-            worker.waker = None; // to wake it now would cost another worker its turn
+            worker.waker = None; // waking it now would cost another worker its turn
             worker.running =
                 Some(Running { since: Some(since), before: Duration::ZERO, call, failed: false });
         }
     }
 
-    /// Takes note that a call has failed, so that its message is rejected once. Returns `false` if
-    /// the call was given up already.
+    /// Records that a call has failed, so that its message is rejected once. Returns `false` if the
+    /// worker was removed meanwhile.
     pub(crate) fn fail(&mut self, id: WorkerId) -> bool {
         let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) else {
             return false;
@@ -162,13 +162,13 @@ impl Workers {
         true
     }
 
-    /// Takes note that a call is over. Returns how long it took.
+    /// Records the end of a call. Returns how long it took.
     pub(crate) fn end(&mut self, id: WorkerId, now: Instant) -> Duration {
         let running = self.get(id).and_then(|worker| worker.running.take());
         running.map_or(Duration::ZERO, |running| running.ran(now))
     }
 
-    /// Takes note that the call of a worker waits for something.
+    /// Records that the call of a worker waits for something.
     pub(crate) fn stop_clock(&mut self, id: WorkerId) {
         if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
             running.before = running.ran(Instant::now());
@@ -176,7 +176,7 @@ impl Workers {
         }
     }
 
-    /// Takes note that the call of a worker runs again.
+    /// Records that the call of a worker runs again.
     pub(crate) fn start_clock(&mut self, id: WorkerId) {
         if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
             running.since = Some(Instant::now());

@@ -30,7 +30,7 @@ class _Connect(connect):
 
 
 def challenge(websocket: ClientConnection) -> bytes:
-    """The challenge in the server's answer; fails with Refused."""
+    """Returns the challenge in the server's answer; fails with Refused."""
     if websocket.subprotocol != SUBPROTOCOL or websocket.response is None:
         raise Refused("another subprotocol")
     found = websocket.response.headers.get_all(CHALLENGE)
@@ -40,14 +40,14 @@ def challenge(websocket: ClientConnection) -> bytes:
 
 
 def ready_of(frame: Frame) -> Ready:
-    """What a READY says; frame 0 of a session."""
+    """Opens a READY, frame 0 of a session."""
     if frame.kind != Kind.READY:
         raise Violation("frame 0 is no READY")
     return Ready.decode(frame.payload)
 
 
 class Client:
-    """The client of an invitation, for one life."""
+    """One instance of the client of an invitation."""
 
     def __init__(
         self, invitation: Invitation, handler: Handler, limits: Limits | None = None
@@ -89,7 +89,7 @@ class Client:
         return limits.retries[min(failures, len(limits.retries)) - 1] * random.uniform(0.9, 1)
 
     async def _attempt(self) -> End:
-        """One connection from its beginning to its end."""
+        """Makes one connection and runs it until it ends."""
         try:
             socket = Socket(await self.dial())
         except (OSError, InvalidHandshake, TimeoutError) as error:
@@ -112,7 +112,7 @@ class Client:
         return await connection.run(mine, peers)
 
     async def dial(self) -> ClientConnection:
-        """A WebSocket to the server, answered with 101."""
+        """Opens a WebSocket to the server, which answers with 101."""
         return await _Connect(
             self._url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -124,7 +124,7 @@ class Client:
         )
 
     async def shake_hands(self, socket: Socket) -> tuple[Connection, Frame]:
-        """Everything up to the server's frame 0."""
+        """Makes the handshake up to the server's frame 0."""
         found = challenge(socket.websocket)
         handshake = ClientHandshake(self.link.keys, self.instance, found)
         await socket.send(handshake.hello)

@@ -21,7 +21,7 @@ LEAST_MESSAGE_LIMIT = 8192
 
 
 def message_limit(max_payload: int) -> int:
-    """The longest WebSocket message that is read."""
+    """Returns the length of the longest WebSocket message that is read."""
     return max(LEAST_MESSAGE_LIMIT, 32 + padme(24 + max_payload))
 
 
@@ -36,14 +36,14 @@ class Socket:
         await self.websocket.send(message)
 
     async def receive(self) -> bytes:
-        """The next message; a text message is a violation."""
+        """Reads the next message; a text message is a violation."""
         message = await self.websocket.recv()
         if not isinstance(message, bytes):
             raise Violation("a text message")
         return message
 
     def cut(self) -> None:
-        """Closes the TCP connection and says nothing."""
+        """Closes the TCP connection without a word."""
         self.websocket.transport.abort()
 
     async def close(self, within: float) -> None:
@@ -56,7 +56,7 @@ class Socket:
 
 @dataclass(frozen=True)
 class End:
-    """How a session ended: a code of CLOSE, if there was one, and who said it."""
+    """The end of a session: the code of CLOSE, if there was one, and which side sent it."""
 
     code: int | None
     by_peer: bool = False
@@ -68,7 +68,7 @@ class Connection:
     def __init__(
         self, link: Link, socket: Socket, session: Session, patience: float = 1.0
     ) -> None:
-        """`patience` is how much longer than the client this side waits before it asks (§7)."""
+        """`patience` is the time that this side waits longer than a client before it asks (§7)."""
         self.link, self.session = link, session
         self._ping_after = patience * link.limits.ping_after
         self._socket = socket
@@ -105,7 +105,7 @@ class Connection:
             self.conversation.ping()
 
     async def run(self, mine: Ready, peers: Ready) -> End:
-        """Lets the two converse until one of them ends it, or the network does."""
+        """Runs the session until one side or the network ends it."""
         self.conversation = conversation = Conversation(self.link, mine, peers, self._wake.set)
         try:
             conversation.begin()
@@ -164,7 +164,7 @@ class Connection:
                 continue
 
     async def _live(self, conversation: Conversation) -> None:
-        """Asks for a sign of life after a silence, and ends what is dead or too old."""
+        """Asks for a sign of life after a silence, and ends a session that is dead or too old."""
         limits = self.link.limits
         asked = self.began
         while True:

@@ -1,5 +1,5 @@
-"""One session of a link: which frame is to be sent next, and what a received one means (§4, §5, §7).
-It knows no sockets and no ciphers."""
+"""One session of a link: the next frame to send, and the effect of a received one (§4, §5, §7). It
+knows no sockets and no ciphers."""
 
 import itertools
 from collections import deque
@@ -29,7 +29,7 @@ BATCH_BYTES = 16 * 1024
 
 
 class Conversation:
-    """What two established peers say to each other, as one of them sees it."""
+    """The frames of two peers in a session, as one of them sees them."""
 
     def __init__(self, link: Link, mine: Ready, peers: Ready, wake: Callable[[], None]) -> None:
         self.link, self.mine, self.peers, self.wake = link, mine, peers, wake
@@ -44,19 +44,19 @@ class Conversation:
         self._tokens = itertools.count(1)
         self._ping: int | None = None
         self._untold: list[tuple[Cursor, tuple[int, int]]] = []
-        # What this side may send: the credit, what of it is used, and where to go on.
+        # Sending: the credit, how much of it is used, and the number to go on at.
         self._credit, self._used = peers.window, 0
         self._at = link.next
-        # What the peer may send: the credit it was told, and what of it is used.
+        # Receiving: the credit that the peer was given, and how much of it is used.
         self._granted, self._received = mine.window, 0
-        # What is due: since when, for how many messages, and about which streams.
+        # Acknowledgements that are due: since when, for how many messages, and of which streams.
         self._due_since: float | None = None
         self._due_messages = 0
         self._due_streams: set[int] = set()
         self._about = len(peers.mine) - 1
 
     def begin(self) -> None:
-        """Both READYs are exchanged: this session is the link's now."""
+        """Takes the link over, once both READYs are exchanged."""
         self._at = self.link.meet(self.peers)
         self._cursors = [self.link.cursors[entry.instance] for entry in self.peers.mine]
         self.link.attached = self
@@ -65,7 +65,7 @@ class Conversation:
         self._due_streams = set(range(len(self._cursors)))
         self._due_since = now() - ACK_WITHIN
 
-    # What is to be sent
+    # Sending
 
     def ping(self) -> None:
         """Asks whether the peer is there, unless the last question is still unanswered."""
@@ -80,7 +80,7 @@ class Conversation:
         self.wake()
 
     def next_frame(self) -> Frame | None:
-        """The frame to send now, if there is one."""
+        """Returns the frame to send now, if there is one."""
         if self.closing is not None:
             return Frame(Kind.CLOSE, id=self.closing)
         if self._control:
@@ -101,13 +101,13 @@ class Conversation:
         return None
 
     def patience(self) -> float | None:
-        """How long to wait for `wake` before `next_frame` may have something."""
+        """Returns the time to wait for `wake` before `next_frame` may have something."""
         if self._due_since is None:
             return None
         return max(0.0, self._due_since + ACK_WITHIN - now())
 
     def _is_done(self) -> bool:
-        """Whether everything that was accepted is delivered, and everything received answered."""
+        """Returns whether everything accepted is delivered, and everything received answered."""
         pending = self.link.pending
         delivered = not pending or (self._peer_drains and not pending[0].sent)
         return delivered and self.link.held == 0 and self._due_since is None
@@ -125,7 +125,7 @@ class Conversation:
         )
 
     def _ack(self) -> Frame:
-        """An ACK about one of the streams that it is due for, with the credit of all."""
+        """Returns an ACK of one of the streams that it is due for, with the credit of all."""
         index = self._due_streams.pop() if self._due_streams else self._about
         self._settle()
         cursor = self._cursors[index]
@@ -141,7 +141,7 @@ class Conversation:
         )
 
     def _settle(self) -> None:
-        """Nothing is due any more, if it is due about no stream."""
+        """Notes that no ACK is due any more, if none is due for any stream."""
         if not self._due_streams:
             self._due_since, self._due_messages = None, 0
 
@@ -149,7 +149,7 @@ class Conversation:
         return self.link.limits.window - self.link.held + self._received
 
     def _data(self) -> Frame | None:
-        """The next message, or several, if the peer has room; SKIP if it is longer than the peer takes."""
+        """Returns the next messages that the peer has room for, or SKIP if the next is too long."""
         run = self._run()
         if self._peer_drains or not run:
             return None
@@ -161,7 +161,7 @@ class Conversation:
         self._used += 0 if skipped else sum(HEAD + len(message) for message in messages)
         self._at += len(run)
         if not self._untold:
-            # This frame carries what an ACK would say of the stream.
+            # This frame carries the acknowledgement of the stream.
             self._due_streams.discard(self._about)
             self._settle()
         kind, payload = (Kind.SKIP, b"") if skipped else (Kind.DATA, messages[0])
@@ -178,7 +178,7 @@ class Conversation:
         )
 
     def _run(self) -> list[Outgoing]:
-        """The messages that the next frame can hold: more than one only for a peer that knows BATCH."""
+        """Returns the messages of the next frame: several only for a peer that knows BATCH."""
         index = self._at - self.link.base
         waiting = list(itertools.islice(self.link.pending, index, min(index + MAX_BATCH, MAX_UNDER_WAY)))
         if waiting and len(waiting[0].payload) > self.peers.max_payload:
@@ -195,10 +195,10 @@ class Conversation:
             run.append(message)
         return run
 
-    # What has been received
+    # Receiving
 
     def completed(self, cursor: Cursor) -> None:
-        """A message has been handled: an acknowledgement is due."""
+        """Notes that a message has been handled and an acknowledgement is due."""
         for index, known in enumerate(self._cursors):
             if known is cursor:
                 self._about = index

@@ -12,11 +12,11 @@ UNDERSTANDS_BATCH = 1
 
 
 class Violation(Exception):
-    """An authenticated peer breaks the protocol."""
+    """An authenticated peer has broken the protocol."""
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The kind of a frame."""
 
     READY = 1
     DATA = 2
@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why a session ends."""
+    """The reason why a session ends."""
 
     SHUTDOWN = 1
     REPLACED = 2
@@ -41,7 +41,7 @@ class CloseCode(IntEnum):
 
 
 class RejectionCode(IntEnum):
-    """Why a message was given up."""
+    """The reason why a message was given up."""
 
     FAILED = 1
     TOO_LATE = 2
@@ -57,7 +57,7 @@ HAS_PAYLOAD = HAS_MESSAGES | {Kind.READY, Kind.ACK}
 
 
 def padme(length: int) -> int:
-    """How long a plaintext of this length becomes."""
+    """Returns the padded length of a plaintext."""
     if length <= 128:
         return 128
     exponent = length.bit_length() - 1
@@ -66,7 +66,7 @@ def padme(length: int) -> int:
 
 
 def require(holds: bool, what: str) -> None:
-    """Fails with Violation unless it holds."""
+    """Fails with Violation unless a condition holds."""
     if not holds:
         raise Violation(what)
 
@@ -84,7 +84,7 @@ class Frame:
     payload: bytes = b""
 
     def encode(self, padded: bool = True) -> bytes:
-        """The plaintext."""
+        """Returns the plaintext."""
         head = bytes([self.kind, self.stream, self.ack_stream, AGAIN if self.again else 0])
         numbers = self.id.to_bytes(8, "big") + self.ack.to_bytes(8, "big")
         plaintext = head + len(self.payload).to_bytes(4, "big") + numbers + self.payload
@@ -112,12 +112,12 @@ class Frame:
 
 
 def encode_batch(messages: list[bytes]) -> bytes:
-    """The payload of a BATCH."""
+    """Returns the payload of a BATCH."""
     return b"".join(len(message).to_bytes(LENGTH, "big") + message for message in messages)
 
 
 def decode_batch(payload: bytes) -> list[bytes]:
-    """The messages in the payload of a BATCH; fails with Violation."""
+    """Returns the messages in the payload of a BATCH; fails with Violation."""
     messages, at = [], 0
     while at < len(payload) and len(messages) <= MAX_BATCH:
         start = at + LENGTH
@@ -129,12 +129,12 @@ def decode_batch(payload: bytes) -> list[bytes]:
 
 
 def encode_rejections(rejections: list[tuple[int, int]]) -> bytes:
-    """The payload of an ACK."""
+    """Returns the payload of an ACK."""
     return b"".join(n.to_bytes(8, "big") + code.to_bytes(2, "big") for n, code in rejections)
 
 
 def decode_rejections(payload: bytes) -> list[tuple[int, int]]:
-    """The numbers and codes in the payload of an ACK."""
+    """Returns the numbers and codes in the payload of an ACK."""
     entries = (payload[at : at + REJECTION] for at in range(0, len(payload), REJECTION))
     return [(int.from_bytes(e[:8], "big"), int.from_bytes(e[8:], "big")) for e in entries]
 
@@ -148,12 +148,12 @@ class StreamEntry:
     second: int
 
     def encode(self) -> bytes:
-        """Its 32 bytes."""
+        """Returns its 32 bytes."""
         return self.instance + self.first.to_bytes(8, "big") + self.second.to_bytes(8, "big")
 
     @staticmethod
     def decode_all(data: bytes) -> list["StreamEntry"]:
-        """Reads one after the other; no instance may stand twice."""
+        """Reads one entry after the other; no instance may be listed twice."""
         entries = [
             StreamEntry(
                 data[at : at + INSTANCE],
@@ -178,7 +178,7 @@ class Ready:
     features: int = 0
 
     def encode(self) -> bytes:
-        """The payload."""
+        """Returns the payload."""
         head = self.instance + self.max_payload.to_bytes(4, "big") + self.window.to_bytes(4, "big")
         counts = len(self.mine).to_bytes(2, "big") + len(self.yours).to_bytes(2, "big")
         entries = b"".join(entry.encode() for entry in self.mine + self.yours)
@@ -201,7 +201,7 @@ class Ready:
             yours=StreamEntry.decode_all(payload[between:end]),
         )
         require(1 <= ready.max_payload <= MAX_PAYLOAD, "max_payload is out of range")
-        require(ready.mine[-1].instance == ready.instance, "the last stream is of another life")
+        require(ready.mine[-1].instance == ready.instance, "the last stream is of another instance")
         require(all(1 <= e.first <= e.second for e in ready.mine), "base is above next, or 0")
         require(all(e.second <= e.first for e in ready.yours), "completed is above received")
         return ready

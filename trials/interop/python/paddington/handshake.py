@@ -13,7 +13,7 @@ HELLO, REPLY, KEY, INSTANCE, HINT = 1344, 1184, 32, 16, 16
 
 @dataclass(frozen=True)
 class ClientSecrets:
-    """What a client draws anew for each connection."""
+    """The random values of a client, new for each connection."""
 
     random: bytes
     key: bytes = field(repr=False)
@@ -21,7 +21,7 @@ class ClientSecrets:
 
     @staticmethod
     def draw() -> "ClientSecrets":
-        """New ones, from the operating system."""
+        """Draws new ones from the operating system."""
         return ClientSecrets(
             secrets.token_bytes(KEY), secrets.token_bytes(KEY), secrets.token_bytes(xwing.SEED)
         )
@@ -29,14 +29,14 @@ class ClientSecrets:
 
 @dataclass(frozen=True)
 class ServerSecrets:
-    """What a server draws anew for each connection."""
+    """The random values of a server, new for each connection."""
 
     key: bytes = field(repr=False)
     encapsulation_seed: bytes = field(repr=False)
 
     @staticmethod
     def draw() -> "ServerSecrets":
-        """New ones, from the operating system."""
+        """Draws new ones from the operating system."""
         return ServerSecrets(
             secrets.token_bytes(KEY), secrets.token_bytes(xwing.ENCAPSULATION_SEED)
         )
@@ -44,7 +44,7 @@ class ServerSecrets:
 
 @dataclass(frozen=True)
 class Hello:
-    """A HELLO that opened: who it is from, and what the reply needs."""
+    """A HELLO that opened: its client, and the values that REPLY needs."""
 
     instance: bytes
     client_key: bytes = field(repr=False)
@@ -53,12 +53,12 @@ class Hello:
 
 
 def hint(keys: LinkKeys, challenge: bytes, random: bytes) -> bytes:
-    """What tells the server which link a HELLO is of."""
+    """Returns the hint by which the server finds the link of a HELLO."""
     return derive(keys.outer, "hint", challenge + random, HINT)
 
 
 def _hello_keys(keys: LinkKeys, challenge: bytes, head: bytes) -> tuple[bytes, bytes, bytes]:
-    """`h1`, `hi` and `ho` of a HELLO that begins with this head: `hint ‖ cr`."""
+    """Returns `h1`, `hi` and `ho` of a HELLO that begins with this head: `hint ‖ cr`."""
     h1 = digest(keys.h0 + challenge + head[HINT:] + head[:HINT])
     return (
         h1,
@@ -68,7 +68,7 @@ def _hello_keys(keys: LinkKeys, challenge: bytes, head: bytes) -> tuple[bytes, b
 
 
 def _reply_keys(keys: LinkKeys, h2: bytes, client_key: bytes) -> tuple[bytes, bytes]:
-    """`ri` and `ro`."""
+    """Returns `ri` and `ro`."""
     inner = derive(keys.inner, "reply inner", h2, KEY)
     return inner, derive(extract(h2, client_key), "reply outer", h2, KEY)
 
@@ -76,7 +76,7 @@ def _reply_keys(keys: LinkKeys, h2: bytes, client_key: bytes) -> tuple[bytes, by
 def _session(
     keys: LinkKeys, h3: bytes, client_key: bytes, server_key: bytes, shared: bytes, is_client: bool
 ) -> Session:
-    """The session that both sides arrive at."""
+    """Derives the session, on both sides."""
     common = shared + keys.inner + keys.outer
     inner = extract(h3, b"\x01" + server_key + common)
     outer = extract(h3, b"\x02" + client_key + common)
@@ -113,7 +113,7 @@ class ClientHandshake:
 
 
 def find(links: list[LinkKeys], challenge: bytes, hello: bytes) -> int | None:
-    """Which of the links a HELLO is of. Looks at all of them."""
+    """Returns the link of a HELLO. Looks at all links."""
     if len(hello) != HELLO:
         raise Refused("HELLO has another length")
     head, found = hello[: HINT + KEY], None
@@ -137,7 +137,7 @@ def open_hello(keys: LinkKeys, challenge: bytes, hello: bytes) -> Hello:
 def answer(
     keys: LinkKeys, hello: Hello, drawn: ServerSecrets | None = None
 ) -> tuple[bytes, Session]:
-    """The REPLY to a HELLO, and the session that it begins; fails with Refused."""
+    """Returns the REPLY to a HELLO, and the session that it begins; fails with Refused."""
     drawn = drawn or ServerSecrets.draw()
     ct, shared = xwing.encapsulate(hello.ek, drawn.encapsulation_seed)
     inner, outer = _reply_keys(keys, hello.h2, hello.client_key)

@@ -29,10 +29,10 @@ def _decode(key: bytes, text: str) -> Any:
 
 
 def envelope(value: Any, inner: bytes, outer: bytes, nonces: tuple[bytes, bytes]) -> str:
-    """`env`, with the inner nonce and the outer one."""
+    """Seals `env` with the inner nonce and the outer one."""
     return _encode(outer, nonces[1], _encode(inner, nonces[0], value))
 
 
 def open_envelope(text: str, inner: bytes, outer: bytes) -> Any:
-    """What is in an envelope; fails with Refused."""
+    """Opens an envelope; fails with Refused."""
     return _decode(inner, _decode(outer, text))

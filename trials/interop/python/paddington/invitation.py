@@ -29,7 +29,7 @@ data = "{outer}"
 
 @dataclass(frozen=True)
 class Invitation:
-    """What a server gives to a client before they meet."""
+    """The invitation that a client is given before it connects."""
 
     server: str
     url: str
@@ -39,7 +39,7 @@ class Invitation:
 
     @staticmethod
     def draw(server: str, url: str, client: str) -> "Invitation":
-        """A new one, with new keys."""
+        """Makes an invitation with new keys."""
         return Invitation(server, url, client, secrets.token_bytes(32), secrets.token_bytes(32))
 
     @staticmethod
@@ -62,7 +62,7 @@ class Invitation:
         return Invitation(names[0], url, names[1], bytes.fromhex(keys[0]), bytes.fromhex(keys[1]))
 
     def write(self, path: Path) -> None:
-        """Writes it where nothing is yet, for the owner alone."""
+        """Writes a file that does not exist yet, readable by its owner alone."""
         text = TEXT.format(
             server=self.server,
             url=self.url,
@@ -74,5 +74,5 @@ class Invitation:
             file.write(text)
 
     def keys(self) -> LinkKeys:
-        """What both sides make of it."""
+        """Returns the keys of the link."""
         return LinkKeys.of(self.server, self.client, self.inner_key, self.outer_key)

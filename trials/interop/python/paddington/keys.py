@@ -1,4 +1,4 @@
-"""The primitives of §1.2, and what a link makes of its invitation's keys."""
+"""The primitives of §1.2, and the keys that a link derives from its invitation."""
 
 import hashlib
 import hmac
@@ -12,21 +12,21 @@ TAG = 16
 
 
 class Refused(Exception):
-    """The peer is not who it has to be, or what it sent is not what it has to be."""
+    """The peer is not the right one, or what it sent is not valid."""
 
 
 def u16(number: int) -> bytes:
-    """The number as 2 bytes, big-endian."""
+    """Returns the number as 2 bytes, big-endian."""
     return number.to_bytes(2, "big")
 
 
 def u64(number: int) -> bytes:
-    """The number as 8 bytes, big-endian."""
+    """Returns the number as 8 bytes, big-endian."""
     return number.to_bytes(8, "big")
 
 
 def prefixed(data: bytes) -> bytes:
-    """`lp`: the data behind its length, which is one byte."""
+    """`lp`: the data after its length, which is one byte."""
     return bytes([len(data)]) + data
 
 
@@ -41,7 +41,7 @@ def extract(salt: bytes, ikm: bytes) -> bytes:
 
 
 def derive(prk: bytes, label: str, context: bytes, length: int) -> bytes:
-    """`Derive`: HKDF-Expand with HMAC-SHA-512, and an `info` that says what for."""
+    """`Derive`: HKDF-Expand with HMAC-SHA-512, and an `info` that names the use."""
     info = u16(length) + prefixed(b"paddington1 " + label.encode()) + prefixed(context)
     block, result = b"", b""
     for counter in range(1, 256):
@@ -71,7 +71,7 @@ def unseal(key: bytes, number: int, associated: bytes, sealed: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class LinkKeys:
-    """What server and client of a link know before they meet: `h0`, `pi` and `po`."""
+    """The secrets that server and client of a link share before they connect: `h0`, `pi`, `po`."""
 
     h0: bytes
     inner: bytes = field(repr=False)
@@ -79,7 +79,7 @@ class LinkKeys:
 
     @staticmethod
     def of(server: str, client: str, inner_key: bytes, outer_key: bytes) -> "LinkKeys":
-        """The keys of the link between these two services."""
+        """Derives the keys of the link between two services."""
         names = prefixed(server.encode()) + prefixed(client.encode())
         h0 = digest(prefixed(PROTOCOL) + names)
         return LinkKeys(h0, extract(h0, inner_key), extract(h0, outer_key))

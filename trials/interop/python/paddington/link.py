@@ -1,5 +1,5 @@
-"""What a service keeps of a link in memory, across its connections (§5.1): what it has accepted for
-its peer, and how far it has come with what its peer has sent."""
+"""The state of a link in memory, across its connections (§5.1): the messages that were accepted for
+the peer, and the cursors of the peer's streams."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass
 class Outgoing:
-    """A message that the peer has not acknowledged yet."""
+    """A message that the peer has not acknowledged."""
 
     number: int
     payload: bytes = field(repr=False)
@@ -54,31 +54,31 @@ class Outgoing:
 
 @dataclass
 class Cursor:
-    """How far this service has come with a stream of its peer."""
+    """The cursor of this service in a stream of its peer."""
 
     received: int
     completed: int
     rejected: list[tuple[int, int]] = field(default_factory=list)
 
     def raise_to(self, number: int) -> None:
-        """Nothing up to this number will come any more, and the peer knows what became of it."""
+        """Notes that nothing up to this number will come, and that the peer knows the outcomes."""
         self.received = max(self.received, number)
         self.completed = max(self.completed, number)
         self.rejected = [entry for entry in self.rejected if entry[0] > number]
 
     def told(self) -> int:
-        """`completed` as READY says it: below what the peer may not know to be rejected."""
+        """Returns `completed` for READY: below rejections that the peer may not know of."""
         return min([self.completed] + [number - 1 for number, _ in self.rejected])
 
 
 class Attached(Protocol):
-    """What the link needs of the session that it has at the moment."""
+    """The part of the present session that the link needs."""
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Called when there may be something to send."""
 
     def completed(self, cursor: Cursor) -> None:
-        """A message has been handled."""
+        """Called when a message has been handled."""
 
 
 Handler = Callable[["Link", str], Awaitable[None]]
@@ -103,19 +103,19 @@ class Link:
         self._task = asyncio.create_task(self._handle_all())
 
     def send(self, text: str) -> int:
-        """Accepts a message for the peer and gives its number."""
+        """Accepts a message for the peer and returns its number."""
         self.pending.append(Outgoing(self.next, text.encode()))
         self.next += 1
         self.wake()
         return self.next - 1
 
     def shut_down(self) -> None:
-        """Ends once everything that was accepted is delivered."""
+        """Asks the link to end once everything that was accepted is delivered."""
         self.shutting_down.set()
         self.wake()
 
     def wake(self) -> None:
-        """Has the session look whether there is something to send."""
+        """Tells the session that there may be something to send."""
         if self.attached:
             self.attached.wake()
 
@@ -124,13 +124,13 @@ class Link:
         self._task.cancel()
 
     def acknowledge(self, number: int) -> None:
-        """The peer has handled everything up to this number."""
+        """Notes that the peer has handled everything up to this number."""
         while self.pending and self.pending[0].number <= number:
             self.pending.popleft()
         self.base = max(self.base, min(number, self.next - 1) + 1)
 
     def ready(self) -> Ready:
-        """The READY that tells how far both directions are."""
+        """Returns the READY, which lists the streams and cursors of both directions."""
         yours = [StreamEntry(i, c.received, c.told()) for i, c in self.cursors.items()]
         return Ready(
             self.instance,
@@ -142,7 +142,7 @@ class Link:
         )
 
     def meet(self, ready: Ready) -> int:
-        """Takes in what the peer's READY says (§5.2), and gives the number to go on sending at."""
+        """Takes in the peer's READY (§5.2), and returns the number to go on sending at."""
         go_on = self.base
         for entry in ready.yours:
             if entry.instance == self.instance:
@@ -161,13 +161,13 @@ class Link:
         return go_on
 
     def take(self, cursor: Cursor, number: int, payload: bytes) -> None:
-        """Takes in a message: the handler is called with it, in its turn."""
+        """Takes in a message, with which the handler is called in turn."""
         cursor.received = number
         self.held += HEAD + len(payload)
         self._inbox.put_nowait((cursor, number, payload))
 
     def skip(self, cursor: Cursor, number: int) -> None:
-        """The peer sends nothing up to this number any more."""
+        """Notes that the peer sends nothing up to this number any more."""
         cursor.received = number
         self._inbox.put_nowait((cursor, number, None))
 
@@ -192,5 +192,5 @@ class Link:
 
 
 def now() -> float:
-    """The time that deadlines are measured by."""
+    """Returns the time by which deadlines are measured."""
     return time.monotonic()

@@ -1,4 +1,4 @@
-"""A service that listens: it answers HELLO, and keeps one slot for each link (§2, §3.4, §8)."""
+"""A service that listens: it answers HELLO, and has one slot for each link (§2, §3.4, §8)."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger("paddington")
 
 @dataclass
 class Slot:
-    """Who is connected on a link, and who is about to be."""
+    """The slot of a link: the session that holds it, and the reservation."""
 
     link: Link
     connection: Connection | None = None
@@ -38,7 +38,7 @@ class Slot:
 
 
 class Server:
-    """A service with clients, for one life."""
+    """One instance of a service with clients."""
 
     def __init__(self, name: str, limits: Limits | None = None) -> None:
         self.name, self.limits = name, limits or Limits()
@@ -57,7 +57,7 @@ class Server:
         return link
 
     async def listen(self, host: str, port: int = 0) -> int:
-        """Listens, and gives the port."""
+        """Listens, and returns the port."""
         self._server = await serve(
             self._serve,
             host,
@@ -74,7 +74,7 @@ class Server:
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
     async def close(self) -> None:
-        """Listens no more."""
+        """Stops listening."""
         if self._server:
             self._server.close()
             await self._server.wait_closed()
@@ -109,7 +109,7 @@ class Server:
             socket.cut()
 
     def _open(self, challenge: bytes, message: bytes) -> tuple[Slot, Hello]:
-        """Finds out whose HELLO this is; a refusal does the same work, with the decoy."""
+        """Finds the link of a HELLO; a refusal does the same work, with the decoy."""
         index = find([slot.link.keys for slot in self.slots], challenge, message)
         if index is None:
             open_hello(self._decoy, challenge, message)
@@ -150,7 +150,7 @@ class Server:
                 slot.connection = None
 
     async def _refusal(self, slot: Slot, hello: Hello) -> CloseCode | None:
-        """Why this authentic client gets no session, if it gets none."""
+        """Returns the reason why an authentic client gets no session, if it gets none."""
         while slot.recent and slot.recent[0] < now() - self.limits.handshake_period:
             slot.recent.popleft()
         slot.recent.append(now())

@@ -1,4 +1,4 @@
-"""The two ciphers of a session: what counts its frames, and changes the keys (§4)."""
+"""The two ciphers of a session, which count its frames and change its keys (§4)."""
 
 from .keys import Refused, derive, seal, unseal
 
@@ -31,18 +31,18 @@ class Direction:
         return number
 
     def seal(self, plaintext: bytes) -> bytes:
-        """The next frame."""
+        """Seals the next frame."""
         number = self._next()
         return seal(self._outer_key, number, b"", seal(self._inner_key, number, b"", plaintext))
 
     def unseal(self, frame: bytes) -> bytes:
-        """Opens the next frame; fails with Refused, and then the session is over."""
+        """Opens the next frame; fails with Refused, which ends the session."""
         number = self._next()
         return unseal(self._inner_key, number, b"", unseal(self._outer_key, number, b"", frame))
 
 
 class Session:
-    """What is left of a handshake: a direction to send on and one to receive on."""
+    """The result of a handshake: a direction to send on and one to receive on."""
 
     def __init__(self, sending: Direction, receiving: Direction) -> None:
         self.sending = sending

@@ -14,7 +14,7 @@ LABEL = rb"\.//^" + b"\\"
 
 
 def _expand(seed: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """The keys of a seed: of ML-KEM the public and the secret one, then of X25519."""
+    """Returns the keys of a seed: the public and the secret one of ML-KEM, then those of X25519."""
     expanded = hashlib.shake_256(seed).digest(96)
     ml_kem_ek, ml_kem_dk = ML_KEM_768.key_derive(expanded[:64])
     secret = expanded[64:]
@@ -26,13 +26,13 @@ def _combine(ml_kem: bytes, x25519: bytes, ephemeral: bytes, public: bytes) -> b
 
 
 def encapsulation_key(seed: bytes) -> bytes:
-    """The encapsulation key of a seed."""
+    """Returns the encapsulation key of a seed."""
     ml_kem_ek, _, public, _ = _expand(seed)
     return ml_kem_ek + public
 
 
 def encapsulate(ek: bytes, seed: bytes) -> tuple[bytes, bytes]:
-    """A ciphertext for an encapsulation key, and the shared secret. Checks the key (FIPS 203 §7.2)."""
+    """Encapsulates to a key, which is checked (FIPS 203 §7.2). Returns ciphertext and secret."""
     ml_kem_ek, public = ek[:ML_KEM_EK], ek[ML_KEM_EK:]
     try:
         ml_kem, ml_kem_ct = ML_KEM_768._encaps_internal(ml_kem_ek, seed[:32])
@@ -44,7 +44,7 @@ def encapsulate(ek: bytes, seed: bytes) -> tuple[bytes, bytes]:
 
 
 def decapsulate(seed: bytes, ct: bytes) -> bytes:
-    """The shared secret of a ciphertext, for whoever knows the seed."""
+    """Returns the shared secret of a ciphertext, by the seed."""
     _, ml_kem_dk, public, secret = _expand(seed)
     ml_kem_ct, ephemeral = ct[:ML_KEM_CT], ct[ML_KEM_CT:]
     try:

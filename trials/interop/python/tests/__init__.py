@@ -1,1 +1,1 @@
-"""What can be checked without another process."""
+"""Checks without another process."""

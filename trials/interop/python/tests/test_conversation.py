@@ -1,4 +1,4 @@
-"""Two sides in one process, without sockets: what becomes of messages when a session is lost."""
+"""Two sides in one process, without sockets, whose messages survive lost sessions."""
 
 import asyncio
 import unittest
@@ -20,7 +20,7 @@ KEYS = LinkKeys.of("server", "client", bytes([1]) * 32, bytes([2]) * 32)
 
 
 class Side:
-    """One of the two, over several sessions."""
+    """One side, over several sessions."""
 
     def __init__(self, number: int, limits: Limits) -> None:
         self.received: list[str] = []
@@ -45,7 +45,7 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
         self.b.link.close()
 
     def connect(self) -> None:
-        """A new session for both."""
+        """Begins a new session for both."""
         readies = self.a.link.ready(), self.b.link.ready()
         self.a.conversation = Conversation(self.a.link, *readies, lambda: None)
         self.b.conversation = Conversation(self.b.link, *readies[::-1], lambda: None)
@@ -53,7 +53,7 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
         self.b.conversation.begin()
 
     async def exchange(self, frames: int = 1000) -> list[Frame]:
-        """Lets frames pass until there are no more, and gives them."""
+        """Lets frames pass until there are no more, and returns them."""
         passed: list[Frame] = []
         quiet = 0
         while quiet < 2:

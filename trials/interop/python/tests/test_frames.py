@@ -1,4 +1,4 @@
-"""Padding, and what breaks the rules of §4.1."""
+"""Padding, and frames that break the rules of §4.1."""
 
 import unittest
 
@@ -82,7 +82,7 @@ class Readies(unittest.TestCase):
         yours: list[StreamEntry] | None = None,
         max_payload: int = 64,
     ) -> bytes:
-        """A READY that is right where nothing else is said."""
+        """Returns a READY that is valid except for the given fields."""
         mine = [StreamEntry(ME, 1, 1)] if mine is None else mine
         return Ready(ME, max_payload, 128, mine, yours or []).encode()
 

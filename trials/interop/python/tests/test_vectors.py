@@ -1,4 +1,4 @@
-"""docs/vectors, made anew from the formulas of docs/protocol.md."""
+"""The files of docs/vectors, calculated again from the formulas of docs/protocol.md."""
 
 import json
 import unittest
@@ -136,7 +136,7 @@ class Sealed(unittest.TestCase):
         return Frame(Kind.READY, payload=payload)
 
     def check(self, sending: Direction, name: str, plaintext: bytes) -> None:
-        """The next frame is the one of the vectors."""
+        """Checks that the next frame is the one of the vectors."""
         self.assertEqual(sending.seal(plaintext), self.v[name], name)
 
     def test_frames_of_the_server(self) -> None:

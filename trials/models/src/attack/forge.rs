@@ -1,5 +1,6 @@
-//! What the attacker says: any frame that somebody with the right keys can seal. It knows what would
-//! be right at the moment, and mostly says that: a peer that only talks nonsense does not come far.
+//! Frames of the attacker: all that can be sealed with the right keys. The attacker knows what
+//! would be right at the moment and mostly says that, because a peer that talks nonsense does not
+//! get far.
 
 use paddington_wire::{Instance, Ready};
 
@@ -9,11 +10,11 @@ use super::{LONGEST, ours, theirs};
 /// More credit than will be used.
 const PLENTY: u64 = 1 << 20;
 
-/// What the attacker knows.
+/// Numbers that the attacker knows.
 pub(super) struct Knowledge {
-    /// The next number that is expected on each of the streams that it declared.
+    /// The next number that is expected on each of the streams that it has listed.
     pub(super) expected: Vec<u64>,
-    /// The highest number that it was sent on each of the streams that were declared to it.
+    /// The highest number that it was sent on each of the streams that were listed to it.
     pub(super) obtained: Vec<u64>,
 }
 
@@ -23,7 +24,8 @@ impl Knowledge {
     }
 }
 
-/// The plaintext of a READY. `now` is what the service would say, `obtained` what it has sent.
+/// The plaintext of a READY. `now` is the READY that the service would send, `obtained` the highest
+/// number that it has sent on a stream.
 pub(super) fn ready(
     script: &mut Script<'_>,
     now: &Ready,
@@ -91,7 +93,7 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
     }
 }
 
-/// Some messages behind their lengths, which may be wrong, and maybe a piece of another one.
+/// Some messages, each behind its length, which may be wrong, and perhaps a piece of another one.
 fn batch(script: &mut Script<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     for _ in 0..script.below(5) {
@@ -110,7 +112,7 @@ fn acknowledged(script: &mut Script<'_>, known: &Knowledge) -> [u64; 2] {
     [u64::from(stream), script.number(Knowledge::of(&known.obtained, stream))]
 }
 
-/// `docs/protocol.md` §4.1.
+/// The plaintext of a frame (`docs/protocol.md` §4.1).
 fn plaintext(kind: u8, streams: [u8; 3], numbers: [u64; 2], payload: &[u8]) -> Vec<u8> {
     let [stream, ack_stream, flags] = streams;
     let mut plaintext = vec![kind, stream, ack_stream, flags];

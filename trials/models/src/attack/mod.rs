@@ -20,14 +20,14 @@ const WINDOW: u64 = 200;
 /// The longest message that it accepts, in bytes.
 const LONGEST: u32 = 60;
 
-/// How far an attacker came.
+/// Counts of how far an attacker got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
     /// Steps, its own and those of the service.
     pub steps: u64,
     /// Sessions that it could begin.
     pub sessions: u64,
-    /// Messages of its that were delivered.
+    /// Messages from it that were delivered.
     pub delivered: u64,
     /// Messages that were transmitted to it.
     pub obtained: u64,
@@ -35,11 +35,11 @@ pub struct Attempt {
     pub violations: u64,
 }
 
-/// Lets the attacker do what `bytes` say.
+/// Runs the attack that `bytes` describe.
 ///
 /// # Panics
 ///
-/// If the link does what it must not.
+/// If the link breaks a promise.
 #[must_use]
 pub fn attack(bytes: &[u8]) -> Attempt {
     let mut script = Script::new(bytes);
@@ -61,12 +61,12 @@ impl AddAssign for Attempt {
     }
 }
 
-/// A instance of the service under attack; the last one is the present one.
+/// An instance of the service under attack; the last one is the present one.
 fn ours(number: u8) -> Instance {
     Instance::from([0x10 + number; Instance::LEN])
 }
 
-/// A instance that the attacker claims.
+/// An instance that the attacker claims to be.
 fn theirs(number: u8) -> Instance {
     Instance::from([0x20 + number; Instance::LEN])
 }

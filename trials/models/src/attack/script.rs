@@ -1,4 +1,4 @@
-//! What the attacker does, read from bytes: a fuzzer or a random generator writes them.
+//! The script of an attack, read from bytes of a fuzzer or of a random generator.
 
 /// Bytes that are used up one after the other.
 #[derive(Debug)]
@@ -15,24 +15,24 @@ impl<'a> Script<'a> {
         self.bytes.is_empty()
     }
 
-    /// The next byte, 0 at the end.
+    /// Takes the next byte, 0 at the end.
     pub(super) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.bytes.split_first() else { return 0 };
         self.bytes = rest;
         *first
     }
 
-    /// Whether something happens that does so once in `many` times.
+    /// Returns true once in `many` times.
     pub(super) fn one_in(&mut self, many: u8) -> bool {
         self.byte().is_multiple_of(many)
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Takes a number below `bound`, which is not 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
     }
 
-    /// The index of a stream: mostly one that may exist.
+    /// Takes the index of a stream, mostly of one that may exist.
     pub(super) fn stream(&mut self) -> u8 {
         match self.byte() {
             byte @ 248.. => byte,
@@ -40,8 +40,8 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Mostly the `right` number, else one where mistakes are likely: near it, small, near the end,
-    /// or any.
+    /// Returns mostly the `right` number, else one where mistakes are likely: near it, small, near
+    /// the end, or any.
     pub(super) fn number(&mut self, right: u64) -> u64 {
         let byte = self.byte();
         let offset = u64::from(byte % 16);

@@ -1,4 +1,4 @@
-//! The ledger notices what it is there to notice.
+//! The ledger notices every breach that it is meant to notice.
 
 use paddington_wire::Delivery;
 
@@ -23,7 +23,7 @@ fn id(number: u64) -> Option<MessageId> {
     Some(MessageId { stream: [1; 16].into(), number })
 }
 
-/// Handles some messages in a instance of the receiver.
+/// Handles some messages in an instance of the receiver.
 fn handle(
     ledger: &Ledger,
     instance: u32,
@@ -53,14 +53,14 @@ fn dies(ledger: &Ledger, receiver: bool, unsent: Option<usize>) {
 }
 
 #[test]
-fn what_comes_once_and_in_order_is_fine() {
+fn messages_once_and_in_order_are_fine() {
     let ledger = ledger();
     handle(&ledger, 1, false, 1..=10);
     assert_eq!(failures(&ledger), [""; 0]);
 }
 
 #[test]
-fn what_is_lost_doubled_or_late_is_noticed() {
+fn a_lost_doubled_or_late_message_is_noticed() {
     for numbers in [&[1, 2, 3][..], &[1, 2, 3, 3, 4], &[1, 3, 2, 4, 5, 6, 7, 8, 9, 10]] {
         let ledger = ledger();
         handle(&ledger, 1, false, numbers.iter().copied());
@@ -69,7 +69,7 @@ fn what_is_lost_doubled_or_late_is_noticed() {
 }
 
 #[test]
-fn a_repeat_has_to_say_so_and_comes_after_a_crash() {
+fn a_repeat_after_a_crash_has_to_be_flagged() {
     for (redelivered, expected) in [(true, 0), (false, 4)] {
         let ledger = ledger();
         handle(&ledger, 1, false, 1..=10);
@@ -80,7 +80,7 @@ fn a_repeat_has_to_say_so_and_comes_after_a_crash() {
 }
 
 #[test]
-fn a_sender_without_a_disk_may_lose_what_it_had_only_if_it_crashed_or_told() {
+fn a_sender_without_a_disk_may_lose_messages_only_if_it_crashed_or_reported_them() {
     for (unsent, expected) in [(None, 0), (Some(3), 0), (Some(2), 1)] {
         let ledger = ledger();
         handle(&ledger, 1, false, 1..=6);
@@ -91,13 +91,13 @@ fn a_sender_without_a_disk_may_lose_what_it_had_only_if_it_crashed_or_told() {
 }
 
 #[test]
-fn a_receipt_that_is_wrong_is_noticed() {
+fn a_wrong_receipt_is_noticed() {
     let wrong = [Delivered::Handled, Delivered::Expired, Delivered::TooLong];
-    for fate in wrong {
+    for outcome in wrong {
         let ledger = ledger();
-        ledger.settled(0, 1, fate);
+        ledger.settled(0, 1, outcome);
         handle(&ledger, 1, false, 1..=10);
-        assert!(!failures(&ledger).is_empty(), "{fate:?}");
+        assert!(!failures(&ledger).is_empty(), "{outcome:?}");
     }
     let ledger = ledger();
     ledger.settled(0, 5, Delivered::Expired);

@@ -1,5 +1,5 @@
-//! A store as slow as a disk: it answers later, writes together what waits, and loses in a crash what
-//! it has not written yet.
+//! A store as slow as a disk: it answers later, writes together what waits, and loses in a crash
+//! what is not written yet.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,19 +19,19 @@ use tokio::time::{sleep, timeout};
 use super::{Contents, Lazy, MemoryDisk, failed};
 use crate::Random;
 
-/// How slow a disk is.
+/// The lag of a disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Lag {
-    /// No sync takes longer.
+    /// The longest time of a sync.
     pub sync: Duration,
-    /// How long trims and cursors wait for a sync that somebody else pays for.
+    /// The longest time that trims and cursors wait for the sync of another change.
     pub lazy: Duration,
-    /// What time it is.
+    /// The clock.
     pub clock: fn() -> Duration,
 }
 
 impl MemoryDisk {
-    /// As [`open`](Self::open), of a disk that takes its time, as `random` has it. It is to be called
+    /// Opens the disk as [`open`](Self::open) does, with delays that `random` draws. To be called
     /// in the runtime of the service: what is not written when that ends is lost.
     #[must_use]
     pub fn open_lagging(&self, lag: Lag, random: Random) -> Arc<dyn Store> {
@@ -48,10 +48,10 @@ impl MemoryDisk {
     }
 }
 
-/// What tells a caller that its change is durable.
+/// Tells a caller that its change is durable.
 type Told = Box<dyn FnOnce() + Send>;
 
-/// A change, and whether somebody pays for a sync.
+/// A change, and whether it asks for a sync.
 struct Job {
     change: Box<dyn FnOnce(&mut Contents) -> Told + Send>,
     lazy: bool,
@@ -95,7 +95,7 @@ impl Writer {
             };
             let _ = timeout(self.lag.lazy, company).await;
             let jobs = mem::take(&mut *self.queue.jobs());
-            // What a crash finds half done may be written or not.
+            // A write that a crash interrupts may be done or not.
             let at_once = self.random.coin();
             let pause = self.random.up_to(self.lag.sync);
             let mut written = Vec::new();
@@ -110,8 +110,8 @@ impl Writer {
         }
     }
 
-    /// Writes all of it or, on a disk that is full, nothing: trims and cursors are tried again, and
-    /// everybody else hears of it because nobody answers.
+    /// Writes everything or, on a disk that is full, nothing: trims and cursors are tried again,
+    /// and all other changes fail because their answers are dropped.
     fn write(&self, jobs: Vec<Job>) -> Vec<Told> {
         let mut disk = self.disk.lock();
         if disk.instance != self.instance {
