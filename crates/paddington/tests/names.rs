@@ -6,9 +6,14 @@ use paddington::{
     Counts, Delivered, Instance, MessageId, PeerStatus, RejectCode, ServiceConfig, TrustedProxies,
 };
 
-/// The parts of a status, by the names of their types.
-fn parts(status: &PeerStatus) -> (Option<Instance>, Option<Counts>) {
-    (status.instance, status.counts)
+/// Parts of a status, by the names of their types.
+struct Parts {
+    instance: Option<Instance>,
+    counts: Option<Counts>,
+}
+
+fn parts(status: &PeerStatus) -> Parts {
+    Parts { instance: status.instance, counts: status.counts }
 }
 
 fn rejection(delivered: Delivered) -> Option<RejectCode> {
@@ -28,10 +33,19 @@ fn settings_are_built_from_types_of_this_crate() -> Result<(), paddington::Confi
     Ok(())
 }
 
+#[tokio::test]
+async fn a_status_can_be_taken_apart() -> Result<(), Box<dyn std::error::Error>> {
+    let pair = paddington_test_support::pair();
+    let (client, _) = pair.start_client().await;
+    let parts = parts(&client.peers()[0]);
+    assert_eq!((parts.instance, parts.counts), (None, Some(Counts::default())));
+    client.shutdown().await;
+    Ok(())
+}
+
 #[test]
 fn outcomes_and_errors_can_be_named() {
     assert_eq!(rejection(Delivered::Rejected(RejectCode::FAILED)), Some(RejectCode::FAILED));
-    let _: Option<fn(&PeerStatus) -> (Option<Instance>, Option<Counts>)> = Some(parts);
     let id = MessageId { stream: Instance::from([1; 16]), number: 1 };
     assert!(id.to_string().ends_with("/1"));
     let name: Result<paddington::PeerName, paddington::NameError> = "no name".parse();

@@ -1,4 +1,4 @@
-//! The transaction that stores a whole batch, or nothing of it.
+//! The transaction that stores a whole round, or nothing of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;

@@ -13,7 +13,6 @@
 //! commits while they are only in the write-ahead log.
 
 mod answers;
-mod batch;
 mod commit;
 mod cursors;
 mod error;
@@ -26,6 +25,7 @@ mod outbox;
 mod queries;
 mod queue;
 mod recovery;
+mod round;
 mod row;
 mod schema;
 mod shared;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use paddington_exchange::store::StoreError;
 use paddington_wire::PeerName;
 
-use crate::batch::{Batch, Share};
 use crate::lazies::Lazies;
 use crate::operation::{Operation, Query, QueueKey, Write};
+use crate::round::{Round, Share};
 
 /// How long trims and cursors wait for a commit that is made for other operations anyway.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
@@ -113,17 +113,17 @@ impl Queue {
 
     /// Takes the operations of the next transaction from each queue in turn, and the queries that
     /// can be answered before it.
-    pub(crate) fn take(&mut self) -> Batch {
-        let mut batch = Batch::new(self.take_independent());
+    pub(crate) fn take(&mut self) -> Round {
+        let mut round = Round::new(self.take_independent());
         for _ in 0..self.turns.len() {
-            if batch.is_full() {
+            if round.is_full() {
                 break;
             }
             let Some(key) = self.turns.pop_front() else { break };
             let Some(operations) = self.queues.get_mut(&key) else { continue };
             let mut share = Share::default();
             while let Some(operation) = operations.pop_front() {
-                match batch.take(&key, operation, &mut share) {
+                match round.take(&key, operation, &mut share) {
                     Ok(true) => self.lazy -= 1,
                     Ok(false) => self.urgent -= 1,
                     Err(operation) => {
@@ -141,7 +141,7 @@ impl Queue {
         if self.lazy == 0 {
             self.due = None;
         }
-        batch
+        round
     }
 
     /// Refuses everything except lazies and independent queries.

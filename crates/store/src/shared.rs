@@ -8,11 +8,11 @@ use paddington_exchange::store::{StoreError, StoreHealth};
 use paddington_wire::PeerName;
 
 use crate::answers::{Waiter, stopped};
-use crate::batch::Batch;
 use crate::health::Health;
 use crate::lazies::Lazies;
 use crate::operation::{Query, QueueKey, Write};
 use crate::queue::Queue;
+use crate::round::Round;
 
 /// The queue behind a lock, which is never held while SQLite works.
 #[derive(Debug, Default)]
@@ -34,8 +34,8 @@ struct State {
 /// The next step of the thread.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Read and write a batch.
-    Work(Batch),
+    /// Read and write a round.
+    Work(Round),
     /// Nothing was asked for during the whole wait.
     Idle,
     /// Everything is written, and nothing more is accepted.

@@ -105,15 +105,15 @@ impl Worker {
             let kept = match self.shared.next(upkeep.patience()) {
                 Step::Close => return Ok(()),
                 Step::Idle => upkeep.tidy(),
-                Step::Work(batch) => {
-                    for query in batch.queries {
+                Step::Work(round) => {
+                    for query in round.queries {
                         queries::answer(connection, &mut tables, &mut self.memory, query);
                     }
-                    if batch.operations.is_empty() {
+                    if round.operations.is_empty() {
                         continue;
                     }
                     let memory = &mut self.memory;
-                    commit(&self.shared, connection, &mut tables, memory, batch.operations)
+                    commit(&self.shared, connection, &mut tables, memory, round.operations)
                         .map_err(|why| self.failed(why))?;
                     self.retry = FIRST_RETRY;
                     upkeep.committed()

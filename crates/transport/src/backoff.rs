@@ -1,13 +1,66 @@
-//! Delays between attempts to connect.
+//! The delay before a client tries again: how it grows, and what it depends on.
 
 use std::time::Duration;
 
-use crate::Retry;
+use paddington_wire::CloseCode;
+
+use crate::{DialError, End, Retry};
+
+/// The delays before the next attempt, depending on what happened last.
+#[derive(Debug)]
+pub(crate) struct Delays {
+    retry: Retry,
+    normal: Backoff,
+    refused: Backoff,
+    /// Delays until the first connection.
+    starting: Option<Backoff>,
+}
+
+impl Delays {
+    pub(crate) fn new(retry: Retry) -> Self {
+        Self {
+            normal: Backoff::normal(&retry),
+            refused: Backoff::refused(&retry),
+            starting: Some(Backoff::starting(&retry)),
+            retry,
+        }
+    }
+
+    /// Returns the delay after a session, jittered by `chance`, a random number in `0.0..1.0`. A good
+    /// session resets the delays. One that ended at once does not, or two services that cannot agree
+    /// would reconnect without pause.
+    pub(crate) fn after_session(&mut self, lasted: Duration, end: &End, chance: f64) -> Duration {
+        self.starting = None;
+        match end {
+            End::PeerClosed(CloseCode::Busy | CloseCode::Violation) | End::Violation(_) => {
+                return self.retry.refused;
+            }
+            End::PeerClosed(CloseCode::Overload) => return self.refused.next(chance),
+            _ => self.refused = Backoff::refused(&self.retry),
+        }
+        if lasted >= self.retry.good_session {
+            self.normal = Backoff::normal(&self.retry);
+        }
+        self.normal.next(chance)
+    }
+
+    /// Returns the delay after a failed attempt, jittered by `chance`.
+    pub(crate) fn after_failure(&mut self, error: &DialError, chance: f64) -> Duration {
+        match error {
+            DialError::Refused(CloseCode::Busy | CloseCode::Violation) => self.retry.refused,
+            error if error.is_refusal() => self.refused.next(chance),
+            DialError::Connect { .. } => {
+                self.starting.as_mut().unwrap_or(&mut self.normal).next(chance)
+            }
+            _ => self.normal.next(chance),
+        }
+    }
+}
 
 /// Growing delays: at once, then 1, 2, 4 seconds, and so on up to the interval. Jitter, which only
 /// shortens them, keeps services that lost the same peer from reconnecting all at once.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+struct Backoff {
     longest: Duration,
     next: Duration,
 }
@@ -19,23 +72,23 @@ const STARTING: Duration = Duration::from_millis(10);
 
 impl Backoff {
     /// Returns the delays of normal operation.
-    pub(crate) fn normal(retry: &Retry) -> Self {
+    fn normal(retry: &Retry) -> Self {
         Self { longest: retry.interval, next: Duration::ZERO }
     }
 
     /// Returns the delays of a client that has not been connected yet and whose server does not
     /// listen: two services that are started together connect within milliseconds.
-    pub(crate) fn starting(retry: &Retry) -> Self {
+    fn starting(retry: &Retry) -> Self {
         Self { longest: retry.interval, next: STARTING.min(retry.interval) }
     }
 
     /// Returns the delays after refusals, which start at the interval of normal operation.
-    pub(crate) fn refused(retry: &Retry) -> Self {
+    fn refused(retry: &Retry) -> Self {
         Self { longest: retry.refused, next: retry.interval }
     }
 
     /// Returns the next delay, jittered by `chance`, a random number in `0.0..1.0`.
-    pub(crate) fn next(&mut self, chance: f64) -> Duration {
+    fn next(&mut self, chance: f64) -> Duration {
         if self.next.is_zero() {
             self.next = (2 * FIRST).min(self.longest);
             return FIRST.min(self.longest).mul_f64(chance);

@@ -103,14 +103,6 @@ pub struct Timeouts {
     pub session_age: Duration,
 }
 
-impl Timeouts {
-    /// Returns the timeouts of the server's side, which pings later.
-    pub(crate) fn listening(self) -> Self {
-        let room = self.dead.saturating_sub(self.ping_interval).min(self.ping_interval);
-        Self { ping_interval: self.ping_interval + room / 4, ..self }
-    }
-}
-
 impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;

@@ -20,10 +20,10 @@ use crate::websocket::{ReceivedMessage, WebSocket};
 use crate::{End, Network, Timeouts};
 
 /// Number of messages that are read, or written before a flush, at a time.
-const BATCH: usize = 64;
-/// Number of bytes after which a batch of reads ends early.
-const BATCH_BYTES: usize = 256 * 1024;
-/// Number of full batches after which other tasks get their turn. Data that is already in memory
+const BURST: usize = 64;
+/// Number of bytes after which a burst of reads ends early.
+const BURST_BYTES: usize = 256 * 1024;
+/// Number of full bursts after which other tasks get their turn. Data that is already in memory
 /// does not count against the runtime's own budget.
 const ROUNDS: usize = 16;
 /// Number of pongs that are queued at most; a peer that pings faster gets fewer of them.
@@ -119,10 +119,10 @@ impl<T: Traffic> Connection<T> {
         Ok(ticked || may_read || may_write || begins_to_close)
     }
 
-    /// Reads a batch. Returns whether it was full, so that more may be available.
+    /// Reads a burst. Returns whether it was full, so that more may be available.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let (mut full, mut read) = (true, 0);
-        for _ in 0..BATCH {
+        for _ in 0..BURST {
             if self.closing.is_none() && self.traffic.poll_room(cx).is_pending() {
                 self.liveness.listen(false);
                 full = false;
@@ -137,7 +137,7 @@ impl<T: Traffic> Connection<T> {
                 Poll::Ready(Ok(message)) => {
                     read += message.len();
                     self.take(&message)?;
-                    if read >= BATCH_BYTES {
+                    if read >= BURST_BYTES {
                         break;
                     }
                 }
@@ -197,10 +197,10 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Writes a batch. Returns whether it was full, so that more may be waiting.
+    /// Writes a burst. Returns whether it was full, so that more may be waiting.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut full = true;
-        for _ in 0..BATCH {
+        for _ in 0..BURST {
             let ready = self.socket.poll_ready(cx);
             if let Poll::Ready(Err(error)) = ready {
                 return Err(self.lost(End::Lost(error)));

@@ -51,6 +51,14 @@ pub(crate) struct Liveness {
     suspect_until: Option<Instant>,
 }
 
+impl Timeouts {
+    /// Returns the timeouts of the server's side, which pings later.
+    pub(crate) fn listening(self) -> Self {
+        let room = self.dead.saturating_sub(self.ping_interval).min(self.ping_interval);
+        Self { ping_interval: self.ping_interval + room / 4, ..self }
+    }
+}
+
 impl Liveness {
     pub(crate) fn new(timeouts: Timeouts, encoding: Encoding, network: Arc<dyn Network>) -> Self {
         let now = Instant::now();

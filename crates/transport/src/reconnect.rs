@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use crate::backoff::Backoff;
+use crate::backoff::Delays;
 use crate::contract::{Caller, Renewed};
-use crate::{Connection, DialError, Dialer, End};
+use crate::{Connection, DialError, Dialer};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -29,7 +29,7 @@ pub fn stay_connected<C: Caller>(
 
 async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
     let caller = Arc::new(caller);
-    let mut delays = Delays::new(&dialer);
+    let mut delays = Delays::new(dialer.config.retry);
     let mut report = Report::default();
     loop {
         let attempt = Box::pin(dialer.dial(caller.reserve()));
@@ -49,7 +49,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                 );
                 connection.renew_after(dialer.jittered(dialer.config.timeouts.session_age));
                 let end = connection.run().await;
-                delays.after_session(&dialer, connected_at.elapsed(), &end)
+                delays.after_session(connected_at.elapsed(), &end, dialer.network.chance())
             }
             Err(error) => {
                 let renewed = match error.doubts_invitation() {
@@ -62,7 +62,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                     dialer.login.credentials = credentials;
                     continue;
                 }
-                let delay = delays.after_failure(&dialer, &error);
+                let delay = delays.after_failure(&error, dialer.network.chance());
                 report.failed(&dialer, &error, delay);
                 delay
             }
@@ -85,56 +85,6 @@ impl Dialer {
     /// Varies `duration` by up to 10 %, so that sessions of the same age do not end together.
     fn jittered(&self, duration: Duration) -> Duration {
         duration.mul_f64(0.9 + 0.2 * self.network.chance())
-    }
-}
-
-/// The delays before the next attempt, depending on what happened last.
-struct Delays {
-    normal: Backoff,
-    refused: Backoff,
-    /// Delays until the first connection.
-    starting: Option<Backoff>,
-}
-
-impl Delays {
-    fn new(dialer: &Dialer) -> Self {
-        let retry = &dialer.config.retry;
-        let starting = Some(Backoff::starting(retry));
-        Self { normal: Backoff::normal(retry), refused: Backoff::refused(retry), starting }
-    }
-
-    /// Returns the delay after a session. A good session resets the delays. One that ended at once
-    /// does not, or two services that cannot agree would reconnect without pause.
-    fn after_session(&mut self, dialer: &Dialer, lasted: Duration, end: &End) -> Duration {
-        let retry = &dialer.config.retry;
-        self.starting = None;
-        match end {
-            End::PeerClosed(CloseCode::Busy | CloseCode::Violation) | End::Violation(_) => {
-                return retry.refused;
-            }
-            End::PeerClosed(CloseCode::Overload) => {
-                return self.refused.next(dialer.network.chance());
-            }
-            _ => self.refused = Backoff::refused(retry),
-        }
-        if lasted >= retry.good_session {
-            self.normal = Backoff::normal(retry);
-        }
-        self.normal.next(dialer.network.chance())
-    }
-
-    /// Returns the delay after a failed attempt.
-    fn after_failure(&mut self, dialer: &Dialer, error: &DialError) -> Duration {
-        let retry = &dialer.config.retry;
-        let chance = dialer.network.chance();
-        match error {
-            DialError::Refused(CloseCode::Busy | CloseCode::Violation) => retry.refused,
-            error if error.is_refusal() => self.refused.next(chance),
-            DialError::Connect { .. } => {
-                self.starting.as_mut().unwrap_or(&mut self.normal).next(chance)
-            }
-            _ => self.normal.next(chance),
-        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Rules that a test build can break, one at a time, so that the models can be seen to notice.
-//! Only a build with `--cfg paddington_faults` has the switch.
+//! Faults: rules that a test build can break, one at a time, to show that the models notice. Only a
+//! build with `--cfg paddington_faults` has the switch.
 
 #[cfg(all(paddington_faults, not(debug_assertions)))]
 compile_error!("rules are broken in test builds only: faults need debug assertions");
 
-/// The list of faults, public only where the switch is.
+/// Defines the faults, which are public only in a build with the switch.
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A rule of `docs/delivery.md` that every link of the process breaks.
@@ -35,7 +35,7 @@ faults! {
     UnknownStreamFromZero,
     /// Received messages are forgotten with the connection.
     CursorDroppedWithSession,
-    /// Frames of a session that has ended are taken in.
+    /// Frames of a session that has ended are accepted.
     DeadSessionHeard,
     /// Acknowledgements that were due when a session starts are not sent any more.
     DueAcknowledgementsDropped,
@@ -45,13 +45,14 @@ faults! {
     RegressionRefused,
     /// Messages of an ended instance of the peer do not count against the window.
     WindowForgetsTheDead,
-    /// A stream is not listed any more as soon as it is empty.
+    /// A stream is no longer listed as soon as it is empty.
     UnlistedBeforeRemoved,
-    /// A stream is not listed any more once any of its removals is durable.
+    /// A stream is no longer listed once any of its removals is durable.
     UnlistedByAnyRemoval,
     /// A message may be transmitted before it is stored.
     TransmittedBeforeStored,
-    /// The sender goes on after the completed messages, and the receiver takes all for new.
+    /// The sender continues after the completed messages, and the receiver takes all messages for
+    /// new.
     RepeatsTakenForNew,
     /// A connection that ends frees the slot whichever session holds it.
     CleanUpByName,
@@ -65,7 +66,7 @@ faults! {
     BatchDroppedForItsFirst,
 }
 
-/// Returns whether a rule is broken: never.
+/// Returns whether a rule is broken, which none is in this build.
 #[cfg(not(paddington_faults))]
 pub(crate) const fn broken(_: Fault) -> bool {
     false

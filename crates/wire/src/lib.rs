@@ -1,8 +1,8 @@
-//! What paddington services say to each other, and in which order.
+//! The wire protocol of paddington: what services send to each other, and in which order.
 //!
 //! This crate does no IO: it has no sockets, no files, no clocks and no tasks. Handshakes are types
 //! whose steps consume them; a session turns frames into bytes and back; a [`link::Link`] decides
-//! which message is sent, delivered, repeated or acknowledged. The transport carries what they say.
+//! which message is sent, delivered, repeated or acknowledged. The transport carries their bytes.
 //!
 //! A whole handshake, in memory:
 //!
@@ -17,7 +17,8 @@
 //!
 //! // Both sides know the two keys of the invitation and both names.
 //! let keys = KeyPair::generate()?;
-//! let credentials = || Credentials::new(&"server".parse().unwrap(), &"client".parse().unwrap(), &keys);
+//! let (server, client) = ("server".parse()?, "client".parse()?);
+//! let credentials = || Credentials::new(&server, &client, &keys);
 //! let (ours, theirs) = (Arc::new(credentials()), Arc::new(credentials()));
 //! let instance = Instance::random()?;
 //!

@@ -1,9 +1,10 @@
-//! The one place that a link has for a session. Implements `docs/protocol.md` §8.
+//! The slot: the one place that a link has for a session. Implements `docs/protocol.md` §8.
 
 use crate::Instance;
 use crate::faults::{Fault, broken};
 
-/// The one place that a link has for a session: which session holds it, which may take it next.
+/// The one place that a link has for a session: it knows which session holds it, and which may take
+/// it next.
 ///
 /// A connection draws a [`Ticket`] when its HELLO is authentic and takes the slot with it when its
 /// READY opens. Only the newest ticket counts, so that a READY of a dead process that arrives late
@@ -43,8 +44,8 @@ pub struct Ticket(u64);
 /// Decision about an authentic HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Accept it: the slot is empty, or held by the same instance, which has given its old
-    /// connection up itself.
+    /// Accept it: the slot is empty, or held by the same instance, which has dropped its old
+    /// connection itself.
     Accept,
     /// Find out first whether the session that holds the slot is alive.
     Probe(SessionId),
@@ -68,8 +69,8 @@ impl Slot {
         Ticket(self.last_ticket)
     }
 
-    /// Gives the slot to the holder of `ticket`. Returns `None` if a later ticket was drawn: at most
-    /// one connection waits.
+    /// Gives the slot to the holder of `ticket`. Returns `None` if a later ticket was drawn: at
+    /// most one connection waits.
     pub fn take(&mut self, ticket: Ticket, instance: Option<Instance>) -> Option<SessionId> {
         let next = ticket.0 > self.last_served && ticket.0 == self.last_ticket;
         if !next && !broken(Fault::TicketsInAnyOrder) {
@@ -96,7 +97,7 @@ impl Slot {
         self.holder.is_some_and(|holder| holder.session == session)
     }
 
-    /// The session that holds the slot.
+    /// Returns the session that holds the slot.
     #[must_use]
     pub fn holder(&self) -> Option<SessionId> {
         self.holder.map(|holder| holder.session)

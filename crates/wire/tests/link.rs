@@ -1,5 +1,5 @@
-//! Two links joined in memory: what is promised about messages, scenario by scenario and under
-//! random cuts.
+//! Two links joined in memory: the guarantees about messages, in single scenarios and under random
+//! interruptions.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -35,7 +35,7 @@ fn messages_arrive_in_order_and_are_acknowledged_after_the_handler() {
 }
 
 #[test]
-fn a_cut_loses_and_repeats_nothing() {
+fn a_lost_connection_neither_loses_nor_repeats_messages() {
     let (mut a, mut b) = pair_with(LinkConfig { batch: 0, ..LinkConfig::default() });
     connect(&mut a, &mut b);
     for text in ["1", "2", "3", "4"] {
@@ -56,7 +56,7 @@ fn a_cut_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_restarted_receiver_gets_again_what_it_had_not_handled() {
+fn a_restarted_receiver_gets_unhandled_messages_again() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     let ids: Vec<_> = ["1", "2", "3"].map(|text| a.send(text)).into();
@@ -73,7 +73,7 @@ fn a_restarted_receiver_gets_again_what_it_had_not_handled() {
 }
 
 #[test]
-fn a_restarted_sender_counts_anew_and_the_receiver_still_handles_the_old() {
+fn a_restarted_sender_starts_at_one_and_its_old_messages_are_still_handled() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     a.send("old");
@@ -126,7 +126,7 @@ fn nothing_is_sent_beyond_the_credit_and_handling_grants_more() {
 }
 
 #[test]
-fn expired_messages_leave_a_gap_that_is_no_hole() {
+fn expired_messages_leave_a_gap_that_the_receiver_accepts() {
     let (mut a, mut b) = pair();
     let ids: Vec<_> = (0..4)
         .map(|number| {
@@ -149,7 +149,7 @@ fn expired_messages_leave_a_gap_that_is_no_hole() {
 }
 
 #[test]
-fn a_gap_is_told_again_after_a_cut() {
+fn a_gap_is_reported_again_after_a_lost_connection() {
     let (mut a, mut b) = pair();
     a.link.enqueue(Bytes::from_static(b"x"), 0, Some(1)).unwrap();
     a.send("y");
@@ -188,7 +188,7 @@ fn a_rejection_survives_the_loss_of_its_acknowledgement() {
 }
 
 #[test]
-fn a_draining_peer_gets_no_new_messages_but_its_acknowledgements() {
+fn a_draining_peer_gets_acknowledgements_but_no_new_messages() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     b.send("before");
@@ -202,7 +202,7 @@ fn a_draining_peer_gets_no_new_messages_but_its_acknowledgements() {
 }
 
 #[test]
-fn frames_of_a_session_that_is_over_mean_nothing() {
+fn frames_of_an_ended_session_are_ignored() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     a.send("x");
@@ -218,7 +218,7 @@ fn frames_of_a_session_that_is_over_mean_nothing() {
 }
 
 #[test]
-fn a_restarted_peer_is_told_what_its_last_life_acknowledged_after_the_ready() {
+fn a_restarted_peer_skips_what_its_last_instance_acknowledged_after_the_ready() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     a.send("1");
@@ -241,7 +241,7 @@ fn a_restarted_peer_is_told_what_its_last_life_acknowledged_after_the_ready() {
 }
 
 #[test]
-fn acknowledgements_wait_for_company_but_not_for_long() {
+fn acknowledgements_are_delayed_but_not_for_long() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     for _ in 0..64 {
@@ -263,7 +263,7 @@ fn acknowledgements_wait_for_company_but_not_for_long() {
 }
 
 #[test]
-fn a_message_carries_the_acknowledgement_of_what_was_handled() {
+fn a_message_carries_the_acknowledgement_of_handled_messages() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     a.send("ping");
@@ -284,19 +284,19 @@ fn data(number: u64) -> Frame {
 }
 
 #[test]
-fn what_breaks_the_protocol_is_a_violation() {
+fn frames_that_break_the_protocol_are_violations() {
     let ack = |number| Ack { ack: Completed { stream: 0, number }, ..Ack::default() };
     let stream_9 = Completed { stream: 9, number: 1 };
     let cases: Vec<(&str, Vec<Frame>, Violation)> = vec![
         ("a number left out", vec![data(2)], Violation::Gap { expected: 1, got: 2 }),
-        ("an acknowledgement of the unsent", vec![Frame::Ack(ack(1))], Violation::AckOfUnsent(1)),
+        ("an unsent message acknowledged", vec![Frame::Ack(ack(1))], Violation::AckOfUnsent(1)),
         (
-            "a stream that was not declared",
+            "a stream that was not listed",
             vec![Frame::Skip(Skip { stream: 7, to: 1, ack: Completed::default() })],
             Violation::UnknownStream(7),
         ),
         (
-            "an acknowledgement of a stream that was not declared",
+            "an acknowledgement of a stream that was not listed",
             vec![Frame::Ack(Ack { ack: stream_9, ..Ack::default() })],
             Violation::UnknownStream(9),
         ),
@@ -313,7 +313,7 @@ fn what_breaks_the_protocol_is_a_violation() {
 }
 
 #[test]
-fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
+fn a_ready_that_claims_unsent_messages_of_this_instance_is_a_violation() {
     let (mut a, b) = pair();
     a.send("not transmitted");
     let mut theirs = b.link.ready();
@@ -325,7 +325,7 @@ fn a_ready_that_knows_more_of_this_life_than_was_sent_is_a_violation() {
 }
 
 #[test]
-fn the_last_number_that_there_is_does_no_harm() {
+fn the_highest_message_number_does_no_harm() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     let (to, ack) = (u64::MAX, Completed::default());
@@ -375,9 +375,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever is cut where: in order, exactly once, nothing lost, memory within the window.
+    /// Wherever connections are lost: in order, exactly once, nothing lost, memory within the
+    /// window.
     #[test]
-    fn exactly_once_in_order_whatever_is_cut(
+    fn messages_arrive_exactly_once_in_order_wherever_connections_are_lost(
         steps in steps(),
         batch in prop_oneof![Just(0), 0..40_u32],
     ) {

@@ -1,4 +1,4 @@
-//! Messages that travel together: which ones do, and that nothing else changes for them.
+//! Batches: which messages share a frame, and that nothing else changes for them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -10,7 +10,7 @@ mod link_sides;
 
 use link_sides::{Side, connect, cut, instance, pair, pair_with, settle};
 
-/// The first number and the length of each frame with messages.
+/// Returns the first number of each frame with messages, and how many it has.
 fn runs(frames: &[Frame]) -> Vec<(u64, usize)> {
     let run = |frame: &Frame| match frame {
         Frame::Data(data) => Some((data.number, 1)),
@@ -27,7 +27,7 @@ fn batch(first: u64, texts: &[&'static str]) -> Frame {
 }
 
 #[test]
-fn what_waits_travels_together_and_what_is_alone_at_once() {
+fn messages_that_wait_share_a_frame_and_a_single_one_is_sent_at_once() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     a.send("1");
@@ -68,7 +68,7 @@ fn a_peer_that_does_not_know_batches_gets_none() {
         b.send(text);
     }
     assert_eq!(runs(&a.frames(0)), [(1, 1), (2, 1)]);
-    assert_eq!(runs(&b.frames(0)), [(1, 2)], "the other way they are understood");
+    assert_eq!(runs(&b.frames(0)), [(1, 2)], "batches are understood in the other direction");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_batch_is_no_longer_than_both_sides_allow() {
 }
 
 #[test]
-fn a_batch_stays_within_the_credit_and_within_what_may_be_under_way() {
+fn a_batch_stays_within_the_credit_and_the_limit_in_flight() {
     let window = LinkConfig { window: 100, max_payload: 50, ..LinkConfig::default() };
     let (mut a, mut b) = pair_with(window);
     connect(&mut a, &mut b);
@@ -108,7 +108,7 @@ fn a_batch_stays_within_the_credit_and_within_what_may_be_under_way() {
 }
 
 #[test]
-fn no_more_than_the_most_messages_travel_together() {
+fn a_batch_has_no_more_messages_than_allowed() {
     let config = LinkConfig { batch: 1 << 20, ..LinkConfig::default() };
     let (mut a, mut b) = pair_with(config);
     connect(&mut a, &mut b);
@@ -119,7 +119,7 @@ fn no_more_than_the_most_messages_travel_together() {
 }
 
 #[test]
-fn what_has_expired_or_is_too_long_does_not_travel_with_others() {
+fn expired_and_too_long_messages_are_left_out_of_batches() {
     let (mut a, mut b) = (
         Side::new(instance(1), LinkConfig::default()),
         Side::new(instance(2), LinkConfig { max_payload: 30, ..LinkConfig::default() }),
@@ -147,7 +147,7 @@ fn what_has_expired_or_is_too_long_does_not_travel_with_others() {
 }
 
 #[test]
-fn what_was_transmitted_before_travels_apart_from_what_was_not() {
+fn repeated_and_new_messages_do_not_share_a_batch() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     let ids: Vec<_> = ["1", "2", "3"].map(|text| a.send(text)).into();
@@ -172,7 +172,7 @@ fn what_was_transmitted_before_travels_apart_from_what_was_not() {
 }
 
 #[test]
-fn of_a_batch_that_overlaps_only_the_rest_is_new() {
+fn only_the_new_messages_of_an_overlapping_batch_are_delivered() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);
     b.receive(batch(1, &["1", "2"])).unwrap();
@@ -180,12 +180,12 @@ fn of_a_batch_that_overlaps_only_the_rest_is_new() {
     b.receive(batch(2, &["2", "3"])).unwrap();
     assert_eq!(b.texts(), ["1", "2", "3", "4"]);
     assert_eq!(b.link.held(), 4 * 25);
-    let kept = b.delivered.pop().unwrap().1.try_into_mut().expect("nobody else has its block");
-    assert!(kept.capacity() < 4, "of a block, nothing else is kept");
+    let kept = b.delivered.pop().unwrap().1.try_into_mut().expect("its block is not shared");
+    assert!(kept.capacity() < 4, "nothing else of the block is kept");
 }
 
 #[test]
-fn the_highest_number_is_one_like_any_other() {
+fn the_highest_message_number_can_be_used() {
     let (mut a, mut b) = pair();
     let (mut ready_a, ready_b) = (a.link.ready(), b.link.ready());
     (ready_a.mine[0].base, ready_a.mine[0].next) = (u64::MAX - 1, u64::MAX - 1);
@@ -218,7 +218,7 @@ fn by_default_the_messages_of_a_batch_share_its_block() {
 }
 
 #[test]
-fn a_batch_that_breaks_the_protocol_brings_nothing() {
+fn a_batch_that_breaks_the_protocol_delivers_nothing() {
     let config = LinkConfig { window: 100, max_payload: 50, ..LinkConfig::default() };
     let more = Violation::BeyondCredit;
     for (frame, violation) in [

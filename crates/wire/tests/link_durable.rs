@@ -1,4 +1,4 @@
-//! A link with a store behind it: what is held back until it is stored, what outlives a restart.
+//! A link with a store: which messages wait until they are stored, and what outlives a restart.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -18,17 +18,18 @@ fn id(stream: u8, number: u64) -> MessageId {
     MessageId { stream: instance(stream), number }
 }
 
-/// A service in its instance 2, with what instance 1 has left.
+/// Returns the link of instance 2, with the messages that instance 1 has left.
 fn link(config: LinkConfig, streams: Vec<StoredStream>) -> Link {
     Link::restore(config, instance(2), StoredLink { streams, cursors: Vec::new() }, 0)
 }
 
-fn left_by_life_1(base: u64, messages: usize) -> Vec<StoredStream> {
+fn left_by_instance_1(base: u64, messages: usize) -> Vec<StoredStream> {
     let messages = vec![StoredMessage { len: 1, ttl: None }; messages];
     vec![StoredStream { instance: instance(1), base, messages }]
 }
 
-/// A peer in its instance 9 that has received and completed so much of each stream.
+/// Returns the READY of a peer in its instance 9 that has received and completed so much of each
+/// stream.
 fn peer(yours: &[(u8, u64, u64)]) -> Ready {
     let cursor = |&(stream, received, completed): &(u8, u64, u64)| CursorState {
         instance: instance(stream),
@@ -76,7 +77,7 @@ fn nothing_is_transmitted_before_it_is_stored() {
 }
 
 #[test]
-fn what_could_not_be_stored_was_never_accepted_and_its_number_is_given_again() {
+fn a_message_that_could_not_be_stored_was_never_accepted_and_its_number_is_reused() {
     let mut link = link(LinkConfig::default(), Vec::new());
     let (session, _) = start(&mut link, &peer(&[]));
     link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
@@ -94,7 +95,7 @@ fn what_could_not_be_stored_was_never_accepted_and_its_number_is_given_again() {
 }
 
 #[test]
-fn what_was_given_up_before_it_could_not_be_stored_was_never_accepted() {
+fn a_message_that_expired_before_storing_failed_was_never_accepted() {
     let mut link = link(LinkConfig::default(), Vec::new());
     link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
     link.stored(1);
@@ -108,8 +109,8 @@ fn what_was_given_up_before_it_could_not_be_stored_was_never_accepted() {
 }
 
 #[test]
-fn what_an_earlier_life_left_goes_first_and_from_the_store() {
-    let mut link = link(LinkConfig::default(), left_by_life_1(5, 3));
+fn messages_of_an_earlier_instance_are_read_from_the_store_and_sent_first() {
+    let mut link = link(LinkConfig::default(), left_by_instance_1(5, 3));
     link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();
     link.stored(1);
     let (session, _) = start(&mut link, &peer(&[(1, 5, 5)]));
@@ -123,8 +124,8 @@ fn what_an_earlier_life_left_goes_first_and_from_the_store() {
 }
 
 #[test]
-fn a_stream_is_declared_until_the_removal_of_its_last_message_is_durable() {
-    let mut link = link(LinkConfig::default(), left_by_life_1(1, 2));
+fn a_stream_is_listed_until_the_removal_of_its_last_message_is_durable() {
+    let mut link = link(LinkConfig::default(), left_by_instance_1(1, 2));
     start(&mut link, &peer(&[(1, 2, 1)]));
     assert_eq!(link.take_trims(), [id(1, 1)]);
     link.trimmed(id(1, 1));
@@ -139,7 +140,7 @@ fn a_stream_is_declared_until_the_removal_of_its_last_message_is_durable() {
 
 #[test]
 fn a_store_that_knows_less_than_the_peer_is_noticed_and_loses_nothing_new() {
-    let mut link = link(LinkConfig::default(), left_by_life_1(1, 2));
+    let mut link = link(LinkConfig::default(), left_by_instance_1(1, 2));
     link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();
     link.stored(1);
     let (session, regressed) = start(&mut link, &peer(&[(1, 9, 9)]));
@@ -161,7 +162,7 @@ fn a_long_backlog_stays_in_the_store() {
 }
 
 #[test]
-fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
+fn streams_beyond_the_limit_are_listed_in_a_later_session() {
     let streams = (10..110)
         .map(|byte| StoredStream {
             instance: instance(byte),
@@ -174,7 +175,7 @@ fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
     assert!(!link.wants_new_session());
     let handled: Vec<_> = (10..73).map(|byte| (byte, 1, 1)).collect();
     start(&mut link, &peer(&handled));
-    assert!(link.wants_new_session(), "all that was declared is handled");
+    assert!(link.wants_new_session(), "everything listed is handled");
     for trim in link.take_trims() {
         link.trimmed(trim);
     }
@@ -184,7 +185,7 @@ fn more_streams_than_can_be_declared_get_their_turn_in_a_later_session() {
 }
 
 #[test]
-fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
+fn a_restarted_receiver_does_not_handle_finished_messages_again() {
     let cursor = StoredCursor { instance: instance(9), completed: 3, finished: vec![5] };
     let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
     let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);
@@ -213,7 +214,7 @@ fn a_restarted_receiver_does_not_repeat_what_it_has_finished() {
 }
 
 #[test]
-fn a_gap_behind_what_was_finished_out_of_order_does_not_hide_it() {
+fn a_gap_does_not_hide_a_message_that_was_finished_out_of_order() {
     let cursor = StoredCursor { instance: instance(9), completed: 0, finished: vec![4] };
     let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
     let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);
@@ -239,7 +240,7 @@ fn skip(to: u64) -> Frame {
 }
 
 #[test]
-fn cursors_of_lives_that_are_over_are_forgotten() {
+fn cursors_of_ended_instances_are_forgotten() {
     let cursor = StoredCursor { instance: instance(8), completed: 3, finished: Vec::new() };
     let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
     let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);

@@ -76,7 +76,7 @@ impl Model for Explored {
             };
         }
         kept!(Duplicate OutOfOrder NeverAccepted WrongNumber NumberTwice FinishedAgain
-            RepeatNotFlagged Forgotten WrongFate OverWindow NotConserved HonestAccused StoreHasHole Panic)
+            RepeatNotFlagged Forgotten WrongOutcome OverWindow NotConserved HonestAccused StoreHasHole Panic)
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Breach {
     /// The sender has forgotten a message that is not handled.
     Forgotten,
     /// The sender believes in an outcome of a message that is not the true one.
-    WrongFate,
+    WrongOutcome,
     /// The inbox holds more than the window allows.
     OverWindow,
     /// The counts of a link do not add up.
@@ -62,7 +62,7 @@ impl Breach {
             Self::FinishedAgain => "what is durably finished is not handled again",
             Self::RepeatNotFlagged => "a repeat says that it is one",
             Self::Forgotten => "nothing is forgotten before it is handled",
-            Self::WrongFate => "the sender knows what became of a message",
+            Self::WrongOutcome => "the sender knows what became of a message",
             Self::OverWindow => "the inbox stays within the window",
             Self::NotConserved => "accepted = acknowledged + rejected + expired + waiting",
             Self::HonestAccused => "an honest service breaks no rule of the protocol",

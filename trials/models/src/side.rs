@@ -11,7 +11,7 @@ use crate::disk::{Disk, Durable};
 use crate::ledger::Breach;
 use crate::scenario::{Keeping, Sabotage, Scenario};
 
-/// What a message of the model costs: each holds one byte, its label.
+/// Cost of a message of the model: each holds one byte, its label.
 pub const COST: u64 = 25;
 
 /// One service.
@@ -25,10 +25,10 @@ pub struct Side {
     pub instance: Instance,
     /// How often the service was started.
     pub starts: u8,
-    /// What the inbox may hold beyond the window: what came on an old connection after the READY
-    /// of the new one had said how much room there is.
+    /// Bytes that the inbox may hold beyond the window: they came on an old connection after the
+    /// READY of the new one had said how much room there is.
     pub overlap: u64,
-    /// What was delivered and is not handled.
+    /// Messages that were delivered and are not handled.
     pub inbox: VecDeque<MessageId>,
     /// The disk, if it has one.
     pub disk: Option<Disk>,
@@ -99,7 +99,7 @@ impl Side {
             && ready.mine.len() == 1
     }
 
-    /// What is durable, if it has a disk.
+    /// The durable contents of its disk, if it has one.
     #[must_use]
     pub fn durable(&self) -> Option<&Durable> {
         self.disk.as_ref().map(|disk| &disk.durable)

@@ -1,4 +1,4 @@
-//! What each event does: the driver that the product has in its exchange, in small.
+//! Effects of each event: a small form of the driver that the product has in its exchange.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -19,11 +19,11 @@ const CONNECTIONS: usize = 3;
 pub struct World {
     /// The client and the server.
     pub sides: [Side; 2],
-    /// What really happened to the messages that each of them has sent.
+    /// The real story of the messages that each of them has sent.
     pub ledgers: [Ledger; 2],
     /// The connections that have not quite ended, oldest first.
     pub connections: Vec<Connection>,
-    /// What may still happen.
+    /// Events that may still happen.
     pub left: Budget,
     /// The time.
     pub now: Millis,
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// What can happen now. Some of it may turn out to change nothing.
+    /// Collects the events that can happen now. Some may turn out to change nothing.
     pub fn actions(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
         if self.breach.is_some() {
             return;
@@ -186,7 +186,7 @@ impl World {
                     _ => true,
                 };
                 if !known {
-                    return Err(Breach::WrongFate);
+                    return Err(Breach::WrongOutcome);
                 }
             }
         }

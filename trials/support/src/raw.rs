@@ -217,7 +217,11 @@ impl Intruder {
     }
 
     /// Sends HELLO and takes the REPLY. Returns `None` if the server hangs up.
-    pub async fn greet(mut self, waiting: AwaitReply, hello: &[u8]) -> Option<(Self, AwaitReady)> {
+    pub async fn handshake(
+        mut self,
+        waiting: AwaitReply,
+        hello: &[u8],
+    ) -> Option<(Self, AwaitReady)> {
         self.client.send(&RawFrame::binary(hello)).await;
         let reply = self.client.receive().await.ok()?;
         Some((self, waiting.finish(&reply.payload).unwrap()))
@@ -232,7 +236,7 @@ impl Intruder {
     ) -> Option<(Self, Greeting)> {
         let (intruder, waiting, hello) =
             Self::prepare(network, address, credentials, instance).await;
-        let (mut intruder, waiting) = intruder.greet(waiting, &hello).await?;
+        let (mut intruder, waiting) = intruder.handshake(waiting, &hello).await?;
         let first = intruder.client.receive().await.ok()?;
         Some((intruder, waiting.finish(&first.payload, 1024 * 1024).unwrap()))
     }

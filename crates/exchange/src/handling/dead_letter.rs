@@ -20,7 +20,10 @@ pub(super) async fn may_attempt(peer: &Peer, worker: WorkerId, call: &mut Call) 
         let counted = peer.paused(worker, store.attempt(&peer.name, id, peer.fence())).await;
         match counted.map(|attempts| attempts.saturating_add(1)) {
             Ok(attempt) if attempt > MAX_ATTEMPTS => {
-                error!(peer = %peer.name, %id, attempt, "rejected a message after repeated crashes");
+                error!(
+                    peer = %peer.name, %id, attempt,
+                    "rejected a message: its handling has crashed the process repeatedly"
+                );
                 return false;
             }
             Ok(attempt) => call.attempt = attempt,

@@ -199,8 +199,16 @@ impl Presence {
         inbox.push_control(Control::Connected { agent: agent.clone() });
     }
 
+    /// Tells the handler that the peer is gone, now that its connection has ended. A peer that
+    /// `resumes` its session and has not said that it shuts down is not gone.
+    pub(super) fn announce_end(&mut self, agent: &PeerName, resumes: bool, inbox: &mut Inbox) {
+        if self.left || !resumes {
+            self.withdraw(agent, inbox);
+        }
+    }
+
     /// Tells the handler that the peer is gone, if it was told that the peer is connected.
-    pub(super) fn withdraw(&mut self, agent: &PeerName, inbox: &mut Inbox) {
+    fn withdraw(&mut self, agent: &PeerName, inbox: &mut Inbox) {
         if std::mem::take(&mut self.announced) != Announced::None {
             inbox.push_control(Control::Disconnected { agent: agent.clone() });
         }

@@ -203,17 +203,10 @@ impl State {
         if !self.presence.vacate(session, left) {
             return false;
         }
-        // A `sealed` peer that only lost its connection resumes: it is not gone.
-        let gone = match self.outbox.sealed() {
-            Some(link) => {
-                link.end(session);
-                left
-            }
-            None => true,
-        };
-        if gone {
-            self.presence.withdraw(agent, &mut self.inbox);
-        }
+        let link = self.outbox.sealed();
+        let resumes = link.is_some();
+        link.into_iter().for_each(|link| link.end(session));
+        self.presence.announce_end(agent, resumes, &mut self.inbox);
         true
     }
 

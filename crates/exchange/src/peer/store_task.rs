@@ -118,7 +118,7 @@ impl StoreTask {
             }
             Ok(None) => {}
             Err(cause) => {
-                error!(peer = %self.peer.name, %cause, "a trim or cursor could not be stored")
+                error!(peer = %self.peer.name, %cause, "a trim or cursor could not be stored");
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The time at which an acknowledgement is sent: the only place that decides it.
-//! Implements `docs/protocol.md` §5.3.
+//! The time at which an acknowledgement is sent: nothing else decides it. Implements
+//! `docs/protocol.md` §5.3.
 //!
-//! An acknowledgement goes at once when something depends on it, else when nothing else goes on,
-//! else after a short delay, in which a message may carry it and others may join it.
+//! An acknowledgement is sent at once if something depends on it or nothing else is under way.
+//! Otherwise it waits for a short delay, so that a message can carry it or others can join it.
 
 use super::Millis;
 
@@ -26,7 +26,7 @@ const WINDOW_PART: u64 = 4;
 /// State of the acknowledgements of one session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Acks {
-    /// How long an acknowledgement waits for a message that carries it.
+    /// Delay for which an acknowledgement waits for a message that can carry it.
     delay: Millis,
     /// Messages that were completed since the last acknowledgement.
     completed: u32,
@@ -35,7 +35,7 @@ pub(super) struct Acks {
     wait: Wait,
 }
 
-/// Whether an acknowledgement waits for company.
+/// State of an acknowledgement that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wait {
     /// None waits.
@@ -46,7 +46,7 @@ enum Wait {
     Since(Millis),
 }
 
-/// Facts that a decision rests on.
+/// Facts that the decision depends on.
 pub(super) struct Facts {
     /// Whether a cursor has moved that the peer was not told of.
     pub(super) cursor_moved: bool,
@@ -79,12 +79,12 @@ impl Acks {
         self.repeated = true;
     }
 
-    /// A message carried the acknowledgement, but not the credit.
+    /// Notes that a message carried the acknowledgement, but not the credit.
     pub(super) fn note_carried(&mut self) {
         self.completed = 0;
     }
 
-    /// An acknowledgement was sent.
+    /// Notes that an acknowledgement was sent.
     pub(super) fn note_sent(&mut self) {
         *self = Self::new(self.delay);
     }
@@ -119,8 +119,8 @@ impl Acks {
         time == AckTime::Now
     }
 
-    /// Returns whether the connection has to be woken for an acknowledgement, and assumes that it
-    /// is: one is due now, or its time has not begun to run.
+    /// Returns whether the connection has to be woken for an acknowledgement, which the caller then
+    /// does: one is due now, or its time has not begun to run.
     pub(super) fn take_wakeup(&mut self, facts: &Facts) -> bool {
         if self.is_urgent(facts) {
             return true;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_a_message_has_carried_leaves_no_time_behind() {
+    fn a_carried_acknowledgement_resets_the_delay() {
         let mut acks = Acks::new(20);
         assert!(!acks.is_due_now(&MOVED, 0));
         acks.note_carried();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn some_cannot_wait() {
+    fn urgent_acknowledgements_do_not_wait() {
         let at_rest = Facts { at_rest: true, ..MOVED };
         assert_eq!(Acks::new(20).time(&at_rest, 0), AckTime::Now);
         assert!(!Acks::new(20).is_urgent(&at_rest), "a message may still carry it");

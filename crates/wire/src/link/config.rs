@@ -1,28 +1,36 @@
-//! The bounds of one link.
+//! The limits of one link.
 
 use crate::Messages;
 
 /// A point in time, in milliseconds since any fixed moment, the same for one link.
 pub type Millis = u64;
 
-/// How much one link may hold, and how long an acknowledgement may wait.
+/// Limits of one link.
+///
+/// ```
+/// use paddington_wire::link::LinkConfig;
+///
+/// let config = LinkConfig { outbox_messages: 100, ..LinkConfig::default() };
+/// assert!(config.room_for(1_024, 99, 0).is_ok());
+/// assert!(config.room_for(1_024, 100, 0).is_err(), "100 messages wait already");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkConfig {
-    /// The most bytes that the peer may have sent and this side not handled. At least one message
-    /// of `max_payload` fits, whatever is written here.
+    /// Maximum number of bytes that the peer may have sent and this side has not handled. At least
+    /// one message of `max_payload` always fits.
     pub window: u32,
-    /// The longest message that is accepted, in bytes.
+    /// Length of the longest message that is accepted, in bytes.
     pub max_payload: u32,
-    /// The most messages that wait for the peer's acknowledgement.
+    /// Maximum number of messages that wait for the peer's acknowledgement.
     pub outbox_messages: usize,
-    /// The most bytes, Σ(24 + length), that wait for the peer's acknowledgement.
+    /// Maximum number of bytes, Σ(24 + length), that wait for the peer's acknowledgement.
     pub outbox_bytes: u64,
-    /// The most messages that are transmitted and not acknowledged.
+    /// Maximum number of messages that are transmitted and not acknowledged.
     pub in_flight: u64,
-    /// The most bytes, Σ(4 + length), of messages that travel in one frame, where the peer
-    /// understands that. Nothing waits for it: only messages that wait anyway travel together.
+    /// Maximum number of bytes, Σ(4 + length), of messages in one frame, if the peer understands
+    /// batches. No message waits to fill a batch: only messages that wait anyway share a frame.
     pub batch: u32,
-    /// How long an acknowledgement waits for a message that can carry it, in milliseconds.
+    /// Delay for which an acknowledgement waits for a message that can carry it, in milliseconds.
     pub ack_delay: Millis,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    /// The credit of a new session: the window in the peer's READY.
+    /// Creates the credit of a new session: the window in the peer's READY.
     pub(super) fn new(window: u32) -> Self {
         Self { granted: u64::from(window), spent: 0 }
     }
@@ -28,7 +28,7 @@ impl Credit {
         debug_assert!(self.spent <= self.granted, "nothing is sent beyond the credit");
     }
 
-    /// Takes the total that the peer has granted. A lower one than before is old news.
+    /// Takes the total that the peer has granted. A lower one than before is outdated and ignored.
     pub(super) fn raise(&mut self, granted: u64) {
         self.granted = self.granted.max(granted);
     }
@@ -45,17 +45,17 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Size of the window in bytes; at least one longest message fits.
+    /// Returns the size of the window in bytes; at least one longest message fits.
     pub(super) fn size(config: &LinkConfig) -> u64 {
         u64::from(config.window).max(Data::cost(config.max_payload as usize))
     }
 
-    /// Bytes that a READY grants while `held` bytes are not handled.
+    /// Returns the bytes that a READY grants while `held` bytes are not handled.
     pub(super) fn first(config: &LinkConfig, held: u64) -> u32 {
         u32::try_from(Self::size(config).saturating_sub(held)).unwrap_or(u32::MAX)
     }
 
-    /// The window of a session whose READY granted `first` bytes.
+    /// Creates the window of a session whose READY granted `first` bytes.
     pub(super) fn new(config: &LinkConfig, first: u32) -> Self {
         Self {
             size: Self::size(config),
@@ -78,18 +78,19 @@ impl Window {
         Ok(())
     }
 
-    /// Bytes that can be granted beyond those that were.
+    /// Returns the bytes that can be granted beyond those that were.
     pub(super) fn gain(&self, held: u64) -> u64 {
         self.grantable(held) - self.granted
     }
 
-    /// Whether the peer may soon be unable to send a longest message, and more can be granted.
+    /// Returns whether the peer may soon be unable to send a longest message, and more can be
+    /// granted.
     pub(super) fn runs_low(&self, held: u64) -> bool {
         let left = self.granted.saturating_sub(self.arrived);
         self.gain(held) > 0 && left < self.longest.max(self.size / 2)
     }
 
-    /// Grants what there is room for. Returns the total, for an ACK.
+    /// Grants all that there is room for. Returns the total, for an ACK.
     pub(super) fn grant(&mut self, held: u64) -> u64 {
         self.granted = self.grantable(held);
         self.granted
@@ -99,7 +100,8 @@ impl Window {
         self.size
     }
 
-    /// Rule R13: all that arrived plus the room that is left, and never less than was granted.
+    /// Returns the total that can be granted: all that arrived plus the room that is left, and
+    /// never less than was granted (rule R13).
     fn grantable(&self, held: u64) -> u64 {
         self.granted.max(self.arrived + self.size.saturating_sub(held))
     }

@@ -1,4 +1,4 @@
-//! How far this side is with one stream of the peer. Implements `docs/protocol.md` §5.1.
+//! A cursor: how far this side is with one stream of the peer. Implements `docs/protocol.md` §5.1.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,14 +18,14 @@ pub(super) struct Cursor {
     completed: u64,
     /// Messages and gaps beyond `completed`, in order.
     entries: VecDeque<Entry>,
-    /// Rejections, in order. One stays until the peer no longer keeps the message, because the
-    /// acknowledgement that told it may have been lost with its connection.
+    /// Rejections, in order. A rejection is kept until the peer no longer keeps the message,
+    /// because the acknowledgement that reports it may be lost with its connection.
     rejected: VecDeque<Rejection>,
-    /// The highest completed number that the peer was told in this session.
+    /// The highest completed number that was reported to the peer in this session.
     told: u64,
     /// Whether the peer still lists the stream. If not, nothing on it is acknowledged.
     listed: bool,
-    /// Numbers that were handled before a restart although one before them was not.
+    /// Numbers that were handled out of order before a restart.
     finished: BTreeSet<u64>,
     /// Whether it has moved since the store last asked.
     moved: bool,
@@ -58,7 +58,7 @@ pub(super) enum Novelty {
 }
 
 impl Cursor {
-    /// A stream that is received from `number` + 1 on.
+    /// Creates the cursor of a stream that is received from `number` + 1 on.
     pub(super) fn new(instance: Instance, number: u64) -> Self {
         Self {
             instance,
@@ -73,7 +73,7 @@ impl Cursor {
         }
     }
 
-    /// A cursor that a store has kept.
+    /// Restores a cursor that a store has kept.
     pub(super) fn restore(stored: StoredCursor) -> Self {
         Self {
             finished: stored.finished.into_iter().collect(),
@@ -109,7 +109,7 @@ impl Cursor {
         }
     }
 
-    /// Takes a message in, which is the next one or a repeat.
+    /// Receives a message, which is the next one or a repeat.
     pub(super) fn receive(&mut self, number: u64, cost: u64) -> Novelty {
         if number <= self.received && !broken(Fault::RepeatsTakenForNew) {
             return Novelty::Repeat;
@@ -123,7 +123,7 @@ impl Cursor {
         Novelty::New
     }
 
-    /// Takes a gap up to `to` in. Returns whether it is news.
+    /// Receives a gap up to `to`. Returns whether it is news.
     pub(super) fn skip(&mut self, to: u64) -> bool {
         if to <= self.received {
             return false;
@@ -143,7 +143,7 @@ impl Cursor {
         true
     }
 
-    /// Takes note that a message is handled or rejected. Returns its cost, or `None` if it was not
+    /// Records that a message was handled or rejected. Returns its cost, or `None` if it was not
     /// waiting for that.
     pub(super) fn handled(&mut self, number: u64, outcome: Result<(), RejectCode>) -> Option<u64> {
         let index = self.find(number)?;
@@ -169,12 +169,12 @@ impl Cursor {
             self.moved = true;
             self.entries.pop_front();
         }
-        debug_assert!(self.completed <= self.received, "nothing is handled before it came");
+        debug_assert!(self.completed <= self.received, "nothing is handled before it arrives");
     }
 
-    /// Returns the number up to which is to be acknowledged, with up to `max_rejections` of the
-    /// rejections up to there, and assumes that the peer is told. It does not reach beyond a
-    /// rejection that stays behind.
+    /// Returns the number to acknowledge, with at most `max_rejections` of the rejections up to
+    /// there, and counts them as told to the peer. If more rejections are due, the number ends
+    /// before the first that is left out.
     pub(super) fn tell(&mut self, max_rejections: usize) -> (u64, Vec<Rejection>) {
         let untold = self.untold_rejections().take(max_rejections.saturating_add(1));
         let mut rejected: Vec<_> = untold.copied().collect();
@@ -211,29 +211,31 @@ impl Cursor {
         self.listed
     }
 
-    /// Whether the peer does not list the stream any more, and everything on it is handled (R8).
+    /// Returns whether the peer does not list the stream any more, and everything on it is handled
+    /// (R8).
     pub(super) fn is_over(&self) -> bool {
         !self.listed && self.entries.is_empty()
     }
 
-    /// Whether the peer is to be told that more is completed.
+    /// Returns whether the peer is to be told that more is completed.
     pub(super) fn is_due(&self) -> bool {
         self.listed && self.completed > self.told
     }
 
-    /// Bytes that its entries take of the window.
+    /// Returns the bytes of the window that its entries take.
     pub(super) fn cost(&self) -> u64 {
         self.entries.iter().map(|entry| entry.cost).sum()
     }
 
-    /// The cursor for READY. READY cannot carry rejections, so `completed` stops before the first.
+    /// Returns the cursor for READY. READY cannot carry rejections, so `completed` stops before the
+    /// first.
     pub(super) fn state(&self) -> CursorState {
         let first = self.rejected.front().map_or(u64::MAX, |rejection| rejection.number);
         let completed = self.completed.min(first - 1);
         CursorState { instance: self.instance, received: self.received, completed }
     }
 
-    /// Everything up to `number` is no concern of this side any more.
+    /// Moves past everything up to `number`, which no longer concerns this side.
     fn raise(&mut self, number: u64) {
         self.received = self.received.max(number);
         self.moved |= number > self.completed;
@@ -254,7 +256,7 @@ impl Cursor {
         self.rejected.iter().filter(move |rejection| untold.contains(&rejection.number))
     }
 
-    /// The index of the entry of a number: normally it is the first one.
+    /// Returns the index of the entry of a number: normally it is the first one.
     fn find(&self, number: u64) -> Option<usize> {
         if self.entries.front().is_some_and(|first| first.to == number) {
             return Some(0);
@@ -263,7 +265,8 @@ impl Cursor {
     }
 }
 
-/// The number before the first one that the peer keeps: a stream begins there (rule R7).
+/// Returns the number before the first one that the peer keeps, where the cursor of an unknown
+/// stream begins (rule R7).
 pub(super) fn base_before(stream: &StreamState) -> u64 {
     if broken(Fault::UnknownStreamFromZero) { 0 } else { stream.base - 1 }
 }

@@ -12,7 +12,7 @@ use crate::{Instance, MessageId, Violation};
 /// A message for the application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Incoming {
-    /// Its number.
+    /// Its stream and number.
     pub id: MessageId,
     /// Whether its sender transmitted it in an earlier session too.
     pub again: bool,
@@ -21,7 +21,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Copies the message out of the block in which it came.
+    /// Copies the message out of the block that it shares.
     fn detach(&mut self) {
         self.payload = Bytes::copy_from_slice(&self.payload);
     }
@@ -56,7 +56,7 @@ pub(super) struct Taken {
     pub(super) finished: u32,
 }
 
-/// A cursor of which the peer is to be told: its index, and the peer's index of the stream.
+/// A cursor that has to be told to the peer: its index, and the peer's index of the stream.
 #[derive(Clone, Copy)]
 pub(super) struct DueCursor {
     index: usize,
@@ -71,7 +71,7 @@ pub(super) struct Due {
 }
 
 impl Inbound {
-    /// The cursors that a store has kept.
+    /// Restores the cursors that a store has kept.
     pub(super) fn restore(cursors: Vec<StoredCursor>) -> Self {
         let cursors = cursors.into_iter().map(Cursor::restore).collect();
         Self { cursors, durable: true, ..Self::default() }
@@ -108,8 +108,7 @@ impl Inbound {
         self.forget_orphans();
     }
 
-    /// Takes messages of the stream that the peer calls `name` in. Those that are new are appended
-    /// to `arrived`.
+    /// Receives messages of the stream whose index is `name`. New ones are appended to `arrived`.
     pub(super) fn take<P: IntoIterator<Item = Bytes>>(
         &mut self,
         instance: Instance,
@@ -143,7 +142,7 @@ impl Inbound {
             cursor.complete();
         }
         if taken.repeats + taken.finished > 0 {
-            // The dropped messages do not count any more, so they may not stay in memory.
+            // The dropped messages no longer count, so they must not stay in memory.
             arrived[start..].iter_mut().for_each(Incoming::detach);
         }
         if broken(Fault::AcknowledgeOnArrival) {
@@ -152,12 +151,12 @@ impl Inbound {
         Ok(taken)
     }
 
-    /// Takes a gap up to `to` in. Returns whether it is news.
+    /// Receives a gap up to `to`. Returns whether it is news.
     pub(super) fn skip(&mut self, instance: Instance, to: u64) -> bool {
         listed(&mut self.cursors, instance).is_some_and(|cursor| cursor.skip(to))
     }
 
-    /// Takes note that a message is handled or rejected.
+    /// Records that a message was handled or rejected.
     pub(super) fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
         let cursor = self.cursor(id.stream);
         if let Some(cost) = cursor.and_then(|cursor| cursor.handled(id.number, outcome)) {
@@ -166,7 +165,7 @@ impl Inbound {
         }
     }
 
-    /// Returns a cursor that the peer has not been told, of one of the streams in `theirs`.
+    /// Returns a cursor that has to be told to the peer, of one of the streams in `theirs`.
     pub(super) fn due(&self, theirs: &[Instance]) -> Option<DueCursor> {
         theirs.iter().enumerate().find_map(|(stream, instance)| {
             let index = self.cursors.iter().position(|cursor| cursor.instance() == *instance)?;
@@ -180,14 +179,14 @@ impl Inbound {
         Due { stream: due.stream, number, rejected }
     }
 
-    /// The cursors for READY, those of listed streams first.
+    /// Returns the cursors for READY, those of listed streams first.
     pub(super) fn states(&self, max: usize) -> Vec<CursorState> {
         let (listed, orphans): (Vec<_>, Vec<_>) =
             self.cursors.iter().partition(|cursor| cursor.is_listed());
         listed.into_iter().chain(orphans).take(max).map(Cursor::state).collect()
     }
 
-    /// Bytes that were received and are not handled, Σ(24 + length).
+    /// Returns the bytes that were received and are not handled, Σ(24 + length).
     pub(super) fn held(&self) -> u64 {
         if broken(Fault::WindowForgetsTheDead) {
             let listed = self.cursors.iter().filter(|cursor| cursor.is_listed());
@@ -221,7 +220,7 @@ impl Inbound {
     }
 }
 
-/// The cursor of a stream that the peer still lists.
+/// Returns the cursor of a stream that the peer still lists.
 fn listed(cursors: &mut [Cursor], instance: Instance) -> Option<&mut Cursor> {
     cursors.iter_mut().find(|cursor| cursor.is_listed() && cursor.instance() == instance)
 }

@@ -18,7 +18,7 @@ use crate::{Instance, MessageId, SessionId, Violation};
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
 
-/// Everything that one service remembers of its exchange with one peer.
+/// All that one service remembers about its messages to and from one peer, across connections.
 ///
 /// See the [module](crate::link) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link on which nothing has happened yet, of this service's `instance`.
+    /// Creates a link of this service's `instance`, on which nothing has happened yet.
     #[must_use]
     pub fn new(config: LinkConfig, instance: Instance) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Link {
         }
     }
 
-    /// A link that goes on, at the time `now`, from the state that a store has kept. Its driver
+    /// Restores a link from the state that a store has kept, at the time `now`. The caller then
     /// reports messages that are [`stored`](Self::stored) and [`trimmed`](Self::trimmed), and
     /// supplies the payloads that are [`wanted`](Self::wanted).
     #[must_use]
@@ -70,7 +70,7 @@ impl Link {
         self.inbound.recall(id, code);
     }
 
-    /// From now on the peer is asked, in every session, to hold back new messages.
+    /// Asks the peer, in this and every later session, to hold back new messages.
     pub fn drain(&mut self) {
         self.draining = true;
     }
@@ -112,7 +112,8 @@ impl Link {
         self.outbound.unstored()
     }
 
-    /// The first message that is to be transmitted soon and whose payload is in the store only.
+    /// Returns the first message that is to be transmitted soon and whose payload is in the store
+    /// only.
     #[must_use]
     pub fn wanted(&self) -> Option<MessageId> {
         self.outbound.wanted(&self.session.as_ref()?.ours)
@@ -148,17 +149,17 @@ impl Link {
         backlog.peek().is_some() && backlog.all(|instance| !session.ours.contains(&instance))
     }
 
-    /// Gives up all messages that wait. Returns their number.
+    /// Abandons all messages that wait. Returns their number.
     pub fn abandon(&mut self) -> usize {
         self.outbound.abandon()
     }
 
-    /// Gives up the messages that have expired by `now`. Returns whether there were any.
+    /// Removes the messages that have expired by `now`. Returns whether there were any.
     pub fn expire(&mut self, now: Millis) -> bool {
         self.outbound.expire(now)
     }
 
-    /// This side's READY as of now.
+    /// Returns this side's READY as of now.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready {
@@ -200,9 +201,9 @@ impl Link {
         }
     }
 
-    /// Takes a frame of `session` and appends the messages that are new to `arrived`. A frame of a
-    /// session that has ended (rule R5) is ignored, and so is one that does not concern a link, like
-    /// PING. Returns whether messages of this side were acknowledged.
+    /// Receives a frame of `session` and appends the messages that are new to `arrived`. A frame of
+    /// a session that has ended (rule R5) is ignored, and so is one that does not concern a link,
+    /// like PING. Returns whether messages of this side were acknowledged.
     ///
     /// # Errors
     ///
@@ -244,7 +245,7 @@ impl Link {
             _ => Ok(false),
         };
         if received.is_err() {
-            self.session = None; // nothing else that it sends counts
+            self.session = None; // its later frames are ignored
         }
         received
     }
@@ -279,9 +280,9 @@ impl Link {
         if due { self.acknowledge(session) } else { None }
     }
 
-    /// The time at which an acknowledgement is to be sent if no message carries it before, as of
-    /// `now`. The time of one that waits runs from the first call of [`transmit`](Self::transmit)
-    /// that had nothing else to send.
+    /// Returns the time at which an acknowledgement is to be sent if no message carries it before,
+    /// as of `now`. The time of one that waits runs from the first call of
+    /// [`transmit`](Self::transmit) that had nothing else to send.
     #[must_use]
     pub fn ack_time(&self, now: Millis) -> AckTime {
         match (&self.session, self.facts()) {
@@ -290,14 +291,15 @@ impl Link {
         }
     }
 
-    /// Returns whether the connection has to be woken for an acknowledgement, and assumes that it
-    /// is: one is due now, or at a time that [`transmit`](Self::transmit) has not been asked about.
+    /// Returns whether the connection has to be woken for an acknowledgement, which the caller then
+    /// does: one is due now, or at a time that [`transmit`](Self::transmit) has not been asked
+    /// about.
     pub fn take_ack_wakeup(&mut self) -> bool {
         let Some(facts) = self.facts() else { return false };
         self.session.as_mut().is_some_and(|session| session.acks.take_wakeup(&facts))
     }
 
-    /// Returns the acknowledgement that is due in `session`, however long it could wait. There may
+    /// Returns the acknowledgement that is due in `session`, even if it could still wait. There may
     /// be several: call this until it returns `None`.
     pub fn acknowledge(&mut self, session: SessionId) -> Option<Frame> {
         if !self.is_current(session) || self.ack_time(0) == AckTime::Never {
@@ -320,37 +322,38 @@ impl Link {
         }))
     }
 
-    /// The time at which the next message expires, if it is not transmitted by then.
+    /// Returns the time at which the next message expires, if it is not transmitted by then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         self.outbound.next_deadline()
     }
 
-    /// The outcome of a message that this instance accepted.
+    /// Returns the outcome of a message that this instance accepted.
     #[must_use]
     pub fn outcome(&self, id: MessageId) -> Outcome {
         self.outbound.outcome(id)
     }
 
-    /// Number of messages that wait for their acknowledgement.
+    /// Returns the number of messages that wait for their acknowledgement.
     #[must_use]
     pub fn outbox_messages(&self) -> usize {
         self.outbound.messages()
     }
 
-    /// Bytes that wait for their acknowledgement, Σ(24 + length).
+    /// Returns the bytes that wait for their acknowledgement, Σ(24 + length).
     #[must_use]
     pub fn outbox_bytes(&self) -> u64 {
         self.outbound.bytes()
     }
 
-    /// The time at which the oldest message that waits was accepted.
+    /// Returns the time at which the oldest message that waits was accepted.
     #[must_use]
     pub fn oldest(&self) -> Option<Millis> {
         self.outbound.oldest()
     }
 
-    /// Number of messages that are transmitted in the current session and not acknowledged.
+    /// Returns the number of messages that are transmitted in the current session and not
+    /// acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         if self.session.is_some() { self.outbound.in_flight() } else { 0 }
@@ -362,13 +365,13 @@ impl Link {
         self.session.as_ref().is_some_and(|session| session.peer_drains)
     }
 
-    /// Number of messages by outcome.
+    /// Returns the number of messages by outcome.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.outbound.counts()
     }
 
-    /// Bytes that were received and are not handled, Σ(24 + length).
+    /// Returns the bytes that were received and are not handled, Σ(24 + length).
     #[must_use]
     pub fn held(&self) -> u64 {
         self.inbound.held()
@@ -386,8 +389,8 @@ impl Link {
         self.session.as_ref().is_some_and(|current| current.id == session)
     }
 
-    /// The next message or batch, with the acknowledgement that it can carry; before the first one,
-    /// the request to hold back messages if this side shuts down.
+    /// Returns the next message or batch, with the acknowledgement that it can carry; before the
+    /// first one, the request to hold back messages if this side shuts down.
     fn next_message(&mut self, now: Millis) -> Option<Frame> {
         let session = self.session.as_mut()?;
         if self.draining && !session.told_drain {
@@ -477,7 +480,8 @@ impl Link {
         self.outbound.acknowledge(stream, ack.number, rejected)
     }
 
-    /// The acknowledgement that a message can carry: one without rejections, which take an ACK.
+    /// Returns the acknowledgement that a message can carry: one without rejections, which take an
+    /// ACK.
     fn carried_ack(&mut self) -> Completed {
         let Some(session) = &mut self.session else {
             return Completed::default();

@@ -8,25 +8,25 @@ use crate::{Features, Instance, Ready, SessionId, Violation};
 /// Consequences of a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
-    /// The peer's instance was not seen before.
+    /// Whether the peer's instance was not seen before.
     pub new_instance: bool,
-    /// The peer's READY has acknowledged messages of this side.
+    /// Whether the peer's READY has acknowledged messages of this side.
     pub progress: bool,
-    /// The peer has received messages of an earlier instance that this side's store does not know:
-    /// the store was restored from a copy, or has lost something (rule R10).
+    /// Whether the peer has received messages of an earlier instance that this side's store does
+    /// not know: the store was restored from an older copy, or has lost something (rule R10).
     pub regressed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LinkSession {
     pub(super) id: SessionId,
-    /// The streams that the peer listed: an index in DATA means one of these.
+    /// The streams that the peer listed; DATA refers to them by index.
     pub(super) theirs: Vec<Instance>,
-    /// The streams that this side listed: an index in an acknowledgement means one of these.
+    /// The streams that this side listed; an acknowledgement refers to them by index.
     pub(super) ours: Vec<Instance>,
     /// The longest message that the peer accepts, in bytes.
     pub(super) max_payload: u32,
-    /// The most bytes of messages in one frame; 0 where each has its own.
+    /// The most bytes of messages in one frame; 0 if each message has a frame of its own.
     pub(super) batch: usize,
     pub(super) peer_drains: bool,
     pub(super) told_drain: bool,
@@ -53,17 +53,18 @@ impl LinkSession {
         }
     }
 
-    /// The peer's stream at `index`.
+    /// Returns the peer's stream at `index`.
     pub(super) fn their_stream(&self, index: u8) -> Result<Instance, Violation> {
         self.theirs.get(usize::from(index)).copied().ok_or(Violation::UnknownStream(index))
     }
 
-    /// This side's stream at `index`.
+    /// Returns this side's stream at `index`.
     pub(super) fn our_stream(&self, index: u8) -> Result<Instance, Violation> {
         self.ours.get(usize::from(index)).copied().ok_or(Violation::UnknownStream(index))
     }
 
-    /// The facts for a decision about acknowledgements, with `held` bytes that are not handled.
+    /// Returns the facts for a decision about acknowledgements, with `held` bytes that are not
+    /// handled.
     pub(super) fn facts(&self, held: u64, cursor_moved: bool, draining: bool) -> Facts {
         Facts {
             cursor_moved,

@@ -17,7 +17,8 @@ pub struct Full {
 }
 
 impl LinkConfig {
-    /// Checks whether one more message, of `len` bytes, fits into an outbox in which so much waits.
+    /// Checks whether one more message, of `len` bytes, fits into an outbox with so many `messages`
+    /// and `bytes`.
     ///
     /// # Errors
     ///
@@ -33,7 +34,7 @@ impl LinkConfig {
 pub(super) struct Memory {
     messages: usize,
     bytes: u64,
-    /// Of the bytes, those whose payloads are in memory and not only in the store.
+    /// The part of the bytes whose payloads are in memory, and not only in the store.
     loaded: u64,
 }
 
@@ -65,17 +66,18 @@ impl Memory {
         self.loaded -= loaded;
     }
 
-    /// A payload was read from the store.
+    /// Counts a payload that was read from the store.
     pub(super) fn load(&mut self, cost: u64) {
         self.loaded += cost;
     }
 
-    /// A payload was left to the store.
+    /// Counts a payload that is now in the store only.
     pub(super) fn unload(&mut self, cost: u64) {
         self.loaded -= cost;
     }
 
-    /// Whether a payload that is stored need not stay in memory: of a backlog, two windows do.
+    /// Returns whether a stored payload need not stay in memory: of a backlog, two windows are kept
+    /// there.
     pub(super) fn has_enough(&self, config: &LinkConfig) -> bool {
         self.loaded > 2 * Window::size(config)
     }

@@ -1,18 +1,18 @@
-//! Messages across connections: which one is sent, delivered, repeated, acknowledged. Implements
-//! `docs/protocol.md` §5 and the numbered rules of `docs/delivery.md`.
+//! Links: which message is sent, delivered, repeated or acknowledged, across connections.
+//! Implements `docs/protocol.md` §5 and the numbered rules of `docs/delivery.md`.
 //!
-//! A [`Link`] is everything that one service remembers of its exchange with one peer, in both
-//! directions, across connections. It does no IO, reads no clock and draws no random numbers: the
-//! same type runs in the product, under the model checker, in the simulator and under the fuzzer.
+//! A [`Link`] is all that one service remembers about its messages to and from one peer, across
+//! connections. It does no IO, reads no clock and draws no random numbers: the same type runs in
+//! the product, under the model checker, in the simulator and under the fuzzer.
 //!
 //! **Contract.** Feed it every event of one peer, one at a time: [`enqueue`](Link::enqueue) each
 //! message that the application sends; [`start`](Link::start) a session with both READYs;
 //! [`receive`](Link::receive) each frame of it; call [`handled`](Link::handled) for each message
 //! that it delivered, once the handler is done; [`end`](Link::end) the session. After each event,
-//! call [`transmit`](Link::transmit) until it returns `None`, and once more at the time that
-//! [`ack_time`](Link::ack_time) then says.
+//! call [`transmit`](Link::transmit) until it returns `None`, and again at the time that
+//! [`ack_time`](Link::ack_time) then returns.
 //!
-//! The result: messages arrive in order, exactly once while the receiver lives, at least once if
+//! Messages then arrive in order: exactly once within an instance of the receiver, at least once if
 //! it restarts.
 //!
 //! ```
@@ -28,7 +28,8 @@
 //!     let ticket = slot.ticket();
 //!     slot.take(ticket, None).expect("the newest ticket")
 //! };
-//! let (our_session, their_session) = (session(&mut Slot::default()), session(&mut Slot::default()));
+//! let our_session = session(&mut Slot::default());
+//! let their_session = session(&mut Slot::default());
 //! let (our_ready, their_ready) = (ours.ready(), theirs.ready());
 //! ours.start(our_session, &our_ready, &their_ready)?;
 //! theirs.start(their_session, &their_ready, &our_ready)?;

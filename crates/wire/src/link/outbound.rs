@@ -16,7 +16,7 @@ use crate::{Instance, MessageId, Violation};
 /// The most outcomes of failed messages that are remembered.
 const OUTCOMES: usize = 4_096;
 
-/// What became of an accepted message.
+/// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -32,7 +32,8 @@ pub enum Outcome {
     TooLong,
 }
 
-/// Number of messages by outcome: `accepted` is always the sum of all others and what waits.
+/// Number of messages by outcome: `accepted` is always the sum of the others and of the messages
+/// that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counts {
     /// Accepted by `enqueue`.
@@ -43,7 +44,7 @@ pub struct Counts {
     pub rejected: u64,
     /// Expired, or longer than the peer accepts.
     pub expired: u64,
-    /// Given up by this side, with [`Link::abandon`](super::Link::abandon).
+    /// Abandoned by this side, with [`Link::abandon`](super::Link::abandon).
     pub abandoned: u64,
 }
 
@@ -70,7 +71,8 @@ impl Outbound {
         }
     }
 
-    /// The stored streams of earlier instances, oldest first, and the stream of this one.
+    /// Restores the stored streams of earlier instances, oldest first, and begins the stream of
+    /// this one.
     pub(super) fn restore(instance: Instance, streams: Vec<StoredStream>, now: Millis) -> Self {
         let mut outbound =
             Self { durable: true, streams: vec![Stream::durable(instance)], ..Self::new(instance) };
@@ -93,8 +95,8 @@ impl Outbound {
         self.current_mut().push(payload, accepted, deadline)
     }
 
-    /// Takes note that the store has everything of this instance up to `number`. Payloads beyond
-    /// the bytes that may be in memory are left to the store.
+    /// Records that the store has everything of this instance up to `number`. Payloads that exceed
+    /// what may be in memory are left to the store.
     pub(super) fn stored(&mut self, number: u64, config: &LinkConfig) {
         for number in self.current_mut().mark_stored(number) {
             if !self.memory.has_enough(config) {
@@ -122,7 +124,8 @@ impl Outbound {
         count
     }
 
-    /// The first message that is to be transmitted soon and whose payload is in the store only.
+    /// Returns the first message that is to be transmitted soon and whose payload is in the store
+    /// only.
     pub(super) fn wanted(&self, listed: &[Instance]) -> Option<MessageId> {
         let mut listed = self.streams.iter().filter(|stream| listed.contains(&stream.instance()));
         listed.find(|stream| stream.has_more())?.first_unloaded()
@@ -137,8 +140,8 @@ impl Outbound {
         }
     }
 
-    /// Returns up to where the store may remove the messages of each stream, where that has
-    /// changed.
+    /// Returns the last message of each stream that the store may remove, with all before it, if
+    /// that has changed.
     pub(super) fn take_trims(&mut self) -> Vec<MessageId> {
         if !self.durable {
             return Vec::new();
@@ -146,8 +149,8 @@ impl Outbound {
         self.streams.iter_mut().filter_map(Stream::take_trim).collect()
     }
 
-    /// Takes note that the store has durably removed a stream up to `id`. A stream of an earlier
-    /// instance goes if that was its last message (rule R14).
+    /// Records that the store has durably removed a stream up to `id`. The stream of an earlier
+    /// instance is removed if that was its last message (rule R14).
     pub(super) fn trimmed(&mut self, id: MessageId) {
         let current = self.current().instance();
         self.streams.retain(|stream| {
@@ -158,7 +161,7 @@ impl Outbound {
         });
     }
 
-    /// Gives up all messages that wait. Returns their number.
+    /// Abandons all messages that wait. Returns their number.
     pub(super) fn abandon(&mut self) -> usize {
         let messages = self.memory.messages();
         self.streams.iter_mut().for_each(Stream::give_up_all);
@@ -167,16 +170,16 @@ impl Outbound {
         messages
     }
 
-    /// The streams of earlier instances that are not empty.
+    /// Returns the streams of earlier instances that are not empty.
     pub(super) fn backlog(&self) -> impl Iterator<Item = Instance> {
         let old = self.streams.len() - 1;
         let old = self.streams[..old].iter().filter(|stream| !stream.is_empty());
         old.map(Stream::instance)
     }
 
-    /// Sets every stream to where the peer wants to go on (rule R9). `told` is what this side's
-    /// READY said. Returns whether the peer has seen more of an earlier instance than the store
-    /// remembers (rule R10).
+    /// Sets every stream to where the peer wants to continue (rule R9). `told` is what this side's
+    /// READY said. Returns whether the peer has received more of an earlier instance than the store
+    /// knows (rule R10).
     pub(super) fn resume(
         &mut self,
         theirs: &[CursorState],
@@ -224,7 +227,7 @@ impl Outbound {
         Ok(self.drop_up_to(index, number, rejected))
     }
 
-    /// The next message or gap, oldest stream first.
+    /// Returns the next message or gap, oldest stream first.
     pub(super) fn next(&mut self, listed: &[Instance], limits: &TransmitLimits) -> Option<Next> {
         for index in 0..self.streams.len() {
             let instance = self.streams[index].instance();
@@ -242,7 +245,7 @@ impl Outbound {
         None
     }
 
-    /// Gives up the messages of every stream that have expired, which makes room. Returns whether
+    /// Removes the messages of every stream that have expired, which frees room. Returns whether
     /// there were any.
     pub(super) fn expire(&mut self, now: Millis) -> bool {
         let before = self.counts.expired;
@@ -265,7 +268,7 @@ impl Outbound {
         self.outcomes.get(&id.number).copied().unwrap_or(waiting)
     }
 
-    /// The streams to list in READY: the oldest ones and always the current one.
+    /// Returns the streams to list in READY: the oldest ones and always the current one.
     pub(super) fn states(&self, max: usize) -> Vec<StreamState> {
         let old = self.streams.len() - 1;
         let old = self.streams[..old]
@@ -286,7 +289,7 @@ impl Outbound {
         self.streams.iter().find_map(Stream::oldest)
     }
 
-    /// The earliest deadline of a message that is not transmitted.
+    /// Returns the earliest deadline of a message that is not transmitted.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         self.streams.iter().filter_map(Stream::next_deadline).min()
     }
@@ -319,7 +322,7 @@ impl Outbound {
         news
     }
 
-    /// Gives up the messages at a stream's cursor that may not be transmitted any more.
+    /// Drops the messages at a stream's cursor that have expired or are too long.
     fn give_up_next(&mut self, index: usize, limits: &TransmitLimits) {
         let mut number = self.streams[index].first_to_transmit();
         loop {

@@ -7,12 +7,12 @@ use super::Millis;
 use crate::Instance;
 use crate::frame::Data;
 
-/// State of one link, as a store gives it back.
+/// State of one link that a store has kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoredLink {
     /// The streams of this service's earlier instances that have messages, oldest first.
     pub streams: Vec<StoredStream>,
-    /// How far the peer's streams are handled.
+    /// Cursors of the peer's streams.
     pub cursors: Vec<StoredCursor>,
 }
 
@@ -27,12 +27,12 @@ pub struct StoredStream {
     pub messages: Vec<StoredMessage>,
 }
 
-/// One stored message; its payload is read when it is its turn.
+/// One stored message. Its payload is read shortly before it is transmitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoredMessage {
     /// Its length in bytes.
     pub len: u32,
-    /// How long from now on it may be transmitted, if not for ever.
+    /// Time from now until it expires; `None` if it never does.
     pub ttl: Option<Duration>,
 }
 
@@ -41,21 +41,21 @@ impl StoredMessage {
         Data::cost(self.len as usize)
     }
 
-    /// The time until which it may be transmitted.
+    /// Returns the time at which it expires.
     pub(super) fn deadline(&self, now: Millis) -> Option<Millis> {
         let millis = |ttl: Duration| u64::try_from(ttl.as_millis()).unwrap_or(Millis::MAX);
         self.ttl.map(|ttl| now.saturating_add(millis(ttl)))
     }
 }
 
-/// How far one stream of the peer is handled.
+/// Stored cursor of one stream of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoredCursor {
     /// The peer's instance.
     pub instance: Instance,
     /// Everything up to this number is handled.
     pub completed: u64,
-    /// Numbers beyond that which are handled, in order.
+    /// Higher numbers that are handled, in order.
     pub finished: Vec<u64>,
 }
 

@@ -11,10 +11,10 @@ use crate::faults::{Fault, broken};
 use crate::frame::{Data, StreamState};
 use crate::{Instance, MessageId, Messages};
 
-/// Number of messages that are read from the store before it is their turn.
+/// Number of messages that are read from the store in advance.
 const READ_AHEAD: u64 = 256;
 
-/// One stream: everything from `base` on is kept.
+/// One stream: messages from `base` on are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
     instance: Instance,
@@ -24,12 +24,12 @@ pub(super) struct Stream {
     cursor: u64,
     /// The highest number ever transmitted.
     transmitted: u64,
-    /// The highest number that is stored; without a store, all of them are free to go.
+    /// The highest number that is stored; without a store, `u64::MAX`.
     stored: u64,
     /// The last number that the store was told to remove.
     trimmed: u64,
-    /// The peer expects a number below `base`: an old connection has acknowledged it since this
-    /// side's READY. It is to be told that there is a gap.
+    /// Whether the peer has to be told of a gap: it expects a number below `base`, because an old
+    /// connection has acknowledged it since this side's READY.
     gap: bool,
 }
 
@@ -47,11 +47,11 @@ pub(super) enum Body {
     Here(Bytes),
     /// In the store only; the length in bytes.
     Stored(u32),
-    /// The message has its outcome: only its number is left to be skipped.
+    /// The message has its outcome, and its number is skipped.
     Gone,
 }
 
-/// What is transmitted next.
+/// The next transmission of a stream.
 pub(super) enum Next {
     Message { stream: u8, number: u64, again: bool, payload: Bytes },
     Batch { stream: u8, first: u64, again: bool, messages: Messages },
@@ -67,12 +67,12 @@ pub(super) struct TransmitLimits {
     pub(super) max_payload: u32,
     /// The most messages that are transmitted and not acknowledged.
     pub(super) in_flight: u64,
-    /// The most bytes of a batch; 0 where each message has a frame of its own.
+    /// The most bytes of a batch; 0 if each message has a frame of its own.
     pub(super) batch: usize,
 }
 
 impl Next {
-    /// Credit that it takes, in bytes.
+    /// Returns the credit that it takes, in bytes.
     pub(super) fn cost(&self) -> u64 {
         match self {
             Self::Message { payload, .. } => Data::cost(payload.len()),
@@ -87,12 +87,12 @@ impl Body {
         matches!(self, Self::Gone)
     }
 
-    /// The payload, if it is in memory.
+    /// Returns the payload, if it is in memory.
     fn payload(&self) -> Option<&Bytes> {
         if let Self::Here(payload) = self { Some(payload) } else { None }
     }
 
-    /// Cost of the message in bytes, 0 if it is gone.
+    /// Returns the cost of the message in bytes, 0 if it is gone.
     pub(super) fn cost(&self) -> u64 {
         match self {
             Self::Here(payload) => Data::cost(payload.len()),
@@ -101,7 +101,7 @@ impl Body {
         }
     }
 
-    /// The part of the cost that is in memory.
+    /// Returns the part of the cost that is in memory.
     pub(super) fn loaded_cost(&self) -> u64 {
         if matches!(self, Self::Here(_)) { self.cost() } else { 0 }
     }
@@ -116,14 +116,14 @@ impl Kept {
         self.body.cost() > Data::cost(max as usize)
     }
 
-    /// Whether it may still be transmitted.
+    /// Returns whether it may still be transmitted.
     fn may_go(&self, limits: &TransmitLimits) -> bool {
         !self.is_expired(limits.now) && !self.is_too_long(limits.max_payload)
     }
 }
 
 impl Stream {
-    /// The stream of this instance, without a store.
+    /// Creates the stream of this instance, without a store.
     pub(super) fn new(instance: Instance) -> Self {
         Self {
             instance,
@@ -137,13 +137,13 @@ impl Stream {
         }
     }
 
-    /// The stream of this instance, with a store.
+    /// Creates the stream of this instance, with a store.
     pub(super) fn durable(instance: Instance) -> Self {
         Self { stored: 0, ..Self::new(instance) }
     }
 
-    /// The stream of an earlier instance, as of `now`. Each of its messages may have been
-    /// transmitted.
+    /// Restores the stream of an earlier instance, at the time `now`. Each of its messages may have
+    /// been transmitted.
     pub(super) fn restore(stored: StoredStream, now: Millis) -> Self {
         let StoredStream { instance, base, messages } = stored;
         let kept = |message: StoredMessage| Kept {
@@ -169,8 +169,8 @@ impl Stream {
         id
     }
 
-    /// Takes note that everything up to `number` is stored. Returns the numbers of which that is
-    /// news and that are not transmitted.
+    /// Records that everything up to `number` is stored. Returns the numbers that were not stored
+    /// before and are not transmitted.
     pub(super) fn mark_stored(&mut self, number: u64) -> RangeInclusive<u64> {
         let news = self.stored.saturating_add(1).max(self.cursor)..=number;
         self.stored = self.stored.max(number);
@@ -198,7 +198,7 @@ impl Stream {
         Some((dropped, kept.body))
     }
 
-    /// Gives a message up: its number will be skipped. Returns its body, unless it was gone already.
+    /// Drops a message: its number will be skipped. Returns its body, unless it was gone already.
     pub(super) fn give_up(&mut self, number: u64) -> Option<Body> {
         let kept = self.kept_mut(number).filter(|kept| !kept.body.is_gone())?;
         Some(std::mem::replace(&mut kept.body, Body::Gone))
@@ -233,7 +233,7 @@ impl Stream {
         news.then_some(MessageId { stream: self.instance, number })
     }
 
-    /// Goes on, in a new session, at the `number` that the peer expects.
+    /// Continues in a new session, at the `number` that the peer expects.
     pub(super) fn go_on_at(&mut self, number: u64) {
         self.gap = number < self.base && !broken(Fault::LateGapNotTold);
         self.cursor = number.clamp(self.base, self.next());
@@ -268,17 +268,17 @@ impl Stream {
         self.instance
     }
 
-    /// The number of the first message that is kept.
+    /// Returns the number of the first message that is kept.
     pub(super) fn base(&self) -> u64 {
         self.base
     }
 
-    /// The number that the next message gets.
+    /// Returns the number that the next message gets.
     pub(super) fn next(&self) -> u64 {
         self.base + self.kept.len() as u64
     }
 
-    /// The highest number ever transmitted.
+    /// Returns the highest number ever transmitted.
     pub(super) fn transmitted(&self) -> u64 {
         self.transmitted
     }
@@ -287,22 +287,22 @@ impl Stream {
         self.kept.is_empty()
     }
 
-    /// Whether something is left to transmit in this session.
+    /// Returns whether something is left to transmit in this session.
     pub(super) fn has_more(&self) -> bool {
         self.cursor < self.next()
     }
 
-    /// Number of messages that are transmitted in this session and not acknowledged.
+    /// Returns the number of messages that are transmitted in this session and not acknowledged.
     pub(super) fn in_flight(&self) -> u64 {
         self.cursor - self.base
     }
 
-    /// The numbers that are not transmitted in this session.
+    /// Returns the numbers that are not transmitted in this session.
     pub(super) fn untransmitted(&self) -> Range<u64> {
         self.cursor.max(self.base)..self.next()
     }
 
-    /// The first number from the cursor on that is not given up.
+    /// Returns the first number from the cursor on that is not skipped.
     pub(super) fn first_to_transmit(&self) -> u64 {
         self.cursor + self.given_up_at_cursor()
     }
@@ -311,12 +311,12 @@ impl Stream {
         StreamState { instance: self.instance, base: self.base, next: self.next() }
     }
 
-    /// The time at which the oldest message that waits was accepted.
+    /// Returns the time at which the oldest message that waits was accepted.
     pub(super) fn oldest(&self) -> Option<Millis> {
         self.kept.iter().find(|kept| !kept.body.is_gone()).map(|kept| kept.accepted)
     }
 
-    /// The earliest deadline of a message that is not transmitted.
+    /// Returns the earliest deadline of a message that is not transmitted.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let waiting = self.ahead().filter(|kept| !kept.body.is_gone());
         waiting.filter_map(|kept| kept.deadline).min()
@@ -330,7 +330,7 @@ impl Stream {
         self.kept(number).is_some_and(|kept| kept.is_too_long(max))
     }
 
-    /// The first message from the cursor on whose payload is in the store only.
+    /// Returns the first message from the cursor on whose payload is in the store only.
     pub(super) fn first_unloaded(&self) -> Option<MessageId> {
         let mut ahead = self.cursor..self.next().min(self.cursor + READ_AHEAD);
         let number = ahead.find(|number| {
@@ -339,8 +339,8 @@ impl Stream {
         Some(MessageId { stream: self.instance, number })
     }
 
-    /// Number of messages from the cursor on that are given up. Those that are not stored yet are
-    /// not skipped: were storing to fail, their numbers would be given again.
+    /// Returns the number of messages from the cursor on that are gone. Those that are not stored
+    /// yet are not skipped: if storing them fails, their numbers are used again.
     fn given_up_at_cursor(&self) -> u64 {
         let mut given_up = 0;
         while self.cursor + given_up <= self.stored
@@ -351,8 +351,8 @@ impl Stream {
         given_up
     }
 
-    /// Number of messages from the cursor on that can be transmitted in one frame. The first one
-    /// has neither expired nor is it too long.
+    /// Returns the number of messages from the cursor on that can be transmitted in one frame. The
+    /// first one is neither expired nor too long.
     fn run(&self, limits: &TransmitLimits) -> usize {
         let stored = if broken(Fault::TransmittedBeforeStored) { u64::MAX } else { self.stored };
         let mut end = stored.saturating_add(1).min(self.base + limits.in_flight);
@@ -379,7 +379,7 @@ impl Stream {
         self.transmitted = self.transmitted.max(to);
     }
 
-    /// Everything from the cursor on.
+    /// Returns everything from the cursor on.
     fn ahead(&self) -> impl Iterator<Item = &Kept> + Clone {
         let transmitted = usize::try_from(self.cursor - self.base).unwrap_or(usize::MAX);
         self.kept.range(transmitted.min(self.kept.len())..)

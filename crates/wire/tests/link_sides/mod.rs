@@ -10,7 +10,8 @@ pub(crate) fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
 }
 
-/// One service: its link, what its application was given, and what it has not handled yet.
+/// One service: its link, the messages that its application was given, and those that it has not
+/// handled yet.
 pub(crate) struct Side {
     pub(crate) link: Link,
     pub(crate) slot: Slot,

@@ -28,7 +28,7 @@ pub(super) struct Target {
     declared: Option<(Ticket, Ready, u64)>,
     session: Option<Session>,
     inbox: Vec<(MessageId, u64)>,
-    /// What may be held beyond the window: it came after the READY on the connection before.
+    /// Bytes that may be held beyond the window: they came on the old connection after the READY.
     overlap: u64,
     durable: bool,
     appends: VecDeque<u64>,
@@ -103,7 +103,7 @@ impl Target {
         }
     }
 
-    /// What must be so whatever the attacker does.
+    /// Checks what holds whatever the attacker does.
     pub(super) fn assert_sound(&self) {
         let held: u64 = self.inbox.iter().map(|(_, cost)| cost).sum();
         assert_eq!(self.link.held(), held, "what is held is what is in the inbox");
@@ -116,7 +116,7 @@ impl Target {
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
     }
 
-    /// What the attacker knows of the session.
+    /// The attacker's knowledge of the session.
     fn known(&self, session: &Session) -> Knowledge {
         let now = self.link.ready();
         let expected = |stream: &StreamState| {
@@ -279,7 +279,7 @@ impl Target {
     }
 }
 
-/// What a store gives back: of the attacker's streams whatever it has once made of them.
+/// State that a store gives back; of the attacker's streams, whatever the attacker made of them.
 fn restored(script: &mut Script<'_>) -> StoredLink {
     let stream = |script: &mut Script<'_>, instance: u8| StoredStream {
         instance: ours(instance),

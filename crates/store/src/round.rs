@@ -7,13 +7,13 @@ const MAX_SHARE: usize = 64;
 /// The most bytes of one peer in a transaction, unless its first message alone is longer.
 const MAX_SHARE_BYTES: usize = 1024 * 1024;
 /// The most messages in a transaction.
-const MAX_BATCH: usize = 1_024;
+const MAX_ROUND: usize = 1_024;
 /// The most bytes in a transaction, which one share may exceed.
-const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+const MAX_ROUND_BYTES: usize = 8 * 1024 * 1024;
 
 /// The work that the thread does next.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct Round {
     /// Queries, which are answered first.
     pub(crate) queries: Vec<Query>,
     /// Operations that are then written in this order, in one transaction.
@@ -22,7 +22,7 @@ pub(crate) struct Batch {
     bytes: usize,
 }
 
-/// The part of a batch that comes from one queue.
+/// The part of a round that comes from one queue.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     rows: usize,
@@ -30,17 +30,17 @@ pub(crate) struct Share {
     writes: bool,
 }
 
-impl Batch {
+impl Round {
     pub(crate) fn new(queries: Vec<Query>) -> Self {
         Self { queries, ..Self::default() }
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.rows >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
+        self.rows >= MAX_ROUND || self.bytes >= MAX_ROUND_BYTES
     }
 
     /// Takes an operation of a queue and returns whether it is lazy, or gives it back if it has to
-    /// wait for a later batch.
+    /// wait for a later round.
     pub(crate) fn take(
         &mut self,
         key: &QueueKey,
