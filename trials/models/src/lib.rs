@@ -8,7 +8,7 @@
 //! * [`attack`](mod@attack) is a hostile peer.
 //!
 //! [`Link`]: paddington_wire::link::Link
-//! [`Slot`]: paddington_wire::link::Slot
+//! [`Slot`]: paddington_wire::Slot
 
 pub mod action;
 pub mod attack;
