@@ -429,3 +429,34 @@ proptest! {
         }
     }
 }
+
+/// Rejections that READY cannot carry are never forgotten: completions wait for them.
+#[test]
+fn thousands_of_rejections_are_told_although_connections_break() {
+    let (mut a, mut b) = pair();
+    let ids: Vec<_> = (0..5_000).map(|_| a.send("x")).collect();
+    for session in 0..40 {
+        connect(&mut a, &mut b);
+        for round in 0..200 {
+            for frame in a.frames(0) {
+                b.receive(frame).unwrap();
+            }
+            while !b.unhandled.is_empty() {
+                b.handle(Err(RejectCode::FAILED));
+            }
+            let frames = b.frames(0);
+            // Every third session loses the acknowledgements of its second round.
+            if frames.is_empty() || (session % 3 == 2 && round == 1) {
+                break;
+            }
+            for frame in frames {
+                a.receive(frame).unwrap();
+            }
+        }
+        cut(&mut a, &mut b);
+    }
+    let rejected = Outcome::Rejected(RejectCode::FAILED);
+    let wrong: Vec<_> = ids.iter().filter(|id| a.link.outcome(**id) != rejected).collect();
+    assert!(wrong.is_empty(), "{} of 5000 are not known to be rejected", wrong.len());
+    assert_eq!(b.link.held(), 0);
+}

@@ -249,3 +249,59 @@ fn cursors_of_ended_instances_are_forgotten() {
     assert_eq!(changes.forgotten, [instance(8)]);
     assert_eq!(changes.moved[0].instance, instance(9));
 }
+
+/// A service that has been restarted 1 000 times, with one message of each instance left.
+#[test]
+fn however_many_instances_have_left_messages_they_arrive_once_and_in_order() {
+    const INSTANCES: u64 = 1_000;
+    let name = |index: u64| {
+        let mut bytes = [0xff; 16];
+        bytes[..8].copy_from_slice(&index.to_be_bytes());
+        Instance::from(bytes)
+    };
+    let stored = |index| StoredStream {
+        instance: name(index),
+        base: 1,
+        messages: vec![StoredMessage { len: 8, ttl: None }],
+    };
+    let streams = (0..INSTANCES).map(stored).collect();
+    let stored = StoredLink { streams, cursors: Vec::new() };
+    let mut sender = Link::restore(LinkConfig::default(), instance(2), stored, 0);
+    let payload = |index: u64| Bytes::copy_from_slice(&index.to_be_bytes());
+    sender.enqueue(payload(INSTANCES), 0, None).unwrap();
+    sender.stored(1);
+    let mut receiver = Link::new(LinkConfig::default(), instance(3));
+    let (mut slots, mut arrived) = ([Slot::default(), Slot::default()], Vec::new());
+    for session in 1.. {
+        assert!(session <= 2 * INSTANCES / 63 + 2, "the backlog does not get shorter");
+        let [ours, theirs] = slots.each_mut().map(|slot| {
+            let ticket = slot.ticket();
+            slot.take(ticket, None).unwrap()
+        });
+        let (ready, their_ready) = (sender.ready(), receiver.ready());
+        sender.start(ours, &ready, &their_ready).unwrap();
+        receiver.start(theirs, &their_ready, &ready).unwrap();
+        // Every other session breaks before its acknowledgements have arrived.
+        while let Some(frame) = {
+            while let Some(wanted) = sender.wanted() {
+                let index = u64::from_be_bytes(wanted.stream.as_bytes()[..8].try_into().unwrap());
+                sender.supply(wanted, payload(index));
+            }
+            sender.transmit(ours, 0)
+        } {
+            receiver.receive(theirs, frame, &mut arrived).unwrap();
+        }
+        for message in &arrived {
+            receiver.handled(message.id, Ok(()));
+        }
+        while let Some(ack) = receiver.acknowledge(theirs).filter(|_| session % 2 == 0) {
+            sender.receive(ours, ack, &mut Vec::new()).unwrap();
+        }
+        sender.take_trims().into_iter().for_each(|trim| sender.trimmed(trim));
+        if sender.outbox_messages() == 0 {
+            break;
+        }
+    }
+    let order: Vec<_> = arrived.iter().map(|message| message.payload.clone()).collect();
+    assert_eq!(order, (0..=INSTANCES).map(payload).collect::<Vec<_>>());
+}

@@ -109,7 +109,11 @@ impl Side {
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         let counts = self.link.counts();
-        let outcomes = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        let outcomes = counts.acknowledged
+            + counts.rejected
+            + counts.expired
+            + counts.too_long
+            + counts.abandoned;
         counts.accepted == outcomes + self.link.outbox_messages() as u64
     }
 }

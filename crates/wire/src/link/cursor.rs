@@ -7,7 +7,8 @@ use crate::Instance;
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
 
-/// The most rejections that are kept for a stream.
+/// The number of rejections after which completions are held back: READY cannot carry rejections, so
+/// each of them stays until a READY of the peer shows that it knows.
 const REJECTIONS: usize = 1_024;
 
 /// Position in one stream of the peer.
@@ -123,10 +124,11 @@ impl Cursor {
         Novelty::New
     }
 
-    /// Receives a gap up to `to`. Returns whether it is news.
-    pub(super) fn skip(&mut self, to: u64) -> bool {
+    /// Receives a gap up to `to`. Returns the bytes of the window that this frees, or `None` if it is
+    /// no news.
+    pub(super) fn skip(&mut self, to: u64) -> Option<u64> {
         if to <= self.received {
-            return false;
+            return None;
         }
         self.received = to;
         let extends = |last: &Entry| match last.state {
@@ -139,12 +141,11 @@ impl Cursor {
             None => self.entries.push_back(Entry { to, cost: 0, state: EntryState::Gap }),
         }
         self.finished.retain(|finished| *finished > to);
-        self.complete();
-        true
+        Some(self.complete())
     }
 
-    /// Records that a message was handled or rejected. Returns its cost, or `None` if it was not
-    /// waiting for that.
+    /// Takes note that a message is handled or rejected. Returns the bytes of the window that this
+    /// frees, or `None` if the message was not waiting for that.
     pub(super) fn handled(&mut self, number: u64, outcome: Result<(), RejectCode>) -> Option<u64> {
         let index = self.find(number)?;
         let entry = &mut self.entries[index];
@@ -153,23 +154,41 @@ impl Cursor {
         }
         entry.state = EntryState::Done;
         self.moved = true;
-        let cost = entry.cost;
         if let Err(code) = outcome {
             self.reject(Rejection { number, code });
         }
-        self.complete();
-        Some(cost)
+        let held_back = self.is_held_back();
+        // What is held back still takes room, or its number would have no bound.
+        let freed = if held_back { 0 } else { std::mem::take(&mut self.entries[index].cost) };
+        Some(freed + self.complete())
     }
 
-    /// Moves `completed` over everything that is done.
-    pub(super) fn complete(&mut self) {
-        let is_done = |entry: &&Entry| entry.state != EntryState::Unhandled;
-        while let Some(entry) = self.entries.front().filter(is_done) {
+    /// Moves `completed` over everything that is done. Returns the bytes of the window that this
+    /// frees.
+    pub(super) fn complete(&mut self) -> u64 {
+        let mut freed = 0;
+        while let Some(entry) = self.entries.front() {
+            if entry.state == EntryState::Unhandled || self.is_held_back_at(entry.to) {
+                break;
+            }
             self.completed = self.completed.max(entry.to);
             self.moved = true;
+            freed += entry.cost;
             self.entries.pop_front();
         }
-        debug_assert!(self.completed <= self.received, "nothing is handled before it arrives");
+        debug_assert!(self.completed <= self.received, "nothing is handled before it came");
+        freed
+    }
+
+    /// Whether completions are held back because of too many rejections. A new session ends that,
+    /// once the peer has been told of all that are completed.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.listed && self.rejected.len() > REJECTIONS
+    }
+
+    fn is_held_back_at(&self, number: u64) -> bool {
+        self.is_held_back()
+            && self.rejected.partition_point(|rejection| rejection.number <= number) > REJECTIONS
     }
 
     /// Returns the number to acknowledge, with at most `max_rejections` of the rejections up to
@@ -246,9 +265,6 @@ impl Cursor {
     fn reject(&mut self, rejection: Rejection) {
         let at = self.rejected.partition_point(|earlier| earlier.number < rejection.number);
         self.rejected.insert(at, rejection);
-        if self.rejected.len() > REJECTIONS {
-            self.rejected.pop_front();
-        }
     }
 
     fn untold_rejections(&self) -> impl Iterator<Item = &Rejection> {

@@ -105,6 +105,7 @@ impl Inbound {
             let told = told.iter().find(|told| told.instance == stream.instance);
             self.cursor_or_new(stream).list(stream, told);
         }
+        self.held -= self.cursors.iter_mut().map(Cursor::complete).sum::<u64>();
         self.forget_orphans();
     }
 
@@ -139,7 +140,7 @@ impl Inbound {
             }
         }
         if taken.finished > 0 {
-            cursor.complete();
+            self.held -= cursor.complete();
         }
         if taken.repeats + taken.finished > 0 {
             // The dropped messages no longer count, so they must not stay in memory.
@@ -153,7 +154,16 @@ impl Inbound {
 
     /// Receives a gap up to `to`. Returns whether it is news.
     pub(super) fn skip(&mut self, instance: Instance, to: u64) -> bool {
-        listed(&mut self.cursors, instance).is_some_and(|cursor| cursor.skip(to))
+        let cursor = listed(&mut self.cursors, instance);
+        let freed = cursor.and_then(|cursor| cursor.skip(to));
+        self.held -= freed.unwrap_or_default();
+        freed.is_some()
+    }
+
+    /// Returns whether completions are held back until a new session, because the peer has not shown
+    /// yet that it knows of the rejections that it was told.
+    pub(super) fn wants_new_session(&self) -> bool {
+        self.cursors.iter().any(|cursor| cursor.is_held_back() && !cursor.is_due())
     }
 
     /// Records that a message was handled or rejected.

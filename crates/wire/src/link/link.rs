@@ -1,5 +1,7 @@
 //! The link itself: both directions and the session that joins them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::acks::{AckTime, Facts};
@@ -140,13 +142,14 @@ impl Link {
         self.inbound.take_changes()
     }
 
-    /// Returns whether streams wait that the session does not know, because there were too many to
-    /// list: a new session has room for them.
+    /// Returns whether a new session has to be started: streams wait that the current one does not
+    /// know, because there were too many to list, or completions are held back.
     #[must_use]
     pub fn wants_new_session(&self) -> bool {
         let Some(session) = &self.session else { return false };
         let mut backlog = self.outbound.backlog().peekable();
-        backlog.peek().is_some() && backlog.all(|instance| !session.ours.contains(&instance))
+        let unlisted = |instance| !session.ours.contains(&instance);
+        (backlog.peek().is_some() && backlog.all(unlisted)) || self.inbound.wants_new_session()
     }
 
     /// Abandons all messages that wait. Returns their number.
@@ -332,6 +335,13 @@ impl Link {
     #[must_use]
     pub fn outcome(&self, id: MessageId) -> Outcome {
         self.outbound.outcome(id)
+    }
+
+    /// Takes the outcomes of messages that this instance accepted and the peer has not handled, by
+    /// number, since the last call. Without it they pile up; an outcome that was taken is not told by
+    /// [`outcome`](Self::outcome) any more.
+    pub fn take_outcomes(&mut self) -> BTreeMap<u64, Outcome> {
+        self.outbound.take_outcomes()
     }
 
     /// Returns the number of messages that wait for their acknowledgement.

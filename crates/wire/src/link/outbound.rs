@@ -7,14 +7,11 @@ use bytes::Bytes;
 
 use super::memory::Memory;
 use super::stored::StoredStream;
-use super::stream::{Body, Next, Stream, TransmitLimits};
+use super::stream::{Body, GivenUp, Next, Stream, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
 use crate::{Instance, MessageId, Violation};
-
-/// The most outcomes of failed messages that are remembered.
-const OUTCOMES: usize = 4_096;
 
 /// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,8 +39,10 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Rejected by the peer.
     pub rejected: u64,
-    /// Expired, or longer than the peer accepts.
+    /// Expired before they were transmitted.
     pub expired: u64,
+    /// Longer than the peer accepts, and so never transmitted.
+    pub too_long: u64,
     /// Abandoned by this side, with [`Link::abandon`](super::Link::abandon).
     pub abandoned: u64,
 }
@@ -113,13 +112,13 @@ impl Outbound {
         while let Some((number, body)) = self.current_mut().pop_unstored() {
             self.counts.accepted -= 1;
             count += 1;
-            if !body.is_gone() {
-                self.settle(&body);
-            } else if self.outcomes.remove(&number).is_some() {
-                self.counts.expired -= 1;
-            } else {
-                self.counts.abandoned -= 1;
+            match body {
+                Body::Gone(GivenUp::Expired) => self.counts.expired -= 1,
+                Body::Gone(GivenUp::TooLong) => self.counts.too_long -= 1,
+                Body::Gone(GivenUp::Abandoned) => self.counts.abandoned -= 1,
+                Body::Here(_) | Body::Stored(_) => self.settle(&body),
             }
+            self.outcomes.remove(&number);
         }
         count
     }
@@ -164,7 +163,7 @@ impl Outbound {
     /// Abandons all messages that wait. Returns their number.
     pub(super) fn abandon(&mut self) -> usize {
         let messages = self.memory.messages();
-        self.streams.iter_mut().for_each(Stream::give_up_all);
+        self.streams.iter_mut().for_each(Stream::abandon);
         self.counts.abandoned += messages as u64;
         self.memory = Memory::default();
         messages
@@ -232,7 +231,10 @@ impl Outbound {
         for index in 0..self.streams.len() {
             let instance = self.streams[index].instance();
             let Some(name) = listed.iter().position(|listed| *listed == instance) else {
-                continue;
+                if self.streams[index].is_empty() {
+                    continue;
+                }
+                return None; // it was not listed, because there were too many: a new session lists it
             };
             self.give_up_next(index, limits);
             if let Some(next) = self.streams[index].next_to_transmit(name as u8, limits) {
@@ -252,11 +254,16 @@ impl Outbound {
         for index in 0..self.streams.len() {
             for number in self.streams[index].untransmitted() {
                 if self.streams[index].is_expired(number, now) {
-                    self.give_up(index, number, Outcome::Expired);
+                    self.give_up(index, number, GivenUp::Expired);
                 }
             }
         }
         self.counts.expired > before
+    }
+
+    /// Takes the outcomes of messages of this instance that were not handled.
+    pub(super) fn take_outcomes(&mut self) -> BTreeMap<u64, Outcome> {
+        std::mem::take(&mut self.outcomes)
     }
 
     pub(super) fn outcome(&self, id: MessageId) -> Outcome {
@@ -327,23 +334,31 @@ impl Outbound {
         let mut number = self.streams[index].first_to_transmit();
         loop {
             let stream = &self.streams[index];
-            let outcome = if stream.is_expired(number, limits.now) {
-                Outcome::Expired
+            let why = if stream.is_expired(number, limits.now) {
+                GivenUp::Expired
             } else if stream.is_too_long(number, limits.max_payload) {
-                Outcome::TooLong
+                GivenUp::TooLong
             } else {
                 return;
             };
-            self.give_up(index, number, outcome);
+            self.give_up(index, number, why);
             number += 1;
         }
     }
 
-    fn give_up(&mut self, index: usize, number: u64, outcome: Outcome) {
-        if let Some(body) = self.streams[index].give_up(number) {
-            self.settle(&body);
-            self.counts.expired += 1;
-            self.remember(index, number, outcome);
+    fn give_up(&mut self, index: usize, number: u64, why: GivenUp) {
+        let Some(body) = self.streams[index].give_up(number, why) else { return };
+        self.settle(&body);
+        match why {
+            GivenUp::Expired => {
+                self.counts.expired += 1;
+                self.remember(index, number, Outcome::Expired);
+            }
+            GivenUp::TooLong => {
+                self.counts.too_long += 1;
+                self.remember(index, number, Outcome::TooLong);
+            }
+            GivenUp::Abandoned => self.counts.abandoned += 1,
         }
     }
 
@@ -351,12 +366,10 @@ impl Outbound {
         self.memory.remove(body.cost(), body.loaded_cost());
     }
 
+    /// Remembers the outcome of a message of this instance until it is taken.
     fn remember(&mut self, index: usize, number: u64, outcome: Outcome) {
         if index + 1 == self.streams.len() {
             self.outcomes.insert(number, outcome);
-            if self.outcomes.len() > OUTCOMES {
-                self.outcomes.pop_first();
-            }
         }
     }
 

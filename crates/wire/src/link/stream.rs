@@ -48,7 +48,15 @@ pub(super) enum Body {
     /// In the store only; the length in bytes.
     Stored(u32),
     /// The message has its outcome, and its number is skipped.
-    Gone,
+    Gone(GivenUp),
+}
+
+/// Reason why this side gives a message up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum GivenUp {
+    Expired,
+    TooLong,
+    Abandoned,
 }
 
 /// The next transmission of a stream.
@@ -84,7 +92,7 @@ impl Next {
 
 impl Body {
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone)
+        matches!(self, Self::Gone(_))
     }
 
     /// Returns the payload, if it is in memory.
@@ -97,7 +105,7 @@ impl Body {
         match self {
             Self::Here(payload) => Data::cost(payload.len()),
             Self::Stored(len) => Data::cost(*len as usize),
-            Self::Gone => 0,
+            Self::Gone(_) => 0,
         }
     }
 
@@ -199,13 +207,16 @@ impl Stream {
     }
 
     /// Drops a message: its number will be skipped. Returns its body, unless it was gone already.
-    pub(super) fn give_up(&mut self, number: u64) -> Option<Body> {
+    pub(super) fn give_up(&mut self, number: u64, why: GivenUp) -> Option<Body> {
         let kept = self.kept_mut(number).filter(|kept| !kept.body.is_gone())?;
-        Some(std::mem::replace(&mut kept.body, Body::Gone))
+        Some(std::mem::replace(&mut kept.body, Body::Gone(why)))
     }
 
-    pub(super) fn give_up_all(&mut self) {
-        self.kept.iter_mut().for_each(|kept| kept.body = Body::Gone);
+    /// Gives all messages up.
+    pub(super) fn abandon(&mut self) {
+        for kept in self.kept.iter_mut().filter(|kept| !kept.body.is_gone()) {
+            kept.body = Body::Gone(GivenUp::Abandoned);
+        }
     }
 
     /// Takes a payload that was read from the store. Returns whether it was missing.

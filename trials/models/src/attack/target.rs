@@ -110,7 +110,11 @@ impl Target {
         assert!(held <= WINDOW + self.overlap, "the inbox stays within the window");
         assert!(self.overlap <= WINDOW, "the inbox never takes more than two windows");
         let counts = self.link.counts();
-        let outcomes = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        let outcomes = counts.acknowledged
+            + counts.rejected
+            + counts.expired
+            + counts.too_long
+            + counts.abandoned;
         let waiting = self.link.outbox_messages() as u64;
         assert_eq!(counts.accepted, outcomes + waiting, "every message has one outcome");
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
