@@ -65,6 +65,9 @@ const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Period over which authenticated handshakes are counted.
 pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
 
+/// The number of instances whose handshakes a link has room for in that period.
+pub(crate) const HANDSHAKE_INSTANCES: usize = 8;
+
 impl Default for Config {
     fn default() -> Self {
         const MIB: u64 = 1024 * 1024;

@@ -2,6 +2,8 @@
 
 use paddington_wire::{MessageId, PeerName, RejectCode};
 
+use crate::Delivered;
+
 /// An event for a monitor. Events report single connections, and everything that a person should
 /// look at; a handler is told of instances only, with `Connected` and `Disconnected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,15 @@ pub enum Event {
     StateRegressed {
         /// The peer.
         peer: PeerName,
+    },
+    /// Messages that were accepted for the peer have ended without being handled.
+    Undelivered {
+        /// The peer.
+        peer: PeerName,
+        /// Their outcome: rejected, expired, or too long.
+        outcome: Delivered,
+        /// Number of messages.
+        messages: u64,
     },
     /// A message of the peer has become a dead letter.
     DeadLetter {

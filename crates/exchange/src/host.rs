@@ -32,7 +32,7 @@ impl Host for ExchangeHost {
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
-        if peer.is_overloaded() {
+        if peer.is_overloaded(instance) {
             warn!(peer = %name, %address, "refused: too many handshakes");
             return Err(Refusal::Close(CloseCode::Overload));
         }

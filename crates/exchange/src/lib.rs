@@ -7,7 +7,9 @@
 mod config;
 mod core;
 mod current;
+mod delivered;
 mod error;
+mod escaped;
 mod event;
 mod exchange;
 mod expiry;
@@ -24,13 +26,14 @@ mod status;
 pub mod store;
 
 pub use config::{Config, HANDSHAKE_PERIOD};
+pub use delivered::Delivered;
 pub use error::{AlreadyRunning, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
 pub use handling::{Handler, OnError};
 pub use paddington_wire::link::Counts;
 pub use peer::send::SendOptions;
-pub use receipt::{Delivered, Receipt};
+pub use receipt::Receipt;
 pub use renewal::Renewal;
 pub use setup::{Listen, Server, Setup};
 pub use status::{PeerCounters, PeerStatus, ShutdownReport};

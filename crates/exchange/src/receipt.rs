@@ -6,41 +6,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use paddington_wire::link::Outcome;
-use paddington_wire::{Encoding, MessageId, RejectCode};
+use paddington_wire::{Encoding, MessageId};
 
-use crate::peer::{Number, Peer};
+use crate::Delivered;
+use crate::peer::{Number, Page, Peer};
 
 /// Receipt for an accepted message. Await it for the outcome; dropping it changes nothing.
 #[derive(Clone)]
 pub struct Receipt {
     peer: Arc<Peer>,
     number: Number,
-}
-
-/// Outcome of an accepted message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Delivered {
-    /// The peer's handler has handled it.
-    Handled,
-    /// It was handed to a connection; a `hex` link reports nothing more.
-    Sent,
-    /// The peer has rejected it.
-    Rejected(RejectCode),
-    /// Its time ran out before it was transmitted to the peer's current instance.
-    Expired,
-    /// It is longer than the peer accepts.
-    TooLong,
-    /// The service was shut down before the peer had acknowledged it.
-    Abandoned,
-    /// The service was shut down; the message is in the store and is delivered after the next
-    /// start.
-    LeftInStore,
+    /// Outcomes of this message and its neighbours that were not handled.
+    page: Arc<Page>,
 }
 
 impl Receipt {
-    pub(crate) fn new(peer: Arc<Peer>, number: Number) -> Self {
-        Self { peer, number }
+    pub(crate) fn new(peer: Arc<Peer>, (number, page): (Number, Arc<Page>)) -> Self {
+        Self { peer, number, page }
     }
 
     /// Returns the message's id. `None` on `hex` links, where messages have no numbers.
@@ -63,13 +45,13 @@ impl Receipt {
     /// Returns the outcome of the message, if it has one.
     fn now(&self) -> Option<Delivered> {
         let (outcome, ended) = self.peer.outcome(self.number);
+        if let Some(unhandled) = self.page.get(self.number).and_then(Delivered::unhandled) {
+            return Some(unhandled);
+        }
         Some(match outcome {
             Outcome::Waiting if ended && self.peer.store().is_some() => Delivered::LeftInStore,
             Outcome::Waiting if ended => Delivered::Abandoned,
             Outcome::Waiting => return None,
-            Outcome::Rejected(code) => Delivered::Rejected(code),
-            Outcome::Expired => Delivered::Expired,
-            Outcome::TooLong => Delivered::TooLong,
             _ if self.peer.encoding() == Encoding::Hex => Delivered::Sent,
             _ => Delivered::Handled,
         })

@@ -97,7 +97,8 @@ impl Exchange {
     pub async fn start<H: Handler>(setup: Setup, handler: H) -> Result<Self, StartError> {
         let Setup { name, listen, clients, servers, network, store, config } = setup;
         config.check()?;
-        let shared = Arc::new(Shared::new(name, config, store.is_some())?);
+        let shared =
+            Arc::new(Shared::new(name, config, clients.len() + servers.len(), store.is_some())?);
         let peers = restore::peers(&shared, known(&clients, &servers), store.as_ref()).await?;
         let listener = match &listen {
             Some(listen) => Some(bind(&network, listen.address).await?),

@@ -91,7 +91,11 @@ impl PeerStatus {
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         let Some(counts) = self.counts else { return true };
-        let met = counts.acknowledged + counts.rejected + counts.expired + counts.abandoned;
+        let met = counts.acknowledged
+            + counts.rejected
+            + counts.expired
+            + counts.too_long
+            + counts.abandoned;
         counts.accepted == met + self.outbox_messages as u64
     }
 }

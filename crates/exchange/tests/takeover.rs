@@ -224,6 +224,31 @@ async fn too_many_handshakes_of_one_link_are_refused() {
     assert!(matches!(greeting, Greeting::Ready(..)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn handshakes_with_stolen_keys_do_not_keep_the_connected_instance_out() {
+    let mut pair = pair();
+    pair.server.settings_mut().transport.limits.attempts = 1_000;
+    let (server, inbox) = pair.start_server().await;
+    let (client, _) = pair.start_client().await;
+    connected(&server).await;
+    let secrets = credentials(&pair.invite);
+    let mut refused = 0;
+    for attempt in 0..100 {
+        let thief = instance(2 + attempt % 50);
+        let entered = Intruder::enter(&pair.network, SERVER, &secrets, thief).await;
+        refused += u32::from(matches!(
+            entered,
+            Some((_, Greeting::Closed(CloseCode::Overload | CloseCode::Busy)))
+        ));
+    }
+    assert_eq!(refused, 100, "another instance is connected, or has made too many");
+    pair.network.cut();
+    client.send(Message::new("server", "still here")).await.unwrap();
+    let cut = Instant::now();
+    assert_eq!(inbox.text().await, "still here");
+    assert!(cut.elapsed() <= Duration::from_secs(2), "{:?}", cut.elapsed());
+}
+
 /// A handler that takes some time for one message in eight, so that others wait behind it, and
 /// what it was given.
 fn slow_inbox() -> (mpsc::UnboundedReceiver<String>, impl Handler) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::RejectCode;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::dead_letter;
@@ -23,9 +23,16 @@ pub(crate) fn spawn(core: &Arc<Core>) {
 async fn watch(core: Arc<Core>) {
     let limit = core.shared.config.handler_timeout;
     let period = (limit / 8).clamp(GRACE, Duration::from_secs(30));
+    let mut looked = Instant::now();
     while core.watchers.run_until_cancelled(sleep(period)).await.is_some() {
+        let late = looked.elapsed().saturating_sub(period + GRACE);
+        looked = Instant::now();
         for peer in core.peers.values() {
+            if !late.is_zero() {
+                peer.forgive(late); // the process was stopped, or the machine has slept
+            }
             give_up_overdue(&core, peer, limit + GRACE).await;
+            peer.flush_reports();
         }
     }
 }

@@ -14,11 +14,12 @@ use paddington_wire::{Message, RejectCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{coop, unconstrained};
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::dead_letter;
 use crate::core::{Core, SpawnWorker};
 use crate::current::CURRENT;
+use crate::escaped::Escaped;
 use crate::peer::{Call, Ended, Peer, WorkerId};
 use crate::{Handler, HandlerError, OnError};
 
@@ -51,31 +52,49 @@ async fn run<H: Handler>(
     };
     while let Some(mut call) = poll_fn(|cx| next(cx, &mut permit, &mut done)).await {
         coop::consume_budget().await; // a full inbox must not starve other tasks
-        if permit.is_none() {
-            permit = acquire(&peer, worker, &permits).await;
-        }
-        let ended = handle(&peer, worker, &*handler, &mut call).await;
+        let mut turn = Turn { permits: &permits, permit: permit.take() };
+        turn.acquire(&peer, worker).await;
+        let ended = handle(&peer, worker, &mut turn, &*handler, &mut call).await;
+        permit = turn.permit;
         done = Some((call, ended));
     }
 }
 
-/// Waits for the permit to run a call; first come, first served.
-async fn acquire<'a>(
-    peer: &Peer,
-    worker: WorkerId,
+/// The right to run one of the calls that may run at the same time; first come, first served.
+struct Turn<'a> {
     permits: &'a Semaphore,
-) -> Option<SemaphorePermit<'a>> {
-    if let Ok(permit) = permits.try_acquire() {
-        return Some(permit);
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Turn<'_> {
+    async fn acquire(&mut self, peer: &Peer, worker: WorkerId) {
+        if self.permit.is_none() {
+            self.permit = self.permits.try_acquire().ok();
+        }
+        if self.permit.is_none() {
+            // The semaphore is never closed.
+            self.permit = peer.paused(worker, self.permits.acquire()).await.ok();
+        }
     }
-    // The semaphore is never closed, so this never returns `None`.
-    peer.paused(worker, permits.acquire()).await.ok()
+
+    /// Waits between two attempts. Other calls may run meanwhile.
+    async fn pause(&mut self, peer: &Peer, worker: WorkerId, delay: Duration) {
+        self.permit = None;
+        peer.paused(worker, sleep(delay)).await;
+        self.acquire(peer, worker).await;
+    }
 }
 
 /// Handles one message, and keeps it as a dead letter if that fails.
-async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &mut Call) -> Ended {
+async fn handle<H: Handler>(
+    peer: &Peer,
+    worker: WorkerId,
+    turn: &mut Turn<'_>,
+    handler: &H,
+    call: &mut Call,
+) -> Ended {
     let ended = match dead_letter::may_attempt(peer, worker, call).await {
-        true => attempt(peer, worker, handler, call).await,
+        true => attempt(peer, worker, turn, handler, call).await,
         false => Ended::Failed(RejectCode::POISON),
     };
     if let Ended::Failed(code) = ended
@@ -87,7 +106,13 @@ async fn handle<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &m
 }
 
 /// Calls the handler, as often as the policy allows. Whatever it does affects this message only.
-async fn attempt<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &mut Call) -> Ended {
+async fn attempt<H: Handler>(
+    peer: &Peer,
+    worker: WorkerId,
+    turn: &mut Turn<'_>,
+    handler: &H,
+    call: &mut Call,
+) -> Ended {
     let config = &peer.shared.config;
     let Some(mut message) = peer.message(call) else { return Ended::Done };
     loop {
@@ -107,7 +132,7 @@ async fn attempt<H: Handler>(peer: &Peer, worker: WorkerId, handler: &H, call: &
         let Some(backoff) = config.on_error.again_after(attempt) else {
             return Ended::Failed(code);
         };
-        peer.paused(worker, sleep(backoff)).await;
+        turn.pause(peer, worker, backoff).await;
         if !peer.may_try_again(worker) {
             return Ended::Left;
         }
@@ -126,21 +151,21 @@ async fn call_once<H: Handler>(
     match within(limit, called).await {
         Some(Ok(Ok(()))) => return Ok(()),
         Some(Ok(Err(cause))) => {
-            warn!(peer = %peer.name, id = call.shown(), %cause, "a message could not be handled");
+            peer.report_failure(call, &Escaped(cause));
         }
         None => {
             error!(peer = %peer.name, id = call.shown(), ?limit, "the handler took too long");
             return Err(RejectCode::TIMED_OUT);
         }
         Some(Err(panic)) => {
-            let cause = panic_text(&*panic);
-            error!(peer = %peer.name, id = call.shown(), cause, "the handler panicked");
+            let cause = format!("the handler panicked: {}", panic_text(&*panic));
+            peer.report_failure(call, &Escaped(cause));
         }
     }
     Err(RejectCode::FAILED)
 }
 
-/// Returns the output of `future`, or `None` if it takes longer than `limit`. A future that is
+/// Returns the output of `future`, or `None` if it runs for longer than `limit`. A future that is
 /// ready at once costs no look at the clock.
 async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
@@ -149,11 +174,26 @@ async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
             // A handler that uses up the task's budget leaves none for the timer.
-            let over = over.get_or_insert_with(|| Box::pin(unconstrained(sleep(limit))));
+            let over = over.get_or_insert_with(|| Box::pin(unconstrained(running(limit))));
             over.as_mut().poll(cx).map(|()| None)
         }
     })
     .await
+}
+
+/// The number of parts of a time that is measured. If the process is stopped, or its machine
+/// sleeps, that is noticed by a part that takes much longer.
+const PARTS: u32 = 16;
+
+/// Resolves when this process has been running for `time`: while it is stopped, no time passes.
+async fn running(time: Duration) {
+    let part = (time / PARTS).max(Duration::from_millis(1));
+    let mut left = time;
+    while !left.is_zero() {
+        let step = part.min(left);
+        sleep(step).await;
+        left -= step;
+    }
 }
 
 /// Calls the handler. The call itself happens inside the future, so that a handler that panics
@@ -170,6 +210,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use tokio::task::coop::consume_budget;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -182,5 +223,17 @@ mod tests {
         };
         assert_eq!(within::<_>(Duration::from_millis(5), hot).await, None::<()>);
         assert_eq!(within(Duration::ZERO, std::future::ready(1)).await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_is_stopped_does_not_use_up_the_time_of_its_calls() {
+        let limit = Duration::from_secs(160);
+        let mut time = pin!(running(limit));
+        assert!(futures_util::poll!(time.as_mut()).is_pending());
+        tokio::time::advance(Duration::from_secs(10_000)).await; // SIGSTOP, SIGCONT
+        assert!(futures_util::poll!(time.as_mut()).is_pending());
+        let goes_on = Instant::now();
+        time.await;
+        assert!(goes_on.elapsed() >= limit - limit / 8, "{:?}", goes_on.elapsed());
     }
 }

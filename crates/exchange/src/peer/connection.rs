@@ -18,6 +18,7 @@ use super::inbox::Received;
 use super::outbox::PeerLink;
 use super::peer::wake;
 use super::presence::{NotTaken, Order, Probed};
+use super::reports::Cause;
 use super::state::State;
 use crate::Event;
 
@@ -165,6 +166,9 @@ impl PeerTraffic {
         {
             frame = link.transmit(self.session, at);
         }
+        if matches!(&frame, Some(Frame::Ack(ack)) if !ack.rejected.is_empty()) {
+            peer.renew_session_if_wanted(state);
+        }
         if frame.is_none() && peer.store().is_some() {
             peer.tell_work(); // the next message may have to be read
         }
@@ -208,21 +212,22 @@ impl PeerTraffic {
         if self.arrived.len() < ARRIVED {
             self.arrived.shrink_to(ARRIVED);
         }
-        let (before, mut all_text) = (state.inbox_mut().len(), true);
+        let (before, mut not_text) = (state.inbox_mut().len(), 0);
         for message in self.arrived.drain(..) {
             let (id, again) = (message.id, message.again);
             match Text::try_from(message.payload) {
                 Ok(text) => state.inbox_mut().push(Received { id: Some(id), again, text }),
                 Err(_) => {
-                    warn!(peer = %self.peer.name, %id, "rejected a message: it is not text");
+                    not_text += 1;
                     if let Some(link) = state.sealed_link() {
                         link.handled(id, Err(RejectCode::NOT_TEXT));
                     }
-                    all_text = false;
                 }
             }
         }
-        if !all_text {
+        if not_text > 0 {
+            let detail = "send text, in UTF-8";
+            state.reports_mut().report(&self.peer.name, Cause::NotText, not_text, detail);
             // The rejected messages no longer count, so the others must not keep the block that
             // they share.
             state.inbox_mut().detach_from(before);

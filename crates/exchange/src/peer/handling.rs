@@ -1,5 +1,6 @@
 //! Calls of the handler, under the peer's lock: which comes next, and what its end changes.
 
+use std::fmt::Display;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use super::inbox::Item;
 use super::peer::wake;
+use super::reports::Cause;
 use super::state::State;
 use super::{Call, Ended, Peer, WorkerId};
 use crate::{Event, OnError};
@@ -75,6 +77,11 @@ impl Peer {
         self.lock().workers_mut().fail(worker)
     }
 
+    /// Takes note that the process was stopped for `time`, in which no call has run.
+    pub(crate) fn forgive(&self, time: Duration) {
+        self.lock().workers_mut().forgive(time);
+    }
+
     /// Removes the workers whose call has been running for longer than `limit`. Their messages are
     /// to be [left behind](Self::leave_behind).
     pub(crate) fn remove_overdue(&self, limit: Duration) -> Vec<Call> {
@@ -90,6 +97,13 @@ impl Peer {
         let waker = state.take_waker_for_ack();
         drop(state);
         wake(waker);
+    }
+
+    /// Logs that the handler has failed on a message, and why.
+    pub(crate) fn report_failure(&self, call: &Call, cause: &dyn Display) {
+        let id = call.shown().unwrap_or_default();
+        let detail = format!("{id} {cause}");
+        self.lock().reports_mut().report(&self.name, Cause::Failed, 1, detail.trim_start());
     }
 
     pub(crate) fn add_worker(&self) -> WorkerId {

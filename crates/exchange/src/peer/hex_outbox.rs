@@ -1,7 +1,7 @@
 //! The outbox of a `hex` peer, which sends no acknowledgements: a message leaves it when it is
 //! handed to a connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome};
 use paddington_wire::{Data, Frame, Instance, Ready, Text};
@@ -17,6 +17,7 @@ pub(crate) struct HexOutbox {
     waiting: VecDeque<Waiting>,
     bytes: u64,
     accepted: Number,
+    /// Numbers that have expired since they were last taken.
     expired: Vec<Number>,
 }
 
@@ -27,9 +28,6 @@ struct Waiting {
     accepted: Millis,
     deadline: Option<Millis>,
 }
-
-/// The most expired numbers that are remembered.
-const EXPIRED: usize = 4_096;
 
 impl HexOutbox {
     pub(super) fn new(config: LinkConfig, instance: Instance) -> Self {
@@ -63,7 +61,7 @@ impl HexOutbox {
             if next.deadline.is_none_or(|deadline| deadline > now) {
                 return Some(Frame::Bare(next.text));
             }
-            self.remember_expired(next.number);
+            self.expired.push(next.number);
         }
     }
 
@@ -74,13 +72,13 @@ impl HexOutbox {
         self.waiting = waiting;
         for gone in &expired {
             self.bytes -= Data::cost(gone.text.len());
-            self.remember_expired(gone.number);
+            self.expired.push(gone.number);
         }
         !expired.is_empty()
     }
 
     pub(super) fn outcome(&self, number: Number) -> Outcome {
-        if self.expired.binary_search(&number).is_ok() {
+        if self.expired.contains(&number) {
             return Outcome::Expired;
         }
         let waits = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).is_ok();
@@ -107,12 +105,10 @@ impl HexOutbox {
         self.waiting.iter().filter_map(|waiting| waiting.deadline).min()
     }
 
-    fn remember_expired(&mut self, number: Number) {
-        if self.expired.len() == EXPIRED {
-            self.expired.remove(0);
-        }
-        let at = self.expired.partition_point(|earlier| *earlier < number);
-        self.expired.insert(at, number);
+    /// Takes the outcomes of messages that have expired.
+    pub(super) fn take_outcomes(&mut self) -> BTreeMap<Number, Outcome> {
+        let expired = std::mem::take(&mut self.expired);
+        expired.into_iter().map(|number| (number, Outcome::Expired)).collect()
     }
 }
 

@@ -1,10 +1,14 @@
 //! Messages that wait for one peer: its link in either encoding, and the room that they take.
 //! Whether there is room is decided in `room.rs`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
 use paddington_wire::{Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Text};
 
 use super::hex_outbox::{HexOutbox, Number};
+use super::outcomes::{Outcomes, Page};
 use super::room::{Charge, NoRoom, Room};
 
 /// Messages that wait for one peer.
@@ -12,11 +16,15 @@ use super::room::{Charge, NoRoom, Room};
 pub(super) struct Outbox {
     link: PeerLink,
     charge: Charge,
+    outcomes: Outcomes,
 }
+
+/// A message that was accepted: its number, and the page for its receipt.
+pub(super) type Accepted = (Number, Arc<Page>);
 
 impl Outbox {
     pub(super) fn new(link: PeerLink, room: &Room) -> Self {
-        Self { charge: room.charge(link.bytes()), link }
+        Self { charge: room.charge(link.bytes()), link, outcomes: Outcomes::default() }
     }
 
     /// Accepts a message, if there is room for it.
@@ -26,7 +34,7 @@ impl Outbox {
         text: &mut Text,
         now: Millis,
         deadline: Option<Millis>,
-    ) -> Result<Number, NoRoom> {
+    ) -> Result<Accepted, NoRoom> {
         room.take(&mut self.charge, text, self.link.encoding(), |len| self.link.room_for(len))?;
         let text = std::mem::take(text);
         let number = match &mut self.link {
@@ -35,7 +43,8 @@ impl Outbox {
             }
             PeerLink::Hex(outbox) => outbox.enqueue(text, now, deadline),
         };
-        number.map_err(|_| NoRoom::Full)
+        let number = number.map_err(|_| NoRoom::Full)?;
+        Ok((number, self.outcomes.page(number)))
     }
 
     /// Changes the link and gives back room that it no longer takes. Returns whether there was any.
@@ -60,6 +69,29 @@ impl Outbox {
             PeerLink::Sealed(link) => link.transmit(session, now),
             PeerLink::Hex(outbox) => outbox.transmit(now),
         })
+    }
+
+    /// Takes the outcomes of messages that were not handled, and keeps them for their receipts.
+    pub(super) fn take_outcomes(&mut self) -> BTreeMap<Number, Outcome> {
+        let taken = match &mut self.link {
+            PeerLink::Sealed(link) => link.take_outcomes(),
+            PeerLink::Hex(outbox) => outbox.take_outcomes(),
+        };
+        taken.iter().for_each(|(number, outcome)| self.outcomes.keep(*number, *outcome));
+        taken
+    }
+
+    /// Takes back all messages from `number` on: they could not be stored, and their numbers are
+    /// given again. Returns whether that has freed room.
+    pub(super) fn take_back(&mut self, room: &Room, number: Number) -> bool {
+        self.take_outcomes();
+        self.outcomes.forget_from(number);
+        let unstore = |link: &mut PeerLink| {
+            if let PeerLink::Sealed(link) = link {
+                link.unstored();
+            }
+        };
+        self.change(room, unstore).1
     }
 
     pub(super) fn link(&self) -> &PeerLink {

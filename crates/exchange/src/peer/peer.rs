@@ -9,12 +9,13 @@ use paddington_wire::{CloseCode, Encoding, Instance, PeerName, Ready};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::presence::Probed;
 use super::state::{Probing, Prospect, State};
 use super::{Number, PeerLink, Shared};
 use crate::store::Store;
-use crate::{Event, PeerStatus};
+use crate::{Delivered, Event, PeerStatus};
 
 /// The slot is held by a live connection of another process.
 #[derive(Debug)]
@@ -107,13 +108,36 @@ impl Peer {
     pub(super) fn note_freed(&self, state: &mut State, freed: bool) {
         if freed {
             self.note_store_work(state);
+            self.report_outcomes(state);
             self.tell_progress();
         }
     }
 
+    /// Reports messages that have ended without being handled.
+    fn report_outcomes(&self, state: &mut State) {
+        let mut ended: Vec<(Outcome, u64)> = Vec::new();
+        for outcome in state.outbox_mut().take_outcomes().into_values() {
+            match ended.iter_mut().find(|(known, _)| *known == outcome) {
+                Some((_, messages)) => *messages += 1,
+                None => ended.push((outcome, 1)),
+            }
+        }
+        for (outcome, messages) in ended {
+            let (peer, outcome) = (self.name.clone(), Delivered::unhandled(outcome));
+            let Some(outcome) = outcome else { continue };
+            state.reports_mut().undelivered(&peer, outcome, messages);
+            self.shared.tell(Event::Undelivered { peer, outcome, messages });
+        }
+    }
+
+    /// Writes the lines about repeats whose time has come.
+    pub(crate) fn flush_reports(&self) {
+        self.lock().reports_mut().flush(&self.name);
+    }
+
     /// Counts an authenticated handshake. Returns whether it is one too many.
-    pub(crate) fn is_overloaded(&self) -> bool {
-        self.lock().count_handshake(Instant::now(), self.shared.config.handshakes)
+    pub(crate) fn is_overloaded(&self, instance: Option<Instance>) -> bool {
+        self.lock().count_handshake(instance, Instant::now(), self.shared.config.handshakes)
     }
 
     /// Finds out whether a live connection of another process holds the slot, by asking it for a
@@ -156,6 +180,14 @@ impl Peer {
                 Some(false) => {}
             }
             told.await;
+        }
+    }
+
+    /// Lets the connection close, for a new one, if the link wants a new session.
+    pub(super) fn renew_session_if_wanted(&self, state: &mut State) {
+        if state.sealed_link().is_some_and(|link| link.wants_new_session()) {
+            debug!(peer = %self.name, "closing the session: the link wants a new one");
+            wake(state.close(CloseCode::SessionAge));
         }
     }
 

@@ -15,7 +15,10 @@ const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 /// Room that all peers of an exchange share.
 #[derive(Debug)]
 pub(crate) struct Room {
-    total: Budget,
+    /// Bytes that each peer has for itself.
+    floor: u64,
+    /// Bytes beyond that, which all peers share.
+    shared: Budget,
     /// The longest message, in bytes.
     max_payload: u32,
     /// Room for bytes that are on their way into the store.
@@ -38,11 +41,15 @@ pub(super) enum NoRoom {
 }
 
 impl Room {
-    /// Creates room for `total` bytes, Σ(24 + length), in messages of up to `max_payload` bytes
-    /// each.
-    pub(crate) fn new(total: u64, max_payload: u32) -> Self {
+    /// Room for `total` bytes, Σ(24 + length), in messages of up to `max_payload` bytes each, for a
+    /// number of peers. Half of it is divided among them, so that no peer can take all; the other
+    /// half goes to whoever needs it.
+    pub(crate) fn new(total: u64, peers: usize, max_payload: u32) -> Self {
+        let peers = (peers as u64).max(1);
+        let floor = total / 2 / peers;
         Self {
-            total: Budget::new(total),
+            floor,
+            shared: Budget::new(total - floor * peers),
             max_payload,
             unstored: Semaphore::new(UNSTORED_BYTES),
             freed: Notify::new(),
@@ -51,7 +58,7 @@ impl Room {
 
     /// Returns the charge for `bytes` that wait already, whether there is room or not.
     pub(super) fn charge(&self, bytes: u64) -> Charge {
-        self.total.charge(bytes);
+        self.shared.charge(self.beyond(bytes));
         Charge(bytes)
     }
 
@@ -72,7 +79,9 @@ impl Room {
             return Err(NoRoom::TooLong);
         }
         let cost = Data::cost(text.len());
-        if fits(text.len()).is_err() || !self.total.take(cost) {
+        if fits(text.len()).is_err()
+            || !self.shared.take(self.beyond(charge.0 + cost) - self.beyond(charge.0))
+        {
             return Err(NoRoom::Full);
         }
         charge.0 += cost;
@@ -85,7 +94,7 @@ impl Room {
         if waiting >= charge.0 {
             return false;
         }
-        self.total.give(charge.0 - waiting);
+        self.shared.give(self.beyond(charge.0) - self.beyond(waiting));
         charge.0 = waiting;
         self.freed.notify_waiters();
         true
@@ -101,6 +110,11 @@ impl Room {
         let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         self.unstored.acquire_many(cost).await.ok()
+    }
+
+    /// The part of `bytes` that is beyond a peer's own room.
+    fn beyond(&self, bytes: u64) -> u64 {
+        bytes.saturating_sub(self.floor)
     }
 }
 
@@ -145,5 +159,28 @@ mod tests {
         assert!(budget.take(7) && !budget.take(4) && budget.take(3));
         budget.give(7);
         assert!(budget.take(6) && !budget.take(u64::MAX));
+    }
+
+    #[test]
+    fn peers_that_take_all_they_can_leave_every_other_its_own_room() {
+        let text = Text::from("x".repeat(76));
+        let room = Room::new(20_000, 10, 1_000);
+        let mut charges: Vec<_> = (0..10).map(|_| room.charge(0)).collect();
+        let take = |charge: &mut Charge| {
+            room.take(charge, &text, Encoding::Sealed, |_| Ok::<(), Full>(())).is_ok()
+        };
+        let greedy: Vec<u64> = charges[..9]
+            .iter_mut()
+            .map(|charge| {
+                std::iter::repeat_with(|| take(charge)).take_while(|taken| *taken).count()
+            })
+            .map(|messages| messages as u64)
+            .collect();
+        assert_eq!(greedy[0], 110, "its own room and all that is shared");
+        assert_eq!(greedy[1..], [10; 8]);
+        let honest = (0..100).filter(|_| take(&mut charges[9])).count();
+        assert_eq!(honest, 10);
+        assert!(room.settle(&mut charges[0], 0) && !room.settle(&mut charges[0], 0));
+        assert!(take(&mut charges[9]), "what one gives back is there for all");
     }
 }

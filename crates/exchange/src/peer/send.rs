@@ -9,11 +9,12 @@ use paddington_wire::{Message, MessageId, Text};
 use tokio::time::{Instant, sleep};
 
 use super::appends::Stored;
+use super::outbox::Accepted;
 use super::peer::wake;
 use super::room::NoRoom;
 use super::shared::millis;
 use super::state::State;
-use super::{Number, Peer, Shared};
+use super::{Peer, Shared};
 use crate::current::is_handler_of;
 use crate::store::NewMessage;
 use crate::{Exchange, Receipt, SendError};
@@ -76,8 +77,8 @@ impl Exchange {
         options: SendOptions,
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
-        let number = peer.accept(message.into_payload(), options.ttl).await?;
-        Ok(Receipt::new(Arc::clone(peer), number))
+        let accepted = peer.accept(message.into_payload(), options.ttl).await?;
+        Ok(Receipt::new(Arc::clone(peer), accepted))
     }
 
     /// Sends a message as [`send`](Self::send) does, but waits for room; first come, first served.
@@ -116,8 +117,8 @@ impl Exchange {
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
         let patience = Patience { limit, outlasts_shutdown: is_handler_of(self.core()) };
-        let number = peer.accept_when_ready(message.into_payload(), patience).await?;
-        Ok(Receipt::new(Arc::clone(peer), number))
+        let accepted = peer.accept_when_ready(message.into_payload(), patience).await?;
+        Ok(Receipt::new(Arc::clone(peer), accepted))
     }
 
     fn recipient(&self, message: &Message) -> Result<&Arc<Peer>, SendError> {
@@ -155,18 +156,18 @@ impl Patience {
 
 /// A message that is in the outbox.
 struct Queued {
-    number: Number,
+    accepted: Accepted,
     /// Resolves when the message is stored; `None` without a store.
     stored: Option<Stored>,
 }
 
 impl Queued {
     /// Waits until the message is stored, if there is a store.
-    async fn accepted(self) -> Result<Number, SendError> {
+    async fn accepted(self) -> Result<Accepted, SendError> {
         match self.stored {
-            None => Ok(self.number),
+            None => Ok(self.accepted),
             Some(stored) => match stored.await {
-                Ok(Ok(())) => Ok(self.number),
+                Ok(Ok(())) => Ok(self.accepted),
                 Ok(Err(cause)) => Err(SendError::Storage(cause)),
                 Err(_) => Err(SendError::ShuttingDown),
             },
@@ -176,9 +177,9 @@ impl Queued {
 
 impl Peer {
     /// Accepts a message for this peer; with a store, once it is stored.
-    async fn accept(&self, mut text: Text, ttl: Option<Duration>) -> Result<Number, SendError> {
+    async fn accept(&self, mut text: Text, ttl: Option<Duration>) -> Result<Accepted, SendError> {
         if self.store().is_none() {
-            return Ok(self.enqueue(&mut text, ttl)?.number);
+            return Ok(self.enqueue(&mut text, ttl)?.accepted);
         }
         let _room = self.shared.room.to_store(&text).await;
         self.enqueue(&mut text, ttl)?.accepted().await
@@ -189,11 +190,11 @@ impl Peer {
         &self,
         mut text: Text,
         patience: Patience,
-    ) -> Result<Number, SendError> {
+    ) -> Result<Accepted, SendError> {
         if let (None, Ok(_turn)) = (self.store(), self.turn().try_lock()) {
             match self.enqueue(&mut text, None) {
                 Err(SendError::Full { .. }) => {} // it has to wait
-                queued => return Ok(queued?.number),
+                queued => return Ok(queued?.accepted),
             }
         }
         let began = Instant::now();
@@ -208,7 +209,7 @@ impl Peer {
         &self,
         mut text: Text,
         patience: Patience,
-    ) -> Result<Number, SendError> {
+    ) -> Result<Accepted, SendError> {
         let mut over = pin!(patience.is_over(&self.shared));
         let turn = tokio::select! {
             biased;
@@ -263,7 +264,7 @@ impl Peer {
             return Err(SendError::ShuttingDown);
         }
         let queued = state.outbox_mut().enqueue(&self.shared.room, text, now, deadline);
-        let number = queued.map_err(|why| self.refusal(why, &state, text))?;
+        let (number, page) = queued.map_err(|why| self.refusal(why, &state, text))?;
         let stored = copy.and_then(|text| {
             let id = MessageId { stream: self.shared.instance, number };
             self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl })
@@ -274,7 +275,7 @@ impl Peer {
         if deadline.is_some() {
             self.shared.deadlines.notify_one();
         }
-        Ok(Queued { number, stored })
+        Ok(Queued { accepted: (number, page), stored })
     }
 
     fn refusal(&self, why: NoRoom, state: &State, text: &Text) -> SendError {

@@ -30,11 +30,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(name: PeerName, config: Config, stored: bool) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        name: PeerName,
+        config: Config,
+        peers: usize,
+        stored: bool,
+    ) -> Result<Self, StartError> {
         let total = if stored { config.stored_bytes_total } else { config.outbox_bytes_total };
         Ok(Self {
             instance: Instance::random().map_err(|_| StartError::Random)?,
-            room: Room::new(total, config.transport.limits.max_payload),
+            room: Room::new(total, peers, config.transport.limits.max_payload),
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),
             started: Instant::now(),

@@ -16,10 +16,11 @@ use super::appends::{Append, Appends, Stored};
 use super::inbox::{Call, Ended, Inbox};
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{NotTaken, Order, Presence, Probed, Taken};
+use super::reports::Reports;
 use super::room::Room;
 use super::workers::{WorkerId, Workers};
 use crate::Config;
-use crate::config::HANDSHAKE_PERIOD;
+use crate::config::{HANDSHAKE_INSTANCES, HANDSHAKE_PERIOD};
 use crate::status::{PeerCounters, PeerStatus};
 use crate::store::Answer;
 
@@ -32,8 +33,9 @@ pub(super) struct State {
     workers: Workers,
     appends: Appends,
     counters: PeerCounters,
+    reports: Reports,
     /// Times of the authenticated handshakes in the last period.
-    handshakes: VecDeque<Instant>,
+    handshakes: VecDeque<(Instant, Option<Instance>)>,
     /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
     abandoned: bool,
 }
@@ -58,6 +60,7 @@ impl State {
             workers: Workers::default(),
             appends: Appends::default(),
             counters: PeerCounters::default(),
+            reports: Reports::default(),
             handshakes: VecDeque::new(),
             abandoned: false,
         }
@@ -65,6 +68,10 @@ impl State {
 
     pub(super) fn counters_mut(&mut self) -> &mut PeerCounters {
         &mut self.counters
+    }
+
+    pub(super) fn reports_mut(&mut self) -> &mut Reports {
+        &mut self.reports
     }
 
     pub(super) fn encoding(&self) -> Encoding {
@@ -123,16 +130,26 @@ impl State {
 
     // The slot.
 
-    /// Counts an authenticated handshake. Returns whether it is one too many of `max`.
-    pub(super) fn count_handshake(&mut self, now: Instant, max: usize) -> bool {
-        while self.handshakes.front().is_some_and(|first| *first + HANDSHAKE_PERIOD <= now) {
+    /// Counts an authenticated handshake of `instance`. Returns whether it is one too many: of `max`
+    /// of that instance, or of all. Somebody who has stolen the keys can make many of other
+    /// instances, so the one that is connected is never held back for those.
+    pub(super) fn count_handshake(
+        &mut self,
+        instance: Option<Instance>,
+        now: Instant,
+        max: usize,
+    ) -> bool {
+        while self.handshakes.front().is_some_and(|(at, _)| *at + HANDSHAKE_PERIOD <= now) {
             self.handshakes.pop_front();
         }
-        if self.handshakes.len() >= max {
+        let own = self.handshakes.iter().filter(|(_, known)| *known == instance).count();
+        let is_known = own > 0 || (instance.is_some() && instance == self.presence.instance());
+        let is_crowded = self.handshakes.len() >= max.saturating_mul(HANDSHAKE_INSTANCES);
+        if own >= max || (is_crowded && !is_known) {
             self.counters.refused_overload += 1;
             return true;
         }
-        self.handshakes.push_back(now);
+        self.handshakes.push_back((now, instance));
         false
     }
 
@@ -356,12 +373,7 @@ impl State {
         if !self.appends.begin_take_back(refused) {
             return None;
         }
-        let unstore = |link: &mut PeerLink| {
-            if let PeerLink::Sealed(link) = link {
-                link.unstored();
-            }
-        };
-        Some(self.outbox.change(room, unstore).1)
+        Some(self.outbox.take_back(room, refused.number()))
     }
 
     /// Notes that there is work for the store task besides appends. Returns whether that is news.

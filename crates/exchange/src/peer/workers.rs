@@ -52,7 +52,8 @@ impl Running {
     }
 
     fn ran(&self, now: Instant) -> Duration {
-        self.before + self.since.map_or(Duration::ZERO, |since| now - since)
+        self.before
+            + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
 
@@ -180,6 +181,14 @@ impl Workers {
     pub(crate) fn start_clock(&mut self, id: WorkerId) {
         if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
             running.since = Some(Instant::now());
+        }
+    }
+
+    /// Takes note that the process was stopped for `time`, in which no call has run.
+    pub(crate) fn forgive(&mut self, time: Duration) {
+        let running = self.workers.iter_mut().filter_map(|worker| worker.running.as_mut());
+        for since in running.filter_map(|running| running.since.as_mut()) {
+            *since += time;
         }
     }
 

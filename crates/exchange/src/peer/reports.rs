@@ -1,0 +1,135 @@
+//! Reports about one peer that may repeat with each message: of one cause, one line per interval,
+//! with the number of messages that it is about.
+
+use std::time::Duration;
+
+use paddington_wire::PeerName;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::Delivered;
+
+/// The shortest time between two lines of the same cause.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A cause for reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Messages of the peer are not text.
+    NotText,
+    /// The handler failed on messages of the peer.
+    Failed,
+    /// The peer has rejected messages.
+    Rejected,
+    /// Messages for the peer have expired.
+    Expired,
+    /// Messages for the peer are longer than it accepts.
+    TooLong,
+}
+
+/// The number of causes.
+const CAUSES: usize = 5;
+
+/// Reports about one peer.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    folds: [Fold; CAUSES],
+}
+
+/// Repeats of one cause.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fold {
+    /// When the last line was written.
+    last: Option<Instant>,
+    /// Messages since then.
+    messages: u64,
+}
+
+impl Cause {
+    const ALL: [Self; CAUSES] =
+        [Self::NotText, Self::Failed, Self::Rejected, Self::Expired, Self::TooLong];
+
+    fn log(self, peer: &PeerName, messages: u64, detail: &str) {
+        match self {
+            Self::NotText => warn!(%peer, messages, detail, "rejected messages: they are not text"),
+            Self::Failed => warn!(%peer, messages, detail, "messages could not be handled"),
+            Self::Rejected => {
+                warn!(%peer, messages, detail, "the peer rejected messages, which are lost");
+            }
+            Self::Expired => {
+                warn!(%peer, messages, "messages expired before they could be transmitted");
+            }
+            Self::TooLong => warn!(
+                %peer, messages,
+                "messages were not transmitted: they are longer than the peer accepts; raise its \
+                 setting max_payload, or send shorter ones"
+            ),
+        }
+    }
+}
+
+impl Fold {
+    /// Counts messages. Returns the number for a line, if it is time for one.
+    fn add(&mut self, messages: u64, now: Instant) -> Option<u64> {
+        self.messages += messages;
+        self.flush(now)
+    }
+
+    fn flush(&mut self, now: Instant) -> Option<u64> {
+        let is_time = self.last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
+        if self.messages == 0 || !is_time {
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.messages))
+    }
+}
+
+impl Reports {
+    /// Reports messages of one cause. `detail` is shown if a line is written.
+    pub(super) fn report(&mut self, peer: &PeerName, cause: Cause, messages: u64, detail: &str) {
+        if let Some(messages) = self.folds[cause as usize].add(messages, Instant::now()) {
+            cause.log(peer, messages, detail);
+        }
+    }
+
+    /// Reports messages that were accepted for the peer and were not handled.
+    pub(super) fn undelivered(&mut self, peer: &PeerName, outcome: Delivered, messages: u64) {
+        match outcome {
+            Delivered::Rejected(code) => {
+                self.report(peer, Cause::Rejected, messages, &code.to_string());
+            }
+            Delivered::Expired => self.report(peer, Cause::Expired, messages, ""),
+            Delivered::TooLong => self.report(peer, Cause::TooLong, messages, ""),
+            _ => {}
+        }
+    }
+
+    /// Writes the lines whose time has come, of messages that are over.
+    pub(super) fn flush(&mut self, peer: &PeerName) {
+        let now = Instant::now();
+        for cause in Cause::ALL {
+            if let Some(messages) = self.folds[cause as usize].flush(now) {
+                cause.log(peer, messages, "");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_are_counted_in_one_line_per_interval() {
+        let (mut fold, start) = (Fold::default(), Instant::now());
+        assert_eq!(fold.add(1, start), Some(1), "the first one at once");
+        for _ in 0..1_000 {
+            assert_eq!(fold.add(3, start + INTERVAL / 2), None);
+        }
+        assert_eq!(fold.flush(start + INTERVAL / 2), None);
+        assert_eq!(fold.flush(start + INTERVAL), Some(3_000));
+        assert_eq!(fold.flush(start + 9 * INTERVAL), None, "nothing happened since");
+        assert_eq!(fold.add(2, start + 9 * INTERVAL), Some(2));
+    }
+}

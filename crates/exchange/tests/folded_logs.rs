@@ -1,0 +1,32 @@
+//! A message that fails costs no line of its own, and no text of others forges a line.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use futures_util::future::join_all;
+use paddington::{Delivered, Message, RejectCode, Service};
+use paddington_test_support::{capture_logs, pair};
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_of_rejected_messages_in_few_lines() {
+    let logs = capture_logs();
+    let pair = pair();
+    let fail = async |message: Message| {
+        if message.is_control() { Ok(()) } else { Err("no\n2026 ERROR forged\u{1b}[2J") }
+    };
+    let network = pair.network.network();
+    let _server = Service::start_on(network, &pair.server, fail).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    let mut receipts = Vec::new();
+    for _ in 0..1_000 {
+        receipts.push(client.send(Message::new("server", "x")).await.unwrap());
+    }
+    let outcomes = join_all(receipts.into_iter().map(IntoFuture::into_future)).await;
+    assert!(outcomes.iter().all(|it| *it == Delivered::Rejected(RejectCode::FAILED)));
+    assert_eq!(client.peers()[0].counts.unwrap().rejected, 1_000);
+    let text = logs.lines().join("\n");
+    let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+    assert!((1..=3).contains(&lines("the peer rejected messages")), "{text}");
+    assert!((1..=3).contains(&lines("messages could not be handled")), "{text}");
+    let mut forged = text.lines().filter(|line| line.contains("2026 ERROR forged"));
+    assert!(forged.all(|line| line.contains("u{a}2026") && line.contains("u{1b}[2J")), "{text}");
+}

@@ -1,0 +1,91 @@
+//! Whatever becomes of a message, its sender is told, however late it asks.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use paddington::{Delivered, Event, Message, OnError, SendOptions, Service};
+use paddington_test_support::{Inbox, pair};
+
+fn counts(service: &Service) -> paddington::Counts {
+    let status = &service.peers()[0];
+    assert!(status.is_conserved());
+    status.counts.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_is_awaited_late_never_claims_that_a_message_was_handled() {
+    let mut pair = pair();
+    pair.client.settings_mut().outbox_messages = 20_000;
+    let (client, _) = pair.start_client().await;
+    let ttl = SendOptions { ttl: Some(Duration::from_secs(1)) };
+    let mut receipts = Vec::new();
+    for number in 0..9_000 {
+        let message = Message::new("server", number.to_string());
+        receipts.push(client.exchange().send_with(message, ttl).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(counts(&client).expired, 9_000);
+    let (_server, inbox) = pair.start_server().await;
+    client.send(Message::new("server", "last")).await.unwrap().await;
+    assert_eq!(inbox.text().await, "last");
+    let outcomes = join_all(receipts.into_iter().map(IntoFuture::into_future)).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == Delivered::Expired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_too_long_for_the_peer_is_reported_as_that() {
+    let mut pair = pair();
+    pair.server.settings_mut().transport.limits.max_payload = 100;
+    let (client, _) = pair.start_client().await;
+    let mut events = client.exchange().events();
+    let long = client.send(Message::new("server", "x".repeat(101))).await.unwrap();
+    let short = client.send(Message::new("server", "x")).await.unwrap();
+    let (_server, _inbox) = pair.start_server().await;
+    assert_eq!((long.await, short.await), (Delivered::TooLong, Delivered::Handled));
+    let counts = counts(&client);
+    assert_eq!((counts.too_long, counts.expired, counts.acknowledged), (1, 0, 1));
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push(event);
+    }
+    let expected = Event::Undelivered {
+        peer: "server".parse().unwrap(),
+        outcome: Delivered::TooLong,
+        messages: 1,
+    };
+    assert!(told.contains(&expected), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_two_attempts_holds_up_no_other_peer() {
+    let mut pair = pair();
+    let invite = pair.server.add_client("third", "127.0.0.1").unwrap();
+    let settings = pair.server.settings_mut();
+    settings.handlers = 1;
+    settings.on_error = OnError::Retry { attempts: 3, backoff: Duration::from_secs(600) };
+    let (handled, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |message: Message| {
+        let handled = handled.clone();
+        async move {
+            match message.payload() {
+                "fails" => Err("as planned"),
+                payload => handled.send(payload.to_owned()).map_err(|_| "nobody listens"),
+            }
+        }
+    };
+    let _server = Service::start_on(pair.network.network(), &pair.server, handler).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    client.send(Message::new("server", "fails")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let begun = tokio::time::Instant::now();
+    let mut third =
+        paddington::ServiceConfig::new("third", "ws://third.example:1", "127.0.0.1", &1).unwrap();
+    third.add_server(invite).unwrap();
+    let (_inbox, handler) = Inbox::new();
+    let third = Service::start_on(pair.network.network(), &third, handler).await.unwrap();
+    third.send(Message::new("server", "works")).await.unwrap();
+    while told.recv().await.unwrap() != "works" {}
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
