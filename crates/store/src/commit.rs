@@ -1,7 +1,7 @@
 //! The transaction that stores a whole round, or nothing of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use paddington_exchange::store::{DeadLetter, LetterId, StoreError, StoredStream};
 use paddington_wire::{Instance, PeerName};
@@ -139,7 +139,7 @@ fn one(
             let (age, number) = tables.outbox.place(streams, peer, message.id)?;
             // Before the insert, because a message that fails must be undone too.
             undo.appended.entry((peer.clone(), age)).or_insert(number);
-            tables.outbox.append(peer, (age, number), message)?;
+            tables.outbox.append(peer, (age, number), message, SystemTime::now())?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {

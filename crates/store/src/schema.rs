@@ -14,7 +14,7 @@ pub(crate) const APPLICATION: i64 = 0x5064_5374;
 const TABLES: &str = "
     CREATE TABLE outbox(
         peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
-        number INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL,
+        number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER, checksum INTEGER NOT NULL,
         payload BLOB NOT NULL, PRIMARY KEY(peer, age, number)) WITHOUT ROWID;
     CREATE TABLE cursor(
         peer TEXT NOT NULL, instance BLOB NOT NULL, completed INTEGER NOT NULL,
