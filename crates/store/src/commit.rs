@@ -1,13 +1,14 @@
 //! The transaction that stores a whole round, or nothing of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use paddington_exchange::store::{DeadLetter, LetterId, StoreError, StoredStream};
 use paddington_wire::{Instance, PeerName};
 use rusqlite::Connection;
 
 use crate::error::Fault;
+use crate::files::Files;
 use crate::lazies::{CursorChange, Lazies};
 use crate::operation::{Operation, QueueKey, Write};
 use crate::shared::Shared;
@@ -68,6 +69,7 @@ enum Done {
 /// answered too, except for the lazy ones, which go back into the queue.
 pub(crate) fn commit(
     shared: &Shared,
+    files: &Files,
     connection: &Connection,
     tables: &mut Tables<'_>,
     memory: &mut Memory,
@@ -76,7 +78,9 @@ pub(crate) fn commit(
     memory.found.clear();
     let started = Instant::now();
     let mut undo = Undo { newest_letter: Some(tables.letters.newest()), ..Undo::default() };
-    match write(connection, tables, &mut memory.streams, &operations, &mut undo) {
+    let written = write(connection, tables, &mut memory.streams, &operations, &mut undo);
+    // Nothing is answered that went into a file which nobody finds again.
+    match written.and_then(|done| files.check_places().map(|()| done)) {
         Ok(done) => {
             let stored = |(operation, done): &(&(QueueKey, Operation), &Done)| {
                 matches!((&operation.1, done), (Operation::Write(Write::Append(..)), Done::Written))
@@ -135,7 +139,7 @@ fn one(
             let (age, number) = tables.outbox.place(streams, peer, message.id)?;
             // Before the insert, because a message that fails must be undone too.
             undo.appended.entry((peer.clone(), age)).or_insert(number);
-            tables.outbox.append(peer, (age, number), message)?;
+            tables.outbox.append(peer, (age, number), message, SystemTime::now())?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {

@@ -21,6 +21,24 @@ pub enum OpenStoreError {
     /// The file is not a store.
     #[error("{0} is not a store of paddington")]
     NotAStore(PathBuf),
+    /// There is a symbolic link at the path. It is not followed.
+    #[error("{0} is a symbolic link: name the file itself")]
+    Link(PathBuf),
+    /// There is something else than a file at the path.
+    #[error("{0} is not a regular file")]
+    NotAFile(PathBuf),
+    /// The file belongs to another user.
+    #[error("{0} belongs to another user than the one that runs this service")]
+    OtherOwner(PathBuf),
+    /// The file beside the store is not a log, although it has the name of one.
+    #[error("{0} has the name of a store's log and is none: move it away, or choose another path")]
+    NotALog(PathBuf),
+    /// The log of a store is there, and its file is missing or empty.
+    #[error(
+        "{0} is the log of a store whose file is missing: put the file back or, if the store was \
+         deleted on purpose, delete its log too"
+    )]
+    LogWithoutFile(PathBuf),
     /// The file was made by another version.
     #[error("{path} has format {found}, and this version knows format {known} only")]
     Format {
@@ -79,6 +97,8 @@ pub(crate) enum Fault {
     Sqlite(rusqlite::Error),
     /// The operation is refused, or the data that it needs is damaged; others are not affected.
     Refused(String),
+    /// The file is no longer at its path.
+    Moved(String),
 }
 
 impl Fault {
@@ -102,7 +122,7 @@ impl fmt::Display for Fault {
             }
             // Other errors of rusqlite may quote a stored value.
             Self::Sqlite(_) => f.write_str("a stored value is not of the expected type"),
-            Self::Refused(why) => f.write_str(why),
+            Self::Refused(why) | Self::Moved(why) => f.write_str(why),
         }
     }
 }

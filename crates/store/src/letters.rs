@@ -1,6 +1,6 @@
-//! The table of the dead letters. The oldest are removed when it is full.
+//! The table of the dead letters. When it is full, the peer with the most of it loses its oldest.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
@@ -17,20 +17,75 @@ pub(crate) struct Table<'c> {
     one: Statement<'c>,
     remove: Statement<'c>,
     withdraw: Statement<'c>,
-    /// Id and payload length of each letter, oldest first.
-    kept: VecDeque<(i64, usize)>,
-    /// Sum of the payload lengths.
+    kept: Kept,
+}
+
+/// The letters that are kept: what decides which one is removed when there are too many.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Sender and payload length of each letter, by its id: oldest first.
+    letters: BTreeMap<i64, (String, usize)>,
+    /// Number of letters and sum of the payload lengths of each sender.
+    senders: HashMap<String, Share>,
+    /// Sum of all payload lengths.
     bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    letters: usize,
+    bytes: usize,
+}
+
+impl Kept {
+    fn add(&mut self, id: i64, sender: String, len: usize) {
+        let share = self.senders.entry(sender.clone()).or_default();
+        share.letters += 1;
+        share.bytes += len;
+        self.bytes += len;
+        self.letters.insert(id, (sender, len));
+    }
+
+    fn remove(&mut self, id: i64) {
+        let Some((sender, len)) = self.letters.remove(&id) else { return };
+        self.bytes -= len;
+        let Some(share) = self.senders.get_mut(&sender) else { return };
+        share.letters -= 1;
+        share.bytes -= len;
+        if share.letters == 0 {
+            self.senders.remove(&sender);
+        }
+    }
+
+    /// Returns the letter that has to go, if there are too many: the oldest one of the sender that
+    /// has the most letters or, if all together are too long, the most bytes. Nobody's failures
+    /// cost another peer more than its own share.
+    fn surplus(&self) -> Option<i64> {
+        let weight: fn(&Share) -> (usize, usize) = if self.letters.len() > MAX_LETTERS {
+            |share| (share.letters, share.bytes)
+        } else if self.bytes > MAX_LETTER_BYTES {
+            |share| (share.bytes, share.letters)
+        } else {
+            return None;
+        };
+        let most = self.senders.values().map(weight).max()?;
+        let of_most = |sender: &String| self.senders.get(sender).map(weight) == Some(most);
+        self.letters.iter().find(|(_, (sender, _))| of_most(sender)).map(|(id, _)| *id)
+    }
 }
 
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> Result<Self, Fault> {
         let row = "SELECT id, peer, instance, number, code, given_up_at, checksum, payload \
                    FROM dead_letter";
-        let mut lens =
-            connection.prepare("SELECT id, length(payload) FROM dead_letter ORDER BY id")?;
-        let kept = lens.query_map((), |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))?;
-        let kept = kept.collect::<Result<VecDeque<(i64, usize)>, _>>()?;
+        let mut kept = Kept::default();
+        let mut lens = connection.prepare("SELECT id, peer, length(payload) FROM dead_letter")?;
+        let mut rows = lens.query(())?;
+        while let Some(row) = rows.next()? {
+            // A damaged name is refused when the letter is read.
+            let sender = row.get_ref(1)?.as_str().unwrap_or_default().to_owned();
+            kept.add(row.get(0)?, sender, row.get::<_, u32>(2)? as usize);
+        }
         Ok(Self {
             insert: connection
                 .prepare("INSERT INTO dead_letter VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
@@ -38,14 +93,13 @@ impl<'c> Table<'c> {
             one: connection.prepare(&format!("{row} WHERE id = ?1"))?,
             remove: connection.prepare("DELETE FROM dead_letter WHERE id = ?1")?,
             withdraw: connection.prepare("DELETE FROM dead_letter WHERE id > ?1")?,
-            bytes: kept.iter().map(|(_, len)| len).sum(),
             kept,
         })
     }
 
     /// The id of the newest letter, or 0.
     pub(crate) fn newest(&self) -> i64 {
-        self.kept.back().map_or(0, |(id, _)| *id)
+        self.kept.letters.last_key_value().map_or(0, |(id, _)| *id)
     }
 
     pub(crate) fn add_letter(
@@ -54,12 +108,11 @@ impl<'c> Table<'c> {
         letter: &DeadLetter,
     ) -> Result<(), Fault> {
         self.insert(None, letter)?;
-        self.kept.push_back((connection.last_insert_rowid(), letter.payload.len()));
-        self.bytes += letter.payload.len();
-        while self.kept.len() > MAX_LETTERS || self.bytes > MAX_LETTER_BYTES {
-            let Some((oldest, len)) = self.kept.pop_front() else { break };
-            self.remove.execute([oldest])?;
-            self.bytes -= len;
+        let (id, sender) = (connection.last_insert_rowid(), letter.peer.to_string());
+        self.kept.add(id, sender, letter.payload.len());
+        while let Some(surplus) = self.kept.surplus() {
+            self.remove.execute([surplus])?;
+            self.kept.remove(surplus);
         }
         Ok(())
     }
@@ -78,8 +131,7 @@ impl<'c> Table<'c> {
         let found = self.one.query_row([number], |row| Ok(letter(row))).optional()?;
         let Some((_, letter)) = found.transpose()? else { return Ok(None) };
         self.remove.execute([number])?;
-        self.kept.retain(|(id, _)| *id != number);
-        self.bytes -= letter.payload.len();
+        self.kept.remove(number);
         Ok(Some(letter))
     }
 
@@ -134,4 +186,27 @@ fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
 fn sum(peer: &str, instance: &[u8], number: i64, code: u16, at: i64, payload: &[u8]) -> i64 {
     let (number, code, at) = (number.to_le_bytes(), code.to_le_bytes(), at.to_le_bytes());
     checksum(&[peer.as_bytes(), instance, &number, &code, &at, payload])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_with_the_most_loses_its_oldest() {
+        let mut kept = Kept::default();
+        for id in 0..MAX_LETTERS as i64 {
+            kept.add(id, if id % 10 == 0 { "quiet" } else { "loud" }.to_owned(), 1);
+        }
+        assert_eq!(kept.surplus(), None);
+        kept.add(5_000, "new".to_owned(), 1);
+        assert_eq!(kept.surplus(), Some(1), "the oldest of the loud one");
+        kept.remove(1);
+        assert_eq!(kept.surplus(), None);
+        kept.remove(5_000);
+        kept.add(5_001, "long".to_owned(), MAX_LETTER_BYTES);
+        assert_eq!(kept.surplus(), Some(5_001), "the one with the most bytes, though new");
+        kept.remove(5_001);
+        assert_eq!((kept.bytes, kept.senders.len()), (MAX_LETTERS - 1, 2));
+    }
 }

@@ -16,6 +16,7 @@ mod answers;
 mod commit;
 mod cursors;
 mod error;
+mod files;
 mod health;
 mod lazies;
 mod letters;

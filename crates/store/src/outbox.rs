@@ -7,9 +7,10 @@ use bytes::Bytes;
 use paddington_exchange::store::{NewMessage, StoredMessage, StoredStream};
 use paddington_wire::{Instance, MessageId, PeerName};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
+use tracing::warn;
 
 use crate::error::Fault;
-use crate::row::{self, blob, checksum, loaded, stored};
+use crate::row::{self, Expiry, blob, checksum, loaded, stored};
 use crate::streams::{self, Known, Streams};
 
 /// The most messages that one transaction removes: a peer that returns after a long time
@@ -32,11 +33,13 @@ pub(crate) struct Table<'c> {
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         let of_stream = "FROM outbox WHERE peer = ?1 AND age = ?2";
-        let row = "SELECT peer, age, instance, number, deadline, checksum, payload FROM outbox";
+        let row =
+            "SELECT peer, age, instance, number, deadline, ttl, checksum, payload FROM outbox";
         let sorted = "ORDER BY peer, age, number";
         let prepare = |sql: String| connection.prepare(&sql);
         Ok(Self {
-            insert: connection.prepare("INSERT INTO outbox VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
+            insert: connection
+                .prepare("INSERT INTO outbox VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
             read: prepare(format!(
                 "{row} WHERE peer = ?1 AND age = ?2 AND number >= ?3 ORDER BY number"
             ))?,
@@ -70,13 +73,16 @@ impl<'c> Table<'c> {
         peer: &PeerName,
         (age, number): (i64, i64),
         message: &NewMessage,
+        now: SystemTime,
     ) -> Result<(), Fault> {
         let NewMessage { id, payload, ttl } = message;
-        let deadline = row::deadline(SystemTime::now(), *ttl);
+        let expiry = ttl.map(|ttl| Expiry::new(now, ttl));
         let (peer, instance, payload): (_, _, &[u8]) =
             (peer.as_str(), id.stream.as_bytes(), payload);
-        let checksum = sum(peer, age, instance, number, deadline, payload);
-        self.insert.execute(params![peer, age, instance, number, deadline, checksum, payload])?;
+        let checksum = sum(peer, age, instance, number, expiry, payload);
+        let (deadline, ttl) = expiry.map(|expiry| (expiry.deadline, expiry.ttl)).unzip();
+        self.insert
+            .execute(params![peer, age, instance, number, deadline, ttl, checksum, payload])?;
         Ok(())
     }
 
@@ -135,13 +141,16 @@ impl<'c> Table<'c> {
     }
 
     /// Reads all messages of all peers, and fails if anything is damaged.
-    pub(crate) fn load_all(&mut self) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
-        load(self.all.query(())?)
+    pub(crate) fn load_all(
+        &mut self,
+        now: SystemTime,
+    ) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
+        load(self.all.query(())?, now)
     }
 
     /// Reads all messages of one peer, and fails if any is damaged.
     pub(crate) fn load(&mut self, peer: &PeerName) -> Result<Vec<StoredStream>, Fault> {
-        let mut found = load(self.all_of_peer.query([peer.as_str()])?)?;
+        let mut found = load(self.all_of_peer.query([peer.as_str()])?, SystemTime::now())?;
         Ok(found.remove(peer).unwrap_or_default())
     }
 
@@ -180,7 +189,7 @@ struct Stored<'r> {
     age: i64,
     instance: Instance,
     number: u64,
-    deadline: Option<i64>,
+    expiry: Option<Expiry>,
     payload: &'r [u8],
 }
 
@@ -190,13 +199,17 @@ impl<'r> Stored<'r> {
     fn of(row: &'r Row<'_>) -> Result<Self, Fault> {
         let checked = || -> Result<Self, Fault> {
             let peer = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-            let (instance, payload) = (blob(row, 2)?, blob(row, 6)?);
-            let (age, number, deadline) = (row.get(1)?, row.get(3)?, row.get(4)?);
-            if sum(peer, age, instance, number, deadline, payload) != row.get::<_, i64>(5)? {
+            let (instance, payload) = (blob(row, 2)?, blob(row, 7)?);
+            let (age, number) = (row.get(1)?, row.get(3)?);
+            let (deadline, ttl) = (row.get::<_, Option<i64>>(4)?, row.get::<_, Option<i64>>(5)?);
+            let expiry = deadline.zip(ttl).map(|(deadline, ttl)| Expiry { deadline, ttl });
+            let is_whole = deadline.is_some() == ttl.is_some();
+            let checksum = sum(peer, age, instance, number, expiry, payload);
+            if !is_whole || checksum != row.get::<_, i64>(6)? {
                 return Err(Fault::refused("its checksum is wrong"));
             }
             let instance = row::instance(instance)?;
-            Ok(Self { peer, age, instance, number: loaded(number)?, deadline, payload })
+            Ok(Self { peer, age, instance, number: loaded(number)?, expiry, payload })
         };
         checked().map_err(|fault| Fault::refused(format!("a stored message is damaged: {fault}")))
     }
@@ -207,13 +220,13 @@ fn sum(
     age: i64,
     instance: &[u8],
     number: i64,
-    deadline: Option<i64>,
+    expiry: Option<Expiry>,
     payload: &[u8],
 ) -> i64 {
-    let deadline = deadline.map(i64::to_le_bytes);
-    let deadline = deadline.as_ref().map_or(&[][..], |deadline| &deadline[..]);
+    let expiry = expiry.map(|expiry| [expiry.deadline.to_le_bytes(), expiry.ttl.to_le_bytes()]);
+    let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry.as_flattened());
     let (age, number) = (age.to_le_bytes(), number.to_le_bytes());
-    checksum(&[peer.as_bytes(), &age, instance, &number, deadline, payload])
+    checksum(&[peer.as_bytes(), &age, instance, &number, expiry, payload])
 }
 
 fn number(
@@ -225,13 +238,18 @@ fn number(
 }
 
 /// Builds the streams of all peers from rows that are sorted by peer, age and number.
-fn load(mut rows: Rows<'_>) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
-    let now = row::millis(SystemTime::now());
+fn load(
+    mut rows: Rows<'_>,
+    now: SystemTime,
+) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
+    let now = row::millis(now);
+    let mut expiries = Expiries::default();
     let mut peers: HashMap<PeerName, Vec<StoredStream>> = HashMap::new();
     let mut current: Option<(PeerName, i64)> = None;
     while let Some(row) = rows.next()? {
-        let Stored { peer, age, instance, number, deadline, payload } = Stored::of(row)?;
-        let message = row::message(payload.len(), deadline, now)?;
+        let Stored { peer, age, instance, number, expiry, payload } = Stored::of(row)?;
+        let message = row::message(payload.len(), expiry, now)?;
+        expiries.count(expiry, now);
         let same_stream =
             |(name, its_age): &(PeerName, i64)| name.as_str() == peer && *its_age == age;
         let goes_on = current.as_ref().is_some_and(same_stream);
@@ -248,7 +266,37 @@ fn load(mut rows: Rows<'_>) -> Result<HashMap<PeerName, Vec<StoredStream>>, Faul
         };
         added.map_err(|why| Fault::refused(format!("{why}, for {peer}")))?;
     }
+    expiries.log();
     Ok(peers)
+}
+
+/// Numbers of messages whose remaining time shows that the clock was set, or may do so.
+#[derive(Debug, Default)]
+struct Expiries {
+    capped: u64,
+    over: u64,
+}
+
+impl Expiries {
+    fn count(&mut self, expiry: Option<Expiry>, now: i64) {
+        self.capped += u64::from(expiry.is_some_and(|expiry| expiry.is_clock_back(now)));
+        self.over += u64::from(expiry.is_some_and(|expiry| expiry.deadline <= now));
+    }
+
+    fn log(&self) {
+        if self.capped > 0 {
+            warn!(
+                messages = self.capped,
+                "the clock was set back while messages were stored: their time to live begins again"
+            );
+        }
+        if self.over > 0 {
+            warn!(
+                messages = self.over,
+                "the time to live of stored messages is over, by the clock of this machine"
+            );
+        }
+    }
 }
 
 /// Adds the next message of a stream.
@@ -279,4 +327,41 @@ fn begin(
     }
     streams.push(StoredStream { instance, base, messages: vec![message] });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::schema;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// Stores a message for an hour by a clock that is set by `jump` before it is loaded.
+    fn left_after(jump: impl FnOnce(SystemTime) -> SystemTime) -> Duration {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection).unwrap();
+        let mut table = Table::prepare(&connection).unwrap();
+        let peer: PeerName = "hub".parse().unwrap();
+        let id = MessageId { stream: [1; 16].into(), number: 1 };
+        let message = NewMessage { id, payload: Bytes::new(), ttl: Some(HOUR) };
+        let stored_at = SystemTime::UNIX_EPOCH + 500_000 * HOUR;
+        table.append(&peer, (0, 1), &message, stored_at).unwrap();
+        let found = table.load_all(jump(stored_at)).unwrap();
+        found[&peer][0].messages[0].ttl.unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_gives_no_more_than_the_time_to_live_and_is_logged() {
+        let logs = paddington_test_support::capture_logs();
+        assert_eq!(left_after(|at| at + HOUR / 4), HOUR * 3 / 4);
+        assert_eq!(logs.lines(), Vec::<String>::new());
+        assert_eq!(left_after(|at| at - 100_000 * HOUR), HOUR);
+        let lines = logs.lines();
+        assert!(lines.len() == 1 && lines[0].contains("the clock was set back"), "{lines:?}");
+        assert_eq!(left_after(|at| at + 100_000 * HOUR), Duration::ZERO);
+        let lines = logs.lines();
+        assert!(lines.len() == 2 && lines[1].contains("by the clock of this"), "{lines:?}");
+    }
 }

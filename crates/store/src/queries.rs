@@ -1,6 +1,6 @@
 //! Answers queries from the tables.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use paddington_exchange::store::{StoreError, StoredStream};
 use paddington_wire::PeerName;
@@ -47,7 +47,7 @@ fn streams(
 ) -> Result<Vec<StoredStream>, Fault> {
     if !memory.checked {
         check(connection)?;
-        memory.found = tables.outbox.load_all()?;
+        memory.found = tables.outbox.load_all(SystemTime::now())?;
         memory.found_at = Some(Instant::now());
         memory.checked = true;
         return Ok(memory.found.remove(peer).unwrap_or_default());

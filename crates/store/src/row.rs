@@ -54,14 +54,38 @@ pub(crate) fn moment(millis: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The deadline of a message that has `ttl` left at `now`.
-pub(crate) fn deadline(now: SystemTime, ttl: Option<Duration>) -> Option<i64> {
-    ttl.map(|ttl| now.checked_add(ttl).map_or(i64::MAX, millis))
+/// The end of a message's time to live. The deadline is kept in the time of the wall clock, which
+/// may be set while the message is stored; its time to live tells how much of it can be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    pub(crate) deadline: i64,
+    pub(crate) ttl: i64,
+}
+
+impl Expiry {
+    pub(crate) fn new(now: SystemTime, ttl: Duration) -> Self {
+        let deadline = now.checked_add(ttl).map_or(i64::MAX, millis);
+        Self { deadline, ttl: i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// The time that is left at `now`: never more than there was at first.
+    pub(crate) fn left(self, now: i64) -> Duration {
+        let left = self.deadline.saturating_sub(now).min(self.ttl).max(0);
+        Duration::from_millis(left.unsigned_abs())
+    }
+
+    /// Returns whether the clock shows an earlier time than when the message was stored.
+    pub(crate) fn is_clock_back(self, now: i64) -> bool {
+        self.deadline.saturating_sub(now) > self.ttl
+    }
 }
 
 /// The description of a stored message.
-pub(crate) fn message(len: usize, deadline: Option<i64>, now: i64) -> Result<StoredMessage, Fault> {
+pub(crate) fn message(
+    len: usize,
+    expiry: Option<Expiry>,
+    now: i64,
+) -> Result<StoredMessage, Fault> {
     let len = u32::try_from(len).map_err(|_| Fault::refused("a stored message is too long"))?;
-    let left = |deadline: i64| deadline.saturating_sub(now).max(0).unsigned_abs();
-    Ok(StoredMessage { len, ttl: deadline.map(|deadline| Duration::from_millis(left(deadline))) })
+    Ok(StoredMessage { len, ttl: expiry.map(|expiry| expiry.left(now)) })
 }

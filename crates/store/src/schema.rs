@@ -7,14 +7,14 @@ use crate::error::Fault;
 /// The format of the file. A different format needs a different number.
 pub(crate) const FORMAT: i64 = 1;
 /// The application id in the file's header: "PdSt".
-const APPLICATION: i64 = 0x5064_5374;
+pub(crate) const APPLICATION: i64 = 0x5064_5374;
 
 /// Every row has a checksum over all its columns. `age` orders the streams of a peer, oldest first;
 /// the outbox is sorted by it, so that messages that are sent together are stored together.
 const TABLES: &str = "
     CREATE TABLE outbox(
         peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
-        number INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL,
+        number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER, checksum INTEGER NOT NULL,
         payload BLOB NOT NULL, PRIMARY KEY(peer, age, number)) WITHOUT ROWID;
     CREATE TABLE cursor(
         peer TEXT NOT NULL, instance BLOB NOT NULL, completed INTEGER NOT NULL,
@@ -51,10 +51,12 @@ pub(crate) fn kind(connection: &Connection) -> Result<Kind, Fault> {
     Ok(Kind::Store { format: number("SELECT value FROM meta WHERE key = 'format'")? })
 }
 
-/// Creates the tables, all of them or none.
+/// Creates the tables, all of them or none, and the mark in the file itself rather than in its log:
+/// the file is recognised by it before the log is opened.
 pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
     let sql = format!(
-        "BEGIN IMMEDIATE; {TABLES} INSERT INTO meta VALUES('format', {FORMAT});
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         BEGIN IMMEDIATE; {TABLES} INSERT INTO meta VALUES('format', {FORMAT});
          PRAGMA application_id = {APPLICATION}; COMMIT;"
     );
     Ok(connection.execute_batch(&sql)?)

@@ -35,9 +35,9 @@ impl SqliteStore {
     ///
     /// [`OpenStoreError`] if the file is in use, is not a store, or cannot be read and written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenStoreError> {
-        let (path, connection) = open::open(path.as_ref())?;
+        let (files, connection) = open::open(path.as_ref())?;
         let shared = Arc::new(Shared::default());
-        worker::start(path, connection, Arc::clone(&shared)).map_err(OpenStoreError::NoThread)?;
+        worker::start(files, connection, Arc::clone(&shared)).map_err(OpenStoreError::NoThread)?;
         Ok(Self { shared })
     }
 }

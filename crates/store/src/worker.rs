@@ -1,6 +1,5 @@
 //! The thread of the store, the only one that uses the file.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -11,6 +10,7 @@ use tracing::{error, info};
 
 use crate::commit::{Memory, Tables, commit};
 use crate::error::OpenStoreError;
+use crate::files::Files;
 use crate::open;
 use crate::queries;
 use crate::recovery::recover;
@@ -23,12 +23,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the thread. It ends when the store is closed.
-pub(crate) fn start(path: PathBuf, connection: Connection, shared: Arc<Shared>) -> io::Result<()> {
+pub(crate) fn start(files: Files, connection: Connection, shared: Arc<Shared>) -> io::Result<()> {
     let run = move || {
         let unexpected = StoreError::new("the thread of the store ended unexpectedly");
         let mut ending = Ending { shared: Arc::clone(&shared), result: Err(unexpected) };
         let mut worker = Worker {
-            path,
+            files,
             shared,
             memory: Memory::default(),
             retry: FIRST_RETRY,
@@ -53,7 +53,7 @@ impl Drop for Ending {
 }
 
 struct Worker {
-    path: PathBuf,
+    files: Files,
     shared: Arc<Shared>,
     memory: Memory,
     /// Time to wait after the next failure.
@@ -82,7 +82,7 @@ impl Worker {
                 self.shared.refuse_reads(&why);
             }
             is_last = self.shared.pause(self.retry_at.take());
-            opened = open::connect(&self.path);
+            opened = open::connect(&mut self.files);
         }
     }
 
@@ -112,8 +112,8 @@ impl Worker {
                     if round.operations.is_empty() {
                         continue;
                     }
-                    let memory = &mut self.memory;
-                    commit(&self.shared, connection, &mut tables, memory, round.operations)
+                    let (files, memory) = (&self.files, &mut self.memory);
+                    commit(&self.shared, files, connection, &mut tables, memory, round.operations)
                         .map_err(|why| self.failed(why))?;
                     self.retry = FIRST_RETRY;
                     upkeep.committed()

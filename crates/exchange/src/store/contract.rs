@@ -75,8 +75,8 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     fn attempt(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<u32>;
 }
 
-/// Dead letters. The oldest ones are removed when there are more than [`MAX_LETTERS`], or more than
-/// [`MAX_LETTER_BYTES`] of payload.
+/// Dead letters. When there are more than [`MAX_LETTERS`], or more than [`MAX_LETTER_BYTES`] of
+/// payload, the peer that has the most of them loses its oldest.
 pub trait DeadLetters: fmt::Debug + Send + Sync {
     /// Adds a dead letter. Durable once answered.
     fn add_letter(&self, letter: DeadLetter) -> Answer<()>;

@@ -220,3 +220,32 @@ async fn the_oldest_letters_make_room_for_new_ones() {
     assert_eq!(letters.len(), 4, "four large ones fill it");
     assert_eq!(letters[0].1.id.number, 2);
 }
+
+#[tokio::test]
+async fn the_letters_of_one_peer_do_not_erase_those_of_others() {
+    let place = Place::new();
+    let store = place.open();
+    let from = |name: &str, number, len| DeadLetter { peer: peer(name), ..letter(number, len) };
+    for (number, name) in [(1, "a"), (2, "b"), (3, "a")] {
+        store.add_letter(from(name, number, 10)).await.unwrap();
+    }
+    let added: Vec<_> = (1..=2 * MAX_LETTERS as u64)
+        .map(|number| store.add_letter(from("loud", number, 10)))
+        .collect();
+    for answer in added {
+        answer.await.unwrap();
+    }
+    store.add_letter(from("b", 4, 10)).await.unwrap();
+    close(store).await;
+    let store = place.open();
+    store.add_letter(from("c", 5, 2_000_000)).await.unwrap();
+    store.add_letter(from("loud", 5_000, MAX_LETTER_BYTES - 1_000_000)).await.unwrap();
+    let letters = store.letters().await.unwrap();
+    let quiet: Vec<_> = letters
+        .iter()
+        .filter(|(_, letter)| letter.peer != peer("loud"))
+        .map(|(_, letter)| (letter.peer.to_string(), letter.id.number))
+        .collect();
+    let expected = [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("c", 5)];
+    assert_eq!(quiet, expected.map(|(name, number)| (name.to_owned(), number)));
+}

@@ -5,7 +5,9 @@
 
 mod failing;
 mod keeps;
+mod moved;
 mod order;
 mod owner;
 mod quiet;
+mod strangers;
 mod support;

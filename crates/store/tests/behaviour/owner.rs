@@ -96,7 +96,7 @@ fn a_path_that_cannot_be_written_is_refused() {
     let place = Place::new();
     fs::create_dir(place.path()).unwrap();
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenStoreError::Unusable { .. }), "{error:?}");
+    assert!(matches!(error, OpenStoreError::NotAFile(_)), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,306 @@
+//! The files of a store, as they are found on the disk: what they are, whose they are, and whether
+//! they are still the same. No link is followed, and nothing is changed that is not recognised.
+//!
+//! The file itself is never opened for reading here: closing it would release the locks that this
+//! process has on it, by another store or by another library.
+
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::error::{Fault, OpenStoreError};
+use crate::schema::APPLICATION;
+
+/// The first bytes of a write-ahead log; the lowest bit of the last one may be set.
+const LOG_MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
+/// The first bytes of a rollback journal, which exists only while the file is created.
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+/// The position of the number of pages that the file had when the journal was begun.
+const JOURNAL_PAGES: std::ops::Range<usize> = 16..20;
+
+/// What a file is held by. On Linux it is a descriptor that reads nothing and holds no lock; while
+/// it is open, no other file gets the number of this one.
+#[cfg(target_os = "linux")]
+type Handle = fs::File;
+#[cfg(not(target_os = "linux"))]
+type Handle = Metadata;
+
+/// The number of a file, by which it is told from another one at the same path.
+type Identity = (u64, u64);
+
+/// The file at a path and the log beside it.
+#[derive(Debug)]
+pub(crate) struct Files {
+    path: PathBuf,
+    log_path: PathBuf,
+    file: Handle,
+    log: Option<Identity>,
+}
+
+impl Files {
+    /// Finds the files at `path`, or creates an empty one. An existing file must be a store, an
+    /// empty file, or a store whose creation was interrupted.
+    pub(crate) fn find(path: PathBuf) -> Result<Self, OpenStoreError> {
+        let log_path = beside(&path, "-wal");
+        let logged = check_log(&log_path)?;
+        let begun = check_journal(&beside(&path, "-journal"))?;
+        let len = match look(&path)? {
+            Some(found) => found.len(),
+            None => 0,
+        };
+        if len == 0 && logged {
+            return Err(OpenStoreError::LogWithoutFile(log_path));
+        }
+        let unwritable = |source: io::Error| OpenStoreError::Unwritable {
+            path: path.clone(),
+            source: source.into(),
+        };
+        create(&path).map_err(unwritable)?;
+        let file = handle(&path).map_err(unwritable)?;
+        check(&path, &metadata(&file).map_err(unwritable)?)?;
+        if len > 0 && !begun {
+            recognise(&path)?;
+        }
+        let files = Self { file, log: None, log_path, path };
+        files.make_private().map_err(|source| OpenStoreError::Unwritable {
+            path: files.path.clone(),
+            source: source.into(),
+        })?;
+        Ok(files)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes which log belongs to the file, now that SQLite has opened it.
+    pub(crate) fn note_log(&mut self) {
+        self.log = identity_at(&self.log_path);
+    }
+
+    /// Fails if the file is no longer at its path: what is written to it now would be lost.
+    pub(crate) fn check_place(&self) -> Result<(), Fault> {
+        let file = metadata(&self.file).ok().as_ref().and_then(identity);
+        Self::same(&self.path, file)
+    }
+
+    /// Fails if the file or its log is no longer at its path.
+    pub(crate) fn check_places(&self) -> Result<(), Fault> {
+        self.check_place()?;
+        Self::same(&self.log_path, self.log)
+    }
+
+    fn same(path: &Path, expected: Option<Identity>) -> Result<(), Fault> {
+        if cfg!(not(unix)) || (expected.is_some() && identity_at(path) == expected) {
+            return Ok(());
+        }
+        let path = path.display();
+        Err(Fault::Moved(format!(
+            "{path} was moved, deleted or replaced while it was in use: put it back, or restart \
+             the service"
+        )))
+    }
+
+    /// Removes the permissions of other users, by descriptor where the system can. SQLite gives the
+    /// log the mode of the file.
+    #[cfg(unix)]
+    fn make_private(&self) -> io::Result<()> {
+        make_private(&self.file, &self.path)?;
+        match handle(&self.log_path) {
+            Ok(handle) => make_private(&handle, &self.log_path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn make_private(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Describes what is at a path, if anything, and fails if it cannot be a file of a store.
+fn look(path: &Path) -> Result<Option<Metadata>, OpenStoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => check(path, &found).map(|()| Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(OpenStoreError::Unwritable { path: path.to_owned(), source: error.into() })
+        }
+    }
+}
+
+fn check(path: &Path, found: &Metadata) -> Result<(), OpenStoreError> {
+    if found.is_symlink() {
+        return Err(OpenStoreError::Link(path.to_owned()));
+    }
+    if !found.is_file() {
+        return Err(OpenStoreError::NotAFile(path.to_owned()));
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::uid(found) != rustix::process::geteuid().as_raw() {
+        return Err(OpenStoreError::OtherOwner(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks what is in the place of the log, and returns whether there is anything in it.
+fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
+    let Some(found) = look(path)? else { return Ok(false) };
+    let begin = begin(path, found.len().min(32) as usize)?;
+    // A power cut may have left zeros.
+    let known = begin.iter().all(|byte| *byte == 0)
+        || begin
+            .get(..4)
+            .is_some_and(|magic| magic[..3] == LOG_MAGIC[..3] && magic[3] & !1 == LOG_MAGIC[3]);
+    if known { Ok(found.len() > 0) } else { Err(OpenStoreError::NotALog(path.to_owned())) }
+}
+
+/// Checks what is in the place of the journal. Returns whether the creation of the file was
+/// interrupted: going back to the state before that makes it empty, whatever it holds now.
+fn check_journal(path: &Path) -> Result<bool, OpenStoreError> {
+    let Some(found) = look(path)? else { return Ok(false) };
+    let begin = begin(path, found.len().min(512) as usize)?;
+    if begin.iter().all(|byte| *byte == 0) {
+        return Ok(false);
+    }
+    if !begin.starts_with(&JOURNAL_MAGIC) {
+        return Err(OpenStoreError::NotALog(path.to_owned()));
+    }
+    Ok(begin.get(JOURNAL_PAGES).is_some_and(|pages| pages == [0; 4]))
+}
+
+/// Reads the first bytes of a log or journal. SQLite holds no lock on these.
+fn begin(path: &Path, len: usize) -> Result<Vec<u8>, OpenStoreError> {
+    let unusable =
+        |error: io::Error| OpenStoreError::Unusable { path: path.to_owned(), source: error.into() };
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags as i32);
+    }
+    let file = options.open(path).map_err(unusable)?;
+    let mut begin = Vec::with_capacity(len);
+    file.take(len as u64).read_to_end(&mut begin).map_err(unusable)?;
+    Ok(begin)
+}
+
+/// Creates an empty file if there is none.
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(file) => file.sync_all()?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    // The name is durable once its folder is.
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
+
+/// Recognises a store by the mark in its first page, without a lock and without a look at the log:
+/// SQLite changes a file as soon as it opens it as a database that may be in use.
+fn recognise(path: &Path) -> Result<(), OpenStoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mark = || -> Result<i64, rusqlite::Error> {
+        let connection = Connection::open_with_flags(uri(path), flags)?;
+        // A file that is shorter than it says may be one whose log was not written back.
+        connection.execute_batch("PRAGMA writable_schema = ON")?;
+        connection.query_row("PRAGMA application_id", (), |row| row.get(0))
+    };
+    match mark() {
+        Ok(APPLICATION) => Ok(()),
+        Ok(_) => Err(OpenStoreError::NotAStore(path.to_owned())),
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::NotADatabase => {
+            Err(OpenStoreError::NotAStore(path.to_owned()))
+        }
+        Err(error) => Err(OpenStoreError::Unusable {
+            path: path.to_owned(),
+            source: Fault::from(error).to_string().into(),
+        }),
+    }
+}
+
+/// The address by which SQLite reads a file as if it never changed.
+fn uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri + "?mode=ro&immutable=1"
+}
+
+fn identity_at(path: &Path) -> Option<Identity> {
+    identity(&fs::symlink_metadata(path).ok()?)
+}
+
+#[cfg(unix)]
+fn identity(found: &Metadata) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_found: &Metadata) -> Option<Identity> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn handle(path: &Path) -> io::Result<Handle> {
+    use rustix::fs::OFlags;
+    let mut options = OpenOptions::new();
+    let flags = (OFlags::PATH | OFlags::NOFOLLOW).bits();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), flags as i32);
+    options.open(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn handle(path: &Path) -> io::Result<Handle> {
+    fs::symlink_metadata(path)
+}
+
+#[cfg(target_os = "linux")]
+fn metadata(handle: &Handle) -> io::Result<Metadata> {
+    handle.metadata()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn metadata(handle: &Handle) -> io::Result<Metadata> {
+    Ok(handle.clone())
+}
+
+#[cfg(unix)]
+fn make_private(handle: &Handle, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = metadata(handle)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    #[cfg(target_os = "linux")]
+    let path = {
+        use std::os::fd::AsRawFd;
+        let _ = path;
+        PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))
+}
