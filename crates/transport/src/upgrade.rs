@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::Empty;
@@ -158,12 +158,20 @@ fn judge(
     }
     let good = method == Method::GET
         && version == Version::HTTP_11
+        && !has_body(headers)
+        && headers.get_all(HOST).iter().count() == 1
         && has_token(headers, &CONNECTION, "upgrade")
         && has_token(headers, &UPGRADE, "websocket")
         && is_only(headers, &SEC_WEBSOCKET_VERSION, b"13")
         && headers.get_all(SEC_WEBSOCKET_KEY).iter().count() == 1
         && !headers.contains_key(ORIGIN);
     if good { Ok((address, encoding)) } else { Err(StatusCode::BAD_REQUEST) }
+}
+
+/// Returns whether the head announces a body, even an empty one: what a proxy takes for the body
+/// would be the first bytes of the WebSocket.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn response(
