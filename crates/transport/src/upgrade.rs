@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::stream::TooMuch;
 use crate::{Endpoint, Limits, Stream, TrustedProxies};
 
 /// The subprotocol of the `sealed` encoding.
@@ -208,31 +209,42 @@ fn response(
 const HYPER_MIN_BUFFER: usize = 8_192;
 
 /// Requests a WebSocket from the server at `endpoint`. Returns the stream after the upgrade, with
-/// the server's challenge in the `sealed` encoding.
+/// the server's challenge in the `sealed` encoding. The whole answer has one limit, however many
+/// provisional ones (1xx) come before it.
 pub(crate) async fn request(
-    stream: Stream,
+    mut stream: Stream,
     endpoint: &Endpoint,
     limits: &Limits,
     encoding: Encoding,
 ) -> Result<(Stream, Offer), UpgradeError> {
+    let longest = limits.request_head.max(HYPER_MIN_BUFFER);
+    stream.set_budget(Some(longest));
     let (mut sender, connection) = http_client::Builder::new()
-        .max_buf_size(limits.request_head.max(HYPER_MIN_BUFFER))
+        .max_buf_size(longest)
         .max_headers(limits.request_lines)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(UpgradeError::Http)?;
+        .map_err(failed)?;
     let key = generate_key();
     let request = upgrade_request(endpoint, encoding, &key).map_err(UpgradeError::Request)?;
     let answered = async move {
-        let response = sender.send_request(request).await.map_err(UpgradeError::Http)?;
+        let response = sender.send_request(request).await.map_err(failed)?;
         check(response.status(), response.headers(), encoding, &key)
     };
     let (answered, connection) = tokio::join!(answered, connection.without_shutdown());
     let offer = answered?;
-    let parts = connection.map_err(UpgradeError::Http)?;
+    let parts = connection.map_err(failed)?;
     let mut stream = parts.io.into_inner();
+    stream.set_budget(None);
     stream.unread(parts.read_buf);
     Ok((stream, offer))
+}
+
+fn failed(error: hyper::Error) -> UpgradeError {
+    if error.is_parse_too_large() || TooMuch::caused(&error) {
+        return UpgradeError::Answer("its head is too long");
+    }
+    UpgradeError::Http(error)
 }
 
 fn upgrade_request(
