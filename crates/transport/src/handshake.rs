@@ -188,11 +188,12 @@ async fn initiate_sealed<P: Reservation>(
 ) -> Result<Established<P::Traffic>, DialError> {
     let random = HelloRandom::generate().map_err(HandshakeError::from)?;
     let (waiting, hello) = initiator.hello(challenge, random)?;
-    socket.allow(HELLO_LIMIT + READY_LIMIT);
+    socket.allow(HELLO_LIMIT);
     let hello = Transmission::Binary(hello.to_vec().into());
     said(config, socket.send(hello)).await?;
     let reply = answer(config, next_binary(&mut socket)).await?;
     let waiting = waiting.finish(&reply)?;
+    socket.allow(READY_LIMIT);
     let theirs = answer(config, next_binary(&mut socket)).await?;
     let (mut session, theirs) = match waiting.finish(&theirs, config.limits.max_payload)? {
         Greeting::Ready(session, theirs) => (session, theirs),

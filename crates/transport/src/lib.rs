@@ -20,6 +20,7 @@ mod contract;
 mod dial;
 mod endpoint;
 mod error;
+mod frame_heads;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod handshake;

@@ -12,6 +12,9 @@ const END: &[u8] = b"\r\n\r\n";
 pub(crate) enum HeadError {
     /// It is too long, or more data follows it although the client must wait for the answer.
     TooLong,
+    /// A line does not end with CR LF, or there is nothing before the empty line: another reader of
+    /// the same bytes, such as a proxy, may see the end of the head somewhere else.
+    Malformed,
     /// The connection ended.
     Lost,
 }
@@ -29,6 +32,9 @@ pub(crate) async fn read(stream: &mut Stream, limits: &Limits) -> Result<Bytes, 
         if read == 0 {
             return Err(HeadError::Lost);
         }
+        if head.starts_with(b"\n") || !has_strict_lines(&head[searched..]) {
+            return Err(HeadError::Malformed);
+        }
         if let Some(end) = find_end(&head[searched..]) {
             return check(head.freeze(), searched + end, limits);
         }
@@ -39,6 +45,9 @@ pub(crate) async fn read(stream: &mut Stream, limits: &Limits) -> Result<Bytes, 
 }
 
 fn check(head: Bytes, end: usize, limits: &Limits) -> Result<Bytes, HeadError> {
+    if end == END.len() {
+        return Err(HeadError::Malformed);
+    }
     let fits = end <= limits.request_head && lines(&head) <= limits.request_lines;
     if fits && end == head.len() { Ok(head) } else { Err(HeadError::TooLong) }
 }
@@ -46,6 +55,12 @@ fn check(head: Bytes, end: usize, limits: &Limits) -> Result<Bytes, HeadError> {
 /// Returns the index in `bytes` at which the head ends.
 fn find_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(END.len()).position(|window| window == END).map(|start| start + END.len())
+}
+
+/// Returns whether CR and LF occur only together. The first byte may be the LF of a CR before it, the
+/// last one the CR of an LF to come.
+fn has_strict_lines(bytes: &[u8]) -> bool {
+    bytes.windows(2).all(|pair| (pair[0] == b'\r') == (pair[1] == b'\n'))
 }
 
 fn lines(head: &[u8]) -> usize {
@@ -90,5 +105,28 @@ mod tests {
         let pipelined = b"GET / HTTP/1.1\r\n\r\nmore";
         assert_eq!(read_from(&[pipelined]).await, Err(HeadError::TooLong));
         assert_eq!(read_from(&[b"GET / HTTP/1.1\r\n"]).await, Err(HeadError::Lost));
+    }
+
+    #[tokio::test]
+    async fn a_line_ends_with_cr_lf_and_nothing_else() {
+        let bad: [&[u8]; 8] = [
+            b"GET / HTTP/1.1\nhost: a\n\n",
+            b"GET / HTTP/1.1\nhost: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nhost: a\n\r\n\r\n",
+            b"GET / HTTP/1.1\r\nhost: a\r\n\n",
+            b"GET / HTTP/1.1\r\nhost: a\rb: c\r\n\r\n",
+            b"GET / HTTP/1.1\r\nhost: a\r\r\n\r\n",
+            b"\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            b"\r\n\r\n",
+        ];
+        for head in bad {
+            let text = String::from_utf8_lossy(head);
+            assert_eq!(read_from(&[head]).await, Err(HeadError::Malformed), "{text:?}");
+            for at in 1..head.len() {
+                let (front, back) = head.split_at(at);
+                let read = read_from(&[front, back]).await;
+                assert_eq!(read, Err(HeadError::Malformed), "{text:?} {at}");
+            }
+        }
     }
 }

@@ -6,8 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
+
+use crate::frame_heads::{FrameHeads, LONGEST_HEAD};
 
 /// Anything that carries bytes in both directions: TCP, TLS over it, or a pipe in a test.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,12 +20,34 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// Number of bytes that are read at once when the peer has sent more than is asked for.
 const STORE: usize = 64 * 1024;
 
+/// A stranger sent, or announced, more than it may.
+#[derive(Debug, Error)]
+#[error("too much was sent before authentication")]
+pub(crate) struct TooMuch;
+
+impl TooMuch {
+    /// Returns whether it is what caused `error`.
+    pub(crate) fn caused(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if inner.is_some_and(|inner| inner.is::<Self>()) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+}
+
 /// A byte stream with a budget: until the peer is authenticated, no more than that is read. After
 /// that, a stream that always fills the reader's buffer is read in larger pieces.
 pub struct Stream {
     io: Box<dyn Io>,
     unread: Bytes,
     budget: Option<usize>,
+    /// The frames of the message that is awaited from a stranger, after the upgrade.
+    frames: Option<FrameHeads>,
     written: u64,
     /// Bytes that were read before they were asked for.
     store: BytesMut,
@@ -42,6 +67,7 @@ impl Stream {
             io: Box::new(io),
             unread: Bytes::new(),
             budget: None,
+            frames: None,
             written: 0,
             store: BytesMut::new(),
             trusted: false,
@@ -61,10 +87,19 @@ impl Stream {
         self.budget = budget;
     }
 
+    /// Allows one WebSocket message to be read, and control frames before it, of up to `longest` bytes
+    /// together. A frame that claims to be longer is refused by its head, and what follows the message
+    /// stays unread.
+    pub(crate) fn allow_message(&mut self, longest: usize) {
+        self.budget = Some(longest + LONGEST_HEAD);
+        self.frames = Some(FrameHeads::new(longest));
+    }
+
     /// Allows any number of bytes to be read, even before they are asked for: the peer is
     /// authenticated.
     pub(crate) fn trust(&mut self) {
         self.budget = None;
+        self.frames = None;
         self.trusted = true;
     }
 
@@ -104,10 +139,19 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn spend(&mut self, read: usize) {
-        if let Some(budget) = &mut self.budget {
-            *budget = budget.saturating_sub(read);
+    /// Charges bytes of a stranger, and returns how many of them may be read now.
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = match &mut self.frames {
+            Some(frames) => frames.take(bytes).map_err(|_| io::Error::other(TooMuch))?,
+            None => bytes.len(),
+        };
+        if len == 0 && !bytes.is_empty() {
+            return Err(io::Error::other(TooMuch)); // none of them belongs to the awaited message
         }
+        if let Some(budget) = &mut self.budget {
+            *budget = budget.saturating_sub(len);
+        }
+        Ok(len)
     }
 }
 
@@ -119,30 +163,34 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let allowed = self.budget.unwrap_or(usize::MAX).min(buf.remaining());
         if allowed == 0 && buf.remaining() > 0 {
-            return Poll::Ready(Err(io::Error::other("too much was sent before authentication")));
+            return Poll::Ready(Err(io::Error::other(TooMuch)));
         }
         if !self.unread.is_empty() {
-            let len = allowed.min(self.unread.len());
-            buf.put_slice(&self.unread[..len]);
+            let offered = self.unread.slice(..allowed.min(self.unread.len()));
+            let len = self.follow(&offered)?;
+            buf.put_slice(&offered[..len]);
             self.unread.advance(len);
-            self.spend(len);
             return Poll::Ready(Ok(()));
         }
         if self.trusted {
             return self.poll_read_more(cx, buf);
         }
+        let before = buf.filled().len();
         if allowed == buf.remaining() {
-            let before = buf.filled().len();
-            let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-            self.spend(buf.filled().len() - before);
-            return polled;
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        } else {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            buf.advance(read);
         }
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
-        let polled = Pin::new(&mut self.io).poll_read(cx, &mut part);
-        let read = part.filled().len();
-        buf.advance(read);
-        self.spend(read);
-        polled
+        let read = &buf.filled()[before..];
+        let len = self.follow(read)?;
+        if len < read.len() {
+            self.unread = Bytes::copy_from_slice(&read[len..]);
+            buf.set_filled(before + len);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -237,5 +285,27 @@ mod tests {
         assert!(stream.read(&mut read).await.is_err());
         stream.set_budget(None);
         assert_eq!(stream.read(&mut read).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_read_to_the_end_of_its_message_and_no_further() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut stream = Stream::new(near);
+        stream.unread(Bytes::from_static(&[0x82, 3, b'a']));
+        far.write_all(&[b'b', b'c', 0x82, 2, b'd']).await.unwrap();
+        far.write_all(b"e").await.unwrap();
+        stream.allow_message(10);
+        let mut read = [0; 100];
+        assert_eq!(stream.read(&mut read).await.unwrap(), 3);
+        assert_eq!(stream.read(&mut read).await.unwrap(), 2);
+        assert!(stream.read(&mut read).await.is_err(), "it is not asked for");
+        stream.allow_message(2);
+        assert_eq!(stream.read(&mut read).await.unwrap(), 4);
+        assert_eq!(read[..4], [0x82, 2, b'd', b'e']);
+
+        far.write_all(&[0x82, 126, 1, 1]).await.unwrap();
+        stream.allow_message(256);
+        let error = stream.read(&mut read).await.unwrap_err();
+        assert!(TooMuch::caused(&error));
     }
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::Empty;
@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::stream::TooMuch;
 use crate::{Endpoint, Limits, Stream, TrustedProxies};
 
 /// The subprotocol of the `sealed` encoding.
@@ -158,12 +159,20 @@ fn judge(
     }
     let good = method == Method::GET
         && version == Version::HTTP_11
+        && !has_body(headers)
+        && headers.get_all(HOST).iter().count() == 1
         && has_token(headers, &CONNECTION, "upgrade")
         && has_token(headers, &UPGRADE, "websocket")
         && is_only(headers, &SEC_WEBSOCKET_VERSION, b"13")
         && headers.get_all(SEC_WEBSOCKET_KEY).iter().count() == 1
         && !headers.contains_key(ORIGIN);
     if good { Ok((address, encoding)) } else { Err(StatusCode::BAD_REQUEST) }
+}
+
+/// Returns whether the head announces a body, even an empty one: what a proxy takes for the body
+/// would be the first bytes of the WebSocket.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn response(
@@ -200,31 +209,42 @@ fn response(
 const HYPER_MIN_BUFFER: usize = 8_192;
 
 /// Requests a WebSocket from the server at `endpoint`. Returns the stream after the upgrade, with
-/// the server's challenge in the `sealed` encoding.
+/// the server's challenge in the `sealed` encoding. The whole answer has one limit, however many
+/// provisional ones (1xx) come before it.
 pub(crate) async fn request(
-    stream: Stream,
+    mut stream: Stream,
     endpoint: &Endpoint,
     limits: &Limits,
     encoding: Encoding,
 ) -> Result<(Stream, Offer), UpgradeError> {
+    let longest = limits.request_head.max(HYPER_MIN_BUFFER);
+    stream.set_budget(Some(longest));
     let (mut sender, connection) = http_client::Builder::new()
-        .max_buf_size(limits.request_head.max(HYPER_MIN_BUFFER))
+        .max_buf_size(longest)
         .max_headers(limits.request_lines)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(UpgradeError::Http)?;
+        .map_err(failed)?;
     let key = generate_key();
     let request = upgrade_request(endpoint, encoding, &key).map_err(UpgradeError::Request)?;
     let answered = async move {
-        let response = sender.send_request(request).await.map_err(UpgradeError::Http)?;
+        let response = sender.send_request(request).await.map_err(failed)?;
         check(response.status(), response.headers(), encoding, &key)
     };
     let (answered, connection) = tokio::join!(answered, connection.without_shutdown());
     let offer = answered?;
-    let parts = connection.map_err(UpgradeError::Http)?;
+    let parts = connection.map_err(failed)?;
     let mut stream = parts.io.into_inner();
+    stream.set_budget(None);
     stream.unread(parts.read_buf);
     Ok((stream, offer))
+}
+
+fn failed(error: hyper::Error) -> UpgradeError {
+    if error.is_parse_too_large() || TooMuch::caused(&error) {
+        return UpgradeError::Answer("its head is too long");
+    }
+    UpgradeError::Http(error)
 }
 
 fn upgrade_request(

@@ -19,8 +19,6 @@ use crate::Stream;
 const READ_BUFFER: usize = 4 * 1024;
 /// Number of bytes that are collected before they are written without a flush.
 const WRITE_BUFFER: usize = 128 * 1024;
-/// The longest head of a WebSocket frame, in bytes.
-const FRAME_HEAD: usize = 14;
 
 /// The connection is gone, or something arrived that is not a WebSocket message within the limits.
 #[derive(Debug, Error)]
@@ -63,9 +61,10 @@ impl WebSocket {
         Self { inner: WebSocketStream::from_raw_socket(stream, role, Some(config)).await }
     }
 
-    /// Allows the peer to send one more message, of up to `max_message` bytes.
+    /// Allows the peer to send one more message, of up to `max_message` bytes. No memory is reserved
+    /// for a longer one.
     pub(crate) fn allow(&mut self, max_message: usize) {
-        self.inner.get_mut().set_budget(Some(max_message + FRAME_HEAD));
+        self.inner.get_mut().allow_message(max_message);
     }
 
     /// Allows the peer to send any number of messages, each within the limit.

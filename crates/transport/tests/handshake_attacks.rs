@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use paddington::{Encoding, Message, PeerStatus, Service};
 use paddington_test_support::{
-    Inbox, Intruder, MemoryNetwork, Pair, RawClient, RawFrame, credentials, empty_ready, pair,
+    FakeServer, Inbox, Intruder, Pair, RawClient, RawFrame, credentials, empty_ready, pair,
     pair_with,
 };
-use paddington_transport::{Network, NetworkListener};
 use paddington_wire::sealed::{Challenge, Credentials, Greeting, ReplyRandom, Responder};
 use paddington_wire::{CloseCode, Frame, Instance};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -326,52 +325,12 @@ async fn an_authenticated_client_with_a_bad_encapsulation_key_is_refused() {
     honest_client_connects(&pair, &inbox).await;
 }
 
-/// A server that sends prepared answers.
-struct FakeServer {
-    acceptor: Box<dyn NetworkListener>,
-}
-
-impl FakeServer {
-    async fn new(network: &MemoryNetwork) -> Self {
-        Self { acceptor: network.bind(SERVER.parse().unwrap()).await.unwrap() }
-    }
-
-    /// Reads a request and answers with `head`, in which `{accept}` is replaced by the right answer
-    /// to its key.
-    async fn answer(&mut self, head: &str) -> paddington_transport::Stream {
-        let (mut stream, _) = self.acceptor.accept().await.unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            request.push(stream.read_u8().await.unwrap());
-        }
-        let request = String::from_utf8(request).unwrap();
-        let key = request.lines().find_map(|line| line.strip_prefix("sec-websocket-key: "));
-        let accept = tokio_tungstenite_accept(key.unwrap());
-        stream.write_all(head.replace("{accept}", &accept).as_bytes()).await.unwrap();
-        stream
-    }
-}
-
-fn tokio_tungstenite_accept(key: &str) -> String {
-    tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes())
-}
-
-/// Returns the answer of an honest server.
-fn good_answer(challenge: &Challenge) -> String {
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: {{accept}}\r\nSec-WebSocket-Protocol: paddington.sealed.1\r\n\
-         Paddington-Challenge: {}\r\n\r\n",
-        challenge.to_hex()
-    )
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_client_accepts_only_a_valid_upgrade() {
     let pair = open_pair();
-    let mut fake = FakeServer::new(&pair.network).await;
+    let mut fake = FakeServer::new(&pair.network, SERVER).await;
     let (client, _) = pair.start_client().await;
-    let good = good_answer(&Challenge::random().unwrap());
+    let good = FakeServer::good_answer(&Challenge::random().unwrap());
     let challenge = good.lines().find(|line| line.starts_with("Paddington")).unwrap().to_owned();
     let wrong = [
         good.replace("101 Switching Protocols", "200 OK"),
@@ -402,12 +361,12 @@ async fn a_client_accepts_only_a_valid_upgrade() {
 async fn a_client_accepts_only_the_reply_of_its_server() {
     let pair = open_pair();
     let secrets = credentials(&pair.invite);
-    let mut fake = FakeServer::new(&pair.network).await;
+    let mut fake = FakeServer::new(&pair.network, SERVER).await;
     let (client, inbox) = pair.start_client().await;
     for attack in ["reflected", "changed", "of another handshake", "for another challenge"] {
         let (shown, used) = (Challenge::random().unwrap(), Challenge::random().unwrap());
         let used = if attack == "for another challenge" { used } else { shown };
-        let mut stream = fake.answer(&good_answer(&shown)).await;
+        let mut stream = fake.answer(&FakeServer::good_answer(&shown)).await;
         let hello = RawFrame::read(&mut stream).await.unwrap().payload;
         let decoy = Arc::new(Credentials::decoy().unwrap());
         let answered = Responder::new(used, decoy).authenticate(&hello, &[Arc::clone(&secrets)]);
@@ -434,10 +393,10 @@ async fn a_client_accepts_only_the_reply_of_its_server() {
 #[tokio::test(start_paused = true)]
 async fn a_client_gives_up_on_a_silent_server() {
     let pair = open_pair();
-    let mut fake = FakeServer::new(&pair.network).await;
+    let mut fake = FakeServer::new(&pair.network, SERVER).await;
     let (_client, _) = pair.start_client().await;
     let begun = Instant::now();
-    let mut stream = fake.answer(&good_answer(&Challenge::random().unwrap())).await;
+    let mut stream = fake.answer(&FakeServer::good_answer(&Challenge::random().unwrap())).await;
     RawFrame::read(&mut stream).await.unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();

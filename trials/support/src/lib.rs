@@ -9,6 +9,7 @@
 
 mod cable;
 mod countdown;
+mod fake_server;
 mod faulty;
 pub mod fuzz;
 mod logs;
@@ -21,6 +22,7 @@ mod tap;
 
 pub use cable::{Cable, CableEnd};
 pub use countdown::{Countdown, count_down};
+pub use fake_server::FakeServer;
 pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
 pub use network::{Held, MemoryNetwork};
