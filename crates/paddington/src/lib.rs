@@ -40,6 +40,7 @@ struct Readme;
 
 mod config;
 mod credentials;
+mod draft;
 mod file;
 mod format;
 mod invite;
