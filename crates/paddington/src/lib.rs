@@ -58,6 +58,7 @@ pub use invite::{Invite, InviteError};
 pub use outbox::OutboxError;
 pub use process::{Error, run, send, set_handler, shutdown, spawn};
 pub use service::{Service, ServiceError};
+pub use signals::Signals;
 
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{

@@ -105,7 +105,7 @@ pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
         service.shutdown().await;
         return Err(error.into());
     }
-    Ok(signals.run(service.exchange()).await)
+    Ok(signals.run(&service).await)
 }
 
 /// Queues a message and returns at once, as [`Service::send`] does. Inside a handler it uses the

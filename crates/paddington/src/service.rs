@@ -12,7 +12,6 @@ use paddington_wire::Message;
 use thiserror::Error;
 
 use crate::outbox::{self, OutboxError};
-use crate::signals::Signals;
 use crate::{ConfigError, ServiceConfig};
 
 /// A running service. Several of them live in one process.
@@ -196,25 +195,6 @@ impl Service {
     /// ```
     pub async fn shutdown(&self) -> ShutdownReport {
         self.exchange.shutdown().await
-    }
-
-    /// Runs until the service is shut down by [`shutdown`](Self::shutdown), Ctrl-C or SIGTERM, as
-    /// the free function [`run`](crate::run) does; a second signal ends the shutdown at once.
-    ///
-    /// ```no_run
-    /// # use paddington::{Message, Service, ServiceConfig};
-    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
-    /// # #[tokio::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let service = Service::start(&ServiceConfig::load("hub.toml")?, ignore).await?;
-    /// println!("listening on {:?}", service.address());
-    /// let report = service.run().await;
-    /// println!("unsent: {:?}", report.unsent);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn run(&self) -> ShutdownReport {
-        Signals::take().run(&self.exchange).await
     }
 
     /// Waits until the service has shut down.

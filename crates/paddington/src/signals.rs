@@ -2,18 +2,21 @@
 //! second one mean while a service runs, and that they have their default effect again afterwards.
 //! Implements "Shutdown" of `docs/delivery.md`.
 
-use paddington_exchange::{Exchange, ShutdownReport};
+use paddington_exchange::ShutdownReport;
 use tracing::{info, warn};
 
+use crate::Service;
+
 #[cfg(not(unix))]
-pub(crate) use self::other::Signals;
+pub use self::other::Signals;
 #[cfg(unix)]
-pub(crate) use self::unix::Signals;
+pub use self::unix::Signals;
 
 impl Signals {
-    /// Waits until the exchange has shut down. The first signal asks it to, the second one ends the
+    /// Runs until the service has shut down. The first signal asks it to, the second one ends the
     /// shutdown at once.
-    pub(crate) async fn run(mut self, exchange: &Exchange) -> ShutdownReport {
+    pub async fn run(mut self, service: &Service) -> ShutdownReport {
+        let exchange = service.exchange();
         let asked = tokio::select! {
             report = exchange.finished() => return report,
             asked = self.first() => asked,
@@ -63,8 +66,24 @@ mod unix {
         default: Option<Arc<AtomicBool>>,
     }
 
-    /// The signals of this process, taken for one service until this is dropped.
-    pub(crate) struct Signals {
+    /// SIGINT and SIGTERM, taken for one service until this is dropped: they shut the service down
+    /// and do not end the process by themselves. They are best taken before the service starts.
+    ///
+    /// ```no_run
+    /// # use paddington::{Message, Service, ServiceConfig, Signals};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let signals = Signals::take();
+    /// let service = Service::start(&ServiceConfig::load("hub.toml")?, ignore).await?;
+    /// println!("listening on {:?}", service.address());
+    /// let report = signals.run(&service).await;
+    /// println!("unsent: {:?}", report.unsent);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[derive(Debug)]
+    pub struct Signals {
         terminate: Option<Signal>,
         interrupt: Option<Signal>,
     }
@@ -78,7 +97,12 @@ mod unix {
 
     impl Signals {
         /// Takes the signals, so that they no longer end the process by themselves.
-        pub(crate) fn take() -> Self {
+        ///
+        /// # Panics
+        ///
+        /// Outside of a Tokio runtime.
+        #[must_use]
+        pub fn take() -> Self {
             let signals = Self {
                 terminate: signal(SignalKind::terminate()).ok(),
                 interrupt: signal(SignalKind::interrupt()).ok(),
@@ -173,15 +197,18 @@ mod unix {
 mod other {
     use tokio::signal::ctrl_c;
 
-    /// The signals of this process.
-    pub(crate) struct Signals;
+    /// Ctrl-C, taken for one service: it shuts the service down.
+    #[derive(Debug)]
+    pub struct Signals;
 
     /// A signal that asks the process to end.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Asked;
 
     impl Signals {
-        pub(crate) fn take() -> Self {
+        /// Takes Ctrl-C.
+        #[must_use]
+        pub fn take() -> Self {
             Self
         }
 

@@ -11,7 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use paddington::{Error, Message, SendError, Service, ServiceConfig, run, send, set_handler};
+use paddington::{
+    Error, Message, SendError, Service, ServiceConfig, Signals, run, send, set_handler,
+};
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -183,7 +185,7 @@ async fn child_that_goes_on() {
     let [server, _] = configurations();
     let service = Service::start(&server, hang).await.unwrap();
     service.exchange().ask_to_shut_down();
-    assert!(service.run().await.is_clean());
+    assert!(Signals::take().run(&service).await.is_clean());
     println!("\ngoing on");
     pending::<()>().await;
 }
@@ -197,7 +199,7 @@ async fn child_that_gives_up() {
     let [server, _] = configurations();
     let service = Service::start(&server, hang).await.unwrap();
     let limit = Duration::from_millis(10);
-    assert!(tokio::time::timeout(limit, service.run()).await.is_err());
+    assert!(tokio::time::timeout(limit, Signals::take().run(&service)).await.is_err());
     println!("\ngoing on");
     pending::<()>().await;
 }
