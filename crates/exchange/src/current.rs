@@ -1,20 +1,39 @@
-//! The current exchange: the one whose handler the task runs, or else the process's.
+//! The current exchange: the one whose handler or task runs, or else the process's.
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use crate::core::Core;
 
 tokio::task_local! {
-    /// In scope around every call of a handler.
-    pub(crate) static CURRENT: Arc<Core>;
+    /// In scope around every call of a handler, and in tasks that an exchange has spawned.
+    static CURRENT: Current;
 }
 
 /// The exchange of the process.
 static PROCESS: OnceLock<Arc<Core>> = OnceLock::new();
 
-/// Returns the exchange in whose handler the caller runs, or else the process's.
+/// An exchange, as seen by the code that it runs.
+struct Current {
+    core: Arc<Core>,
+    /// Whether the code is a handler, for which a shutdown waits.
+    is_handler: bool,
+}
+
+/// Runs the calls of a handler of `core`.
+pub(crate) fn in_handler<F: Future>(core: Arc<Core>, calls: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(Current { core, is_handler: true }, calls)
+}
+
+/// Runs a task that belongs to `core`, and is not a handler.
+pub(crate) fn in_task<F: Future>(core: Arc<Core>, task: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(Current { core, is_handler: false }, task)
+}
+
+/// Returns the exchange in whose handler or task the caller runs, or else the process's.
 pub(crate) fn current() -> Option<Arc<Core>> {
-    CURRENT.try_with(Arc::clone).ok().or_else(|| PROCESS.get().cloned())
+    let own = CURRENT.try_with(|current| Arc::clone(&current.core));
+    own.ok().or_else(|| PROCESS.get().cloned())
 }
 
 /// Makes `core` the exchange of the process. Returns `false` if there is one already.
@@ -24,5 +43,6 @@ pub(crate) fn install(core: Arc<Core>) -> bool {
 
 /// Returns whether the caller runs in a handler of this exchange.
 pub(crate) fn is_handler_of(core: &Arc<Core>) -> bool {
-    CURRENT.try_with(|current| Arc::ptr_eq(current, core)).unwrap_or(false)
+    let is_own = |current: &Current| current.is_handler && Arc::ptr_eq(&current.core, core);
+    CURRENT.try_with(is_own).unwrap_or(false)
 }

@@ -57,9 +57,13 @@ impl SendError {
     }
 }
 
-/// The call refers to no service: none was started with `run`, and the caller is not in a handler.
+/// The call refers to no service: none was started with `run`, and the caller is neither in a handler
+/// nor in a task that was spawned with [`Exchange::spawn`](crate::Exchange::spawn).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("no service runs here: call run first, or use a service's own handle")]
+#[error(
+    "no service runs here: call run first, use a service's own handle, or start the task in a \
+     handler with paddington::spawn"
+)]
 pub struct NoExchange;
 
 /// Another service was started with `run` in this process already.

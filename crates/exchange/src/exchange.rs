@@ -1,11 +1,13 @@
 //! The handle of an exchange, with the methods that applications call.
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use paddington_wire::PeerName;
 use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
 
 use crate::core::Core;
 use crate::current::{self, is_handler_of};
@@ -139,6 +141,12 @@ impl Exchange {
         self.core.lifecycle.ask();
     }
 
+    /// Asks the exchange to shut down without waiting for handlers and messages, and returns at
+    /// once. It also ends the waiting of a shutdown that has begun. The report lists what was left.
+    pub fn ask_to_shut_down_now(&self) {
+        self.core.lifecycle.hurry();
+    }
+
     /// Waits until the exchange has shut down.
     pub async fn finished(&self) -> ShutdownReport {
         self.core.lifecycle.finished().await
@@ -150,6 +158,15 @@ impl Exchange {
     pub async fn shutdown(&self) -> ShutdownReport {
         self.ask_to_shut_down();
         self.finished().await
+    }
+
+    /// Spawns a task for which [`current`] is this exchange, as it is for its handlers. Unlike a
+    /// handler, the task cannot send while the exchange shuts down.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        tokio::spawn(current::in_task(Arc::clone(&self.core), task))
     }
 
     /// Returns whether the caller runs in one of this exchange's handlers.
@@ -169,11 +186,12 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// Returns the exchange in whose handler the caller runs, or else the process's.
+/// Returns the exchange in whose handler the caller runs, or that has spawned its task with
+/// [`Exchange::spawn`], or else the process's.
 ///
 /// # Errors
 ///
-/// [`NoExchange`] if there is neither. A task that a handler spawns needs a handle of its own.
+/// [`NoExchange`] if there is none of them.
 pub fn current() -> Result<Exchange, NoExchange> {
     current::current().map(Exchange::new).ok_or(NoExchange)
 }

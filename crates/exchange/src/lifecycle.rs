@@ -11,6 +11,8 @@ use crate::ShutdownReport;
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     asked: CancellationToken,
+    /// Cancelled when the end is not to wait for anything.
+    hurried: CancellationToken,
     phase: AtomicPhase,
     report: watch::Sender<Option<ShutdownReport>>,
 }
@@ -29,13 +31,33 @@ enum Phase {
 impl Lifecycle {
     /// Creates a lifecycle whose end begins when `asked` is cancelled.
     pub(crate) fn new(asked: CancellationToken) -> Self {
-        Self { asked, phase: AtomicPhase::default(), report: watch::Sender::new(None) }
+        Self {
+            asked,
+            hurried: CancellationToken::new(),
+            phase: AtomicPhase::default(),
+            report: watch::Sender::new(None),
+        }
     }
 
     /// Requests the end.
     pub(crate) fn ask(&self) {
         self.phase.advance(Phase::Draining);
         self.asked.cancel();
+    }
+
+    /// Requests the end without waiting for anything.
+    pub(crate) fn hurry(&self) {
+        self.ask();
+        self.hurried.cancel();
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.is_cancelled()
+    }
+
+    /// Resolves when the end is not to wait for anything.
+    pub(crate) async fn hurried(&self) {
+        self.hurried.cancelled().await;
     }
 
     /// Resolves when the end was requested.

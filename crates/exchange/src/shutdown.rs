@@ -1,5 +1,7 @@
 //! The steps of an orderly shutdown. Implements "Shutdown" of `docs/delivery.md`.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use crate::peer::{Peer, Prospect};
 
 /// Number of times that connections are asked to close.
 const CLOSING_ROUNDS: usize = 3;
+
+/// Time for what is nearly done, when a shutdown is not to wait any longer.
+const LAST_MOMENT: Duration = Duration::from_millis(250);
 
 /// Starts the task that waits for the request to shut down, and then shuts down step by step.
 pub(crate) fn spawn(core: &Arc<Core>) {
@@ -35,12 +40,12 @@ impl Core {
             peer.stop_handling();
         }
         self.workers.close();
-        let finished = timeout(limit, self.workers.wait()).await.is_ok();
+        let finished = self.within(limit, self.workers.wait()).await.is_some();
         self.lifecycle.close();
         let unfinished = if finished { Vec::new() } else { self.abort_handling() };
 
         let flushed = join_all(self.peers.values().map(|peer| self.flush(peer)));
-        let _ = timeout(limit, flushed).await;
+        self.within(limit, flushed).await;
         self.close_connections().await;
         let store = self.close_store().await;
         let mut report = ShutdownReport { unfinished, store, ..self.abandon() };
@@ -99,7 +104,12 @@ impl Core {
         // Closing has its own deadline; this one only catches a connection that was just made.
         let limit = self.shared.config.transport.timeouts.close + Duration::from_secs(1);
         for _ in 0..CLOSING_ROUNDS {
-            if timeout(limit, self.tasks.wait()).await.is_ok() {
+            if self.within(limit, self.tasks.wait()).await.is_some() {
+                return;
+            }
+            if self.lifecycle.is_hurried() {
+                // A moment to tell those peers that still listen.
+                let _ = timeout(LAST_MOMENT, self.tasks.wait()).await;
                 return;
             }
             for peer in self.peers.values() {
@@ -119,10 +129,24 @@ impl Core {
             self.store_tasks.wait().await;
             store.close().await
         };
-        match timeout(self.shared.config.drain, closed).await {
-            Ok(Ok(())) => None,
-            Ok(Err(cause)) => Some(cause.to_string()),
-            Err(_) => Some("the store did not answer in time".to_owned()),
+        let mut closed = pin!(closed);
+        let mut done = self.within(self.shared.config.drain, &mut closed).await;
+        if done.is_none() && self.lifecycle.is_hurried() {
+            done = timeout(LAST_MOMENT, closed).await.ok();
+        }
+        match done {
+            Some(Ok(())) => None,
+            Some(Err(cause)) => Some(cause.to_string()),
+            None => Some("the store did not answer in time".to_owned()),
+        }
+    }
+
+    /// Waits for `work` up to `limit`, or until the shutdown is not to wait any longer.
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = timeout(limit, work) => done.ok(),
+            () = self.lifecycle.hurried() => None,
         }
     }
 

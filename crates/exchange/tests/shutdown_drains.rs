@@ -67,6 +67,32 @@ async fn messages_that_cannot_be_delivered_in_time_are_reported() {
     }
 }
 
+/// A handler hangs, and a message waits for a client that does not answer.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_is_hurried_reports_at_once_what_is_left() {
+    // In the second case, the handler has been given up already.
+    for patience in [0, 45] {
+        let pair = pair();
+        let hang = async |_| std::future::pending::<Result<(), SendError>>().await;
+        let server = Service::start_on(pair.network.network(), &pair.server, hang).await.unwrap();
+        let (client, _inbox) = pair.start_client().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pair.network.freeze();
+        let receipt = server.send(Message::new("client", "not acknowledged")).await.unwrap();
+        server.exchange().ask_to_shut_down();
+        tokio::time::sleep(Duration::from_secs(patience)).await;
+        let hurried = Instant::now();
+        server.exchange().ask_to_shut_down_now();
+        let report = server.finished().await;
+        assert!(hurried.elapsed() <= Duration::from_millis(300), "{:?}", hurried.elapsed());
+        assert_eq!(report.unfinished, ["client".parse().unwrap()]);
+        assert_eq!(report.unsent, [("client".parse().unwrap(), 1)]);
+        assert_eq!(receipt.await, Delivered::Abandoned);
+        client.exchange().ask_to_shut_down_now();
+        client.finished().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_does_not_wait_for_a_client_that_is_not_connected() {
     let pair = pair();

@@ -243,9 +243,7 @@ impl ServiceConfig {
     /// [`ConfigError`] if the file cannot be read or is not valid. The error names the line and
     /// never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let config = Self::check(file::read(path.as_ref(), "")?)?;
-        file::warn_if_exposed(path.as_ref());
-        Ok(config)
+        Self::check(file::read_private(path.as_ref(), "")?)
     }
 
     /// Reads a configuration from text.

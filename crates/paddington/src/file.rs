@@ -1,17 +1,18 @@
-//! Reads and writes TOML files that hold secrets. They have mode 0600 and are replaced as a whole.
+//! Reads TOML files that hold secrets, and decides which files are replaced. `draft.rs` writes them.
 //!
 //! An error names the file and the line, and never shows a value of the file: it may be a key.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tempfile::NamedTempFile;
 use thiserror::Error;
 use tracing::warn;
 use zeroize::Zeroizing;
+
+use crate::draft::Draft;
 
 /// The reason why a file could not be read or written. Nothing was changed.
 #[derive(Debug, Error)]
@@ -33,6 +34,12 @@ pub enum FileError {
         /// The error of the operating system.
         #[source]
         source: io::Error,
+    },
+    /// The path holds something else than a file: a folder, a device, a pipe or a socket.
+    #[error("{path} cannot be read: it is not a regular file")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
     },
     /// The file is too long.
     #[error("{path} is too long for a configuration file ({len} bytes)")]
@@ -76,16 +83,78 @@ const MAX_LEN: u64 = 16 * 1024 * 1024;
 
 /// Reads a file.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, hint: &'static str) -> Result<T, FileError> {
+    Ok(read_with_metadata(path, hint)?.0)
+}
+
+/// Reads a file, and warns if others can read it too.
+pub(crate) fn read_private<T: DeserializeOwned>(
+    path: &Path,
+    hint: &'static str,
+) -> Result<T, FileError> {
+    let (value, metadata) = read_with_metadata(path, hint)?;
+    warn_if_exposed(path, &metadata);
+    Ok(value)
+}
+
+/// Reads a file. It is opened once, without waiting for anybody, and judged by its descriptor: a
+/// path can be exchanged, a pipe may never have a writer, and a device may never end.
+fn read_with_metadata<T: DeserializeOwned>(
+    path: &Path,
+    hint: &'static str,
+) -> Result<(T, Metadata), FileError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => FileError::Missing { path: path.to_owned(), hint },
+        _ if is_without_content(&source) => FileError::NotAFile { path: path.to_owned() },
         _ => FileError::Unreadable { path: path.to_owned(), source },
     };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if metadata.len() > MAX_LEN {
-        return Err(FileError::TooLong { path: path.to_owned(), len: metadata.len() });
+    let file = to_read().open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(FileError::NotAFile { path: path.to_owned() });
     }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(unreadable)?);
-    parse(path, &text)
+    let too_long = |len| FileError::TooLong { path: path.to_owned(), len };
+    let len = metadata.len();
+    if len > MAX_LEN {
+        return Err(too_long(len));
+    }
+    // The buffer has room for the whole file, so that it does not move and leave copies of keys.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1));
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(too_long(bytes.len() as u64));
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
+    Ok((parse(path, text)?, metadata))
+}
+
+/// Returns the way to open a file for reading that does not wait for the other end of a pipe.
+pub(crate) fn to_read() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    options
+}
+
+/// Returns whether opening failed because there is nothing that could be read, as with a socket.
+fn is_without_content(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::NXIO | Errno::NODEV))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
 }
 
 /// Reads the text of a file.
@@ -120,22 +189,12 @@ pub(crate) fn write<T: Serialize>(
     if text.len() as u64 > MAX_LEN {
         return Err(FileError::TooLong { path: path.to_owned(), len: text.len() as u64 });
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    // `NamedTempFile` has mode 0600 and a name that cannot be guessed.
-    let mut file = NamedTempFile::new_in(folder).map_err(unwritable)?;
-    file.write_all(text.as_bytes()).map_err(unwritable)?;
-    file.as_file().sync_all().map_err(unwritable)?;
-    let persisted = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
-    persisted.map_err(|error| match error.error.kind() {
+    let draft = Draft::write(path, text.as_bytes()).map_err(unwritable)?;
+    let published = if replaces { draft.replace() } else { draft.create() };
+    published.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => occupied("was created by another process just now"),
-        _ => unwritable(error.error),
-    })?;
-    // The name is durable once its folder is synced, which not every system allows.
-    if let Ok(folder) = fs::File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+        _ => unwritable(error),
+    })
 }
 
 /// Returns the line, from 1, of the byte at `offset`.
@@ -162,9 +221,8 @@ fn without_values(message: &str) -> String {
 }
 
 #[cfg(unix)]
-pub(crate) fn warn_if_exposed(path: &Path) {
+fn warn_if_exposed(path: &Path, metadata: &Metadata) {
     use std::os::unix::fs::PermissionsExt;
-    let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
@@ -177,7 +235,7 @@ pub(crate) fn warn_if_exposed(path: &Path) {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn warn_if_exposed(_path: &Path) {}
+fn warn_if_exposed(_path: &Path, _metadata: &Metadata) {}
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,9 @@ use crate::format::{InviteFile, KeyTable};
 /// The version of the `sealed` encoding that this crate speaks.
 const VERSION: u32 = 1;
 
+/// Advice for a client whose invitation is missing.
+const HINT: &str = ": the server's operator makes it and hands it over";
+
 /// An invitation to a server, made for one client. It holds two keys: whoever has it can pass for
 /// that client.
 #[derive(Clone, Debug)]
@@ -76,15 +79,16 @@ impl Invite {
     /// [`InviteError`] if the file cannot be read or is not valid. The error names the line and
     /// never shows a key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, InviteError> {
-        let invite = Self::load_again(path.as_ref())?;
-        file::warn_if_exposed(path.as_ref());
-        Ok(invite)
+        Self::from_file(file::read_private(path.as_ref(), HINT)?, path.as_ref())
     }
 
     /// As [`load`](Self::load), without a warning about the file's mode.
     pub(crate) fn load_again(path: &Path) -> Result<Self, InviteError> {
-        const HINT: &str = ": the server's operator makes it and hands it over";
-        let mut invite = Self::check(file::read(path, HINT)?)?;
+        Self::from_file(file::read(path, HINT)?, path)
+    }
+
+    fn from_file(file: InviteFile, path: &Path) -> Result<Self, InviteError> {
+        let mut invite = Self::check(file)?;
         invite.source = Some(path.to_owned());
         Ok(invite)
     }

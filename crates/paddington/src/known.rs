@@ -46,16 +46,8 @@ impl KnownClient {
 impl KnownServer {
     /// The server as a dialer needs it, of the service called `own`.
     pub(crate) fn to_dial(&self, own: &PeerName) -> Result<Server, TlsError> {
-        let tls = match &self.authorities {
-            _ if !self.url.is_secure() => None,
-            Some(path) => Some(Tls::with_authorities(path)),
-            None => Some(Tls::platform()),
-        };
         let renewal = self.source.as_ref().map(|source| {
-            let (url, keys) = (self.url.clone(), Arc::clone(&self.keys));
-            let server = (self.name.clone(), self.encoding);
-            let renewal: Arc<dyn Renewal> =
-                Arc::new(InvitationFile::new(own, server, source, url, keys));
+            let renewal: Arc<dyn Renewal> = Arc::new(InvitationFile::new(own, self, source));
             renewal
         });
         Ok(Server {
@@ -63,7 +55,17 @@ impl KnownServer {
             name: self.name.clone(),
             endpoint: self.url.clone(),
             credentials: credentials(self.encoding, &self.name, own, &self.keys),
-            tls: tls.transpose()?,
+            tls: self.tls_for(&self.url)?,
         })
+    }
+
+    /// The TLS for this server at `url`, which may be a newer one; `None` for `ws`.
+    pub(crate) fn tls_for(&self, url: &Endpoint) -> Result<Option<Tls>, TlsError> {
+        let tls = match &self.authorities {
+            _ if !url.is_secure() => return Ok(None),
+            Some(path) => Tls::with_authorities(path),
+            None => Tls::platform(),
+        };
+        tls.map(Some)
     }
 }

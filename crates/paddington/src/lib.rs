@@ -40,6 +40,7 @@ struct Readme;
 
 mod config;
 mod credentials;
+mod draft;
 mod file;
 mod format;
 mod invite;
@@ -49,19 +50,21 @@ mod outbox;
 mod process;
 mod renewal;
 mod service;
+mod signals;
 
 pub use config::{ConfigError, ServiceConfig};
 pub use file::FileError;
 pub use invite::{Invite, InviteError};
 pub use outbox::OutboxError;
-pub use process::{Error, run, send, set_handler, shutdown};
+pub use process::{Error, run, send, set_handler, shutdown, spawn};
 pub use service::{Service, ServiceError};
+pub use signals::Signals;
 
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
     AlreadyRunning, Config, Counts, Delivered, Event, Exchange, Handler, HandlerError, NoExchange,
     OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport, StartError,
-    store,
+    current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{OpenStoreError, SqliteStore};

@@ -1,4 +1,5 @@
-//! Free functions for a process with one service, in place of handles.
+//! Free functions for a process with one service, in place of handles. The signals that end it are
+//! in `signals.rs`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,9 +10,9 @@ use paddington_exchange::{
 };
 use paddington_wire::Message;
 use thiserror::Error;
-use tokio::signal;
-use tracing::info;
+use tokio::task::JoinHandle;
 
+use crate::signals::Signals;
 use crate::{Service, ServiceConfig, ServiceError};
 
 /// The handler that waits for [`run`].
@@ -73,7 +74,12 @@ pub async fn set_handler(handler: impl Handler) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs this process's service until it is shut down by [`shutdown`], Ctrl-C or SIGTERM.
+/// Runs this process's service until it is shut down by [`shutdown`], Ctrl-C or SIGTERM. A second
+/// signal ends the shutdown at once, and the report lists what was left.
+///
+/// When this returns, the signals have their default effect again. In a spawned task, where nobody
+/// may be waiting for the end, a signal also ends the process 5 s later, if it has not ended by
+/// itself.
 ///
 /// ```no_run
 /// use paddington::{Message, ServiceConfig, run, set_handler};
@@ -92,21 +98,19 @@ pub async fn set_handler(handler: impl Handler) -> Result<(), Error> {
 ///
 /// [`enum@Error`] if no handler is set, or the service cannot be started.
 pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
-    let termination = Termination::expect();
+    let signals = Signals::take();
     let launch = HANDLER.lock().unwrap_or_else(PoisonError::into_inner).take();
     let service = launch.ok_or(Error::NoHandler)?(config).await?;
     if let Err(error) = install(service.exchange().clone()) {
         service.shutdown().await;
         return Err(error.into());
     }
-    tokio::select! {
-        report = service.finished() => Ok(report),
-        () = termination.comes() => Ok(service.shutdown().await),
-    }
+    Ok(signals.run(&service).await)
 }
 
 /// Queues a message and returns at once, as [`Service::send`] does. Inside a handler it uses the
-/// handler's service, elsewhere the service that [`run`] has started.
+/// handler's service, elsewhere the service that [`run`] has started. A task that a handler starts
+/// with [`spawn`] uses the handler's service too.
 ///
 /// ```
 /// use paddington::{Message, send};
@@ -156,41 +160,29 @@ pub async fn shutdown() -> Result<(), Error> {
     Ok(())
 }
 
-/// The signals by which the operating system asks this process to end.
-struct Termination {
-    #[cfg(unix)]
-    terminate: Option<signal::unix::Signal>,
-    #[cfg(unix)]
-    interrupt: Option<signal::unix::Signal>,
-}
-
-impl Termination {
-    /// Installs the signal handlers, so that a signal no longer ends the process by itself.
-    fn expect() -> Self {
-        Self {
-            #[cfg(unix)]
-            terminate: signal::unix::signal(signal::unix::SignalKind::terminate()).ok(),
-            #[cfg(unix)]
-            interrupt: signal::unix::signal(signal::unix::SignalKind::interrupt()).ok(),
-        }
-    }
-
-    #[cfg(unix)]
-    async fn comes(self) {
-        let Self { terminate: Some(mut terminate), interrupt: Some(mut interrupt) } = self else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => info!("asked to end by SIGTERM"),
-            _ = interrupt.recv() => info!("asked to end by Ctrl-C"),
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn comes(self) {
-        if signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        info!("asked to end by Ctrl-C");
+/// Spawns a task in which the free functions mean the same service as here: in a handler, the
+/// handler's. A task that is spawned with `tokio::spawn` knows only the service of [`run`].
+///
+/// The task is not part of the handler: once the service shuts down, it can no longer send.
+///
+/// ```
+/// use paddington::{Message, send, spawn};
+///
+/// async fn answer_later(message: Message) -> Result<(), paddington::Error> {
+///     if !message.is_control() {
+///         spawn(async move { send(Message::new(message.sender(), "done")).await });
+///     }
+///     Ok(())
+/// }
+/// # fn is_handler(_: impl paddington::Handler) {}
+/// # is_handler(answer_later);
+/// ```
+pub fn spawn<F>(task: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    match current() {
+        Ok(exchange) => exchange.spawn(task),
+        Err(NoExchange) => tokio::spawn(task),
     }
 }

@@ -6,31 +6,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 use paddington_crypto::KeyPair;
 use paddington_exchange::Renewal;
 use paddington_transport::{Endpoint, Renewed};
-use paddington_wire::{Encoding, PeerName};
+use paddington_wire::PeerName;
+use tracing::warn;
 
 use crate::Invite;
 use crate::credentials::credentials;
+use crate::known::KnownServer;
 
 /// The file that an invitation was read from, which may hold a newer one by now.
 #[derive(Debug)]
 pub(crate) struct InvitationFile {
     path: PathBuf,
     own: PeerName,
-    server: PeerName,
-    encoding: Encoding,
-    last: Mutex<(Endpoint, Arc<KeyPair>)>,
+    server: KnownServer,
+    seen: Mutex<Seen>,
 }
 
+/// What was found in the file.
+#[derive(Debug)]
+struct Seen {
+    /// The invitation in use.
+    used: Found,
+    /// A newer one that cannot be used, because TLS cannot be set up.
+    unusable: Option<Found>,
+}
+
+type Found = (Endpoint, Arc<KeyPair>);
+
 impl InvitationFile {
-    pub(crate) fn new(
-        own: &PeerName,
-        (server, encoding): (PeerName, Encoding),
-        path: &Path,
-        url: Endpoint,
-        keys: Arc<KeyPair>,
-    ) -> Self {
-        let (path, own) = (path.to_owned(), own.clone());
-        Self { path, own, server, encoding, last: Mutex::new((url, keys)) }
+    /// Creates the source of newer invitations of the service called `own` to `server`.
+    pub(crate) fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
+        let used = (server.url.clone(), Arc::clone(&server.keys));
+        let seen = Mutex::new(Seen { used, unusable: None });
+        Self { path: path.to_owned(), own: own.clone(), server: server.clone(), seen }
+    }
+
+    fn is_same_link(&self, invite: &Invite) -> bool {
+        invite.server == self.server.name
+            && invite.encoding == self.server.encoding
+            && invite.client.as_ref().is_none_or(|client| *client == self.own)
     }
 }
 
@@ -39,17 +53,94 @@ impl Renewal for InvitationFile {
     /// may be half written.
     fn renewed(&self) -> Option<Renewed> {
         let invite = Invite::load_again(&self.path).ok()?;
-        let same_link = invite.server == self.server
-            && invite.encoding == self.encoding
-            && invite.client.is_none_or(|client| client == self.own);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if !same_link || (last.0 == invite.url && last.1 == invite.keys) {
+        let found = (invite.url.clone(), Arc::clone(&invite.keys));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_same_link(&invite) || seen.used == found {
             return None;
         }
-        *last = (invite.url.clone(), Arc::clone(&invite.keys));
+        let tls = match self.server.tls_for(&invite.url) {
+            Ok(tls) => tls,
+            Err(error) => {
+                if seen.unusable.as_ref() != Some(&found) {
+                    warn!(
+                        server = %self.server.name, endpoint = %invite.url, %error,
+                        "the newer invitation cannot be used: TLS cannot be set up"
+                    );
+                    seen.unusable = Some(found);
+                }
+                return None;
+            }
+        };
+        *seen = Seen { used: found, unusable: None };
+        let encoding = self.server.encoding;
         Some(Renewed {
             endpoint: invite.url,
-            credentials: credentials(self.encoding, &self.server, &self.own, &invite.keys),
+            credentials: credentials(encoding, &self.server.name, &self.own, &invite.keys),
+            tls,
         })
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServiceConfig;
+
+    #[test]
+    fn a_renewed_invitation_brings_the_tls_that_its_url_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("invitation.toml");
+        let mut hub = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &1).unwrap();
+        let invite = hub.add_client("sensor", "127.0.0.1").unwrap();
+        invite.save(&path).unwrap();
+        let authorities = folder.path().join("authorities.pem");
+        let server = KnownServer {
+            name: invite.server.clone(),
+            url: invite.url.clone(),
+            encoding: invite.encoding,
+            authorities: Some(authorities.clone()),
+            keys: Arc::clone(&invite.keys),
+            source: Some(path.clone()),
+        };
+        let file = InvitationFile::new(&"sensor".parse().unwrap(), &server, &path);
+        assert!(file.renewed().is_none(), "it has not changed");
+
+        invite.clone().at("wss://localhost:2").unwrap().save(&path).unwrap();
+        assert!(file.renewed().is_none(), "there are no authorities yet");
+        std::fs::write(&authorities, AUTHORITY).unwrap();
+        let renewed = file.renewed().unwrap();
+        assert!(renewed.tls.is_some() && renewed.endpoint.is_secure());
+        assert!(file.renewed().is_none(), "it has not changed again");
+
+        invite.save(&path).unwrap();
+        assert!(file.renewed().unwrap().tls.is_none());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_an_invitation_is_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("invitation.toml");
+        let mut hub = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &1).unwrap();
+        let Invite { server: name, url, encoding, keys, .. } =
+            hub.add_client("sensor", "127.0.0.1").unwrap();
+        let server = KnownServer { name, url, encoding, authorities: None, keys, source: None };
+        let file = InvitationFile::new(&"sensor".parse().unwrap(), &server, &path);
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(file.renewed().is_none());
+    }
+
+    /// A certificate authority that was made for this test.
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBdDCCARugAwIBAgIUV49znwr+5I+PH5MZcJ0Hk9PzVC4wCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjYxMTUyMjZaGA8yMTI2MTEwMjExNTIy
+NlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABEqf
+YRDZRrUZP/9E8p/6O8RCgusIpyB3ERw0KrL7pDUZKCMoZc+Ik62ezGdsvaJdOVyi
+azxM44+kokoI1tqS726jUzBRMB0GA1UdDgQWBBS1XJcEFhKY1M1kwOgLSWaS3z2I
+aDAfBgNVHSMEGDAWgBS1XJcEFhKY1M1kwOgLSWaS3z2IaDAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0cAMEQCIDprRYM1PgcavtZ9aK3pOmN1lB3rlTlfMPoj
+0trEk4VlAiAyoZjdfEXdErwKkWwExPOzF6IhpjBS10NqQKHmddTM2A==
+-----END CERTIFICATE-----
+";
 }

@@ -119,6 +119,10 @@ fn files_are_private_and_replace_only_files_of_their_kind() {
     assert!(invite.save(missing).is_err());
     let leftovers = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(leftovers, 6, "no temporary file is left behind");
+    let left_by_the_dead = folder.path().join(".paddington-x8s1kq.draft");
+    fs::write(&left_by_the_dead, "keys").unwrap();
+    newer.save(&path).unwrap();
+    assert!(!left_by_the_dead.exists(), "keys that a killed process has left are removed");
 
     let service = folder.path().join("service.toml");
     config("hub").save(&service).unwrap();
@@ -169,6 +173,33 @@ fn a_missing_or_unreadable_file_is_named() {
     let huge = fs::File::create(&path).unwrap();
     huge.set_len(1 << 40).unwrap();
     assert!(whole(&Invite::load(&path).unwrap_err()).contains("too long"));
+}
+
+/// Checks that nothing but a file is read as an invitation or a configuration, directly or through a
+/// link, and that a refusal comes at once.
+#[test]
+fn only_regular_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    symlink("/dev/zero", at("endless")).unwrap();
+    symlink(at("pipe"), at("link-to-pipe")).unwrap();
+    for name in ["pipe", "socket", "folder", "endless", "link-to-pipe"] {
+        let errors = [
+            whole(&Invite::load(at(name)).unwrap_err()),
+            whole(&ServiceConfig::load(at(name)).unwrap_err()),
+        ];
+        for error in errors {
+            let expected = format!("{name} cannot be read: it is not a regular file");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
+    pair().invite.save(at("real")).unwrap();
+    symlink(at("real"), at("link-to-real")).unwrap();
+    Invite::load(at("link-to-real")).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use paddington_wire::{
     CloseCode, Credentials, Encoding, Frame, Instance, InvitedClients, PeerName, Ready, Violation,
 };
 
-use crate::{End, Endpoint};
+use crate::{End, Endpoint, Tls};
 
 /// The source and the destination of one connection's frames.
 pub trait Traffic: Send + 'static {
@@ -106,6 +106,8 @@ pub struct Renewed {
     pub endpoint: Endpoint,
     /// The secrets of the link.
     pub credentials: Credentials,
+    /// The certificate authorities to trust, if the URL is a `wss` URL.
+    pub tls: Option<Tls>,
 }
 
 /// A client whose hello is authentic.

@@ -113,6 +113,8 @@ impl DialError {
             self,
             Self::Resolve { .. }
                 | Self::Connect { .. }
+                | Self::Tls(_)
+                | Self::Timeout(_)
                 | Self::Upgrade(_)
                 | Self::HungUp(_)
                 | Self::Handshake(_)

@@ -56,10 +56,11 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                     true if caller.is_renewable() => renewed(&caller).await,
                     _ => None,
                 };
-                if let Some(Renewed { endpoint, credentials }) = renewed {
+                if let Some(Renewed { endpoint, credentials, tls }) = renewed {
                     info!(%endpoint, "the invitation has changed; trying the new one");
                     dialer.endpoint = endpoint;
                     dialer.login.credentials = credentials;
+                    dialer.tls = tls;
                     continue;
                 }
                 let delay = delays.after_failure(&error, dialer.network.chance());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington::{ConfigError, Encoding, Message, Service, ServiceConfig};
+use paddington::{ConfigError, Encoding, Invite, Message, Service, ServiceConfig};
 use paddington_test_support::{Inbox, capture_logs};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -99,6 +99,36 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_trusted() {
         };
         tokio::time::timeout(Duration::from_secs(30), refused).await.unwrap();
         assert!(!doubting.peers()[0].is_connected());
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_invitation_may_move_a_server_behind_tls_and_back() {
+    let (inbox, handler) = Inbox::new();
+    let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &0).unwrap();
+    let invite = server.add_client("client", "127.0.0.1").unwrap();
+    let server = Service::start(&server, handler).await.unwrap();
+    let plain = server.address().unwrap();
+    let proxy = TlsProxy::start(plain).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("invitation.toml");
+    let save = |url: &str| invite.clone().at(url).unwrap().save(&path).unwrap();
+
+    // The client is started with `before`, which does not work, and finds `after` while it tries.
+    for (before, after) in [
+        (
+            format!("ws://localhost:{}/", proxy.address.port()),
+            format!("wss://localhost:{}/", proxy.address.port()),
+        ),
+        (format!("wss://localhost:{}/", plain.port()), format!("ws://localhost:{}/", plain.port())),
+    ] {
+        save(&before);
+        let config = client(Invite::load(&path).unwrap(), Some(proxy.authorities.clone()));
+        save(&after);
+        let client = Service::start(&config, Inbox::new().1).await.unwrap();
+        client.send(Message::new("server", after.as_str())).await.unwrap();
+        assert_eq!(inbox.text().await, after);
+        client.shutdown().await;
     }
 }
 

@@ -36,9 +36,9 @@ enum Command {
 
 #[derive(clap::Args)]
 struct ServerArguments {
-    /// The URL at which the client can reach the server.
-    #[arg(short, long, default_value = "http://localhost:6501")]
-    url: String,
+    /// The URL at which the client can reach the server [default: http://localhost:<PORT>].
+    #[arg(short, long)]
+    url: Option<String>,
     /// The IP address to listen on.
     #[arg(short, long, default_value = "127.0.0.1")]
     ip: String,

@@ -4,30 +4,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Error};
-use paddington::{Control, Message, ServiceConfig, run, send, set_handler, shutdown};
+use paddington::{Control, Message, Service, ServiceConfig, Signals, send, shutdown};
 
 use crate::ServerArguments;
 
 pub(crate) async fn run_server(arguments: ServerArguments) -> Result<(), Error> {
     // create the echo-server service
     let ServerArguments { url, ip, port, range, invitation, count, encoding } = arguments;
-    let mut service = ServiceConfig::new("echo-server", &url, &ip, &port)?;
+    let url = url.unwrap_or_else(|| format!("http://localhost:{port}"));
+    let mut config = ServiceConfig::new("echo-server", &url, &ip, &port)?;
 
     // invite the echo-client service to connect to it, from the given range of addresses
-    let invite = service.add_client_with("echo-client", &range, encoding.into())?;
-    invite.save(&invitation)?;
-    tracing::info!("the invitation for echo-client is in {}", invitation.display());
+    let invite = config.add_client_with("echo-client", &range, encoding.into())?;
 
-    // set the handler for the echo-server service
+    // start the echo-server service with its handler; from now on, Ctrl-C and SIGTERM shut it down
+    let signals = Signals::take();
     let countdown = Arc::new(Countdown { count, ends: AtomicBool::new(false) });
-    set_handler(move |message| {
+    let service = Service::start(&config, move |message| {
         let countdown = Arc::clone(&countdown);
         async move { countdown.handle(message).await }
     })
     .await?;
 
+    // the service listens: now its invitation may replace an older one
+    invite.save(&invitation)?;
+    tracing::info!("the invitation for echo-client is in {}", invitation.display());
+
     // run the echo-server service
-    run(service).await?;
+    signals.run(&service).await;
     Ok(())
 }
 

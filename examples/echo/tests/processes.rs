@@ -218,6 +218,35 @@ fn bad_input_gets_one_line_that_says_what_to_do() {
 }
 
 #[test]
+fn a_second_server_leaves_the_invitation_of_the_first_one_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut first = server(folder.path(), &port, &["-n", "3"]);
+    first.wait_for("the invitation");
+    let path = folder.path().join("invitation.toml");
+    let invitation = fs::read_to_string(&path).unwrap();
+    fails(folder.path(), &["server", "--port", &port], 1, &["another process uses this port"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), invitation);
+    let client = Running::start(folder.path(), &CLIENT).finish();
+    check_countdown(&first.finish(), &client, 3);
+}
+
+#[test]
+fn the_url_of_the_invitation_has_the_port_that_the_server_listens_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut server = Running::start(folder.path(), &["server", "--port", &port, "-n", "3"]);
+    server.wait_for("the invitation");
+    let invitation = fs::read_to_string(folder.path().join("invitation.toml")).unwrap();
+    assert!(
+        invitation.contains(&format!("url = \"ws://localhost:{port}/\"")),
+        "the port is {port}"
+    );
+    let client = Running::start(folder.path(), &CLIENT).finish();
+    check_countdown(&server.finish(), &client, 3);
+}
+
+#[test]
 fn help_lists_commands_and_options() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, says) in [
@@ -226,6 +255,8 @@ fn help_lists_commands_and_options() {
             &["server", "--help"],
             &[
                 "-u, --url",
+                "http://localhost:<PORT>",
+                "6501",
                 "-i, --ip",
                 "-p, --port",
                 "-r, --range",

@@ -18,7 +18,7 @@ use tracing::error;
 
 use super::dead_letter;
 use crate::core::{Core, SpawnWorker};
-use crate::current::CURRENT;
+use crate::current::in_handler;
 use crate::escaped::Escaped;
 use crate::peer::{Call, Ended, Peer, WorkerId};
 use crate::{Handler, HandlerError, OnError};
@@ -30,7 +30,7 @@ pub(crate) fn spawner<H: Handler>(handler: H, handlers: usize) -> Box<SpawnWorke
     Box::new(move |core: &Arc<Core>, peer: &Arc<Peer>| {
         let worker = peer.add_worker();
         let running = run(Arc::clone(peer), worker, Arc::clone(&handler), Arc::clone(&permits));
-        let task = core.workers.spawn(CURRENT.scope(Arc::clone(core), running));
+        let task = core.workers.spawn(in_handler(Arc::clone(core), running));
         peer.set_worker_task(worker, task.abort_handle());
     })
 }
