@@ -91,12 +91,7 @@ impl PeerStatus {
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         let Some(counts) = self.counts else { return true };
-        let met = counts.acknowledged
-            + counts.rejected
-            + counts.expired
-            + counts.too_long
-            + counts.abandoned;
-        counts.accepted == met + self.outbox_messages as u64
+        counts.is_conserved(self.outbox_messages)
     }
 }
 

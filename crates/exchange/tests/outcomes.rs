@@ -89,3 +89,29 @@ async fn a_pause_between_two_attempts_holds_up_no_other_peer() {
     while told.recv().await.unwrap() != "works" {}
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
+
+/// READY cannot carry rejections: after so many, completions wait for a session in which it shows
+/// which of them the sender knows.
+#[tokio::test(start_paused = true)]
+async fn thousands_of_rejections_in_a_row_are_told_one_by_one() {
+    let pair = pair();
+    let fail = async |message: Message| match message.is_control() {
+        true => Ok(()),
+        false => Err("as planned"),
+    };
+    let network = pair.network.network();
+    let server = Service::start_on(network, &pair.server, fail).await.unwrap();
+    let (client, _) = pair.start_client().await;
+    for round in 1..=3 {
+        let mut receipts = Vec::new();
+        for _ in 0..1_500 {
+            let sent = client.exchange().send_when_ready(Message::new("server", "x"));
+            receipts.push(sent.await.unwrap());
+        }
+        let outcomes = join_all(receipts.into_iter().map(IntoFuture::into_future)).await;
+        let rejected = Delivered::Rejected(paddington::RejectCode::FAILED);
+        assert!(outcomes.iter().all(|outcome| *outcome == rejected));
+        assert_eq!(counts(&client).rejected, round * 1_500);
+        assert_eq!(server.peers()[0].failed, round * 1_500, "none is handled twice");
+    }
+}

@@ -108,13 +108,7 @@ impl Side {
     /// Whether the link's counts add up.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
-        let counts = self.link.counts();
-        let outcomes = counts.acknowledged
-            + counts.rejected
-            + counts.expired
-            + counts.too_long
-            + counts.abandoned;
-        counts.accepted == outcomes + self.link.outbox_messages() as u64
+        self.link.counts().is_conserved(self.link.outbox_messages())
     }
 }
 

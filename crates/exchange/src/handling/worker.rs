@@ -53,7 +53,9 @@ async fn run<H: Handler>(
     while let Some(mut call) = poll_fn(|cx| next(cx, &mut permit, &mut done)).await {
         coop::consume_budget().await; // a full inbox must not starve other tasks
         let mut turn = Turn { permits: &permits, permit: permit.take() };
-        turn.acquire(&peer, worker).await;
+        if turn.permit.is_none() {
+            turn.acquire(&peer, worker).await;
+        }
         let ended = handle(&peer, worker, &mut turn, &*handler, &mut call).await;
         permit = turn.permit;
         done = Some((call, ended));
@@ -68,9 +70,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     async fn acquire(&mut self, peer: &Peer, worker: WorkerId) {
-        if self.permit.is_none() {
-            self.permit = self.permits.try_acquire().ok();
-        }
+        self.permit = self.permits.try_acquire().ok();
         if self.permit.is_none() {
             // The semaphore is never closed.
             self.permit = peer.paused(worker, self.permits.acquire()).await.ok();

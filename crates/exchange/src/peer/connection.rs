@@ -231,6 +231,7 @@ impl PeerTraffic {
             // The rejected messages no longer count, so the others must not keep the block that
             // they share.
             state.inbox_mut().detach_from(before);
+            self.peer.renew_session_if_wanted(state);
         }
         Ok(())
     }

@@ -29,9 +29,13 @@ impl Peer {
         let alone = state.workers_mut().len() == 1;
         let mut connection = None;
         if let Some((call, ended)) = done.take() {
+            let failed = matches!(ended, Ended::Failed(_));
             let (changed, halted) = state.finish_call(worker, call, ended, now);
             if changed {
                 self.note_store_work(&mut state);
+            }
+            if failed {
+                self.renew_session_if_wanted(&mut state);
             }
             if halted {
                 self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
@@ -93,6 +97,7 @@ impl Peer {
         let mut state = self.lock();
         if state.leave_behind(call) {
             self.note_store_work(&mut state);
+            self.renew_session_if_wanted(&mut state);
         }
         let waker = state.take_waker_for_ack();
         drop(state);

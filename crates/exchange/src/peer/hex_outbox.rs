@@ -105,6 +105,10 @@ impl HexOutbox {
         self.waiting.iter().filter_map(|waiting| waiting.deadline).min()
     }
 
+    pub(super) fn has_outcomes(&self) -> bool {
+        !self.expired.is_empty()
+    }
+
     /// Takes the outcomes of messages that have expired.
     pub(super) fn take_outcomes(&mut self) -> BTreeMap<Number, Outcome> {
         let expired = std::mem::take(&mut self.expired);

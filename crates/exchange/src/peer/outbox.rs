@@ -71,6 +71,14 @@ impl Outbox {
         })
     }
 
+    /// Returns whether there are outcomes to [take](Self::take_outcomes).
+    pub(super) fn has_outcomes(&self) -> bool {
+        match &self.link {
+            PeerLink::Sealed(link) => link.has_outcomes(),
+            PeerLink::Hex(outbox) => outbox.has_outcomes(),
+        }
+    }
+
     /// Takes the outcomes of messages that were not handled, and keeps them for their receipts.
     pub(super) fn take_outcomes(&mut self) -> BTreeMap<Number, Outcome> {
         let taken = match &mut self.link {

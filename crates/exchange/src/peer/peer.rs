@@ -108,7 +108,9 @@ impl Peer {
     pub(super) fn note_freed(&self, state: &mut State, freed: bool) {
         if freed {
             self.note_store_work(state);
-            self.report_outcomes(state);
+            if state.outbox_mut().has_outcomes() {
+                self.report_outcomes(state);
+            }
             self.tell_progress();
         }
     }

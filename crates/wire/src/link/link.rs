@@ -337,6 +337,12 @@ impl Link {
         self.outbound.outcome(id)
     }
 
+    /// Returns whether there are outcomes to [take](Self::take_outcomes).
+    #[must_use]
+    pub fn has_outcomes(&self) -> bool {
+        self.outbound.has_outcomes()
+    }
+
     /// Takes the outcomes of messages that this instance accepted and the peer has not handled, by
     /// number, since the last call. Without it they pile up; an outcome that was taken is not told by
     /// [`outcome`](Self::outcome) any more.

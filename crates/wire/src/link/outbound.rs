@@ -47,6 +47,15 @@ pub struct Counts {
     pub abandoned: u64,
 }
 
+impl Counts {
+    /// Returns whether every accepted message is accounted for, if so many still wait.
+    #[must_use]
+    pub fn is_conserved(&self, waiting: usize) -> bool {
+        let ended = self.acknowledged + self.rejected + self.expired + self.too_long;
+        self.accepted == ended + self.abandoned + waiting as u64
+    }
+}
+
 /// The streams of this side, oldest first; the last one is the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Outbound {
@@ -259,6 +268,10 @@ impl Outbound {
             }
         }
         self.counts.expired > before
+    }
+
+    pub(super) fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
     }
 
     /// Takes the outcomes of messages of this instance that were not handled.
