@@ -240,7 +240,7 @@ async fn one_life(pair: &Pair, disk: &MemoryDisk, life: u64, concurrency: usize)
                     network.freeze();
                     tokio::time::sleep(POISON_RUNS).await;
                     let _ = told.send(()).await;
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 _ if !message.is_control() => network.freeze(),
                 _ => {}
