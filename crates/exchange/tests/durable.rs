@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use paddington::{Delivered, Handler, Message, OnError, SendError, Service, ServiceConfig};
-use paddington_test_support::{Inbox, MemoryDisk, Pair, eventually, pair};
+use paddington_test_support::{Inbox, Lag, MemoryDisk, Pair, Random, eventually, pair};
 
 async fn start(
     pair: &Pair,
@@ -221,6 +222,81 @@ async fn a_message_whose_handling_never_ends_is_given_up_after_five_attempts() {
     assert!(matches!(poison.await, Delivered::Rejected(_)));
     assert_eq!(after.await, Delivered::Handled);
     assert_eq!(started.load(Ordering::Relaxed), 5, "attempts");
+}
+
+/// Time for which the poisonous message of [`one_life`] runs before its process dies.
+const POISON_RUNS: Duration = Duration::from_millis(40);
+
+/// Runs the server on a disk that lags until a message "poison" has killed it. No acknowledgement
+/// gets through, and what is not written yet is lost. Returns `false` if nothing has killed it.
+async fn one_life(pair: &Pair, disk: &MemoryDisk, life: u64, concurrency: usize) -> bool {
+    let (told, mut killed) = tokio::sync::mpsc::channel(16);
+    let network = pair.network.clone();
+    let handler = move |message: Message| {
+        let (told, network) = (told.clone(), network.clone());
+        async move {
+            match message.payload() {
+                "poison" => {
+                    network.freeze();
+                    tokio::time::sleep(POISON_RUNS).await;
+                    let _ = told.send(()).await;
+                    std::future::pending::<()>().await;
+                }
+                _ if !message.is_control() => network.freeze(),
+                _ => {}
+            }
+            Ok::<(), paddington::Error>(())
+        }
+    };
+    let millis = Duration::from_millis;
+    let lag = Lag { sync: millis(2), lazy: millis(100), clock: || Duration::ZERO };
+    let store = disk.open_lagging(lag, Random::new(life));
+    let mut config = pair.server.clone();
+    config.settings_mut().drain = millis(10);
+    let network = pair.network.network();
+    let server = Service::start_with(network, Some(store), &config, handler).await.unwrap();
+    server.exchange().set_concurrency("client", concurrency).unwrap();
+    let killed = tokio::time::timeout(Duration::from_secs(5), killed.recv()).await.is_ok();
+    drop(disk.open()); // nothing is written any more
+    server.shutdown().await;
+    pair.network.cut();
+    killed
+}
+
+#[tokio::test(start_paused = true)]
+async fn innocent_messages_beside_a_poisonous_one_are_not_given_up() {
+    for concurrency in [1, 2] {
+        let (pair, disk) = (pair(), MemoryDisk::default());
+        let (client, _) = pair.start_client().await;
+        let send = async |text: &str| client.send(Message::new("server", text)).await.unwrap();
+        let mut innocent = Vec::new();
+        // With one worker, the innocent ones are handled before it; with two, while it runs.
+        let early = if concurrency == 2 { Some(send("poison").await) } else { None };
+        for number in 0..24 {
+            innocent.push(send(&number.to_string()).await);
+        }
+        let poison = match early {
+            Some(poison) => poison,
+            None => send("poison").await,
+        };
+        let last = send("last").await;
+        let mut life = 0;
+        while one_life(&pair, &disk, life, concurrency).await {
+            life += 1;
+            assert!(life <= 7, "the poison is not given up");
+        }
+        let server = start(&pair, &disk, &pair.server, nothing).await;
+        assert!(matches!(poison.await, Delivered::Rejected(_)));
+        for receipt in innocent {
+            assert_eq!(receipt.await, Delivered::Handled);
+        }
+        assert_eq!(last.await, Delivered::Handled);
+        let letters = server.exchange().store().unwrap().letters().await.unwrap();
+        let letters: Vec<_> = letters.iter().map(|(_, letter)| &*letter.payload).collect();
+        assert_eq!(letters, [b"poison"], "{concurrency} at a time");
+        server.shutdown().await;
+        client.shutdown().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

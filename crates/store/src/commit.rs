@@ -145,8 +145,10 @@ fn one(
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {
             Ok(Done::Counted(tables.cursors.attempt(peer, *id)?))
         }
+        (Operation::Write(Write::Sync(_)), Some(_)) => Ok(Done::Written),
         (Operation::Write(Write::AddLetter(letter, _)), _) => {
             tables.letters.add_letter(connection, letter)?;
+            tables.cursors.finish(&letter.peer, letter.id)?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::TakeLetter(id, _)), _) => {
@@ -191,9 +193,12 @@ fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Don
         match (operation, done) {
             (Operation::Write(write), Done::Refused(why)) => write.refuse(&why),
             (Operation::Lazy(lazies), Done::Refused(why)) => lazies.answer(&Err(why)),
-            (Operation::Write(Write::Append(_, waiter) | Write::AddLetter(_, waiter)), _) => {
-                drop(waiter.send(Ok(())));
-            }
+            (
+                Operation::Write(
+                    Write::Append(_, waiter) | Write::AddLetter(_, waiter) | Write::Sync(waiter),
+                ),
+                _,
+            ) => drop(waiter.send(Ok(()))),
             (Operation::Write(Write::Attempt(_, waiter)), Done::Counted(count)) => {
                 drop(waiter.send(Ok(count)));
             }

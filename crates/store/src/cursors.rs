@@ -10,6 +10,8 @@ use crate::row::{self, blob, checksum, loaded, stored};
 /// The statements of the tables.
 pub(crate) struct Table<'c> {
     all: Statement<'c>,
+    one: Statement<'c>,
+    letters: Statement<'c>,
     replace: Statement<'c>,
     forget: Statement<'c>,
     attempts: Statement<'c>,
@@ -24,6 +26,12 @@ impl<'c> Table<'c> {
                 "SELECT instance, completed, finished, checksum FROM cursor WHERE peer = ?1 \
                  ORDER BY instance",
             )?,
+            one: connection.prepare(
+                "SELECT instance, completed, finished, checksum FROM cursor \
+                 WHERE peer = ?1 AND instance = ?2",
+            )?,
+            letters: connection
+                .prepare("SELECT instance, number FROM dead_letter WHERE peer = ?1")?,
             replace: connection.prepare("REPLACE INTO cursor VALUES(?1, ?2, ?3, ?4, ?5)")?,
             forget: connection.prepare("DELETE FROM cursor WHERE peer = ?1 AND instance = ?2")?,
             attempts: connection.prepare(
@@ -32,7 +40,8 @@ impl<'c> Table<'c> {
             )?,
             count: connection.prepare("REPLACE INTO attempt VALUES(?1, ?2, ?3, ?4, ?5)")?,
             forget_attempts: connection.prepare(
-                "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 AND number <= ?3",
+                "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 \
+                 AND number BETWEEN ?3 AND ?4",
             )?,
         })
     }
@@ -44,7 +53,34 @@ impl<'c> Table<'c> {
             let damaged = |why| Fault::refused(format!("a cursor for {peer} is damaged: {why}"));
             found.push(cursor(peer, row).map_err(damaged)?);
         }
+        let mut rows = self.letters.query([peer.as_str()])?;
+        while let Some(row) = rows.next()? {
+            // A damaged letter is refused when the letters are read.
+            let (Ok(instance), Ok(number)) = (blob(row, 0), row.get::<_, i64>(1)) else { continue };
+            let of_letter = |it: &&mut StoredCursor| it.instance.as_bytes() == instance;
+            if let Some(cursor) = found.iter_mut().find(of_letter) {
+                finish(cursor, loaded(number)?);
+            }
+        }
         Ok(found)
+    }
+
+    /// Notes that a message has become a dead letter, and forgets its attempts.
+    pub(crate) fn finish(&mut self, peer: &PeerName, id: MessageId) -> Result<(), Fault> {
+        let MessageId { stream, number } = id;
+        let mut rows = self.one.query(params![peer.as_str(), stream.as_bytes()])?;
+        let mut kept = match rows.next()? {
+            Some(row) => cursor(peer, row)?,
+            // Nothing of the stream is durable yet.
+            None => StoredCursor { instance: stream, completed: 0, finished: Vec::new() },
+        };
+        drop(rows);
+        if finish(&mut kept, number) {
+            self.replace(peer, &kept)?;
+        }
+        let number = stored(number)?;
+        self.forget_attempts.execute(params![peer.as_str(), stream.as_bytes(), number, number])?;
+        Ok(())
     }
 
     /// Replaces a cursor, and forgets the attempts of the messages that it has passed.
@@ -55,13 +91,14 @@ impl<'c> Table<'c> {
         let checksum =
             checksum(&[peer.as_str().as_bytes(), instance, &completed.to_le_bytes(), &finished]);
         self.replace.execute(params![peer.as_str(), instance, completed, finished, checksum])?;
-        self.forget_attempts.execute(params![peer.as_str(), instance, completed])?;
+        self.forget_attempts.execute(params![peer.as_str(), instance, 0, completed])?;
         Ok(())
     }
 
     pub(crate) fn forget(&mut self, peer: &PeerName, instance: Instance) -> Result<(), Fault> {
         self.forget.execute(params![peer.as_str(), instance.as_bytes()])?;
-        self.forget_attempts.execute(params![peer.as_str(), instance.as_bytes(), i64::MAX])?;
+        let all = params![peer.as_str(), instance.as_bytes(), 0, i64::MAX];
+        self.forget_attempts.execute(all)?;
         Ok(())
     }
 
@@ -87,6 +124,16 @@ impl<'c> Table<'c> {
         self.count.execute(params![peer.as_str(), instance, number, count, sum(count)])?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
+}
+
+/// Adds a number to those that are handled. Returns whether that is news.
+fn finish(cursor: &mut StoredCursor, number: u64) -> bool {
+    if number <= cursor.completed {
+        return false;
+    }
+    let Err(at) = cursor.finished.binary_search(&number) else { return false };
+    cursor.finished.insert(at, number);
+    true
 }
 
 fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {

@@ -16,6 +16,8 @@ pub(crate) type QueueKey = Option<PeerName>;
 pub(crate) enum Write {
     Append(NewMessage, Waiter<()>),
     Attempt(MessageId, Waiter<u32>),
+    /// Writes what comes before it in the queue.
+    Sync(Waiter<()>),
     AddLetter(DeadLetter, Waiter<()>),
     TakeLetter(LetterId, Waiter<Option<DeadLetter>>),
 }
@@ -43,14 +45,14 @@ impl Write {
         match self {
             Self::Append(message, _) => message.payload.len(),
             Self::AddLetter(letter, _) => letter.payload.len(),
-            Self::Attempt(..) | Self::TakeLetter(..) => 0,
+            Self::Attempt(..) | Self::Sync(_) | Self::TakeLetter(..) => 0,
         }
     }
 
     pub(crate) fn refuse(self, why: &StoreError) {
         // The caller may have dropped the future.
         match self {
-            Self::Append(_, waiter) | Self::AddLetter(_, waiter) => {
+            Self::Append(_, waiter) | Self::AddLetter(_, waiter) | Self::Sync(waiter) => {
                 drop(waiter.send(Err(why.clone())));
             }
             Self::Attempt(_, waiter) => drop(waiter.send(Err(why.clone()))),

@@ -80,6 +80,10 @@ impl Cursors for SqliteStore {
     fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
         ask(|waiter| self.shared.write(key(peer), Write::Attempt(id, waiter)))
     }
+
+    fn sync(&self, peer: &PeerName) -> Answer<()> {
+        ask(|waiter| self.shared.write(key(peer), Write::Sync(waiter)))
+    }
 }
 
 impl DeadLetters for SqliteStore {

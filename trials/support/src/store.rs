@@ -216,7 +216,12 @@ impl Contents {
 
     fn cursors(&self, peer: &PeerName) -> Vec<StoredCursor> {
         let cursors = self.cursors.iter().filter(|((of, _), _)| of == peer);
-        cursors.map(|(_, cursor)| cursor.clone()).collect()
+        let mut cursors: Vec<_> = cursors.map(|(_, cursor)| cursor.clone()).collect();
+        for letter in self.letters.values().filter(|letter| letter.peer == *peer) {
+            let of_letter = |cursor: &&mut StoredCursor| cursor.instance == letter.id.stream;
+            cursors.iter_mut().find(of_letter).into_iter().for_each(|it| finish(it, letter.id));
+        }
+        cursors
     }
 
     fn attempt(&mut self, peer: PeerName, id: MessageId) -> u32 {
@@ -227,11 +232,23 @@ impl Contents {
 
     fn add_letter(&mut self, letter: DeadLetter) {
         self.last_letter += 1;
+        let (peer, id) = (letter.peer.clone(), letter.id);
+        self.attempts.remove(&(peer.clone(), id));
+        let new = StoredCursor { instance: id.stream, completed: 0, finished: Vec::new() };
+        finish(self.cursors.entry((peer, id.stream)).or_insert(new), id);
         self.letters.insert(self.last_letter, letter);
     }
 
     fn letters(&self) -> Vec<(LetterId, DeadLetter)> {
         self.letters.iter().map(|(id, letter)| (LetterId(*id), letter.clone())).collect()
+    }
+}
+
+/// Notes that a message is handled, because it has become a dead letter.
+fn finish(cursor: &mut StoredCursor, id: MessageId) {
+    if id.number > cursor.completed && !cursor.finished.contains(&id.number) {
+        cursor.finished.push(id.number);
+        cursor.finished.sort_unstable();
     }
 }
 
@@ -268,6 +285,10 @@ impl Cursors for MemoryStore {
 
     fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
         answer(self.sync(|contents| Ok(contents.attempt(peer.clone(), id))))
+    }
+
+    fn sync(&self, _: &PeerName) -> Answer<()> {
+        answer(self.sync(|_| Ok(())))
     }
 }
 

@@ -27,9 +27,10 @@ impl Peer {
         let now = Instant::now();
         let mut state = self.lock();
         let alone = state.workers_mut().len() == 1;
-        let mut connection = None;
+        let (mut connection, mut counted) = (None, false);
         if let Some((call, ended)) = done.take() {
             let failed = matches!(ended, Ended::Failed(_));
+            counted = call.counted;
             let (changed, halted) = state.finish_call(worker, call, ended, now);
             if changed {
                 self.note_store_work(&mut state);
@@ -43,6 +44,12 @@ impl Peer {
             connection = state.take_waker_for_ack();
         }
         let polled = poll_call(&mut state, worker, self.store().is_some(), now, cx);
+        let next_is_counted = matches!(&polled, Poll::Ready(Some(next)) if next.again);
+        if counted && !next_is_counted {
+            // What has ended must not count as an attempt that ended the process. If the next call
+            // is counted too, that makes the cursors durable.
+            self.sync_cursors(&mut state);
+        }
         let reader = if polled.is_ready() { state.take_hex_connection_waker() } else { None };
         // If this worker has nothing to do, neither has any other, so none is woken.
         let more =

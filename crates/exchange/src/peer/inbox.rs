@@ -115,6 +115,8 @@ pub(crate) struct Call {
     pub(crate) again: bool,
     /// Which attempt this is, from 1.
     pub(crate) attempt: u32,
+    /// Whether the store has counted the attempt.
+    pub(crate) counted: bool,
 }
 
 /// How a call ended.
@@ -136,7 +138,7 @@ impl Call {
             Item::Message(received) => (received.id, received.again, false),
             Item::Control(_) => (None, false, true),
         };
-        Self { item: Some(item), control, id, again, attempt: 1 }
+        Self { item: Some(item), control, id, again, attempt: 1, counted: false }
     }
 
     /// Returns the id of the message, for a log.
@@ -158,8 +160,8 @@ impl Call {
     /// Returns a copy of the call, with its message only if `keeps` is set: it may become a dead
     /// letter.
     pub(super) fn noted(&self, keeps: bool) -> Self {
-        let Self { id, again, attempt, control, .. } = *self;
-        Self { item: if keeps { self.item.clone() } else { None }, control, id, again, attempt }
+        let item = if keeps { self.item.clone() } else { None };
+        Self { item, ..*self }
     }
 
     /// Returns the message for the handler. It stays in the call too if `keeps` is set.

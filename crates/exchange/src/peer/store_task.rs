@@ -142,14 +142,8 @@ impl StoreTask {
             let trim = self.store.trim(&peer.name, upto, fence);
             self.lazy.push(trim.map(move |done| done.map(|()| Some(upto))).boxed());
         }
-        let changes = peer.take_cursors();
-        for cursor in changes.moved {
-            let commit = self.store.commit(&peer.name, cursor, fence);
-            self.lazy.push(commit.map(|done| done.map(|()| None)).boxed());
-        }
-        for instance in changes.forgotten {
-            let forget = self.store.forget(&peer.name, instance, fence);
-            self.lazy.push(forget.map(|done| done.map(|()| None)).boxed());
+        for change in peer.commit_cursors() {
+            self.lazy.push(change.map(|done| done.map(|()| None)).boxed());
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use paddington_wire::MessageId;
-use paddington_wire::link::{CursorChanges, Link};
+use paddington_wire::link::Link;
 use tracing::error;
 
 use super::Peer;
@@ -12,7 +12,7 @@ use super::appends::{Append, Stored};
 use super::peer::wake;
 use super::state::State;
 use crate::Event;
-use crate::store::{Fence, NewMessage, StoreError};
+use crate::store::{Answer, Fence, NewMessage, StoreError};
 
 impl Peer {
     /// Returns the fence of this peer's link: always the first one, because a store has one owner.
@@ -43,8 +43,26 @@ impl Peer {
         self.lock().sealed_link().map(Link::take_trims).unwrap_or_default()
     }
 
-    pub(super) fn take_cursors(&self) -> CursorChanges {
-        self.lock().take_cursors()
+    /// Hands the cursors that have moved, or have ended, to the store.
+    pub(crate) fn commit_cursors(&self) -> Vec<Answer<()>> {
+        self.commit_cursors_of(&mut self.lock())
+    }
+
+    /// The same under the peer's lock, so that the store gets the states of a cursor in order.
+    fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
+        let (Some(store), fence) = (self.store(), self.fence()) else { return Vec::new() };
+        let changes = state.take_cursors();
+        let moved = changes.moved.into_iter().map(|it| store.commit(&self.name, it, fence));
+        let forgotten = changes.forgotten.into_iter().map(|it| store.forget(&self.name, it, fence));
+        moved.chain(forgotten).collect()
+    }
+
+    /// Makes the cursors durable without a delay. The store writes them although nobody waits.
+    pub(super) fn sync_cursors(&self, state: &mut State) {
+        if let Some(store) = self.store() {
+            drop(self.commit_cursors_of(state));
+            drop(store.sync(&self.name));
+        }
     }
 
     /// Tells the link that the store has removed everything up to `id`.

@@ -71,14 +71,21 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     fn forget(&self, peer: &PeerName, instance: Instance, fence: Fence) -> Answer<()>;
 
     /// Counts an attempt to handle a message, and returns which attempt this is (from 1). Durable
-    /// once answered, so that a message that kills its process is noticed.
+    /// once answered, so that a message that kills its process is noticed, together with every
+    /// cursor of the peer that was committed before.
     fn attempt(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<u32>;
+
+    /// Makes every cursor of the peer durable that was committed before. Durable once answered, and
+    /// without the wait of [`commit`](Self::commit).
+    fn sync(&self, peer: &PeerName) -> Answer<()>;
 }
 
 /// Dead letters. When there are more than [`MAX_LETTERS`], or more than [`MAX_LETTER_BYTES`] of
 /// payload, the peer that has the most of them loses its oldest.
 pub trait DeadLetters: fmt::Debug + Send + Sync {
-    /// Adds a dead letter. Durable once answered.
+    /// Adds a dead letter. Durable once answered. In the same transaction its message becomes one
+    /// that is handled: from now on, until the cursor is forgotten, [`Cursors::cursors`] says so,
+    /// even after a commit of a cursor that does not, as long as the letter is kept.
     fn add_letter(&self, letter: DeadLetter) -> Answer<()>;
 
     /// Returns all dead letters, oldest first.

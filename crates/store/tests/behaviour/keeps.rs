@@ -10,6 +10,7 @@ use paddington_exchange::store::{
     Cursors, DeadLetter, DeadLetters, LetterId, MAX_LETTER_BYTES, MAX_LETTERS, NewMessage, Outbox,
     Store, StoredCursor,
 };
+use paddington_store::SqliteStore;
 use paddington_wire::RejectCode;
 
 #[tokio::test]
@@ -219,6 +220,58 @@ async fn the_oldest_letters_make_room_for_new_ones() {
     let letters = store.letters().await.unwrap();
     assert_eq!(letters.len(), 4, "four large ones fill it");
     assert_eq!(letters[0].1.id.number, 2);
+}
+
+/// Opens what a crash leaves of a store: its file and its log, as they are now.
+fn after_a_crash(place: &Place) -> (Place, SqliteStore) {
+    let copy = Place::new();
+    for end in ["", "-wal"] {
+        let name = |place: &Place| format!("{}{end}", place.path().display());
+        std::fs::copy(name(place), name(&copy)).unwrap();
+    }
+    let store = copy.open();
+    (copy, store)
+}
+
+#[tokio::test]
+async fn with_its_letter_a_message_is_handled() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    for _ in 0..2 {
+        store.attempt(&hub, id(1, 7), FENCE).await.unwrap();
+    }
+    // Nothing else of its stream is stored yet.
+    store.add_letter(letter(7, 10)).await.unwrap();
+    let (_copy, survivor) = after_a_crash(&place);
+    let expected = [StoredCursor { finished: vec![7], ..cursor(1, 0) }];
+    assert_eq!(survivor.cursors(&hub).await.unwrap(), expected);
+    assert_eq!(survivor.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1, "forgotten");
+    // A state of the cursor that is older than the letter does not undo it.
+    let older = StoredCursor { finished: vec![9], ..cursor(1, 5) };
+    commit(&store, &hub, older).await;
+    let (_copy, survivor) = after_a_crash(&place);
+    let expected = [StoredCursor { finished: vec![7, 9], ..cursor(1, 5) }];
+    assert_eq!(survivor.cursors(&hub).await.unwrap(), expected);
+    commit(&store, &hub, cursor(1, 9)).await;
+    assert_eq!(store.cursors(&hub).await.unwrap(), [cursor(1, 9)]);
+    store.forget(&hub, instance(1), FENCE).await.unwrap();
+    assert_eq!(store.cursors(&hub).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_attempt_and_a_sync_make_the_cursor_before_them_durable() {
+    let place = Place::new();
+    let store = place.open();
+    let hub = peer("hub");
+    drop(Cursors::commit(&store, &hub, cursor(1, 6), FENCE));
+    store.attempt(&hub, id(1, 7), FENCE).await.unwrap();
+    let (_copy, survivor) = after_a_crash(&place);
+    assert_eq!(survivor.cursors(&hub).await.unwrap(), [cursor(1, 6)]);
+    drop(Cursors::commit(&store, &hub, cursor(1, 7), FENCE));
+    store.sync(&hub).await.unwrap();
+    let (_copy, survivor) = after_a_crash(&place);
+    assert_eq!(survivor.cursors(&hub).await.unwrap(), [cursor(1, 7)]);
 }
 
 #[tokio::test]

@@ -79,6 +79,21 @@ async fn only_the_owner_can_read_the_files() {
     assert_eq!((mode(place.path()), mode(&log)), (0o600, 0o600));
 }
 
+#[tokio::test]
+async fn opening_writes_nothing() {
+    let place = Place::new();
+    let log = format!("{}-wal", place.path().display());
+    let store = place.open();
+    fill(&store, &peer("hub"), 1, 1..=10).await;
+    close(store).await;
+    let before = fs::read(place.path()).unwrap();
+    // A backlog that has filled its disk can be read and delivered.
+    let store = place.open();
+    assert_eq!(stored(&store, &peer("hub")).await.len(), 10);
+    assert_eq!(fs::metadata(&log).unwrap().len(), 0);
+    assert!(fs::read(place.path()).unwrap() == before);
+}
+
 #[test]
 fn the_folder_has_to_exist() {
     let place = Place::new();
