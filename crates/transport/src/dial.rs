@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{sleep, timeout};
 
+use crate::addresses::{Addresses, Order};
 use crate::contract::Reservation;
 use crate::handshake::{Established, initiate};
 use crate::{Config, DialError, Endpoint, Login, Network, Stream, Tls, upgrade};
@@ -30,14 +31,16 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Connects, performs the handshake and takes the slot of `reservation`.
+    /// Connects, performs the handshake and takes the slot of `reservation`. Addresses that failed
+    /// in an earlier attempt are tried last.
     pub(crate) async fn dial<P: Reservation>(
         &self,
         reservation: P,
+        known: &mut Addresses,
     ) -> Result<Established<P::Traffic>, DialError> {
         let config = &self.config;
-        let stream =
-            within(config.timeouts.connect, "connecting to the server", self.connect()).await?;
+        let connected = self.connect(known);
+        let stream = within(config.timeouts.connect, "connecting to the server", connected).await?;
         let encoding = self.login.credentials.encoding();
         let (stream, offer) = within(config.timeouts.answer, "waiting for the answer", async {
             Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
@@ -47,7 +50,7 @@ impl Dialer {
     }
 
     /// Opens a byte stream to the server, with TLS if the endpoint asks for it.
-    async fn connect(&self) -> Result<Stream, DialError> {
+    async fn connect(&self, known: &mut Addresses) -> Result<Stream, DialError> {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let resolved = self.network.resolve(host, port).await;
         let addresses = resolved
@@ -59,7 +62,8 @@ impl Dialer {
                 }
             })
             .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
-        let stream = self.race(interleave(addresses)).await?;
+        let (address, stream) = self.race(known.begin(addresses)).await?;
+        known.connected_to(address);
         match (&self.tls, self.endpoint.is_secure()) {
             (Some(tls), true) => tls.connect(host, stream).await.map_err(DialError::Tls),
             (None, true) => {
@@ -70,23 +74,29 @@ impl Dialer {
     }
 
     /// Tries the addresses one after another, the next one as soon as one has failed or a short
-    /// delay has passed. The first that connects is used (RFC 8305 §5).
-    async fn race(&self, addresses: Vec<SocketAddr>) -> Result<Stream, DialError> {
-        let mut waiting = addresses.into_iter();
+    /// delay has passed. The first that connects is used (RFC 8305 §5). A doubted one gets its turn
+    /// later, so that it does not win over a good one that is farther away.
+    async fn race(&self, order: Order) -> Result<(SocketAddr, Stream), DialError> {
+        let timeouts = &self.config.timeouts;
+        let last_good = order.addresses.len() - order.doubted;
+        let mut waiting = order.addresses.into_iter();
         let mut attempts = FuturesUnordered::new();
         let mut last = None;
         loop {
             if let Some(address) = waiting.next() {
                 attempts.push(async move { (address, self.network.connect(address).await) });
             }
-            let patience = self.config.timeouts.next_address;
+            let patience = match waiting.len() == last_good {
+                true => timeouts.next_address.max(timeouts.connect / 4),
+                false => timeouts.next_address,
+            };
             let finished = tokio::select! {
                 biased;
                 finished = attempts.next() => finished,
                 () = sleep(patience), if waiting.len() > 0 => continue,
             };
             match finished {
-                Some((_, Ok(stream))) => return Ok(stream),
+                Some((address, Ok(stream))) => return Ok((address, stream)),
                 Some((address, Err(source))) => last = Some((address, source)),
                 None => break,
             }
@@ -105,38 +115,4 @@ async fn within<T>(
     work: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
     timeout(limit, work).await.map_err(|_| DialError::Timeout(step))?
-}
-
-/// Alternates between the address families, in the resolver's order within each (RFC 8305 §4).
-fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
-    let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        let pair = [first.next(), second.next()];
-        if pair == [None, None] {
-            return mixed;
-        }
-        mixed.extend(pair.into_iter().flatten());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn address_families_alternate() {
-        let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        assert_eq!(
-            interleave(addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"])),
-            addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"])
-        );
-        assert_eq!(interleave(addresses(&["1.1.1.1:1"])), addresses(&["1.1.1.1:1"]));
-        assert!(interleave(Vec::new()).is_empty());
-    }
 }

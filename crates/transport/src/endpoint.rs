@@ -10,8 +10,8 @@ use thiserror::Error;
 
 /// The URL of a server: `ws` or `wss`, host, port, path and query. None of it is dropped.
 ///
-/// `http` and `https` are read as `ws` and `wss`. The port is always shown, even if it is the
-/// scheme's default.
+/// `http` and `https` are read as `ws` and `wss`, in upper or lower case. The port is always shown,
+/// even if it is the scheme's default.
 ///
 /// ```
 /// use paddington_transport::Endpoint;
@@ -30,13 +30,16 @@ pub struct Endpoint {
     path: String,
 }
 
-/// The text is not a server's URL.
+/// The text is not a server's URL. A user name or password in it is not shown.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{url:?} is not a server's URL: {reason}; an example is ws://host.example:6501/")]
 pub struct EndpointError {
     url: String,
     reason: &'static str,
 }
+
+/// The number of characters of a bad URL that an error shows.
+const LONGEST_SHOWN: usize = 200;
 
 impl Endpoint {
     /// Returns whether the connection uses TLS.
@@ -80,9 +83,16 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(url: &str) -> Result<Self, EndpointError> {
-        let error = |reason| EndpointError { url: url.chars().take(200).collect(), reason };
+        let error = |reason| EndpointError { url: without_password(url), reason };
+        if has_zone(url) {
+            return Err(error(
+                "an IPv6 address with a zone, such as %eth0, is not supported; use an address \
+                 without one, or a name",
+            ));
+        }
         let uri: Uri = url.trim().parse().map_err(|_| error("it is malformed"))?;
-        let secure = match uri.scheme_str() {
+        let scheme = uri.scheme_str().map(str::to_ascii_lowercase);
+        let secure = match scheme.as_deref() {
             Some("ws" | "http") => false,
             Some("wss" | "https") => true,
             _ => return Err(error("it does not begin with ws:// or wss://")),
@@ -136,6 +146,28 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// Returns the beginning of a text that should be a URL, without what stands before an `@`.
+fn without_password(url: &str) -> String {
+    let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '+');
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (&url[..scheme.len() + 3], rest),
+        _ => ("", url),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}***@{rest}"),
+        None => url.to_owned(),
+    }
+    .chars()
+    .take(LONGEST_SHOWN)
+    .collect()
+}
+
+/// Returns whether the host is an IPv6 address with a zone (RFC 6874).
+fn has_zone(url: &str) -> bool {
+    let host = url.split_once("://[").and_then(|(_, rest)| rest.split_once(']'));
+    host.is_some_and(|(host, _)| host.contains('%') && !host.contains('@'))
+}
+
 fn is_ipv6(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     matches!(address.parse(), Ok(IpAddr::V6(_)))
@@ -155,6 +187,10 @@ mod tests {
             ("https://host.example?c=d", "wss://host.example:443/?c=d"),
             ("ws://[2001:db8::1]:6501/x", "ws://[2001:db8::1]:6501/x"),
             ("ws://192.0.2.7:1", "ws://192.0.2.7:1/"),
+            ("WS://Host.Example:1/A", "ws://host.example:1/A"),
+            ("Wss://host.example", "wss://host.example:443/"),
+            ("HTTP://host.example", "ws://host.example:80/"),
+            ("HTTPS://host.example:1", "wss://host.example:1/"),
         ];
         for (url, printed) in cases {
             let endpoint: Endpoint = url.parse().unwrap();
@@ -179,6 +215,45 @@ mod tests {
             "ws://host example/",
         ] {
             assert!(url.parse::<Endpoint>().is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_password() {
+        for url in [
+            "ws://user:sesame@host.example/",
+            "WS://user:sesame@host.example:0/",
+            "wss://:sesame@[::1]:1/",
+            "ftp://user:sesame@host.example/",
+            "user:sesame@host.example",
+            "//user:sesame@host.example",
+            "ws://user:sesame@",
+            "ws://user:a@sesame@host.example/",
+            "ws://user:a/sesame#?@host.example/",
+            "ws://user:a://sesame@host.example/",
+            "user:a://sesame@host.example/",
+            "ws://user:sesame@host example/",
+            "ws://user:sesame@[fe80::1%eth0]/",
+            "ws://[user:sesame%@host.example]/",
+            " ws://user:sesame@host.example/",
+        ] {
+            let error = url.parse::<Endpoint>().unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("sesame") && !shown.contains("user:"), "{shown}");
+        }
+        let error = "ws://user:sesame@host.example/a".parse::<Endpoint>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"ws://***@host.example/a\" is not a server's URL: it contains a user name; an example \
+             is ws://host.example:6501/"
+        );
+    }
+
+    #[test]
+    fn a_zone_in_an_address_is_named_in_the_error() {
+        for url in ["ws://[fe80::1%eth0]:6501/", "WS://[fe80::1%25eth0]/", "wss://[fe80::1%2]:1"] {
+            let error = url.parse::<Endpoint>().unwrap_err();
+            assert!(error.to_string().contains("with a zone, such as %eth0"), "{error}");
         }
     }
 }

@@ -77,6 +77,12 @@ pub enum DialError {
          and allows this client's address"
     )]
     HungUp(#[source] SocketError),
+    /// The server closed the connection after it had waited for the handshake to go on.
+    #[error(
+        "the server hung up after waiting for seconds; check whether large packets are lost on the \
+         way (path MTU), and whether the server is overloaded"
+    )]
+    HungUpLate(#[source] SocketError),
     /// The server could not prove its identity.
     #[error("the server is not the one that wrote the invitation, or its answer was altered")]
     Handshake(#[from] HandshakeError),
@@ -98,9 +104,11 @@ impl DialError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Refused(code) => !matches!(code, CloseCode::Shutdown | CloseCode::SessionAge),
-            Self::Upgrade(UpgradeError::Refused { status }) => {
-                *status == StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::Upgrade(error) => error.is_refusal(),
+            Self::Tls(source) => source
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>),
+            Self::HungUp(_) | Self::Handshake(_) => true,
             _ => false,
         }
     }
@@ -117,6 +125,7 @@ impl DialError {
                 | Self::Timeout(_)
                 | Self::Upgrade(_)
                 | Self::HungUp(_)
+                | Self::HungUpLate(_)
                 | Self::Handshake(_)
         )
     }

@@ -13,7 +13,7 @@ use paddington_wire::{
     Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Ready,
     Session, Transmission, Violation, hex,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::admission::PendingConnection;
 use crate::contract::{AuthenticHello, Host, ReadyReservation, Refusal, Reservation};
@@ -22,6 +22,9 @@ use crate::upgrade::Offer;
 use crate::websocket::{SocketError, WebSocket};
 use crate::{Config, DialError, Stream, UpgradeError};
 
+/// The time after which a server that hangs up has not done so because of what it received: it
+/// refuses a hello at once.
+const LATE: Duration = Duration::from_secs(3);
 /// The longest message before the hello or the reply, in bytes (`docs/protocol.md` §9).
 const HELLO_LIMIT: usize = 2_048;
 /// The longest message from then to READY, in bytes.
@@ -269,8 +272,12 @@ async fn answer<T>(
     config: &Config,
     answer: impl Future<Output = Result<T, AcceptError>>,
 ) -> Result<T, DialError> {
+    let asked = Instant::now();
     match timeout(config.timeouts.answer, answer).await {
         Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(AcceptError::Lost(error))) if asked.elapsed() >= LATE => {
+            Err(DialError::HungUpLate(error))
+        }
         Ok(Err(AcceptError::Lost(error))) => Err(DialError::HungUp(error)),
         Ok(Err(AcceptError::Handshake(error))) => Err(DialError::Handshake(error)),
         Ok(Err(_)) => {

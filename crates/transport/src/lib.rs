@@ -12,6 +12,7 @@
 //! * Both sides then run a [`Connection`], the same task for client and server.
 
 mod acceptor;
+mod addresses;
 mod admission;
 mod backoff;
 mod config;

@@ -1,15 +1,19 @@
 //! Keeps a client connected: dials, runs the connection, waits and dials again until told to stop.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::CloseCode;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
+use crate::addresses::Addresses;
 use crate::backoff::Delays;
 use crate::contract::{Caller, Renewed};
 use crate::{Connection, DialError, Dialer};
@@ -30,17 +34,18 @@ pub fn stay_connected<C: Caller>(
 async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
     let caller = Arc::new(caller);
     let mut delays = Delays::new(dialer.config.retry);
-    let mut report = Report::default();
+    let (mut report, mut addresses) = (Report::default(), Addresses::default());
     loop {
-        let attempt = Box::pin(dialer.dial(caller.reserve()));
+        let attempt = Box::pin(dialer.dial(caller.reserve(), &mut addresses));
         let dialled = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             dialled = attempt => dialled,
         };
-        let delay = match dialled {
+        let (delay, renewable) = match dialled {
             Ok(established) => {
-                report.connected(&dialer);
+                addresses.succeeded();
+                report.connected(&dialer, &addresses);
                 let connected_at = Instant::now();
                 let mut connection = Connection::new(
                     established,
@@ -49,31 +54,58 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                 );
                 connection.renew_after(dialer.jittered(dialer.config.timeouts.session_age));
                 let end = connection.run().await;
-                delays.after_session(connected_at.elapsed(), &end, dialer.network.chance())
+                let chance = dialer.network.chance();
+                (delays.after_session(connected_at.elapsed(), &end, chance), false)
             }
             Err(error) => {
-                let renewed = match error.doubts_invitation() {
-                    true if caller.is_renewable() => renewed(&caller).await,
-                    _ => None,
-                };
-                if let Some(Renewed { endpoint, credentials, tls }) = renewed {
-                    info!(%endpoint, "the invitation has changed; trying the new one");
-                    dialer.endpoint = endpoint;
-                    dialer.login.credentials = credentials;
-                    dialer.tls = tls;
+                addresses.failed(&error);
+                let renewable = error.doubts_invitation() && caller.is_renewable();
+                if renewable && let Some(renewed) = renewed(&caller).await {
+                    dialer.renew(renewed);
                     continue;
                 }
-                let delay = delays.after_failure(&error, dialer.network.chance());
-                report.failed(&dialer, &error, delay);
-                delay
+                let delay =
+                    delays.after_failure(&error, addresses.has_good(), dialer.network.chance());
+                report.failed(&dialer, &addresses, &error, delay);
+                (delay, renewable)
             }
         };
-        tokio::select! {
+        let pause = async {
+            match renewable {
+                true => pause_until_renewed(&caller, delay, dialer.config.retry.interval).await,
+                false => {
+                    sleep(delay).await;
+                    None
+                }
+            }
+        };
+        let renewed = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = sleep(delay) => {}
+            renewed = pause => renewed,
+        };
+        if let Some(renewed) = renewed {
+            dialer.renew(renewed);
         }
     }
+}
+
+/// Pauses for `delay`, or until there is a newer invitation, for which it looks at each `interval`:
+/// whoever mends a link need not wait until a long delay is over.
+async fn pause_until_renewed<C: Caller>(
+    caller: &Arc<C>,
+    delay: Duration,
+    interval: Duration,
+) -> Option<Renewed> {
+    let end = Instant::now() + delay;
+    while Instant::now() + interval < end {
+        sleep(interval).await;
+        if let Some(renewed) = renewed(caller).await {
+            return Some(renewed);
+        }
+    }
+    sleep_until(end).await;
+    None
 }
 
 /// Looks for a newer invitation, on a blocking thread because that may read a file.
@@ -83,39 +115,63 @@ async fn renewed<C: Caller>(caller: &Arc<C>) -> Option<Renewed> {
 }
 
 impl Dialer {
+    /// Goes on with a newer invitation.
+    fn renew(&mut self, Renewed { endpoint, credentials, tls }: Renewed) {
+        info!(%endpoint, "the invitation has changed; trying the new one");
+        self.endpoint = endpoint;
+        self.login.credentials = credentials;
+        self.tls = tls;
+    }
+
     /// Varies `duration` by up to 10 %, so that sessions of the same age do not end together.
     fn jittered(&self, duration: Duration) -> Duration {
         duration.mul_f64(0.9 + 0.2 * self.network.chance())
     }
 }
 
-/// Logs changes only: a server that stays unreachable is reported once.
+/// Logs changes only: each cause is reported once for each address, until there is a session.
 #[derive(Default)]
 struct Report {
-    last: Option<String>,
+    seen: VecDeque<(Option<SocketAddr>, String)>,
 }
 
+/// Number of causes that are remembered; the oldest is forgotten first.
+const CAUSES: usize = 32;
+
 impl Report {
-    fn connected(&mut self, dialer: &Dialer) {
-        if self.last.take().is_some() {
-            info!(endpoint = %dialer.endpoint, "connected after failed attempts");
+    fn connected(&mut self, dialer: &Dialer, addresses: &Addresses) {
+        if !self.seen.is_empty() {
+            let address = addresses.connected().map(display);
+            info!(endpoint = %dialer.endpoint, address, "connected after failed attempts");
         }
+        self.seen.clear();
     }
 
-    fn failed(&mut self, dialer: &Dialer, failure: &DialError, delay: Duration) {
+    fn failed(
+        &mut self,
+        dialer: &Dialer,
+        addresses: &Addresses,
+        failure: &DialError,
+        delay: Duration,
+    ) {
         let cause = with_causes(failure);
         let endpoint = &dialer.endpoint;
-        if self.last.as_ref() == Some(&cause) {
-            debug!(%endpoint, %cause, ?delay, "still not connected");
+        let seen = (addresses.connected(), cause);
+        let (address, cause) = (seen.0.map(display), &seen.1);
+        if self.seen.contains(&seen) {
+            debug!(%endpoint, address, %cause, ?delay, "still not connected");
             return;
         }
         match failure {
             DialError::Refused(CloseCode::Busy | CloseCode::Violation) => {
-                error!(%endpoint, %cause, ?delay, "not connected; trying again");
+                error!(%endpoint, address, %cause, ?delay, "not connected; trying again");
             }
-            _ => warn!(%endpoint, %cause, ?delay, "not connected; trying again"),
+            _ => warn!(%endpoint, address, %cause, ?delay, "not connected; trying again"),
         }
-        self.last = Some(cause);
+        if self.seen.len() == CAUSES {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(seen);
     }
 }
 

@@ -31,7 +31,7 @@ impl TooMuch {
         let mut next = Some(error);
         while let Some(error) = next {
             let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if inner.is_some_and(|inner| inner.is::<Self>()) {
+            if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>) {
                 return true;
             }
             next = error.source();

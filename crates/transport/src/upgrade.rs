@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    SERVER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::Empty;
@@ -51,6 +51,14 @@ pub enum UpgradeError {
         /// The status of the answer.
         status: StatusCode,
     },
+    /// A web server or a proxy answered with 400, or passed on the answer of a service that did not
+    /// get the whole request.
+    #[error(
+        "a web server or proxy answered {BAD_REQUEST} (it must pass on the headers Upgrade and \
+         Connection; for nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+         proxy_set_header Connection \"upgrade\"; if it does, check that the invitation is current)"
+    )]
+    BadProxy,
     /// The server switched, but not to what was requested.
     #[error("the server's answer is invalid: {0}; check whether a proxy changes it")]
     Answer(&'static str),
@@ -58,6 +66,23 @@ pub enum UpgradeError {
     #[error("the request could not be built")]
     Request(#[source] http::Error),
 }
+
+impl UpgradeError {
+    /// Returns whether only time or a person can resolve the failure. A proxy whose service restarts
+    /// answers 502, 503 or 504, or closes the connection.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { status } => {
+                !status.is_server_error() && *status != StatusCode::REQUEST_TIMEOUT
+            }
+            Self::BadProxy | Self::Answer(_) => true,
+            Self::Http(_) | Self::Request(_) => false,
+        }
+    }
+}
+
+/// The status with which a request is refused that is not a valid upgrade.
+const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
 
 /// Returns a hint for the client's operator.
 fn hint(status: StatusCode) -> &'static str {
@@ -67,6 +92,13 @@ fn hint(status: StatusCode) -> &'static str {
         }
         StatusCode::FORBIDDEN => " (its proxy reports an address that no invitation allows)",
         StatusCode::NOT_FOUND => " (the path in the invitation's URL is not the server's)",
+        StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT => {
+            " (the server has moved, perhaps to wss://: put the new URL into the invitation)"
+        }
+        StatusCode::FOUND | StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT => {
+            " (redirections are not followed: put the URL of the service itself into the invitation; \
+             a proxy may want wss:// instead of ws://)"
+        }
         StatusCode::TOO_MANY_REQUESTS => " (too many attempts from this address)",
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             " (a proxy answered, but the service behind it does not)"
@@ -270,6 +302,9 @@ fn check(
     encoding: Encoding,
     key: &str,
 ) -> Result<Offer, UpgradeError> {
+    if status == BAD_REQUEST && !is_from_service(headers) {
+        return Err(UpgradeError::BadProxy);
+    }
     if status != StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpgradeError::Refused { status });
     }
@@ -299,6 +334,15 @@ fn check(
     challenge.map(Offer::Sealed).ok_or(UpgradeError::Answer("its challenge is malformed"))
 }
 
+/// Returns whether a refusal comes straight from a service, which names no program and sends no
+/// body.
+fn is_from_service(headers: &HeaderMap) -> bool {
+    !headers.contains_key(SERVER)
+        && !headers.contains_key(VIA)
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
+}
+
 /// Returns whether the comma-separated header `name` contains `token`, in upper or lower case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -310,4 +354,45 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 fn is_only(headers: &HeaderMap, name: &HeaderName, value: &[u8]) -> bool {
     let mut values = headers.get_all(name).iter();
     values.next().is_some_and(|first| first.as_bytes() == value) && values.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Lines<'a> = &'a [(&'static str, &'a str)];
+
+    fn answered(status: u16, lines: Lines<'_>) -> UpgradeError {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        check(StatusCode::from_u16(status).unwrap(), &headers, Encoding::Sealed, "").unwrap_err()
+    }
+
+    #[test]
+    fn each_refusal_is_named_for_what_it_is() {
+        let own = [("content-length", "0"), ("connection", "close")];
+        let cases: [(u16, Lines<'_>, &str); 14] = [
+            (400, &own, "(it expects no such client from this address; check"),
+            (400, &[("content-length", "157")], "proxy_set_header Upgrade $http_upgrade;"),
+            (400, &[("content-length", "0"), ("server", "nginx")], "proxy_http_version 1.1;"),
+            (400, &[("transfer-encoding", "chunked")], "it must pass on the headers Upgrade"),
+            (400, &[("via", "1.1 varnish")], "check that the invitation is current"),
+            (403, &own, "its proxy reports an address"),
+            (404, &own, "the path in the invitation's URL"),
+            (301, &[("location", "https://host.example/")], "the server has moved"),
+            (308, &[("location", "https://host.example/")], "put the new URL into the invitation"),
+            (302, &[], "redirections are not followed"),
+            (307, &[], "redirections are not followed"),
+            (429, &own, "too many attempts"),
+            (502, &[("server", "nginx")], "the service behind it does not"),
+            (418, &[], "the server answered 418"),
+        ];
+        for (status, lines, hint) in cases {
+            let error = answered(status, lines);
+            assert!(error.to_string().contains(hint), "{status} {lines:?}: {error}");
+            assert_eq!(error.is_refusal(), status != 502, "{error}");
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! What a stranger announces but does not send costs nothing (`docs/protocol.md` §9): lengths of
 //! WebSocket frames, on both sides and in both encodings, and answers to a request without an end.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::time::Duration;
 
 use paddington::Encoding;
