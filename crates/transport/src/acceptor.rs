@@ -9,16 +9,20 @@ use bytes::Bytes;
 use http::StatusCode;
 use paddington_wire::sealed::{self, Challenge};
 use paddington_wire::{HandshakeError, InvitedClients, KeyError};
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, trace};
+use tracing::{debug, trace};
 
 use crate::admission::{Admission, LimitReached, PendingConnection};
 use crate::contract::Host;
 use crate::error::AcceptError;
 use crate::handshake::{self, Established, TrafficOf, Upgraded};
-use crate::upgrade::{self, Policy};
+use crate::refusal_log::{Cause, RefusalKind, RefusalLog, Stage};
+use crate::request_head::HeadError;
+use crate::stranger::{self, Stranger};
+use crate::upgrade::{self, Offer, Policy};
 use crate::{Config, Connection, Network, Stream, TrustedProxies, request_head};
 
 /// The server's side of connecting: admits, upgrades and authenticates accepted connections.
@@ -26,7 +30,8 @@ pub struct Acceptor<H> {
     host: H,
     path: String,
     config: Arc<Config>,
-    pub(crate) admission: Arc<Admission>,
+    admission: Arc<Admission>,
+    pub(crate) refusals: Arc<RefusalLog>,
     decoy: Arc<sealed::Credentials>,
 }
 
@@ -39,7 +44,8 @@ impl<H: Host> Acceptor<H> {
     pub fn new(host: H, path: &str, config: Arc<Config>) -> Result<Self, KeyError> {
         let decoy = Arc::new(sealed::Credentials::decoy()?);
         let admission = Admission::new(config.limits);
-        Ok(Self { host, path: path.to_owned(), config, admission, decoy })
+        let refusals = Arc::default();
+        Ok(Self { host, path: path.to_owned(), config, admission, refusals, decoy })
     }
 
     /// Admits or refuses a connection. An admitted one is established on its own task.
@@ -50,37 +56,62 @@ impl<H: Host> Acceptor<H> {
         stop: &CancellationToken,
     ) {
         let Accepted { stream, direct, network } = accepted;
-        let pending = match self.enter(direct) {
+        let pending = match self.enter(direct, &network) {
             Ok(pending) => pending,
-            Err(error) => return note(direct, &error),
+            Err(cause) => {
+                let kind = RefusalKind { stage: Stage::Accept, cause };
+                return self.refusals.note(kind, direct, Instant::now());
+            }
         };
         let (acceptor, stop, connections) = (Arc::clone(self), stop.clone(), tasks.clone());
         tasks.spawn(async move {
-            let established = Box::pin(acceptor.establish(stream, direct, &pending));
+            let stranger = Stranger::new(direct, pending);
+            let established = Box::pin(acceptor.establish(stream, &stranger));
             let established = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = pending.evicted() => Err(AcceptError::Evicted),
+                () = stranger.pending.evicted() => Err(AcceptError::Evicted),
                 established = established => established,
             };
             match established {
                 Ok(established) => {
-                    pending.established();
+                    stranger.pending.established();
                     let timeouts = acceptor.config.timeouts.listening();
                     Connection::new(established, timeouts, network).spawn(&connections);
                 }
-                Err(error) => note(direct, &error),
+                Err(error) => acceptor.refuse(stranger, &error),
             }
         });
     }
 
-    fn enter(&self, direct: IpAddr) -> Result<PendingConnection, AcceptError> {
+    fn enter(
+        &self,
+        direct: IpAddr,
+        network: &Arc<dyn Network>,
+    ) -> Result<PendingConnection, Cause> {
         let proxied = self.config.proxies.trusts(direct);
         if !proxied && !self.host.clients().admits(direct) {
-            return Err(AcceptError::Address);
+            return Err(Cause::Address);
         }
         let address = (!proxied).then_some(direct);
-        self.admission.enter(address, Instant::now()).map_err(AcceptError::from)
+        let entered = self.admission.enter(address, Instant::now(), || network.chance());
+        entered.map_err(|limit| match limit {
+            LimitReached::TooManyAttempts => Cause::Attempts,
+            LimitReached::TooManyPending => Cause::Crowd,
+        })
+    }
+
+    /// Logs why a connection was refused, and charges its address if it is to blame.
+    fn refuse(&self, stranger: Stranger, error: &AcceptError) {
+        let (address, now) = (stranger.address(), Instant::now());
+        match (stranger.refusal(error), error) {
+            (Some(kind), _) => self.refusals.note(kind, address, now),
+            (None, AcceptError::Lost(cause)) => trace!(%address, %cause, "lost a connection"),
+            (None, cause) => debug!(%address, %cause, "a connection was not established"),
+        }
+        if stranger::is_charged(error) {
+            stranger.pending.failed(now);
+        }
     }
 
     /// Establishes an admitted connection. Each step has a deadline, and so have all of them
@@ -88,35 +119,53 @@ impl<H: Host> Acceptor<H> {
     async fn establish(
         &self,
         mut stream: Stream,
-        direct: IpAddr,
-        pending: &PendingConnection,
+        stranger: &Stranger,
     ) -> Result<Established<TrafficOf<H>>, AcceptError> {
         let timeouts = &self.config.timeouts;
         let deadline = Instant::now() + timeouts.establish;
         let whole = async {
+            let head = self.read_head(&mut stream, stranger);
             let head =
-                timeout(timeouts.request, request_head::read(&mut stream, &self.config.limits));
-            let head = head.await.map_err(|_| AcceptError::Timeout)?;
-            let head = head.map_err(|_| AcceptError::Head)?;
-            let upgraded = self.upgrade(stream, head, direct, pending).await?;
+                timeout(timeouts.request, head).await.map_err(|_| AcceptError::Timeout)??;
+            let upgraded = self.upgrade(stream, head, stranger).await?;
             handshake::respond(&self.host, &self.decoy, upgraded, &self.config).await
         };
         timeout_at(deadline, whole).await.map_err(|_| AcceptError::Timeout)?
+    }
+
+    /// Reads the head of the request. Its first byte tells a stranger that is silent from one that
+    /// is slow, or that speaks TLS.
+    async fn read_head(
+        &self,
+        stream: &mut Stream,
+        stranger: &Stranger,
+    ) -> Result<Bytes, AcceptError> {
+        let mut first = [0];
+        stream.set_budget(Some(first.len()));
+        if !matches!(stream.read(&mut first).await, Ok(1..)) {
+            return Err(AcceptError::Gone);
+        }
+        stranger.begin(first[0]);
+        stream.unread(Bytes::copy_from_slice(&first));
+        request_head::read(stream, &self.config.limits).await.map_err(|error| match error {
+            HeadError::Lost => AcceptError::Gone,
+            _ => AcceptError::Head,
+        })
     }
 
     async fn upgrade<'a>(
         &self,
         mut stream: Stream,
         head: Bytes,
-        direct: IpAddr,
-        pending: &'a PendingConnection,
+        stranger: &'a Stranger,
     ) -> Result<Upgraded<'a>, AcceptError> {
+        let (direct, pending) = (stranger.direct, &stranger.pending);
         let challenge = Challenge::random().map_err(HandshakeError::from)?;
         let rules = Rules {
             path: &self.path,
             clients: self.host.clients(),
             proxies: self.config.proxies.trusts(direct).then_some(&self.config.proxies),
-            pending,
+            stranger,
         };
         stream.set_budget(None);
         stream.unread(head);
@@ -124,6 +173,11 @@ impl<H: Host> Acceptor<H> {
         let answered = timeout(self.config.timeouts.handshake_step, answered).await;
         let (stream, address, offer) =
             answered.map_err(|_| AcceptError::Timeout)?.map_err(AcceptError::Upgrade)?;
+        if matches!(offer, Offer::Sealed(_))
+            && rules.clients.sealed_candidates(address).credentials().len() == 0
+        {
+            stranger.use_other_encoding();
+        }
         pending.answered(Instant::now());
         Ok(Upgraded { stream, address, offer, pending })
     }
@@ -148,7 +202,7 @@ struct Rules<'a> {
     path: &'a str,
     clients: Arc<InvitedClients>,
     proxies: Option<&'a TrustedProxies>,
-    pending: &'a PendingConnection,
+    stranger: &'a Stranger,
 }
 
 impl Policy for Rules<'_> {
@@ -161,35 +215,19 @@ impl Policy for Rules<'_> {
     }
 
     fn admit(&self, address: IpAddr) -> Result<(), StatusCode> {
+        self.stranger.report(address);
         if !self.clients.admits(address) {
             return Err(StatusCode::FORBIDDEN);
         }
-        let resolved = self.pending.resolve(address, Instant::now());
+        let resolved = self.stranger.pending.resolve(address, Instant::now());
         resolved.map_err(|_| StatusCode::TOO_MANY_REQUESTS)
     }
 
     fn admits_hex(&self, address: IpAddr) -> bool {
-        self.clients.admits_hex(address)
-    }
-}
-
-impl From<LimitReached> for AcceptError {
-    fn from(refused: LimitReached) -> Self {
-        match refused {
-            LimitReached::TooManyAttempts => Self::Attempts,
-            LimitReached::TooManyPending => Self::Pending,
+        let admits = self.clients.admits_hex(address);
+        if !admits {
+            self.stranger.use_other_encoding();
         }
-    }
-}
-
-/// Logs why a connection was refused. Strangers must not be able to flood the log: only a failed
-/// handshake is logged above debug level, and the limit on attempts per address bounds those.
-fn note(address: IpAddr, error: &AcceptError) {
-    match error {
-        AcceptError::Handshake(cause) => {
-            info!(%address, %cause, "refused a connection");
-        }
-        AcceptError::Lost(cause) => trace!(%address, %cause, "lost a pending connection"),
-        _ => debug!(%address, cause = %error, "refused a connection"),
+        admits
     }
 }

@@ -31,18 +31,21 @@ pub struct Limits {
     pub request_head: usize,
     /// The largest number of lines in the head of an HTTP request.
     pub request_lines: usize,
-    /// The largest number of pending connections. When one more arrives, the address with the most
-    /// of them loses its oldest.
+    /// The largest number of pending connections. When one more arrives, one of the older ones of
+    /// the fullest network gives way. Half of them are kept free for addresses from which somebody
+    /// was authenticated before.
     pub pending: usize,
-    /// The largest number of pending connections from one address (IPv6: from one /64).
+    /// The largest number of pending connections from one address (IPv6: from one /64). When one
+    /// more arrives, the oldest one gives way that has sent nothing useful.
     pub pending_per_address: usize,
-    /// Number of attempts that an address can make at once. An established connection gives its
-    /// attempt back.
+    /// Number of attempts that may fail in a row: malformed requests, and hellos that are not
+    /// authentic. A connection that sends nothing costs none.
     pub attempts: u32,
     /// Time after which an address gets one more attempt.
     #[serde(with = "seconds")]
     pub attempt_interval: Duration,
-    /// Number of addresses whose attempts are counted; the least recent is forgotten first.
+    /// Number of addresses whose attempts are counted, and of those that are remembered because
+    /// somebody was authenticated from them; the least recent is forgotten first.
     pub addresses: usize,
 }
 
@@ -52,7 +55,7 @@ impl Default for Limits {
             max_payload: 1024 * 1024,
             request_head: 8_192,
             request_lines: 64,
-            pending: 64,
+            pending: 512,
             pending_per_address: 4,
             attempts: 10,
             attempt_interval: Duration::from_secs(2),

@@ -134,17 +134,13 @@ impl DialError {
 /// The reason why a server refused a connection. It is only logged; the client is not told.
 #[derive(Debug, Error)]
 pub(crate) enum AcceptError {
-    #[error("no invitation allows its address")]
-    Address,
-    #[error("too many attempts from its address")]
-    Attempts,
-    #[error("too many pending connections from its address")]
-    Pending,
     #[error("it was evicted to make room for a newer one")]
     Evicted,
     #[error("it was not established in time")]
     Timeout,
-    #[error("the head of its request is too long or was cut off")]
+    #[error("it hung up before its request was complete")]
+    Gone,
+    #[error("the head of its request is malformed or too long")]
     Head,
     #[error("its request was answered with {0}")]
     Upgrade(StatusCode),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,18 +67,13 @@ impl Listener {
         let Self { listener, address, network } = self;
         let mut bound = Some(listener);
         let acceptor = Arc::new(acceptor);
+        acceptor.refusals.spawn(&tasks, stop.clone());
         let mut pause = ACCEPT_PAUSE;
         loop {
-            let next = async {
-                acceptor.admission.room().await;
-                let accepted = accept(&mut bound, &network, address).await;
-                acceptor.admission.room().await; // it may have come much later
-                accepted
-            };
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = next => accepted,
+                accepted = accept(&mut bound, &network, address) => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -88,6 +84,9 @@ impl Listener {
                         network: Arc::clone(&network),
                     };
                     acceptor.spawn(accepted, &tasks, &stop);
+                    // Those who came before go on first. Otherwise, a crowd of clients could be
+                    // evicted only because their hellos are not read yet.
+                    yield_now().await;
                 }
                 Err(error) => {
                     warn!(%address, %error, ?pause, "could not accept a connection; trying again");

@@ -2,6 +2,7 @@
 //! tungstenite's message types.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,6 +10,7 @@ use futures_util::{Sink, SinkExt, Stream as _, StreamExt};
 use paddington_wire::{Arrived, Outgoing, Transmission};
 use thiserror::Error;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -24,6 +26,21 @@ const WRITE_BUFFER: usize = 128 * 1024;
 #[derive(Debug, Error)]
 #[error("the WebSocket failed")]
 pub struct SocketError(#[source] Box<tungstenite::Error>);
+
+impl SocketError {
+    /// Returns whether the peer is to blame: what arrived is not a WebSocket message within the
+    /// limits.
+    pub(crate) fn is_violation(&self) -> bool {
+        match &*self.0 {
+            tungstenite::Error::Protocol(error) => {
+                *error != ProtocolError::ResetWithoutClosingHandshake
+            }
+            tungstenite::Error::Capacity(_) => true,
+            tungstenite::Error::Io(error) => error.kind() == io::ErrorKind::Other, // the budget
+            _ => false,
+        }
+    }
+}
 
 impl From<tungstenite::Error> for SocketError {
     fn from(error: tungstenite::Error) -> Self {

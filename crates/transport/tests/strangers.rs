@@ -3,14 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use paddington::{Encoding, Message, Service, ServiceConfig};
 use paddington_test_support::{
     Inbox, MemoryNetwork, Pair, REQUEST, RawClient, RawFrame, pair, pair_with,
 };
-use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout};
+use paddington_transport::{Network, NetworkListener, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 const SERVER: &str = "127.0.0.1:6501";
 const BAD_REQUEST: &str =
@@ -172,12 +179,7 @@ async fn silent_and_slow_strangers_are_closed_at_the_deadlines() {
 #[tokio::test(start_paused = true)]
 async fn two_thousand_silent_sockets_do_not_keep_the_client_out() {
     for sources in [1, 4, 250] {
-        let mut pair = pair();
-        let mut server =
-            ServiceConfig::new("server", "ws://server:6501", "127.0.0.1", &6501).unwrap();
-        let mut client = ServiceConfig::new("client", "ws://c:1", "127.0.0.1", &1).unwrap();
-        client.add_server(server.add_client("client", "0.0.0.0/0").unwrap()).unwrap();
-        (pair.server, pair.client) = (server, client);
+        let pair = open_pair();
         let (_server, inbox) = pair.start_server().await;
         let mut held = Vec::new();
         for number in 0..2_000 {
@@ -186,6 +188,183 @@ async fn two_thousand_silent_sockets_do_not_keep_the_client_out() {
         }
         honest_client_connects(&pair, &inbox).await;
         drop(held);
+    }
+}
+
+/// A pair whose server expects its client from anywhere.
+fn open_pair() -> Pair {
+    let mut pair = pair();
+    let mut server = ServiceConfig::new("server", "ws://server:6501", "127.0.0.1", &6501).unwrap();
+    let mut client = ServiceConfig::new("client", "ws://c:1", "127.0.0.1", &1).unwrap();
+    client.add_server(server.add_client("client", "0.0.0.0/0").unwrap()).unwrap();
+    server.add_client("client6", "::/0").unwrap();
+    (pair.server, pair.client) = (server, client);
+    pair
+}
+
+/// Number of connections that a stranger keeps open at most.
+const HELD: usize = 8_192;
+
+/// Opens `rate` connections per millisecond for ever, from one address after the other. Each of
+/// them sends `request` and is kept.
+async fn flood(
+    network: MemoryNetwork,
+    rate: usize,
+    source: impl Fn(usize) -> String,
+    request: &'static str,
+) {
+    let (mut held, mut tick) = (VecDeque::new(), interval(Duration::from_millis(1)));
+    for number in 0.. {
+        if number % rate == 0 {
+            tick.tick().await;
+        }
+        let mut client = RawClient::connect(&network.from(&source(number)), SERVER).await;
+        // The server may have closed it already.
+        let _ = client.stream.write_all(request.as_bytes()).await;
+        held.push_back(client);
+        if held.len() > HELD {
+            held.pop_front();
+        }
+    }
+}
+
+/// Starts the client 40 ms away from its server while `strangers` do what they do. Returns how long
+/// it takes until a message of it arrives.
+async fn time_to_connect(
+    pair: &Pair,
+    inbox: &Inbox,
+    strangers: impl Future<Output = ()> + Send + 'static,
+) -> Duration {
+    let strangers = tokio::spawn(strangers);
+    sleep(Duration::from_millis(500)).await;
+    let begun = Instant::now();
+    let distant = Arc::new(Distant { network: pair.network.clone() });
+    let client = Service::start_on(distant, &pair.client, Inbox::new().1).await.unwrap();
+    client.send(Message::new("server", "honest")).await.unwrap();
+    let arrived = timeout(Duration::from_secs(60), inbox.text()).await;
+    assert_eq!(arrived.as_deref(), Ok("honest"));
+    strangers.abort();
+    let time = begun.elapsed();
+    client.shutdown().await;
+    time
+}
+
+/// A network with a round trip of 40 ms.
+#[derive(Debug)]
+struct Distant {
+    network: MemoryNetwork,
+}
+
+const ONE_WAY: Duration = Duration::from_millis(20);
+
+impl Network for Distant {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        self.network.resolve(host, port)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
+        Box::pin(async move {
+            sleep(2 * ONE_WAY).await;
+            let (near, far) = duplex(64 * 1024);
+            let (mut from_server, mut to_server) = split(self.network.dial(address).await?);
+            let (mut from_client, mut to_client) = split(far);
+            tokio::spawn(async move {
+                tokio::join!(
+                    carry(&mut from_client, &mut to_server),
+                    carry(&mut from_server, &mut to_client)
+                );
+            });
+            Ok(Stream::new(near))
+        })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
+        self.network.bind(address)
+    }
+}
+
+async fn carry(from: &mut (impl AsyncReadExt + Unpin), to: &mut (impl AsyncWriteExt + Unpin)) {
+    let mut bytes = [0; 4_096];
+    while let Ok(len @ 1..) = from.read(&mut bytes).await {
+        sleep(ONE_WAY).await;
+        if to.write_all(&bytes[..len]).await.is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+/// A whole IPv6 /48, ten thousand connections per second. With a real backlog, which is four times
+/// as long as that of the network in memory, a queue of them would take four times as long.
+#[tokio::test(start_paused = true)]
+async fn sixty_thousand_networks_do_not_keep_the_client_out() {
+    for request in ["", REQUEST] {
+        let pair = open_pair();
+        let (_server, inbox) = pair.start_server().await;
+        let source = |number| format!("2001:db8:1:{:x}::1", number % 60_000);
+        let strangers = flood(pair.network.clone(), 10, source, request);
+        let time = time_to_connect(&pair, &inbox, strangers).await;
+        assert!(time < Duration::from_secs(1), "{time:?} {request:?}");
+    }
+}
+
+/// Unrelated addresses, each of which opens four connections per second.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_addresses_do_not_keep_the_client_out() {
+    for request in ["", REQUEST] {
+        let pair = open_pair();
+        let (_server, inbox) = pair.start_server().await;
+        let source = |number| {
+            let number = number % 1_000;
+            format!("{}.{}.0.1", 20 + number / 200, number % 200)
+        };
+        let strangers = flood(pair.network.clone(), 4, source, request);
+        let time = time_to_connect(&pair, &inbox, strangers).await;
+        assert!(time < Duration::from_secs(2), "{time:?} {request:?}");
+    }
+}
+
+/// The flood comes from the client's own /16, a thousand times faster than the client.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_there_before_comes_back_through_any_flood() {
+    let pair = open_pair();
+    let (_server, inbox) = pair.start_server().await;
+    honest_client_connects(&pair, &inbox).await.shutdown().await;
+    let source = |number| format!("127.0.{}.{}", number / 250 % 240 + 1, number % 250);
+    let strangers = flood(pair.network.clone(), 40, source, REQUEST);
+    let time = time_to_connect(&pair, &inbox, strangers).await;
+    assert!(time < Duration::from_secs(1), "{time:?}");
+}
+
+/// A health probe, a port scanner, another machine behind the same NAT.
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_at_the_clients_address_does_not_keep_it_out() {
+    for (pause, keeps) in [(1_000, false), (20, false), (20, true)] {
+        let pair = open_pair();
+        let (_server, inbox) = pair.start_server().await;
+        let network = pair.network.clone();
+        let neighbour = async move {
+            let mut held = Vec::new();
+            loop {
+                let empty = RawClient::connect(&network, SERVER).await;
+                held.extend(keeps.then_some(empty));
+                sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        let neighbour = async move {
+            let _ = timeout(Duration::from_secs(60), neighbour).await;
+        };
+        let started = Instant::now();
+        let strangers = tokio::spawn(neighbour);
+        sleep(Duration::from_secs(30)).await; // many times the attempts of an address
+        let time = time_to_connect(&pair, &inbox, async {}).await;
+        assert!(time < Duration::from_secs(1), "{time:?} {pause} {keeps}");
+        assert!(started.elapsed() < Duration::from_secs(60), "the neighbour was still there");
+        strangers.abort();
     }
 }
 
@@ -204,30 +383,33 @@ async fn four_thousand_links_do_not_make_a_bad_hello_expensive() {
     honest_client_connects(&pair, &inbox).await;
 }
 
+/// Fails an attempt.
+async fn fail(network: &MemoryNetwork) {
+    let (mut client, _) = RawClient::upgrade(network, SERVER).await;
+    client.send(&RawFrame::binary(&[7; 1344])).await;
+    assert_eq!(client.rest().await, b"");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_attempts_is_limited_and_affects_no_other_address() {
     for (attacker, neighbour, other) in [
         ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
         ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"),
     ] {
-        let mut pair = pair();
-        let mut server =
-            ServiceConfig::new("server", "ws://server:6501", "127.0.0.1", &6501).unwrap();
-        server.add_client("client", "0.0.0.0/0").unwrap();
-        server.add_client("client6", "::/0").unwrap();
-        pair.server = server;
+        let pair = open_pair();
         let (_server, _) = pair.start_server().await;
-        for _ in 0..10 {
-            let (mut client, _) = RawClient::upgrade(&pair.network.from(attacker), SERVER).await;
-            client.send(&RawFrame::binary(&[7; 1344])).await;
-            assert_eq!(client.rest().await, b"");
+        let [attacker, neighbour, other] =
+            [attacker, neighbour, other].map(|source| pair.network.from(source));
+        for _ in 0..5 {
+            fail(&attacker).await;
+            assert_eq!(answer_to(&attacker, "nonsense\r\n\r\n").await, BAD_REQUEST);
         }
-        assert_eq!(answer_to(&pair.network.from(attacker), REQUEST).await, "");
-        assert_eq!(answer_to(&pair.network.from(neighbour), REQUEST).await, "");
-        RawClient::upgrade(&pair.network.from(other), SERVER).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        RawClient::upgrade(&pair.network.from(attacker), SERVER).await;
-        assert_eq!(answer_to(&pair.network.from(attacker), REQUEST).await, "");
+        assert_eq!(answer_to(&attacker, REQUEST).await, "");
+        assert_eq!(answer_to(&neighbour, REQUEST).await, "");
+        RawClient::upgrade(&other, SERVER).await;
+        sleep(Duration::from_secs(2)).await;
+        fail(&attacker).await;
+        assert_eq!(answer_to(&attacker, REQUEST).await, "");
     }
 }
 
@@ -269,6 +451,8 @@ async fn behind_a_trusted_proxy_the_address_of_the_client_counts() {
         let mut client = RawClient::connect(&proxy, SERVER).await;
         client.write(request("192.0.2.99").as_bytes()).await;
         client.head().await;
+        client.send(&RawFrame::binary(&[7; 1344])).await;
+        assert_eq!(client.rest().await, b"");
     }
     assert_eq!(answer_to(&proxy, &request("192.0.2.99")).await, TOO_MANY);
 }

@@ -1,0 +1,119 @@
+//! What is known of a connection before it is established, for its limits and for the log.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::StatusCode;
+use paddington_wire::HandshakeError;
+
+use crate::admission::{Awaited, PendingConnection};
+use crate::error::AcceptError;
+use crate::refusal_log::{Cause, RefusalKind, Stage};
+
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// An admitted connection that is not established yet.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    /// The other end of the TCP connection, which may be a proxy.
+    pub(crate) direct: IpAddr,
+    pub(crate) pending: PendingConnection,
+    /// The address that a trusted proxy reports.
+    reported: OnceLock<IpAddr>,
+    first_byte: OnceLock<u8>,
+    /// Whether it uses an encoding for which no invitation allows its address.
+    other_encoding: AtomicBool,
+}
+
+impl Stranger {
+    pub(crate) fn new(direct: IpAddr, pending: PendingConnection) -> Self {
+        let (reported, first_byte) = (OnceLock::new(), OnceLock::new());
+        Self { direct, pending, reported, first_byte, other_encoding: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn report(&self, address: IpAddr) {
+        let _ = self.reported.set(address); // a connection has one request
+    }
+
+    pub(crate) fn begin(&self, first: u8) {
+        let _ = self.first_byte.set(first);
+    }
+
+    pub(crate) fn use_other_encoding(&self) {
+        self.other_encoding.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the address that it comes from, as far as is known.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.reported.get().copied().unwrap_or(self.direct)
+    }
+
+    /// Returns how a failure is logged, unless the connection was only lost.
+    pub(crate) fn refusal(&self, error: &AcceptError) -> Option<RefusalKind> {
+        let awaited = self.pending.awaited();
+        let spoken = self.first_byte.get().is_some();
+        let cause = match error {
+            _ if awaited == Awaited::Request && self.speaks_tls() => Cause::Tls,
+            AcceptError::Evicted => Cause::Crowd,
+            AcceptError::Timeout if spoken => Cause::Late,
+            AcceptError::Timeout => Cause::Silent,
+            AcceptError::Head => Cause::Head,
+            AcceptError::Upgrade(status) => self.cause_of_status(*status),
+            AcceptError::Handshake(error) => self.cause_of_handshake(error),
+            AcceptError::Transmit(_) => Cause::Own,
+            AcceptError::Lost(error) if error.is_violation() => Cause::Violation,
+            AcceptError::Lost(_) | AcceptError::Gone | AcceptError::Refused => return None,
+        };
+        let stage = match awaited {
+            Awaited::Request => Stage::Request,
+            Awaited::Hello => Stage::Hello,
+            Awaited::Ready => Stage::Ready,
+        };
+        Some(RefusalKind { stage, cause })
+    }
+
+    fn speaks_tls(&self) -> bool {
+        self.first_byte.get() == Some(&TLS_HANDSHAKE)
+    }
+
+    fn cause_of_status(&self, status: StatusCode) -> Cause {
+        match status {
+            StatusCode::NOT_FOUND => Cause::Path,
+            StatusCode::TOO_MANY_REQUESTS => Cause::Attempts,
+            StatusCode::FORBIDDEN if self.reported.get().is_none() => Cause::UnreportedAddress,
+            StatusCode::FORBIDDEN => Cause::Address,
+            _ if self.other_encoding.load(Ordering::Relaxed) => Cause::NoSubprotocol,
+            _ => Cause::NoUpgrade,
+        }
+    }
+
+    fn cause_of_handshake(&self, error: &HandshakeError) -> Cause {
+        match error {
+            HandshakeError::Unauthenticated(_) if self.other_encoding.load(Ordering::Relaxed) => {
+                Cause::SealedEncoding
+            }
+            HandshakeError::Unauthenticated(_) => Cause::Unauthenticated,
+            HandshakeError::Replayed => Cause::Replayed,
+            HandshakeError::Key(_) | HandshakeError::Seal(_) => Cause::Own,
+            _ => Cause::Violation,
+        }
+    }
+}
+
+/// Returns whether a failure costs its address an attempt: a malformed request, or a hello that is
+/// not authentic. A connection that sends nothing, or hangs up, costs none.
+pub(crate) fn is_charged(error: &AcceptError) -> bool {
+    match error {
+        AcceptError::Head => true,
+        AcceptError::Upgrade(status) => {
+            matches!(*status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)
+        }
+        AcceptError::Handshake(error) => {
+            !matches!(error, HandshakeError::Key(_) | HandshakeError::Seal(_))
+        }
+        AcceptError::Lost(error) => error.is_violation(),
+        _ => false,
+    }
+}
