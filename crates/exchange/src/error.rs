@@ -104,6 +104,50 @@ pub enum StartError {
     /// A time is zero or unreasonably long.
     #[error("the setting {0} must be more than 0 and at most a year")]
     Time(&'static str),
+    /// A time is not shorter than another one that it has to be shorter than.
+    #[error(
+        "the setting {setting} ({} s) must be shorter than {other} ({} s): {reason}",
+        .time.as_secs_f64(),
+        .limit.as_secs_f64()
+    )]
+    NotShorter {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        time: Duration,
+        /// The other setting.
+        other: &'static str,
+        /// The value of that one.
+        limit: Duration,
+        /// What would happen.
+        reason: &'static str,
+    },
+    /// The delay after refusals is shorter than the delay in normal operation, which it starts from.
+    #[error(
+        "the setting refused ({} s) must be at least interval ({} s): refusals are tried again later \
+         than other failures",
+        .refused.as_secs_f64(),
+        .interval.as_secs_f64()
+    )]
+    RefusedTooSoon {
+        /// The setting `interval`.
+        interval: Duration,
+        /// The setting `refused`.
+        refused: Duration,
+    },
+    /// An outbox has no room for the longest message that the settings allow.
+    #[error(
+        "the setting {setting} ({bytes}) must be at least {needed}, or a message of max_payload bytes \
+         would wait for room for ever"
+    )]
+    OutboxTooSmall {
+        /// The setting.
+        setting: &'static str,
+        /// Its value in bytes.
+        bytes: u64,
+        /// The least value, in bytes.
+        needed: u64,
+    },
     /// A limit is zero.
     #[error("the setting {0} must be more than 0")]
     Zero(&'static str),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::store::Store;
-use paddington_exchange::{Config, Listen, Setup};
+use paddington_exchange::{Config, Listen, Setup, StartError};
 use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
 use paddington_wire::{Encoding, NameError, PeerName, RangeError};
 use thiserror::Error;
@@ -76,6 +76,9 @@ pub enum ConfigError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The settings cannot be used, or make no sense together.
+    #[error(transparent)]
+    Settings(#[from] StartError),
     /// The keys cannot be used, or could not be generated.
     #[error("the keys for {peer} cannot be used")]
     Keys {
@@ -396,6 +399,7 @@ impl ServiceConfig {
 
     fn check(file: ServiceFile) -> Result<Self, ConfigError> {
         let ServiceFile { name, url, ip, port, outbox, settings, clients, servers } = file;
+        settings.check()?;
         let mut config = Self {
             name,
             url,
