@@ -162,14 +162,17 @@ impl Config {
             return Err(StartError::RefusedTooSoon { interval, refused });
         }
         let needed = Data::cost(self.transport.limits.max_payload as usize);
+        // Half of a total may be divided among the peers; the other half has to be enough.
         let outboxes = [
-            ("outbox_bytes", self.outbox_bytes),
-            ("outbox_bytes_total", self.outbox_bytes_total),
-            ("stored_bytes", self.stored_bytes),
-            ("stored_bytes_total", self.stored_bytes_total),
+            ("outbox_bytes", self.outbox_bytes, needed),
+            ("outbox_bytes_total", self.outbox_bytes_total, 2 * needed),
+            ("stored_bytes", self.stored_bytes, needed),
+            ("stored_bytes_total", self.stored_bytes_total, 2 * needed),
         ];
-        match outboxes.into_iter().find(|(_, bytes)| *bytes < needed) {
-            Some((setting, bytes)) => Err(StartError::OutboxTooSmall { setting, bytes, needed }),
+        match outboxes.into_iter().find(|(_, bytes, needed)| bytes < needed) {
+            Some((setting, bytes, needed)) => {
+                Err(StartError::OutboxTooSmall { setting, bytes, needed })
+            }
             None => Ok(()),
         }
     }
@@ -259,15 +262,15 @@ mod tests {
 
     #[test]
     fn every_outbox_has_room_for_the_longest_message() {
-        let cases: [(&str, fn(&mut Config)); 4] = [
-            ("outbox_bytes ", |config| config.outbox_bytes = 1_048_599),
-            ("outbox_bytes_total ", |config| config.outbox_bytes_total = 0),
-            ("stored_bytes ", |config| config.stored_bytes = 1),
-            ("stored_bytes_total ", |config| config.stored_bytes_total = 1_000),
+        let cases: [(&str, &str, fn(&mut Config)); 4] = [
+            ("outbox_bytes ", "1048600", |config| config.outbox_bytes = 1_048_599),
+            ("outbox_bytes_total ", "2097200", |config| config.outbox_bytes_total = 2_097_199),
+            ("stored_bytes ", "1048600", |config| config.stored_bytes = 1),
+            ("stored_bytes_total ", "2097200", |config| config.stored_bytes_total = 0),
         ];
-        for (setting, change) in cases {
+        for (setting, needed, change) in cases {
             let refused = refusal(change);
-            assert!(refused.contains(setting) && refused.contains("1048600"), "{refused}");
+            assert!(refused.contains(setting) && refused.contains(needed), "{refused}");
         }
         let mut config = Config { outbox_bytes: 1_024, window: 1, ..Config::default() };
         config.transport.limits.max_payload = 1_000;

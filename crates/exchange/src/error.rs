@@ -22,12 +22,16 @@ pub enum SendError {
     UnknownPeer(String),
     /// The outbox for this peer, or for all peers together, is full.
     #[error(
-        "the outbox for {peer} is full: {messages} messages wait, the oldest for {} s",
+        "{}: {messages} messages wait{}, the oldest for {} s",
+        .outbox.clause(peer),
+        .outbox.whose(peer),
         .oldest.as_secs()
     )]
     Full {
         /// The recipient.
         peer: PeerName,
+        /// What is full.
+        outbox: FullOutbox,
         /// Number of messages that wait for it.
         messages: usize,
         /// Time that the oldest of them has been waiting.
@@ -47,6 +51,37 @@ pub enum SendError {
     /// The message could not be stored, and will not be delivered.
     #[error("the message could not be stored: {0}")]
     Storage(#[source] StoreError),
+}
+
+/// What has no room for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FullOutbox {
+    /// The outbox for the recipient.
+    Peer,
+    /// The room that the outboxes for all peers share.
+    All {
+        /// The setting that bounds it.
+        setting: &'static str,
+    },
+}
+
+impl FullOutbox {
+    fn clause(self, peer: &PeerName) -> String {
+        match self {
+            Self::Peer => format!("the outbox for {peer} is full"),
+            Self::All { setting } => {
+                format!("the room for the messages to all peers together ({setting}) is full")
+            }
+        }
+    }
+
+    fn whose(self, peer: &PeerName) -> String {
+        match self {
+            Self::Peer => String::new(),
+            Self::All { .. } => format!(" for {peer}"),
+        }
+    }
 }
 
 impl SendError {

@@ -24,7 +24,7 @@ mod status;
 pub mod store;
 
 pub use config::{Config, HANDSHAKE_PERIOD};
-pub use error::{AlreadyRunning, HandlerError, NoExchange, SendError, StartError};
+pub use error::{AlreadyRunning, FullOutbox, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
 pub use handling::{Handler, OnError};
