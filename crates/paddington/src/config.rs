@@ -10,6 +10,7 @@ use paddington_exchange::{Config, Listen, Setup, StartError};
 use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
 use paddington_wire::{Encoding, NameError, PeerName, RangeError};
 use thiserror::Error;
+use tracing::{info, warn};
 
 use crate::format::{ClientEntry, KeyTable, ServerEntry, ServiceFile};
 use crate::known::{KnownClient, KnownServer};
@@ -385,6 +386,20 @@ impl ServiceConfig {
             store,
             config: self.settings.clone(),
         })
+    }
+
+    /// Logs which kind of peers a service lacks that was just started: it may be a mistake.
+    pub(crate) fn note_missing_peers(&self) {
+        let service = &self.name;
+        match (self.clients.is_empty(), self.servers.is_empty()) {
+            (true, true) => warn!(
+                %service,
+                "neither listening nor connecting: no client is invited and no server is known; \
+                 add one of them to the configuration"
+            ),
+            (true, false) => info!(%service, "not listening, because no client is invited"),
+            (false, _) => {}
+        }
     }
 
     fn check_new(&self, name: &PeerName) -> Result<(), ConfigError> {
