@@ -239,7 +239,8 @@ mod tests {
             "the setting ping_interval (60 s) must be shorter than dead (30 s): no ping would be \
              sent in time"
         );
-        let cases: [(&str, &str, fn(&mut Config, Duration)); 6] = [
+        type Change = fn(&mut Config, Duration);
+        let cases: [(&str, &str, Change); 6] = [
             ("request", "establish", |config, time| config.transport.timeouts.request = time),
             ("handshake_step", "establish", |config, time| {
                 config.transport.timeouts.handshake_step = time;
@@ -262,7 +263,8 @@ mod tests {
 
     #[test]
     fn every_outbox_has_room_for_the_longest_message() {
-        let cases: [(&str, &str, fn(&mut Config)); 4] = [
+        type Change = fn(&mut Config);
+        let cases: [(&str, &str, Change); 4] = [
             ("outbox_bytes ", "1048600", |config| config.outbox_bytes = 1_048_599),
             ("outbox_bytes_total ", "2097200", |config| config.outbox_bytes_total = 2_097_199),
             ("stored_bytes ", "1048600", |config| config.stored_bytes = 1),

@@ -1,7 +1,5 @@
 //! What a service says when it starts.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use paddington::ServiceConfig;
 use paddington_test_support::{capture_logs, pair};
 
