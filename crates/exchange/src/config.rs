@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use paddington_transport::seconds;
-use paddington_wire::MAX_PAYLOAD;
 use paddington_wire::link::LinkConfig;
+use paddington_wire::{Data, MAX_PAYLOAD};
 use serde::{Deserialize, Serialize};
 
 use crate::{OnError, StartError};
@@ -96,8 +96,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks that every limit is usable: none of them can be switched off.
-    pub(crate) fn check(&self) -> Result<(), StartError> {
+    /// Checks that every limit is usable: none of them can be switched off, and they make sense
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] if one of them cannot be used.
+    pub fn check(&self) -> Result<(), StartError> {
         let limits = &self.transport.limits;
         if !(1..=MAX_PAYLOAD).contains(&limits.max_payload) {
             return Err(StartError::MaxPayload(limits.max_payload));
@@ -122,6 +127,55 @@ impl Config {
         let reasonable = |time: Duration| !time.is_zero() && time <= YEAR;
         match self.times().into_iter().find(|(_, time)| !reasonable(*time)) {
             Some((name, _)) => Err(StartError::Time(name)),
+            None => self.check_relations(),
+        }
+    }
+
+    /// Checks the settings that make no sense together. `docs/delivery.md` §7 lists them.
+    fn check_relations(&self) -> Result<(), StartError> {
+        let (timeouts, retry) = (&self.transport.timeouts, &self.transport.retry);
+        let (dead, establish) = (("dead", timeouts.dead), ("establish", timeouts.establish));
+        let shorter = [
+            (("ping_interval", timeouts.ping_interval), dead, "no ping would be sent in time"),
+            (("request", timeouts.request), establish, "no time would be left for the other steps"),
+            (
+                ("handshake_step", timeouts.handshake_step),
+                establish,
+                "the handshake would end before this step",
+            ),
+            (("probe", self.probe), establish, "a client would time out before it ends"),
+            (
+                ("next_address", timeouts.next_address),
+                ("connect", timeouts.connect),
+                "no second address would be tried",
+            ),
+            (
+                ("good_session", retry.good_session),
+                ("session_age", timeouts.session_age),
+                "every renewal of a session would count as a failure",
+            ),
+        ];
+        for ((setting, time), (other, limit), reason) in shorter {
+            if time >= limit {
+                return Err(StartError::NotShorter { setting, time, other, limit, reason });
+            }
+        }
+        if retry.interval > retry.refused {
+            let (interval, refused) = (retry.interval, retry.refused);
+            return Err(StartError::RefusedTooSoon { interval, refused });
+        }
+        let needed = Data::cost(self.transport.limits.max_payload as usize);
+        // Half of a total may be divided among the peers; the other half has to be enough.
+        let outboxes = [
+            ("outbox_bytes", self.outbox_bytes, needed),
+            ("outbox_bytes_total", self.outbox_bytes_total, 2 * needed),
+            ("stored_bytes", self.stored_bytes, needed),
+            ("stored_bytes_total", self.stored_bytes_total, 2 * needed),
+        ];
+        match outboxes.into_iter().find(|(_, bytes, needed)| bytes < needed) {
+            Some((setting, bytes, needed)) => {
+                Err(StartError::OutboxTooSmall { setting, bytes, needed })
+            }
             None => Ok(()),
         }
     }
@@ -164,5 +218,67 @@ impl Config {
             ack_delay: u64::try_from(self.ack_delay.as_millis()).unwrap_or(u64::MAX),
             ..LinkConfig::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the error for the default settings with a change.
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        config.check().unwrap();
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_together_are_refused_by_name() {
+        let minute = Duration::from_secs(60);
+        let flaps = refusal(|config| config.transport.timeouts.ping_interval = minute);
+        assert_eq!(
+            flaps,
+            "the setting ping_interval (60 s) must be shorter than dead (30 s): no ping would be \
+             sent in time"
+        );
+        type Change = fn(&mut Config, Duration);
+        let cases: [(&str, &str, Change); 6] = [
+            ("request", "establish", |config, time| config.transport.timeouts.request = time),
+            ("handshake_step", "establish", |config, time| {
+                config.transport.timeouts.handshake_step = time;
+            }),
+            ("probe", "establish", |config, time| config.probe = time),
+            ("next_address", "connect", |config, time| {
+                config.transport.timeouts.next_address = time;
+            }),
+            ("good_session", "session_age", |config, time| {
+                config.transport.timeouts.session_age = time;
+                config.transport.retry.good_session = time;
+            }),
+            ("interval", "refused", |config, time| config.transport.retry.interval = 2 * time),
+        ];
+        for (setting, other, change) in cases {
+            let refused = refusal(|config| change(config, minute));
+            assert!(refused.contains(setting) && refused.contains(other), "{refused}");
+        }
+    }
+
+    #[test]
+    fn every_outbox_has_room_for_the_longest_message() {
+        type Change = fn(&mut Config);
+        let cases: [(&str, &str, Change); 4] = [
+            ("outbox_bytes ", "1048600", |config| config.outbox_bytes = 1_048_599),
+            ("outbox_bytes_total ", "2097200", |config| config.outbox_bytes_total = 2_097_199),
+            ("stored_bytes ", "1048600", |config| config.stored_bytes = 1),
+            ("stored_bytes_total ", "2097200", |config| config.stored_bytes_total = 0),
+        ];
+        for (setting, needed, change) in cases {
+            let refused = refusal(change);
+            assert!(refused.contains(setting) && refused.contains(needed), "{refused}");
+        }
+        let mut config = Config { outbox_bytes: 1_024, window: 1, ..Config::default() };
+        config.transport.limits.max_payload = 1_000;
+        config.check().unwrap();
     }
 }

@@ -22,12 +22,16 @@ pub enum SendError {
     UnknownPeer(String),
     /// The outbox for this peer, or for all peers together, is full.
     #[error(
-        "the outbox for {peer} is full: {messages} messages wait, the oldest for {} s",
+        "{}: {messages} messages wait{}, the oldest for {} s",
+        .outbox.clause(peer),
+        .outbox.whose(peer),
         .oldest.as_secs()
     )]
     Full {
         /// The recipient.
         peer: PeerName,
+        /// What is full.
+        outbox: FullOutbox,
         /// Number of messages that wait for it.
         messages: usize,
         /// Time that the oldest of them has been waiting.
@@ -47,6 +51,37 @@ pub enum SendError {
     /// The message could not be stored, and will not be delivered.
     #[error("the message could not be stored: {0}")]
     Storage(#[source] StoreError),
+}
+
+/// What has no room for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FullOutbox {
+    /// The outbox for the recipient.
+    Peer,
+    /// The room that the outboxes for all peers share.
+    All {
+        /// The setting that bounds it.
+        setting: &'static str,
+    },
+}
+
+impl FullOutbox {
+    fn clause(self, peer: &PeerName) -> String {
+        match self {
+            Self::Peer => format!("the outbox for {peer} is full"),
+            Self::All { setting } => {
+                format!("the room for the messages to all peers together ({setting}) is full")
+            }
+        }
+    }
+
+    fn whose(self, peer: &PeerName) -> String {
+        match self {
+            Self::Peer => String::new(),
+            Self::All { .. } => format!(" for {peer}"),
+        }
+    }
 }
 
 impl SendError {
@@ -104,6 +139,50 @@ pub enum StartError {
     /// A time is zero or unreasonably long.
     #[error("the setting {0} must be more than 0 and at most a year")]
     Time(&'static str),
+    /// A time is not shorter than another one that it has to be shorter than.
+    #[error(
+        "the setting {setting} ({} s) must be shorter than {other} ({} s): {reason}",
+        .time.as_secs_f64(),
+        .limit.as_secs_f64()
+    )]
+    NotShorter {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        time: Duration,
+        /// The other setting.
+        other: &'static str,
+        /// The value of that one.
+        limit: Duration,
+        /// What would happen.
+        reason: &'static str,
+    },
+    /// The delay after refusals is shorter than the delay in normal operation, which it starts from.
+    #[error(
+        "the setting refused ({} s) must be at least interval ({} s): refusals are tried again later \
+         than other failures",
+        .refused.as_secs_f64(),
+        .interval.as_secs_f64()
+    )]
+    RefusedTooSoon {
+        /// The setting `interval`.
+        interval: Duration,
+        /// The setting `refused`.
+        refused: Duration,
+    },
+    /// An outbox has no room for the longest message that the settings allow.
+    #[error(
+        "the setting {setting} ({bytes}) must be at least {needed}, or a message of max_payload bytes \
+         would wait for room for ever"
+    )]
+    OutboxTooSmall {
+        /// The setting.
+        setting: &'static str,
+        /// Its value in bytes.
+        bytes: u64,
+        /// The least value, in bytes.
+        needed: u64,
+    },
     /// A limit is zero.
     #[error("the setting {0} must be more than 0")]
     Zero(&'static str),

@@ -27,7 +27,7 @@ pub mod store;
 
 pub use config::{Config, HANDSHAKE_PERIOD};
 pub use delivered::Delivered;
-pub use error::{AlreadyRunning, HandlerError, NoExchange, SendError, StartError};
+pub use error::{AlreadyRunning, FullOutbox, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
 pub use handling::{Handler, OnError};

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use paddington::{Delivered, Encoding, Message, SendError, Service, ServiceConfig, send};
+use paddington::{
+    Delivered, Encoding, FullOutbox, Message, SendError, Service, ServiceConfig, send,
+};
 use paddington_test_support::{Inbox, Pair, Random, pair, pair_with};
 use paddington_wire::RejectCode;
 use tokio::sync::{Notify, mpsc};
@@ -271,6 +273,35 @@ async fn a_full_outbox_is_reported_at_once_with_the_peer() {
         "the outbox for server is full: 3 messages wait, the oldest for 90 s"
     );
     assert!(matches!(full, SendError::Full { messages: 3, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_outbox_is_told_from_full_room_of_all_peers() {
+    let mut pair = pair();
+    pair.server.add_client("other", "127.0.0.1").unwrap();
+    let settings = pair.server.settings_mut();
+    settings.transport.limits.max_payload = 76;
+    settings.outbox_bytes_total = 300;
+    let (server, _) = pair.start_server().await;
+    let mut errors = Vec::new();
+    for peer in ["client", "other"] {
+        errors.push(loop {
+            if let Err(full) = server.send(Message::new(peer, "x".repeat(76))).await {
+                break full;
+            }
+        });
+    }
+    for full in errors {
+        let SendError::Full { outbox, .. } = &full else { unreachable!("{full}") };
+        assert_eq!(*outbox, FullOutbox::All { setting: "outbox_bytes_total" });
+        let text = full.to_string();
+        assert!(
+            text.starts_with(
+                "the room for the messages to all peers together (outbox_bytes_total) is full"
+            ),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

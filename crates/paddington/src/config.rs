@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::store::Store;
-use paddington_exchange::{Config, Listen, Setup};
+use paddington_exchange::{Config, Listen, Setup, StartError};
 use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
 use paddington_wire::{Encoding, NameError, PeerName, RangeError};
 use thiserror::Error;
+use tracing::{info, warn};
 
 use crate::format::{ClientEntry, KeyTable, ServerEntry, ServiceFile};
 use crate::known::{KnownClient, KnownServer};
@@ -76,6 +77,9 @@ pub enum ConfigError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The settings cannot be used, or make no sense together.
+    #[error(transparent)]
+    Settings(#[from] StartError),
     /// The keys cannot be used, or could not be generated.
     #[error("the keys for {peer} cannot be used")]
     Keys {
@@ -384,6 +388,20 @@ impl ServiceConfig {
         })
     }
 
+    /// Logs which kind of peers a service lacks that was just started: it may be a mistake.
+    pub(crate) fn note_missing_peers(&self) {
+        let service = &self.name;
+        match (self.clients.is_empty(), self.servers.is_empty()) {
+            (true, true) => warn!(
+                %service,
+                "neither listening nor connecting: no client is invited and no server is known; \
+                 add one of them to the configuration"
+            ),
+            (true, false) => info!(%service, "not listening, because no client is invited"),
+            (false, _) => {}
+        }
+    }
+
     fn check_new(&self, name: &PeerName) -> Result<(), ConfigError> {
         if *name == self.name {
             return Err(ConfigError::Own(name.clone()));
@@ -396,6 +414,7 @@ impl ServiceConfig {
 
     fn check(file: ServiceFile) -> Result<Self, ConfigError> {
         let ServiceFile { name, url, ip, port, outbox, settings, clients, servers } = file;
+        settings.check()?;
         let mut config = Self {
             name,
             url,

@@ -162,7 +162,10 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, F
     toml::from_str(text).map_err(|error| FileError::Malformed {
         path: path.to_owned(),
         line: error.span().map(|span| line_of(text, span.start)),
-        reason: without_values(error.message()),
+        reason: match error.span().and_then(|span| field_at(text, span.start)) {
+            Some(field) => format!("{} (field `{field}`)", without_values(error.message())),
+            None => without_values(error.message()),
+        },
     })
 }
 
@@ -203,8 +206,21 @@ fn line_of(text: &str, offset: usize) -> usize {
     before.bytes().filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Removes the value from an error of serde: "invalid type: string \"..\", expected x" becomes
-/// "invalid type: string, expected x".
+/// Returns the field whose value begins at `offset`, if a field is written on the same line.
+fn field_at(text: &str, offset: usize) -> Option<&str> {
+    let line = text.get(..offset)?.rsplit('\n').next()?;
+    let before = line.trim_end().strip_suffix('=')?.trim_end();
+    let field = before.rsplit(['{', ',', ' ', '\t']).next()?;
+    // What is longer may be a key of cryptography in the wrong place.
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let is_field = !field.is_empty() && field.len() <= 40 && field.chars().all(is_name);
+    // After another `=`, it is part of a value.
+    let start = before.strip_suffix(field)?.trim_end();
+    (is_field && (start.is_empty() || start.ends_with(['{', ',']))).then_some(field)
+}
+
+/// Removes the value from an error of serde, and writes the type for people: "invalid type: string
+/// \"..\", expected usize" becomes "invalid type: string, expected a whole number, 0 or more".
 fn without_values(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let quotes_value = ["invalid type:", "invalid value:", "invalid length:", "unknown variant"]
@@ -213,10 +229,27 @@ fn without_values(message: &str) -> String {
     if !quotes_value {
         return first.to_owned();
     }
-    let kind = first.split(['"', '`']).next().unwrap_or_default().trim_end();
-    match message.rsplit_once(", expected") {
-        Some((_, expected)) => format!("{kind}, expected{expected}"),
+    let kind = first.split(['"', '`']).next().unwrap_or_default();
+    let kind = kind.split(", expected ").next().unwrap_or_default().trim_end();
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("{kind}, expected {}", for_people(expected)),
         None => kind.to_owned(),
+    }
+}
+
+/// Returns how people call a type of serde.
+fn for_people(expected: &str) -> &str {
+    match expected {
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        "f64" => "a number of seconds, such as 2.5",
+        "a string" | "path string" => "text in quotes",
+        "a sequence" => "a list",
+        table if table.starts_with("struct ") || table.starts_with("internally tagged") => {
+            "a table"
+        }
+        other => other,
     }
 }
 
@@ -246,11 +279,15 @@ mod tests {
         let cases = [
             (
                 r#"invalid type: string "sec\"ret", expected u16"#,
-                "invalid type: string, expected u16",
+                "invalid type: string, expected a whole number from 0 to 65535",
             ),
             (
                 "invalid type: integer `123`, expected a string",
-                "invalid type: integer, expected a string",
+                "invalid type: integer, expected text in quotes",
+            ),
+            (
+                "invalid type: sequence, expected usize",
+                "invalid type: sequence, expected a whole number, 0 or more",
             ),
             (
                 "unknown variant `secret`, expected `a` or `b`",
@@ -262,6 +299,19 @@ mod tests {
         ];
         for (message, shown) in cases {
             assert_eq!(without_values(message), shown);
+        }
+    }
+
+    #[test]
+    fn fields_are_found_and_keys_are_not_shown_as_fields() {
+        let field = |line: &str| field_at(line, line.len()).map(str::to_owned);
+        assert_eq!(field("a = 1\nport = "), Some("port".to_owned()));
+        assert_eq!(field("x = { a.b = 1, c-d="), Some("c-d".to_owned()));
+        let key = "0".repeat(64);
+        for line in
+            ["port", "[table]", "= ", "a = [", "a = b = ", "\"a b\" = ", &format!("{key} = ")]
+        {
+            assert_eq!(field(line), None, "{line}");
         }
     }
 

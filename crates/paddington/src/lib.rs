@@ -62,9 +62,9 @@ pub use signals::Signals;
 
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
-    AlreadyRunning, Config, Counts, Delivered, Event, Exchange, Handler, HandlerError, NoExchange,
-    OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport, StartError,
-    current, store,
+    AlreadyRunning, Config, Counts, Delivered, Event, Exchange, FullOutbox, Handler, HandlerError,
+    NoExchange, OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport,
+    StartError, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{OpenStoreError, SqliteStore};

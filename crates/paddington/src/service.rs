@@ -94,6 +94,7 @@ impl Service {
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
         let exchange = Exchange::start(config.setup(network, store)?, handler).await?;
+        config.note_missing_peers();
         Ok(Self { exchange })
     }
 

@@ -164,6 +164,16 @@ fn the_pages_of_the_examples_quote_their_sources() {
     assert!(quotes > 0);
 }
 
+/// Without a subscriber nothing is shown, and without a way to end it nothing is delivered.
+#[test]
+fn the_snippet_of_the_readme_shows_its_log_and_ends() {
+    let readme = read(&root().join("README.md"));
+    let snippet = readme.split("```rust,no_run\n").nth(1).unwrap().split("```").next().unwrap();
+    for part in ["tracing_subscriber::fmt().init()", "ctrl_c()", "service.shutdown()"] {
+        assert!(snippet.contains(part), "{part}");
+    }
+}
+
 #[test]
 fn every_recipe_that_is_named_exists() {
     let makefile = read(&root().join("Makefile"));

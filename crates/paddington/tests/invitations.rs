@@ -279,6 +279,10 @@ fn a_bad_configuration_is_explained_with_its_line_and_no_key_is_shown() {
         (format!("{good}\n[settings.transport.timeouts]\ndead = 0\n"), "more than 0"),
         (format!("{good}\n[settings.transport.timeouts]\ndaed = 1\n"), "unknown field `daed`"),
         (
+            format!("{good}\n[settings.transport.timeouts]\ndead = 5\n"),
+            "the setting ping_interval (10 s) must be shorter than dead (5 s)",
+        ),
+        (
             format!(
                 "{good}\n{}",
                 good.split_once("[[").map(|(_, rest)| format!("[[{rest}")).unwrap()
@@ -291,6 +295,68 @@ fn a_bad_configuration_is_explained_with_its_line_and_no_key_is_shown() {
         let error = whole(&ServiceConfig::load(&path).unwrap_err());
         assert!(error.contains(expected), "{error:?} lacks {expected:?}");
         assert!(!error.contains(&inner[..16]) && !error.contains(&outer[..16]), "{error:?}");
+    }
+}
+
+/// An operator who mistypes a setting reads which one, where, and what it takes.
+#[test]
+fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
+    let start = "name = \"hub\"\nurl = \"ws://hub:1\"\nip = \"127.0.0.1\"\nport = 1\n";
+    let cases = [
+        (
+            "[settings.transport.limits]\npending = \"many\"",
+            "line 6: invalid type: string, expected a whole number, 0 or more (field `pending`)",
+        ),
+        (
+            "[settings.transport.limits]\npending = -1",
+            "line 6: invalid value: integer, expected a whole number, 0 or more (field `pending`)",
+        ),
+        (
+            "[settings]\nhandlers = 2.5",
+            "line 6: invalid type: floating point, expected a whole number, 0 or more (field `handlers`)",
+        ),
+        (
+            "[settings.transport.timeouts]\ndead = \"30s\"",
+            "line 6: invalid type: string, expected a number of seconds, such as 2.5 (field `dead`)",
+        ),
+        (
+            "[settings.transport.timeouts]\ndead = -1",
+            "line 6: a duration must be more than 0 and at most 1e9 seconds (field `dead`)",
+        ),
+        (
+            "settings.transport = { timeouts = { connect = 3, dead = true } }",
+            "line 5: invalid type: boolean, expected a number of seconds, such as 2.5 (field `dead`)",
+        ),
+        (
+            "settings.handlers = [1]",
+            "line 5: invalid type: sequence, expected a whole number, 0 or more (field `settings.handlers`)",
+        ),
+        (
+            "settings.transport = 3",
+            "line 5: invalid type: integer, expected a table (field `settings.transport`)",
+        ),
+        ("outbox = 7", "line 5: invalid type: integer, expected text in quotes (field `outbox`)"),
+        ("clients = 7", "line 5: invalid type: integer, expected a list (field `clients`)"),
+        (
+            "[settings]\non_error = { policy = \"again\" }",
+            "line 6: unknown variant, expected one of `next`, `retry`, `stop` (field `",
+        ),
+        (
+            "[settings]\non_error = \"next\"",
+            "line 6: invalid type: string, expected a table (field `on_error`)",
+        ),
+        (
+            "[settings]\nhandelrs = 1",
+            "line 6: unknown field `handelrs`, expected one of `transport`, `peers`",
+        ),
+        (
+            "[settings]\nwindow = 5000000000",
+            "line 6: invalid value: integer, expected a whole number from 0 to 4294967295 (field `window`)",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = whole(&ServiceConfig::from_toml(&format!("{start}{text}\n")).unwrap_err());
+        assert!(error.contains(expected), "{text:?}: {error:?} lacks {expected:?}");
     }
 }
 

@@ -1,7 +1,5 @@
 //! Tasks that a handler spawns may send, as the service that the handler belongs to.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use paddington::{Error, Message, Service, current, send, shutdown, spawn};
 use paddington_test_support::pair;
 

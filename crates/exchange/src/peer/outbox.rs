@@ -160,7 +160,7 @@ impl PeerLink {
     }
 
     /// Checks whether a message of `len` bytes fits into the outbox.
-    fn room_for(&self, len: usize) -> Result<(), Full> {
+    pub(super) fn room_for(&self, len: usize) -> Result<(), Full> {
         match self {
             Self::Sealed(link) => link.room_for(len),
             Self::Hex(outbox) => outbox.room_for(len),

@@ -17,7 +17,7 @@ use super::state::State;
 use super::{Peer, Shared};
 use crate::current::is_handler_of;
 use crate::store::NewMessage;
-use crate::{Exchange, Receipt, SendError};
+use crate::{Exchange, FullOutbox, Receipt, SendError};
 
 /// Options for sending one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -284,6 +284,11 @@ impl Peer {
             NoRoom::TooLong => SendError::TooLong { len: text.len(), max },
             NoRoom::Full => SendError::Full {
                 peer: self.name.clone(),
+                outbox: match (state.has_room_for(text.len()), self.store()) {
+                    (false, _) => FullOutbox::Peer,
+                    (true, None) => FullOutbox::All { setting: "outbox_bytes_total" },
+                    (true, Some(_)) => FullOutbox::All { setting: "stored_bytes_total" },
+                },
                 messages: state.outbox_messages(),
                 oldest: state.oldest(self.now()),
             },

@@ -105,6 +105,11 @@ impl State {
         Duration::from_millis(oldest)
     }
 
+    /// Returns whether the outbox of this peer has room for `len` bytes.
+    pub(super) fn has_room_for(&self, len: usize) -> bool {
+        self.outbox.link().room_for(len).is_ok()
+    }
+
     pub(super) fn outbox_messages(&self) -> usize {
         self.outbox.link().messages()
     }
