@@ -1,7 +1,5 @@
 //! A message that fails costs no line of its own, and no text of others forges a line.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use futures_util::future::join_all;
 use paddington::{Delivered, Message, RejectCode, Service};
 use paddington_test_support::{capture_logs, pair};
