@@ -103,21 +103,23 @@ mod unix {
         /// Outside of a Tokio runtime.
         #[must_use]
         pub fn take() -> Self {
-            let signals = Self {
-                terminate: signal(SignalKind::terminate()).ok(),
-                interrupt: signal(SignalKind::interrupt()).ok(),
-            };
             let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-            taken.services += 1;
             let default = taken.default.get_or_insert_with(|| {
-                let default = Arc::new(AtomicBool::new(false));
+                // Registered before the signals are taken: what comes first looks first. Otherwise
+                // a service could have ended, and given the default effect back, before this looks.
+                let default = Arc::new(AtomicBool::new(true));
                 for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
                     // It fails only for signals that do not exist.
                     let _ = register_conditional_default(kind.as_raw_value(), Arc::clone(&default));
                 }
                 default
             });
+            let signals = Self {
+                terminate: signal(SignalKind::terminate()).ok(),
+                interrupt: signal(SignalKind::interrupt()).ok(),
+            };
             default.store(false, Ordering::SeqCst);
+            taken.services += 1;
             signals
         }
 

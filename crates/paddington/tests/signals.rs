@@ -111,7 +111,8 @@ fn a_second_signal_ends_the_shutdown_at_once_with_the_report() {
         child.signal(second);
         let report = child.wait_for("report");
         assert!(report.contains("unfinished: [\"client\"]"), "{report}");
-        assert!(child.end().success());
+        let status = child.end();
+        assert!(status.success(), "{status}");
     }
 }
 
