@@ -36,7 +36,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct ServerArguments {
-    /// The URL at which the client can reach the server [default: localhost, with the port of --port].
+    /// The URL at which the client can reach the server [default: http://localhost:PORT].
     #[arg(short, long)]
     url: Option<String>,
     /// The IP address to listen on.

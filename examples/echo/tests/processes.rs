@@ -255,7 +255,7 @@ fn help_lists_commands_and_options() {
             &["server", "--help"],
             &[
                 "-u, --url",
-                "http://localhost:<PORT>",
+                "http://localhost:PORT",
                 "6501",
                 "-i, --ip",
                 "-p, --port",
