@@ -17,6 +17,9 @@ use crate::schema::APPLICATION;
 const LOG_MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
 /// The first bytes of a rollback journal, which exists only while the file is created.
 const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+/// The position in a journal of what is known when it is begun. Until it is synced, SQLite writes
+/// zeros before that, and nothing in the file is changed; when it is over, it writes zeros again.
+const JOURNAL_FACTS: std::ops::Range<usize> = 12..28;
 /// The position of the number of pages that the file had when the journal was begun.
 const JOURNAL_PAGES: std::ops::Range<usize> = 16..20;
 
@@ -169,7 +172,8 @@ fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
 fn check_journal(path: &Path) -> Result<bool, OpenStoreError> {
     let Some(found) = look(path)? else { return Ok(false) };
     let begin = begin(path, found.len().min(512) as usize)?;
-    if begin.iter().all(|byte| *byte == 0) {
+    let says_nothing = |(at, byte): (usize, &u8)| *byte == 0 || JOURNAL_FACTS.contains(&at);
+    if begin.iter().enumerate().all(says_nothing) {
         return Ok(false);
     }
     if !begin.starts_with(&JOURNAL_MAGIC) {

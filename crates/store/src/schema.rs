@@ -53,11 +53,33 @@ pub(crate) fn kind(connection: &Connection) -> Result<Kind, Fault> {
 
 /// Creates the tables, all of them or none, and the mark in the file itself rather than in its log:
 /// the file is recognised by it before the log is opened.
+///
+/// The transaction begins by itself with the first change. If it began before `auto_vacuum` is set,
+/// that would have no effect; set outside of it, it would be a transaction of its own, after which
+/// the file has no mark yet.
 pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
     let sql = format!(
-        "PRAGMA auto_vacuum = INCREMENTAL;
-         BEGIN IMMEDIATE; {TABLES} INSERT INTO meta VALUES('format', {FORMAT});
+        "BEGIN; PRAGMA auto_vacuum = INCREMENTAL; {TABLES} INSERT INTO meta VALUES('format', {FORMAT});
          PRAGMA application_id = {APPLICATION}; COMMIT;"
     );
     Ok(connection.execute_batch(&sql)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_created_in_one_transaction_with_its_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let connection = Connection::open(&path).unwrap();
+        create(&connection).unwrap();
+        let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("PRAGMA auto_vacuum"), 2, "incremental");
+        let file = std::fs::read(path).unwrap();
+        let number = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap());
+        assert_eq!(number(24), 1, "transactions so far");
+        assert_eq!(i64::from(number(68)), APPLICATION);
+    }
 }

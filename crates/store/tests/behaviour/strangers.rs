@@ -188,6 +188,23 @@ async fn an_interrupted_creation_is_done_again() {
 }
 
 #[tokio::test]
+async fn a_journal_that_was_never_synced_is_no_obstacle() {
+    // What SQLite writes before the first sync: neither the magic number nor the number of pages.
+    let mut journal = vec![0; 516];
+    journal[12..16].copy_from_slice(&0xb168_4613_u32.to_be_bytes());
+    journal[16..20].copy_from_slice(&1_u32.to_be_bytes());
+    journal[20..24].copy_from_slice(&512_u32.to_be_bytes());
+    journal[24..28].copy_from_slice(&4096_u32.to_be_bytes());
+    let place = Place::new();
+    let store = place.open();
+    fill(&store, &peer("hub"), 1, 1..=3).await;
+    close(store).await;
+    fs::write(format!("{}-journal", place.path().display()), &journal).unwrap();
+    let store = place.open();
+    assert_eq!(stored(&store, &peer("hub")).await.len(), 3);
+}
+
+#[tokio::test]
 async fn an_empty_file_becomes_a_store() {
     let place = Place::new();
     fs::write(place.path(), "").unwrap();
