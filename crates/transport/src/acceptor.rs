@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use paddington_wire::sealed::{self, Challenge};
-use paddington_wire::{HandshakeError, InvitedClients, KeyError};
+use paddington_wire::{Encoding, HandshakeError, InvitedClients, KeyError};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -173,8 +173,7 @@ impl<H: Host> Acceptor<H> {
         let answered = timeout(self.config.timeouts.handshake_step, answered).await;
         let (stream, address, offer) =
             answered.map_err(|_| AcceptError::Timeout)?.map_err(AcceptError::Upgrade)?;
-        if matches!(offer, Offer::Sealed(_))
-            && rules.clients.sealed_candidates(address).credentials().len() == 0
+        if matches!(offer, Offer::Sealed(_)) && !rules.clients.admits_in(Encoding::Sealed, address)
         {
             stranger.use_other_encoding();
         }
@@ -224,7 +223,7 @@ impl Policy for Rules<'_> {
     }
 
     fn admits_hex(&self, address: IpAddr) -> bool {
-        let admits = self.clients.admits_hex(address);
+        let admits = self.clients.admits_in(Encoding::Hex, address);
         if !admits {
             self.stranger.use_other_encoding();
         }

@@ -76,10 +76,10 @@ impl InvitedClients {
         self.from(address).next().is_some()
     }
 
-    /// Returns whether any client of the `hex` encoding may connect from `address`.
+    /// Returns whether any client of this `encoding` may connect from `address`.
     #[must_use]
-    pub fn admits_hex(&self, address: IpAddr) -> bool {
-        self.from(address).any(|client| client.credentials.encoding() == Encoding::Hex)
+    pub fn admits_in(&self, encoding: Encoding, address: IpAddr) -> bool {
+        self.from(address).any(|client| client.credentials.encoding() == encoding)
     }
 
     /// Returns the clients of the `sealed` encoding that may connect from `address`.
@@ -181,7 +181,8 @@ mod tests {
             assert_eq!(names(&clients.sealed_candidates(address)), sealed);
             assert_eq!(names(&clients.hex_candidates(address)), hex);
             assert_eq!(clients.admits(address), !sealed.is_empty() || !hex.is_empty());
-            assert_eq!(clients.admits_hex(address), !hex.is_empty());
+            assert_eq!(clients.admits_in(Encoding::Hex, address), !hex.is_empty());
+            assert_eq!(clients.admits_in(Encoding::Sealed, address), !sealed.is_empty());
         }
     }
 }
