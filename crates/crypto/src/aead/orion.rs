@@ -3,7 +3,8 @@
 use orion::hazardous::aead::xchacha20poly1305::{Nonce, Tag as OrionTag, XChaCha20Poly1305};
 use orion::hazardous::stream::chacha20;
 
-use super::{Cipher, NONCE_LEN, PREFIX_LEN, Prefix, Suffix, TAG_LEN, Tag};
+use super::cipher::PREFIX_LEN;
+use super::{Cipher, NONCE_LEN, Prefix, Suffix, TAG_LEN, Tag};
 use crate::{OpenError, SealError, SecretKey};
 
 pub(crate) struct OrionCipher {
