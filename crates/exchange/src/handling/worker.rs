@@ -42,59 +42,63 @@ async fn run<H: Handler>(
     handler: Arc<H>,
     permits: Arc<Semaphore>,
 ) {
-    let (mut permit, mut done) = (None, None);
-    let next = |cx: &mut Context<'_>, permit: &mut Option<_>, done: &mut Option<_>| {
-        let polled = peer.poll_call(worker, done, cx);
-        if polled.is_pending() || permits.available_permits() == 0 {
-            *permit = None; // another worker may be waiting for it
-        }
-        polled
-    };
-    while let Some(mut call) = poll_fn(|cx| next(cx, &mut permit, &mut done)).await {
+    let mut turn = Turn { peer: &peer, worker, permits: &permits, permit: None };
+    let mut done = None;
+    while let Some(mut call) = poll_fn(|cx| turn.poll_call(&mut done, cx)).await {
         coop::consume_budget().await; // a full inbox must not starve other tasks
-        let mut turn = Turn { permits: &permits, permit: permit.take() };
         if turn.permit.is_none() {
-            turn.acquire(&peer, worker).await;
+            turn.acquire().await;
         }
-        let ended = handle(&peer, worker, &mut turn, &*handler, &mut call).await;
-        permit = turn.permit;
+        let ended = handle(&mut turn, &*handler, &mut call).await;
         done = Some((call, ended));
     }
 }
 
-/// The right to run one of the calls that may run at the same time; first come, first served.
+/// A worker and its right to run one of the calls that may run at the same time; first come, first
+/// served.
 struct Turn<'a> {
+    peer: &'a Peer,
+    worker: WorkerId,
     permits: &'a Semaphore,
     permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Turn<'_> {
-    async fn acquire(&mut self, peer: &Peer, worker: WorkerId) {
+    /// Ends the call that is `done` and takes the next one, with the same permit unless another
+    /// worker may be waiting for it.
+    fn poll_call(
+        &mut self,
+        done: &mut Option<(Call, Ended)>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Call>> {
+        let polled = self.peer.poll_call(self.worker, done, cx);
+        if polled.is_pending() || self.permits.available_permits() == 0 {
+            self.permit = None;
+        }
+        polled
+    }
+
+    async fn acquire(&mut self) {
         self.permit = self.permits.try_acquire().ok();
         if self.permit.is_none() {
             // The semaphore is never closed.
-            self.permit = peer.paused(worker, self.permits.acquire()).await.ok();
+            self.permit = self.peer.paused(self.worker, self.permits.acquire()).await.ok();
         }
     }
 
     /// Waits between two attempts. Other calls may run meanwhile.
-    async fn pause(&mut self, peer: &Peer, worker: WorkerId, delay: Duration) {
+    async fn pause(&mut self, delay: Duration) {
         self.permit = None;
-        peer.paused(worker, sleep(delay)).await;
-        self.acquire(peer, worker).await;
+        self.peer.paused(self.worker, sleep(delay)).await;
+        self.acquire().await;
     }
 }
 
 /// Handles one message, and keeps it as a dead letter if that fails.
-async fn handle<H: Handler>(
-    peer: &Peer,
-    worker: WorkerId,
-    turn: &mut Turn<'_>,
-    handler: &H,
-    call: &mut Call,
-) -> Ended {
+async fn handle<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) -> Ended {
+    let (peer, worker) = (turn.peer, turn.worker);
     let ended = match dead_letter::may_attempt(peer, worker, call).await {
-        true => attempt(peer, worker, turn, handler, call).await,
+        true => attempt(turn, handler, call).await,
         false => Ended::Failed(RejectCode::POISON),
     };
     if let Ended::Failed(code) = ended
@@ -106,13 +110,8 @@ async fn handle<H: Handler>(
 }
 
 /// Calls the handler, as often as the policy allows. Whatever it does affects this message only.
-async fn attempt<H: Handler>(
-    peer: &Peer,
-    worker: WorkerId,
-    turn: &mut Turn<'_>,
-    handler: &H,
-    call: &mut Call,
-) -> Ended {
+async fn attempt<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) -> Ended {
+    let peer = turn.peer;
     let config = &peer.shared.config;
     let Some(mut message) = peer.message(call) else { return Ended::Done };
     loop {
@@ -132,8 +131,8 @@ async fn attempt<H: Handler>(
         let Some(backoff) = config.on_error.again_after(attempt) else {
             return Ended::Failed(code);
         };
-        turn.pause(peer, worker, backoff).await;
-        if !peer.may_try_again(worker) {
+        turn.pause(backoff).await;
+        if !peer.may_try_again(turn.worker) {
             return Ended::Left;
         }
         message = copy.next_attempt();
