@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use paddington_wire::{CloseCode, MessageId};
+use paddington_wire::MessageId;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error};
+use tracing::error;
 
 use super::Peer;
 use super::appends::Append;
@@ -106,16 +106,7 @@ impl StoreTask {
 
     fn forgotten(&self, done: Result<Option<MessageId>, StoreError>) {
         match done {
-            Ok(Some(id)) => {
-                self.peer.trimmed(id);
-                if self.peer.wants_new_session() {
-                    debug!(
-                        peer = %self.peer.name,
-                        "closing the session: messages wait in streams that it has not listed"
-                    );
-                    self.peer.close(CloseCode::SessionAge);
-                }
-            }
+            Ok(Some(id)) => self.peer.trimmed(id),
             Ok(None) => {}
             Err(cause) => {
                 error!(peer = %self.peer.name, %cause, "a trim or cursor could not be stored");

@@ -65,20 +65,19 @@ impl Peer {
         }
     }
 
-    /// Tells the link that the store has removed everything up to `id`.
+    /// Tells the link that the store has removed everything up to `id`. Messages may wait in streams
+    /// that only a new session lists.
     pub(super) fn trimmed(&self, id: MessageId) {
-        if let Some(link) = self.lock().sealed_link() {
+        let mut state = self.lock();
+        if let Some(link) = state.sealed_link() {
             link.trimmed(id);
+            self.renew_session_if_wanted(&mut state);
         }
     }
 
     /// Returns the next message that has to be read from the store.
     pub(super) fn wanted(&self) -> Option<MessageId> {
         self.lock().sealed_link()?.wanted()
-    }
-
-    pub(super) fn wants_new_session(&self) -> bool {
-        self.lock().sealed_link().is_some_and(|link| link.wants_new_session())
     }
 
     /// Hands messages that were read to the connection that waits for them.
