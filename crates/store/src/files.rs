@@ -56,21 +56,14 @@ impl Files {
         if len == 0 && logged {
             return Err(OpenStoreError::LogWithoutFile(log_path));
         }
-        let unwritable = |source: io::Error| OpenStoreError::Unwritable {
-            path: path.clone(),
-            source: source.into(),
-        };
-        create(&path).map_err(unwritable)?;
-        let file = handle(&path).map_err(unwritable)?;
-        check(&path, &metadata(&file).map_err(unwritable)?)?;
+        create(&path).map_err(|error| unwritable(&path, error))?;
+        let file = handle(&path).map_err(|error| unwritable(&path, error))?;
+        check(&path, &metadata(&file).map_err(|error| unwritable(&path, error))?)?;
         if len > 0 && !begun {
             recognise(&path)?;
         }
         let files = Self { file, log: None, log_path, path };
-        files.make_private().map_err(|source| OpenStoreError::Unwritable {
-            path: files.path.clone(),
-            source: source.into(),
-        })?;
+        files.make_private().map_err(|error| unwritable(&files.path, error))?;
         Ok(files)
     }
 
@@ -135,10 +128,12 @@ fn look(path: &Path) -> Result<Option<Metadata>, OpenStoreError> {
     match fs::symlink_metadata(path) {
         Ok(found) => check(path, &found).map(|()| Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(OpenStoreError::Unwritable { path: path.to_owned(), source: error.into() })
-        }
+        Err(error) => Err(unwritable(path, error)),
     }
+}
+
+fn unwritable(path: &Path, source: io::Error) -> OpenStoreError {
+    OpenStoreError::Unwritable { path: path.to_owned(), source: source.into() }
 }
 
 fn check(path: &Path, found: &Metadata) -> Result<(), OpenStoreError> {
