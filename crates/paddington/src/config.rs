@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::format::{ClientEntry, KeyTable, ServerEntry, ServiceFile};
 use crate::known::{KnownClient, KnownServer};
+use crate::renewal::InvitationFile;
 use crate::{FileError, Invite, file};
 
 /// The configuration of a service: its name, its URL, its clients and its servers.
@@ -372,7 +373,7 @@ impl ServiceConfig {
     ) -> Result<Setup, ConfigError> {
         let servers = self.servers.iter().map(|server| {
             let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
-            server.to_dial(&self.name).map_err(tls)
+            server.to_dial(&self.name, InvitationFile::of(&self.name, server)).map_err(tls)
         });
         Ok(Setup {
             name: self.name.clone(),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, TempPath};
 
-use crate::file::to_read;
+use crate::regular;
 
 /// A complete file that does not have its name yet.
 pub(crate) struct Draft {
@@ -151,9 +151,8 @@ fn remove_leftover(path: &Path, own: &Metadata) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(());
     }
-    let file = to_read().open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && have_same_owner(&metadata, own) && file.try_lock().is_ok() {
+    let Some((file, metadata)) = regular::open(path)? else { return Ok(()) };
+    if have_same_owner(&metadata, own) && file.try_lock().is_ok() {
         fs::remove_file(path)?;
     }
     Ok(())

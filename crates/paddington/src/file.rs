@@ -2,7 +2,7 @@
 //!
 //! An error names the file and the line, and never shows a value of the file: it may be a key.
 
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::draft::Draft;
+use crate::regular;
 
 /// The reason why a file could not be read or written. Nothing was changed.
 #[derive(Debug, Error)]
@@ -96,22 +97,18 @@ pub(crate) fn read_private<T: DeserializeOwned>(
     Ok(value)
 }
 
-/// Reads a file. It is opened once, without waiting for anybody, and judged by its descriptor: a
-/// path can be exchanged, a pipe may never have a writer, and a device may never end.
+/// Reads a regular file of bounded length.
 fn read_with_metadata<T: DeserializeOwned>(
     path: &Path,
     hint: &'static str,
 ) -> Result<(T, Metadata), FileError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => FileError::Missing { path: path.to_owned(), hint },
-        _ if is_without_content(&source) => FileError::NotAFile { path: path.to_owned() },
         _ => FileError::Unreadable { path: path.to_owned(), source },
     };
-    let file = to_read().open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
+    let Some((file, metadata)) = regular::open(path).map_err(unreadable)? else {
         return Err(FileError::NotAFile { path: path.to_owned() });
-    }
+    };
     let too_long = |len| FileError::TooLong { path: path.to_owned(), len };
     let len = metadata.len();
     if len > MAX_LEN {
@@ -126,35 +123,6 @@ fn read_with_metadata<T: DeserializeOwned>(
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
     Ok((parse(path, text)?, metadata))
-}
-
-/// Returns the way to open a file for reading that does not wait for the other end of a pipe.
-pub(crate) fn to_read() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        use std::os::unix::fs::OpenOptionsExt;
-        let flags = OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        options.custom_flags(flags.bits().cast_signed());
-    }
-    options
-}
-
-/// Returns whether opening failed because there is nothing that could be read, as with a socket.
-fn is_without_content(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    {
-        use rustix::io::Errno;
-        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-        matches!(errno, Some(Errno::NXIO | Errno::NODEV))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = error;
-        false
-    }
 }
 
 /// Reads the text of a file.

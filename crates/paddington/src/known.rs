@@ -9,7 +9,6 @@ use paddington_transport::{Endpoint, Tls, TlsError};
 use paddington_wire::{AddressRange, Encoding, InvitedClient, PeerName};
 
 use crate::credentials::credentials;
-use crate::renewal::InvitationFile;
 
 /// A client that the service has invited.
 #[derive(Clone, Debug)]
@@ -44,12 +43,13 @@ impl KnownClient {
 }
 
 impl KnownServer {
-    /// The server as a dialer needs it, of the service called `own`.
-    pub(crate) fn to_dial(&self, own: &PeerName) -> Result<Server, TlsError> {
-        let renewal = self.source.as_ref().map(|source| {
-            let renewal: Arc<dyn Renewal> = Arc::new(InvitationFile::new(own, self, source));
-            renewal
-        });
+    /// The server as a dialer of the service called `own` needs it, and where it finds a newer
+    /// invitation.
+    pub(crate) fn to_dial(
+        &self,
+        own: &PeerName,
+        renewal: Option<Arc<dyn Renewal>>,
+    ) -> Result<Server, TlsError> {
         Ok(Server {
             renewal,
             name: self.name.clone(),

@@ -48,6 +48,7 @@ mod known;
 mod macros;
 mod outbox;
 mod process;
+mod regular;
 mod renewal;
 mod service;
 mod signals;

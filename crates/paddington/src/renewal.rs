@@ -34,8 +34,14 @@ struct Seen {
 type Found = (Endpoint, Arc<KeyPair>);
 
 impl InvitationFile {
-    /// Creates the source of newer invitations of the service called `own` to `server`.
-    pub(crate) fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
+    /// Returns the source of newer invitations of the service called `own` to `server`, if its
+    /// invitation was read from a file.
+    pub(crate) fn of(own: &PeerName, server: &KnownServer) -> Option<Arc<dyn Renewal>> {
+        let path = server.source.as_ref()?;
+        Some(Arc::new(Self::new(own, server, path)))
+    }
+
+    fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
         let used = (server.url.clone(), Arc::clone(&server.keys));
         let seen = Mutex::new(Seen { used, unusable: None });
         Self { path: path.to_owned(), own: own.clone(), server: server.clone(), seen }
