@@ -8,6 +8,7 @@ use orion::hazardous::mac::hmac::sha512::{HmacSha512, SecretKey as MacKey, Tag};
 use zeroize::Zeroizing;
 
 use crate::SecretKey;
+use crate::stack::cleared;
 
 /// The length of a hash and of a pseudorandom key, in bytes.
 pub const HASH_LEN: usize = 64;
@@ -38,8 +39,8 @@ pub fn hash(parts: &[&[u8]]) -> Hash {
 
 /// A pseudorandom key of 64 bytes, from which keys are derived.
 ///
-/// It is wiped when dropped, and printed as `Prk(..)`.
-pub struct Prk(Tag);
+/// It stays at its place in memory when it is moved, is wiped when dropped, and printed as `Prk(..)`.
+pub struct Prk(Box<Tag>);
 
 impl Prk {
     /// Extracts a key from the concatenation of `secrets` (HKDF-Extract).
@@ -51,21 +52,24 @@ impl Prk {
     #[expect(clippy::expect_used, reason = "HMAC accepts any salt and any input")]
     pub fn extract(salt: &[u8], secrets: &[&[u8]]) -> Self {
         let joined = Zeroizing::new(secrets.concat());
-        Self(Hkdf::<SHA512>::extract(salt, &joined).expect("HKDF-Extract accepts any input"))
+        cleared(|| Hkdf::<SHA512>::extract(salt, &joined).map(Box::new).map(Self))
+            .expect("HKDF-Extract accepts any input")
     }
 
     /// Derives the key with `label` and the context `ctx` (at most 255 bytes each).
     #[must_use]
     #[expect(clippy::expect_used, reason = "32 pseudorandom bytes are not all zero")]
     pub fn derive_key(&self, label: &str, ctx: &[u8]) -> SecretKey {
-        let bytes = self.derive::<{ SecretKey::LEN }>(label, ctx);
-        SecretKey::from_slice(bytes.as_slice()).expect("the output of HKDF is not all zero")
+        cleared(|| {
+            let bytes = self.derive::<{ SecretKey::LEN }>(label, ctx);
+            SecretKey::copied(bytes.as_slice()).expect("the output of HKDF is not all zero")
+        })
     }
 
     /// Derives the pseudorandom key with `label` and the context `ctx` (at most 255 bytes each).
     #[must_use]
     pub fn derive_prk(&self, label: &str, ctx: &[u8]) -> Self {
-        Self(Tag::from(*self.derive::<HASH_LEN>(label, ctx)))
+        cleared(|| Self(Box::new(Tag::from(*self.derive::<HASH_LEN>(label, ctx)))))
     }
 
     /// Derives `N` bytes with `label` and the context `ctx` (HKDF-Expand).
@@ -106,14 +110,17 @@ impl fmt::Debug for Prk {
 /// A [`Prk`] that derives outputs of up to 64 bytes in half the time: HMAC has processed its key in
 /// advance.
 ///
-/// It is wiped when dropped, and printed as `PreparedPrk(..)`.
-pub struct PreparedPrk(HmacSha512);
+/// It stays at its place in memory when it is moved, is wiped when dropped, and printed as
+/// `PreparedPrk(..)`.
+pub struct PreparedPrk(Box<HmacSha512>);
 
 impl PreparedPrk {
     #[expect(clippy::expect_used, reason = "HMAC accepts any key of 64 bytes")]
     fn new(prk: &Prk) -> Self {
-        let key = MacKey::try_from(prk.expose_bytes()).expect("64 bytes");
-        Self(HmacSha512::new(&key))
+        cleared(|| {
+            let key = MacKey::try_from(prk.expose_bytes()).expect("64 bytes");
+            Self(Box::new(HmacSha512::new(&key)))
+        })
     }
 
     /// Derives the same bytes as [`Prk::derive`] with the concatenation of `ctx` as the context.
@@ -125,7 +132,7 @@ impl PreparedPrk {
     #[expect(clippy::expect_used, reason = "constants of the protocol")]
     pub fn derive<const N: usize>(&self, label: &str, ctx: &[&[u8]]) -> Zeroizing<[u8; N]> {
         // RFC 5869 §2.3: the first block is HMAC(key, info ‖ 1).
-        let mut mac = self.0.clone();
+        let mut mac = HmacSha512::clone(&self.0);
         let mut block = info::<N>(label, ctx);
         block.push(1);
         mac.update(&block).expect("the MAC is not finalized yet");

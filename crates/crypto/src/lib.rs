@@ -32,9 +32,11 @@ mod key_pair;
 mod random;
 pub mod sealed;
 mod secret_key;
+mod stack;
 
 pub use compare::equal;
 pub use error::{KeyError, OpenError, SealError};
 pub use key_pair::KeyPair;
 pub use random::random_bytes;
 pub use secret_key::SecretKey;
+pub use stack::clear_stack;

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::aead::{ActiveCipher, Cipher, TAG_LEN};
+use crate::stack::cleared;
 use crate::{OpenError, SealError, SecretKey};
 
 /// The number of bytes that the two layers add.
@@ -13,8 +14,11 @@ pub const OVERHEAD: usize = 2 * TAG_LEN;
 
 /// Both layers of an envelope, each with its own key.
 ///
-/// The subkeys are computed once, by [`new`](Self::new), and wiped when the value is dropped.
-pub struct Layers {
+/// The subkeys are computed once, by [`new`](Self::new). They stay at their place in memory when the
+/// value is moved, and are wiped when it is dropped.
+pub struct Layers(Box<Ciphers>);
+
+struct Ciphers {
     inner: ActiveCipher,
     outer: ActiveCipher,
 }
@@ -23,10 +27,12 @@ impl Layers {
     /// Prepares both layers with their keys.
     #[must_use]
     pub fn new(inner: &SecretKey, outer: &SecretKey) -> Self {
-        Self {
-            inner: ActiveCipher::new(inner, &[0; 16]),
-            outer: ActiveCipher::new(outer, &[0; 16]),
-        }
+        cleared(|| {
+            Self(Box::new(Ciphers {
+                inner: ActiveCipher::new(inner, &[0; 16]),
+                outer: ActiveCipher::new(outer, &[0; 16]),
+            }))
+        })
     }
 
     /// Seals in place. `buffer` holds the text, followed by [`OVERHEAD`] bytes of room.
@@ -38,8 +44,8 @@ impl Layers {
     /// [`SealError`] if there is no room or the text is longer than the cipher allows.
     pub fn seal(&self, number: u64, ad: &[u8], buffer: &mut [u8]) -> Result<(), SealError> {
         let inner_end = buffer.len().checked_sub(TAG_LEN).ok_or(SealError)?;
-        seal_layer(&self.inner, number, ad, &mut buffer[..inner_end])?;
-        seal_layer(&self.outer, number, ad, buffer)
+        seal_layer(&self.0.inner, number, ad, &mut buffer[..inner_end])?;
+        seal_layer(&self.0.outer, number, ad, buffer)
     }
 
     /// Opens in place and returns the text, which is [`OVERHEAD`] bytes shorter than `buffer`.
@@ -53,8 +59,8 @@ impl Layers {
         ad: &[u8],
         buffer: &'a mut [u8],
     ) -> Result<&'a mut [u8], OpenError> {
-        let inner = open_layer(&self.outer, number, ad, buffer)?;
-        open_layer(&self.inner, number, ad, inner)
+        let inner = open_layer(&self.0.outer, number, ad, buffer)?;
+        open_layer(&self.0.inner, number, ad, inner)
     }
 }
 

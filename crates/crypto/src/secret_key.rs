@@ -7,14 +7,15 @@ use zeroize::Zeroizing;
 
 use crate::KeyError;
 use crate::hex::codec;
+use crate::stack::cleared;
 
 /// A 256-bit symmetric key.
 ///
-/// A key is wiped when dropped, compared in constant time and printed as `SecretKey(..)`. It is
+/// A key stays at its place in memory when it is moved. It is wiped when dropped, compared in constant time and printed as `SecretKey(..)`. It is
 /// neither `Clone` nor serialisable: share it in an `Arc`, and use
 /// [`expose_bytes`](Self::expose_bytes) to write it to a file.
 #[derive(PartialEq, Eq)]
-pub struct SecretKey(chacha20::SecretKey);
+pub struct SecretKey(Box<chacha20::SecretKey>);
 
 impl SecretKey {
     /// The length of a key in bytes.
@@ -26,7 +27,8 @@ impl SecretKey {
     ///
     /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
-        chacha20::SecretKey::generate().map(Self).map_err(|_| KeyError::NoRandomness)
+        cleared(|| chacha20::SecretKey::generate().map(Box::new).map(Self))
+            .map_err(|_| KeyError::NoRandomness)
     }
 
     /// Reads a key of exactly [`LEN`](Self::LEN) bytes.
@@ -35,8 +37,14 @@ impl SecretKey {
     ///
     /// [`KeyError::Malformed`] for any other length, [`KeyError::Zero`] if all bytes are zero.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, KeyError> {
-        let key = chacha20::SecretKey::try_from(bytes).map_err(|_| KeyError::Malformed)?;
-        if key == [0; Self::LEN].as_slice() {
+        cleared(|| Self::copied(bytes))
+    }
+
+    /// Does the same, and leaves the stack to the caller.
+    pub(crate) fn copied(bytes: &[u8]) -> Result<Self, KeyError> {
+        let key =
+            chacha20::SecretKey::try_from(bytes).map(Box::new).map_err(|_| KeyError::Malformed)?;
+        if *key == [0; Self::LEN].as_slice() {
             return Err(KeyError::Zero);
         }
         Ok(Self(key))
@@ -48,9 +56,12 @@ impl SecretKey {
     ///
     /// [`KeyError::Malformed`] or [`KeyError::Zero`]; the error never repeats the text.
     pub fn from_hex(text: &str) -> Result<Self, KeyError> {
-        let mut bytes = Zeroizing::new([0; Self::LEN]);
-        codec::decode(text.as_bytes(), bytes.as_mut_slice()).map_err(|_| KeyError::Malformed)?;
-        Self::from_slice(bytes.as_slice())
+        cleared(|| {
+            let mut bytes = Zeroizing::new([0; Self::LEN]);
+            codec::decode(text.as_bytes(), bytes.as_mut_slice())
+                .map_err(|_| KeyError::Malformed)?;
+            Self::copied(bytes.as_slice())
+        })
     }
 
     /// Returns the key's bytes. Wherever this is called, a secret leaves its type.

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::draft::Draft;
 use crate::regular;
+use crate::written::{HoldsKeys, to_toml};
 
 /// The reason why a file could not be read or written. Nothing was changed.
 #[derive(Debug, Error)]
@@ -138,7 +139,7 @@ pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, F
 }
 
 /// Writes a file. An existing file is replaced only if `is_ours` accepts it.
-pub(crate) fn write<T: Serialize>(
+pub(crate) fn write<T: Serialize + HoldsKeys>(
     path: &Path,
     value: &T,
     is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
@@ -155,12 +156,11 @@ pub(crate) fn write<T: Serialize>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(unwritable(error)),
     };
-    let text = toml::to_string(value).map_err(io::Error::other).map_err(unwritable)?;
-    let text = Zeroizing::new(text);
+    let text = to_toml(value).map_err(unwritable)?;
     if text.len() as u64 > MAX_LEN {
         return Err(FileError::TooLong { path: path.to_owned(), len: text.len() as u64 });
     }
-    let draft = Draft::write(path, text.as_bytes()).map_err(unwritable)?;
+    let draft = Draft::write(path, &text).map_err(unwritable)?;
     let published = if replaces { draft.replace() } else { draft.create() };
     published.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => occupied("was created by another process just now"),
@@ -288,12 +288,22 @@ mod tests {
         assert_eq!([line_of("a\nb\n", 0), line_of("a\nb\n", 2), line_of("a\nb\n", 99)], [1, 2, 3]);
     }
 
+    #[derive(Serialize)]
+    struct Long {
+        name: String,
+    }
+
+    impl HoldsKeys for Long {
+        fn keys(&self) -> Vec<&paddington_crypto::SecretKey> {
+            Vec::new()
+        }
+    }
+
     #[test]
     fn a_file_that_is_too_long_to_be_read_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("long.toml");
-        let long = std::collections::BTreeMap::from([("key", "x".repeat(MAX_LEN as usize))]);
-        let written = write(&path, &long, |_| Ok(()));
+        let written = write(&path, &Long { name: "x".repeat(MAX_LEN as usize) }, |_| Ok(()));
         assert!(matches!(written, Err(FileError::TooLong { .. })), "{written:?}");
         assert!(!path.exists());
     }

@@ -10,7 +10,8 @@ use paddington_exchange::Config;
 use paddington_transport::Endpoint;
 use paddington_wire::{AddressRange, Encoding, PeerName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use zeroize::Zeroizing;
+
+use crate::written::{HoldsKeys, stand_in};
 
 /// An invitation. Unknown fields are ignored, so that other implementations can add their own.
 #[derive(Serialize, Deserialize)]
@@ -75,7 +76,7 @@ pub(crate) struct KeyTable {
     data: KeyText,
 }
 
-/// The text of a key. This is the only type that writes a key out.
+/// The text of a key. It is written as a stand-in, over which `written.rs` writes the key.
 struct KeyText(Arc<SecretKey>);
 
 impl KeyTable {
@@ -91,11 +92,23 @@ impl KeyTable {
     }
 }
 
+impl HoldsKeys for InviteFile {
+    fn keys(&self) -> Vec<&SecretKey> {
+        vec![&self.inner_key.data.0, &self.outer_key.data.0]
+    }
+}
+
+impl HoldsKeys for ServiceFile {
+    fn keys(&self) -> Vec<&SecretKey> {
+        let clients = self.clients.iter().map(|entry| (&entry.inner_key, &entry.outer_key));
+        let servers = self.servers.iter().map(|entry| (&entry.inner_key, &entry.outer_key));
+        clients.chain(servers).flat_map(|(inner, outer)| [&*inner.data.0, &*outer.data.0]).collect()
+    }
+}
+
 impl Serialize for KeyText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let digits: String =
-            self.0.expose_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        serializer.serialize_str(&Zeroizing::new(digits))
+        serializer.serialize_str(&stand_in(&self.0))
     }
 }
 

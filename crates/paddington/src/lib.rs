@@ -52,6 +52,7 @@ mod regular;
 mod renewal;
 mod service;
 mod signals;
+mod written;
 
 pub use config::{ConfigError, ServiceConfig};
 pub use file::FileError;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use paddington_crypto::kem::KemKeyPair;
+use paddington_crypto::kem::{EncapsulationSeed, KemKeyPair};
 use paddington_crypto::{KeyPair, SecretKey};
 use paddington_wire::sealed::{
     AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, Padding,
@@ -59,6 +59,10 @@ fn array<const N: usize>(digits: &str) -> [u8; N] {
 
 fn key(digits: &str) -> SecretKey {
     SecretKey::from_hex(digits).unwrap()
+}
+
+fn encapsulation_seed(bytes: &[u8]) -> EncapsulationSeed {
+    EncapsulationSeed::from_slice(bytes).unwrap()
 }
 
 impl Vectors {
@@ -119,7 +123,8 @@ impl Vectors {
         hello: &[u8],
     ) -> Result<(AwaitReady, Vec<u8>), HandshakeError> {
         let decoy = Arc::new(Credentials::decoy().unwrap());
-        let random = ReplyRandom::fixed(key(&self.ks), array(&self.xwing_eseed));
+        let random =
+            ReplyRandom::fixed(key(&self.ks), encapsulation_seed(&bytes(&self.xwing_eseed)));
         let client = Responder::new(self.challenge(), decoy).authenticate(hello, &[link])?;
         let (server, reply) = client.reply(&random)?;
         Ok((server, reply.to_vec()))
@@ -387,7 +392,7 @@ fn with_other_kem_randomness_all_traffic_keys_differ() {
     let v = vectors();
     let hello = bytes(&v.hello);
     let decoy = Arc::new(Credentials::decoy().unwrap());
-    let random = ReplyRandom::fixed(key(&v.ks), [5; 64]);
+    let random = ReplyRandom::fixed(key(&v.ks), encapsulation_seed(&[5; 64]));
     let client = Responder::new(v.challenge(), decoy).authenticate(&hello, &[v.link()]).unwrap();
     let (mut server, _) = client.reply(&random).unwrap();
     let first = server.first(&Frame::Ready(v.ready(&v.server_instance))).unwrap();

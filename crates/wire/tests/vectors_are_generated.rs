@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use paddington_crypto::hex::{self, Nonces};
 use paddington_crypto::kdf::{Prk, hash};
-use paddington_crypto::kem::{self, KemKeyPair};
+use paddington_crypto::kem::{self, EncapsulationSeed, KemKeyPair};
 use paddington_crypto::sealed::Layers;
 use paddington_crypto::{KeyPair, SecretKey};
 use paddington_wire::sealed::{
@@ -111,7 +111,8 @@ fn sealed() -> Map<String, Value> {
     let h2 = hash(&[&h1, &hello_sealed]);
     let ri = *pi.derive::<32>("reply inner", &h2);
     let ro = *Prk::extract(&h2, &[&kc]).derive::<32>("reply outer", &h2);
-    let (ct, ss) = kem::encapsulate(pair.encapsulation_key(), &eseed).unwrap();
+    let encapsulation_seed = EncapsulationSeed::from_slice(&eseed).unwrap();
+    let (ct, ss) = kem::encapsulate(pair.encapsulation_key(), &encapsulation_seed).unwrap();
     let reply = seal_twice(&ri, &ro, 0, &h2, &[&ks[..], &ct].concat());
 
     let h3 = hash(&[&h2, &reply]);
@@ -315,7 +316,7 @@ impl Link {
                 let client = responder.authenticate(&hello, &[Arc::clone(&self.credentials)])?;
                 let random = paddington_wire::sealed::ReplyRandom::fixed(
                     key(&counting::<32>(0xc0)),
-                    counting(0xe0),
+                    EncapsulationSeed::from_slice(&counting::<64>(0xe0)).unwrap(),
                 );
                 client.reply(&random)?.0.finish(bytes, 1 << 20).map(drop)
             }

@@ -13,6 +13,8 @@ mod fake_server;
 mod faulty;
 pub mod fuzz;
 mod logs;
+#[cfg(target_os = "linux")]
+mod memory;
 mod network;
 mod raw;
 mod reverse_proxy;
@@ -25,6 +27,8 @@ pub use countdown::{Countdown, count_down};
 pub use fake_server::FakeServer;
 pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
+#[cfg(target_os = "linux")]
+pub use memory::{WantedSecrets, subkey};
 pub use network::{Held, MemoryNetwork};
 pub use paddington_models::random::Random;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use paddington_crypto::kem::EncapsulationSeed;
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyPair, SecretKey};
 
@@ -71,7 +72,10 @@ impl Target {
         HelloParts::split(hello)?;
         let responder = Responder::new(self.challenge, Arc::clone(&self.link));
         let client = responder.authenticate(hello, &[Arc::clone(&self.link)])?;
-        let random = ReplyRandom::fixed(SecretKey::from_slice(&[4; 32])?, [5; 64]);
+        let random = ReplyRandom::fixed(
+            SecretKey::from_slice(&[4; 32])?,
+            EncapsulationSeed::from_slice(&[5; EncapsulationSeed::LEN])?,
+        );
         Ok(client.reply(&random)?.0)
     }
 }

@@ -7,6 +7,7 @@ use paddington_crypto::kdf::Hash;
 use paddington_crypto::kem::{ENCAPSULATION_KEY_LEN, KemKeyPair};
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyError, OpenError, SecretKey, random_bytes};
+use zeroize::Zeroizing;
 
 use super::await_ready::{AwaitReady, Role};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
@@ -105,7 +106,10 @@ impl AwaitReply {
     ///
     /// [`HandshakeError::Unauthenticated`] if anything is wrong with it.
     pub fn finish(self, reply: &[u8]) -> Result<AwaitReady, HandshakeError> {
-        let mut body: [u8; REPLY_LEN] = reply.try_into().map_err(|_| OpenError)?;
+        if reply.len() != REPLY_LEN {
+            return Err(OpenError.into());
+        }
+        let mut body = Zeroizing::new(reply.to_vec());
         let layers = reply_layers(&self.link, &self.transcript, &self.client_key);
         let body = layers.open(0, &self.transcript, &mut body)?;
         let (server_key, ciphertext) = body.split_at(SecretKey::LEN);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use paddington_crypto::kdf::Hash;
-use paddington_crypto::kem::{self, CIPHERTEXT_LEN};
+use paddington_crypto::kem::{self, CIPHERTEXT_LEN, EncapsulationSeed};
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyError, OpenError, SecretKey, equal, random_bytes};
 use zeroize::Zeroizing;
@@ -92,7 +92,7 @@ struct Opened {
 /// The randomness of REPLY.
 pub struct ReplyRandom {
     server_key: SecretKey,
-    encapsulation_seed: Zeroizing<[u8; kem::ENCAPSULATION_SEED_LEN]>,
+    encapsulation_seed: EncapsulationSeed,
 }
 
 impl ReplyRandom {
@@ -102,16 +102,13 @@ impl ReplyRandom {
     ///
     /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
     pub fn generate() -> Result<Self, KeyError> {
-        Ok(Self::fixed(SecretKey::generate()?, random_bytes()?))
+        Ok(Self::fixed(SecretKey::generate()?, EncapsulationSeed::generate()?))
     }
 
     /// Uses the given values, for test vectors.
     #[must_use]
-    pub fn fixed(
-        server_key: SecretKey,
-        encapsulation_seed: [u8; kem::ENCAPSULATION_SEED_LEN],
-    ) -> Self {
-        Self { server_key, encapsulation_seed: Zeroizing::new(encapsulation_seed) }
+    pub fn fixed(server_key: SecretKey, encapsulation_seed: EncapsulationSeed) -> Self {
+        Self { server_key, encapsulation_seed }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use paddington_crypto::kdf::Prk;
 use paddington_crypto::sealed::{Layers, OVERHEAD};
-use paddington_crypto::{OpenError, SealError};
+use paddington_crypto::{OpenError, SealError, clear_stack};
 
 use super::Padding;
 use super::codec::{self, COPIED};
@@ -175,6 +175,13 @@ impl Direction {
         }
         self.number = number + 1;
         Some(number)
+    }
+}
+
+impl Drop for Direction {
+    /// Clears the stack too, where the cipher left its key.
+    fn drop(&mut self) {
+        clear_stack();
     }
 }
 
