@@ -92,7 +92,8 @@ pub struct Timeouts {
     /// for 60 s.
     #[serde(with = "seconds")]
     pub ping_interval: Duration,
-    /// Both: silence after which the connection counts as dead.
+    /// Both: silence after which the connection counts as dead. Within a frame, each byte that
+    /// arrives excuses 0.2 ms of it.
     #[serde(with = "seconds")]
     pub dead: Duration,
     /// Both: time without progress in writing after which the connection counts as dead.

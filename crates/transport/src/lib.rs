@@ -29,6 +29,7 @@ mod listener;
 mod liveness;
 mod network;
 mod prefix;
+mod progress;
 mod proxy;
 mod reconnect;
 mod refusal_log;
