@@ -96,7 +96,8 @@ pub struct Timeouts {
     /// arrives excuses 0.2 ms of it.
     #[serde(with = "seconds")]
     pub dead: Duration,
-    /// Both: time without progress in writing after which the connection counts as dead.
+    /// Both: time without progress in writing after which the connection counts as dead. Each byte that
+    /// was written before extends it by 0.2 ms, up to the length of the longest message.
     #[serde(with = "seconds")]
     pub write: Duration,
     /// Both: for the last frames and the closing handshake.

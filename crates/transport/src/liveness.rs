@@ -161,7 +161,7 @@ impl Liveness {
         if self.sealed && self.stuck.is_none_or(|(_, before)| before != written) {
             let now = Instant::now();
             self.stuck = Some((now, written));
-            if now + self.timeouts.write < self.planned {
+            if self.stuck_at().is_some_and(|stuck_at| stuck_at < self.planned) {
                 self.look_again(now);
             }
         }
@@ -229,9 +229,11 @@ impl Liveness {
         self.suspect_until.map_or(dead_at, |suspect| suspect.min(dead_at))
     }
 
-    /// Returns when a write has been stuck for too long.
+    /// Returns when a write has been stuck for too long. What the socket had taken may wait in this
+    /// machine and on the way; if the line is slow, the socket takes nothing more for that time.
     fn stuck_at(&self) -> Option<Instant> {
-        self.stuck.map(|(since, _)| since + self.timeouts.write)
+        let (since, written) = self.stuck?;
+        Some(since + self.timeouts.write + self.progress.time_for(written))
     }
 
     /// Returns when the next ping is due. A `sealed` peer gets none while one is unanswered, unless a
@@ -323,5 +325,19 @@ mod tests {
         assert!(wait(&clock) < 4 * SECOND, "{:?}", wait(&clock));
         advance(4 * SECOND).await;
         assert!(matches!(clock.end(Instant::now()), Some(End::Stuck)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_not_stuck_while_what_was_written_may_be_on_a_slow_line() {
+        let mut clock = clock();
+        for (written, seconds) in [(0, 30), (50_000, 40), (10_000_000, 230)] {
+            clock.unstick();
+            clock.stick(written);
+            advance((seconds - 1) * SECOND).await;
+            clock.hear(Carried::default());
+            assert!(clock.end(Instant::now()).is_none(), "{written}");
+            advance(SECOND).await;
+            assert!(matches!(clock.end(Instant::now()), Some(End::Stuck)), "{written}");
+        }
     }
 }

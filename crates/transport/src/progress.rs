@@ -62,12 +62,16 @@ impl Progress {
     pub(crate) fn dead_at(&self, heard: Instant, dead: Duration) -> Instant {
         let received = self.carried.received - self.proven.received;
         let written = self.carried.written - self.proven.written;
-        let bytes = (received + written).min(self.longest);
-        if bytes == 0 {
+        if received + written == 0 {
             return heard + dead;
         }
-        let excused = Duration::from_millis(bytes * 1_000 / SLOWEST);
+        let excused = self.time_for(received + written);
         (self.moved_at.max(heard) + dead).min(heard + dead + excused)
+    }
+
+    /// Returns how long `bytes` may take, but no more than the longest message.
+    pub(crate) fn time_for(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.min(self.longest) * 1_000 / SLOWEST)
     }
 }
 

@@ -23,13 +23,16 @@ const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 const MIB: usize = 1024 * 1024;
 
-/// A network whose lines carry so many bytes per second in each direction. What is sent waits in a
-/// buffer of `room` bytes at the sender.
+/// Bytes per second that a line carries in each direction.
+const RATE: usize = 10_000;
+
+/// A network whose lines are slow. What is sent waits in a buffer of `room` bytes at the sender, and
+/// leaves it in pieces of up to `piece` bytes.
 #[derive(Debug)]
 struct Slow {
     network: MemoryNetwork,
-    rate: usize,
     room: usize,
+    piece: usize,
 }
 
 impl Network for Slow {
@@ -47,12 +50,12 @@ impl Network for Slow {
             let (near, far) = duplex(self.room);
             let (far_out, far_in) = split(far);
             let (buffer_in, buffer_out) = duplex(self.room);
-            tokio::spawn(carry(far_out, theirs_in, self.rate));
+            tokio::spawn(carry(far_out, theirs_in, self.piece));
             tokio::spawn(async move {
                 let (mut from, mut to) = (theirs_out, buffer_in);
                 let _ = tokio::io::copy(&mut from, &mut to).await;
             });
-            tokio::spawn(carry(buffer_out, far_in, self.rate));
+            tokio::spawn(carry(buffer_out, far_in, self.piece));
             Ok(Stream::new(near))
         })
     }
@@ -62,14 +65,15 @@ impl Network for Slow {
     }
 }
 
-/// Carries bytes at a rate, until either end is closed.
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, rate: usize) {
-    let mut piece = vec![0; (rate / 10).max(1)];
-    loop {
-        sleep(TICK).await;
-        match from.read(&mut piece).await {
-            Ok(len @ 1..) if to.write_all(&piece[..len]).await.is_ok() => {}
-            _ => return,
+/// Carries bytes, until either end is closed.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, piece: usize) {
+    let mut piece = vec![0; piece];
+    while let Ok(len @ 1..) = from.read(&mut piece).await {
+        for part in piece[..len].chunks(RATE / 10) {
+            sleep(TICK).await;
+            if to.write_all(part).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -82,10 +86,10 @@ struct Far {
 }
 
 impl Far {
-    async fn start(encoding: Encoding, rate: usize, room: usize) -> Self {
+    async fn start(encoding: Encoding, room: usize, piece: usize) -> Self {
         let pair = pair_with(encoding);
         let server = pair.start_server().await;
-        let slow = Slow { network: pair.network.clone(), rate, room };
+        let slow = Slow { network: pair.network.clone(), room, piece };
         let (inbox, handler) = Inbox::new();
         let client = Service::start_on(Arc::new(slow), &pair.client, handler).await.unwrap();
         eventually(async || client.peers()[0].is_connected()).await;
@@ -119,9 +123,17 @@ impl Far {
 async fn the_longest_message_passes_a_slow_line_in_one_connection() {
     for room in [16 * 1024, 2 * MIB] {
         for (up, down) in [(MIB, 0), (0, MIB), (MIB, MIB)] {
-            let far = Far::start(Encoding::Sealed, 10_000, room).await;
+            let far = Far::start(Encoding::Sealed, room, RATE / 10).await;
             timeout(150 * SECOND, far.exchange(up, down)).await.unwrap();
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_that_takes_nothing_for_long_does_not_end_a_connection() {
+    for (up, down) in [(MIB, 0), (0, MIB), (MIB, MIB)] {
+        let far = Far::start(Encoding::Sealed, MIB / 2, 40 * RATE).await;
+        timeout(150 * SECOND, far.exchange(up, down)).await.unwrap();
     }
 }
 
@@ -129,7 +141,7 @@ async fn the_longest_message_passes_a_slow_line_in_one_connection() {
 async fn a_long_hex_message_passes_a_slow_line_in_one_connection() {
     for room in [16 * 1024, 2 * MIB] {
         for (up, down) in [(MIB / 4, 0), (0, MIB / 4), (MIB / 4, MIB / 4)] {
-            let far = Far::start(Encoding::Hex, 10_000, room).await;
+            let far = Far::start(Encoding::Hex, room, RATE / 10).await;
             timeout(150 * SECOND, far.exchange(up, down)).await.unwrap();
         }
     }
