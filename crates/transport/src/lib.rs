@@ -34,6 +34,7 @@ mod proxy;
 mod reconnect;
 mod refusal_log;
 mod request_head;
+mod resolver;
 pub mod seconds;
 mod stranger;
 mod stream;
