@@ -180,7 +180,7 @@ impl Config {
         }
     }
 
-    fn times(&self) -> [(&'static str, Duration); 17] {
+    fn times(&self) -> [(&'static str, Duration); 18] {
         let (timeouts, retry) = (&self.transport.timeouts, &self.transport.retry);
         [
             ("request", timeouts.request),
@@ -188,6 +188,7 @@ impl Config {
             ("establish", timeouts.establish),
             ("connect", timeouts.connect),
             ("answer", timeouts.answer),
+            ("reply", timeouts.reply),
             ("next_address", timeouts.next_address),
             ("ping_interval", timeouts.ping_interval),
             ("dead", timeouts.dead),

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, trace};
 
-use crate::admission::{Admission, LimitReached, PendingConnection};
+use crate::admission::{Admission, Awaited, LimitReached, PendingConnection};
 use crate::contract::Host;
 use crate::error::AcceptError;
 use crate::handshake::{self, Established, TrafficOf, Upgraded};
@@ -115,7 +116,7 @@ impl<H: Host> Acceptor<H> {
     }
 
     /// Establishes an admitted connection. Each step has a deadline, and so have all of them
-    /// together.
+    /// together: those of a stranger, and those of a client whose hello is authentic.
     async fn establish(
         &self,
         mut stream: Stream,
@@ -129,6 +130,14 @@ impl<H: Host> Acceptor<H> {
                 timeout(timeouts.request, head).await.map_err(|_| AcceptError::Timeout)??;
             let upgraded = self.upgrade(stream, head, stranger).await?;
             handshake::respond(&self.host, &self.decoy, upgraded, &self.config).await
+        };
+        let mut whole = pin!(whole);
+        if let Ok(ended) = timeout_at(deadline, &mut whole).await {
+            return ended;
+        }
+        let deadline = match stranger.pending.awaited() {
+            Awaited::Ready => deadline + timeouts.establish,
+            Awaited::Request | Awaited::Hello => deadline,
         };
         timeout_at(deadline, whole).await.map_err(|_| AcceptError::Timeout)?
     }

@@ -71,18 +71,24 @@ pub struct Timeouts {
     /// Server: from accept to the end of the request's head.
     #[serde(with = "seconds")]
     pub request: Duration,
-    /// Server: from the answer to the request to the hello, and from the reply to READY.
+    /// Server: from the answer to the request to the hello, and to send the reply. TCP may need seconds
+    /// to find out that packets of this length are lost.
     #[serde(with = "seconds")]
     pub handshake_step: Duration,
-    /// Server: from accept to an established connection.
+    /// Server: from accept to an authentic hello, and from the reply to READY. In the `hex` encoding,
+    /// from accept to an established connection.
     #[serde(with = "seconds")]
     pub establish: Duration,
-    /// Client: to resolve the name and open a TCP connection (and TLS, for `wss`).
+    /// Client: to resolve the name and open a TCP connection.
     #[serde(with = "seconds")]
     pub connect: Duration,
-    /// Client: for the answer to the request, and for each answer in the handshake.
+    /// Client: for the TLS handshake of a `wss` endpoint, and for the answer to the request.
     #[serde(with = "seconds")]
     pub answer: Duration,
+    /// Client: for each answer in the handshake. Packets may be lost both ways before the first one,
+    /// and the server may have to probe an older connection.
+    #[serde(with = "seconds")]
+    pub reply: Duration,
     /// Client: delay before the server's next address is tried although the last one has not failed
     /// yet (RFC 8305).
     #[serde(with = "seconds")]
@@ -92,10 +98,12 @@ pub struct Timeouts {
     /// for 60 s.
     #[serde(with = "seconds")]
     pub ping_interval: Duration,
-    /// Both: silence after which the connection counts as dead.
+    /// Both: silence after which the connection counts as dead. Within a frame, each byte that
+    /// arrives excuses 0.2 ms of it.
     #[serde(with = "seconds")]
     pub dead: Duration,
-    /// Both: time without progress in writing after which the connection counts as dead.
+    /// Both: time without progress in writing after which the connection counts as dead. Each byte that
+    /// was written before extends it by 0.2 ms, up to the length of the longest message.
     #[serde(with = "seconds")]
     pub write: Duration,
     /// Both: for the last frames and the closing handshake.
@@ -110,11 +118,12 @@ impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            request: seconds(5),
-            handshake_step: seconds(5),
+            request: seconds(10),
+            handshake_step: seconds(10),
             establish: seconds(15),
             connect: seconds(10),
             answer: seconds(10),
+            reply: seconds(15),
             next_address: Duration::from_millis(250),
             ping_interval: seconds(10),
             dead: seconds(30),

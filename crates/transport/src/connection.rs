@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::contract::Traffic;
 use crate::handshake::Established;
 use crate::liveness::Liveness;
+use crate::progress::{Carried, Progress};
 use crate::websocket::{ReceivedMessage, WebSocket};
 use crate::{End, Network, Timeouts};
 
@@ -63,8 +64,10 @@ impl<T: Traffic> Connection<T> {
         network: Arc<dyn Network>,
     ) -> Self {
         let Established { socket, session, traffic } = established;
+        let encoding = session.encoding();
+        let progress = Progress::new(socket.longest(), carried(&socket, encoding), Instant::now());
         Self {
-            liveness: Liveness::new(timeouts, session.encoding(), network),
+            liveness: Liveness::new(timeouts, encoding, progress, network),
             socket,
             session,
             traffic,
@@ -150,7 +153,7 @@ impl<T: Traffic> Connection<T> {
             }
         }
         if std::mem::take(&mut self.heard) {
-            self.liveness.hear();
+            self.liveness.hear(self.carried());
             if self.closing.is_none() && self.liveness.put_off() {
                 self.socket.tidy();
             }
@@ -304,7 +307,7 @@ impl<T: Traffic> Connection<T> {
         if self.closing.as_ref().is_some_and(|closing| closing.until <= now) {
             self.go_on_closing(now)?;
         }
-        self.liveness.look(now);
+        self.liveness.look(self.carried(), now);
         if let Some(end) = self.liveness.end(now) {
             return Err(self.lost(end));
         }
@@ -323,10 +326,14 @@ impl<T: Traffic> Connection<T> {
         Ok(true)
     }
 
+    fn carried(&self) -> Carried {
+        carried(&self.socket, self.session.encoding())
+    }
+
     /// Ends the connection, whose time to close is over. A `hex` peer that still takes what was
     /// written before gets more time: it will not be sent again.
     fn go_on_closing(&mut self, now: Instant) -> Result<(), End> {
-        let written = self.socket.written();
+        let (written, carried) = (self.socket.written(), self.carried());
         match &mut self.closing {
             Some(closing)
                 if self.session.encoding() == Encoding::Hex
@@ -335,12 +342,19 @@ impl<T: Traffic> Connection<T> {
             {
                 closing.written = written;
                 closing.until = now + self.close;
-                self.liveness.hear(); // no pings are sent any more that could prove it alive
+                self.liveness.hear(carried); // no pings are sent any more that could prove it alive
                 Ok(())
             }
             _ => Err(self.lost(End::Dead)),
         }
     }
+}
+
+/// Returns the bytes so far that may excuse silence. A `sealed` peer sends pings while a frame comes
+/// to it, so what is written to it excuses nothing.
+fn carried(socket: &WebSocket, encoding: Encoding) -> Carried {
+    let written = if encoding == Encoding::Hex { socket.written() } else { 0 };
+    Carried { received: socket.received(), written }
 }
 
 impl<T> fmt::Debug for Connection<T> {

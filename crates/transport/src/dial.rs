@@ -41,6 +41,9 @@ impl Dialer {
         let config = &self.config;
         let connected = self.connect(known);
         let stream = within(config.timeouts.connect, "connecting to the server", connected).await?;
+        let secured = self.secure(stream);
+        let stream =
+            within(config.timeouts.answer, "waiting for the TLS handshake", secured).await?;
         let encoding = self.login.credentials.encoding();
         let (stream, offer) = within(config.timeouts.answer, "waiting for the answer", async {
             Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
@@ -49,7 +52,7 @@ impl Dialer {
         initiate(reservation, &self.login, stream, offer, config).await
     }
 
-    /// Opens a byte stream to the server, with TLS if the endpoint asks for it.
+    /// Opens a byte stream to the server.
     async fn connect(&self, known: &mut Addresses) -> Result<Stream, DialError> {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let resolved = self.network.resolve(host, port).await;
@@ -64,8 +67,15 @@ impl Dialer {
             .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
         let (address, stream) = self.race(known.begin(addresses)).await?;
         known.connected_to(address);
+        Ok(stream)
+    }
+
+    /// Performs the TLS handshake, if the endpoint asks for it.
+    async fn secure(&self, stream: Stream) -> Result<Stream, DialError> {
         match (&self.tls, self.endpoint.is_secure()) {
-            (Some(tls), true) => tls.connect(host, stream).await.map_err(DialError::Tls),
+            (Some(tls), true) => {
+                tls.connect(self.endpoint.host(), stream).await.map_err(DialError::Tls)
+            }
             (None, true) => {
                 Err(DialError::Tls(io::Error::other("no certificate authorities are configured")))
             }

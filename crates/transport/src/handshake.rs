@@ -114,7 +114,8 @@ async fn respond_sealed<H: Host>(
     })
     .await?;
     let reservation = reservation?;
-    let theirs = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
+    // packets may be lost both ways before it
+    let theirs = step(timeouts.establish, next_binary(&mut socket)).await?;
     let Greeting::Ready(mut session, theirs) =
         waiting.finish(&theirs, config.limits.max_payload)?
     else {
@@ -261,7 +262,7 @@ async fn said(
     config: &Config,
     said: impl Future<Output = Result<(), SocketError>>,
 ) -> Result<(), DialError> {
-    match timeout(config.timeouts.answer, said).await {
+    match timeout(config.timeouts.reply, said).await {
         Ok(said) => said.map_err(DialError::HungUp),
         Err(_) => Err(DialError::Timeout("sending the handshake")),
     }
@@ -273,7 +274,7 @@ async fn answer<T>(
     answer: impl Future<Output = Result<T, AcceptError>>,
 ) -> Result<T, DialError> {
     let asked = Instant::now();
-    match timeout(config.timeouts.answer, answer).await {
+    match timeout(config.timeouts.reply, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(AcceptError::Lost(error))) if asked.elapsed() >= LATE => {
             Err(DialError::HungUpLate(error))

@@ -2,8 +2,10 @@
 //! Implements `docs/protocol.md` §7.
 //!
 //! On a `sealed` link, a side that hears its peer sends no pings: should the peer hear nothing, its
-//! own ping is answered at once. On a `hex` link a ping may be stuck behind messages that are not
-//! read, so both sides ping at regular intervals, whatever they hear.
+//! own ping is answered at once. While a long frame arrives, its receiver goes on to ping: the
+//! answers are behind the frame, and the sender hears nothing else. On a `hex` link a ping may be
+//! stuck behind messages that are not read, so both sides ping at regular intervals, whatever they
+//! hear.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use paddington_wire::Encoding;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::progress::{Carried, Progress};
 use crate::{End, Network, Timeouts};
 
 /// The machine may have lost its connections if it was suspended for longer than this.
@@ -31,12 +34,16 @@ pub(crate) struct Liveness {
     sealed: bool,
     network: Arc<dyn Network>,
     heard: Instant,
+    /// The bytes that have arrived since `heard`, without a whole frame.
+    progress: Progress,
     /// Whether this side reads nothing at the moment, so that silence proves nothing.
     deaf: bool,
     /// Time at which the last ping was due, whether or not it was sent.
     asked_at: Instant,
     /// Whether a ping is unanswered.
     asked: bool,
+    /// Number of bytes that had arrived when the last ping was due.
+    received_then: u64,
     /// Whether a ping is due at once, whatever was heard.
     doubts: bool,
     /// Number of pings so far, which is also the token of the last one.
@@ -60,7 +67,12 @@ impl Timeouts {
 }
 
 impl Liveness {
-    pub(crate) fn new(timeouts: Timeouts, encoding: Encoding, network: Arc<dyn Network>) -> Self {
+    pub(crate) fn new(
+        timeouts: Timeouts,
+        encoding: Encoding,
+        progress: Progress,
+        network: Arc<dyn Network>,
+    ) -> Self {
         let now = Instant::now();
         let mut clock = Self {
             sleep: Box::pin(sleep(timeouts.ping_interval)),
@@ -68,6 +80,8 @@ impl Liveness {
             timeouts,
             sealed: encoding == Encoding::Sealed,
             heard: now,
+            received_then: progress.received(),
+            progress,
             deaf: false,
             asked_at: now,
             asked: false,
@@ -108,9 +122,10 @@ impl Liveness {
         self.sleep.as_mut().reset(now + wait);
     }
 
-    /// Notes that something arrived that proves the peer alive.
-    pub(crate) fn hear(&mut self) {
+    /// Notes that something arrived that proves the peer alive, behind the bytes in `carried`.
+    pub(crate) fn hear(&mut self, carried: Carried) {
         self.heard = Instant::now();
+        self.progress.prove(carried);
         self.suspect_until = None;
     }
 
@@ -146,17 +161,20 @@ impl Liveness {
         if self.sealed && self.stuck.is_none_or(|(_, before)| before != written) {
             let now = Instant::now();
             self.stuck = Some((now, written));
-            if now + self.timeouts.write < self.planned {
+            if self.stuck_at().is_some_and(|stuck_at| stuck_at < self.planned) {
                 self.look_again(now);
             }
         }
     }
 
-    /// Accounts for what goes unnoticed between two checks: a pause in reading, a suspend.
-    pub(crate) fn look(&mut self, now: Instant) {
+    /// Accounts for what goes unnoticed between two checks: parts of a frame, a pause in reading, a
+    /// suspend.
+    pub(crate) fn look(&mut self, carried: Carried, now: Instant) {
+        self.progress.note(carried, now);
         if self.deaf {
             // The pong may be waiting unread, and the peer still has to hear from this side.
             self.heard = now;
+            self.progress.prove(carried);
             self.suspect_until = None;
             self.asked = false;
         }
@@ -187,15 +205,17 @@ impl Liveness {
         due
     }
 
-    /// Returns the token of a ping, if one is due and no other is unanswered. While this side does
-    /// not read, an unanswered one does not count.
+    /// Returns the token of a ping, if one is due and no other is unanswered. One that is unanswered
+    /// does not count while this side does not read, or while the answer may be behind a long frame.
     pub(crate) fn take_question(&mut self, now: Instant) -> Option<u64> {
         if self.ask_at().is_none_or(|ask_at| ask_at > now) {
             return None;
         }
+        let received_then = std::mem::replace(&mut self.received_then, self.progress.received());
         self.asked_at = now;
         self.doubts = false;
-        if self.asked && !self.deaf {
+        let is_behind_a_frame = self.progress.received() != received_then;
+        if self.asked && !self.deaf && !is_behind_a_frame {
             return None;
         }
         self.asked = true;
@@ -205,22 +225,26 @@ impl Liveness {
 
     /// Returns when silence means that the peer is gone.
     fn dead_at(&self) -> Instant {
-        let dead_at = self.heard + self.timeouts.dead;
+        let dead_at = self.progress.dead_at(self.heard, self.timeouts.dead);
         self.suspect_until.map_or(dead_at, |suspect| suspect.min(dead_at))
     }
 
-    /// Returns when a write has been stuck for too long.
+    /// Returns when a write has been stuck for too long. What the socket had taken may wait in this
+    /// machine and on the way; if the line is slow, the socket takes nothing more for that time.
     fn stuck_at(&self) -> Option<Instant> {
-        self.stuck.map(|(since, _)| since + self.timeouts.write)
+        let (since, written) = self.stuck?;
+        Some(since + self.timeouts.write + self.progress.time_for(written))
     }
 
-    /// Returns when the next ping is due. A `sealed` peer gets none while one is unanswered.
+    /// Returns when the next ping is due. A `sealed` peer gets none while one is unanswered, unless a
+    /// frame is arriving that the answer may be behind.
     fn ask_at(&self) -> Option<Instant> {
         if self.doubts {
             return Some(self.heard);
         }
         match (self.sealed, self.asked) {
-            (true, true) => None,
+            (true, true) if self.progress.received() == self.received_then => None,
+            (true, true) => Some(self.asked_at.max(self.heard) + self.timeouts.ping_interval),
             (true, false) => Some(self.heard + self.timeouts.ping_interval),
             (false, _) => Some(self.asked_at + self.timeouts.ping_interval),
         }
@@ -243,7 +267,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn clock() -> Liveness {
-        Liveness::new(Timeouts::default().listening(), Encoding::Sealed, crate::system())
+        with(Timeouts::default().listening(), Encoding::Sealed)
+    }
+
+    fn with(timeouts: Timeouts, encoding: Encoding) -> Liveness {
+        let progress = Progress::new(1_000_000, Carried::default(), Instant::now());
+        Liveness::new(timeouts, encoding, progress, crate::system())
     }
 
     /// Returns the time until the next check, which the network rounds up to a tenth of a second.
@@ -257,21 +286,21 @@ mod tests {
         for _ in 0..10 {
             advance(10 * SECOND).await;
             assert!(!clock.sleep.is_elapsed());
-            clock.hear();
+            clock.hear(Carried::default());
             assert!(clock.put_off());
             advance(SECOND).await;
-            clock.hear();
+            clock.hear(Carried::default());
             assert!(!clock.put_off(), "not for so short a time");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hex_connection_is_checked_on_time_whatever_it_hears() {
-        let mut clock = Liveness::new(Timeouts::default(), Encoding::Hex, crate::system());
+        let mut clock = with(Timeouts::default(), Encoding::Hex);
         let planned = clock.sleep.deadline();
         for _ in 0..9 {
             advance(SECOND).await;
-            clock.hear();
+            clock.hear(Carried::default());
             assert!(!clock.put_off());
         }
         assert_eq!(clock.sleep.deadline(), planned);
@@ -282,7 +311,7 @@ mod tests {
         let mut clock = clock();
         advance(13 * SECOND).await;
         let now = Instant::now();
-        clock.look(now);
+        clock.look(Carried::default(), now);
         assert_eq!(clock.take_question(now), Some(1));
         clock.look_again(now);
         assert!(wait(&clock) <= 13 * SECOND, "{:?}", wait(&clock));
@@ -291,10 +320,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stuck_write_is_noticed_in_time() {
         let timeouts = Timeouts { write: 3 * SECOND, ..Timeouts::default() };
-        let mut clock = Liveness::new(timeouts, Encoding::Sealed, crate::system());
+        let mut clock = with(timeouts, Encoding::Sealed);
         clock.stick(7);
         assert!(wait(&clock) < 4 * SECOND, "{:?}", wait(&clock));
         advance(4 * SECOND).await;
         assert!(matches!(clock.end(Instant::now()), Some(End::Stuck)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_not_stuck_while_what_was_written_may_be_on_a_slow_line() {
+        let mut clock = clock();
+        for (written, seconds) in [(0, 30), (50_000, 40), (10_000_000, 230)] {
+            clock.unstick();
+            clock.stick(written);
+            advance((seconds - 1) * SECOND).await;
+            clock.hear(Carried::default());
+            assert!(clock.end(Instant::now()).is_none(), "{written}");
+            advance(SECOND).await;
+            assert!(matches!(clock.end(Instant::now()), Some(End::Stuck)), "{written}");
+        }
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rand::RngExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::resolver::Resolver;
 use crate::{Stream, suspend};
 
 /// A network: names, connections, listeners.
@@ -62,11 +63,13 @@ pub trait NetworkListener: Send {
 /// Returns the network of the operating system.
 #[must_use]
 pub fn system() -> Arc<dyn Network> {
-    Arc::new(System)
+    Arc::new(System { resolver: Resolver::system() })
 }
 
 #[derive(Debug)]
-struct System;
+struct System {
+    resolver: Resolver,
+}
 
 /// Number of connections that wait in the operating system until they are accepted.
 const BACKLOG: u32 = 4_096;
@@ -83,7 +86,7 @@ impl Network for System {
         host: &'a str,
         port: u16,
     ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+        Box::pin(self.resolver.resolve(host, port))
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {

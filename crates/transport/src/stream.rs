@@ -49,6 +49,8 @@ pub struct Stream {
     /// The frames of the message that is awaited from a stranger, after the upgrade.
     frames: Option<FrameHeads>,
     written: u64,
+    /// Number of bytes that a trusted peer has sent so far.
+    received: u64,
     /// Bytes that were read before they were asked for.
     store: BytesMut,
     /// Whether the peer is authenticated, so that more may be read than is asked for.
@@ -69,6 +71,7 @@ impl Stream {
             budget: None,
             frames: None,
             written: 0,
+            received: 0,
             store: BytesMut::new(),
             trusted: false,
             flows: false,
@@ -108,6 +111,12 @@ impl Stream {
         self.written
     }
 
+    /// Returns the number of bytes that arrived since the peer is [trusted](Self::trust), whether or not
+    /// they were asked for.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Frees the store, if it was not used since the last call.
     pub(crate) fn tidy(&mut self) {
         if !std::mem::take(&mut self.stored) && self.store.is_empty() {
@@ -125,12 +134,16 @@ impl Stream {
             self.stored = true;
             self.store.reserve(STORE);
             let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.store));
-            self.flows = read? >= STORE;
+            let read = read?;
+            self.flows = read >= STORE;
+            self.received += read as u64;
         }
         if self.store.is_empty() {
             let before = buf.filled().len();
             ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-            self.flows = buf.remaining() == 0 && buf.filled().len() > before;
+            let read = buf.filled().len() - before;
+            self.flows = buf.remaining() == 0 && read > 0;
+            self.received += read as u64;
         } else {
             let len = self.store.len().min(buf.remaining());
             buf.put_slice(&self.store[..len]);

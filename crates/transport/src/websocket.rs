@@ -99,6 +99,16 @@ impl WebSocket {
         self.inner.get_ref().written()
     }
 
+    /// Returns the number of bytes that arrived since the peer is authenticated.
+    pub(crate) fn received(&self) -> u64 {
+        self.inner.get_ref().received()
+    }
+
+    /// Returns the length of the longest message that is accepted, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.inner.get_config().max_message_size.unwrap_or(usize::MAX)
+    }
+
     /// Receives the next message.
     pub(crate) async fn receive(&mut self) -> Result<ReceivedMessage, SocketError> {
         match self.inner.next().await {

@@ -203,7 +203,7 @@ async fn a_hello_that_is_sent_byte_by_byte_times_out() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(11), "{:?}", begun.elapsed());
     is_hung_up_on(&mut client).await;
     honest_client_connects(&pair, &inbox).await;
 }
@@ -400,5 +400,5 @@ async fn a_client_gives_up_on_a_silent_server() {
     RawFrame::read(&mut stream).await.unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
-    assert!(begun.elapsed() <= Duration::from_secs(11), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() <= Duration::from_secs(16), "{:?}", begun.elapsed());
 }

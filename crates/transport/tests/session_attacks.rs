@@ -347,7 +347,8 @@ async fn a_peer_that_stops_reading_is_given_up_and_others_are_not_held_up() {
         assert_eq!(other_inbox.text().await, "tick");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert!((30..=32).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    // 64 KiB wait in the network, for which a slow line would take 13 s
+    assert!((43..=45).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert_eq!(server.peers()[0].outbox_messages, 15, "no message is lost");
 }
 

@@ -151,12 +151,12 @@ async fn silent_and_slow_strangers_are_closed_at_the_deadlines() {
     let begun = Instant::now();
     let mut silent = RawClient::connect(&pair.network, SERVER).await;
     assert_eq!(silent.rest().await, b"");
-    assert_eq!(begun.elapsed().as_secs(), 5, "silent from the start");
+    assert_eq!(begun.elapsed().as_secs(), 10, "silent from the start");
 
     let begun = Instant::now();
     let (mut silent, _) = RawClient::upgrade(&pair.network, SERVER).await;
     assert_eq!(silent.rest().await, b"");
-    assert_eq!(begun.elapsed().as_secs(), 5, "silent after the upgrade");
+    assert_eq!(begun.elapsed().as_secs(), 10, "silent after the upgrade");
 
     let begun = Instant::now();
     let mut slow = RawClient::connect(&pair.network, SERVER).await;
@@ -166,12 +166,12 @@ async fn silent_and_slow_strangers_are_closed_at_the_deadlines() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(6), "a byte now and then does not extend it");
+    assert!(begun.elapsed() < Duration::from_secs(11), "a byte now and then does not extend it");
 
     let begun = Instant::now();
     let mut endless = RawClient::connect(&pair.network, SERVER).await;
     while endless.stream.write_all(b"x: y\r\n").await.is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(6), "an endless head");
+        assert!(begun.elapsed() < Duration::from_secs(11), "an endless head");
         tokio::task::yield_now().await;
     }
 }
