@@ -7,6 +7,7 @@ use paddington_wire::link::LinkConfig;
 use paddington_wire::{Data, MAX_PAYLOAD};
 use serde::{Deserialize, Serialize};
 
+use crate::peer::HELD_OVERHEAD;
 use crate::{OnError, StartError};
 
 /// Limits, deadlines and policies of an exchange.
@@ -19,6 +20,9 @@ pub struct Config {
     pub peers: usize,
     /// Maximum number of bytes that a peer may have sent and this service has not handled.
     pub window: u32,
+    /// Maximum number of bytes that all peers together may have sent and this service has not
+    /// handled. Each peer has its part of half of it, and at least room for a longest message.
+    pub inbox_bytes_total: u64,
     /// Maximum number of messages that wait for one peer.
     pub outbox_messages: usize,
     /// Maximum number of bytes, Σ(24 + length), that wait for one peer.
@@ -76,6 +80,7 @@ impl Default for Config {
             transport: paddington_transport::Config::default(),
             peers: 4_096,
             window: link.window,
+            inbox_bytes_total: 256 * MIB,
             outbox_messages: link.outbox_messages,
             outbox_bytes: link.outbox_bytes,
             outbox_bytes_total: 256 * MIB,
@@ -212,6 +217,7 @@ impl Config {
         };
         LinkConfig {
             window: self.window,
+            held_overhead: HELD_OVERHEAD,
             max_payload: self.transport.limits.max_payload,
             outbox_messages,
             outbox_bytes,

@@ -152,7 +152,7 @@ impl Peer {
         &self,
         newcomer: Option<Instance>,
     ) -> Result<Option<Probed>, SlotInUse> {
-        let probing = self.lock().probe(newcomer, &self.shared.config);
+        let probing = self.lock().probe(newcomer, &self.shared);
         let (probed, waker) = match probing {
             Probing::Free => return Ok(None),
             Probing::InUse => return Err(self.refuse_duplicate()),

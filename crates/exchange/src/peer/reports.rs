@@ -25,10 +25,12 @@ pub(super) enum Cause {
     Expired,
     /// Messages for the peer are longer than it accepts.
     TooLong,
+    /// Messages of the peer took much more memory than credit.
+    Small,
 }
 
 /// The number of causes.
-const CAUSES: usize = 5;
+const CAUSES: usize = 6;
 
 /// Reports about one peer.
 #[derive(Debug, Default)]
@@ -47,7 +49,7 @@ struct Fold {
 
 impl Cause {
     const ALL: [Self; CAUSES] =
-        [Self::NotText, Self::Failed, Self::Rejected, Self::Expired, Self::TooLong];
+        [Self::NotText, Self::Failed, Self::Rejected, Self::Expired, Self::TooLong, Self::Small];
 
     fn log(self, peer: &PeerName, messages: u64, detail: &str) {
         match self {
@@ -59,6 +61,11 @@ impl Cause {
             Self::Expired => {
                 warn!(%peer, messages, "messages expired before they could be transmitted");
             }
+            Self::Small => warn!(
+                %peer, sessions = messages, detail,
+                "closed the session: so many small messages wait for the handler that they take \
+                 much more memory than the credit that they used; they come again"
+            ),
             Self::TooLong => warn!(
                 %peer, messages,
                 "messages were not transmitted: they are longer than the peer accepts; raise its \
