@@ -51,6 +51,10 @@ pub struct Config {
     /// Time that an older connection has to answer a probe when a newer one arrives.
     #[serde(with = "seconds")]
     pub probe: Duration,
+    /// Time after which the handler is told `Disconnected` of a peer that has no connection and has
+    /// not said that it shuts down.
+    #[serde(with = "seconds")]
+    pub absence: Duration,
     /// Maximum number of authenticated handshakes of a peer within [`HANDSHAKE_PERIOD`].
     pub handshakes: usize,
     /// Time that a shutdown waits for handlers that run, and then again for messages that are not
@@ -93,6 +97,7 @@ impl Default for Config {
             on_error: OnError::Next,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),
+            absence: Duration::from_secs(60),
             handshakes: 5,
             drain: Duration::from_secs(30),
             patience: Duration::from_secs(30),
@@ -185,7 +190,7 @@ impl Config {
         }
     }
 
-    fn times(&self) -> [(&'static str, Duration); 17] {
+    fn times(&self) -> [(&'static str, Duration); 18] {
         let (timeouts, retry) = (&self.transport.timeouts, &self.transport.retry);
         [
             ("request", timeouts.request),
@@ -203,6 +208,7 @@ impl Config {
             ("refused", retry.refused),
             ("handler_timeout", self.handler_timeout),
             ("probe", self.probe),
+            ("absence", self.absence),
             ("drain", self.drain),
             ("patience", self.patience),
         ]

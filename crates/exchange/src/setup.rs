@@ -18,7 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::peer::{Shared, store_task};
 use crate::renewal::Renewal;
 use crate::store::Store;
-use crate::{Config, Exchange, Handler, StartError, expiry, restore, shutdown};
+use crate::{Config, Exchange, Handler, StartError, deadlines, restore, shutdown};
 
 /// The parts that an exchange is made from.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ fn run_peers(core: &Arc<Core>) {
         store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
     }
     watchdog::spawn(core);
-    expiry::spawn(core);
+    deadlines::spawn(core);
 }
 
 fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network>) {

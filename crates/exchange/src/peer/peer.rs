@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{CloseCode, Encoding, Instance, PeerName, Ready};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
-use super::presence::Probed;
+use super::presence::{Absence, Probed};
 use super::state::{Probing, Prospect, State};
 use super::{Number, PeerLink, Shared};
 use crate::store::Store;
@@ -135,6 +136,24 @@ impl Peer {
     /// Writes the lines about repeats whose time has come.
     pub(crate) fn flush_reports(&self) {
         self.lock().reports_mut().flush(&self.name);
+    }
+
+    /// Tells the handler that the peer is gone, if it has been absent for long enough. Returns the
+    /// time until then.
+    pub(crate) fn note_absence(&self) -> Option<Duration> {
+        let grace = self.shared.config.absence;
+        let mut state = self.lock();
+        match state.note_absence(&self.name, grace) {
+            Absence::None => None,
+            Absence::Brief(left) => Some(left),
+            Absence::Told => {
+                let worker = state.take_worker_waker();
+                drop(state);
+                wake(worker);
+                info!(peer = %self.name, for = ?grace, "absent: the peer has not come back");
+                None
+            }
+        }
     }
 
     /// Counts an authenticated handshake. Returns whether it is one too many.

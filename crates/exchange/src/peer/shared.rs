@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Notified whenever a message that may expire was accepted.
     pub(crate) deadlines: Notify,
+    /// Notified whenever a peer may have become absent.
+    pub(crate) absences: Notify,
     started: Instant,
     events: broadcast::Sender<Event>,
 }
@@ -45,6 +47,7 @@ impl Shared {
             room: Room::new(total, peers, config.transport.limits.max_payload),
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),
+            absences: Notify::new(),
             started: Instant::now(),
             events: broadcast::Sender::new(EVENTS),
             name,

@@ -16,7 +16,7 @@ use super::appends::{Append, Appends, Stored};
 use super::inbox::{Call, Ended, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
-use super::presence::{NotTaken, Order, Presence, Probed, Taken};
+use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
 use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
@@ -233,6 +233,11 @@ impl State {
         link.into_iter().for_each(|link| link.end(session));
         self.presence.announce_end(agent, resumes, &mut self.inbox);
         true
+    }
+
+    /// Tells the handler that the peer is gone, once it has been absent for `grace`.
+    pub(super) fn note_absence(&mut self, agent: &PeerName, grace: Duration) -> Absence {
+        self.presence.note_absence(agent, grace, &mut self.inbox)
     }
 
     pub(super) fn close(&mut self, code: CloseCode) -> Option<Waker> {
