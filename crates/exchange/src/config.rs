@@ -16,6 +16,9 @@ use crate::{OnError, StartError};
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
+    /// Time that a start waits for its port while another process still listens on it.
+    #[serde(with = "seconds::or_zero")]
+    pub listen_wait: Duration,
     /// Maximum number of peers.
     pub peers: usize,
     /// Maximum number of bytes that a peer may have sent and this service has not handled.
@@ -82,6 +85,7 @@ impl Default for Config {
         let link = LinkConfig::default();
         Self {
             transport: paddington_transport::Config::default(),
+            listen_wait: Duration::ZERO,
             peers: 4_096,
             window: link.window,
             inbox_bytes_total: 256 * MIB,
@@ -137,6 +141,7 @@ impl Config {
         let reasonable = |time: Duration| !time.is_zero() && time <= YEAR;
         match self.times().into_iter().find(|(_, time)| !reasonable(*time)) {
             Some((name, _)) => Err(StartError::Time(name)),
+            None if self.listen_wait > YEAR => Err(StartError::Time("listen_wait")),
             None => self.check_relations(),
         }
     }
