@@ -113,11 +113,13 @@ impl Peer {
         wake(waker);
     }
 
-    /// Logs that the handler has failed on a message, and why.
-    pub(crate) fn report_failure(&self, call: &Call, cause: &dyn Display) {
+    /// Logs that the handler has failed on a message, at which attempt, and why.
+    pub(crate) fn report_failure(&self, call: &Call, attempt: u32, cause: &dyn Display) {
         let id = call.shown().unwrap_or_default();
         let detail = format!("{id} {cause}");
-        self.lock().reports_mut().report(&self.name, Cause::Failed, 1, detail.trim_start());
+        let is_kept = self.store().is_some() || self.shared.config.on_error.tries_after(attempt);
+        let cause = if is_kept || call.is_control() { Cause::Failed } else { Cause::Lost };
+        self.lock().reports_mut().report(&self.name, cause, 1, detail.trim_start());
     }
 
     pub(crate) fn add_worker(&self) -> WorkerId {

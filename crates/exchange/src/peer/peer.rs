@@ -138,6 +138,11 @@ impl Peer {
         self.lock().reports_mut().flush(&self.name);
     }
 
+    /// Writes the lines about repeats that are left, at the end.
+    pub(crate) fn finish_reports(&self) {
+        self.lock().reports_mut().finish(&self.name);
+    }
+
     /// Tells the handler that the peer is gone, if it has been absent for long enough. Returns the
     /// time until then.
     pub(crate) fn note_absence(&self) -> Option<Duration> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use paddington_wire::PeerName;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::Delivered;
 
@@ -17,8 +17,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub(super) enum Cause {
     /// Messages of the peer are not text.
     NotText,
-    /// The handler failed on messages of the peer.
+    /// The handler failed on messages of the peer, which are tried again or kept as dead letters.
     Failed,
+    /// The handler failed on messages of the peer, and nothing keeps them.
+    Lost,
     /// The peer has rejected messages.
     Rejected,
     /// Messages for the peer have expired.
@@ -30,7 +32,7 @@ pub(super) enum Cause {
 }
 
 /// The number of causes.
-const CAUSES: usize = 6;
+const CAUSES: usize = 7;
 
 /// Reports about one peer.
 #[derive(Debug, Default)]
@@ -48,13 +50,25 @@ struct Fold {
 }
 
 impl Cause {
-    const ALL: [Self; CAUSES] =
-        [Self::NotText, Self::Failed, Self::Rejected, Self::Expired, Self::TooLong, Self::Small];
+    const ALL: [Self; CAUSES] = [
+        Self::NotText,
+        Self::Failed,
+        Self::Lost,
+        Self::Rejected,
+        Self::Expired,
+        Self::TooLong,
+        Self::Small,
+    ];
 
     fn log(self, peer: &PeerName, messages: u64, detail: &str) {
         match self {
             Self::NotText => warn!(%peer, messages, detail, "rejected messages: they are not text"),
             Self::Failed => warn!(%peer, messages, detail, "messages could not be handled"),
+            Self::Lost => error!(
+                %peer, messages, detail,
+                "messages are lost, because the handler failed on them; the setting on_error lets \
+                 it try again, and with an outbox in a file they are kept as dead letters"
+            ),
             Self::Rejected => {
                 warn!(%peer, messages, detail, "the peer rejected messages, which are lost");
             }
@@ -109,6 +123,16 @@ impl Reports {
             Delivered::Expired => self.report(peer, Cause::Expired, messages, ""),
             Delivered::TooLong => self.report(peer, Cause::TooLong, messages, ""),
             _ => {}
+        }
+    }
+
+    /// Writes the lines that are left, of whatever age: there will be no other time.
+    pub(super) fn finish(&mut self, peer: &PeerName) {
+        for cause in Cause::ALL {
+            let messages = std::mem::take(&mut self.folds[cause as usize].messages);
+            if messages > 0 {
+                cause.log(peer, messages, "");
+            }
         }
     }
 
