@@ -314,7 +314,7 @@ impl Traffic for PeerTraffic {
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
-        peer.shared.absences.notify_one();
+        peer.tell_ended();
         peer.tell_heard();
         peer.tell_progress();
         log_ended(&peer, end);

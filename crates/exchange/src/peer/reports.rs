@@ -11,6 +11,8 @@ use crate::Delivered;
 
 /// The shortest time between two lines of the same cause.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// The same for what goes on until a person ends it.
+const LONG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A cause for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +29,14 @@ pub(super) enum Cause {
     Expired,
     /// Messages for the peer are longer than it accepts.
     TooLong,
+    /// A second process was refused.
+    Duplicate,
     /// Messages of the peer took much more memory than credit.
     Small,
 }
 
 /// The number of causes.
-const CAUSES: usize = 7;
+const CAUSES: usize = 8;
 
 /// Reports about one peer.
 #[derive(Debug, Default)]
@@ -57,8 +61,13 @@ impl Cause {
         Self::Rejected,
         Self::Expired,
         Self::TooLong,
+        Self::Duplicate,
         Self::Small,
     ];
+
+    fn interval(self) -> Duration {
+        if self == Self::Duplicate { LONG_INTERVAL } else { INTERVAL }
+    }
 
     fn log(self, peer: &PeerName, messages: u64, detail: &str) {
         match self {
@@ -75,6 +84,11 @@ impl Cause {
             Self::Expired => {
                 warn!(%peer, messages, "messages expired before they could be transmitted");
             }
+            Self::Duplicate => error!(
+                %peer, attempts = messages, address = detail,
+                "refused: a second process uses this invitation while the first one is connected; \
+                 stop one of them, or give each its own invitation"
+            ),
             Self::Small => warn!(
                 %peer, sessions = messages, detail,
                 "closed the session: so many small messages wait for the handler that they take \
@@ -91,13 +105,13 @@ impl Cause {
 
 impl Fold {
     /// Counts messages. Returns the number for a line, if it is time for one.
-    fn add(&mut self, messages: u64, now: Instant) -> Option<u64> {
+    fn add(&mut self, messages: u64, now: Instant, interval: Duration) -> Option<u64> {
         self.messages += messages;
-        self.flush(now)
+        self.flush(now, interval)
     }
 
-    fn flush(&mut self, now: Instant) -> Option<u64> {
-        let is_time = self.last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
+    fn flush(&mut self, now: Instant, interval: Duration) -> Option<u64> {
+        let is_time = self.last.is_none_or(|last| now.duration_since(last) >= interval);
         if self.messages == 0 || !is_time {
             return None;
         }
@@ -109,7 +123,8 @@ impl Fold {
 impl Reports {
     /// Reports messages of one cause. `detail` is shown if a line is written.
     pub(super) fn report(&mut self, peer: &PeerName, cause: Cause, messages: u64, detail: &str) {
-        if let Some(messages) = self.folds[cause as usize].add(messages, Instant::now()) {
+        let fold = &mut self.folds[cause as usize];
+        if let Some(messages) = fold.add(messages, Instant::now(), cause.interval()) {
             cause.log(peer, messages, detail);
         }
     }
@@ -140,7 +155,7 @@ impl Reports {
     pub(super) fn flush(&mut self, peer: &PeerName) {
         let now = Instant::now();
         for cause in Cause::ALL {
-            if let Some(messages) = self.folds[cause as usize].flush(now) {
+            if let Some(messages) = self.folds[cause as usize].flush(now, cause.interval()) {
                 cause.log(peer, messages, "");
             }
         }
@@ -154,13 +169,13 @@ mod tests {
     #[test]
     fn repeats_are_counted_in_one_line_per_interval() {
         let (mut fold, start) = (Fold::default(), Instant::now());
-        assert_eq!(fold.add(1, start), Some(1), "the first one at once");
+        assert_eq!(fold.add(1, start, INTERVAL), Some(1), "the first one at once");
         for _ in 0..1_000 {
-            assert_eq!(fold.add(3, start + INTERVAL / 2), None);
+            assert_eq!(fold.add(3, start + INTERVAL / 2, INTERVAL), None);
         }
-        assert_eq!(fold.flush(start + INTERVAL / 2), None);
-        assert_eq!(fold.flush(start + INTERVAL), Some(3_000));
-        assert_eq!(fold.flush(start + 9 * INTERVAL), None, "nothing happened since");
-        assert_eq!(fold.add(2, start + 9 * INTERVAL), Some(2));
+        assert_eq!(fold.flush(start + INTERVAL / 2, INTERVAL), None);
+        assert_eq!(fold.flush(start + INTERVAL, INTERVAL), Some(3_000));
+        assert_eq!(fold.flush(start + 9 * INTERVAL, INTERVAL), None, "nothing happened since");
+        assert_eq!(fold.add(2, start + 9 * INTERVAL, INTERVAL), Some(2));
     }
 }

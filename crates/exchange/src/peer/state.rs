@@ -177,6 +177,12 @@ impl State {
         }
     }
 
+    /// Returns whether the process that held the slot has said that it shuts down; `None` as long as
+    /// the slot is held.
+    pub(super) fn holder_has_left(&self) -> Option<bool> {
+        (!self.presence.is_connected()).then(|| self.presence.has_left())
+    }
+
     pub(super) fn is_alive(&self, probed: Probed) -> Option<bool> {
         self.presence.is_alive(probed)
     }
