@@ -7,6 +7,7 @@ use paddington_wire::link::LinkConfig;
 use paddington_wire::{Data, MAX_PAYLOAD};
 use serde::{Deserialize, Serialize};
 
+use crate::peer::HELD_OVERHEAD;
 use crate::{OnError, StartError};
 
 /// Limits, deadlines and policies of an exchange.
@@ -15,10 +16,16 @@ use crate::{OnError, StartError};
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
+    /// Time that a start waits for its port while another process still listens on it.
+    #[serde(with = "seconds::or_zero")]
+    pub listen_wait: Duration,
     /// Maximum number of peers.
     pub peers: usize,
     /// Maximum number of bytes that a peer may have sent and this service has not handled.
     pub window: u32,
+    /// Maximum number of bytes that all peers together may have sent and this service has not
+    /// handled. Each peer has its part of half of it, and at least room for a longest message.
+    pub inbox_bytes_total: u64,
     /// Maximum number of messages that wait for one peer.
     pub outbox_messages: usize,
     /// Maximum number of bytes, Σ(24 + length), that wait for one peer.
@@ -47,6 +54,10 @@ pub struct Config {
     /// Time that an older connection has to answer a probe when a newer one arrives.
     #[serde(with = "seconds")]
     pub probe: Duration,
+    /// Time after which the handler is told `Disconnected` of a peer that has no connection and has
+    /// not said that it shuts down.
+    #[serde(with = "seconds")]
+    pub absence: Duration,
     /// Maximum number of authenticated handshakes of a peer within [`HANDSHAKE_PERIOD`].
     pub handshakes: usize,
     /// Time that a shutdown waits for handlers that run, and then again for messages that are not
@@ -74,8 +85,10 @@ impl Default for Config {
         let link = LinkConfig::default();
         Self {
             transport: paddington_transport::Config::default(),
+            listen_wait: Duration::ZERO,
             peers: 4_096,
             window: link.window,
+            inbox_bytes_total: 256 * MIB,
             outbox_messages: link.outbox_messages,
             outbox_bytes: link.outbox_bytes,
             outbox_bytes_total: 256 * MIB,
@@ -88,6 +101,7 @@ impl Default for Config {
             on_error: OnError::Next,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),
+            absence: Duration::from_secs(60),
             handshakes: 5,
             drain: Duration::from_secs(30),
             patience: Duration::from_secs(30),
@@ -127,6 +141,7 @@ impl Config {
         let reasonable = |time: Duration| !time.is_zero() && time <= YEAR;
         match self.times().into_iter().find(|(_, time)| !reasonable(*time)) {
             Some((name, _)) => Err(StartError::Time(name)),
+            None if self.listen_wait > YEAR => Err(StartError::Time("listen_wait")),
             None => self.check_relations(),
         }
     }
@@ -199,6 +214,7 @@ impl Config {
             ("refused", retry.refused),
             ("handler_timeout", self.handler_timeout),
             ("probe", self.probe),
+            ("absence", self.absence),
             ("drain", self.drain),
             ("patience", self.patience),
         ]
@@ -213,6 +229,7 @@ impl Config {
         };
         LinkConfig {
             window: self.window,
+            held_overhead: HELD_OVERHEAD,
             max_payload: self.transport.limits.max_payload,
             outbox_messages,
             outbox_bytes,

@@ -197,7 +197,8 @@ pub enum StartError {
 fn listen_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            ": another process uses this port; stop it, or choose another port"
+            ": another process uses this port; stop it, choose another port, or let the setting \
+             listen_wait wait for it"
         }
         io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
         io::ErrorKind::PermissionDenied => ": ports below 1024 need privileges",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paddington_transport::{AuthenticHello, Caller, Host, Refusal, Renewed};
 use paddington_wire::{CloseCode, InvitedClients};
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::core::Core;
 use crate::peer::{Peer, PeerReservation};
@@ -37,11 +37,7 @@ impl Host for ExchangeHost {
             return Err(Refusal::Close(CloseCode::Overload));
         }
         let Ok(probed) = peer.probe(instance).await else {
-            error!(
-                peer = %name, %address,
-                "refused: a second process uses this invitation while the first one is connected; \
-                 stop one of them, or give each its own invitation"
-            );
+            peer.report_duplicate(address);
             return Err(Refusal::Close(CloseCode::Busy));
         };
         Ok(PeerReservation::new(peer, probed))

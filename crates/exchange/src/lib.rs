@@ -7,12 +7,12 @@
 mod config;
 mod core;
 mod current;
+mod deadlines;
 mod delivered;
 mod error;
 mod escaped;
 mod event;
 mod exchange;
-mod expiry;
 mod handling;
 mod host;
 mod lifecycle;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paddington_wire::link::StoredLink;
+use paddington_wire::link::{LinkConfig, StoredLink};
 use paddington_wire::{Encoding, PeerName};
 
 use crate::StartError;
@@ -48,7 +48,8 @@ async fn link(
     encoding: Encoding,
     store: Option<&Arc<dyn Store>>,
 ) -> Result<PeerLink, StoreError> {
-    let config = shared.config.link(store.is_some());
+    let first_window = shared.inboxes.first_window();
+    let config = LinkConfig { first_window, ..shared.config.link(store.is_some()) };
     let Some(store) = store else {
         return Ok(PeerLink::new(encoding, config, shared.instance));
     };

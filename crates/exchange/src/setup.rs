@@ -1,12 +1,15 @@
 //! The parts that an exchange is made from, and how it is started.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use paddington_transport::{
     Acceptor, Dialer, Endpoint, Listener, Login, Network, Tls, stay_connected,
 };
 use paddington_wire::{Credentials, Encoding, InvitedClient, InvitedClients, PeerName};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -18,7 +21,10 @@ use crate::lifecycle::Lifecycle;
 use crate::peer::{Shared, store_task};
 use crate::renewal::Renewal;
 use crate::store::Store;
-use crate::{Config, Exchange, Handler, StartError, expiry, restore, shutdown};
+use crate::{Config, Exchange, Handler, StartError, deadlines, restore, shutdown};
+
+/// Pause between two attempts to bind a port that another process uses.
+const LISTEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// The parts that an exchange is made from.
 #[derive(Debug)]
@@ -101,7 +107,7 @@ impl Exchange {
             Arc::new(Shared::new(name, config, clients.len() + servers.len(), store.is_some())?);
         let peers = restore::peers(&shared, known(&clients, &servers), store.as_ref()).await?;
         let listener = match &listen {
-            Some(listen) => Some(bind(&network, listen.address).await?),
+            Some(listen) => Some(bind(&network, listen.address, shared.config.listen_wait).await?),
             None => None,
         };
         let core = Arc::new(Core {
@@ -147,9 +153,27 @@ fn known(
     clients.chain(servers).collect::<Vec<_>>().into_iter()
 }
 
-async fn bind(network: &Arc<dyn Network>, address: SocketAddr) -> Result<Listener, StartError> {
-    let listener = Listener::bind(Arc::clone(network), address).await;
-    listener.map_err(|source| StartError::Listen { address, source })
+/// Binds the address, for which it waits up to `patience` if another process uses it.
+async fn bind(
+    network: &Arc<dyn Network>,
+    address: SocketAddr,
+    patience: Duration,
+) -> Result<Listener, StartError> {
+    let (begun, mut waits) = (Instant::now(), false);
+    loop {
+        let source = match Listener::bind(Arc::clone(network), address).await {
+            Ok(listener) => return Ok(listener),
+            Err(source) => source,
+        };
+        let left = patience.saturating_sub(begun.elapsed());
+        if source.kind() != io::ErrorKind::AddrInUse || left.is_zero() {
+            return Err(StartError::Listen { address, source });
+        }
+        if !std::mem::replace(&mut waits, true) {
+            info!(%address, ?patience, "waiting for the port, which another process uses");
+        }
+        sleep(LISTEN_PAUSE.min(left)).await;
+    }
 }
 
 fn acceptor(
@@ -169,7 +193,7 @@ fn run_peers(core: &Arc<Core>) {
         store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
     }
     watchdog::spawn(core);
-    expiry::spawn(core);
+    deadlines::spawn(core);
 }
 
 fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network>) {

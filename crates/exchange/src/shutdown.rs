@@ -155,6 +155,7 @@ impl Core {
         let mut report = ShutdownReport::default();
         for peer in self.peers.values() {
             let messages = peer.abandon();
+            peer.finish_reports();
             if messages > 0 {
                 let stored = peer.store().is_some();
                 let list = if stored { &mut report.left_in_store } else { &mut report.unsent };

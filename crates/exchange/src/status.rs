@@ -30,7 +30,7 @@ pub struct PeerStatus {
     pub in_flight: u64,
     /// Number of its messages that wait for the handler.
     pub inbox_messages: usize,
-    /// Bytes of its window that are used, Σ(24 + length).
+    /// Bytes of its window that are used, as they are held: Σ(160 + length), of a `hex` peer Σ(length).
     pub inbox_bytes: u64,
     /// Whether the handling of its messages was stopped by [`OnError::Stop`](crate::OnError::Stop).
     pub halted: bool,

@@ -1,7 +1,10 @@
 //! What a service says when it starts.
 
-use paddington::ServiceConfig;
+use std::time::Duration;
+
+use paddington::{Message, Service, ServiceConfig};
 use paddington_test_support::{capture_logs, pair};
+use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn a_service_that_does_not_listen_says_so_once() {
@@ -24,4 +27,35 @@ async fn a_service_that_does_not_listen_says_so_once() {
     assert_eq!(said("WARN", "neither listening nor connecting"), 1);
     lonely.shutdown().await;
     assert_eq!(said("INFO", "not listening"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_in_use_is_an_error_at_once_or_waited_for() {
+    let mut pair = pair();
+    let (first, _) = pair.start_server().await;
+    let start = |pair: &paddington_test_support::Pair| {
+        let (network, config) = (pair.network.network(), pair.server.clone());
+        async move {
+            let ignore = async |_: Message| Ok::<(), std::io::Error>(());
+            Service::start_on(network, &config, ignore).await
+        }
+    };
+    let begun = Instant::now();
+    let refused = start(&pair).await.unwrap_err().to_string();
+    assert!(refused.contains("another process uses this port"), "{refused}");
+    assert!(refused.contains("listen_wait"), "{refused}");
+    assert!(begun.elapsed().is_zero(), "{:?}", begun.elapsed());
+
+    pair.server.settings_mut().listen_wait = Duration::from_secs(10);
+    let refused = start(&pair).await.unwrap_err().to_string();
+    assert!(refused.contains("another process uses this port"), "{refused}");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+
+    let waiting = tokio::spawn(start(&pair));
+    sleep(Duration::from_secs(5)).await;
+    first.shutdown().await;
+    let freed = Instant::now();
+    let second = waiting.await.unwrap().unwrap();
+    assert!(freed.elapsed() <= Duration::from_millis(200), "{:?}", freed.elapsed());
+    second.shutdown().await;
 }

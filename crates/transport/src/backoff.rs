@@ -55,16 +55,23 @@ impl Delays {
     }
 
     /// Returns the delay after a failed attempt, jittered by `chance`. While there is another
-    /// address to try, a refusal of this one delays nothing.
+    /// address to try, a refusal of this one delays nothing. `waited` is how long the attempt has
+    /// taken: if the server has let it wait for the process that holds the slot, it need not wait
+    /// here, too.
     pub(crate) fn after_failure(
         &mut self,
         error: &DialError,
+        waited: Duration,
         other_address: bool,
         chance: f64,
     ) -> Duration {
         let hung_up_before = self.hung_up;
         self.hung_up = matches!(error, DialError::HungUp(_));
         match error {
+            DialError::Refused(CloseCode::Busy) if waited >= PARKED => {
+                self.contested = Backoff::contested(&self.retry);
+                FIRST.min(self.retry.interval).mul_f64(0.9 + 0.1 * chance)
+            }
             DialError::Refused(CloseCode::Busy | CloseCode::Violation) => {
                 self.contested.next(chance)
             }
@@ -99,6 +106,9 @@ struct Backoff {
 const FIRST: Duration = Duration::from_millis(500);
 /// The first delay while another process holds the slot.
 const CONTESTED: Duration = Duration::from_secs(1);
+/// Time after which a refusal because of another process comes from a server that waited for that to
+/// shut down.
+const PARKED: Duration = Duration::from_secs(4);
 /// The first delay of a client that has not been connected yet.
 const STARTING: Duration = Duration::from_millis(10);
 
@@ -191,7 +201,7 @@ mod tests {
     /// Returns the delays after failures with one address, in seconds, without jitter.
     fn after(errors: impl IntoIterator<Item = DialError>) -> Vec<f64> {
         let mut delays = Delays::new(Retry::default());
-        let delay = |error| delays.after_failure(&error, false, 1.0).as_secs_f64();
+        let delay = |error| delays.after_failure(&error, Duration::ZERO, false, 1.0).as_secs_f64();
         errors.into_iter().map(delay).collect()
     }
 
@@ -237,10 +247,24 @@ mod tests {
     fn another_address_is_tried_without_delay() {
         let mut delays = Delays::new(Retry::default());
         let bad = refused(http::StatusCode::BAD_REQUEST);
-        assert!(delays.after_failure(&bad, true, 1.0) <= FIRST);
-        assert!(delays.after_failure(&bad, false, 1.0) > FIRST);
+        assert!(delays.after_failure(&bad, Duration::ZERO, true, 1.0) <= FIRST);
+        assert!(delays.after_failure(&bad, Duration::ZERO, false, 1.0) > FIRST);
         let busy = DialError::Refused(CloseCode::Overload);
-        assert!(delays.after_failure(&busy, true, 1.0) > FIRST, "this is the server");
+        assert!(
+            delays.after_failure(&busy, Duration::ZERO, true, 1.0) > FIRST,
+            "this is the server"
+        );
+    }
+
+    #[test]
+    fn a_server_that_has_waited_for_another_process_is_asked_again_soon() {
+        let mut delays = Delays::new(Retry::default());
+        let busy = DialError::Refused(CloseCode::Busy);
+        for _ in 0..20 {
+            assert!(delays.after_failure(&busy, PARKED, false, 1.0) <= FIRST);
+        }
+        let at_once = delays.after_failure(&busy, Duration::ZERO, false, 1.0);
+        assert_eq!(at_once, CONTESTED);
     }
 
     #[test]

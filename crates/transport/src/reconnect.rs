@@ -36,6 +36,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
     let mut delays = Delays::new(dialer.config.retry);
     let (mut report, mut addresses) = (Report::default(), Addresses::default());
     loop {
+        let began = Instant::now();
         let attempt = Box::pin(dialer.dial(caller.reserve(), &mut addresses));
         let dialled = tokio::select! {
             biased;
@@ -64,8 +65,8 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                     dialer.renew(renewed);
                     continue;
                 }
-                let delay =
-                    delays.after_failure(&error, addresses.has_good(), dialer.network.chance());
+                let (waited, chance) = (began.elapsed(), dialer.network.chance());
+                let delay = delays.after_failure(&error, waited, addresses.has_good(), chance);
                 report.failed(&dialer, &addresses, &error, delay);
                 (delay, renewable)
             }

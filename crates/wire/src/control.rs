@@ -23,7 +23,7 @@ pub enum Control {
         /// The peer's name.
         agent: PeerName,
     },
-    /// The peer is no longer connected.
+    /// The peer is no longer connected: it has shut down, or has been absent for a while.
     Disconnected {
         /// The peer's name.
         agent: PeerName,

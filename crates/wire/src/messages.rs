@@ -21,8 +21,8 @@ impl Messages {
     /// The maximum number of messages in one block.
     pub const MAX: usize = 1024;
     /// The longest block that its messages share after it has arrived, in bytes. From a longer
-    /// block each message is copied, unless it is most of the block. So a message keeps at most
-    /// this much, or its own length, in memory beside itself.
+    /// block each message is copied, unless it is nearly all of the block. So a message keeps at
+    /// most this much, or a fifteenth of its length, in memory beside itself.
     pub const SHARED: u32 = 16 * 1024;
 
     /// Returns how many bytes of a block a message of `len` bytes takes.
@@ -93,7 +93,7 @@ impl IntoIterator for Messages {
 
     fn into_iter(self) -> IntoIter {
         let shared = self.block.len() <= Self::SHARED as usize;
-        let copied = if shared { 0 } else { self.block.len() / 2 };
+        let copied = if shared { 0 } else { self.block.len() - self.block.len() / 16 };
         IntoIter { block: self.block, copied }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use paddington_wire::link::{Link, LinkConfig, Millis};
-use paddington_wire::{Instance, MessageId, Slot};
+use paddington_wire::{Data, Instance, MessageId, Slot};
 
 use crate::connection::CLIENT;
 use crate::disk::{Disk, Durable};
@@ -128,6 +128,8 @@ pub fn payload(label: u8) -> Bytes {
 
 fn config(scenario: &Scenario) -> LinkConfig {
     LinkConfig {
+        first_window: u32::MAX,
+        held_overhead: Data::cost(0),
         window: scenario.window() as u32,
         max_payload: scenario.longest(),
         outbox_messages: 8,

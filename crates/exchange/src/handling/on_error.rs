@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OnError {
-    /// The message is rejected, and its sender is told. With a store it becomes a dead letter.
+    /// The message is rejected, and its sender is told. With a store it becomes a dead letter;
+    /// without one it is lost, which is logged as an error.
     #[default]
     Next,
     /// The handler is called again, and the messages after it wait. When all attempts have failed,
@@ -38,6 +39,11 @@ pub enum OnError {
 }
 
 impl OnError {
+    /// Returns whether the handler is called with the same message again after `attempt` failed ones.
+    pub(crate) fn tries_after(self, attempt: u32) -> bool {
+        self == Self::Stop || self.again_after(attempt).is_some()
+    }
+
     /// Returns the pause before the next attempt, if there is one after `attempt` failed ones.
     pub(super) fn again_after(self, attempt: u32) -> Option<Duration> {
         match self {

@@ -145,12 +145,12 @@ async fn call_once<H: Handler>(
     message: Message,
     call: &Call,
 ) -> Result<(), RejectCode> {
-    let limit = peer.shared.config.handler_timeout;
+    let (limit, attempt) = (peer.shared.config.handler_timeout, message.attempt());
     let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
     match within(limit, called).await {
         Some(Ok(Ok(()))) => return Ok(()),
         Some(Ok(Err(cause))) => {
-            peer.report_failure(call, &Escaped(cause));
+            peer.report_failure(call, attempt, &Escaped(cause));
         }
         None => {
             error!(peer = %peer.name, id = call.shown(), ?limit, "the handler took too long");
@@ -158,7 +158,7 @@ async fn call_once<H: Handler>(
         }
         Some(Err(panic)) => {
             let cause = format!("the handler panicked: {}", panic_text(&*panic));
-            peer.report_failure(call, &Escaped(cause));
+            peer.report_failure(call, attempt, &Escaped(cause));
         }
     }
     Err(RejectCode::FAILED)

@@ -127,6 +127,7 @@ impl ReadyReservation for ReadyPeerReservation {
         reservation.take(Some(theirs.instance), |state, session| {
             let (started, freed) =
                 state.start_session(&peer.shared.room, session, &ours, theirs)?;
+            state.settle_inbox(&peer.shared.inboxes);
             peer.note_freed(state, freed);
             peer.note_store_work(state);
             report_regression(&peer, started);
@@ -157,6 +158,7 @@ impl PeerTraffic {
     fn next_frame(&mut self, state: &mut State, cx: &mut Context<'_>) -> Option<Frame> {
         let peer = Arc::clone(&self.peer);
         let now = peer.now();
+        state.widen_window(&peer.shared.inboxes);
         let (mut frame, freed) = state.outbox_mut().transmit(&peer.shared.room, self.session, now);
         peer.note_freed(state, freed);
         if frame.is_none()
@@ -233,6 +235,11 @@ impl PeerTraffic {
             state.inbox_mut().detach_from(before);
             self.peer.renew_session_if_wanted(state);
         }
+        if let Some((held, waker)) = state.revoke_credit(self.session) {
+            let detail = format!("{held} bytes are held");
+            state.reports_mut().report(&self.peer.name, Cause::Small, 1, &detail);
+            wake(waker);
+        }
         Ok(())
     }
 }
@@ -267,7 +274,7 @@ impl Traffic for PeerTraffic {
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.peer.lock();
-        let full = state.takes_no_more(&self.peer.shared.config);
+        let full = state.takes_no_more(&self.peer.shared);
         if full && state.set_waker(self.session, cx) { Poll::Pending } else { Poll::Ready(()) }
     }
 
@@ -302,10 +309,12 @@ impl Traffic for PeerTraffic {
             debug!(peer = %peer.name, cause = %end, "an older connection has ended");
             return;
         }
+        state.settle_inbox(&peer.shared.inboxes);
         count_end(&mut state, end);
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
+        peer.tell_ended();
         peer.tell_heard();
         peer.tell_progress();
         log_ended(&peer, end);

@@ -33,6 +33,7 @@ impl Peer {
             counted = call.counted;
             let (changed, halted) = state.finish_call(worker, call, ended, now);
             if changed {
+                state.settle_idle_inbox(&self.shared.inboxes);
                 self.note_store_work(&mut state);
             }
             if failed {
@@ -103,6 +104,7 @@ impl Peer {
     pub(crate) fn leave_behind(&self, call: &Call) {
         let mut state = self.lock();
         if state.leave_behind(call) {
+            state.settle_idle_inbox(&self.shared.inboxes);
             self.note_store_work(&mut state);
             self.renew_session_if_wanted(&mut state);
         }
@@ -111,11 +113,13 @@ impl Peer {
         wake(waker);
     }
 
-    /// Logs that the handler has failed on a message, and why.
-    pub(crate) fn report_failure(&self, call: &Call, cause: &dyn Display) {
+    /// Logs that the handler has failed on a message, at which attempt, and why.
+    pub(crate) fn report_failure(&self, call: &Call, attempt: u32, cause: &dyn Display) {
         let id = call.shown().unwrap_or_default();
         let detail = format!("{id} {cause}");
-        self.lock().reports_mut().report(&self.name, Cause::Failed, 1, detail.trim_start());
+        let is_kept = self.store().is_some() || self.shared.config.on_error.tries_after(attempt);
+        let cause = if is_kept || call.is_control() { Cause::Failed } else { Cause::Lost };
+        self.lock().reports_mut().report(&self.name, cause, 1, detail.trim_start());
     }
 
     pub(crate) fn add_worker(&self) -> WorkerId {

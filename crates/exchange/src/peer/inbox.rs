@@ -1,10 +1,8 @@
 //! Messages and control messages that wait for the handler of one peer, and those that it was
 //! called with.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use paddington_wire::{Control, MessageId, RejectCode, Text};
+use paddington_wire::{Control, MessageId, Queue, RejectCode, Text};
 
 /// A message or control message for the handler.
 #[derive(Clone, Debug)]
@@ -25,7 +23,7 @@ pub(crate) struct Received {
 /// Messages and control messages, in the order in which the handler gets them.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    items: VecDeque<Item>,
+    items: Queue<Item>,
     messages: usize,
     bytes: usize,
 }
@@ -64,7 +62,8 @@ impl Inbox {
             )
         );
         if unseen {
-            self.items.truncate(self.items.len() - 2);
+            let len = self.items.len() - 2;
+            self.items.truncate(len);
         }
         self.items.push_back(Item::Control(control));
     }

@@ -2,10 +2,12 @@
 //! events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
 
 mod appends;
+mod budget;
 mod connection;
 mod handling;
 mod hex_outbox;
 mod inbox;
+mod inbox_room;
 mod outbox;
 mod outcomes;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
@@ -23,6 +25,7 @@ mod workers;
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
 pub(crate) use inbox::{Call, Ended};
+pub(crate) use inbox_room::HELD_OVERHEAD;
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;
 pub(crate) use peer::Peer;

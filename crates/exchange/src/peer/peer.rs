@@ -1,21 +1,28 @@
 //! One peer of a service: its state behind a lock, and the notifications of its changes.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{CloseCode, Encoding, Instance, PeerName, Ready};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
-use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, info};
 
-use super::presence::Probed;
+use super::presence::{Absence, Probed};
+use super::reports::Cause;
 use super::state::{Probing, Prospect, State};
 use super::{Number, PeerLink, Shared};
 use crate::store::Store;
 use crate::{Delivered, Event, PeerStatus};
+
+/// The longest time that a successor waits for the process that holds the slot to shut down. It is
+/// shorter than the time that a client waits for an answer.
+const SUCCESSION: Duration = Duration::from_secs(7);
 
 /// The slot is held by a live connection of another process.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub(crate) struct Peer {
     work: Notify,
     /// Notified whenever the connection that holds the slot has shown a sign of life, or is gone.
     heard: Notify,
+    /// Notified whenever the connection that holds the slot has ended.
+    ended: Notify,
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
 }
@@ -52,6 +61,7 @@ impl Peer {
             progress: Notify::new(),
             work: Notify::new(),
             heard: Notify::new(),
+            ended: Notify::new(),
             turn: AsyncMutex::new(()),
         }
     }
@@ -97,6 +107,11 @@ impl Peer {
         self.heard.notify_waiters();
     }
 
+    pub(super) fn tell_ended(&self) {
+        self.ended.notify_waiters();
+        self.shared.absences.notify_one();
+    }
+
     /// Notifies the store task that cursors have moved, or messages may be removed.
     pub(super) fn note_store_work(&self, state: &mut State) {
         if self.store.is_some() && state.note_store_work() {
@@ -137,6 +152,35 @@ impl Peer {
         self.lock().reports_mut().flush(&self.name);
     }
 
+    /// Logs that a second process was refused, whose address is `address`.
+    pub(crate) fn report_duplicate(&self, address: IpAddr) {
+        let detail = address.to_string();
+        self.lock().reports_mut().report(&self.name, Cause::Duplicate, 1, &detail);
+    }
+
+    /// Writes the lines about repeats that are left, at the end.
+    pub(crate) fn finish_reports(&self) {
+        self.lock().reports_mut().finish(&self.name);
+    }
+
+    /// Tells the handler that the peer is gone, if it has been absent for long enough. Returns the
+    /// time until then.
+    pub(crate) fn note_absence(&self) -> Option<Duration> {
+        let grace = self.shared.config.absence;
+        let mut state = self.lock();
+        match state.note_absence(&self.name, grace) {
+            Absence::None => None,
+            Absence::Brief(left) => Some(left),
+            Absence::Told => {
+                let worker = state.take_worker_waker();
+                drop(state);
+                wake(worker);
+                info!(peer = %self.name, for = ?grace, "absent: the peer has not come back");
+                None
+            }
+        }
+    }
+
     /// Counts an authenticated handshake. Returns whether it is one too many.
     pub(crate) fn is_overloaded(&self, instance: Option<Instance>) -> bool {
         self.lock().count_handshake(instance, Instant::now(), self.shared.config.handshakes)
@@ -152,18 +196,37 @@ impl Peer {
         &self,
         newcomer: Option<Instance>,
     ) -> Result<Option<Probed>, SlotInUse> {
-        let probing = self.lock().probe(newcomer, &self.shared.config);
+        let probing = self.lock().probe(newcomer, &self.shared);
         let (probed, waker) = match probing {
             Probing::Free => return Ok(None),
             Probing::InUse => return Err(self.refuse_duplicate()),
             Probing::Asked(probed, waker) => (probed, waker),
         };
         wake(waker);
+        let begun = Instant::now();
         match timeout(self.shared.config.probe, self.is_alive(probed)).await {
+            Ok(true) if newcomer.is_some() && self.hands_over(begun).await => Ok(None),
             Ok(true) => Err(self.refuse_duplicate()),
             Ok(false) => Ok(None),
             Err(_) => Ok(Some(probed)),
         }
+    }
+
+    /// Waits whether the process that holds the slot shuts down in order: then its successor, which
+    /// has been waiting since `begun`, is connected at once. One that has only lost its connection
+    /// may be back soon.
+    async fn hands_over(&self, begun: Instant) -> bool {
+        let patience = SUCCESSION.min(self.shared.config.transport.timeouts.establish / 2);
+        let left = async {
+            loop {
+                let ended = self.ended.notified();
+                if let Some(left) = self.lock().holder_has_left() {
+                    return left;
+                }
+                ended.await;
+            }
+        };
+        timeout_at(begun + patience, left).await.unwrap_or(false)
     }
 
     fn refuse_duplicate(&self) -> SlotInUse {

@@ -15,6 +15,10 @@ pub(super) struct Presence {
     slot: Slot,
     live: Option<Live>,
     announced: Announced,
+    /// When its connection ended, until the peer is back or the handler is told that it is absent.
+    absent_since: Option<Instant>,
+    /// Whether the handler was told that the announced instance is absent.
+    told_absent: bool,
     /// Whether the peer has said that it shuts down, and has not come back.
     left: bool,
 }
@@ -66,6 +70,16 @@ pub(super) enum NotTaken {
     Alive,
     /// A later ticket was drawn.
     Superseded,
+}
+
+/// Absence of a peer that was connected and has not said that it shuts down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    None,
+    /// The handler is to be told after this time.
+    Brief(Duration),
+    /// The handler is told now.
+    Told,
 }
 
 /// An order for a connection.
@@ -183,7 +197,7 @@ impl Presence {
     }
 
     /// Tells the handler that the peer is connected: of a `sealed` peer once for each of its
-    /// instances, of a `hex` peer once for each connection.
+    /// instances and after each absence, of a `hex` peer once for each connection.
     pub(super) fn announce(
         &mut self,
         agent: &PeerName,
@@ -191,20 +205,45 @@ impl Presence {
         inbox: &mut Inbox,
     ) {
         let announced = instance.map_or(Announced::Unnamed, Announced::Instance);
-        if announced != Announced::Unnamed && self.announced == announced {
-            return;
+        self.absent_since = None;
+        let told_absent = std::mem::take(&mut self.told_absent);
+        if !told_absent {
+            if announced != Announced::Unnamed && self.announced == announced {
+                return;
+            }
+            self.withdraw(agent, inbox);
         }
-        self.withdraw(agent, inbox);
         self.announced = announced;
         inbox.push_control(Control::Connected { agent: agent.clone() });
     }
 
     /// Tells the handler that the peer is gone, now that its connection has ended. A peer that
-    /// `resumes` its session and has not said that it shuts down is not gone.
+    /// `resumes` its session and has not said that it shuts down may be back soon.
     pub(super) fn announce_end(&mut self, agent: &PeerName, resumes: bool, inbox: &mut Inbox) {
         if self.left || !resumes {
             self.withdraw(agent, inbox);
+        } else if self.announced != Announced::None {
+            self.absent_since = Some(Instant::now());
         }
+    }
+
+    /// Tells the handler that the peer is gone, once it has been absent for `grace`. Returns the
+    /// time until then.
+    pub(super) fn note_absence(
+        &mut self,
+        agent: &PeerName,
+        grace: Duration,
+        inbox: &mut Inbox,
+    ) -> Absence {
+        let Some(since) = self.absent_since else { return Absence::None };
+        let left = grace.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return Absence::Brief(left);
+        }
+        self.absent_since = None;
+        self.told_absent = true;
+        inbox.push_control(Control::Disconnected { agent: agent.clone() });
+        Absence::Told
     }
 
     /// Tells the handler that the peer is gone, if it was told that the peer is connected.

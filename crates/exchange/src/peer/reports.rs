@@ -5,30 +5,38 @@ use std::time::Duration;
 
 use paddington_wire::PeerName;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::Delivered;
 
 /// The shortest time between two lines of the same cause.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// The same for what goes on until a person ends it.
+const LONG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A cause for reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// Messages of the peer are not text.
     NotText,
-    /// The handler failed on messages of the peer.
+    /// The handler failed on messages of the peer, which are tried again or kept as dead letters.
     Failed,
+    /// The handler failed on messages of the peer, and nothing keeps them.
+    Lost,
     /// The peer has rejected messages.
     Rejected,
     /// Messages for the peer have expired.
     Expired,
     /// Messages for the peer are longer than it accepts.
     TooLong,
+    /// A second process was refused.
+    Duplicate,
+    /// Messages of the peer took much more memory than credit.
+    Small,
 }
 
 /// The number of causes.
-const CAUSES: usize = 5;
+const CAUSES: usize = 8;
 
 /// Reports about one peer.
 #[derive(Debug, Default)]
@@ -46,19 +54,46 @@ struct Fold {
 }
 
 impl Cause {
-    const ALL: [Self; CAUSES] =
-        [Self::NotText, Self::Failed, Self::Rejected, Self::Expired, Self::TooLong];
+    const ALL: [Self; CAUSES] = [
+        Self::NotText,
+        Self::Failed,
+        Self::Lost,
+        Self::Rejected,
+        Self::Expired,
+        Self::TooLong,
+        Self::Duplicate,
+        Self::Small,
+    ];
+
+    fn interval(self) -> Duration {
+        if self == Self::Duplicate { LONG_INTERVAL } else { INTERVAL }
+    }
 
     fn log(self, peer: &PeerName, messages: u64, detail: &str) {
         match self {
             Self::NotText => warn!(%peer, messages, detail, "rejected messages: they are not text"),
             Self::Failed => warn!(%peer, messages, detail, "messages could not be handled"),
+            Self::Lost => error!(
+                %peer, messages, detail,
+                "messages are lost, because the handler failed on them; the setting on_error lets \
+                 it try again, and with an outbox in a file they are kept as dead letters"
+            ),
             Self::Rejected => {
                 warn!(%peer, messages, detail, "the peer rejected messages, which are lost");
             }
             Self::Expired => {
                 warn!(%peer, messages, "messages expired before they could be transmitted");
             }
+            Self::Duplicate => error!(
+                %peer, attempts = messages, address = detail,
+                "refused: a second process uses this invitation while the first one is connected; \
+                 stop one of them, or give each its own invitation"
+            ),
+            Self::Small => warn!(
+                %peer, sessions = messages, detail,
+                "closed the session: so many small messages wait for the handler that they take \
+                 much more memory than the credit that they used; they come again"
+            ),
             Self::TooLong => warn!(
                 %peer, messages,
                 "messages were not transmitted: they are longer than the peer accepts; raise its \
@@ -70,13 +105,13 @@ impl Cause {
 
 impl Fold {
     /// Counts messages. Returns the number for a line, if it is time for one.
-    fn add(&mut self, messages: u64, now: Instant) -> Option<u64> {
+    fn add(&mut self, messages: u64, now: Instant, interval: Duration) -> Option<u64> {
         self.messages += messages;
-        self.flush(now)
+        self.flush(now, interval)
     }
 
-    fn flush(&mut self, now: Instant) -> Option<u64> {
-        let is_time = self.last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
+    fn flush(&mut self, now: Instant, interval: Duration) -> Option<u64> {
+        let is_time = self.last.is_none_or(|last| now.duration_since(last) >= interval);
         if self.messages == 0 || !is_time {
             return None;
         }
@@ -88,7 +123,8 @@ impl Fold {
 impl Reports {
     /// Reports messages of one cause. `detail` is shown if a line is written.
     pub(super) fn report(&mut self, peer: &PeerName, cause: Cause, messages: u64, detail: &str) {
-        if let Some(messages) = self.folds[cause as usize].add(messages, Instant::now()) {
+        let fold = &mut self.folds[cause as usize];
+        if let Some(messages) = fold.add(messages, Instant::now(), cause.interval()) {
             cause.log(peer, messages, detail);
         }
     }
@@ -105,11 +141,21 @@ impl Reports {
         }
     }
 
+    /// Writes the lines that are left, of whatever age: there will be no other time.
+    pub(super) fn finish(&mut self, peer: &PeerName) {
+        for cause in Cause::ALL {
+            let messages = std::mem::take(&mut self.folds[cause as usize].messages);
+            if messages > 0 {
+                cause.log(peer, messages, "");
+            }
+        }
+    }
+
     /// Writes the lines whose time has come, of messages that are over.
     pub(super) fn flush(&mut self, peer: &PeerName) {
         let now = Instant::now();
         for cause in Cause::ALL {
-            if let Some(messages) = self.folds[cause as usize].flush(now) {
+            if let Some(messages) = self.folds[cause as usize].flush(now, cause.interval()) {
                 cause.log(peer, messages, "");
             }
         }
@@ -123,13 +169,13 @@ mod tests {
     #[test]
     fn repeats_are_counted_in_one_line_per_interval() {
         let (mut fold, start) = (Fold::default(), Instant::now());
-        assert_eq!(fold.add(1, start), Some(1), "the first one at once");
+        assert_eq!(fold.add(1, start, INTERVAL), Some(1), "the first one at once");
         for _ in 0..1_000 {
-            assert_eq!(fold.add(3, start + INTERVAL / 2), None);
+            assert_eq!(fold.add(3, start + INTERVAL / 2, INTERVAL), None);
         }
-        assert_eq!(fold.flush(start + INTERVAL / 2), None);
-        assert_eq!(fold.flush(start + INTERVAL), Some(3_000));
-        assert_eq!(fold.flush(start + 9 * INTERVAL), None, "nothing happened since");
-        assert_eq!(fold.add(2, start + 9 * INTERVAL), Some(2));
+        assert_eq!(fold.flush(start + INTERVAL / 2, INTERVAL), None);
+        assert_eq!(fold.flush(start + INTERVAL, INTERVAL), Some(3_000));
+        assert_eq!(fold.flush(start + 9 * INTERVAL, INTERVAL), None, "nothing happened since");
+        assert_eq!(fold.add(2, start + 9 * INTERVAL, INTERVAL), Some(2));
     }
 }

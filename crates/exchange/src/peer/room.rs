@@ -2,12 +2,12 @@
 //! or because an outbox is full. The bound of one link is in `paddington_wire::link`
 //! ([`LinkConfig::room_for`](paddington_wire::link::LinkConfig::room_for)).
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use paddington_wire::link::Full;
 use paddington_wire::{Data, Encoding, Text, hex};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use super::budget::Budget;
 
 /// The most bytes that may be on their way into the store.
 const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
@@ -118,48 +118,9 @@ impl Room {
     }
 }
 
-/// A number of bytes that all peers share.
-#[derive(Debug)]
-struct Budget {
-    used: AtomicU64,
-    max: u64,
-}
-
-impl Budget {
-    fn new(max: u64) -> Self {
-        Self { used: AtomicU64::new(0), max }
-    }
-
-    /// Takes `bytes`, if so many are left.
-    fn take(&self, bytes: u64) -> bool {
-        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|used| *used <= self.max)
-        });
-        taken.is_ok()
-    }
-
-    /// Takes `bytes` that are in use already, whether so many are left or not.
-    fn charge(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Gives `bytes` back.
-    fn give(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_budget_is_never_exceeded() {
-        let budget = Budget::new(10);
-        assert!(budget.take(7) && !budget.take(4) && budget.take(3));
-        budget.give(7);
-        assert!(budget.take(6) && !budget.take(u64::MAX));
-    }
 
     #[test]
     fn peers_that_take_all_they_can_leave_every_other_its_own_room() {

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::inbox_room::InboxRoom;
 use super::room::Room;
 use crate::{Config, Event, StartError};
 
@@ -21,10 +22,13 @@ pub(crate) struct Shared {
     pub(crate) instance: Instance,
     pub(crate) config: Config,
     pub(crate) room: Room,
+    pub(crate) inboxes: InboxRoom,
     /// Cancelled when the service shuts down.
     pub(crate) stopping: CancellationToken,
     /// Notified whenever a message that may expire was accepted.
     pub(crate) deadlines: Notify,
+    /// Notified whenever a peer may have become absent.
+    pub(crate) absences: Notify,
     started: Instant,
     events: broadcast::Sender<Event>,
 }
@@ -39,9 +43,11 @@ impl Shared {
         let total = if stored { config.stored_bytes_total } else { config.outbox_bytes_total };
         Ok(Self {
             instance: Instance::random().map_err(|_| StartError::Random)?,
+            inboxes: InboxRoom::new(config.inbox_bytes_total, peers, &config.link(stored)),
             room: Room::new(total, peers, config.transport.limits.max_payload),
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),
+            absences: Notify::new(),
             started: Instant::now(),
             events: broadcast::Sender::new(EVENTS),
             name,

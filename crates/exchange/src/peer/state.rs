@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use super::Number;
 use super::appends::{Append, Appends, Stored};
 use super::inbox::{Call, Ended, Inbox};
+use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
-use super::presence::{NotTaken, Order, Presence, Probed, Taken};
+use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
 use super::reports::Reports;
 use super::room::Room;
+use super::shared::Shared;
 use super::workers::{WorkerId, Workers};
-use crate::Config;
 use crate::config::{HANDSHAKE_INSTANCES, HANDSHAKE_PERIOD};
 use crate::status::{PeerCounters, PeerStatus};
 use crate::store::Answer;
@@ -30,6 +31,7 @@ pub(super) struct State {
     outbox: Outbox,
     presence: Presence,
     inbox: Inbox,
+    lease: Lease,
     workers: Workers,
     appends: Appends,
     counters: PeerCounters,
@@ -57,6 +59,7 @@ impl State {
             outbox: Outbox::new(link, room),
             presence: Presence::default(),
             inbox: Inbox::default(),
+            lease: Lease::default(),
             workers: Workers::default(),
             appends: Appends::default(),
             counters: PeerCounters::default(),
@@ -164,14 +167,20 @@ impl State {
 
     /// Asks the connection that holds the slot for a sign of life, if `newcomer` has to wait for
     /// that.
-    pub(super) fn probe(&mut self, newcomer: Option<Instance>, config: &Config) -> Probing {
-        if self.presence.is_held_against(newcomer) && self.takes_no_more(config) {
+    pub(super) fn probe(&mut self, newcomer: Option<Instance>, shared: &Shared) -> Probing {
+        if self.presence.is_held_against(newcomer) && self.takes_no_more(shared) {
             return Probing::InUse; // nothing is read from it at the moment
         }
         match self.presence.probe(newcomer) {
             Some((probed, waker)) => Probing::Asked(probed, waker),
             None => Probing::Free,
         }
+    }
+
+    /// Returns whether the process that held the slot has said that it shuts down; `None` as long as
+    /// the slot is held.
+    pub(super) fn holder_has_left(&self) -> Option<bool> {
+        (!self.presence.is_connected()).then(|| self.presence.has_left())
     }
 
     pub(super) fn is_alive(&self, probed: Probed) -> Option<bool> {
@@ -232,6 +241,11 @@ impl State {
         true
     }
 
+    /// Tells the handler that the peer is gone, once it has been absent for `grace`.
+    pub(super) fn note_absence(&mut self, agent: &PeerName, grace: Duration) -> Absence {
+        self.presence.note_absence(agent, grace, &mut self.inbox)
+    }
+
     pub(super) fn close(&mut self, code: CloseCode) -> Option<Waker> {
         self.presence.close(code)
     }
@@ -259,10 +273,43 @@ impl State {
         &mut self.inbox
     }
 
+    /// Lets a peer that is short of credit send more, if its messages are handled and there is room.
+    pub(super) fn widen_window(&mut self, inboxes: &InboxRoom) {
+        let Self { outbox, lease, .. } = self;
+        if let Some(link) = outbox.sealed() {
+            link.widen(|window| inboxes.take(lease, window));
+        }
+    }
+
+    /// Adjusts the room of the inbox to what the link has granted or holds.
+    pub(super) fn settle_inbox(&mut self, inboxes: &InboxRoom) {
+        if let Some(link) = self.outbox.sealed() {
+            inboxes.settle(&mut self.lease, link.committed());
+        }
+    }
+
+    /// Gives back room of the inbox as messages are handled that came in a session that has ended.
+    pub(super) fn settle_idle_inbox(&mut self, inboxes: &InboxRoom) {
+        if !self.lease.is_none() && !self.presence.is_connected() {
+            self.settle_inbox(inboxes);
+        }
+    }
+
+    /// Takes back the credit of the peer, if its messages take much more memory than the credit that
+    /// they used, by ending `session`. Returns the bytes that it holds and the waker of the
+    /// connection.
+    pub(super) fn revoke_credit(&mut self, session: SessionId) -> Option<(u64, Option<Waker>)> {
+        let link = self.outbox.sealed().filter(|link| link.holds_too_much())?;
+        let held = link.held();
+        link.end(session); // whatever else arrives in it is not taken in
+        Some((held, self.presence.close(CloseCode::SessionAge)))
+    }
+
     /// Returns whether a `hex` peer, which has no credit, is to be slowed down.
-    pub(super) fn takes_no_more(&self, config: &Config) -> bool {
-        let full = self.inbox.messages() >= config.inbox_messages
-            || self.inbox.bytes() >= config.window as usize
+    pub(super) fn takes_no_more(&self, shared: &Shared) -> bool {
+        let window = shared.config.window.min(shared.inboxes.first_window());
+        let full = self.inbox.messages() >= shared.config.inbox_messages
+            || self.inbox.bytes() >= window as usize
             || self.workers.is_stopping();
         full && self.encoding() == Encoding::Hex
     }

@@ -1,6 +1,6 @@
 //! The limits of one link.
 
-use crate::Messages;
+use crate::{Data, Messages};
 
 /// A point in time, in milliseconds since any fixed moment, the same for one link.
 pub type Millis = u64;
@@ -19,6 +19,12 @@ pub struct LinkConfig {
     /// Maximum number of bytes that the peer may have sent and this side has not handled. At least
     /// one message of `max_payload` always fits.
     pub window: u32,
+    /// The part of the window that every session begins with. The rest has to be
+    /// [granted](super::Link::widen).
+    pub first_window: u32,
+    /// Bytes that a message takes beside its payload until it is handled. The least is the 24 bytes
+    /// that it takes of the credit.
+    pub held_overhead: u64,
     /// Length of the longest message that is accepted, in bytes.
     pub max_payload: u32,
     /// Maximum number of messages that wait for the peer's acknowledgement.
@@ -34,6 +40,27 @@ pub struct LinkConfig {
     pub ack_delay: Millis,
 }
 
+impl LinkConfig {
+    /// Returns the credit that a longest message uses, in bytes.
+    #[must_use]
+    pub fn longest(&self) -> u64 {
+        Data::cost(self.max_payload as usize)
+    }
+
+    /// Returns the bytes that a message of `len` bytes takes until it is handled.
+    pub(super) fn held(&self, len: usize) -> u64 {
+        self.held_overhead + len as u64
+    }
+
+    /// Returns the bytes that a peer may hold beyond its window, because credit counts less for a
+    /// message than it takes. A peer that has no more than the usual number of messages in flight
+    /// does not exceed it.
+    #[must_use]
+    pub fn allowance(&self) -> u64 {
+        self.in_flight.saturating_mul(self.held_overhead.saturating_sub(Data::cost(0)))
+    }
+}
+
 /// 1 MiB messages, a window of 8 MiB, an outbox of 10 000 messages and 16 MiB, batches of 16 KiB,
 /// acknowledgements within 20 ms.
 impl Default for LinkConfig {
@@ -41,6 +68,8 @@ impl Default for LinkConfig {
         const MIB: u32 = 1024 * 1024;
         Self {
             window: 8 * MIB,
+            first_window: u32::MAX,
+            held_overhead: Data::cost(0),
             max_payload: MIB,
             outbox_messages: 10_000,
             outbox_bytes: 16 * u64::from(MIB),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::stored::StoredCursor;
-use crate::Instance;
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
+use crate::{Instance, Queue};
 
 /// The number of rejections after which completions are held back: READY cannot carry rejections, so
 /// each of them stays until a READY of the peer shows that it knows.
@@ -18,7 +18,7 @@ pub(super) struct Cursor {
     received: u64,
     completed: u64,
     /// Messages and gaps beyond `completed`, in order.
-    entries: VecDeque<Entry>,
+    entries: Queue<Entry>,
     /// Rejections, in order. A rejection is kept until the peer no longer keeps the message,
     /// because the acknowledgement that reports it may be lost with its connection.
     rejected: VecDeque<Rejection>,
@@ -65,7 +65,7 @@ impl Cursor {
             instance,
             received: number,
             completed: number,
-            entries: VecDeque::new(),
+            entries: Queue::default(),
             rejected: VecDeque::new(),
             told: number,
             listed: true,

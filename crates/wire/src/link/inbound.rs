@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
+use super::LinkConfig;
 use super::cursor::{Cursor, Novelty, base_before};
 use super::stored::{CursorChanges, StoredCursor};
 use crate::faults::{Fault, broken};
-use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
+use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
 use crate::{Instance, MessageId, Violation};
 
 /// A message for the application.
@@ -31,7 +32,7 @@ impl Incoming {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Inbound {
     cursors: Vec<Cursor>,
-    /// Bytes that were received and are not handled, Σ(24 + length).
+    /// Bytes that were received and are not handled, Σ(overhead + length).
     held: u64,
     /// Whether a store keeps the cursors.
     durable: bool,
@@ -114,6 +115,7 @@ impl Inbound {
         &mut self,
         instance: Instance,
         name: u8,
+        config: &LinkConfig,
         messages: Arriving<P>,
         arrived: &mut Vec<Incoming>,
     ) -> Result<Taken, Violation> {
@@ -128,7 +130,7 @@ impl Inbound {
                 taken.repeats += 1;
                 continue;
             }
-            let (number, cost) = (first + index as u64, Data::cost(payload.len()));
+            let (number, cost) = (first + index as u64, config.held(payload.len()));
             match cursor.receive(number, cost) {
                 Novelty::Repeat => taken.repeats += 1,
                 Novelty::Finished => taken.finished += 1,
@@ -196,7 +198,7 @@ impl Inbound {
         listed.into_iter().chain(orphans).take(max).map(Cursor::state).collect()
     }
 
-    /// Returns the bytes that were received and are not handled, Σ(24 + length).
+    /// Returns the bytes that were received and are not handled, Σ(overhead + length).
     pub(super) fn held(&self) -> u64 {
         if broken(Fault::WindowForgetsTheDead) {
             let listed = self.cursors.iter().filter(|cursor| cursor.is_listed());

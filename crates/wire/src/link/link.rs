@@ -387,10 +387,37 @@ impl Link {
         self.outbound.counts()
     }
 
-    /// Returns the bytes that were received and are not handled, Σ(24 + length).
+    /// Returns the bytes that were received and are not handled, Σ(overhead + length).
     #[must_use]
     pub fn held(&self) -> u64 {
         self.inbound.held()
+    }
+
+    /// Returns the bytes that this side has to be ready to hold: the window of the session, or what
+    /// it holds.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        let window = self.session.as_ref().map_or(0, |session| session.window.whole());
+        window.max(self.inbound.held())
+    }
+
+    /// Doubles the window of the session, up to the one that is configured, if the peer is short of
+    /// credit although what it sends is handled, and if `has_room` for that.
+    pub fn widen(&mut self, has_room: impl FnOnce(u64) -> bool) {
+        let Some(session) = &mut self.session else { return };
+        if let Some(window) = session.window.wanted(self.inbound.held())
+            && has_room(window)
+        {
+            session.window.widen(window);
+        }
+    }
+
+    /// Returns whether the messages that the peer has sent take so much more than the credit that
+    /// they used that the session has to end: nothing else takes back credit.
+    #[must_use]
+    pub fn holds_too_much(&self) -> bool {
+        let Some(session) = &self.session else { return false };
+        self.inbound.held() > session.window.whole() + self.config.allowance()
     }
 
     /// Returns whether everything that was received is handled.
@@ -455,7 +482,7 @@ impl Link {
         let instance = session.their_stream(stream)?;
         session.window.take(cost)?;
         let progress = self.receive_completed(ack, &[])?;
-        let taken = self.inbound.take(instance, stream, messages, arrived)?;
+        let taken = self.inbound.take(instance, stream, &self.config, messages, arrived)?;
         if let Some(session) = &mut self.session {
             if taken.repeats > 0 {
                 session.acks.note_repeat();

@@ -182,7 +182,7 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
 
 /// Copies a payload out of its block of `whole` bytes if it is short or the block has much padding.
 fn compact(payload: Bytes, whole: usize) -> Bytes {
-    if payload.len() <= COPIED || whole > payload.len() + payload.len() / 4 {
+    if payload.len() <= COPIED || whole > payload.len() + payload.len() / 16 + HEADER_LEN {
         return Bytes::copy_from_slice(&payload);
     }
     payload

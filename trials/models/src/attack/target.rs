@@ -50,6 +50,8 @@ impl Target {
     /// A service that has just started, with or without a store.
     pub(super) fn new(script: &mut Script<'_>) -> Self {
         let config = LinkConfig {
+            first_window: u32::MAX,
+            held_overhead: Data::cost(0),
             window: WINDOW as u32,
             max_payload: LONGEST,
             outbox_messages: 6,

@@ -1,0 +1,40 @@
+//! The tasks that wait for the next deadline of any peer: for messages that expire while none is sent
+//! or transmitted, and for peers that are absent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::core::Core;
+use crate::peer::{Peer, Shared};
+
+/// Time for which deadlines are collected, to be met together.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Starts both tasks.
+pub(crate) fn spawn(core: &Arc<Core>) {
+    tokio::spawn(watch(Arc::clone(core), |shared| &shared.deadlines, |peer| peer.expire()));
+    tokio::spawn(watch(Arc::clone(core), |shared| &shared.absences, |peer| peer.note_absence()));
+}
+
+/// Meets the deadlines of all peers. `meet` returns the time until the next one of a peer; `news`
+/// tells of new ones.
+async fn watch(core: Arc<Core>, news: fn(&Shared) -> &Notify, meet: fn(&Peer) -> Option<Duration>) {
+    loop {
+        let next = core.peers.values().filter_map(|peer| meet(peer)).min();
+        let deadline = async {
+            match next {
+                Some(delay) => sleep(delay.max(GATHER)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = core.watchers.cancelled() => return,
+            () = news(&core.shared).notified() => sleep(GATHER).await,
+            () = deadline => {}
+        }
+    }
+}
