@@ -145,6 +145,10 @@ fn one(
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {
             Ok(Done::Counted(tables.cursors.attempt(peer, *id)?))
         }
+        (Operation::Write(Write::Uncount(id, _)), Some(peer)) => {
+            tables.cursors.uncount(peer, *id)?;
+            Ok(Done::Written)
+        }
         (Operation::Write(Write::Sync(_)), Some(_)) => Ok(Done::Written),
         (Operation::Write(Write::AddLetter(letter, _)), _) => {
             tables.letters.add_letter(connection, letter)?;
@@ -195,7 +199,10 @@ fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Don
             (Operation::Lazy(lazies), Done::Refused(why)) => lazies.answer(&Err(why)),
             (
                 Operation::Write(
-                    Write::Append(_, waiter) | Write::AddLetter(_, waiter) | Write::Sync(waiter),
+                    Write::Append(_, waiter)
+                    | Write::AddLetter(_, waiter)
+                    | Write::Uncount(_, waiter)
+                    | Write::Sync(waiter),
                 ),
                 _,
             ) => drop(waiter.send(Ok(()))),

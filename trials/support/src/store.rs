@@ -230,6 +230,11 @@ impl Contents {
         *attempts
     }
 
+    fn uncount(&mut self, peer: PeerName, id: MessageId) {
+        let attempts = self.attempts.entry((peer, id)).or_default();
+        *attempts = attempts.saturating_sub(1);
+    }
+
     fn add_letter(&mut self, letter: DeadLetter) {
         self.last_letter += 1;
         let (peer, id) = (letter.peer.clone(), letter.id);
@@ -285,6 +290,13 @@ impl Cursors for MemoryStore {
 
     fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
         answer(self.sync(|contents| Ok(contents.attempt(peer.clone(), id))))
+    }
+
+    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
+        answer(self.sync(|contents| {
+            contents.uncount(peer.clone(), id);
+            Ok(())
+        }))
     }
 
     fn sync(&self, _: &PeerName) -> Answer<()> {

@@ -75,6 +75,10 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     /// cursor of the peer that was committed before.
     fn attempt(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<u32>;
 
+    /// Takes the last count of an attempt back, because it did not end with a crash. Durable once
+    /// answered. Counts that are not there are none.
+    fn uncount(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<()>;
+
     /// Makes every cursor of the peer durable that was committed before. Durable once answered, and
     /// without the wait of [`commit`](Self::commit).
     fn sync(&self, peer: &PeerName) -> Answer<()>;
