@@ -92,6 +92,26 @@ async fn a_message_that_cannot_be_stored_is_refused_and_never_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_may_come_after_a_restart_is_told_from_one_that_certainly_does_not() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let client = start(&pair, &disk, &pair.client, nothing).await;
+    client.send(Message::new("server", "accepted")).await.unwrap();
+    disk.set_broken(true);
+    let refused = client.send(Message::new("server", "refused")).await.unwrap_err();
+    assert!(matches!(refused, SendError::Storage(_)) && refused.is_retryable(), "{refused}");
+    disk.set_broken(false);
+    disk.set_unsynced(true);
+    let unsure = client.send(Message::new("server", "unsure")).await.unwrap_err();
+    assert!(matches!(unsure, SendError::StorageUnsure(_)) && !unsure.is_retryable(), "{unsure}");
+    disk.set_unsynced(false);
+    drop(disk.open()); // the process is killed before its store works again
+    client.shutdown().await;
+    let (_server, inbox) = pair.start_server().await;
+    let _client = start(&pair, &disk, &pair.client, nothing).await;
+    assert_eq!([inbox.text().await, inbox.text().await], ["accepted", "unsure"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restored_backup_is_noticed_and_loses_nothing_new() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     let client = start(&pair, &disk, &pair.client, nothing).await;

@@ -31,6 +31,7 @@ struct Disk {
     durable: Contents,
     instance: u64,
     broken: bool,
+    unsynced: bool,
 }
 
 /// The contents of a disk.
@@ -88,6 +89,11 @@ impl MemoryDisk {
         self.lock().broken = broken;
     }
 
+    /// Sets whether the disk writes, and says that its sync has failed.
+    pub fn set_unsynced(&self, unsynced: bool) {
+        self.lock().unsynced = unsynced;
+    }
+
     /// Returns a copy as of now, as a backup would be.
     #[must_use]
     pub fn backup(&self) -> Self {
@@ -134,7 +140,8 @@ impl MemoryStore {
         }
         let lazy = std::mem::take(&mut *self.lazy.lock().unwrap());
         lazy.into_iter().for_each(|lazy| disk.durable.apply(lazy));
-        write(&mut disk.durable)
+        let written = write(&mut disk.durable);
+        if disk.unsynced { Err(StoreError::unsure("a sync has failed")) } else { written }
     }
 
     fn later(&self, lazy: Lazy) -> Answer<()> {

@@ -46,7 +46,8 @@ pub trait Outbox: fmt::Debug + Send + Sync {
     /// and without a gap.
     ///
     /// If it fails, every append after it fails too, and nothing is accepted until the store has
-    /// recovered.
+    /// recovered: from then on, nothing of what has failed is stored. If the process ends before, what
+    /// [may be stored](StoreError::may_be_stored) may be found after a restart.
     fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()>;
 
     /// Reads messages of one stream in order, starting with `first`: at least one if there is any,
