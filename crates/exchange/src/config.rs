@@ -48,6 +48,11 @@ pub struct Config {
     pub handler_timeout: Duration,
     /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
+    /// Number of times that a message of a peer may be handled when this process ends without order,
+    /// after its first delivery; with a store, it then becomes a dead letter. A kill for another
+    /// reason cannot be told from a crash of the handler, so a service whose handlers take long and
+    /// that is killed often needs more. An orderly shutdown does not count.
+    pub crashes: u32,
     /// Time that an acknowledgement may wait, so that a message can carry it or others can join it.
     #[serde(with = "seconds")]
     pub ack_delay: Duration,
@@ -99,6 +104,7 @@ impl Default for Config {
             handlers: 256,
             handler_timeout: Duration::from_secs(300),
             on_error: OnError::Next,
+            crashes: 5,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),
             absence: Duration::from_secs(60),
@@ -134,6 +140,7 @@ impl Config {
             ("inbox_messages", self.inbox_messages),
             ("handlers", self.handlers),
             ("handshakes", self.handshakes),
+            ("crashes", self.crashes as usize),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(StartError::Zero(name));
@@ -195,7 +202,7 @@ impl Config {
         }
     }
 
-    fn times(&self) -> [(&'static str, Duration); 18] {
+    fn times(&self) -> [(&'static str, Duration); 19] {
         let (timeouts, retry) = (&self.transport.timeouts, &self.transport.retry);
         [
             ("request", timeouts.request),

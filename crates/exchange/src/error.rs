@@ -13,7 +13,8 @@ use crate::store::StoreError;
 /// The error that a handler returns: any error type.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
-/// The reason why a message was not accepted. Nothing of it is kept.
+/// The reason why a message was not accepted. Nothing of it is kept, except with
+/// [`StorageUnsure`](SendError::StorageUnsure).
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -48,9 +49,13 @@ pub enum SendError {
     /// The service is shutting down.
     #[error("the service is shutting down")]
     ShuttingDown,
-    /// The message could not be stored, and will not be delivered.
+    /// The message could not be stored, and will certainly not be delivered.
     #[error("the message could not be stored: {0}")]
     Storage(#[source] StoreError),
+    /// The message may be stored, although the store has failed. It is not delivered as long as this
+    /// process lives; if that ends before the store works again, it may be delivered after a restart.
+    #[error("the message may be stored or not: {0}")]
+    StorageUnsure(#[source] StoreError),
 }
 
 /// What has no room for a message.
@@ -85,7 +90,8 @@ impl FullOutbox {
 }
 
 impl SendError {
-    /// Returns whether the same message may be accepted later.
+    /// Returns whether the same message may be accepted later, and certainly was not this time: to
+    /// send it again cannot lead to a second delivery.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Storage(_))

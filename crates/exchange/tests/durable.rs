@@ -92,6 +92,26 @@ async fn a_message_that_cannot_be_stored_is_refused_and_never_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_may_come_after_a_restart_is_told_from_one_that_certainly_does_not() {
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let client = start(&pair, &disk, &pair.client, nothing).await;
+    client.send(Message::new("server", "accepted")).await.unwrap();
+    disk.set_broken(true);
+    let refused = client.send(Message::new("server", "refused")).await.unwrap_err();
+    assert!(matches!(refused, SendError::Storage(_)) && refused.is_retryable(), "{refused}");
+    disk.set_broken(false);
+    disk.set_unsynced(true);
+    let unsure = client.send(Message::new("server", "unsure")).await.unwrap_err();
+    assert!(matches!(unsure, SendError::StorageUnsure(_)) && !unsure.is_retryable(), "{unsure}");
+    disk.set_unsynced(false);
+    drop(disk.open()); // the process is killed before its store works again
+    client.shutdown().await;
+    let (_server, inbox) = pair.start_server().await;
+    let _client = start(&pair, &disk, &pair.client, nothing).await;
+    assert_eq!([inbox.text().await, inbox.text().await], ["accepted", "unsure"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restored_backup_is_noticed_and_loses_nothing_new() {
     let (pair, disk) = (pair(), MemoryDisk::default());
     let client = start(&pair, &disk, &pair.client, nothing).await;
@@ -189,39 +209,104 @@ async fn a_sender_learns_of_a_failure_even_if_the_receiver_restarts_first() {
     assert_eq!(good.await, Delivered::Handled);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_message_whose_handling_never_ends_is_given_up_after_five_attempts() {
-    let (pair, disk) = (pair(), MemoryDisk::default());
-    let (client, _) = pair.start_client().await;
-    let poison = client.send(Message::new("server", "poison")).await.unwrap();
-    let after = client.send(Message::new("server", "after")).await.unwrap();
-    let started = Arc::new(AtomicU32::new(0));
-    for _ in 0..7 {
-        let counter = Arc::clone(&started);
-        let (told, mut hanging) = tokio::sync::mpsc::channel(16);
-        let handler = move |message: Message| {
-            let (counter, told) = (Arc::clone(&counter), told.clone());
-            async move {
-                if message.payload() == "poison" {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                    let _ = told.send(()).await;
-                    std::future::pending::<()>().await;
-                }
-                Ok::<(), paddington::Error>(())
+/// Runs the server until its handler hangs in the message "poison", or until everything is handled.
+/// Returns it and whether it hangs.
+async fn until_it_hangs(pair: &Pair, disk: &MemoryDisk) -> (Service, bool) {
+    let (told, mut hanging) = tokio::sync::mpsc::channel(16);
+    let handler = move |message: Message| {
+        let told = told.clone();
+        async move {
+            if message.payload() == "poison" {
+                let _ = told.send(()).await;
+                std::future::pending::<()>().await;
             }
-        };
-        let mut config = pair.server.clone();
-        config.settings_mut().drain = std::time::Duration::from_millis(10);
-        let server = start(&pair, &disk, &config, handler).await;
-        tokio::select! {
-            _ = hanging.recv() => {}
-            _ = after.clone().into_future() => {}
+            Ok::<(), paddington::Error>(())
         }
-        server.shutdown().await; // the handler hangs, as if the process were killed
+    };
+    let mut config = pair.server.clone();
+    config.settings_mut().drain = Duration::from_millis(10);
+    let server = start(pair, disk, &config, handler).await;
+    let hangs = tokio::time::timeout(Duration::from_secs(30), hanging.recv()).await.is_ok();
+    (server, hangs)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_ends_its_process_is_given_up_after_the_crashes_that_are_set() {
+    for crashes in [None, Some(1), Some(8)] {
+        let (mut pair, disk) = (pair(), MemoryDisk::default());
+        if let Some(crashes) = crashes {
+            pair.server.settings_mut().crashes = crashes;
+        }
+        let (client, _) = pair.start_client().await;
+        let poison = client.send(Message::new("server", "poison")).await.unwrap();
+        let after = client.send(Message::new("server", "after")).await.unwrap();
+        let mut lives = 0;
+        loop {
+            let (server, hangs) = until_it_hangs(&pair, &disk).await;
+            drop(disk.open()); // the process is killed: it writes nothing any more
+            server.shutdown().await;
+            if !hangs {
+                break;
+            }
+            lives += 1;
+            assert!(lives < 20, "it is never given up");
+        }
+        assert!(matches!(poison.await, Delivered::Rejected(_)));
+        assert_eq!(after.await, Delivered::Handled);
+        assert_eq!(lives, 1 + crashes.unwrap_or(5), "the first delivery is not counted");
     }
-    assert!(matches!(poison.await, Delivered::Rejected(_)));
-    assert_eq!(after.await, Delivered::Handled);
-    assert_eq!(started.load(Ordering::Relaxed), 5, "attempts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_end_with_a_shutdown_do_not_count() {
+    // The second process is killed while it shuts down, as by a supervisor without patience.
+    for killed in [false, true] {
+        let (pair, disk) = (pair(), MemoryDisk::default());
+        let (client, _) = pair.start_client().await;
+        let slow = client.send(Message::new("server", "poison")).await.unwrap();
+        for _ in 0..12 {
+            let (server, hangs) = until_it_hangs(&pair, &disk).await;
+            assert!(hangs, "it was given up");
+            let leaving = server.shutdown();
+            if killed {
+                let kill = async {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    drop(disk.open());
+                };
+                tokio::join!(leaving, kill);
+            } else {
+                leaving.await;
+            }
+        }
+        let server = start(&pair, &disk, &pair.server, nothing).await;
+        assert_eq!(slow.await, Delivered::Handled);
+        assert_eq!(server.peers()[0].counters.dead_letters, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handling_that_stops_and_is_resumed_is_no_crash() {
+    let (mut pair, disk) = (pair(), MemoryDisk::default());
+    let (client, _) = pair.start_client().await;
+    let receipt = client.send(Message::new("server", "poison")).await.unwrap();
+    let (server, _) = until_it_hangs(&pair, &disk).await;
+    drop(disk.open());
+    server.shutdown().await;
+
+    pair.server.settings_mut().on_error = OnError::Stop;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    let ninth_time = move |message: Message| {
+        let fails = !message.is_control() && counter.fetch_add(1, Ordering::Relaxed) < 8;
+        std::future::ready(if fails { Err("not yet") } else { Ok(()) })
+    };
+    let server = start(&pair, &disk, &pair.server, ninth_time).await;
+    for call in 1..=8 {
+        eventually(async || calls.load(Ordering::Relaxed) == call && server.peers()[0].halted)
+            .await;
+        server.exchange().resume_handling("client").unwrap();
+    }
+    assert_eq!(receipt.await, Delivered::Handled);
 }
 
 /// Time for which the poisonous message of [`one_life`] runs before its process dies.

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use paddington::{Encoding, Event, Handler, Message, PeerStatus, Service};
-use paddington_test_support::{Intruder, Pair, Random, RawFrame, credentials, pair, pair_with};
+use paddington_test_support::{
+    Inbox, Intruder, MemoryDisk, Pair, Random, RawFrame, credentials, pair, pair_with,
+};
 use paddington_wire::sealed::Greeting;
 use paddington_wire::{CloseCode, Frame, Instance};
 use tokio::sync::mpsc;
@@ -50,6 +53,46 @@ async fn a_restarted_client_replaces_its_dead_connection() {
         let took = restarted.elapsed();
         assert!((3..=4).contains(&took.as_secs()), "{encoding}: probe and handshake took {took:?}");
         assert!(status(&server).is_connected());
+    }
+}
+
+/// Two processes with the same invitation, each with a store of its own or none, take turns.
+#[tokio::test(start_paused = true)]
+async fn a_second_process_with_the_same_invitation_makes_no_message_come_twice() {
+    for [server_stores, client_stores] in [[false, false], [false, true], [true, true]] {
+        let pair = pair();
+        let disks = [(); 2].map(|()| MemoryDisk::default());
+        let start = async |config, disk: Option<&MemoryDisk>| {
+            let (inbox, handler) = Inbox::new();
+            let (disk, cables) = (disk.map(MemoryDisk::open), pair.network.clone());
+            let handler = Arc::new(handler);
+            let handler = move |message: Message| {
+                if message.payload() == "before" {
+                    cables.freeze(); // its acknowledgement does not arrive
+                }
+                let handler = Arc::clone(&handler);
+                async move { handler.handle(message).await }
+            };
+            let network = pair.network.network();
+            (Service::start_with(network, disk, config, handler).await.unwrap(), inbox)
+        };
+        let (server, inbox) = start(&pair.server, server_stores.then_some(&disks[0])).await;
+        let (first, _) = start(&pair.client, client_stores.then_some(&disks[1])).await;
+        first.send(Message::new("server", "before")).await.unwrap();
+        assert_eq!(inbox.text().await, "before");
+        let (second, _) = pair.start_client().await;
+        for message in 1..=3 {
+            second.send(Message::new("server", format!("second {message}"))).await.unwrap();
+            assert_eq!(inbox.text().await, format!("second {message}"));
+        }
+        second.shutdown().await;
+        first.send(Message::new("server", "after")).await.unwrap();
+        assert_eq!(inbox.text().await, "after");
+        sleep(Duration::from_secs(60)).await;
+        let handled = inbox.drain().await;
+        assert!(!handled.iter().any(|text| text == "before"), "{handled:?}");
+        assert!(status(&server).is_conserved() && status(&first).is_conserved());
+        assert_eq!(status(&first).counts.unwrap().acknowledged, 2);
     }
 }
 

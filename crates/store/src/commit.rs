@@ -80,7 +80,8 @@ pub(crate) fn commit(
     let mut undo = Undo { newest_letter: Some(tables.letters.newest()), ..Undo::default() };
     let written = write(connection, tables, &mut memory.streams, &operations, &mut undo);
     // Nothing is answered that went into a file which nobody finds again.
-    match written.and_then(|done| files.check_places().map(|()| done)) {
+    let found = |done| files.check_places().map(|()| done).map_err(Fault::unsure);
+    match written.and_then(found) {
         Ok(done) => {
             let stored = |(operation, done): &(&(QueueKey, Operation), &Done)| {
                 matches!((&operation.1, done), (Operation::Write(Write::Append(..)), Done::Written))
@@ -99,9 +100,10 @@ pub(crate) fn commit(
             }
             memory.undo = Some(undo);
             // Callers that are told of the failure must not be able to add anything.
-            shared.failed(&why);
+            let others = why.for_others();
+            shared.failed(&others);
             refuse(shared, operations, &why);
-            Err(why)
+            Err(others)
         }
     }
 }
@@ -122,7 +124,7 @@ fn write(
             Err(fault) => return Err(fault),
         });
     }
-    connection.execute_batch("COMMIT")?;
+    connection.execute_batch("COMMIT").map_err(Fault::of_commit)?;
     Ok(done)
 }
 
@@ -144,6 +146,10 @@ fn one(
         }
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {
             Ok(Done::Counted(tables.cursors.attempt(peer, *id)?))
+        }
+        (Operation::Write(Write::Uncount(id, _)), Some(peer)) => {
+            tables.cursors.uncount(peer, *id)?;
+            Ok(Done::Written)
         }
         (Operation::Write(Write::Sync(_)), Some(_)) => Ok(Done::Written),
         (Operation::Write(Write::AddLetter(letter, _)), _) => {
@@ -195,7 +201,10 @@ fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Don
             (Operation::Lazy(lazies), Done::Refused(why)) => lazies.answer(&Err(why)),
             (
                 Operation::Write(
-                    Write::Append(_, waiter) | Write::AddLetter(_, waiter) | Write::Sync(waiter),
+                    Write::Append(_, waiter)
+                    | Write::AddLetter(_, waiter)
+                    | Write::Uncount(_, waiter)
+                    | Write::Sync(waiter),
                 ),
                 _,
             ) => drop(waiter.send(Ok(()))),

@@ -104,26 +104,51 @@ impl<'c> Table<'c> {
 
     /// Counts an attempt and returns which attempt it is, from 1.
     pub(crate) fn attempt(&mut self, peer: &PeerName, id: MessageId) -> Result<u32, Fault> {
+        let count = self.counted(peer, id)? + 1;
+        self.set_count(peer, id, count)?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Takes the last count of an attempt back.
+    pub(crate) fn uncount(&mut self, peer: &PeerName, id: MessageId) -> Result<(), Fault> {
+        match self.counted(peer, id)? {
+            0 => Ok(()),
+            1 => {
+                let number = stored(id.number)?;
+                let one = params![peer.as_str(), id.stream.as_bytes(), number, number];
+                self.forget_attempts.execute(one)?;
+                Ok(())
+            }
+            count => self.set_count(peer, id, count - 1),
+        }
+    }
+
+    fn counted(&mut self, peer: &PeerName, id: MessageId) -> Result<i64, Fault> {
         let (instance, number) = (id.stream.as_bytes(), stored(id.number)?);
-        let sum = |count: i64| {
-            let columns = [number.to_le_bytes(), count.to_le_bytes()];
-            checksum(&[peer.as_str().as_bytes(), instance, &columns[0], &columns[1]])
-        };
-        let before: Option<(i64, i64)> = self
+        let counted: Option<(i64, i64)> = self
             .attempts
             .query_row(params![peer.as_str(), instance, number], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()?;
-        let before = match before {
-            None => 0,
-            Some((count, checksum)) if sum(count) == checksum => count,
-            Some(_) => return Err(Fault::refused(format!("the attempts of {id} are damaged"))),
-        };
-        let count = before + 1;
-        self.count.execute(params![peer.as_str(), instance, number, count, sum(count)])?;
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        match counted {
+            None => Ok(0),
+            Some((count, sum)) if sum == count_checksum(peer, id, count)? => Ok(count),
+            Some(_) => Err(Fault::refused(format!("the attempts of {id} are damaged"))),
+        }
     }
+
+    fn set_count(&mut self, peer: &PeerName, id: MessageId, count: i64) -> Result<(), Fault> {
+        let (instance, number) = (id.stream.as_bytes(), stored(id.number)?);
+        let sum = count_checksum(peer, id, count)?;
+        self.count.execute(params![peer.as_str(), instance, number, count, sum])?;
+        Ok(())
+    }
+}
+
+fn count_checksum(peer: &PeerName, id: MessageId, count: i64) -> Result<i64, Fault> {
+    let columns = [stored(id.number)?.to_le_bytes(), count.to_le_bytes()];
+    Ok(checksum(&[peer.as_str().as_bytes(), id.stream.as_bytes(), &columns[0], &columns[1]]))
 }
 
 /// Adds a number to those that are handled. Returns whether that is news.

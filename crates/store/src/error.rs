@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 use paddington_exchange::store::StoreError;
+use rusqlite::ErrorCode;
 use thiserror::Error;
 
 /// The reason why a store cannot be opened.
@@ -95,6 +96,8 @@ impl OpenStoreError {
 pub(crate) enum Fault {
     /// SQLite failed: nothing of the transaction is stored.
     Sqlite(rusqlite::Error),
+    /// The end of the transaction failed: it may be stored or not.
+    Unsure(String),
     /// The operation is refused, or the data that it needs is damaged; others are not affected.
     Refused(String),
     /// The file is no longer at its path.
@@ -102,6 +105,20 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Returns the fault of a COMMIT. Its last page makes it valid: if there was no room for that,
+    /// nothing is stored. After any other failure, such as that of the sync, it may be.
+    pub(crate) fn of_commit(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Sqlite(error),
+            _ => Self::from(error).unsure(),
+        }
+    }
+
+    /// Returns the fault of a transaction that may be stored.
+    pub(crate) fn unsure(self) -> Self {
+        Self::Unsure(self.to_string())
+    }
+
     pub(crate) fn refused(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
@@ -122,13 +139,35 @@ impl fmt::Display for Fault {
             }
             // Other errors of rusqlite may quote a stored value.
             Self::Sqlite(_) => f.write_str("a stored value is not of the expected type"),
-            Self::Refused(why) | Self::Moved(why) => f.write_str(why),
+            Self::Unsure(why) | Self::Refused(why) | Self::Moved(why) => f.write_str(why),
         }
     }
 }
 
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
-        Self::new(fault.to_string())
+        match fault {
+            Fault::Unsure(why) => Self::unsure(why),
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_shows_that_a_commit_is_not_stored() {
+        let failed = |code| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            StoreError::from(Fault::of_commit(error)).may_be_stored()
+        };
+        assert!(!failed(ffi::SQLITE_FULL));
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR] {
+            assert!(failed(code), "{code}");
+        }
     }
 }

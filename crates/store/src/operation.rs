@@ -16,6 +16,7 @@ pub(crate) type QueueKey = Option<PeerName>;
 pub(crate) enum Write {
     Append(NewMessage, Waiter<()>),
     Attempt(MessageId, Waiter<u32>),
+    Uncount(MessageId, Waiter<()>),
     /// Writes what comes before it in the queue.
     Sync(Waiter<()>),
     AddLetter(DeadLetter, Waiter<()>),
@@ -45,16 +46,17 @@ impl Write {
         match self {
             Self::Append(message, _) => message.payload.len(),
             Self::AddLetter(letter, _) => letter.payload.len(),
-            Self::Attempt(..) | Self::Sync(_) | Self::TakeLetter(..) => 0,
+            Self::Attempt(..) | Self::Uncount(..) | Self::Sync(_) | Self::TakeLetter(..) => 0,
         }
     }
 
     pub(crate) fn refuse(self, why: &StoreError) {
         // The caller may have dropped the future.
         match self {
-            Self::Append(_, waiter) | Self::AddLetter(_, waiter) | Self::Sync(waiter) => {
-                drop(waiter.send(Err(why.clone())));
-            }
+            Self::Append(_, waiter)
+            | Self::AddLetter(_, waiter)
+            | Self::Uncount(_, waiter)
+            | Self::Sync(waiter) => drop(waiter.send(Err(why.clone()))),
             Self::Attempt(_, waiter) => drop(waiter.send(Err(why.clone()))),
             Self::TakeLetter(_, waiter) => drop(waiter.send(Err(why.clone()))),
         }

@@ -81,6 +81,10 @@ impl Cursors for SqliteStore {
         ask(|waiter| self.shared.write(key(peer), Write::Attempt(id, waiter)))
     }
 
+    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
+        ask(|waiter| self.shared.write(key(peer), Write::Uncount(id, waiter)))
+    }
+
     fn sync(&self, peer: &PeerName) -> Answer<()> {
         ask(|waiter| self.shared.write(key(peer), Write::Sync(waiter)))
     }

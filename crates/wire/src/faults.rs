@@ -62,6 +62,8 @@ faults! {
     GapHidesFinished,
     /// Messages that were finished out of order are not remembered.
     FinishedForgotten,
+    /// The cursor of an instance that has ended is forgotten at once.
+    EndedCursorsForgotten,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
 }

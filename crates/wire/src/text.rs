@@ -63,8 +63,17 @@ impl From<&String> for Text {
     }
 }
 
+/// Spare room of a string, in bytes, that is not worth cutting off.
+const SPARE: usize = 64;
+
+/// Without the room that the string has to spare, if that is more than an eighth of it: a text may
+/// wait for long, and only its length is counted.
 impl From<String> for Text {
-    fn from(text: String) -> Self {
+    fn from(mut text: String) -> Self {
+        let spare = text.capacity() - text.len();
+        if spare >= SPARE && spare > text.len() / 8 {
+            text.shrink_to_fit();
+        }
         Self(text.into())
     }
 }
@@ -90,5 +99,20 @@ impl fmt::Display for Text {
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_keeps_no_buffer_that_is_much_longer_than_itself() {
+        for len in [1, 256, 10_000] {
+            let mut text = String::with_capacity(1 << 20);
+            text.extend(std::iter::repeat_n('x', len));
+            let kept = Text::from(text).into_bytes().try_into_mut().unwrap();
+            assert!(kept.len() == len && kept.capacity() < len + SPARE, "{}", kept.capacity());
+        }
     }
 }

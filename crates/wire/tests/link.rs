@@ -430,6 +430,38 @@ proptest! {
     }
 }
 
+/// A second process with the same invitation, and nothing of the first one's memory or file.
+#[test]
+fn a_twin_of_the_sender_does_not_make_its_messages_come_twice() {
+    let (mut a, mut b) = pair();
+    let mut twin = Side::new(instance(3), LinkConfig::default());
+    for round in 0..3 {
+        for message in 0..3 {
+            a.send(&format!("{round}-{message}"));
+        }
+        connect(&mut a, &mut b);
+        for frame in a.frames(0) {
+            b.receive(frame).unwrap();
+        }
+        b.handle_all();
+        drop(b.frames(0)); // the acknowledgements are lost
+        cut(&mut a, &mut b);
+        twin.send(&format!("twin {round}"));
+        connect(&mut twin, &mut b);
+        settle(&mut twin, &mut b);
+        b.handle_all();
+        cut(&mut twin, &mut b);
+    }
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    let expected = (0..3).flat_map(|round| {
+        let own = (0..3).map(move |message| format!("{round}-{message}"));
+        own.chain([format!("twin {round}")])
+    });
+    assert_eq!(b.texts(), expected.collect::<Vec<_>>());
+    assert_eq!(a.link.counts().acknowledged, 9);
+}
+
 /// Rejections that READY cannot carry are never forgotten: completions wait for them.
 #[test]
 fn thousands_of_rejections_are_told_although_connections_break() {

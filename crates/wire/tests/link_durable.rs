@@ -240,14 +240,36 @@ fn skip(to: u64) -> Frame {
 }
 
 #[test]
-fn cursors_of_ended_instances_are_forgotten() {
+fn cursors_of_ended_instances_are_forgotten_after_a_while() {
     let cursor = StoredCursor { instance: instance(8), completed: 3, finished: Vec::new() };
     let restored = StoredLink { streams: Vec::new(), cursors: vec![cursor] };
-    let mut link = Link::restore(LinkConfig::default(), instance(2), restored, 0);
+    let config = LinkConfig { ended_time: 1_000, ..LinkConfig::default() };
+    let mut link = Link::restore(config, instance(2), restored, 0);
     start(&mut link, &peer(&[]));
     let changes = link.take_cursors();
-    assert_eq!(changes.forgotten, [instance(8)]);
-    assert_eq!(changes.moved[0].instance, instance(9));
+    assert_eq!((changes.forgotten.len(), changes.moved[0].instance), (0, instance(9)));
+    link.forget_ended(5_000);
+    link.forget_ended(5_999);
+    assert_eq!(link.take_cursors().forgotten, []);
+    link.forget_ended(6_000);
+    assert_eq!(link.take_cursors().forgotten, [instance(8)]);
+}
+
+#[test]
+fn the_cursors_of_the_last_ended_instances_are_kept() {
+    let config = LinkConfig { ended: 3, ..LinkConfig::default() };
+    let cursors = (1..=6).map(|number| StoredCursor {
+        instance: instance(100 + number),
+        // The last one knows of no message.
+        completed: u64::from(6 - number),
+        finished: Vec::new(),
+    });
+    let restored = StoredLink { streams: Vec::new(), cursors: cursors.collect() };
+    let mut link = Link::restore(config, instance(2), restored, 0);
+    start(&mut link, &peer(&[]));
+    let mut forgotten = link.take_cursors().forgotten;
+    forgotten.sort();
+    assert_eq!(forgotten, [101, 102, 106].map(instance));
 }
 
 /// A service that has been restarted 1 000 times, with one message of each instance left.

@@ -137,5 +137,7 @@ fn config(scenario: &Scenario) -> LinkConfig {
         in_flight: 8,
         batch: scenario.batch(),
         ack_delay: 0, // a driver may still take its time
+        ended_time: 0,
+        ..LinkConfig::default()
     }
 }

@@ -31,6 +31,7 @@ struct Disk {
     durable: Contents,
     instance: u64,
     broken: bool,
+    unsynced: bool,
 }
 
 /// The contents of a disk.
@@ -88,6 +89,11 @@ impl MemoryDisk {
         self.lock().broken = broken;
     }
 
+    /// Sets whether the disk writes, and says that its sync has failed.
+    pub fn set_unsynced(&self, unsynced: bool) {
+        self.lock().unsynced = unsynced;
+    }
+
     /// Returns a copy as of now, as a backup would be.
     #[must_use]
     pub fn backup(&self) -> Self {
@@ -134,7 +140,8 @@ impl MemoryStore {
         }
         let lazy = std::mem::take(&mut *self.lazy.lock().unwrap());
         lazy.into_iter().for_each(|lazy| disk.durable.apply(lazy));
-        write(&mut disk.durable)
+        let written = write(&mut disk.durable);
+        if disk.unsynced { Err(StoreError::unsure("a sync has failed")) } else { written }
     }
 
     fn later(&self, lazy: Lazy) -> Answer<()> {
@@ -230,6 +237,11 @@ impl Contents {
         *attempts
     }
 
+    fn uncount(&mut self, peer: PeerName, id: MessageId) {
+        let attempts = self.attempts.entry((peer, id)).or_default();
+        *attempts = attempts.saturating_sub(1);
+    }
+
     fn add_letter(&mut self, letter: DeadLetter) {
         self.last_letter += 1;
         let (peer, id) = (letter.peer.clone(), letter.id);
@@ -285,6 +297,13 @@ impl Cursors for MemoryStore {
 
     fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
         answer(self.sync(|contents| Ok(contents.attempt(peer.clone(), id))))
+    }
+
+    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
+        answer(self.sync(|contents| {
+            contents.uncount(peer.clone(), id);
+            Ok(())
+        }))
     }
 
     fn sync(&self, _: &PeerName) -> Answer<()> {

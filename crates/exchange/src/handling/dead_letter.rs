@@ -1,4 +1,4 @@
-//! Dead letters: after how many attempts a message becomes one, and how it is stored.
+//! Dead letters: after how many crashes a message becomes one, and how it is stored.
 
 use std::time::SystemTime;
 
@@ -8,32 +8,43 @@ use tracing::error;
 use crate::peer::{Call, Peer, WorkerId};
 use crate::store::DeadLetter;
 
-/// Number of attempts after which a message is rejected if its handling ends the process each time.
-const MAX_ATTEMPTS: u32 = 5;
+/// Whether a message may be handled.
+pub(super) enum Attempt {
+    Allowed,
+    /// It was being handled too often when the process ended.
+    Poison,
+    /// The service shuts down.
+    TooLate,
+}
 
 /// Counts an attempt that may not be the first, durably and before it begins: a message whose
-/// handling ends the process would otherwise be delivered for ever. Returns whether the message may
-/// be handled. A first attempt is not counted, because counting costs a sync and most messages need
-/// no second attempt. What was handled before is durable with the count, so that only messages that
-/// were being handled when the process ended are counted again.
-pub(super) async fn may_attempt(peer: &Peer, worker: WorkerId, call: &mut Call) -> bool {
-    if let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) {
-        drop(peer.commit_cursors());
-        let counted = peer.paused(worker, store.attempt(&peer.name, id, peer.fence())).await;
-        call.counted = counted.is_ok();
-        match counted.map(|attempts| attempts.saturating_add(1)) {
-            Ok(attempt) if attempt > MAX_ATTEMPTS => {
-                error!(
-                    peer = %peer.name, %id, attempt,
-                    "rejected a message: its handling has crashed the process repeatedly"
-                );
-                return false;
-            }
-            Ok(attempt) => call.attempt = attempt,
-            Err(cause) => error!(peer = %peer.name, %id, %cause, "an attempt could not be counted"),
+/// handling ends the process would otherwise be delivered for ever. A first attempt is not counted,
+/// because counting costs a sync and most messages need no second attempt. What was handled before is
+/// durable with the count, so that only messages that were being handled when the process ended are
+/// counted again. A shutdown takes back the counts of what it interrupts.
+pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Attempt {
+    let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) else {
+        return Attempt::Allowed;
+    };
+    let Some(counted) = peer.count_attempt(store, worker, id) else { return Attempt::TooLate };
+    let counted = peer.paused(worker, counted).await;
+    call.counted = counted.is_ok();
+    let max = peer.shared.config.crashes;
+    match counted {
+        Ok(crashes) if crashes > max => {
+            error!(
+                peer = %peer.name, %id, crashes = max,
+                "rejected a message: each time that it was handled, the process ended without order"
+            );
+            return Attempt::Poison;
+        }
+        Ok(crashes) => call.attempt = crashes.saturating_add(1),
+        Err(cause) => {
+            peer.forget_attempt(worker);
+            error!(peer = %peer.name, %id, %cause, "an attempt could not be counted");
         }
     }
-    true
+    Attempt::Allowed
 }
 
 /// Keeps a rejected message as a dead letter, if there is a store. With that, the message counts as

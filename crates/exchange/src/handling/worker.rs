@@ -16,7 +16,7 @@ use tokio::task::{coop, unconstrained};
 use tokio::time::sleep;
 use tracing::error;
 
-use super::dead_letter;
+use super::dead_letter::{self, Attempt};
 use crate::core::{Core, SpawnWorker};
 use crate::current::in_handler;
 use crate::escaped::Escaped;
@@ -97,9 +97,10 @@ impl Turn<'_> {
 /// Handles one message, and keeps it as a dead letter if that fails.
 async fn handle<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) -> Ended {
     let (peer, worker) = (turn.peer, turn.worker);
-    let ended = match dead_letter::may_attempt(peer, worker, call).await {
-        true => attempt(turn, handler, call).await,
-        false => Ended::Failed(RejectCode::POISON),
+    let ended = match dead_letter::count(peer, worker, call).await {
+        Attempt::Allowed => attempt(turn, handler, call).await,
+        Attempt::Poison => Ended::Failed(RejectCode::POISON),
+        Attempt::TooLate => Ended::Left,
     };
     if let Ended::Failed(code) = ended
         && peer.fail_call(worker)

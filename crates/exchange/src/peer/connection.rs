@@ -126,7 +126,7 @@ impl ReadyReservation for ReadyPeerReservation {
         let peer = Arc::clone(&reservation.peer);
         reservation.take(Some(theirs.instance), |state, session| {
             let (started, freed) =
-                state.start_session(&peer.shared.room, session, &ours, theirs)?;
+                state.start_session(&peer.shared.room, session, [&ours, theirs], peer.now())?;
             state.settle_inbox(&peer.shared.inboxes);
             peer.note_freed(state, freed);
             peer.note_store_work(state);

@@ -1,6 +1,7 @@
 //! Calls of the handler, under the peer's lock: which comes next, and what its end changes.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::peer::wake;
 use super::reports::Cause;
 use super::state::State;
 use super::{Call, Ended, Peer, WorkerId};
+use crate::store::{Answer, Store};
 use crate::{Event, OnError};
 
 impl Peer {
@@ -31,6 +33,10 @@ impl Peer {
         if let Some((call, ended)) = done.take() {
             let failed = matches!(ended, Ended::Failed(_));
             counted = call.counted;
+            if matches!(ended, Ended::Left | Ended::Halted) {
+                let counted = state.workers_mut().take_counted(worker);
+                self.uncount(counted);
+            }
             let (changed, halted) = state.finish_call(worker, call, ended, now);
             if changed {
                 state.settle_idle_inbox(&self.shared.inboxes);
@@ -165,12 +171,44 @@ impl Peer {
 
     /// Stops the handling after the calls that run or, for a `hex` peer, after its last message,
     /// which would not come again.
+    ///
+    /// Whatever ends a call from now on, even a kill by a supervisor that is out of patience, does
+    /// not count as a crash of its handler.
     pub(crate) fn stop_handling(&self) {
         let mut state = self.lock();
         state.workers_mut().stop();
+        self.uncount(state.workers_mut().take_all_counted());
         let wakers = state.workers_mut().wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Asks the store to count an attempt of a worker, after everything that was handled. Returns
+    /// `None` if it must not begin, because the service shuts down.
+    pub(crate) fn count_attempt(
+        &self,
+        store: &Arc<dyn Store>,
+        worker: WorkerId,
+        id: MessageId,
+    ) -> Option<Answer<u32>> {
+        let mut state = self.lock();
+        if !state.workers_mut().count(worker, id) {
+            return None;
+        }
+        drop(self.commit_cursors_of(&mut state));
+        Some(store.attempt(&self.name, id, self.fence()))
+    }
+
+    /// Records that the store has not counted the attempt of a worker.
+    pub(crate) fn forget_attempt(&self, worker: WorkerId) {
+        self.lock().workers_mut().take_counted(worker);
+    }
+
+    /// Tells the store that attempts did not end with a crash. It writes that although nobody waits.
+    fn uncount(&self, counted: impl IntoIterator<Item = MessageId>) {
+        if let Some(store) = self.store() {
+            counted.into_iter().for_each(|id| drop(store.uncount(&self.name, id, self.fence())));
+        }
     }
 
     pub(crate) fn note_dead_letter(&self, id: MessageId, code: RejectCode) {

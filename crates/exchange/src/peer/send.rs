@@ -16,7 +16,7 @@ use super::shared::millis;
 use super::state::State;
 use super::{Peer, Shared};
 use crate::current::is_handler_of;
-use crate::store::NewMessage;
+use crate::store::{NewMessage, StoreError};
 use crate::{Exchange, FullOutbox, Receipt, SendError};
 
 /// Options for sending one message.
@@ -168,8 +168,12 @@ impl Queued {
             None => Ok(self.accepted),
             Some(stored) => match stored.await {
                 Ok(Ok(())) => Ok(self.accepted),
+                Ok(Err(cause)) if cause.may_be_stored() => Err(SendError::StorageUnsure(cause)),
                 Ok(Err(cause)) => Err(SendError::Storage(cause)),
-                Err(_) => Err(SendError::ShuttingDown),
+                Err(_) => {
+                    let cause = StoreError::unsure("the service ended before the store answered");
+                    Err(SendError::StorageUnsure(cause))
+                }
             },
         }
     }

@@ -211,11 +211,15 @@ impl State {
         &mut self,
         room: &Room,
         session: SessionId,
-        ours: &Ready,
-        theirs: &Ready,
+        [ours, theirs]: [&Ready; 2],
+        now: Millis,
     ) -> Result<(Started, bool), Violation> {
         let (started, freed) = self.outbox.change(room, |link| match link {
-            PeerLink::Sealed(link) => link.start(session, ours, theirs),
+            PeerLink::Sealed(link) => {
+                let started = link.start(session, ours, theirs);
+                link.forget_ended(now);
+                started
+            }
             PeerLink::Hex(_) => Err(Violation::OtherEncoding),
         });
         let started = started?;

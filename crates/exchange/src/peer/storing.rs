@@ -49,7 +49,7 @@ impl Peer {
     }
 
     /// The same under the peer's lock, so that the store gets the states of a cursor in order.
-    fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
+    pub(super) fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
         let (Some(store), fence) = (self.store(), self.fence()) else { return Vec::new() };
         let changes = state.take_cursors();
         let moved = changes.moved.into_iter().map(|it| store.commit(&self.name, it, fence));

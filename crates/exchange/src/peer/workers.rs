@@ -3,6 +3,7 @@
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use paddington_wire::MessageId;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -44,6 +45,8 @@ struct Running {
     call: Call,
     /// Whether the call has failed and its message is becoming a dead letter.
     failed: bool,
+    /// The message, if the store counts this attempt as one that a crash may end.
+    counted: Option<MessageId>,
 }
 
 impl Running {
@@ -148,8 +151,13 @@ impl Workers {
     pub(crate) fn begin(&mut self, id: WorkerId, call: Call, since: Instant) {
         if let Some(worker) = self.get(id) {
             worker.waker = None; // waking it now would cost another worker its turn
-            worker.running =
-                Some(Running { since: Some(since), before: Duration::ZERO, call, failed: false });
+            worker.running = Some(Running {
+                since: Some(since),
+                before: Duration::ZERO,
+                call,
+                failed: false,
+                counted: None,
+            });
         }
     }
 
@@ -161,6 +169,29 @@ impl Workers {
         };
         running.failed = true;
         true
+    }
+
+    /// Records that the store is asked to count the attempt of a worker. Returns `false` if it must
+    /// not begin, because the service shuts down.
+    pub(crate) fn count(&mut self, id: WorkerId, message: MessageId) -> bool {
+        if self.stopping {
+            return false;
+        }
+        if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
+            running.counted = Some(message);
+        }
+        true
+    }
+
+    /// Takes the message of a worker, if its attempt was counted.
+    pub(crate) fn take_counted(&mut self, id: WorkerId) -> Option<MessageId> {
+        self.get(id)?.running.as_mut()?.counted.take()
+    }
+
+    /// Takes the messages of all workers whose attempts were counted.
+    pub(crate) fn take_all_counted(&mut self) -> Vec<MessageId> {
+        let running = self.workers.iter_mut().filter_map(|worker| worker.running.as_mut());
+        running.filter_map(|running| running.counted.take()).collect()
     }
 
     /// Records the end of a call. Returns how long it took.

@@ -46,7 +46,8 @@ pub trait Outbox: fmt::Debug + Send + Sync {
     /// and without a gap.
     ///
     /// If it fails, every append after it fails too, and nothing is accepted until the store has
-    /// recovered.
+    /// recovered: from then on, nothing of what has failed is stored. If the process ends before, what
+    /// [may be stored](StoreError::may_be_stored) may be found after a restart.
     fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()>;
 
     /// Reads messages of one stream in order, starting with `first`: at least one if there is any,
@@ -74,6 +75,10 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     /// once answered, so that a message that kills its process is noticed, together with every
     /// cursor of the peer that was committed before.
     fn attempt(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<u32>;
+
+    /// Takes the last count of an attempt back, because it did not end with a crash. Durable once
+    /// answered. Counts that are not there are none.
+    fn uncount(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<()>;
 
     /// Makes every cursor of the peer durable that was committed before. Durable once answered, and
     /// without the wait of [`commit`](Self::commit).

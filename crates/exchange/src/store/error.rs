@@ -4,14 +4,36 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// The reason why a store failed. It may work again later; whatever failed is not stored.
+/// The reason why a store failed. It may work again later.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("the store failed: {0}")]
-pub struct StoreError(Arc<str>);
+#[error("the store failed: {cause}")]
+pub struct StoreError {
+    cause: Arc<str>,
+    may_be_stored: bool,
+}
 
 impl StoreError {
-    /// Creates an error from its cause, in words for an operator. They must not contain payload.
+    /// Creates the error of a write that is certainly not stored, from its cause, in words for an
+    /// operator. They must not contain payload.
     pub fn new(cause: impl Into<Arc<str>>) -> Self {
-        Self(cause.into())
+        Self { cause: cause.into(), may_be_stored: false }
+    }
+
+    /// Creates the error of a write that may be stored all the same, for example because it was
+    /// written and its sync failed.
+    pub fn unsure(cause: impl Into<Arc<str>>) -> Self {
+        Self { cause: cause.into(), may_be_stored: true }
+    }
+
+    /// Returns whether what was to be written may be found in the store after a restart.
+    #[must_use]
+    pub fn may_be_stored(&self) -> bool {
+        self.may_be_stored
+    }
+
+    /// Returns the error of a later write, which was not tried for the same reason.
+    #[must_use]
+    pub fn for_others(&self) -> Self {
+        Self { cause: Arc::clone(&self.cause), may_be_stored: false }
     }
 }

@@ -66,6 +66,36 @@ async fn a_failed_commit_fails_everything_after_it() {
 }
 
 #[tokio::test]
+async fn a_message_whose_commit_failed_may_be_stored_and_those_behind_it_are_not() {
+    let place = Place::new();
+    close(place.open()).await;
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    // The transaction fails at its very end, as when its sync does.
+    raw.execute_batch(&format!(
+        "CREATE TABLE one(id INTEGER PRIMARY KEY);
+         CREATE TABLE other(id REFERENCES one DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER last BEFORE INSERT ON outbox WHEN NEW.payload = CAST('{POISON}' AS BLOB)
+         BEGIN INSERT INTO other VALUES(1); END;"
+    ))
+    .unwrap();
+    drop(raw);
+    let store = place.open();
+    let hub = peer("hub");
+    let first = store.append(&hub, message(1, 1, POISON));
+    // More than fit into the transaction of the first one.
+    let behind = (2..=500).map(|number| store.append(&hub, message(1, number, "behind")));
+    let behind: Vec<_> = behind.collect();
+    let first = first.await.unwrap_err();
+    assert!(first.may_be_stored(), "{first}");
+    for (index, behind) in behind.into_iter().enumerate() {
+        let behind = behind.await.unwrap_err();
+        assert!(index < 100 || !behind.may_be_stored(), "{behind}");
+    }
+    accepts_again(&store).await;
+    assert_eq!(stored(&store, &hub).await, [], "it is undone");
+}
+
+#[tokio::test]
 async fn a_failing_store_still_reads_and_keeps_lazy_changes() {
     let place = Place::new();
     let store = fragile(&place, Duration::from_millis(1_500)).await;

@@ -166,6 +166,18 @@ async fn attempts_are_counted_until_the_message_is_handled() {
     close(store).await;
     let store = place.open();
     assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 3);
+    for _ in 0..2 {
+        store.uncount(&hub, id(1, 7), FENCE).await.unwrap();
+    }
+    assert_eq!(
+        store.attempt(&hub, id(1, 7), FENCE).await.unwrap(),
+        2,
+        "the last two are taken back"
+    );
+    for _ in 0..3 {
+        drop(store.uncount(&hub, id(1, 7), FENCE));
+    }
+    assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1, "none is less than none");
     drop(Cursors::commit(&store, &hub, cursor(1, 7), FENCE));
     assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1, "the cursor has passed it");
     assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 2);

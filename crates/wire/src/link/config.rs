@@ -1,6 +1,6 @@
 //! The limits of one link.
 
-use crate::{Data, Messages};
+use crate::{Data, Messages, Ready};
 
 /// A point in time, in milliseconds since any fixed moment, the same for one link.
 pub type Millis = u64;
@@ -38,6 +38,16 @@ pub struct LinkConfig {
     pub batch: u32,
     /// Delay for which an acknowledgement waits for a message that can carry it, in milliseconds.
     pub ack_delay: Millis,
+    /// Number of rejections of one stream after which completions are held back, until a new READY
+    /// of the peer shows which of them it knows.
+    pub rejections: usize,
+    /// Maximum number of streams that READY lists, up to [`Ready::MAX_ENTRIES`].
+    pub listed: usize,
+    /// Time for which the cursor of an instance that has ended is kept, in milliseconds: it may come
+    /// back after another process has used its invitation meanwhile.
+    pub ended_time: Millis,
+    /// Maximum number of such cursors.
+    pub ended: usize,
 }
 
 impl LinkConfig {
@@ -62,7 +72,8 @@ impl LinkConfig {
 }
 
 /// 1 MiB messages, a window of 8 MiB, an outbox of 10 000 messages and 16 MiB, batches of 16 KiB,
-/// acknowledgements within 20 ms.
+/// acknowledgements within 20 ms, 1 024 rejections, 64 streams in READY, the cursors of 64 ended
+/// instances for a day.
 impl Default for LinkConfig {
     fn default() -> Self {
         const MIB: u32 = 1024 * 1024;
@@ -76,6 +87,10 @@ impl Default for LinkConfig {
             in_flight: 4_096,
             batch: Messages::SHARED,
             ack_delay: 20,
+            rejections: 1_024,
+            listed: Ready::MAX_ENTRIES,
+            ended_time: 24 * 60 * 60 * 1_000,
+            ended: 64,
         }
     }
 }

@@ -7,10 +7,6 @@ use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
 use crate::{Instance, Queue};
 
-/// The number of rejections after which completions are held back: READY cannot carry rejections, so
-/// each of them stays until a READY of the peer shows that it knows.
-const REJECTIONS: usize = 1_024;
-
 /// Position in one stream of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Cursor {
@@ -126,7 +122,7 @@ impl Cursor {
 
     /// Receives a gap up to `to`. Returns the bytes of the window that this frees, or `None` if it is
     /// no news.
-    pub(super) fn skip(&mut self, to: u64) -> Option<u64> {
+    pub(super) fn skip(&mut self, to: u64, max_rejections: usize) -> Option<u64> {
         if to <= self.received {
             return None;
         }
@@ -141,12 +137,17 @@ impl Cursor {
             None => self.entries.push_back(Entry { to, cost: 0, state: EntryState::Gap }),
         }
         self.finished.retain(|finished| *finished > to);
-        Some(self.complete())
+        Some(self.complete(max_rejections))
     }
 
     /// Takes note that a message is handled or rejected. Returns the bytes of the window that this
     /// frees, or `None` if the message was not waiting for that.
-    pub(super) fn handled(&mut self, number: u64, outcome: Result<(), RejectCode>) -> Option<u64> {
+    pub(super) fn handled(
+        &mut self,
+        number: u64,
+        outcome: Result<(), RejectCode>,
+        max_rejections: usize,
+    ) -> Option<u64> {
         let index = self.find(number)?;
         let entry = &mut self.entries[index];
         if entry.state != EntryState::Unhandled {
@@ -157,18 +158,20 @@ impl Cursor {
         if let Err(code) = outcome {
             self.reject(Rejection { number, code });
         }
-        let held_back = self.is_held_back();
+        let held_back = self.is_held_back(max_rejections);
         // What is held back still takes room, or its number would have no bound.
         let freed = if held_back { 0 } else { std::mem::take(&mut self.entries[index].cost) };
-        Some(freed + self.complete())
+        Some(freed + self.complete(max_rejections))
     }
 
     /// Moves `completed` over everything that is done. Returns the bytes of the window that this
     /// frees.
-    pub(super) fn complete(&mut self) -> u64 {
+    pub(super) fn complete(&mut self, max_rejections: usize) -> u64 {
         let mut freed = 0;
         while let Some(entry) = self.entries.front() {
-            if entry.state == EntryState::Unhandled || self.is_held_back_at(entry.to) {
+            if entry.state == EntryState::Unhandled
+                || self.is_held_back_at(entry.to, max_rejections)
+            {
                 break;
             }
             self.completed = self.completed.max(entry.to);
@@ -180,15 +183,16 @@ impl Cursor {
         freed
     }
 
-    /// Whether completions are held back because of too many rejections. A new session ends that,
-    /// once the peer has been told of all that are completed.
-    pub(super) fn is_held_back(&self) -> bool {
-        self.listed && self.rejected.len() > REJECTIONS
+    /// Whether completions are held back because of more rejections than `max`: READY cannot carry
+    /// them, so each stays until a READY of the peer shows that it is known. A new session brings
+    /// that, once the peer has been told of all that are completed.
+    pub(super) fn is_held_back(&self, max: usize) -> bool {
+        self.listed && self.rejected.len() > max
     }
 
-    fn is_held_back_at(&self, number: u64) -> bool {
-        self.is_held_back()
-            && self.rejected.partition_point(|rejection| rejection.number <= number) > REJECTIONS
+    fn is_held_back_at(&self, number: u64, max: usize) -> bool {
+        self.is_held_back(max)
+            && self.rejected.partition_point(|rejection| rejection.number <= number) > max
     }
 
     /// Returns the number to acknowledge, with at most `max_rejections` of the rejections up to

@@ -1,11 +1,13 @@
 //! Messages that the peer has sent and this side has received.
 //! Implements `docs/protocol.md` §5.1 and §5.2 for the receiver.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
-use super::LinkConfig;
 use super::cursor::{Cursor, Novelty, base_before};
 use super::stored::{CursorChanges, StoredCursor};
+use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
 use crate::{Instance, MessageId, Violation};
@@ -29,14 +31,19 @@ impl Incoming {
 }
 
 /// The cursors of this side, one for each stream of the peer that is remembered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inbound {
+    config: LinkConfig,
     cursors: Vec<Cursor>,
+    /// Cursors of instances that have ended, oldest first, each with the time at which that was
+    /// noticed. Such an instance may come back: if a second process has taken its place, its peer is
+    /// told nothing of its streams.
+    ended: VecDeque<(Option<Millis>, Cursor)>,
     /// Bytes that were received and are not handled, Σ(overhead + length).
     held: u64,
     /// Whether a store keeps the cursors.
     durable: bool,
-    /// Instances of the peer that have ended, for the store.
+    /// Instances of the peer whose cursors are forgotten, for the store.
     forgotten: Vec<Instance>,
 }
 
@@ -72,10 +79,21 @@ pub(super) struct Due {
 }
 
 impl Inbound {
+    pub(super) fn new(config: LinkConfig) -> Self {
+        Self {
+            config,
+            cursors: Vec::new(),
+            ended: VecDeque::new(),
+            held: 0,
+            durable: false,
+            forgotten: Vec::new(),
+        }
+    }
+
     /// Restores the cursors that a store has kept.
-    pub(super) fn restore(cursors: Vec<StoredCursor>) -> Self {
+    pub(super) fn restore(config: LinkConfig, cursors: Vec<StoredCursor>) -> Self {
         let cursors = cursors.into_iter().map(Cursor::restore).collect();
-        Self { cursors, durable: true, ..Self::default() }
+        Self { cursors, durable: true, ..Self::new(config) }
     }
 
     /// Recalls that a message was rejected by an earlier instance of this side.
@@ -91,7 +109,7 @@ impl Inbound {
             return CursorChanges::default();
         }
         CursorChanges {
-            moved: self.cursors.iter_mut().filter_map(Cursor::take_moved).collect(),
+            moved: self.all_mut().filter_map(Cursor::take_moved).collect(),
             forgotten: std::mem::take(&mut self.forgotten),
         }
     }
@@ -106,8 +124,22 @@ impl Inbound {
             let told = told.iter().find(|told| told.instance == stream.instance);
             self.cursor_or_new(stream).list(stream, told);
         }
-        self.held -= self.cursors.iter_mut().map(Cursor::complete).sum::<u64>();
-        self.forget_orphans();
+        let max = self.config.rejections;
+        self.held -= self.cursors.iter_mut().map(|cursor| cursor.complete(max)).sum::<u64>();
+        self.end_orphans();
+    }
+
+    /// Forgets the cursors of instances that have ended too long ago.
+    pub(super) fn forget_ended(&mut self, now: Millis) {
+        for (since, _) in &mut self.ended {
+            since.get_or_insert(now);
+        }
+        let time = self.config.ended_time;
+        while let Some((Some(since), _)) = self.ended.front()
+            && since.saturating_add(time) <= now
+        {
+            self.forget_oldest();
+        }
     }
 
     /// Receives messages of the stream whose index is `name`. New ones are appended to `arrived`.
@@ -142,7 +174,7 @@ impl Inbound {
             }
         }
         if taken.finished > 0 {
-            self.held -= cursor.complete();
+            self.held -= cursor.complete(self.config.rejections);
         }
         if taken.repeats + taken.finished > 0 {
             // The dropped messages no longer count, so they must not stay in memory.
@@ -156,8 +188,9 @@ impl Inbound {
 
     /// Receives a gap up to `to`. Returns whether it is news.
     pub(super) fn skip(&mut self, instance: Instance, to: u64) -> bool {
+        let max = self.config.rejections;
         let cursor = listed(&mut self.cursors, instance);
-        let freed = cursor.and_then(|cursor| cursor.skip(to));
+        let freed = cursor.and_then(|cursor| cursor.skip(to, max));
         self.held -= freed.unwrap_or_default();
         freed.is_some()
     }
@@ -165,15 +198,17 @@ impl Inbound {
     /// Returns whether completions are held back until a new session, because the peer has not shown
     /// yet that it knows of the rejections that it was told.
     pub(super) fn wants_new_session(&self) -> bool {
-        self.cursors.iter().any(|cursor| cursor.is_held_back() && !cursor.is_due())
+        let max = self.config.rejections;
+        self.cursors.iter().any(|cursor| cursor.is_held_back(max) && !cursor.is_due())
     }
 
     /// Records that a message was handled or rejected.
     pub(super) fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
+        let max = self.config.rejections;
         let cursor = self.cursor(id.stream);
-        if let Some(cost) = cursor.and_then(|cursor| cursor.handled(id.number, outcome)) {
+        if let Some(cost) = cursor.and_then(|cursor| cursor.handled(id.number, outcome, max)) {
             self.held -= cost;
-            self.forget_orphans();
+            self.end_orphans();
         }
     }
 
@@ -207,15 +242,32 @@ impl Inbound {
         self.held
     }
 
-    /// Forgets the cursors of streams that are not listed and whose messages are all handled.
-    fn forget_orphans(&mut self) {
-        let (durable, forgotten) = (self.durable, &mut self.forgotten);
-        self.cursors.retain(|cursor| {
-            if cursor.is_over() && durable {
-                forgotten.push(cursor.instance());
+    /// Sets the cursors aside whose streams are not listed and whose messages are all handled. One
+    /// that knows of no message is forgotten.
+    fn end_orphans(&mut self) {
+        let kept = self.config.ended_time > 0;
+        for cursor in self.cursors.extract_if(.., |cursor| cursor.is_over()) {
+            if kept && cursor.received() > 0 && !broken(Fault::EndedCursorsForgotten) {
+                self.ended.push_back((None, cursor));
+            } else if self.durable {
+                self.forgotten.push(cursor.instance());
             }
-            !cursor.is_over()
-        });
+        }
+        while self.ended.len() > self.config.ended {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, cursor)) = self.ended.pop_front()
+            && self.durable
+        {
+            self.forgotten.push(cursor.instance());
+        }
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
+        self.cursors.iter_mut().chain(self.ended.iter_mut().map(|(_, cursor)| cursor))
     }
 
     fn cursor(&mut self, instance: Instance) -> Option<&mut Cursor> {
@@ -225,7 +277,12 @@ impl Inbound {
     fn cursor_or_new(&mut self, stream: &StreamState) -> &mut Cursor {
         let known = self.cursors.iter().position(|cursor| cursor.instance() == stream.instance);
         let index = known.unwrap_or_else(|| {
-            self.cursors.push(Cursor::new(stream.instance, base_before(stream)));
+            let is_back = |(_, cursor): &(_, Cursor)| cursor.instance() == stream.instance;
+            let ended = self.ended.iter().position(is_back);
+            let ended = ended.and_then(|index| self.ended.remove(index)).map(|(_, cursor)| cursor);
+            let new = || Cursor::new(stream.instance, base_before(stream));
+            self.cursors.push(ended.unwrap_or_else(new));
+            self.forgotten.retain(|forgotten| *forgotten != stream.instance);
             self.cursors.len() - 1
         });
         &mut self.cursors[index]

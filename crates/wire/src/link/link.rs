@@ -43,7 +43,7 @@ impl Link {
             instance,
             peer: None,
             outbound: Outbound::new(instance),
-            inbound: Inbound::default(),
+            inbound: Inbound::new(config),
             session: None,
             draining: false,
         }
@@ -61,7 +61,7 @@ impl Link {
     ) -> Self {
         Self {
             outbound: Outbound::restore(instance, stored.streams, now),
-            inbound: Inbound::restore(stored.cursors),
+            inbound: Inbound::restore(config, stored.cursors),
             ..Self::new(config, instance)
         }
     }
@@ -170,7 +170,7 @@ impl Link {
             max_payload: self.config.max_payload,
             window: Window::first(&self.config, self.inbound.held()),
             features: Features::BATCH,
-            mine: self.outbound.states(Ready::MAX_ENTRIES),
+            mine: self.outbound.states(self.config.listed.clamp(1, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
         }
     }
@@ -195,6 +195,12 @@ impl Link {
         self.session = Some(LinkSession::new(id, &self.config, ours, theirs));
         let new_instance = self.peer.replace(theirs.instance) != Some(theirs.instance);
         Ok(Started { new_instance, progress: self.outbound.messages() < waiting, regressed })
+    }
+
+    /// Forgets the peer's instances that have ended by `now` for longer than
+    /// [`ended_time`](LinkConfig::ended_time). To be called with every new session.
+    pub fn forget_ended(&mut self, now: Millis) {
+        self.inbound.forget_ended(now);
     }
 
     /// Ends `session`, if it is the current one.

@@ -59,6 +59,10 @@ impl Target {
             in_flight: 4,
             batch: LONGEST,
             ack_delay: 1,
+            rejections: 2,
+            listed: 3,
+            ended_time: 2,
+            ended: 2,
         };
         let durable = script.byte() % 2 == 1;
         let link = if durable {

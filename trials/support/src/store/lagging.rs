@@ -210,6 +210,11 @@ impl Cursors for LaggingStore {
         self.now(move |contents| contents.attempt(peer, id))
     }
 
+    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
+        let peer = peer.clone();
+        self.now(move |contents| contents.uncount(peer, id))
+    }
+
     fn sync(&self, _: &PeerName) -> Answer<()> {
         self.now(|_| ())
     }
