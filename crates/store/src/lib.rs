@@ -23,6 +23,7 @@ mod letters;
 mod open;
 mod operation;
 mod outbox;
+mod pieces;
 mod queries;
 mod queue;
 mod recovery;

@@ -150,10 +150,10 @@ async fn another_format_is_refused() {
     let place = Place::new();
     close(place.open()).await;
     let raw = rusqlite::Connection::open(place.path()).unwrap();
-    raw.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
+    raw.execute("UPDATE meta SET value = 1 WHERE key = 'format'", ()).unwrap();
     drop(raw);
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenStoreError::Format { found: 2, known: 1, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has format 2, and this version knows format 1 only"));
+    assert!(matches!(error, OpenStoreError::Format { found: 1, known: 2, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has format 1, and this version knows format 2 only"));
     assert!(error.source().is_none());
 }
