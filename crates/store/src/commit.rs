@@ -74,7 +74,7 @@ pub(crate) fn commit(
     tables: &mut Tables<'_>,
     memory: &mut Memory,
     operations: Vec<(QueueKey, Operation)>,
-) -> Result<(), StoreError> {
+) -> Result<(), Fault> {
     memory.found.clear();
     let started = Instant::now();
     let mut undo = Undo { newest_letter: Some(tables.letters.newest()), ..Undo::default() };
@@ -93,12 +93,12 @@ pub(crate) fn commit(
         Err(fault) => {
             // It may have been rolled back already.
             let _ = connection.execute_batch("ROLLBACK");
-            let why = StoreError::from(fault);
+            let why = StoreError::from(&fault);
             memory.undo = Some(undo);
             // Callers that are told of the failure must not be able to add anything.
             shared.failed(&why);
             refuse(shared, operations, &why);
-            Err(why)
+            Err(fault)
         }
     }
 }

@@ -105,6 +105,12 @@ impl Fault {
     pub(crate) fn refused(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
+
+    /// Returns whether the disk was full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite(rusqlite::Error::SqliteFailure(error, _))
+            if error.code == rusqlite::ErrorCode::DiskFull)
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -127,8 +133,8 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
+impl From<&Fault> for StoreError {
+    fn from(fault: &Fault) -> Self {
         Self::new(fault.to_string())
     }
 }

@@ -27,6 +27,7 @@ mod pieces;
 mod queries;
 mod queue;
 mod recovery;
+mod reserve;
 mod round;
 mod row;
 mod schema;

@@ -67,11 +67,12 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 async fn only_the_owner_can_read_the_files() {
     let place = Place::new();
     let log = format!("{}-wal", place.path().display());
+    let reserve = format!("{}-reserve", place.path().display());
     let store = place.open();
     fill(&store, &peer("hub"), 1, 1..=1).await;
-    assert_eq!((mode(place.path()), mode(&log)), (0o600, 0o600));
+    assert_eq!((mode(place.path()), mode(&log), mode(&reserve)), (0o600, 0o600, 0o600));
     let entries = fs::read_dir(place.path().parent().unwrap()).unwrap().count();
-    assert_eq!(entries, 2, "a file and its log");
+    assert_eq!(entries, 3, "a file, its log and its reserve");
     close(store).await;
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
     let store = place.open();
