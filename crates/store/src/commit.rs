@@ -12,7 +12,7 @@ use crate::files::Files;
 use crate::lazies::{CursorChange, Lazies};
 use crate::operation::{Operation, QueueKey, Write};
 use crate::shared::Shared;
-use crate::streams::Streams;
+use crate::streams::{StreamId, Streams};
 use crate::{cursors, letters, outbox};
 
 /// The state of the thread, which outlives the connection to the file.
@@ -31,8 +31,8 @@ pub(crate) struct Memory {
 /// The changes of a transaction. If its sync fails, they may or may not be in the file.
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
-    /// The first number that was added to each stream, by its age.
-    pub(crate) appended: BTreeMap<(PeerName, i64), i64>,
+    /// The position of the first row that was added to each stream.
+    pub(crate) appended: BTreeMap<StreamId, i64>,
     /// The newest letter before it; `None` if no letter can have been added.
     pub(crate) newest_letter: Option<i64>,
     pub(crate) taken_letters: Vec<(LetterId, DeadLetter)>,
@@ -74,7 +74,7 @@ pub(crate) fn commit(
     tables: &mut Tables<'_>,
     memory: &mut Memory,
     operations: Vec<(QueueKey, Operation)>,
-) -> Result<(), StoreError> {
+) -> Result<(), Fault> {
     memory.found.clear();
     let started = Instant::now();
     let mut undo = Undo { newest_letter: Some(tables.letters.newest()), ..Undo::default() };
@@ -94,16 +94,13 @@ pub(crate) fn commit(
         Err(fault) => {
             // It may have been rolled back already.
             let _ = connection.execute_batch("ROLLBACK");
-            let why = StoreError::from(fault);
-            for ((peer, age), number) in &undo.appended {
-                memory.streams.rewind(peer, *age, *number);
-            }
+            let why = StoreError::from(&fault);
             memory.undo = Some(undo);
             // Callers that are told of the failure must not be able to add anything.
             let others = why.for_others();
             shared.failed(&others);
             refuse(shared, operations, &why);
-            Err(others)
+            Err(fault)
         }
     }
 }
@@ -138,10 +135,10 @@ fn one(
 ) -> Result<Done, Fault> {
     match (operation, key) {
         (Operation::Write(Write::Append(message, _)), Some(peer)) => {
-            let (age, number) = tables.outbox.place(streams, peer, message.id)?;
+            let place = tables.outbox.place(streams, peer, message)?;
             // Before the insert, because a message that fails must be undone too.
-            undo.appended.entry((peer.clone(), age)).or_insert(number);
-            tables.outbox.append(peer, (age, number), message, SystemTime::now())?;
+            undo.appended.entry(place.stream).or_insert(place.position);
+            tables.outbox.append(peer, place, message, SystemTime::now())?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {

@@ -122,6 +122,12 @@ impl Fault {
     pub(crate) fn refused(why: impl Into<String>) -> Self {
         Self::Refused(why.into())
     }
+
+    /// Returns whether the disk was full.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite(rusqlite::Error::SqliteFailure(error, _))
+            if error.code == rusqlite::ErrorCode::DiskFull)
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -144,10 +150,10 @@ impl fmt::Display for Fault {
     }
 }
 
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
+impl From<&Fault> for StoreError {
+    fn from(fault: &Fault) -> Self {
         match fault {
-            Fault::Unsure(why) => Self::unsure(why),
+            Fault::Unsure(why) => Self::unsure(why.as_str()),
             other => Self::new(other.to_string()),
         }
     }
@@ -163,7 +169,7 @@ mod tests {
     fn only_a_full_disk_shows_that_a_commit_is_not_stored() {
         let failed = |code| {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            StoreError::from(Fault::of_commit(error)).may_be_stored()
+            StoreError::from(&Fault::of_commit(error)).may_be_stored()
         };
         assert!(!failed(ffi::SQLITE_FULL));
         for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR] {

@@ -117,7 +117,8 @@ impl Files {
     }
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+/// The path of a file beside a store.
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()

@@ -12,6 +12,8 @@ const REMEMBERED: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     pub(crate) failure: Option<StoreError>,
+    /// The reason why nothing is accepted that makes the file grow, if so.
+    pub(crate) shortage: Option<StoreError>,
     commits: u64,
     appended: u64,
     times: VecDeque<Duration>,
@@ -35,7 +37,7 @@ impl Health {
             times.get((times.len() * percent / 100).min(last)).copied().unwrap_or_default()
         };
         StoreHealth {
-            failure: self.failure.clone(),
+            failure: self.failure.clone().or_else(|| self.shortage.clone()),
             commits: self.commits,
             appended: self.appended,
             commit_p50: percentile(50),

@@ -50,6 +50,11 @@ impl Write {
         }
     }
 
+    /// Returns whether it makes the file grow by more than a few bytes.
+    pub(crate) fn grows(&self) -> bool {
+        matches!(self, Self::Append(..) | Self::AddLetter(..))
+    }
+
     pub(crate) fn refuse(self, why: &StoreError) {
         // The caller may have dropped the future.
         match self {

@@ -10,79 +10,92 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
 use tracing::warn;
 
 use crate::error::Fault;
-use crate::row::{self, Expiry, blob, checksum, loaded, stored};
-use crate::streams::{self, Known, Streams};
+use crate::pieces::{self, COLUMNS, Messages, StreamRow};
+use crate::row::{self, Expiry, blob, loaded, stored};
+use crate::streams::{self, Known, Place, StreamId, Streams};
 
 /// The most messages that one transaction removes: a peer that returns after a long time
 /// acknowledges many at once, and other peers wait meanwhile.
 const MAX_TRIM: i64 = 1_024;
 
-/// The statements of the table.
+/// The statements of the tables.
 pub(crate) struct Table<'c> {
+    begin: Statement<'c>,
+    highest: Statement<'c>,
+    free: Statement<'c>,
+    streams: Statement<'c>,
+    streams_of_peer: Statement<'c>,
+    tidy: Statement<'c>,
     insert: Statement<'c>,
     read: Statement<'c>,
     first: Statement<'c>,
     last: Statement<'c>,
-    oldest_after: Statement<'c>,
-    trim: Statement<'c>,
-    withdraw: Statement<'c>,
-    all: Statement<'c>,
-    all_of_peer: Statement<'c>,
+    remove: Statement<'c>,
 }
 
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let of_stream = "FROM outbox WHERE peer = ?1 AND age = ?2";
-        let row =
-            "SELECT peer, age, instance, number, deadline, ttl, checksum, payload FROM outbox";
-        let sorted = "ORDER BY peer, age, number";
-        let prepare = |sql: String| connection.prepare(&sql);
+        let prepare = |sql: &str| connection.prepare(sql);
+        let stream = "SELECT id, peer, age, instance, checksum FROM stream";
+        let within = "FROM message WHERE position BETWEEN ?1 AND ?2";
         Ok(Self {
-            insert: connection
-                .prepare("INSERT INTO outbox VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
-            read: prepare(format!(
-                "{row} WHERE peer = ?1 AND age = ?2 AND number >= ?3 ORDER BY number"
-            ))?,
-            first: prepare(format!("SELECT number {of_stream} ORDER BY number LIMIT 1"))?,
-            last: prepare(format!("SELECT number {of_stream} ORDER BY number DESC LIMIT 1"))?,
-            oldest_after: prepare(
-                "SELECT age, instance FROM outbox WHERE peer = ?1 AND age > ?2 \
-                 ORDER BY age, number LIMIT 1"
-                    .to_owned(),
+            begin: prepare("INSERT INTO stream VALUES(?1, ?2, ?3, ?4, ?5)")?,
+            highest: prepare("SELECT coalesce(max(id), 0) FROM stream")?,
+            free: prepare(
+                "SELECT coalesce(min(id), 0) FROM (SELECT 0 AS id UNION ALL SELECT id FROM stream) \
+                 WHERE id + 1 NOT IN (SELECT id FROM stream)",
             )?,
-            trim: prepare(format!("DELETE {of_stream} AND number <= ?3"))?,
-            withdraw: prepare(format!("DELETE {of_stream} AND number >= ?3"))?,
-            all: prepare(format!("{row} {sorted}"))?,
-            all_of_peer: prepare(format!("{row} WHERE peer = ?1 {sorted}"))?,
+            streams: prepare(stream)?,
+            streams_of_peer: prepare(&format!("{stream} WHERE peer = ?1 ORDER BY age"))?,
+            tidy: prepare("DELETE FROM stream WHERE id = ?1")?,
+            insert: prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?,
+            read: prepare(&format!("SELECT {COLUMNS} {within} ORDER BY position"))?,
+            first: prepare(&format!("SELECT position, number {within} ORDER BY position LIMIT 1"))?,
+            last: prepare(&format!(
+                "SELECT position, number {within} ORDER BY position DESC LIMIT 1"
+            ))?,
+            remove: prepare(&format!("DELETE {within}"))?,
         })
     }
 
-    /// Places a new message: returns the age of its stream, and its number.
+    /// Places a new message, and begins its stream if that is new.
     pub(crate) fn place(
         &mut self,
         known: &mut Streams,
         peer: &PeerName,
-        id: MessageId,
-    ) -> Result<(i64, i64), Fault> {
-        streams::place(known.of(peer, || self.known(peer))?, id)
+        message: &NewMessage,
+    ) -> Result<Place, Fault> {
+        let of_peer = known.of(peer, || self.known(peer))?;
+        let index = match streams::continued(of_peer, message.id)? {
+            Some(index) => index,
+            None => {
+                let begun = self.begin(of_peer, peer, message.id)?;
+                of_peer.push(begun);
+                of_peer.len() - 1
+            }
+        };
+        of_peer[index].place(pieces::rows(message.payload.len()))
     }
 
     /// Adds a message where [`place`](Self::place) has put it.
     pub(crate) fn append(
         &mut self,
         peer: &PeerName,
-        (age, number): (i64, i64),
+        place: Place,
         message: &NewMessage,
         now: SystemTime,
     ) -> Result<(), Fault> {
         let NewMessage { id, payload, ttl } = message;
+        let Place { age, number, position, .. } = place;
         let expiry = ttl.map(|ttl| Expiry::new(now, ttl));
-        let (peer, instance, payload): (_, _, &[u8]) =
-            (peer.as_str(), id.stream.as_bytes(), payload);
-        let checksum = sum(peer, age, instance, number, expiry, payload);
+        let sum = pieces::sum(peer.as_str(), age, id.stream.as_bytes(), number, expiry, payload);
         let (deadline, ttl) = expiry.map(|expiry| (expiry.deadline, expiry.ttl)).unzip();
-        self.insert
-            .execute(params![peer, age, instance, number, deadline, ttl, checksum, payload])?;
+        let (first, rest) = pieces::cut(payload);
+        self.insert.execute(params![position, number, deadline, ttl, sum, first])?;
+        let none = None::<i64>;
+        for (position, piece) in (position + 1..).zip(rest) {
+            self.insert.execute(params![position, number, none, none, none, piece])?;
+        }
         Ok(())
     }
 
@@ -94,13 +107,20 @@ impl<'c> Table<'c> {
         first: MessageId,
         max_bytes: usize,
     ) -> Result<Vec<Bytes>, Fault> {
-        let Some(age) = self.age(known, peer, first.stream)? else { return Ok(Vec::new()) };
-        let mut rows = self.read.query(params![peer.as_str(), age, stored(first.number)?])?;
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.next()? {
-            let message = Stored::of(row)?;
+        let Some(stream) = self.stream(known, peer, first.stream)? else { return Ok(Vec::new()) };
+        let start = self.find(stream.id, stored(first.number)?)?;
+        let row = StreamRow {
+            id: stream.id,
+            peer: peer.as_str().to_owned(),
+            age: stream.age,
+            instance: stream.instance,
+        };
+        let rows = self.read.query([start, stream.id.rows().end])?;
+        let (mut messages, mut found, mut bytes) = (Messages::new(rows), Vec::new(), 0);
+        while let Some(message) = messages.next()? {
+            message.check(&row)?;
             let number = first.number + found.len() as u64;
-            if message.number != number {
+            if loaded(message.number)? != number {
                 if found.is_empty() {
                     break;
                 }
@@ -111,7 +131,7 @@ impl<'c> Table<'c> {
             if bytes > max_bytes && !found.is_empty() {
                 break;
             }
-            found.push(Bytes::copy_from_slice(message.payload));
+            found.push(Bytes::copy_from_slice(&message.payload));
         }
         Ok(found)
     }
@@ -125,18 +145,19 @@ impl<'c> Table<'c> {
         upto: u64,
     ) -> Result<bool, Fault> {
         let upto = stored(upto).unwrap_or(i64::MAX);
-        let Some(age) = self.age(known, peer, stream)? else { return Ok(true) };
-        let Some(first) = number(&mut self.first, peer, age)? else { return Ok(true) };
+        let Some(stream) = self.stream(known, peer, stream)? else { return Ok(true) };
+        let Some((start, first)) = at(&mut self.first, stream.id)? else { return Ok(true) };
         let end = upto.min(first.saturating_add(MAX_TRIM - 1));
         if first <= end {
-            self.trim.execute(params![peer.as_str(), age, end])?;
+            let kept = self.find(stream.id, end.saturating_add(1))?;
+            self.remove.execute([start, kept - 1])?;
         }
-        Ok(end == upto || number(&mut self.first, peer, age)?.is_none())
+        Ok(end == upto || at(&mut self.first, stream.id)?.is_none())
     }
 
     /// Removes messages of a failed transaction, which may have been stored all the same.
-    pub(crate) fn withdraw(&mut self, peer: &PeerName, age: i64, from: i64) -> Result<(), Fault> {
-        self.withdraw.execute(params![peer.as_str(), age, from])?;
+    pub(crate) fn withdraw(&mut self, stream: StreamId, from: i64) -> Result<(), Fault> {
+        self.remove.execute([from, stream.rows().end])?;
         Ok(())
     }
 
@@ -145,129 +166,185 @@ impl<'c> Table<'c> {
         &mut self,
         now: SystemTime,
     ) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
-        load(self.all.query(())?, now)
+        let rows = stream_rows(self.streams.query(())?)?;
+        self.check_owners(&rows)?;
+        let mut found: HashMap<PeerName, Vec<StoredStream>> = HashMap::new();
+        let (now, mut expiries) = (row::millis(now), Expiries::default());
+        for row in &rows {
+            let Some(stream) = self.load_stream(row, now, &mut expiries)? else { continue };
+            let peer = row.peer.parse();
+            let peer: PeerName = peer.map_err(|_| Fault::refused("a stored name is not valid"))?;
+            let streams = found.entry(peer).or_default();
+            if streams.iter().any(|known| known.instance == row.instance) {
+                let StreamRow { peer, instance, .. } = row;
+                return Err(Fault::refused(format!(
+                    "stream {instance} is stored twice, for {peer}"
+                )));
+            }
+            streams.push(stream);
+        }
+        expiries.log();
+        Ok(found)
     }
 
     /// Reads all messages of one peer, and fails if any is damaged.
     pub(crate) fn load(&mut self, peer: &PeerName) -> Result<Vec<StoredStream>, Fault> {
-        let mut found = load(self.all_of_peer.query([peer.as_str()])?, SystemTime::now())?;
-        Ok(found.remove(peer).unwrap_or_default())
+        let rows = stream_rows(self.streams_of_peer.query([peer.as_str()])?)?;
+        let (now, mut expiries) = (row::millis(SystemTime::now()), Expiries::default());
+        let mut found = Vec::new();
+        for row in &rows {
+            found.extend(self.load_stream(row, now, &mut expiries)?);
+        }
+        Ok(found)
     }
 
-    fn age(
+    /// Reads one stream; `None` if it is empty.
+    fn load_stream(
+        &mut self,
+        row: &StreamRow,
+        now: i64,
+        expiries: &mut Expiries,
+    ) -> Result<Option<StoredStream>, Fault> {
+        let rows = row.id.rows();
+        let mut messages = Messages::new(self.read.query([rows.start, rows.end])?);
+        let mut stream: Option<StoredStream> = None;
+        while let Some(joined) = messages.next()? {
+            let expiry = joined.check(row)?;
+            expiries.count(expiry, now);
+            let message = row::message(joined.payload.len(), expiry, now)?;
+            add(&mut stream, row, loaded(joined.number)?, message)?;
+        }
+        Ok(stream)
+    }
+
+    /// Fails if a message belongs to no stream.
+    fn check_owners(&mut self, rows: &[StreamRow]) -> Result<(), Fault> {
+        let mut ids: Vec<_> = rows.iter().map(|row| row.id.rows()).collect();
+        ids.sort_unstable_by_key(|rows| rows.start);
+        let mut start = i64::MIN;
+        for rows in ids.into_iter().chain(std::iter::once(i64::MAX..i64::MAX)) {
+            let between = self.first.query_row([start, rows.start - 1], position_and_number);
+            if between.optional()?.is_some() {
+                return Err(Fault::refused("the stream of a stored message is missing"));
+            }
+            start = rows.end.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn stream(
         &mut self,
         known: &mut Streams,
         peer: &PeerName,
-        stream: Instance,
-    ) -> Result<Option<i64>, Fault> {
+        instance: Instance,
+    ) -> Result<Option<Known>, Fault> {
         let streams = known.of(peer, || self.known(peer))?;
-        Ok(streams.iter().find(|known| known.instance == stream).map(|known| known.age))
+        Ok(streams.iter().find(|known| known.instance == instance).copied())
     }
 
-    /// Finds the streams of a peer, with one look-up for each.
+    /// Finds the streams of a peer that have messages, with two look-ups for each.
     fn known(&mut self, peer: &PeerName) -> Result<Vec<Known>, Fault> {
-        let mut found: Vec<Known> = Vec::new();
-        loop {
-            let after = found.last().map_or(-1, |known| known.age);
-            let next = self
-                .oldest_after
-                .query_row(params![peer.as_str(), after], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-                })
-                .optional()?;
-            let Some((age, instance)) = next else { return Ok(found) };
-            let instance = row::instance(&instance)?;
-            let last = number(&mut self.last, peer, age)?.unwrap_or_default();
-            found.push(Known { age, instance, next: last + 1 });
+        let mut found = Vec::new();
+        for row in stream_rows(self.streams_of_peer.query([peer.as_str()])?)? {
+            let StreamRow { id, age, instance, .. } = row;
+            let Some((position, number)) = at(&mut self.last, id)? else { continue };
+            found.push(Known { id, age, instance, next: number + 1, end: position + 1 });
         }
+        Ok(found)
+    }
+
+    /// Begins a stream after those of a peer that are `known`. Empty ones are removed: a stream is
+    /// begun once in the life of a service.
+    fn begin(
+        &mut self,
+        known: &mut Vec<Known>,
+        peer: &PeerName,
+        id: MessageId,
+    ) -> Result<Known, Fault> {
+        for StreamRow { id, .. } in stream_rows(self.streams_of_peer.query([peer.as_str()])?)? {
+            if at(&mut self.first, id)?.is_none() {
+                self.tidy.execute([id.0])?;
+                known.retain(|known| known.id != id);
+            }
+        }
+        let highest = self.highest.query_row((), |row| row.get(0))?;
+        let id_of = match StreamId::after(highest) {
+            Some(id) => Some(id),
+            None => StreamId::after(self.free.query_row((), |row| row.get(0))?),
+        };
+        let stream = id_of.ok_or_else(|| Fault::refused("there are too many streams"))?;
+        let age = known.last().map_or(0, |known| known.age + 1);
+        let (peer, instance) = (peer.as_str(), id.stream.as_bytes());
+        let sum = StreamRow::checksum(stream, peer, age, instance);
+        self.begin.execute(params![stream.0, peer, age, instance, sum])?;
+        let (next, end) = (stored(id.number)?, stream.rows().start);
+        Ok(Known { id: stream, age, instance: id.stream, next, end })
+    }
+
+    /// Finds the position of the first message of a stream whose number is `number` or higher; if
+    /// there is none, a position after all of them. The numbers grow with the positions.
+    fn find(&mut self, stream: StreamId, number: i64) -> Result<i64, Fault> {
+        let (Some(first), Some(last)) = (at(&mut self.first, stream)?, at(&mut self.last, stream)?)
+        else {
+            return Ok(stream.rows().end);
+        };
+        let (mut low, mut high) = (first.0, last.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.first.query_row([middle, last.0], position_and_number)?;
+            if row.1 < number { low = row.0 + 1 } else { high = middle }
+        }
+        Ok(low)
     }
 }
 
-/// A row whose checksum is right.
-struct Stored<'r> {
-    peer: &'r str,
-    age: i64,
-    instance: Instance,
-    number: u64,
-    expiry: Option<Expiry>,
-    payload: &'r [u8],
-}
-
-impl<'r> Stored<'r> {
-    /// Checks a row. Errors quote none of its values, because a damaged row may hold a payload in
-    /// any column.
-    fn of(row: &'r Row<'_>) -> Result<Self, Fault> {
-        let checked = || -> Result<Self, Fault> {
-            let peer = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-            let (instance, payload) = (blob(row, 2)?, blob(row, 7)?);
-            let (age, number) = (row.get(1)?, row.get(3)?);
-            let (deadline, ttl) = (row.get::<_, Option<i64>>(4)?, row.get::<_, Option<i64>>(5)?);
-            let expiry = deadline.zip(ttl).map(|(deadline, ttl)| Expiry { deadline, ttl });
-            let is_whole = deadline.is_some() == ttl.is_some();
-            let checksum = sum(peer, age, instance, number, expiry, payload);
-            if !is_whole || checksum != row.get::<_, i64>(6)? {
+/// Reads the rows of streams, oldest first, and fails if one is damaged.
+fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let checked = || -> Result<StreamRow, Fault> {
+            let (id, age) = (StreamId(row.get(0)?), row.get(2)?);
+            let peer = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            let instance = blob(row, 3)?;
+            if StreamRow::checksum(id, peer, age, instance) != row.get::<_, i64>(4)? {
                 return Err(Fault::refused("its checksum is wrong"));
             }
-            let instance = row::instance(instance)?;
-            Ok(Self { peer, age, instance, number: loaded(number)?, expiry, payload })
+            Ok(StreamRow { id, peer: peer.to_owned(), age, instance: row::instance(instance)? })
         };
-        checked().map_err(|fault| Fault::refused(format!("a stored message is damaged: {fault}")))
+        let damaged = |fault| Fault::refused(format!("a stored stream is damaged: {fault}"));
+        found.push(checked().map_err(damaged)?);
     }
+    found.sort_by_key(|row| row.age);
+    Ok(found)
 }
 
-fn sum(
-    peer: &str,
-    age: i64,
-    instance: &[u8],
-    number: i64,
-    expiry: Option<Expiry>,
-    payload: &[u8],
-) -> i64 {
-    let expiry = expiry.map(|expiry| [expiry.deadline.to_le_bytes(), expiry.ttl.to_le_bytes()]);
-    let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry.as_flattened());
-    let (age, number) = (age.to_le_bytes(), number.to_le_bytes());
-    checksum(&[peer.as_bytes(), &age, instance, &number, expiry, payload])
+/// Returns the position and number that a statement finds in a stream.
+fn at(statement: &mut Statement<'_>, stream: StreamId) -> Result<Option<(i64, i64)>, Fault> {
+    let rows = stream.rows();
+    Ok(statement.query_row([rows.start, rows.end], position_and_number).optional()?)
 }
 
-fn number(
-    statement: &mut Statement<'_>,
-    peer: &PeerName,
-    age: i64,
-) -> rusqlite::Result<Option<i64>> {
-    statement.query_row(params![peer.as_str(), age], |row| row.get(0)).optional()
+fn position_and_number(row: &Row<'_>) -> rusqlite::Result<(i64, i64)> {
+    Ok((row.get(0)?, row.get(1)?))
 }
 
-/// Builds the streams of all peers from rows that are sorted by peer, age and number.
-fn load(
-    mut rows: Rows<'_>,
-    now: SystemTime,
-) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
-    let now = row::millis(now);
-    let mut expiries = Expiries::default();
-    let mut peers: HashMap<PeerName, Vec<StoredStream>> = HashMap::new();
-    let mut current: Option<(PeerName, i64)> = None;
-    while let Some(row) = rows.next()? {
-        let Stored { peer, age, instance, number, expiry, payload } = Stored::of(row)?;
-        let message = row::message(payload.len(), expiry, now)?;
-        expiries.count(expiry, now);
-        let same_stream =
-            |(name, its_age): &(PeerName, i64)| name.as_str() == peer && *its_age == age;
-        let goes_on = current.as_ref().is_some_and(same_stream);
-        if !goes_on {
-            let peer = peer.parse().map_err(|_| Fault::refused("a stored name is not valid"))?;
-            current = Some((peer, age));
-        }
-        let Some((peer, _)) = &current else { continue };
-        let streams = peers.entry(peer.clone()).or_default();
-        let added = if goes_on {
-            add(streams, instance, number, message)
-        } else {
-            begin(streams, instance, number, message)
-        };
-        added.map_err(|why| Fault::refused(format!("{why}, for {peer}")))?;
+/// Adds the next message to a stream, or begins it.
+fn add(
+    stream: &mut Option<StoredStream>,
+    row: &StreamRow,
+    number: u64,
+    message: StoredMessage,
+) -> Result<(), Fault> {
+    let instance = row.instance;
+    let stream =
+        stream.get_or_insert_with(|| StoredStream { instance, base: number, messages: Vec::new() });
+    let next = stream.base + stream.messages.len() as u64;
+    if number != next {
+        let why = format!("message {instance}/{next} is missing, for {}", row.peer);
+        return Err(Fault::refused(why));
     }
-    expiries.log();
-    Ok(peers)
+    stream.messages.push(message);
+    Ok(())
 }
 
 /// Numbers of messages whose remaining time shows that the clock was set, or may do so.
@@ -299,36 +376,6 @@ impl Expiries {
     }
 }
 
-/// Adds the next message of a stream.
-fn add(
-    streams: &mut [StoredStream],
-    instance: Instance,
-    number: u64,
-    message: StoredMessage,
-) -> Result<(), String> {
-    let Some(stream) = streams.last_mut() else { return Err("a stream is missing".to_owned()) };
-    let next = stream.base + stream.messages.len() as u64;
-    if stream.instance != instance || number != next {
-        return Err(format!("message {}/{next} is missing", stream.instance));
-    }
-    stream.messages.push(message);
-    Ok(())
-}
-
-/// Adds the first message of a stream.
-fn begin(
-    streams: &mut Vec<StoredStream>,
-    instance: Instance,
-    base: u64,
-    message: StoredMessage,
-) -> Result<(), String> {
-    if streams.iter().any(|stream| stream.instance == instance) {
-        return Err(format!("stream {instance} is stored twice"));
-    }
-    streams.push(StoredStream { instance, base, messages: vec![message] });
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -347,7 +394,8 @@ mod tests {
         let id = MessageId { stream: [1; 16].into(), number: 1 };
         let message = NewMessage { id, payload: Bytes::new(), ttl: Some(HOUR) };
         let stored_at = SystemTime::UNIX_EPOCH + 500_000 * HOUR;
-        table.append(&peer, (0, 1), &message, stored_at).unwrap();
+        let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
+        table.append(&peer, place, &message, stored_at).unwrap();
         let found = table.load_all(jump(stored_at)).unwrap();
         found[&peer][0].messages[0].ttl.unwrap()
     }

@@ -11,8 +11,8 @@ pub(crate) fn recover(connection: &Connection, memory: &mut Memory) -> Result<()
     let Some(undo) = &memory.undo else { return Ok(()) };
     let mut tables = Tables::prepare(connection)?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    for ((peer, age), from) in &undo.appended {
-        tables.outbox.withdraw(peer, *age, *from)?;
+    for (stream, from) in &undo.appended {
+        tables.outbox.withdraw(*stream, *from)?;
     }
     tables.letters.withdraw(undo.newest_letter, &undo.taken_letters)?;
     connection.execute_batch(
@@ -20,5 +20,7 @@ pub(crate) fn recover(connection: &Connection, memory: &mut Memory) -> Result<()
          COMMIT",
     )?;
     memory.undo = None;
+    // They were ahead of the file.
+    memory.streams.clear();
     Ok(())
 }

@@ -5,17 +5,22 @@ use rusqlite::Connection;
 use crate::error::Fault;
 
 /// The format of the file. A different format needs a different number.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 /// The application id in the file's header: "PdSt".
 pub(crate) const APPLICATION: i64 = 0x5064_5374;
 
-/// Every row has a checksum over all its columns. `age` orders the streams of a peer, oldest first;
-/// the outbox is sorted by it, so that messages that are sent together are stored together.
+/// Every row has a checksum over all its columns; a message, whose payload may be cut into several
+/// rows, has one in the first of them. `age` orders the streams of a peer, oldest first. The
+/// position of a row holds the id of its stream in the upper bits, so that messages that are sent
+/// together are stored together.
 const TABLES: &str = "
-    CREATE TABLE outbox(
-        peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
-        number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER, checksum INTEGER NOT NULL,
-        payload BLOB NOT NULL, PRIMARY KEY(peer, age, number)) WITHOUT ROWID;
+    CREATE TABLE stream(
+        id INTEGER PRIMARY KEY, peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
+        checksum INTEGER NOT NULL);
+    CREATE INDEX streams_of_peer ON stream(peer, age);
+    CREATE TABLE message(
+        position INTEGER PRIMARY KEY, number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER,
+        checksum INTEGER, payload BLOB NOT NULL);
     CREATE TABLE cursor(
         peer TEXT NOT NULL, instance BLOB NOT NULL, completed INTEGER NOT NULL,
         finished BLOB NOT NULL, checksum INTEGER NOT NULL,

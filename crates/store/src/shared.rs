@@ -46,7 +46,8 @@ pub(crate) enum Step {
 impl Shared {
     pub(crate) fn write(&self, key: QueueKey, write: Write) {
         let mut state = self.lock();
-        match state.refusal().or_else(|| state.health.failure.clone()) {
+        let short = || state.health.shortage.clone().filter(|_| write.grows());
+        match state.refusal().or_else(|| state.health.failure.clone()).or_else(short) {
             Some(why) => write.refuse(&why),
             None => {
                 state.queue.write(key, write);
@@ -175,7 +176,15 @@ impl Shared {
     }
 
     pub(crate) fn recovered(&self) {
-        self.lock().health.failure = None;
+        let mut state = self.lock();
+        (state.health.failure, state.health.shortage) = (None, None);
+    }
+
+    /// Accepts only what does not make the file grow, until [`recovered`](Self::recovered) is
+    /// called.
+    pub(crate) fn short(&self, why: StoreError) {
+        let mut state = self.lock();
+        (state.health.failure, state.health.shortage) = (None, Some(why));
     }
 
     /// Answers everything that still waits, because the thread ends.

@@ -29,7 +29,8 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the store at `path`, and creates it if there is none. The folder has to exist. Only
-    /// the owner can read the two files: the one at `path`, and one beside it, named `<path>-wal`.
+    /// the owner can read the files: the one at `path`, and those beside it, named `<path>-wal` and
+    /// `<path>-reserve`.
     ///
     /// # Errors
     ///

@@ -1,21 +1,62 @@
-//! The streams of each peer and their next numbers, in memory, so that an append does not read the
-//! file.
+//! The streams of each peer, in memory, so that an append does not read the file; and where their
+//! rows are.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use paddington_wire::{Instance, MessageId, PeerName};
 
 use crate::error::Fault;
 use crate::row::stored;
 
+/// Bits of a row's position that count the rows of its stream; those above are the stream's id.
+const ROW_BITS: u32 = 44;
+/// The highest id of a stream.
+const MAX_ID: i64 = (1 << (63 - ROW_BITS)) - 1;
+
 /// One stream of one peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
+    pub(crate) id: StreamId,
     /// Position among the peer's streams: older ones have smaller numbers.
     pub(crate) age: i64,
     pub(crate) instance: Instance,
     /// The number of the next message.
     pub(crate) next: i64,
+    /// The position of the next row.
+    pub(crate) end: i64,
+}
+
+/// The id of a stream in the file. It is used again when the stream is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId(pub(crate) i64);
+
+impl StreamId {
+    /// The id after `highest`, if there is one.
+    pub(crate) fn after(highest: i64) -> Option<Self> {
+        (0..MAX_ID).contains(&highest).then_some(Self(highest + 1))
+    }
+
+    /// The stream that a row at this position belongs to.
+    pub(crate) fn at(position: i64) -> Self {
+        Self(position >> ROW_BITS)
+    }
+
+    /// The positions of its rows.
+    pub(crate) fn rows(self) -> Range<i64> {
+        let start = self.0 << ROW_BITS;
+        start..start | ((1 << ROW_BITS) - 1)
+    }
+}
+
+/// The place of a new message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) stream: StreamId,
+    pub(crate) age: i64,
+    pub(crate) number: i64,
+    /// The position of its first row.
+    pub(crate) position: i64,
 }
 
 /// The streams of the peers that were used so far, oldest first.
@@ -37,27 +78,19 @@ impl Streams {
         Ok(self.peers.entry(peer.clone()).or_default())
     }
 
-    /// Makes `number` the next number again, because it was not stored.
-    pub(crate) fn rewind(&mut self, peer: &PeerName, age: i64, number: i64) {
-        let streams = self.peers.get_mut(peer).into_iter().flatten();
-        for known in streams.filter(|known| known.age == age) {
-            known.next = known.next.min(number);
-        }
+    /// Forgets all streams, because the file may differ from them.
+    pub(crate) fn clear(&mut self) {
+        self.peers.clear();
     }
 }
 
-/// Places a new message: returns the age of its stream, and its number.
-pub(crate) fn place(streams: &mut Vec<Known>, id: MessageId) -> Result<(i64, i64), Fault> {
+/// Returns the index of the stream that a new message continues, or `None` if it begins one.
+pub(crate) fn continued(streams: &[Known], id: MessageId) -> Result<Option<usize>, Fault> {
     let number = stored(id.number)?;
-    let newest = streams.last().map_or(0, |known| known.age + 1);
     match streams.iter().position(|known| known.instance == id.stream) {
-        None if number > 0 => {
-            streams.push(Known { age: newest, instance: id.stream, next: number + 1 });
-            Ok((newest, number))
-        }
+        None if number > 0 => Ok(None),
         Some(index) if index + 1 == streams.len() && streams[index].next == number => {
-            streams[index].next = number + 1;
-            Ok((streams[index].age, number))
+            Ok(Some(index))
         }
         Some(index) if index + 1 == streams.len() => {
             let next = streams[index].next;
@@ -67,21 +100,56 @@ pub(crate) fn place(streams: &mut Vec<Known>, id: MessageId) -> Result<(i64, i64
     }
 }
 
+impl Known {
+    /// Places the next message, which takes so many `rows`.
+    pub(crate) fn place(&mut self, rows: usize) -> Result<Place, Fault> {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        let end = self.end.checked_add(rows).filter(|end| *end <= self.id.rows().end);
+        let end = end.ok_or_else(|| Fault::refused("its stream is full: restart the service"))?;
+        let Self { id: stream, age, next: number, end: position, .. } = *self;
+        (self.next, self.end) = (number + 1, end);
+        Ok(Place { stream, age, number, position })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn known(id: i64, instance: u8, next: i64) -> Known {
+        let id = StreamId(id);
+        Known { id, age: 0, instance: [instance; 16].into(), next, end: id.rows().start }
+    }
+
     #[test]
     fn numbers_go_on_without_a_gap() {
         let id = |stream: u8, number| MessageId { stream: [stream; 16].into(), number };
-        let mut streams = vec![];
-        assert!(place(&mut streams, id(1, 0)).is_err(), "numbers begin at 1");
-        assert_eq!(place(&mut streams, id(1, 5)).unwrap(), (0, 5));
-        assert_eq!(place(&mut streams, id(1, 6)).unwrap(), (0, 6));
-        assert!(place(&mut streams, id(1, 8)).is_err(), "a gap");
-        assert!(place(&mut streams, id(1, 6)).is_err(), "a repeat");
-        assert!(place(&mut streams, id(1, u64::MAX)).is_err(), "too large");
-        assert_eq!(place(&mut streams, id(2, 1)).unwrap(), (1, 1));
-        assert!(place(&mut streams, id(1, 7)).is_err(), "not the newest stream");
+        assert!(continued(&[], id(1, 0)).is_err(), "numbers begin at 1");
+        assert_eq!(continued(&[], id(1, 5)).unwrap(), None);
+        let streams = [known(1, 1, 6)];
+        assert_eq!(continued(&streams, id(1, 6)).unwrap(), Some(0));
+        assert!(continued(&streams, id(1, 7)).is_err(), "a gap");
+        assert!(continued(&streams, id(1, 5)).is_err(), "a repeat");
+        assert!(continued(&streams, id(1, u64::MAX)).is_err(), "too large");
+        assert_eq!(continued(&streams, id(2, 1)).unwrap(), None);
+        let streams = [known(1, 1, 6), known(2, 2, 2)];
+        assert!(continued(&streams, id(1, 6)).is_err(), "not the newest stream");
+    }
+
+    #[test]
+    fn the_rows_of_two_streams_never_meet() {
+        assert_eq!(StreamId::after(0), Some(StreamId(1)));
+        let last = StreamId::after(MAX_ID - 1).unwrap();
+        assert_eq!(StreamId::after(MAX_ID), None);
+        assert_eq!(last.rows().end, i64::MAX);
+        let mut known = known(7, 1, 1);
+        let first = known.place(3).unwrap();
+        assert_eq!((first.number, first.position), (1, 7 << ROW_BITS));
+        let second = known.place(1).unwrap();
+        assert_eq!((second.number, second.position), (2, first.position + 3));
+        assert_eq!(StreamId::at(known.end), StreamId(7));
+        assert!(known.place(1 << ROW_BITS).is_err(), "full");
+        assert_eq!(StreamId::at(StreamId(7).rows().end), StreamId(7));
+        assert!(StreamId(7).rows().end < StreamId(8).rows().start);
     }
 }

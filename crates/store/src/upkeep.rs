@@ -16,6 +16,9 @@ const SPARE_PAGES: i64 = 256;
 /// Number of pages that are given back at once. Calls that arrive meanwhile have to wait.
 const STEP_PAGES: i64 = 128;
 
+/// Number of pages that are given back at once when the disk is full: as much as the reserve.
+const SHRINK_PAGES: i64 = 4_096;
+
 /// The upkeep of an open file.
 pub(crate) struct Upkeep<'c> {
     connection: &'c Connection,
@@ -64,13 +67,7 @@ impl<'c> Upkeep<'c> {
         let free = self.connection.query_row("PRAGMA freelist_count", (), count)?;
         let was = self.state;
         if free > SPARE_PAGES {
-            let step = STEP_PAGES.min(free - SPARE_PAGES);
-            // Every page is a row, and only rows that are fetched are given back.
-            let pragma = format!("PRAGMA incremental_vacuum({step})");
-            let mut vacuum = self.connection.prepare(&pragma)?;
-            let mut pages = vacuum.query(())?;
-            while pages.next()?.is_some() {}
-            self.committed()?;
+            self.vacuum(STEP_PAGES.min(free - SPARE_PAGES))?;
             self.state = State::Tidying;
             return Ok(());
         }
@@ -80,6 +77,28 @@ impl<'c> Upkeep<'c> {
         }
         self.state = State::Clean;
         Ok(())
+    }
+
+    /// Gives free pages back at once, because the disk is full.
+    pub(crate) fn shrink(&mut self) -> Result<(), Fault> {
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let mut free = self.connection.query_row("PRAGMA freelist_count", (), count)?;
+        free = free.min(SHRINK_PAGES);
+        while free > 0 {
+            self.vacuum(STEP_PAGES.min(free))?;
+            free -= STEP_PAGES;
+        }
+        self.write_back("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    fn vacuum(&mut self, pages: i64) -> Result<(), Fault> {
+        // Every page is a row, and only rows that are fetched are given back.
+        let pragma = format!("PRAGMA incremental_vacuum({pages})");
+        let mut vacuum = self.connection.prepare(&pragma)?;
+        let mut rows = vacuum.query(())?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        self.committed()
     }
 
     fn write_back(&self, pragma: &str) -> Result<(), Fault> {

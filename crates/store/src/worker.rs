@@ -6,19 +6,22 @@ use std::{io, thread};
 
 use paddington_exchange::store::StoreError;
 use rusqlite::Connection;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::commit::{Memory, Tables, commit};
-use crate::error::OpenStoreError;
+use crate::error::{Fault, OpenStoreError};
 use crate::files::Files;
 use crate::open;
 use crate::queries;
 use crate::recovery::recover;
+use crate::reserve::Reserve;
 use crate::shared::{Shared, Step};
 use crate::upkeep::Upkeep;
 
 /// Time until the first retry after a failure.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Time between two attempts to take the reserve again.
+const RESERVE_RETRY: Duration = Duration::from_secs(1);
 /// The longest time between two retries.
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
@@ -28,6 +31,8 @@ pub(crate) fn start(files: Files, connection: Connection, shared: Arc<Shared>) -
         let unexpected = StoreError::new("the thread of the store ended unexpectedly");
         let mut ending = Ending { shared: Arc::clone(&shared), result: Err(unexpected) };
         let mut worker = Worker {
+            reserve: Reserve::of(files.path()),
+            short_until: None,
             files,
             shared,
             memory: Memory::default(),
@@ -54,6 +59,9 @@ impl Drop for Ending {
 
 struct Worker {
     files: Files,
+    reserve: Reserve,
+    /// Time of the next attempt to take the reserve, if the disk was full.
+    short_until: Option<Instant>,
     shared: Arc<Shared>,
     memory: Memory,
     /// Time to wait after the next failure.
@@ -71,7 +79,7 @@ impl Worker {
         loop {
             let ended = match opened {
                 Ok(connection) => self.serve(&connection),
-                Err(error) => Err(self.failed(error.into_failure())),
+                Err(error) => Err(self.failed(error.into_failure(), false)),
             };
             let Err(why) = ended else { return Ok(()) };
             if is_last {
@@ -90,20 +98,21 @@ impl Worker {
     fn serve(&mut self, connection: &Connection) -> Result<(), StoreError> {
         if let Err(fault) = recover(connection, &mut self.memory) {
             let _ = connection.execute_batch("ROLLBACK");
-            let why = self.failed(fault.into());
+            let why = self.fault(&fault);
             self.only_read(connection);
             return Err(why);
         }
-        let mut tables = Tables::prepare(connection).map_err(|fault| self.failed(fault.into()))?;
-        let mut upkeep = Upkeep::new(connection).map_err(|fault| self.failed(fault.into()))?;
-        if self.failures > 0 {
-            info!(failures = self.failures, "the store accepts messages again");
-            self.failures = 0;
-            self.shared.recovered();
-        }
+        let mut tables = Tables::prepare(connection).map_err(|fault| self.fault(&fault))?;
+        let mut upkeep = Upkeep::new(connection).map_err(|fault| self.fault(&fault))?;
+        self.reserve();
         loop {
-            let kept = match self.shared.next(upkeep.patience()) {
+            if self.short_until.is_some_and(|until| until <= Instant::now()) {
+                upkeep.shrink().map_err(|fault| self.fault(&fault))?;
+                self.reserve();
+            }
+            let kept = match self.shared.next(self.patience(&upkeep)) {
                 Step::Close => return Ok(()),
+                Step::Idle if self.short_until.is_some() => Ok(()),
                 Step::Idle => upkeep.tidy(),
                 Step::Work(round) => {
                     for query in round.queries {
@@ -114,13 +123,40 @@ impl Worker {
                     }
                     let (files, memory) = (&self.files, &mut self.memory);
                     commit(&self.shared, files, connection, &mut tables, memory, round.operations)
-                        .map_err(|why| self.failed(why))?;
+                        .map_err(|fault| self.fault(&fault))?;
                     self.retry = FIRST_RETRY;
                     upkeep.committed()
                 }
             };
-            kept.map_err(|fault| self.failed(fault.into()))?;
+            kept.map_err(|fault| self.fault(&fault))?;
         }
+    }
+
+    /// Takes the reserve if it is not kept, and accepts messages if that succeeds.
+    fn reserve(&mut self) {
+        match self.reserve.keep() {
+            Ok(()) => {
+                if self.failures > 0 || self.short_until.is_some() {
+                    info!(failures = self.failures, "the store accepts messages again");
+                    self.shared.recovered();
+                }
+                self.short_until = None;
+            }
+            Err(why) => {
+                if self.short_until.is_none() {
+                    error!(%why, "only what is stored is delivered and removed");
+                }
+                self.short_until = Some(Instant::now() + RESERVE_RETRY);
+                self.shared.short(StoreError::new(why));
+            }
+        }
+        self.failures = 0;
+    }
+
+    /// Idle time after which there is something to do, if at all.
+    fn patience(&self, upkeep: &Upkeep<'_>) -> Option<Duration> {
+        let until_reserve = |until: Instant| until.saturating_duration_since(Instant::now());
+        self.short_until.map(until_reserve).or_else(|| upkeep.patience())
     }
 
     /// Answers queries until it is time for the next try.
@@ -137,9 +173,17 @@ impl Worker {
         }
     }
 
-    /// Stops accepting until the disk works again.
-    fn failed(&mut self, why: StoreError) -> StoreError {
+    fn fault(&mut self, fault: &Fault) -> StoreError {
+        // What was being written is answered already; the rest was not tried.
+        self.failed(StoreError::from(fault).for_others(), fault.is_full())
+    }
+
+    /// Stops accepting until the disk works again. If it is full, the reserve is given up.
+    fn failed(&mut self, why: StoreError, is_full: bool) -> StoreError {
         self.failures += 1;
+        if is_full && self.reserve.give_up() {
+            warn!("the disk is full: the room that was kept in reserve is given up");
+        }
         if self.failures == 1 {
             error!(%why, "no messages are accepted until the store works again");
         }

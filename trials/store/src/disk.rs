@@ -185,14 +185,15 @@ pub fn write_image(image: &Image, folder: &Path) {
     }
 }
 
-/// Reads the files of a folder.
+/// Reads the files of a folder, except the reserve, in which nothing is stored.
 #[must_use]
 pub fn read_image(folder: &Path) -> Image {
-    let read = |entry: std::io::Result<fs::DirEntry>| {
-        let entry = entry.unwrap();
+    let read = |entry: fs::DirEntry| {
         (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
     };
-    fs::read_dir(folder).unwrap().map(read).collect()
+    let is_stored =
+        |entry: &fs::DirEntry| !entry.file_name().to_str().unwrap().ends_with("-reserve");
+    fs::read_dir(folder).unwrap().map(Result::unwrap).filter(is_stored).map(read).collect()
 }
 
 #[cfg(test)]

@@ -118,7 +118,8 @@ pub fn injected(program: &Path, injection: &str) -> Report {
 pub fn full_disk() -> Option<Report> {
     let small = SmallDisk::mount()?;
     let filler = small.path().join("filler");
-    fs::write(&filler, vec![1; 20 * 1024 * 1024]).unwrap();
+    // There is room for the reserve and some messages.
+    fs::write(&filler, vec![1; 42 * 1024 * 1024]).unwrap();
     let path = small.path().join("store");
     let (lines, said) = mpsc::channel::<String>();
     let (failed, fails) = mpsc::channel::<()>();
@@ -212,22 +213,22 @@ fn check<'a>(path: &Path, lines: impl Iterator<Item = &'a str>) -> Report {
 }
 
 /// A disk in memory that is soon full.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
     /// Mounts it, which only the superuser may.
-    fn mount() -> Option<Self> {
+    pub(crate) fn mount() -> Option<Self> {
         let disk = Self { folder: tempfile::tempdir().unwrap() };
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
             .arg(disk.folder.path())
             .output();
         mounted.is_ok_and(|output| output.status.success()).then_some(disk)
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 }

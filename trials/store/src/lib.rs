@@ -14,6 +14,7 @@
 
 pub mod bit_flips;
 pub mod disk;
+pub mod drained;
 pub mod facts;
 pub mod faults;
 pub mod power_cuts;

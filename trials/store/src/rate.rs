@@ -126,14 +126,12 @@ pub fn raw_rate(path: &Path, group: f64, peers: usize, time: Duration) -> f64 {
         .execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL;
              PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;
-             CREATE TABLE outbox(peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
-                 number INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL,
-                 payload BLOB NOT NULL, PRIMARY KEY(peer, age, number)) WITHOUT ROWID;",
+             CREATE TABLE message(position INTEGER PRIMARY KEY, number INTEGER NOT NULL,
+                 deadline INTEGER, ttl INTEGER, checksum INTEGER, payload BLOB NOT NULL);",
         )
         .unwrap();
     let mut insert =
-        connection.prepare("INSERT INTO outbox VALUES(?1, 0, ?2, ?3, NULL, ?4, ?5)").unwrap();
-    let names: Vec<_> = (0..peers).map(|peer| format!("peer-{peer}")).collect();
+        connection.prepare("INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, ?4)").unwrap();
     let body = [7_u8; LEN];
     let started = Instant::now();
     let (mut done, mut owed) = (0_usize, 0.0);
@@ -141,8 +139,9 @@ pub fn raw_rate(path: &Path, group: f64, peers: usize, time: Duration) -> f64 {
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         owed += group;
         while owed >= 1.0 {
-            let (name, number) = (&names[done % peers], (done / peers) as i64);
-            insert.execute(params![name, [1_u8; 16], number, 12_345, body]).unwrap();
+            let number = (done / peers) as i64;
+            let position = ((done % peers) as i64 + 1) << 44 | number;
+            insert.execute(params![position, number, 12_345, body]).unwrap();
             done += 1;
             owed -= 1.0;
         }

@@ -170,6 +170,8 @@ impl Reader {
     /// The name of a path in the folder.
     fn name(&self, path: &[u8]) -> Option<String> {
         let path = std::str::from_utf8(path).ok()?.strip_prefix(&self.folder)?;
+        // Nothing is stored in the reserve.
+        let path = Some(path).filter(|path| !path.ends_with("-reserve"))?;
         Some(path.trim_start_matches('/').to_owned())
     }
 }

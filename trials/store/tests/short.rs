@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use paddington_store_trials::disk::Promise;
 use paddington_store_trials::power_cuts::{self, PowerCuts, Report};
-use paddington_store_trials::{bit_flips, faults, rate, recording};
+use paddington_store_trials::{bit_flips, drained, faults, rate, recording};
 
 fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_store-trials").into()
@@ -59,6 +59,19 @@ fn a_full_disk_loses_nothing_and_accepts_again() {
     };
     println!("full disk: {report}");
     assert!(report.is_good() && report.failures > 0, "{report}");
+}
+
+#[test]
+fn a_backlog_drains_on_a_full_disk() {
+    let Some(drained) = drained::run() else {
+        println!("skipped: only the superuser may mount a small disk");
+        return;
+    };
+    println!("drained: {drained:?}");
+    assert!(drained.accepted > 1_000 && drained.found == drained.accepted, "{drained:?}");
+    assert_eq!(drained.stuck, 0, "{drained:?}");
+    assert!(drained.refused.contains("the disk is full"), "{drained:?}");
+    assert!(drained.again < std::time::Duration::from_secs(5), "{drained:?}");
 }
 
 #[test]

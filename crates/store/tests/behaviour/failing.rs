@@ -22,7 +22,7 @@ async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
     let raw = rusqlite::Connection::open(place.path()).unwrap();
     let ends = trouble.as_secs_f64() / 86_400.0;
     raw.execute_batch(&format!(
-        "CREATE TRIGGER poison BEFORE INSERT ON outbox WHEN NEW.payload = CAST('{POISON}' AS BLOB)
+        "CREATE TRIGGER poison BEFORE INSERT ON message WHEN NEW.payload = CAST('{POISON}' AS BLOB)
          BEGIN SELECT RAISE(ROLLBACK, 'the disk is broken'); END;
          CREATE TABLE trouble AS SELECT julianday('now') + {ends} AS ends;
          CREATE TRIGGER trouble BEFORE INSERT ON meta

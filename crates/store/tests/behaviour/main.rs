@@ -9,5 +9,6 @@ mod moved;
 mod order;
 mod owner;
 mod quiet;
+mod size;
 mod strangers;
 mod support;

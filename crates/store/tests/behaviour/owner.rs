@@ -67,11 +67,12 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 async fn only_the_owner_can_read_the_files() {
     let place = Place::new();
     let log = format!("{}-wal", place.path().display());
+    let reserve = format!("{}-reserve", place.path().display());
     let store = place.open();
     fill(&store, &peer("hub"), 1, 1..=1).await;
-    assert_eq!((mode(place.path()), mode(&log)), (0o600, 0o600));
+    assert_eq!((mode(place.path()), mode(&log), mode(&reserve)), (0o600, 0o600, 0o600));
     let entries = fs::read_dir(place.path().parent().unwrap()).unwrap().count();
-    assert_eq!(entries, 2, "a file and its log");
+    assert_eq!(entries, 3, "a file, its log and its reserve");
     close(store).await;
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
     let store = place.open();
@@ -150,10 +151,10 @@ async fn another_format_is_refused() {
     let place = Place::new();
     close(place.open()).await;
     let raw = rusqlite::Connection::open(place.path()).unwrap();
-    raw.execute("UPDATE meta SET value = 2 WHERE key = 'format'", ()).unwrap();
+    raw.execute("UPDATE meta SET value = 1 WHERE key = 'format'", ()).unwrap();
     drop(raw);
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenStoreError::Format { found: 2, known: 1, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has format 2, and this version knows format 1 only"));
+    assert!(matches!(error, OpenStoreError::Format { found: 1, known: 2, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has format 1, and this version knows format 2 only"));
     assert!(error.source().is_none());
 }

@@ -39,14 +39,18 @@ fn letter() -> DeadLetter {
 #[tokio::test]
 async fn a_damaged_outbox_is_refused_for_every_peer() {
     for (sql, said) in [
-        ("UPDATE outbox SET payload = CAST('other' AS BLOB) WHERE number = 4", "checksum"),
-        ("UPDATE outbox SET peer = 'hud' WHERE peer = 'hub' AND number = 5", "checksum"),
-        ("UPDATE outbox SET deadline = 5 WHERE number = 2", "checksum"),
-        ("UPDATE outbox SET number = 9 WHERE peer = 'hub' AND number = 5", "checksum"),
-        ("UPDATE outbox SET age = 9 WHERE peer = 'hub'", "checksum"),
-        ("UPDATE outbox SET instance = zeroblob(16) WHERE number = 1", "checksum"),
-        ("UPDATE outbox SET instance = 'text' WHERE number = 1", "damaged"),
-        ("DELETE FROM outbox WHERE peer = 'hub' AND number = 3", "is missing"),
+        ("UPDATE message SET payload = CAST('other' AS BLOB) WHERE number = 4", "checksum"),
+        ("UPDATE stream SET peer = 'hud' WHERE peer = 'hub'", "checksum"),
+        ("UPDATE message SET deadline = 5 WHERE number = 2", "checksum"),
+        ("UPDATE message SET number = 9 WHERE number = 5", "checksum"),
+        ("UPDATE stream SET age = 9 WHERE peer = 'hub'", "checksum"),
+        ("UPDATE stream SET id = 9 WHERE peer = 'hub'", "checksum"),
+        ("UPDATE stream SET instance = zeroblob(16)", "checksum"),
+        ("UPDATE stream SET instance = 'text'", "damaged"),
+        ("DELETE FROM stream WHERE peer = 'hub'", "the stream of a stored message is missing"),
+        ("DELETE FROM message WHERE number = 3", "is missing"),
+        ("UPDATE message SET position = position + (1 << 44) WHERE number = 5", "checksum"),
+        ("UPDATE message SET position = position + (3 << 44) WHERE number = 5", "is missing"),
     ] {
         let place = Place::new();
         let store = damaged(&place, sql).await;
@@ -59,7 +63,7 @@ async fn a_damaged_outbox_is_refused_for_every_peer() {
 #[tokio::test]
 async fn a_damaged_message_is_not_passed_on() {
     let place = Place::new();
-    let sql = "UPDATE outbox SET payload = CAST('other' AS BLOB) WHERE number = 4 AND peer = 'hub'";
+    let sql = "UPDATE message SET payload = CAST('other' AS BLOB) WHERE number = 4";
     let store = damaged(&place, sql).await;
     let hub = peer("hub");
     assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), [SECRET]);

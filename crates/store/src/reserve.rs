@@ -1,0 +1,215 @@
+//! Room on the disk that is kept in reserve: when the disk is full, it is given up, so that what is
+//! stored can still be acknowledged, removed and closed. Messages are accepted only while it is
+//! kept.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use crate::files::beside;
+
+/// Length of the reserve. The log grows to 4 MiB before it is written back.
+const LEN: u64 = 16 * 1024 * 1024;
+/// Room that there has to be beyond it when it is taken: a disk that is full again at once is no
+/// help.
+#[cfg(unix)]
+const SLACK: u64 = 4 * 1024 * 1024;
+/// The first bytes of the reserve, by which it is recognised.
+const MARK: &[u8] = b"This file keeps room on the disk for the outbox of paddington beside it.\n";
+
+/// The file that keeps the room.
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    path: PathBuf,
+    /// Whether a failure that has nothing to do with room was logged.
+    warned: bool,
+}
+
+impl Reserve {
+    /// The reserve of the store at `path`.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self { path: beside(path, "-reserve"), warned: false }
+    }
+
+    /// Takes the room, if it is not kept yet. What else goes wrong than that there is none is
+    /// logged, and the store works without a reserve.
+    ///
+    /// # Errors
+    ///
+    /// If the disk has no room for it, in words for an operator.
+    pub(crate) fn keep(&mut self) -> Result<(), String> {
+        let path = self.path.display();
+        match self.take() {
+            Ok(()) => Ok(()),
+            Err(error) if is_full(&error) => {
+                let _ = self.give();
+                Err(format!(
+                    "the disk is full: messages are accepted again when there is room for {path}, \
+                     {} MiB and a little more",
+                    LEN >> 20
+                ))
+            }
+            Err(error) => {
+                if !self.warned {
+                    warn!(%path, %error, "no room is kept in reserve for a full disk");
+                    self.warned = true;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the room up. Returns whether there was any.
+    pub(crate) fn give_up(&self) -> bool {
+        self.give().unwrap_or_default()
+    }
+
+    fn take(&self) -> io::Result<()> {
+        let file = self.open(OpenOptions::new().create(true))?;
+        let found = file.metadata()?.len();
+        if found >= LEN {
+            return Ok(());
+        }
+        check_room(&file)?;
+        allocate(&file, found)
+    }
+
+    fn give(&self) -> io::Result<bool> {
+        let file = match self.open(&mut OpenOptions::new()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        file.set_len(0)?;
+        fs::remove_file(&self.path)?;
+        Ok(true)
+    }
+
+    /// Opens the file, and fails if it is not a reserve.
+    fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
+        options.read(true).write(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+
+            use rustix::fs::OFlags;
+            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+            options.mode(0o600).custom_flags(flags as i32);
+        }
+        let mut file = options.open(&self.path)?;
+        let other = || io::Error::new(ErrorKind::InvalidData, "something else has its name");
+        let found = file.metadata()?;
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::uid(&found) != rustix::process::geteuid().as_raw() {
+            return Err(other());
+        }
+        let mut mark = Vec::with_capacity(MARK.len());
+        (&mut file).take(MARK.len() as u64).read_to_end(&mut mark)?;
+        if found.is_file() && MARK.starts_with(&mark) { Ok(file) } else { Err(other()) }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Fails if there is no room: without a look, the room that is left would be taken for a moment.
+#[cfg(unix)]
+fn check_room(file: &File) -> io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    let room = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if room < LEN + SLACK { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+}
+
+#[cfg(not(unix))]
+fn check_room(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the file as long as the reserve, with room on the disk for all of it.
+fn allocate(file: &File, found: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        match fallocate(file, FallocateFlags::empty(), 0, LEN) {
+            Ok(()) if found < MARK.len() as u64 => return write(file, MARK, 0),
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::OPNOTSUPP) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    write(file, MARK, 0)?;
+    let zeros = [0; 64 * 1024];
+    let mut at = found.max(MARK.len() as u64);
+    while at < LEN {
+        let len = zeros.len().min((LEN - at) as usize);
+        write(file, &zeros[..len], at)?;
+        at += len as u64;
+    }
+    file.sync_data()
+}
+
+#[cfg(unix)]
+fn write(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom, Write};
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    fn reserve_in(folder: &tempfile::TempDir) -> Reserve {
+        Reserve::of(&folder.path().join("store"))
+    }
+
+    #[test]
+    fn room_is_taken_given_up_and_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = reserve_in(&folder);
+        assert!(!reserve.give_up(), "there is none yet");
+        for _ in 0..2 {
+            reserve.keep().unwrap();
+            reserve.keep().unwrap();
+            let found = fs::metadata(&reserve.path).unwrap();
+            assert_eq!((found.len(), found.permissions().mode() & 0o777), (LEN, 0o600));
+            assert!(found.blocks() * 512 >= LEN, "{} blocks", found.blocks());
+            assert!(fs::read(&reserve.path).unwrap().starts_with(MARK));
+            assert!(reserve.give_up());
+            assert!(!reserve.path.exists());
+        }
+        // As a killed process leaves it.
+        fs::write(&reserve.path, &MARK[..7]).unwrap();
+        reserve.keep().unwrap();
+        assert!(reserve.give_up());
+    }
+
+    #[test]
+    fn what_is_not_a_reserve_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = reserve_in(&folder);
+        let other = folder.path().join("other");
+        fs::write(&other, "my notes").unwrap();
+        symlink(&other, &reserve.path).unwrap();
+        reserve.keep().unwrap();
+        assert!(!reserve.give_up());
+        fs::remove_file(&reserve.path).unwrap();
+        fs::rename(&other, &reserve.path).unwrap();
+        reserve.keep().unwrap();
+        assert!(!reserve.give_up());
+        assert_eq!(fs::read(&reserve.path).unwrap(), b"my notes");
+        fs::remove_file(&reserve.path).unwrap();
+        fs::create_dir(&reserve.path).unwrap();
+        reserve.keep().unwrap();
+        assert!(reserve.warned);
+    }
+}
