@@ -1,6 +1,8 @@
 //! Several messages in one block, each preceded by its length: the payload of BATCH in
 //! `docs/protocol.md` §4.1.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -28,7 +30,7 @@ impl Messages {
     /// Returns how many bytes of a block a message of `len` bytes takes.
     #[must_use]
     pub const fn entry_len(len: usize) -> usize {
-        LEN_LEN + len
+        LEN_LEN.saturating_add(len)
     }
 
     /// Puts up to [`MAX`](Self::MAX) messages into a block. Returns `None` if there are none or too
@@ -40,7 +42,7 @@ impl Messages {
         for message in messages {
             block.put_u32(message.len().try_into().ok()?);
             block.put_slice(message);
-            count += 1;
+            count = usize::saturating_add(count, 1);
         }
         (1..=Self::MAX)
             .contains(&count)
@@ -58,7 +60,7 @@ impl Messages {
         while !rest.is_empty() && count <= Self::MAX {
             let len = rest.try_get_u32().map_err(|_| Violation::BadPayload)? as usize;
             rest = rest.get(len..).ok_or(Violation::BadPayload)?;
-            count += 1;
+            count = usize::saturating_add(count, 1);
         }
         if (1..=Self::MAX).contains(&count) {
             Ok(Self { block, count: count as u16 })
@@ -76,8 +78,9 @@ impl Messages {
     /// Returns the credit that the messages use, in bytes: as much as if each were sent on its own.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        let payloads = self.block.len() - LEN_LEN * self.count();
-        self.count() as u64 * Data::cost(0) + payloads as u64
+        let lengths = LEN_LEN.saturating_mul(self.count());
+        let payloads = self.block.len().saturating_sub(lengths);
+        (self.count() as u64).saturating_mul(Data::cost(0)).saturating_add(payloads as u64)
     }
 
     /// Returns the block in its wire format.
@@ -93,7 +96,8 @@ impl IntoIterator for Messages {
 
     fn into_iter(self) -> IntoIter {
         let shared = self.block.len() <= Self::SHARED as usize;
-        let copied = if shared { 0 } else { self.block.len() - self.block.len() / 16 };
+        let copied =
+            if shared { 0 } else { self.block.len().saturating_sub(self.block.len() / 16) };
         IntoIter { block: self.block, copied }
     }
 }

@@ -1,5 +1,7 @@
 //! Encoding and decoding of plaintext frames. Implements `docs/protocol.md` §4.1.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Padding, ready};
@@ -102,7 +104,7 @@ pub(super) fn encode(
     let mut header = header(frame)?;
     let len = payload_len(frame);
     header.len = u32::try_from(len).map_err(|_| TransmitError::Unsupported)?;
-    let total = padding.padded_len(HEADER_LEN + len) + room;
+    let total = padding.padded_len(HEADER_LEN.saturating_add(len)).saturating_add(room);
     buffer.reserve(total);
     header.write(buffer);
     match frame {
@@ -145,7 +147,7 @@ fn payload_len(frame: &Frame) -> usize {
         Frame::Ready(ready) => ready::encoded_len(ready),
         Frame::Data(data) => data.payload.len(),
         Frame::Batch(batch) => batch.messages.block().len(),
-        Frame::Ack(ack) => REJECTION_LEN * ack.rejected.len(),
+        Frame::Ack(ack) => REJECTION_LEN.saturating_mul(ack.rejected.len()),
         _ => 0,
     }
 }
@@ -182,7 +184,8 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
 
 /// Copies a payload out of its block of `whole` bytes if it is short or the block has much padding.
 fn compact(payload: Bytes, whole: usize) -> Bytes {
-    if payload.len() <= COPIED || whole > payload.len() + payload.len() / 16 + HEADER_LEN {
+    let len = payload.len();
+    if len <= COPIED || whole > len.saturating_add(len / 16).saturating_add(HEADER_LEN) {
         return Bytes::copy_from_slice(&payload);
     }
     payload
@@ -265,7 +268,7 @@ mod tests {
             (1..=MAX_PAYLOAD, any::<u32>(), any::<u64>()),
         )
             .prop_map(|(mine, yours, (max_payload, window, features))| Ready {
-                instance: mine[mine.len() - 1].instance,
+                instance: mine.last().unwrap().instance,
                 max_payload,
                 window,
                 features: Features(features),

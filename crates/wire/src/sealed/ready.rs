@@ -1,5 +1,7 @@
 //! Encoding and decoding of READY's payload. Implements `docs/protocol.md` §4.1.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 use bytes::{Buf, BufMut};
 
 use crate::frame::{CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
@@ -9,7 +11,8 @@ const STREAM_LEN: usize = 32;
 const FIXED_LEN: usize = 36;
 
 pub(super) fn encoded_len(ready: &Ready) -> usize {
-    FIXED_LEN + STREAM_LEN * (ready.mine.len() + ready.yours.len())
+    let entries = ready.mine.len().saturating_add(ready.yours.len());
+    FIXED_LEN.saturating_add(STREAM_LEN.saturating_mul(entries))
 }
 
 pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
@@ -49,7 +52,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     if !(1..=Ready::MAX_ENTRIES).contains(&mine) || yours > Ready::MAX_ENTRIES {
         return Err(Violation::BadReady("it lists too many streams or none"));
     }
-    if bytes.len() < STREAM_LEN * (mine + yours) {
+    if bytes.len() < STREAM_LEN.saturating_mul(mine.saturating_add(yours)) {
         return Err(Violation::Truncated);
     }
     let mine = (0..mine).map(|_| stream(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
