@@ -6,7 +6,7 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke deny
+.PHONY: build help check fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke instructions deny ## Run everything that CI checks
+check: fmt clippy test test-orion doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -63,11 +63,17 @@ models-smoke: ## Explore small models of the exchange, with short random walks a
 sim-smoke: ## Run the first simulations, in seconds
 	$(CARGO) run -q -p paddington-sim -- --seeds 20
 
-deny: ## Check licences, duplicates, sources and layers, where cargo-deny is installed
+locks: ## Check that the lock files outside the workspace are those of its present dependencies
+	$(CARGO) update -q --workspace --locked --manifest-path trials/fuzz/Cargo.toml
+	$(CARGO) update -q --workspace --locked --manifest-path benches/compare/Cargo.toml
+
+deny: ## Check licences, sources, layers and known vulnerabilities, where cargo-deny is installed
 ifeq ($(DENY),yes)
 	$(CARGO) deny --all-features check bans licenses sources
+	@if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny --all-features check advisories; \
+		else echo "the database of advisories cannot be had: known vulnerabilities are not checked"; fi
 else
-	@echo "cargo-deny is not installed: licences and layers are not checked"
+	@echo "cargo-deny is not installed: licences, layers and known vulnerabilities are not checked"
 endif
 
 models: ## Explore the models in their long form, which takes a quarter of an hour
@@ -95,7 +101,7 @@ COMPARE ?= commonware iroh nats $(if $(ZMQ),zeromq)
 COMPARE_BUILD := $(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target \
 	--no-default-features --features
 
-bench-compare: ## Build the comparisons in COMPARE: NATS, iroh, commonware-p2p and, with libzmq, ZeroMQ
+bench-compare: locks ## Build the comparisons in COMPARE: NATS, iroh, commonware-p2p and, with libzmq, ZeroMQ
 ifneq ($(ZMQ),yes)
 	@echo "libzmq is not installed (Debian: libzmq3-dev): no comparison with ZeroMQ"
 endif
@@ -131,7 +137,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(patsubst trials/fuzz/fuzz_targets/%.rs,%,$(wildcard trials/fuzz/fuzz_targets/*.rs))
 FUZZ_FOUND := trials/fuzz/target/found
 
-fuzz: ## Fuzz every parser for FUZZ_SECONDS each; needs a nightly toolchain and cargo-fuzz
+fuzz: locks ## Fuzz every parser for FUZZ_SECONDS each; needs a nightly toolchain and cargo-fuzz
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
 		{ echo "no nightly toolchain: rustup toolchain install nightly --profile minimal"; exit 1; }
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || \
