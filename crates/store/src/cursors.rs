@@ -105,10 +105,7 @@ impl<'c> Table<'c> {
     /// Counts an attempt and returns which attempt it is, from 1.
     pub(crate) fn attempt(&mut self, peer: &PeerName, id: MessageId) -> Result<u32, Fault> {
         let (instance, number) = (id.stream.as_bytes(), stored(id.number)?);
-        let sum = |count: i64| {
-            let columns = [number.to_le_bytes(), count.to_le_bytes()];
-            checksum(&[peer.as_str().as_bytes(), instance, &columns[0], &columns[1]])
-        };
+        let sum = |count| attempts_sum(peer, instance, number, count);
         let before: Option<(i64, i64)> = self
             .attempts
             .query_row(params![peer.as_str(), instance, number], |row| {
@@ -126,6 +123,12 @@ impl<'c> Table<'c> {
     }
 }
 
+/// The checksum of a message's attempts.
+pub(crate) fn attempts_sum(peer: &PeerName, instance: &[u8], number: i64, count: i64) -> i64 {
+    let columns = [number.to_le_bytes(), count.to_le_bytes()];
+    checksum(&[peer.as_str().as_bytes(), instance, &columns[0], &columns[1]])
+}
+
 /// Adds a number to those that are handled. Returns whether that is news.
 fn finish(cursor: &mut StoredCursor, number: u64) -> bool {
     if number <= cursor.completed {
@@ -136,7 +139,7 @@ fn finish(cursor: &mut StoredCursor, number: u64) -> bool {
     true
 }
 
-fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {
+pub(crate) fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {
     let (instance, completed) = (blob(row, 0)?, row.get::<_, i64>(1)?);
     let finished = blob(row, 2)?;
     let checksum =
