@@ -69,7 +69,9 @@ pub use paddington_exchange::{
     StartError, current, store,
 };
 #[cfg(feature = "durable")]
-pub use paddington_store::{OpenStoreError, SqliteStore};
+pub use paddington_store::{
+    OpenStoreError, SalvageError, SalvageReport, SalvagedPeer, SqliteStore, salvage,
+};
 pub use paddington_transport::{
     Config as TransportConfig, Endpoint, EndpointError, Limits, Network, NetworkListener, Retry,
     Stream, Timeouts, TlsError, TrustedProxies,

@@ -42,6 +42,46 @@ async fn accepted_messages_outlive_the_process() {
 }
 
 #[tokio::test]
+async fn a_service_goes_on_with_what_was_salvaged() {
+    let (pair, folder) = with_outbox();
+    let path = folder.path().join("outbox.sqlite");
+    let client = start(&pair, &pair.client).await.unwrap();
+    for number in 1..=6 {
+        client.send(Message::new("server", format!("text {number}"))).await.unwrap();
+    }
+    client.shutdown().await;
+    // Two messages in the middle are damaged.
+    let mut bytes = std::fs::read(&path).unwrap();
+    for text in ["text 3", "text 4"] {
+        let found = bytes.windows(text.len()).position(|bytes| bytes == text.as_bytes());
+        bytes[found.unwrap()] = b'?';
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let error = format!("{:?}", start(&pair, &pair.client).await.unwrap_err());
+    assert!(error.contains("paddington::salvage keeps what is intact"), "{error}");
+
+    // The refused service may still be closing the file.
+    let mut report = None;
+    let mut salvaged = || {
+        report = paddington::salvage(&path).ok();
+        report.is_some()
+    };
+    eventually(|| std::future::ready(salvaged())).await;
+    let report = report.unwrap();
+    let server = report.peers["server"];
+    assert_eq!((server.kept, server.lost_between, report.damaged_rows), (4, 2, 2));
+    let client = start(&pair, &pair.client).await.unwrap();
+    client.send(Message::new("server", "new")).await.unwrap();
+    let (_server, inbox) = pair.start_server().await;
+    for text in ["text 1", "text 2", "text 5", "text 6", "new"] {
+        assert_eq!(inbox.text().await, text);
+    }
+    eventually(async || client.peers()[0].outbox_messages == 0).await;
+    let peer = &client.peers()[0];
+    assert!(peer.is_conserved() && peer.counts.unwrap().expired == 2, "{:?}", peer.counts);
+}
+
+#[tokio::test]
 async fn a_second_process_with_the_same_outbox_does_not_start() {
     let (pair, _folder) = with_outbox();
     let first = start(&pair, &pair.client).await.unwrap();

@@ -133,22 +133,23 @@ impl<'c> Table<'c> {
             .optional()?;
         match counted {
             None => Ok(0),
-            Some((count, sum)) if sum == count_checksum(peer, id, count)? => Ok(count),
+            Some((count, sum)) if sum == attempts_sum(peer, instance, number, count) => Ok(count),
             Some(_) => Err(Fault::refused(format!("the attempts of {id} are damaged"))),
         }
     }
 
     fn set_count(&mut self, peer: &PeerName, id: MessageId, count: i64) -> Result<(), Fault> {
         let (instance, number) = (id.stream.as_bytes(), stored(id.number)?);
-        let sum = count_checksum(peer, id, count)?;
+        let sum = attempts_sum(peer, instance, number, count);
         self.count.execute(params![peer.as_str(), instance, number, count, sum])?;
         Ok(())
     }
 }
 
-fn count_checksum(peer: &PeerName, id: MessageId, count: i64) -> Result<i64, Fault> {
-    let columns = [stored(id.number)?.to_le_bytes(), count.to_le_bytes()];
-    Ok(checksum(&[peer.as_str().as_bytes(), id.stream.as_bytes(), &columns[0], &columns[1]]))
+/// The checksum of a message's attempts.
+pub(crate) fn attempts_sum(peer: &PeerName, instance: &[u8], number: i64, count: i64) -> i64 {
+    let columns = [number.to_le_bytes(), count.to_le_bytes()];
+    checksum(&[peer.as_str().as_bytes(), instance, &columns[0], &columns[1]])
 }
 
 /// Adds a number to those that are handled. Returns whether that is news.
@@ -161,7 +162,7 @@ fn finish(cursor: &mut StoredCursor, number: u64) -> bool {
     true
 }
 
-fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {
+pub(crate) fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {
     let (instance, completed) = (blob(row, 0)?, row.get::<_, i64>(1)?);
     let finished = blob(row, 2)?;
     let checksum =

@@ -91,6 +91,10 @@ impl OpenStoreError {
     }
 }
 
+/// What can be done about a damaged file.
+pub(crate) const WAY_OUT: &str = "; paddington::salvage keeps what is intact, in a new file, \
+                                  and reports what is lost";
+
 /// The failure of one operation.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -123,10 +127,21 @@ impl Fault {
         Self::Refused(why.into())
     }
 
+    /// Returns whether the file is damaged, as far as it can be told from a refusal to read it.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+                [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase].contains(&error.code)
+            }
+            Self::Sqlite(_) | Self::Refused(_) => true,
+            Self::Moved(_) | Self::Unsure(_) => false,
+        }
+    }
+
     /// Returns whether the disk was full.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Sqlite(rusqlite::Error::SqliteFailure(error, _))
-            if error.code == rusqlite::ErrorCode::DiskFull)
+            if error.code == ErrorCode::DiskFull)
     }
 }
 

@@ -125,7 +125,7 @@ pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
 }
 
 /// Describes what is at a path, if anything, and fails if it cannot be a file of a store.
-fn look(path: &Path) -> Result<Option<Metadata>, OpenStoreError> {
+pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, OpenStoreError> {
     match fs::symlink_metadata(path) {
         Ok(found) => check(path, &found).map(|()| Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

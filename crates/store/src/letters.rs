@@ -162,7 +162,7 @@ impl<'c> Table<'c> {
     }
 }
 
-fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
+pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
     let id = row.get::<_, i64>(0)?;
     let checked = || -> Result<DeadLetter, Fault> {
         let peer = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;

@@ -30,6 +30,7 @@ mod recovery;
 mod reserve;
 mod round;
 mod row;
+mod salvage;
 mod schema;
 mod shared;
 mod store;
@@ -39,4 +40,5 @@ mod worker;
 
 pub use error::OpenStoreError;
 pub use open::SQLITE_NEEDED;
+pub use salvage::{SalvageError, SalvageReport, SalvagedPeer, salvage};
 pub use store::SqliteStore;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::error::{Fault, OpenStoreError};
+use crate::error::{Fault, OpenStoreError, WAY_OUT};
 use crate::files::Files;
 use crate::schema::{self, FORMAT, Kind};
 
@@ -76,7 +76,7 @@ fn begin(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, OpenStoreError> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, OpenStoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
     let found = folder.canonicalize().map_err(|_| OpenStoreError::NoFolder(folder.to_owned()))?;
@@ -92,7 +92,8 @@ fn because(path: &Path, fault: &Fault) -> OpenStoreError {
         Fault::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => Some(error.code),
         _ => None,
     };
-    let source = fault.to_string().into();
+    let way_out = if code == Some(ErrorCode::DatabaseCorrupt) { WAY_OUT } else { "" };
+    let source = format!("{fault}{way_out}").into();
     match code {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenStoreError::InUse(path),
         Some(ErrorCode::NotADatabase) => OpenStoreError::NotAStore(path),

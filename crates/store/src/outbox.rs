@@ -299,7 +299,7 @@ impl<'c> Table<'c> {
 }
 
 /// Reads the rows of streams, oldest first, and fails if one is damaged.
-fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
+pub(crate) fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let checked = || -> Result<StreamRow, Fault> {

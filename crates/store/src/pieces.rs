@@ -87,6 +87,11 @@ impl Joined {
         StreamId::at(self.position)
     }
 
+    /// The position after its last row.
+    pub(crate) fn end(&self) -> i64 {
+        self.position.saturating_add(self.rows)
+    }
+
     /// Checks it as a message of this stream, and returns when it expires.
     pub(crate) fn check(&self, stream: &StreamRow) -> Result<Option<Expiry>, Fault> {
         let (deadline, ttl) = self.expiry;

@@ -7,7 +7,7 @@ use paddington_wire::PeerName;
 use rusqlite::Connection;
 
 use crate::commit::{Memory, Tables};
-use crate::error::Fault;
+use crate::error::{Fault, WAY_OUT};
 use crate::operation::Query;
 
 /// Answers one query. Its caller may have dropped the future.
@@ -61,7 +61,7 @@ fn streams(
 }
 
 /// Checks the file as a whole: checksums of rows do not show that rows are missing.
-fn check(connection: &Connection) -> Result<(), Fault> {
+pub(crate) fn check(connection: &Connection) -> Result<(), Fault> {
     let said = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
     let said = connection.query_row("PRAGMA quick_check(1)", (), said)?;
     if said == "ok" {
@@ -72,5 +72,6 @@ fn check(connection: &Connection) -> Result<(), Fault> {
 }
 
 fn failure(doing: &str, fault: &Fault) -> StoreError {
-    StoreError::new(format!("{doing}: {fault}"))
+    let way_out = if fault.is_damage() { WAY_OUT } else { "" };
+    StoreError::new(format!("{doing}: {fault}{way_out}"))
 }

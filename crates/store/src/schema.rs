@@ -12,12 +12,13 @@ pub(crate) const APPLICATION: i64 = 0x5064_5374;
 /// Every row has a checksum over all its columns; a message, whose payload may be cut into several
 /// rows, has one in the first of them. `age` orders the streams of a peer, oldest first. The
 /// position of a row holds the id of its stream in the upper bits, so that messages that are sent
-/// together are stored together.
+/// together are stored together. The index of the streams is a copy of them on another page:
+/// without its stream, no message can be salvaged.
 const TABLES: &str = "
     CREATE TABLE stream(
         id INTEGER PRIMARY KEY, peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
         checksum INTEGER NOT NULL);
-    CREATE INDEX streams_of_peer ON stream(peer, age);
+    CREATE INDEX streams_of_peer ON stream(peer, age, instance, checksum);
     CREATE TABLE message(
         position INTEGER PRIMARY KEY, number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER,
         checksum INTEGER, payload BLOB NOT NULL);

@@ -9,6 +9,7 @@ mod moved;
 mod order;
 mod owner;
 mod quiet;
+mod salvage;
 mod size;
 mod strangers;
 mod support;

@@ -19,6 +19,12 @@ impl Place {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// A folder in memory, if there is one: for tests of many stores, whose syncs do not matter.
+    pub(crate) fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { folder: folder.unwrap() }
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("store")
     }

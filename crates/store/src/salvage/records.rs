@@ -1,0 +1,139 @@
+//! Rows in the pages of SQLite's trees (<https://sqlite.org/fileformat2.html>). Nothing here trusts
+//! a length or a position that is read.
+
+use rusqlite::types::Value;
+
+use super::pages::{PAGE, Pages, number};
+
+/// The kinds of pages of a tree.
+const INDEX_INTERIOR: u8 = 2;
+const TABLE_INTERIOR: u8 = 5;
+const INDEX_LEAF: u8 = 10;
+const TABLE_LEAF: u8 = 13;
+/// The length of a row that is in the page as a whole: of tables, and of indexes.
+const LOCAL_TABLE: usize = PAGE - 35;
+const LOCAL_INDEX: usize = (PAGE - 12) * 64 / 255 - 23;
+/// The shortest part of a longer row that is in the page.
+const LOCAL_LEAST: usize = (PAGE - 12) * 32 / 255 - 23;
+/// The longest row that is believed.
+const LONGEST: u64 = 1 << 28;
+
+/// What a page of a tree holds.
+#[derive(Debug, Default)]
+pub(super) struct TreePage {
+    pub(super) children: Vec<u32>,
+    pub(super) rows: Vec<Row>,
+    /// Rows that cannot be read.
+    pub(super) damaged: u64,
+}
+
+/// A row; those of an index have no id.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: Option<i64>,
+    pub(super) values: Vec<Value>,
+}
+
+/// Reads a page of a tree; `None` if it is not one.
+pub(super) fn tree_page(pages: &mut Pages, page: u32) -> Option<TreePage> {
+    let bytes = pages.read(page)?;
+    let header = if page == 1 { 100 } else { 0 };
+    let kind = bytes[header];
+    let is_interior = [INDEX_INTERIOR, TABLE_INTERIOR].contains(&kind);
+    if !is_interior && ![INDEX_LEAF, TABLE_LEAF].contains(&kind) {
+        return None;
+    }
+    let cells = usize::from(u16::from_be_bytes([bytes[header + 3], bytes[header + 4]]));
+    let first = header + if is_interior { 12 } else { 8 };
+    let pointers = bytes.get(first..first + 2 * cells)?;
+    let mut found = TreePage::default();
+    for pointer in pointers.chunks_exact(2) {
+        let mut at = usize::from(u16::from_be_bytes([pointer[0], pointer[1]]));
+        if is_interior {
+            found.children.extend(number(&bytes[..], at));
+            at += 4;
+        }
+        if kind != TABLE_INTERIOR {
+            match cell(pages, &bytes[..], at, kind == TABLE_LEAF) {
+                Some(row) => found.rows.push(row),
+                None => found.damaged += 1,
+            }
+        }
+    }
+    if is_interior {
+        found.children.extend(number(&bytes[..], header + 8));
+    }
+    Some(found)
+}
+
+/// Reads the row at a position of a page.
+fn cell(pages: &mut Pages, page: &[u8], mut at: usize, is_table: bool) -> Option<Row> {
+    let longest = LONGEST.min(u64::from(pages.count()) * PAGE as u64);
+    let len = varint(page, &mut at).filter(|len| *len <= longest)? as usize;
+    let id = if is_table { Some(varint(page, &mut at)?.cast_signed()) } else { None };
+    let most = if is_table { LOCAL_TABLE } else { LOCAL_INDEX };
+    if len <= most {
+        return Some(Row { id, values: record(page.get(at..at + len)?)? });
+    }
+    let longer = LOCAL_LEAST + (len - LOCAL_LEAST) % (PAGE - 4);
+    let local = if longer <= most { longer } else { LOCAL_LEAST };
+    let mut row = page.get(at..at + local)?.to_vec();
+    let mut next = number(page, at + local)?;
+    while row.len() < len {
+        let more = pages.read(next)?;
+        next = number(&more[..], 0)?;
+        row.extend_from_slice(&more[4..][..(len - row.len()).min(PAGE - 4)]);
+    }
+    Some(Row { id, values: record(&row)? })
+}
+
+/// Reads the values of a row.
+fn record(bytes: &[u8]) -> Option<Vec<Value>> {
+    let mut at = 0;
+    let header = usize::try_from(varint(bytes, &mut at)?).ok()?;
+    let mut rest = bytes.get(header..)?;
+    let mut values = Vec::new();
+    while at < header {
+        let kind = varint(bytes, &mut at)?;
+        let len = match kind {
+            0 | 8 | 9 => 0,
+            1..=4 => kind,
+            5 => 6,
+            6 => 8,
+            12.. => (kind - 12) / 2,
+            _ => return None,
+        };
+        let (value, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+        rest = after;
+        values.push(match kind {
+            0 => Value::Null,
+            8 | 9 => Value::Integer(kind.cast_signed() - 8),
+            1..=6 => Value::Integer(integer(value)),
+            _ if kind % 2 == 0 => Value::Blob(value.to_vec()),
+            _ => Value::Text(String::from_utf8(value.to_vec()).ok()?),
+        });
+    }
+    (at == header && rest.is_empty()).then_some(values)
+}
+
+fn integer(bytes: &[u8]) -> i64 {
+    let sign = if bytes.first().is_some_and(|byte| *byte >= 0x80) { -1 } else { 0 };
+    bytes.iter().fold(sign, |number, byte| number << 8 | i64::from(*byte))
+}
+
+/// Reads a number of variable length.
+fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut number = 0;
+    for position in 0..9 {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        if position == 8 {
+            return Some(number << 8 | u64::from(byte));
+        }
+        number = number << 7 | u64::from(byte & 0x7f);
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}

@@ -1,0 +1,171 @@
+//! The steps of a salvage.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::copy::copy;
+use super::pages::Pages;
+use super::report::{SalvageError, SalvageReport};
+use super::verify::verify;
+use crate::error::{Fault, OpenStoreError};
+use crate::files::{beside, look};
+use crate::{open, outbox, queries, schema};
+
+/// Copies what can be trusted of a damaged store into a new file, which takes its place; the
+/// damaged one is kept as `<path>-damaged`, with its log. No service may use it meanwhile.
+///
+/// Kept are messages, cursors, attempts and dead letters whose checksums hold, as they were.
+/// Messages keep their numbers and their order. Those that were lost between others are given up,
+/// as if their time to live was over.
+///
+/// # Errors
+///
+/// [`SalvageError`] if the file is in use, or nothing in it can be trusted. The files are as they
+/// were then.
+pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
+    let path = open::absolute(path.as_ref())?;
+    let log = beside(&path, "-wal");
+    if look(&path)?.is_none() {
+        return Err(SalvageError::NoFile(path));
+    }
+    let _lock = lock(&path)?;
+    // A store that was closed a moment ago has taken its log along.
+    let has_log = look(&log)?.is_some();
+    let new = beside(&path, "-salvaged");
+    // It is closed after the end, because that would release the lock.
+    let mut pages = open_pages(&path, has_log.then_some(&*log))?;
+    let result = build(&path, &mut pages, &new).and_then(|mut report| {
+        report.damaged = replace(&path, has_log, &new)?;
+        Ok(report)
+    });
+    if result.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    result
+}
+
+/// Locks the store, as far as it can be read, and fails if it is open. SQLite looks for locks before
+/// it reads anything.
+fn lock(path: &Path) -> Result<Option<Connection>, SalvageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let in_use = |error: &rusqlite::Error| {
+        matches!(error, rusqlite::Error::SqliteFailure(error, _)
+            if matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    };
+    let tried = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+        Ok(connection)
+    });
+    match tried {
+        Err(error) if in_use(&error) => Err(OpenStoreError::InUse(path.to_owned()).into()),
+        tried => Ok(tried.ok()),
+    }
+}
+
+fn open_pages(path: &Path, log: Option<&Path>) -> Result<Pages, SalvageError> {
+    let opened =
+        || -> io::Result<Pages> { Pages::new(File::open(path)?, log.map(File::open).transpose()?) };
+    opened().map_err(|error| {
+        let source = error.into();
+        SalvageError::Refused(OpenStoreError::Unusable { path: path.to_owned(), source })
+    })
+}
+
+/// Makes a new store of what can be trusted.
+fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, SalvageError> {
+    if pages.is_other() {
+        return Err(OpenStoreError::NotAStore(path.to_owned()).into());
+    }
+    create(new)
+        .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })?;
+    let report = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, fault))?;
+    let is_nothing = report.kept() + report.cursors + report.letters == 0;
+    if is_nothing && (report.unreadable_pages > 0 || report.damaged_rows > 0) {
+        return Err(SalvageError::Nothing(path.to_owned()));
+    }
+    Ok(report)
+}
+
+/// Creates an empty file for its owner only; what an interrupted salvage left is removed.
+fn create(new: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(new);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(new).map(drop)
+}
+
+fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let new = Connection::open_with_flags(new, flags)?;
+    // The file is of no use before it is whole.
+    new.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL;")?;
+    schema::create(&new)?;
+    new.execute_batch("BEGIN")?;
+    let unread = copy(pages, &new)?;
+    let mut report = SalvageReport {
+        unreadable_pages: unread.pages,
+        damaged_rows: unread.rows,
+        ..SalvageReport::default()
+    };
+    verify(&new, &mut report)?;
+    new.execute_batch("COMMIT")?;
+    queries::check(&new)?;
+    outbox::Table::prepare(&new)?.load_all(SystemTime::now())?;
+    Ok(report)
+}
+
+/// Puts the new file in the place of the damaged one, which gets another name. At every moment the
+/// damaged file and its log have the one name or the other.
+fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageError> {
+    let names = (1..).map(|number: u32| match number {
+        1 => beside(path, "-damaged"),
+        _ => beside(path, &format!("-damaged-{number}")),
+    });
+    let is_free = |name: &PathBuf| {
+        [name.clone(), beside(name, "-wal")].iter().all(|name| {
+            fs::symlink_metadata(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        })
+    };
+    let Some(damaged) = names.take(1_000).find(is_free) else {
+        return Err(SalvageError::Nothing(path.to_owned()));
+    };
+    let log = beside(path, "-wal");
+    let renamed = || -> io::Result<()> {
+        File::open(new)?.sync_all()?;
+        fs::hard_link(path, &damaged)?;
+        if has_log {
+            fs::hard_link(&log, beside(&damaged, "-wal"))?;
+            // The new file must never meet the old log.
+            fs::remove_file(&log)?;
+        }
+        fs::rename(new, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    let unwritable =
+        |error: io::Error| SalvageError::Unwritable { path: damaged.clone(), source: error.into() };
+    renamed().inspect_err(|_| restore(path, &damaged)).map_err(unwritable)?;
+    Ok(damaged)
+}
+
+/// Removes the new names again, once everything has its old one.
+fn restore(path: &Path, damaged: &Path) {
+    let (log, damaged_log) = (beside(path, "-wal"), beside(damaged, "-wal"));
+    if damaged_log.exists() && !log.exists() && fs::hard_link(&damaged_log, &log).is_err() {
+        return;
+    }
+    for name in [damaged_log.as_path(), damaged] {
+        let _ = fs::remove_file(name);
+    }
+}

@@ -1,0 +1,143 @@
+//! Removes from a new store what cannot be trusted.
+
+use paddington_wire::PeerName;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
+
+use super::report::{SalvageReport, SalvagedPeer};
+use crate::error::Fault;
+use crate::outbox::stream_rows;
+use crate::pieces::{COLUMNS, Messages, StreamRow, sum};
+use crate::row::{Expiry, blob};
+use crate::{cursors, letters};
+
+/// A message that was lost between others has expired: it is never transmitted, and the peer is
+/// told to skip its number.
+const LOST: Expiry = Expiry { deadline: 0, ttl: 0 };
+
+/// Verifies everything, and counts what is left.
+pub(super) fn verify(new: &Connection, report: &mut SalvageReport) -> Result<(), Fault> {
+    let streams = stream_rows(
+        new.prepare("SELECT id, peer, age, instance, checksum FROM stream")?.query(())?,
+    )?;
+    for stream in &streams {
+        let Ok(peer) = stream.peer.parse::<PeerName>() else { continue };
+        let found = verify_stream(new, stream, &mut report.damaged_rows)?;
+        let of_peer = report.peers.entry(peer).or_default();
+        of_peer.kept += found.kept;
+        of_peer.lost_between += found.lost_between;
+    }
+    let orphans = "DELETE FROM message WHERE position >> 44 NOT IN (SELECT id FROM stream)";
+    report.damaged_rows += new.execute(orphans, ())? as u64;
+    report.cursors = keep(
+        new,
+        "SELECT instance, completed, finished, checksum, peer, peer, instance FROM cursor",
+        5,
+        "DELETE FROM cursor WHERE peer = ?1 AND instance = ?2",
+        |row| cursors::cursor(&peer(row, 4)?, row).map(drop),
+        &mut report.damaged_rows,
+    )?;
+    keep(
+        new,
+        "SELECT peer, instance, number, attempts, checksum, peer, instance, number FROM attempt",
+        5,
+        "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 AND number = ?3",
+        |row| {
+            let (peer, instance) = (peer(row, 0)?, blob(row, 1)?);
+            let sum = cursors::attempts_sum(&peer, instance, row.get(2)?, row.get(3)?);
+            let holds = sum == row.get::<_, i64>(4)?;
+            holds.then_some(()).ok_or_else(|| Fault::refused("its checksum is wrong"))
+        },
+        &mut report.damaged_rows,
+    )?;
+    report.letters = keep(
+        new,
+        "SELECT id, peer, instance, number, code, given_up_at, checksum, payload, id FROM dead_letter",
+        8,
+        "DELETE FROM dead_letter WHERE id = ?1",
+        |row| letters::letter(row).map(drop),
+        &mut report.damaged_rows,
+    )?;
+    Ok(())
+}
+
+/// Keeps the rows of a table that pass a check, and returns their number. The columns from `key` on
+/// are those by which the others are deleted.
+fn keep(
+    new: &Connection,
+    select: &str,
+    key: usize,
+    delete: &str,
+    check: impl Fn(&Row<'_>) -> Result<(), Fault>,
+    damaged: &mut u64,
+) -> Result<u64, Fault> {
+    let mut select = new.prepare(select)?;
+    let columns = select.column_count();
+    let (mut kept, mut bad) = (0, Vec::new());
+    let mut rows = select.query(())?;
+    while let Some(row) = rows.next()? {
+        if check(row).is_ok() {
+            kept += 1;
+        } else {
+            let key = (key..columns).map(|column| row.get(column));
+            bad.push(key.collect::<rusqlite::Result<Vec<Value>>>()?);
+        }
+    }
+    for key in bad {
+        *damaged += new.execute(delete, params_from_iter(key))? as u64;
+    }
+    Ok(kept)
+}
+
+/// Keeps the messages of a stream that are whole and in order, and fills the gaps between them.
+fn verify_stream(
+    new: &Connection,
+    stream: &StreamRow,
+    damaged: &mut u64,
+) -> Result<SalvagedPeer, Fault> {
+    let rows = stream.id.rows();
+    let mut select = new.prepare(&format!(
+        "SELECT {COLUMNS} FROM message WHERE position BETWEEN ?1 AND ?2 ORDER BY position"
+    ))?;
+    let mut messages = Messages::new(select.query([rows.start, rows.end])?);
+    let mut found = SalvagedPeer::default();
+    let (mut bad, mut gaps) = (Vec::new(), Vec::new());
+    // The number of the last message that is kept, and the position after it.
+    let mut last: Option<(i64, i64)> = None;
+    while let Some(message) = messages.next()? {
+        let is_first = last.is_none() && message.number > 0;
+        // Each message that is missing had a row at least.
+        let missing = last.and_then(|(number, end)| {
+            let missing = message.number.checked_sub(number)?.checked_sub(1)?;
+            (0..=message.position - end).contains(&missing).then_some(missing)
+        });
+        if !(is_first || missing.is_some()) || message.check(stream).is_err() {
+            bad.push((message.position, message.end() - 1));
+            continue;
+        }
+        if let (Some((number, end)), Some(missing @ 1..)) = (last, missing) {
+            gaps.push((end, number + 1, missing));
+            found.lost_between += missing.unsigned_abs();
+        }
+        found.kept += 1;
+        last = Some((message.number, message.end()));
+    }
+    for (from, to) in bad {
+        let delete = "DELETE FROM message WHERE position BETWEEN ?1 AND ?2";
+        *damaged += new.execute(delete, [from, to])? as u64;
+    }
+    let mut insert = new.prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, x'')")?;
+    for (position, number, missing) in gaps {
+        for (position, number) in (position..).zip(number..number + missing) {
+            let StreamRow { peer, age, instance, .. } = stream;
+            let sum = sum(peer, *age, instance.as_bytes(), number, Some(LOST), &[]);
+            insert.execute(params![position, number, LOST.deadline, LOST.ttl, sum])?;
+        }
+    }
+    Ok(found)
+}
+
+fn peer(row: &Row<'_>, column: usize) -> Result<PeerName, Fault> {
+    let name = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    name.parse().map_err(|_| Fault::refused("a stored name is not valid"))
+}
