@@ -15,8 +15,8 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// Starts both tasks.
 pub(crate) fn spawn(core: &Arc<Core>) {
-    tokio::spawn(watch(Arc::clone(core), |shared| &shared.deadlines, |peer| peer.expire()));
-    tokio::spawn(watch(Arc::clone(core), |shared| &shared.absences, |peer| peer.note_absence()));
+    tokio::spawn(watch(Arc::clone(core), |shared| &shared.deadlines, Peer::expire));
+    tokio::spawn(watch(Arc::clone(core), |shared| &shared.absences, Peer::note_absence));
 }
 
 /// Meets the deadlines of all peers. `meet` returns the time until the next one of a peer; `news`
