@@ -1,7 +1,5 @@
 //! Handlers are told when a peer is gone that did not say so.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::time::Duration;
 
 use paddington::{Message, Service};

@@ -45,5 +45,5 @@ async fn a_sender_is_told_of_rejected_messages_in_few_lines() {
 fn counted(lines: &[String], part: &str) -> u64 {
     let about = lines.iter().filter(|line| line.contains(part));
     let numbers = about.filter_map(|line| line.split("messages=").nth(1)?.split(' ').next());
-    numbers.map(|number| number.parse::<u64>().unwrap()).sum()
+    numbers.filter_map(|number| number.parse::<u64>().ok()).sum()
 }
