@@ -335,6 +335,10 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "settings.transport = 3",
             "line 5: invalid type: integer, expected a table (field `settings.transport`)",
         ),
+        (
+            "[settings]\nlisten_wait = -1",
+            "line 6: a duration must be from 0 to 1e9 seconds (field `listen_wait`)",
+        ),
         ("outbox = 7", "line 5: invalid type: integer, expected text in quotes (field `outbox`)"),
         ("clients = 7", "line 5: invalid type: integer, expected a list (field `clients`)"),
         (
@@ -354,6 +358,8 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "line 6: invalid value: integer, expected a whole number from 0 to 4294967295 (field `window`)",
         ),
     ];
+    let no_wait = format!("{start}settings.listen_wait = 0\n");
+    assert!(ServiceConfig::from_toml(&no_wait).unwrap().settings().listen_wait.is_zero());
     for (text, expected) in cases {
         let error = whole(&ServiceConfig::from_toml(&format!("{start}{text}\n")).unwrap_err());
         assert!(error.contains(expected), "{text:?}: {error:?} lacks {expected:?}");
