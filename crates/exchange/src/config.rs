@@ -16,11 +16,11 @@ use crate::{OnError, StartError};
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
+    /// Maximum number of peers.
+    pub peers: usize,
     /// Time that a start waits for its port while another process still listens on it.
     #[serde(with = "seconds::or_zero")]
     pub listen_wait: Duration,
-    /// Maximum number of peers.
-    pub peers: usize,
     /// Maximum number of bytes that a peer may have sent and this service has not handled.
     pub window: u32,
     /// Maximum number of bytes that all peers together may have sent and this service has not

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use paddington::{ConfigError, Encoding, Invite, ServiceConfig};
 use paddington_test_support::{key_digits, pair};
@@ -335,6 +336,7 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "settings.transport = 3",
             "line 5: invalid type: integer, expected a table (field `settings.transport`)",
         ),
+        ("settings.listen_wait = -1", "line 5: a duration must be from 0 to 1e9 seconds (field `"),
         ("outbox = 7", "line 5: invalid type: integer, expected text in quotes (field `outbox`)"),
         ("clients = 7", "line 5: invalid type: integer, expected a list (field `clients`)"),
         (
@@ -357,6 +359,18 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
     for (text, expected) in cases {
         let error = whole(&ServiceConfig::from_toml(&format!("{start}{text}\n")).unwrap_err());
         assert!(error.contains(expected), "{text:?}: {error:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn a_time_that_may_be_zero_is_written_and_read() {
+    let mut pair = pair();
+    for wait in [Duration::ZERO, Duration::from_millis(2_500)] {
+        pair.server.settings_mut().listen_wait = wait;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.toml");
+        pair.server.save(&path).unwrap();
+        assert_eq!(ServiceConfig::load(&path).unwrap().settings().listen_wait, wait);
     }
 }
 
