@@ -107,13 +107,13 @@ impl Resolver {
             (asked, state.next())
         };
         if let Some(job) = job {
-            self.start(job);
+            self.start(&job);
         }
         asked
     }
 
     /// Runs a lookup on a new thread, and then others, until none may run.
-    fn start(&self, job: Job) {
+    fn start(&self, job: &Job) {
         let (resolver, first) = (self.clone(), job.clone());
         let run = move || {
             let mut next = Some(first);
@@ -122,7 +122,7 @@ impl Resolver {
             }
         };
         if thread::Builder::new().name("paddington-name".to_owned()).spawn(run).is_err() {
-            self.lock().end(&job, job.slow, None);
+            self.lock().end(job, job.slow, None);
         }
     }
 
