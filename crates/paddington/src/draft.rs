@@ -10,9 +10,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use paddington_transport::regular;
 use tempfile::{Builder, TempPath};
-
-use crate::regular;
 
 /// A complete file that does not have its name yet.
 pub(crate) struct Draft {

@@ -6,6 +6,7 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use paddington_transport::regular;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -13,7 +14,6 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::draft::Draft;
-use crate::regular;
 use crate::written::{HoldsKeys, to_toml};
 
 /// The reason why a file could not be read or written. Nothing was changed.

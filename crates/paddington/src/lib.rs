@@ -48,7 +48,6 @@ mod known;
 mod macros;
 mod outbox;
 mod process;
-mod regular;
 mod renewal;
 mod service;
 mod signals;

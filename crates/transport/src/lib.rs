@@ -33,6 +33,7 @@ mod progress;
 mod proxy;
 mod reconnect;
 mod refusal_log;
+pub mod regular;
 mod request_head;
 mod resolver;
 pub mod seconds;

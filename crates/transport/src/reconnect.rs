@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 use crate::addresses::Addresses;
 use crate::backoff::Delays;
 use crate::contract::{Caller, Renewed};
-use crate::{Connection, DialError, Dialer};
+use crate::{Connection, DialError, Dialer, Tls};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -43,7 +43,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
             () = stop.cancelled() => return,
             dialled = attempt => dialled,
         };
-        let (delay, renewable) = match dialled {
+        let (delay, mends) = match dialled {
             Ok(established) => {
                 addresses.succeeded();
                 report.connected(&dialer, &addresses);
@@ -56,30 +56,24 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                 connection.renew_after(dialer.jittered(dialer.config.timeouts.session_age));
                 let end = connection.run().await;
                 let chance = dialer.network.chance();
-                (delays.after_session(connected_at.elapsed(), &end, chance), false)
+                (delays.after_session(connected_at.elapsed(), &end, chance), Mends::default())
             }
             Err(error) => {
                 addresses.failed(&error);
-                let renewable = error.doubts_invitation() && caller.is_renewable();
-                if renewable && let Some(renewed) = renewed(&caller).await {
+                let mends = Mends::of(&error, &dialer, &caller);
+                if mends.renewable
+                    && let Some(renewed) = renewed(&caller).await
+                {
                     dialer.renew(renewed);
                     continue;
                 }
                 let (waited, chance) = (began.elapsed(), dialer.network.chance());
                 let delay = delays.after_failure(&error, waited, addresses.has_good(), chance);
                 report.failed(&dialer, &addresses, &error, delay);
-                (delay, renewable)
+                (delay, mends)
             }
         };
-        let pause = async {
-            match renewable {
-                true => pause_until_renewed(&caller, delay, dialer.config.retry.interval).await,
-                false => {
-                    sleep(delay).await;
-                    None
-                }
-            }
-        };
+        let pause = pause(&caller, mends, delay, dialer.config.retry.interval);
         let renewed = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -91,18 +85,42 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
     }
 }
 
-/// Pauses for `delay`, or until there is a newer invitation, for which it looks at each `interval`:
-/// whoever mends a link need not wait until a long delay is over.
-async fn pause_until_renewed<C: Caller>(
+/// What may mend a failure before the delay is over.
+#[derive(Default)]
+struct Mends {
+    /// Whether a newer invitation might.
+    renewable: bool,
+    /// The certificate authorities, if others might.
+    tls: Option<Tls>,
+}
+
+impl Mends {
+    fn of<C: Caller>(error: &DialError, dialer: &Dialer, caller: &Arc<C>) -> Self {
+        let tls = dialer.tls.clone().filter(|_| matches!(error, DialError::Tls(_)));
+        Self { renewable: error.doubts_invitation() && caller.is_renewable(), tls }
+    }
+}
+
+/// Pauses for `delay`, or until what failed may be mended, for which it looks at each `interval`:
+/// whoever mends a link need not wait until a long delay is over. Returns a newer invitation.
+async fn pause<C: Caller>(
     caller: &Arc<C>,
+    mends: Mends,
     delay: Duration,
     interval: Duration,
 ) -> Option<Renewed> {
     let end = Instant::now() + delay;
-    while Instant::now() + interval < end {
+    while (mends.renewable || mends.tls.is_some()) && Instant::now() + interval < end {
         sleep(interval).await;
-        if let Some(renewed) = renewed(caller).await {
+        if mends.renewable
+            && let Some(renewed) = renewed(caller).await
+        {
             return Some(renewed);
+        }
+        if let Some(tls) = &mends.tls
+            && tls.refresh().await
+        {
+            return None;
         }
     }
     sleep_until(end).await;

@@ -1,23 +1,49 @@
 //! TLS below a WebSocket, for `wss` endpoints: an additional layer that nothing above relies on.
+//!
+//! The certificate authorities are read again before each handshake if they are in a file, and after
+//! a handshake that failed if they are this machine's. What cannot be used changes nothing.
 
 use std::fmt;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
+use tracing::{error, info};
 
-use crate::Stream;
+use crate::{Stream, regular};
+
+/// The longest file of certificate authorities, in bytes: many times that of all public ones.
+const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// The certificate authorities that a client trusts.
 #[derive(Clone)]
 pub struct Tls {
-    connector: TlsConnector,
+    trust: Arc<Trust>,
 }
+
+struct Trust {
+    source: Source,
+    connector: Mutex<TlsConnector>,
+    /// What was found at the source the last time, usable or not. It is locked while it is read.
+    found: Mutex<Found>,
+    /// Whether the last handshake failed.
+    doubted: AtomicBool,
+}
+
+/// Where certificate authorities come from.
+enum Source {
+    Machine,
+    File(PathBuf),
+}
+
+/// What was read, or the error in reading it.
+type Found = Result<Vec<CertificateDer<'static>>, String>;
 
 /// The failure to load certificate authorities.
 #[derive(Debug, Error)]
@@ -47,44 +73,120 @@ impl Tls {
     ///
     /// [`TlsError`] if there are none.
     pub fn platform() -> Result<Self, TlsError> {
-        let found = rustls_native_certs::load_native_certs();
-        Self::trusting(found.certs, "this machine's certificate store")
+        Self::new(Source::Machine)
     }
 
-    /// Trusts the certificate authorities in a PEM file, and no others.
+    /// Trusts the certificate authorities in a PEM file, and no others. The file may be replaced
+    /// later.
     ///
     /// # Errors
     ///
     /// [`TlsError`] if the file cannot be read or contains none.
     pub fn with_authorities(path: &Path) -> Result<Self, TlsError> {
-        let name = path.display().to_string();
-        let unreadable = |source| TlsError::Unreadable { path: name.clone(), source };
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(unreadable)?;
-        Self::trusting(certificates, &name)
+        Self::new(Source::File(path.to_owned()))
     }
 
-    fn trusting(certificates: Vec<CertificateDer<'_>>, from: &str) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        if added == 0 {
-            return Err(TlsError::Empty(from.to_owned()));
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+    fn new(source: Source) -> Result<Self, TlsError> {
+        let certificates = source.read()?;
+        let connector = Mutex::new(trusting(&certificates, &source)?);
+        let (found, doubted) = (Mutex::new(Ok(certificates)), AtomicBool::new(false));
+        Ok(Self { trust: Arc::new(Trust { source, connector, found, doubted }) })
     }
 
     /// Performs the TLS handshake with the server named `host`.
     pub(crate) async fn connect(&self, host: &str, stream: Stream) -> io::Result<Stream> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        Ok(Stream::new(self.connector.connect(name, stream).await?))
+        self.refresh().await;
+        let connector = self.trust.connector().clone();
+        let connected = connector.connect(name, stream).await;
+        self.trust.doubted.store(connected.is_err(), Ordering::Relaxed);
+        Ok(Stream::new(connected?))
     }
+
+    /// Reads the certificate authorities again, on a blocking thread. Returns whether others are
+    /// trusted from now on.
+    pub(crate) async fn refresh(&self) -> bool {
+        let trust = Arc::clone(&self.trust);
+        tokio::task::spawn_blocking(move || trust.refresh()).await.unwrap_or(false)
+    }
+}
+
+impl Trust {
+    fn refresh(&self) -> bool {
+        if matches!(self.source, Source::Machine) && !self.doubted.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Whoever comes while it is read goes on with what is known.
+        let Ok(mut found) = self.found.try_lock() else { return false };
+        let read = self.source.read();
+        let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        if *found == now {
+            return false;
+        }
+        *found = now;
+        let connector = read.and_then(|certificates| trusting(&certificates, &self.source));
+        match connector {
+            Ok(connector) => {
+                info!(from = %self.source, "the certificate authorities have changed");
+                *self.connector() = connector;
+                true
+            }
+            Err(cause) => {
+                let cause: &dyn std::error::Error = &cause;
+                error!(
+                    from = %self.source, cause,
+                    "the certificate authorities have changed and cannot be used; those that were \
+                     read before are trusted still"
+                );
+                false
+            }
+        }
+    }
+
+    fn connector(&self) -> std::sync::MutexGuard<'_, TlsConnector> {
+        self.connector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    fn read(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let path = match self {
+            Self::Machine => return Ok(rustls_native_certs::load_native_certs().certs),
+            Self::File(path) => path,
+        };
+        regular::read(path, LONGEST)
+            .map_err(pem::Error::Io)
+            .and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect())
+            .map_err(|source| TlsError::Unreadable { path: self.to_string(), source })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine => f.write_str("this machine's certificate store"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Returns a client that trusts certificates, and no others.
+fn trusting(
+    certificates: &[CertificateDer<'static>],
+    from: &Source,
+) -> Result<TlsConnector, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
+    if added == 0 {
+        return Err(TlsError::Empty(from.to_string()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl fmt::Debug for Tls {

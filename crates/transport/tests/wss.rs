@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington::{ConfigError, Encoding, Invite, Message, Service, ServiceConfig};
-use paddington_test_support::{Inbox, capture_logs};
+use paddington_test_support::{CapturedLogs, Inbox, capture_logs, quick};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 /// A TLS proxy with a certificate that its own certificate authority has signed.
 struct TlsProxy {
     address: SocketAddr,
     authorities: PathBuf,
+    /// Cuts all connections.
+    cut: Arc<Notify>,
     _folder: tempfile::TempDir,
 }
 
@@ -50,19 +53,24 @@ impl TlsProxy {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let cut = Arc::new(Notify::new());
+        let cuts = Arc::clone(&cut);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let acceptor = acceptor.clone();
+                let (acceptor, cuts) = (acceptor.clone(), Arc::clone(&cuts));
                 tokio::spawn(async move {
                     let Ok(mut client) = acceptor.accept(client).await else { return };
                     let mut server = TcpStream::connect(target).await.unwrap();
                     // Either side may close the connection.
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        () = cuts.notified() => {}
+                    }
                 });
             }
         });
-        Self { address, authorities, _folder: folder }
+        Self { address, authorities, cut, _folder: folder }
     }
 }
 
@@ -72,9 +80,20 @@ fn client(invite: paddington::Invite, authorities: Option<PathBuf>) -> ServiceCo
     client
 }
 
+/// Waits until a line of the log holds both texts.
+async fn logged(logs: &CapturedLogs, texts: [&str; 2]) {
+    let found = async {
+        while !logs.lines().iter().any(|line| texts.iter().all(|text| line.contains(text))) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), found).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_server_behind_tls_is_reached_if_its_authority_is_trusted() {
     let logs = capture_logs();
+    a_file_of_authorities_that_is_replaced_is_read_again(&logs).await;
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let (inbox, handler) = Inbox::new();
         let mut server =
@@ -82,7 +101,8 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_trusted() {
         let invite = server.add_client_with("client", "127.0.0.1", encoding).unwrap();
         let server = Service::start(&server, handler).await.unwrap();
         let proxy = TlsProxy::start(server.address().unwrap()).await;
-        let invite = invite.at(&format!("wss://localhost:{}/", proxy.address.port())).unwrap();
+        let url = format!("wss://localhost:{}/", proxy.address.port());
+        let invite = invite.at(&url).unwrap();
 
         let config = client(invite.clone(), Some(proxy.authorities.clone()));
         let trusting = Service::start(&config, Inbox::new().1).await.unwrap();
@@ -92,14 +112,41 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_trusted() {
 
         // this authority is not one of the platform's
         let doubting = Service::start(&client(invite, None), Inbox::new().1).await.unwrap();
-        let refused = async {
-            while !logs.lines().iter().any(|line| line.contains("TLS handshake failed")) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), refused).await.unwrap();
+        logged(&logs, [&url, "TLS handshake failed"]).await;
         assert!(!doubting.peers()[0].is_connected());
     }
+}
+
+async fn a_file_of_authorities_that_is_replaced_is_read_again(logs: &CapturedLogs) {
+    let (inbox, handler) = Inbox::new();
+    let mut server = ServiceConfig::new("server", "wss://localhost:1", "127.0.0.1", &0).unwrap();
+    let invite = server.add_client("client", "127.0.0.1").unwrap();
+    quick(&mut server);
+    let server = Service::start(&server, handler).await.unwrap();
+    let proxy = TlsProxy::start(server.address().unwrap()).await;
+    let url = format!("wss://localhost:{}/", proxy.address.port());
+    let invite = invite.at(&url).unwrap();
+    let other = TlsProxy::start(server.address().unwrap()).await;
+
+    let path = other.authorities.clone();
+    let mut config = client(invite, Some(path.clone()));
+    quick(&mut config);
+    let client = Service::start(&config, Inbox::new().1).await.unwrap();
+    logged(logs, [&url, "TLS handshake failed"]).await;
+    std::fs::copy(&proxy.authorities, &path).unwrap();
+    client.send(Message::new("server", "read again")).await.unwrap();
+    assert_eq!(inbox.text().await, "read again");
+
+    // One that is broken changes nothing.
+    std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nbroken").unwrap();
+    for text in ["once", "twice"] {
+        proxy.cut.notify_waiters();
+        client.send(Message::new("server", text)).await.unwrap();
+        assert_eq!(inbox.text().await, text);
+    }
+    logged(logs, ["ERROR", "are trusted still"]).await;
+    let errors = logs.lines().into_iter().filter(|line| line.contains("are trusted still"));
+    assert_eq!(errors.count(), 1);
 }
 
 #[tokio::test]
@@ -146,5 +193,32 @@ async fn a_bad_file_of_authorities_is_refused_with_its_path() {
             unreachable!("{refused}")
         };
         assert!(source.to_string().contains(path.to_str().unwrap()), "{source}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn authorities_are_read_from_regular_files_of_bounded_length_only() {
+    let mut server = ServiceConfig::new("server", "wss://localhost:1", "127.0.0.1", &0).unwrap();
+    let invite = server.add_client("client", "127.0.0.1").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, long) = (folder.path().join("pipe.pem"), folder.path().join("long.pem"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::write(&long, vec![b'\n'; 4 * 1024 * 1024 + 1]).unwrap();
+    for (path, cause) in [
+        (pipe, "not a regular file"),
+        (PathBuf::from("/dev/zero"), "not a regular file"),
+        (folder.path().to_owned(), "not a regular file"),
+        (long, "longer than 4194304 bytes"),
+    ] {
+        let config = client(invite.clone(), Some(path.clone()));
+        let refused = Service::start(&config, Inbox::new().1).await.unwrap_err();
+        let mut error: &dyn std::error::Error = &refused;
+        let mut text = error.to_string();
+        while let Some(source) = error.source() {
+            text = format!("{text}: {source}");
+            error = source;
+        }
+        assert!(text.contains(cause), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 //! descriptor: a path can be exchanged, a pipe may never have a writer, and a device may never end.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Opens the file at `path` for reading. Returns `None` if the path holds something else: a folder,
@@ -11,13 +11,31 @@ use std::path::Path;
 /// # Errors
 ///
 /// [`io::Error`] if there is nothing, or it cannot be opened.
-pub(crate) fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
+pub fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let file = match options().open(path) {
         Err(error) if is_without_content(&error) => return Ok(None),
         opened => opened?,
     };
     let metadata = file.metadata()?;
     Ok(metadata.is_file().then_some((file, metadata)))
+}
+
+/// Reads the file at `path`, which may have up to `longest` bytes.
+///
+/// # Errors
+///
+/// [`io::Error`] if there is no regular file, or it cannot be read, or it is longer.
+pub fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let Some((file, _)) = open(path)? else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    };
+    let mut bytes = Vec::new();
+    file.take(longest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest {
+        let error = format!("it is longer than {longest} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
+    }
+    Ok(bytes)
 }
 
 /// Returns the way to open a file for reading that does not wait for the other end of a pipe.
