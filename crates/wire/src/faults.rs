@@ -64,6 +64,16 @@ faults! {
     FinishedForgotten,
     /// The cursor of an instance that has ended is forgotten at once.
     EndedCursorsForgotten,
+    /// An outbox that is full takes messages all the same.
+    OutboxUnbounded,
+    /// More messages are transmitted and not acknowledged than there may be.
+    FlightUnbounded,
+    /// Messages are transmitted without credit.
+    CreditIgnored,
+    /// When there are too many rejections, the oldest is forgotten.
+    RejectionsForgotten,
+    /// Messages of a newer stream overtake those of an older one that READY has no room for.
+    NewerStreamsOvertake,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
 }

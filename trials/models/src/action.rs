@@ -58,6 +58,12 @@ pub enum Action {
     FailDisk(usize),
     /// The deadlines pass.
     Tick,
+    /// A side ends its session, because a new one has to list more or to know more.
+    Renew(usize),
+    /// A second process takes the client's place.
+    Twin,
+    /// The second process leaves, and the first one goes on.
+    Back,
 }
 
 impl Action {
@@ -73,6 +79,7 @@ impl Action {
                 | Self::SetBack(_)
                 | Self::FailDisk(_)
                 | Self::Tick
+                | Self::Twin
         )
     }
 }

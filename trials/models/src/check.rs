@@ -1,5 +1,7 @@
 //! Explores a scenario in every order of events.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -18,6 +20,8 @@ pub struct Found {
     pub depth: usize,
     /// Time that it took.
     pub took: Duration,
+    /// Whether the bound that the scenario is meant for was reached.
+    pub reached: bool,
     /// The broken promise, and the events that break it.
     pub breach: Option<(&'static str, Vec<Action>)>,
 }
@@ -26,7 +30,8 @@ pub struct Found {
 #[must_use]
 pub fn explore(scenario: Scenario, threads: usize, limit: usize) -> Found {
     let start = Instant::now();
-    let checker = Explored(scenario)
+    let reached = Arc::new(AtomicBool::new(scenario.bound.is_none()));
+    let checker = Explored(scenario, Arc::clone(&reached))
         .checker()
         .threads(threads)
         .target_state_count(limit)
@@ -41,12 +46,13 @@ pub fn explore(scenario: Scenario, threads: usize, limit: usize) -> Found {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
         took: start.elapsed(),
+        reached: reached.load(Ordering::Relaxed),
         breach: shortest,
     }
 }
 
-/// A scenario, for the model checker.
-struct Explored(Scenario);
+/// A scenario, for the model checker, and whether its bound was reached.
+struct Explored(Scenario, Arc<AtomicBool>);
 
 impl Model for Explored {
     type State = World;
@@ -57,6 +63,9 @@ impl Model for Explored {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if self.0.bound.is_some_and(|bound| bound.is_reached(world, &self.0)) {
+            self.1.store(true, Ordering::Relaxed);
+        }
         world.actions(&self.0, actions);
     }
 
@@ -76,7 +85,8 @@ impl Model for Explored {
             };
         }
         kept!(Duplicate OutOfOrder NeverAccepted WrongNumber NumberTwice FinishedAgain
-            RepeatNotFlagged Forgotten WrongOutcome OverWindow NotConserved HonestAccused StoreHasHole Panic)
+            RepeatNotFlagged Forgotten WrongOutcome OverWindow OverOutbox OverFlight
+            NotConserved HonestAccused StoreHasHole Panic)
     }
 }
 

@@ -9,9 +9,8 @@ use std::time::Duration;
 use paddington_wire::link::{self, Millis, StoredCursor, StoredLink, StoredStream};
 use paddington_wire::{Instance, MessageId};
 
-use crate::connection::CLIENT;
 use crate::ledger::Breach;
-use crate::side;
+use crate::scenario::Scenario;
 
 /// A write without a sync of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,10 +75,9 @@ pub struct Disk {
 
 impl Disk {
     /// Begins with messages that an earlier instance of the client has stored.
-    pub fn left_over(&mut self, messages: u8) {
-        for label in 0..messages {
-            let stream = side::instance(CLIENT, 0);
-            let id = MessageId { stream, number: u64::from(label) + 1 };
+    pub fn left_over(&mut self, scenario: &Scenario) {
+        for label in 0..scenario.left_over {
+            let id = scenario.left_over_id(label);
             self.durable.messages.push(StoredMessage { id, label, mortal: false });
         }
     }

@@ -5,8 +5,7 @@ use std::fmt;
 
 use paddington_wire::MessageId;
 
-use crate::connection::CLIENT;
-use crate::side;
+use crate::scenario::Scenario;
 
 /// A promise of `docs/delivery.md` that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +30,10 @@ pub enum Breach {
     WrongOutcome,
     /// The inbox holds more than the window allows.
     OverWindow,
+    /// The outbox holds more than it may.
+    OverOutbox,
+    /// More is under way than may be.
+    OverFlight,
     /// The counts of a link do not add up.
     NotConserved,
     /// An honest service was accused of breaking the protocol.
@@ -64,6 +67,8 @@ impl Breach {
             Self::Forgotten => "nothing is forgotten before it is handled",
             Self::WrongOutcome => "the sender knows what became of a message",
             Self::OverWindow => "the inbox stays within the window",
+            Self::OverOutbox => "the outbox stays within its bound",
+            Self::OverFlight => "what is under way stays within its bound",
             Self::NotConserved => "accepted = acknowledged + rejected + expired + waiting",
             Self::HonestAccused => "an honest service breaks no rule of the protocol",
             Self::StoreHasHole => "a store can always be read back",
@@ -148,9 +153,9 @@ pub struct Ledger {
 
 impl Ledger {
     /// Begins with messages that an earlier instance has stored and not transmitted.
-    pub fn left_over(&mut self, messages: u8) {
-        for number in 1..=u64::from(messages) {
-            let id = MessageId { stream: side::instance(CLIENT, 0), number };
+    pub fn left_over(&mut self, scenario: &Scenario) {
+        for label in 0..scenario.left_over {
+            let id = scenario.left_over_id(label);
             self.entries.push(Entry::new(id, Standing::Accepted, true));
         }
     }

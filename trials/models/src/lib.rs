@@ -12,6 +12,7 @@
 
 pub mod action;
 pub mod attack;
+pub mod bound;
 #[cfg(feature = "checker")]
 pub mod check;
 pub mod connection;

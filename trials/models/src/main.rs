@@ -47,6 +47,10 @@ fn run_check(options: &Options) -> bool {
         states += found.states;
         let (depth, seconds) = (found.depth, found.took.as_secs_f32());
         println!("{name:46} {:>9} states, {depth:>2} deep, {seconds:>6.1} s", found.states);
+        if !found.reached {
+            broken += 1;
+            println!("    NOT REACHED: {:?}", scenario.bound);
+        }
         if let Some((promise, actions)) = found.breach {
             broken += 1;
             println!("    BROKEN: {promise}, by");

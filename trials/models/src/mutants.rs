@@ -101,5 +101,11 @@ fn place(fault: Fault) -> &'static str {
         Fault::BatchDroppedForItsFirst => "overlap, in batches",
         Fault::LateGapNotTold => "receiving client",
         Fault::FinishedForgotten | Fault::GapHidesFinished => "unordered durable",
+        Fault::EndedCursorsForgotten => "a twin",
+        Fault::OutboxUnbounded => "full outbox",
+        Fault::FlightUnbounded => "under way",
+        Fault::CreditIgnored => "full window",
+        Fault::RejectionsForgotten => "more rejections",
+        Fault::NewerStreamsOvertake => "more streams",
     }
 }

@@ -1,8 +1,10 @@
 //! The scenarios of the model: which service keeps what, and how much goes wrong.
 
-use paddington_wire::{Data, Messages};
+use paddington_wire::{Data, MessageId, Messages};
 
-use crate::side::COST;
+use crate::bound::Bound;
+use crate::connection::CLIENT;
+use crate::side::{COST, instance};
 
 /// Where a service keeps its messages and cursors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +51,9 @@ pub struct Budget {
     pub rejections: u8,
     /// Deadlines pass.
     pub ticks: u8,
+    /// A second process with the client's invitation takes its place. It sends nothing, and leaves
+    /// again.
+    pub twins: u8,
 }
 
 /// One situation, to be explored in every order of events.
@@ -70,6 +75,20 @@ pub struct Scenario {
     pub late_answers: bool,
     /// Number of messages that an earlier instance of the client has left on its disk.
     pub left_over: u8,
+    /// Whether each of them is of an instance of its own.
+    pub spread: bool,
+    /// The most messages in an outbox.
+    pub outbox: usize,
+    /// The most messages of a stream that are transmitted and not acknowledged.
+    pub in_flight: u64,
+    /// The number of rejections after which completions are held back.
+    pub rejections: usize,
+    /// The most streams that READY lists.
+    pub listed: usize,
+    /// The most instances of the peer that have ended and are remembered.
+    pub ended: usize,
+    /// The bound that has to be reached in it.
+    pub bound: Option<Bound>,
     /// The message of each service that has a deadline, counted from 0.
     pub mortal: Option<u8>,
     /// The events that may happen.
@@ -96,6 +115,15 @@ impl Scenario {
     #[must_use]
     pub fn batch(&self) -> u32 {
         if self.together > 1 { self.together * Messages::entry_len(1) as u32 } else { 0 }
+    }
+
+    /// The number of a message that was left over.
+    #[must_use]
+    pub fn left_over_id(&self, label: u8) -> MessageId {
+        match self.spread {
+            false => MessageId { stream: instance(CLIENT, 0), number: u64::from(label) + 1 },
+            true => MessageId { stream: instance(CLIENT, 100 + label), number: 1 },
+        }
     }
 
     /// Returns whether both services keep everything in memory and none is ever restarted.

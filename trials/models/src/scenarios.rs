@@ -1,6 +1,7 @@
 //! The situations that are explored, each with its reason, in two sizes: one that every change can
 //! afford, and a long one.
 
+use crate::bound::Bound;
 use crate::scenario::Keeping::{Durable, Memory};
 use crate::scenario::{Budget, Scenario};
 
@@ -17,6 +18,7 @@ const NOTHING: Budget = Budget {
     failures: [0, 0],
     rejections: 0,
     ticks: 0,
+    twins: 0,
 };
 
 /// The scenario of which all others are variations.
@@ -29,6 +31,13 @@ const PLAIN: Scenario = Scenario {
     handlers: 1,
     late_answers: false,
     left_over: 0,
+    spread: false,
+    outbox: 8,
+    in_flight: 8,
+    rejections: 8,
+    listed: 8,
+    ended: 0,
+    bound: None,
     mortal: None,
     budget: NOTHING,
     sabotage: None,
@@ -42,8 +51,15 @@ const SERVER_DISK: Scenario = Scenario { keeping: [Memory, Durable], ..PLAIN };
 /// Returns every scenario, small or large.
 #[must_use]
 pub fn all(long: bool) -> Vec<Scenario> {
-    let sized =
-        [alive(), restarted(), sender_on_disk(), receiver_on_disk(), with_outcomes(), in_batches()];
+    let sized = [
+        alive(),
+        restarted(),
+        sender_on_disk(),
+        receiver_on_disk(),
+        with_outcomes(),
+        in_batches(),
+        at_bounds(),
+    ];
     let pick = |(scenario, [small, large]): Sized| {
         let budget = if long { large } else { small };
         Scenario { budget, ..scenario }
@@ -286,6 +302,61 @@ fn in_batches() -> Vec<Sized> {
             [
                 Budget { cuts: 2, rejections: 2, ..sends(3, 0) },
                 Budget { cuts: 2, rejections: 2, ..sends(3, 1) },
+            ],
+        ),
+    ]
+}
+
+/// Scenarios with small bounds of `docs/limits.md`, each of which has to be reached.
+fn at_bounds() -> Vec<Sized> {
+    let bound = |name, bound| Scenario { name, bound: Some(bound), ..PLAIN };
+    vec![
+        // What is not accepted is told, and never delivered.
+        (
+            Scenario { outbox: 1, ..bound("full outbox", Bound::Outbox) },
+            [Budget { cuts: 1, ..sends(3, 1) }, Budget { cuts: 2, ..sends(4, 1) }],
+        ),
+        // An acknowledgement makes room under way.
+        (
+            Scenario { in_flight: 1, ..bound("one message under way", Bound::Flight) },
+            [Budget { cuts: 1, ..sends(3, 1) }, Budget { cuts: 2, ..sends(4, 1) }],
+        ),
+        // Credit comes back when a message is handled.
+        (
+            Scenario { window: 2, ..bound("full window", Bound::Window) },
+            [Budget { cuts: 1, ..sends(4, 0) }, Budget { cuts: 2, ..sends(4, 1) }],
+        ),
+        // Completions wait for a session in which the peer shows what it knows.
+        (
+            Scenario {
+                rejections: 1,
+                ..bound("more rejections than READY waits for", Bound::Rejections)
+            },
+            [
+                Budget { cuts: 1, rejections: 3, ..sends(3, 0) },
+                Budget { cuts: 2, rejections: 3, ..sends(4, 0) },
+            ],
+        ),
+        // Newer messages wait for a session that lists the older ones. What the server has of a
+        // stream that is not listed for a while is remembered: it may have told so already.
+        (
+            Scenario {
+                keeping: [Durable, Memory],
+                frames: 1,
+                left_over: 2,
+                spread: true,
+                listed: 2,
+                ended: 8,
+                ..bound("more streams than READY lists", Bound::Streams)
+            },
+            [Budget { cuts: 1, ..sends(1, 0) }, Budget { crashes: [1, 0], cuts: 1, ..sends(1, 0) }],
+        ),
+        // What was handled and not acknowledged does not come again when the first process is back.
+        (
+            Scenario { ended: 1, ..bound("a twin takes the place", Bound::Ended) },
+            [
+                Budget { twins: 1, cuts: 1, ..sends(2, 0) },
+                Budget { twins: 2, cuts: 1, ..sends(3, 0) },
             ],
         ),
     ]

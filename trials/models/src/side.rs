@@ -43,7 +43,7 @@ impl Side {
         let link = match &mut disk {
             Some(disk) => {
                 if index == CLIENT {
-                    disk.left_over(scenario.left_over);
+                    disk.left_over(scenario);
                 }
                 let stored = disk.durable.restored(0).unwrap_or_default();
                 Link::restore(config(scenario), instance, stored, 0)
@@ -52,6 +52,15 @@ impl Side {
         };
         let (slot, inbox) = (Slot::default(), VecDeque::new());
         Self { link, slot, instance, starts: 1, overlap: 0, inbox, disk }
+    }
+
+    /// A second process with the invitation of the client, which knows nothing of the first one.
+    #[must_use]
+    pub fn twin(number: u8, scenario: &Scenario) -> Self {
+        let instance = instance(CLIENT, u8::MAX - number);
+        let link = Link::new(config(scenario), instance);
+        let (slot, inbox) = (Slot::default(), VecDeque::new());
+        Self { link, slot, instance, starts: 1, overlap: 0, inbox, disk: None }
     }
 
     /// The process dies and is started again at the time `now`.
@@ -132,12 +141,14 @@ fn config(scenario: &Scenario) -> LinkConfig {
         held_overhead: Data::cost(0),
         window: scenario.window() as u32,
         max_payload: scenario.longest(),
-        outbox_messages: 8,
+        outbox_messages: scenario.outbox,
         outbox_bytes: 8 * COST,
-        in_flight: 8,
+        in_flight: scenario.in_flight,
         batch: scenario.batch(),
         ack_delay: 0, // a driver may still take its time
-        ended_time: 0,
-        ..LinkConfig::default()
+        rejections: scenario.rejections,
+        listed: scenario.listed,
+        ended_time: u64::from(scenario.ended > 0),
+        ended: scenario.ended,
     }
 }

@@ -9,7 +9,7 @@ use crate::connection::{CLIENT, Connection, End, SERVER};
 use crate::disk::{Disk, StoredMessage};
 use crate::ledger::{Breach, Finished};
 use crate::scenario::Scenario;
-use crate::side::payload;
+use crate::side::{Side, payload};
 use crate::world::{DEADLINE, World};
 
 impl World {
@@ -59,6 +59,18 @@ impl World {
                 self.left.ticks -= 1;
                 self.now = DEADLINE;
                 self.sides.iter_mut().for_each(|side| _ = side.link.expire(DEADLINE));
+                Ok(true)
+            }
+            Action::Renew(side) => Ok(self.renew(side)),
+            Action::Twin => {
+                self.left.twins -= 1;
+                let twin = Side::twin(self.left.twins, scenario);
+                self.away = Some(Box::new(self.change_client(twin)));
+                Ok(true)
+            }
+            Action::Back => {
+                let Some(first) = self.away.take() else { return Ok(false) };
+                self.change_client(*first);
                 Ok(true)
             }
         }
@@ -167,6 +179,19 @@ impl World {
         let Some(index) = self.live(CLIENT) else { return false };
         self.left.redials -= 1;
         self.finish(index, CLIENT)
+    }
+
+    fn renew(&mut self, side: usize) -> bool {
+        let Some(index) = self.live(side) else { return false };
+        self.finish(index, side)
+    }
+
+    /// Gives the client's place to another process. Returns the one that had it.
+    fn change_client(&mut self, newcomer: Side) -> Side {
+        for index in 0..self.connections.len() {
+            self.finish(index, CLIENT);
+        }
+        std::mem::replace(&mut self.sides[CLIENT], newcomer)
     }
 
     fn handle(&mut self, side: usize, index: usize, rejects: bool) -> bool {

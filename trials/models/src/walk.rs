@@ -42,6 +42,13 @@ pub fn scenario(random: &mut Random) -> Scenario {
         handlers: 1 + random.below(3),
         late_answers: random.below(2) == 0,
         left_over: if keeping[0] == Durable { random.below(3) as u8 } else { 0 },
+        spread: random.below(2) == 0,
+        outbox: [2, 8][random.below(2)],
+        in_flight: [1, 8][random.below(2)],
+        rejections: 1 + random.below(2),
+        listed: 2 + random.below(2),
+        ended: 8,
+        bound: None,
         mortal: [None, Some(0), Some(1), Some(2)][random.below(4)],
         budget: Budget {
             sends: [5, 3],
@@ -52,6 +59,7 @@ pub fn scenario(random: &mut Random) -> Scenario {
             failures: [fails(0), fails(1)],
             rejections: random.below(3) as u8,
             ticks: random.below(2) as u8,
+            twins: 0,
         },
         sabotage: None,
     }

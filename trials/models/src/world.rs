@@ -27,6 +27,8 @@ pub struct World {
     pub left: Budget,
     /// The time.
     pub now: Millis,
+    /// The client, while a second process has its place.
+    pub away: Option<Box<Side>>,
     /// The promise that was broken.
     pub breach: Option<Breach>,
 }
@@ -36,13 +38,14 @@ impl World {
     #[must_use]
     pub fn new(scenario: &Scenario) -> Self {
         let mut ledgers: [Ledger; 2] = Default::default();
-        ledgers[CLIENT].left_over(scenario.left_over);
+        ledgers[CLIENT].left_over(scenario);
         Self {
             sides: [CLIENT, SERVER].map(|index| Side::new(index, scenario)),
             ledgers,
             connections: Vec::new(),
             left: scenario.budget,
             now: 0,
+            away: None,
             breach: None,
         }
     }
@@ -84,8 +87,11 @@ impl World {
                 actions.push(Action::Handle { side, index, rejects: true });
             }
         }
-        if self.left.sends[side] > 0 {
+        if self.left.sends[side] > 0 && (side != CLIENT || self.away.is_none()) {
             actions.push(Action::Send(side));
+        }
+        if self.live(side).is_some() && self.sides[side].link.wants_new_session() {
+            actions.push(Action::Renew(side));
         }
         if self.can_write(side, scenario) {
             actions.push(Action::Transmit(side));
@@ -131,6 +137,11 @@ impl World {
         if self.left.redials > 0 && self.connections.iter().any(|it| it.live(CLIENT).is_some()) {
             actions.push(Action::Redial);
         }
+        match self.away {
+            Some(_) => actions.push(Action::Back),
+            None if self.left.twins > 0 => actions.push(Action::Twin),
+            None => {}
+        }
         for side in [CLIENT, SERVER] {
             if self.left.crashes[side] > 0 {
                 actions.push(Action::Crash(side));
@@ -172,6 +183,17 @@ impl World {
             if side.held() > scenario.window() + side.overlap {
                 return Err(Breach::OverWindow);
             }
+            // A disk that is behind may give back more than there was room for.
+            if side.disk.is_none() && side.link.outbox_messages() > scenario.outbox {
+                return Err(Breach::OverOutbox);
+            }
+            // The number of a message that is skipped counts, and needs no room.
+            let in_flight = scenario.in_flight * side.link.ready().mine.len() as u64;
+            if scenario.mortal.is_none() && side.link.in_flight() > in_flight {
+                return Err(Breach::OverFlight);
+            }
+            let is_client = std::ptr::eq(side, &raw const self.sides[CLIENT]);
+            let side = self.away.as_deref().filter(|_| is_client).unwrap_or(side);
             if ledger.owed(self.now >= DEADLINE) > side.link.outbox_messages() {
                 return Err(Breach::Forgotten);
             }
@@ -199,6 +221,7 @@ impl World {
         let owed: usize = self.ledgers.iter().map(|it| it.owed(self.now >= DEADLINE)).sum();
         let frames = self.connections.iter().flat_map(|connection| &connection.frames);
         owed == 0
+            && self.away.is_none()
             && self.left.sends == [0, 0]
             && self.sides.iter().all(Side::is_settled)
             && frames.flatten().all(|frame| matches!(frame, Frame::Ping(_)))

@@ -1,12 +1,12 @@
 //! The record of what was sent and handled, judged by the promises of `docs/delivery.md` §1.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use paddington::{Delivered, Message, MessageId};
+use paddington::{Delivered, Message, MessageId, RejectCode};
 
 use crate::plan::{Flow, Plan};
 
@@ -29,6 +29,30 @@ struct Entries {
     failures: Vec<String>,
     repeats: u64,
     handled: u64,
+    reached: BTreeSet<Bound>,
+    /// Number of crashes that a message survives.
+    crashes: u32,
+}
+
+/// A bound of `docs/limits.md` that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Bound {
+    /// An outbox was full.
+    Outbox,
+    /// A message was given up because of its time to live.
+    TimeToLive,
+    /// A message was given up because its handler had failed too often.
+    Attempts,
+    /// A message was given up because the process had ended too often while it was handled.
+    Crashes,
+    /// A window was full.
+    Window,
+}
+
+impl Bound {
+    /// Those that a few seeds reach. Few of them kill a process often enough in the same message.
+    pub(crate) const COMMON: [Self; 4] =
+        [Self::Outbox, Self::TimeToLive, Self::Attempts, Self::Window];
 }
 
 /// The end of an instance.
@@ -129,6 +153,8 @@ impl Ledger {
             failures: Vec::new(),
             repeats: 0,
             handled: 0,
+            reached: BTreeSet::new(),
+            crashes: plan.crashes,
         };
         Self { entries: Arc::new(Mutex::new(entries)) }
     }
@@ -174,12 +200,18 @@ impl Ledger {
         let book = &mut entries.flows[flow];
         let Some(sent) = book.sent.get_mut(&number) else { return };
         sent.delivered = Some(delivered);
+        entries.reached.extend(match delivered {
+            Delivered::Rejected(RejectCode::POISON) => Some(Bound::Crashes),
+            Delivered::Rejected(RejectCode::FAILED) => Some(Bound::Attempts),
+            Delivered::Expired => Some(Bound::TimeToLive),
+            _ => None,
+        });
         // A receiver that still runs has been given it.
         let is_given = sent.begun > 0 && !entries.ends[book.flow.to].contains_key(&sent.begun_in);
         let is_wrong = match delivered {
             Delivered::Handled => !sent.is_handled,
             // After some attempts that ended with the process it is given up.
-            Delivered::Rejected(_) => !sent.is_given_up && sent.begun < 5,
+            Delivered::Rejected(_) => !sent.is_given_up && sent.begun < entries.crashes,
             Delivered::Expired => !sent.is_mortal || is_given,
             Delivered::Abandoned | Delivered::LeftInStore => false,
             _ => true,
@@ -262,6 +294,10 @@ impl Ledger {
         self.entries().ends[service].entry(instance).or_insert(End { at, unsent });
     }
 
+    pub(crate) fn reached(&self, bound: Bound) {
+        self.entries().reached.insert(bound);
+    }
+
     pub(crate) fn failed(&self, failure: String) {
         let mut entries = self.entries();
         if entries.failures.len() < 10 {
@@ -313,6 +349,7 @@ impl Ledger {
             repeats: entries.repeats,
             failures: std::mem::take(&mut entries.failures),
             told: entries.told.take().unwrap_or_default(),
+            reached: std::mem::take(&mut entries.reached),
         }
     }
 }
@@ -324,6 +361,7 @@ pub(crate) struct Summary {
     pub(crate) repeats: u64,
     pub(crate) failures: Vec<String>,
     pub(crate) told: Vec<String>,
+    pub(crate) reached: BTreeSet<Bound>,
 }
 
 impl Sent {

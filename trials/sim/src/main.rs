@@ -9,15 +9,19 @@ mod node;
 mod plan;
 mod run;
 
+use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, anyhow, ensure};
+use anyhow::{Error, anyhow, bail, ensure};
 use clap::Parser;
-use ledger::Summary;
+use ledger::{Bound, Summary};
 use run::{Outcome, run};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+/// Number of seeds in which every common bound has to be reached.
+const ENOUGH: u64 = 20;
 
 /// Runs simulations of paddington.
 #[derive(Parser)]
@@ -55,6 +59,8 @@ struct Totals {
     quiet_after: Duration,
     others_quiet_after: Duration,
     run_twice: u64,
+    /// Number of seeds that have reached each bound.
+    reached: BTreeMap<Bound, u64>,
 }
 
 impl Totals {
@@ -67,6 +73,9 @@ impl Totals {
         self.time += outcome.time;
         self.handled += outcome.ledger.handled;
         self.repeats += outcome.ledger.repeats;
+        for bound in &outcome.ledger.reached {
+            *self.reached.entry(*bound).or_default() += 1;
+        }
         self.failures += u64::from(!outcome.ledger.failures.is_empty());
         let quiet_after = match outcome.is_spoiled {
             true => &mut self.others_quiet_after,
@@ -94,6 +103,7 @@ impl Totals {
             self.quiet_after.as_secs_f64(),
             self.others_quiet_after.as_secs_f64(),
         );
+        println!("seeds that reach a bound: {:?}", self.reached);
         println!("{} seeds run twice: the same; {} failures", self.run_twice, self.failures);
     }
 }
@@ -133,6 +143,10 @@ fn main() -> Result<(), Error> {
     }
     totals.print(begun);
     ensure!(totals.failures == 0, "{} seeds failed", totals.failures);
+    let missed = Bound::COMMON.into_iter().find(|bound| !totals.reached.contains_key(bound));
+    if let Some(bound) = missed.filter(|_| totals.seeds >= ENOUGH) {
+        bail!("no seed has reached the bound {bound:?}");
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use paddington_test_support::{Lag, MemoryDisk, Random};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::ledger::{Arrival, Ledger, Outcome, now};
+use crate::ledger::{Arrival, Bound, Ledger, Outcome, now};
 use crate::network::SimNetwork;
 use crate::plan::Flow;
 
@@ -120,6 +120,9 @@ impl Node {
                 }
                 Err(error) => {
                     self.ledger.refused(number, message);
+                    if matches!(error, SendError::Full { .. }) {
+                        self.ledger.reached(Bound::Outbox);
+                    }
                     if !error.is_retryable() {
                         if !matches!(error, SendError::ShuttingDown) {
                             self.ledger.failed(format!("{} cannot send: {error}", self.index));
@@ -189,6 +192,11 @@ impl Node {
                     "{}: messages for {name} are not accounted for: {counts:?}, {waiting} wait",
                     self.index
                 ));
+            }
+            let room = u64::from(self.config.settings().window) / 8;
+            let full = |peer: &PeerStatus| peer.inbox_bytes + room > 8 * room;
+            if peers.iter().any(full) {
+                self.ledger.reached(Bound::Window);
             }
             *self.seen() = Some((now(), peers));
             sleep(LOOK).await;

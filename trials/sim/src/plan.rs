@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) session_age: Duration,
     pub(crate) outbox_messages: usize,
     pub(crate) window: u32,
+    /// Number of crashes that a message survives.
+    pub(crate) crashes: u32,
 }
 
 /// A service.
@@ -133,6 +135,7 @@ impl Plan {
             session_age: random.one_of(&[24 * 3600 * SECOND, 20 * SECOND]),
             outbox_messages: random.one_of(&[20, 100, 10_000]),
             window: random.one_of(&[16 * 1024, 256 * 1024, 8 * 1024 * 1024]),
+            crashes: random.one_of(&[1, 5]),
         }
     }
 

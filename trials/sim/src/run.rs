@@ -81,6 +81,7 @@ fn configs(plan: &Plan) -> Result<Vec<ServiceConfig>, Error> {
         settings.outbox_messages = plan.outbox_messages;
         settings.stored_messages = plan.outbox_messages;
         settings.window = plan.window;
+        settings.crashes = plan.crashes;
         settings.transport.limits.max_payload = plan.window.min(1024 * 1024);
         settings.transport.timeouts.session_age = plan.session_age;
         configs.push(config);

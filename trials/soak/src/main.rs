@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the results are printed")]
 
 mod child;
+mod figures;
 mod fleet;
 mod gauge;
 mod idle_proxy;
@@ -67,18 +68,21 @@ enum Trial {
     Shutdown,
     /// Two network namespaces and a cable that fails: does everything arrive, and how soon?
     Netns,
+    /// Hostile peers, strangers, slow lines, restarts and full disks: what do they cost the others?
+    Figures,
     /// Silence behind nginx: does the connection last?
     ProxyIdle,
 }
 
 impl Trial {
-    const EACH: [Self; 8] = [
+    const EACH: [Self; 9] = [
         Self::Timing,
         Self::Processes,
         Self::Zombie,
         Self::Load,
         Self::SlowConsumer,
         Self::Shutdown,
+        Self::Figures,
         Self::Netns,
         Self::ProxyIdle,
     ];
@@ -93,6 +97,7 @@ impl Trial {
             Self::SlowConsumer => "slow-consumer",
             Self::Shutdown => "shutdown",
             Self::Netns => "netns",
+            Self::Figures => "figures",
             Self::ProxyIdle => "proxy-idle",
         }
     }
@@ -112,6 +117,7 @@ impl Trial {
             Self::SlowConsumer => slow::run(short),
             Self::Shutdown => leave::run(random, short),
             Self::Netns => netns::run(random, short),
+            Self::Figures => figures::run(random, short),
             Self::ProxyIdle => idle_proxy::run(short),
         }
         .with_context(|| {

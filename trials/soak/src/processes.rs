@@ -25,8 +25,9 @@ const HEALING: Duration = Duration::from_secs(20);
 const HEALED: usize = 2;
 /// The longest time between two faults.
 const CALM: Duration = Duration::from_millis(600);
-/// Times that a receiver is started again before its deadly message is given up.
-const RESTARTS: u64 = 5;
+/// Times that a receiver is started again before its deadly message is given up: after the first
+/// delivery, and after as many crashes as the setting `crashes` allows.
+const RESTARTS: u64 = 6;
 /// Messages behind the deadly one.
 const AFTER: usize = 100;
 /// The longest wait until the deadly message is given up.

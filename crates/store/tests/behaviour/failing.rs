@@ -74,7 +74,7 @@ async fn a_message_whose_commit_failed_may_be_stored_and_those_behind_it_are_not
     raw.execute_batch(&format!(
         "CREATE TABLE one(id INTEGER PRIMARY KEY);
          CREATE TABLE other(id REFERENCES one DEFERRABLE INITIALLY DEFERRED);
-         CREATE TRIGGER last BEFORE INSERT ON outbox WHEN NEW.payload = CAST('{POISON}' AS BLOB)
+         CREATE TRIGGER last BEFORE INSERT ON message WHEN NEW.payload = CAST('{POISON}' AS BLOB)
          BEGIN INSERT INTO other VALUES(1); END;"
     ))
     .unwrap();

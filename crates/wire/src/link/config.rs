@@ -38,15 +38,16 @@ pub struct LinkConfig {
     pub batch: u32,
     /// Delay for which an acknowledgement waits for a message that can carry it, in milliseconds.
     pub ack_delay: Millis,
-    /// Number of rejections of one stream after which completions are held back, until a new READY
+    /// Number of rejections of one stream, at least 1, after which completions are held back, until a new READY
     /// of the peer shows which of them it knows.
     pub rejections: usize,
-    /// Maximum number of streams that READY lists, up to [`Ready::MAX_ENTRIES`].
+    /// Maximum number of streams that READY lists, from 2 up to [`Ready::MAX_ENTRIES`].
     pub listed: usize,
     /// Time for which the cursor of an instance that has ended is kept, in milliseconds: it may come
     /// back after another process has used its invitation meanwhile.
     pub ended_time: Millis,
-    /// Maximum number of such cursors.
+    /// Maximum number of such cursors. With fewer than READY lists, a stream may be forgotten that
+    /// the peer was told of.
     pub ended: usize,
 }
 

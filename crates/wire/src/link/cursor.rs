@@ -157,6 +157,9 @@ impl Cursor {
         self.moved = true;
         if let Err(code) = outcome {
             self.reject(Rejection { number, code });
+            if broken(Fault::RejectionsForgotten) && self.rejected.len() > max_rejections {
+                self.rejected.pop_front();
+            }
         }
         let held_back = self.is_held_back(max_rejections);
         // What is held back still takes room, or its number would have no bound.

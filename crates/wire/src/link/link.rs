@@ -170,7 +170,7 @@ impl Link {
             max_payload: self.config.max_payload,
             window: Window::first(&self.config, self.inbound.held()),
             features: Features::BATCH,
-            mine: self.outbound.states(self.config.listed.clamp(1, Ready::MAX_ENTRIES)),
+            mine: self.outbound.states(self.config.listed.clamp(2, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
         }
     }

@@ -366,7 +366,9 @@ impl Stream {
     /// first one is neither expired nor too long.
     fn run(&self, limits: &TransmitLimits) -> usize {
         let stored = if broken(Fault::TransmittedBeforeStored) { u64::MAX } else { self.stored };
-        let mut end = stored.saturating_add(1).min(self.base + limits.in_flight);
+        let in_flight =
+            if broken(Fault::FlightUnbounded) { Messages::MAX as u64 } else { limits.in_flight };
+        let mut end = stored.saturating_add(1).min(self.base + in_flight);
         if self.cursor <= self.transmitted {
             end = end.min(self.transmitted + 1);
         }
@@ -376,7 +378,7 @@ impl Stream {
             cost += Data::cost(payload.len());
             len += Messages::entry_len(payload.len());
             let joins = run == 0 || (len <= limits.batch && kept.may_go(limits));
-            if cost > limits.credit || !joins {
+            if (cost > limits.credit && !broken(Fault::CreditIgnored)) || !joins {
                 break;
             }
             run += 1;

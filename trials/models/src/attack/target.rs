@@ -59,7 +59,7 @@ impl Target {
             in_flight: 4,
             batch: LONGEST,
             ack_delay: 1,
-            rejections: 2,
+            rejections: 1_024,
             listed: 3,
             ended_time: 2,
             ended: 2,
