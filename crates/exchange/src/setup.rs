@@ -24,7 +24,7 @@ use crate::store::Store;
 use crate::{Config, Exchange, Handler, StartError, deadlines, restore, shutdown};
 
 /// Pause between two attempts to bind a port that another process uses.
-const LISTEN_PAUSE: Duration = Duration::from_millis(100);
+const LISTEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// The parts that an exchange is made from.
 #[derive(Debug)]
