@@ -13,6 +13,7 @@ pub struct Queue<T>(VecDeque<T>);
 
 impl<T> Queue<T> {
     /// Appends an element.
+    #[inline]
     pub fn push_back(&mut self, element: T) {
         self.make_room();
         self.0.push_back(element);
@@ -25,17 +26,32 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first element out.
+    #[inline]
     pub fn pop_front(&mut self) -> Option<T> {
         let element = self.0.pop_front();
-        if self.0.capacity() > LONG && self.0.len() < self.0.capacity() / 4 {
-            self.0.shrink_to((self.0.capacity() / 2).max(LONG));
+        if self.0.capacity() > LONG {
+            self.give_back();
         }
         element
     }
 
+    fn give_back(&mut self) {
+        if self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to((self.0.capacity() / 2).max(LONG));
+        }
+    }
+
+    #[inline]
     fn make_room(&mut self) {
+        if self.0.len() == self.0.capacity() {
+            self.grow();
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
         let len = self.0.len();
-        if len == self.0.capacity() && len >= LONG {
+        if len >= LONG {
             self.0.reserve_exact(len / 4);
         }
     }

@@ -34,8 +34,7 @@ impl Peer {
             let failed = matches!(ended, Ended::Failed(_));
             counted = call.counted;
             if matches!(ended, Ended::Left | Ended::Halted) {
-                let counted = state.workers_mut().take_counted(worker);
-                self.uncount(counted);
+                self.uncount_attempt(&mut state, worker);
             }
             let (changed, halted) = state.finish_call(worker, call, ended, now);
             if changed {
@@ -192,7 +191,7 @@ impl Peer {
         id: MessageId,
     ) -> Option<Answer<u32>> {
         let mut state = self.lock();
-        if !state.workers_mut().count(worker, id) {
+        if !state.workers_mut().count(worker) {
             return None;
         }
         drop(self.commit_cursors_of(&mut state));
@@ -202,6 +201,12 @@ impl Peer {
     /// Records that the store has not counted the attempt of a worker.
     pub(crate) fn forget_attempt(&self, worker: WorkerId) {
         self.lock().workers_mut().take_counted(worker);
+    }
+
+    /// Takes back the count of a worker's attempt, which has not ended.
+    #[cold]
+    fn uncount_attempt(&self, state: &mut State, worker: WorkerId) {
+        self.uncount(state.workers_mut().take_counted(worker));
     }
 
     /// Tells the store that attempts did not end with a crash. It writes that although nobody waits.

@@ -29,6 +29,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
+    #[inline]
     pub(crate) fn push(&mut self, received: Received) {
         self.messages += 1;
         self.bytes += received.text.len();

@@ -45,11 +45,15 @@ struct Running {
     call: Call,
     /// Whether the call has failed and its message is becoming a dead letter.
     failed: bool,
-    /// The message, if the store counts this attempt as one that a crash may end.
-    counted: Option<MessageId>,
+    /// Whether the store counts this attempt as one that a crash may end.
+    counted: bool,
 }
 
 impl Running {
+    fn take_counted(&mut self) -> Option<MessageId> {
+        std::mem::take(&mut self.counted).then_some(self.call.id)?
+    }
+
     fn is_overdue(&self, limit: Duration) -> bool {
         !self.failed && self.since.is_some_and(|since| since.elapsed() > limit)
     }
@@ -156,7 +160,7 @@ impl Workers {
                 before: Duration::ZERO,
                 call,
                 failed: false,
-                counted: None,
+                counted: false,
             });
         }
     }
@@ -173,25 +177,25 @@ impl Workers {
 
     /// Records that the store is asked to count the attempt of a worker. Returns `false` if it must
     /// not begin, because the service shuts down.
-    pub(crate) fn count(&mut self, id: WorkerId, message: MessageId) -> bool {
+    pub(crate) fn count(&mut self, id: WorkerId) -> bool {
         if self.stopping {
             return false;
         }
         if let Some(running) = self.get(id).and_then(|worker| worker.running.as_mut()) {
-            running.counted = Some(message);
+            running.counted = true;
         }
         true
     }
 
     /// Takes the message of a worker, if its attempt was counted.
     pub(crate) fn take_counted(&mut self, id: WorkerId) -> Option<MessageId> {
-        self.get(id)?.running.as_mut()?.counted.take()
+        self.get(id)?.running.as_mut()?.take_counted()
     }
 
     /// Takes the messages of all workers whose attempts were counted.
     pub(crate) fn take_all_counted(&mut self) -> Vec<MessageId> {
         let running = self.workers.iter_mut().filter_map(|worker| worker.running.as_mut());
-        running.filter_map(|running| running.counted.take()).collect()
+        running.filter_map(Running::take_counted).collect()
     }
 
     /// Records the end of a call. Returns how long it took.

@@ -205,10 +205,14 @@ impl Inbound {
     /// Records that a message was handled or rejected.
     pub(super) fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
         let max = self.config.rejections;
-        let cursor = self.cursor(id.stream);
-        if let Some(cost) = cursor.and_then(|cursor| cursor.handled(id.number, outcome, max)) {
+        if let Some(cursor) = self.cursor(id.stream)
+            && let Some(cost) = cursor.handled(id.number, outcome, max)
+        {
+            let is_over = cursor.is_over();
             self.held -= cost;
-            self.end_orphans();
+            if is_over {
+                self.end_orphans();
+            }
         }
     }
 
