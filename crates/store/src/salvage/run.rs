@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::copy::copy;
+use super::copy::{copy, format};
 use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
 use crate::files::{beside, look};
-use crate::{open, outbox, queries, schema};
+use crate::schema::{self, FORMAT};
+use crate::{open, outbox, queries};
 
 /// Copies what can be trusted of a damaged store into a new file, which takes its place; the
 /// damaged one is kept as `<path>-damaged`, with its log. No service may use it meanwhile.
@@ -39,6 +40,7 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     let new = beside(&path, "-salvaged");
     // It is closed after the end, because that would release the lock.
     let mut pages = open_pages(&path, has_log.then_some(&*log))?;
+    recognise(&path, &mut pages)?;
     let result = build(&path, &mut pages, &new).and_then(|mut report| {
         report.damaged = replace(&path, has_log, &new)?;
         Ok(report)
@@ -81,11 +83,20 @@ fn open_pages(path: &Path, log: Option<&Path>) -> Result<Pages, SalvageError> {
     })
 }
 
+/// Fails if the file says that it is something else than a store of this version.
+fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
+    let path = path.to_owned();
+    if pages.is_other() {
+        return Err(OpenStoreError::NotAStore(path).into());
+    }
+    match format(pages) {
+        None | Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenStoreError::Format { path, found, known: FORMAT }.into()),
+    }
+}
+
 /// Makes a new store of what can be trusted.
 fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, SalvageError> {
-    if pages.is_other() {
-        return Err(OpenStoreError::NotAStore(path.to_owned()).into());
-    }
     create(new)
         .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })?;
     let report = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, fault))?;

@@ -200,6 +200,19 @@ async fn what_is_no_store_or_lost_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_store_of_another_format_is_left_as_it_is() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute_batch("UPDATE meta SET value = 1 WHERE key = 'format'").unwrap();
+    drop(other);
+    let refused = salvage(place.path());
+    let format = OpenStoreError::Format { path: place.path().to_owned(), found: 1, known: 2 };
+    assert_eq!(refused.unwrap_err().to_string(), format.to_string());
+    assert_eq!(fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 2, "and its reserve");
+}
+
+#[tokio::test]
 async fn a_log_that_claims_too_many_pages_is_read_all_the_same() {
     let place = Place::new();
     close(filled(&place).await).await;
