@@ -52,9 +52,17 @@ impl Pages {
 
     /// Returns whether the first page says that this is the database of another application.
     pub(super) fn is_other(&mut self) -> bool {
-        let Some(first) = self.read(1) else { return false };
-        let application = number(&first[..], 68).map(i64::from);
-        first.starts_with(b"SQLite format 3\0") && application != Some(APPLICATION)
+        self.application().is_some_and(|application| application != APPLICATION)
+    }
+
+    /// Returns whether the first page says that this is a store.
+    pub(super) fn is_store(&mut self) -> bool {
+        self.application() == Some(APPLICATION)
+    }
+
+    fn application(&mut self) -> Option<i64> {
+        let first = self.read(1).filter(|first| first.starts_with(b"SQLite format 3\0"))?;
+        number(&first[..], 68).map(i64::from)
     }
 
     /// Reads a page; `None` if there is none with this number, or it cannot be read.

@@ -41,6 +41,7 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     // It is closed after the end, because that would release the lock.
     let mut pages = open_pages(&path, has_log.then_some(&*log))?;
     recognise(&path, &mut pages)?;
+    create(&new)?;
     let result = build(&path, &mut pages, &new).and_then(|mut report| {
         report.damaged = replace(&path, has_log, &new)?;
         Ok(report)
@@ -97,8 +98,6 @@ fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
 
 /// Makes a new store of what can be trusted.
 fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, SalvageError> {
-    create(new)
-        .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })?;
     let report = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, fault))?;
     let is_nothing = report.kept() + report.cursors + report.letters == 0;
     if is_nothing && (report.unreadable_pages > 0 || report.damaged_rows > 0) {
@@ -107,14 +106,27 @@ fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, Sa
     Ok(report)
 }
 
-/// Creates an empty file for its owner only; what an interrupted salvage left is removed.
-fn create(new: &Path) -> io::Result<()> {
-    let _ = fs::remove_file(new);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(new).map(drop)
+/// Creates an empty file for its owner only. What an interrupted salvage left is removed, and
+/// nothing else.
+fn create(new: &Path) -> Result<(), SalvageError> {
+    let left = look(new)?;
+    let created = || {
+        if left.is_some_and(|left| left.len() == 0) || is_store(new) {
+            fs::remove_file(new)?;
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(new).map(drop)
+    };
+    created()
+        .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })
+}
+
+fn is_store(path: &Path) -> bool {
+    let pages = File::open(path).and_then(|file| Pages::new(file, None));
+    pages.is_ok_and(|mut pages| pages.is_store())
 }
 
 fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {

@@ -213,6 +213,17 @@ async fn a_store_of_another_format_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn another_file_with_the_name_of_the_new_one_is_left_alone() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let new = format!("{}-salvaged", place.path().display());
+    fs::write(&new, "my notes").unwrap();
+    let refused = salvage(place.path()).unwrap_err();
+    assert!(matches!(refused, SalvageError::Unwritable { .. }), "{refused}");
+    assert_eq!(fs::read(&new).unwrap(), b"my notes");
+}
+
+#[tokio::test]
 async fn a_log_that_claims_too_many_pages_is_read_all_the_same() {
     let place = Place::new();
     close(filled(&place).await).await;
