@@ -34,13 +34,15 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     if look(&path)?.is_none() {
         return Err(SalvageError::NoFile(path));
     }
-    let _lock = lock(&path)?;
+    // Nothing of a file is changed that may not be a store, not even its log.
+    drop(lock(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
     // A store that was closed a moment ago has taken its log along.
     let has_log = look(&log)?.is_some();
     let new = beside(&path, "-salvaged");
     // It is closed after the end, because that would release the lock.
     let mut pages = open_pages(&path, has_log.then_some(&*log))?;
     recognise(&path, &mut pages)?;
+    let _lock = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     create(&new)?;
     let result = build(&path, &mut pages, &new).and_then(|mut report| {
         report.damaged = replace(&path, has_log, &new)?;
@@ -49,15 +51,18 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     if result.is_err() {
         let _ = fs::remove_file(&new);
     }
+    // The lock may have made an empty one.
+    if !has_log && fs::symlink_metadata(&log).is_ok_and(|found| found.len() == 0) {
+        let _ = fs::remove_file(&log);
+    }
     result
 }
 
-/// Locks the store, as far as it can be read, and fails if it is open. SQLite looks for locks before
-/// it reads anything.
-fn lock(path: &Path) -> Result<Option<Connection>, SalvageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+/// Fails if the store is open. SQLite looks for locks before it reads anything. If the file can be
+/// read and is opened for writing, the connection keeps others out; a file that SQLite cannot read
+/// is of no use to a service.
+fn lock(path: &Path, access: OpenFlags) -> Result<Option<Connection>, SalvageError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let in_use = |error: &rusqlite::Error| {
         matches!(error, rusqlite::Error::SqliteFailure(error, _)
             if matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
@@ -190,5 +195,20 @@ fn restore(path: &Path, damaged: &Path) {
     }
     for name in [damaged_log.as_path(), damaged] {
         let _ = fs::remove_file(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_opens_a_store_while_it_is_salvaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(open::open(&path).unwrap());
+        let locked = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+        assert!(locked.is_some(), "it can be read");
+        assert!(matches!(open::open(&path), Err(OpenStoreError::InUse(_))));
     }
 }
