@@ -137,7 +137,7 @@ impl Inserts<'_> {
     }
 }
 
-/// Returns whether the checksum of a stream's row holds.
+/// Returns whether a stream can have the id of a row, whose checksum holds.
 fn is_stream(values: &[Value]) -> bool {
     match values {
         [
@@ -146,7 +146,10 @@ fn is_stream(values: &[Value]) -> bool {
             Value::Integer(age),
             Value::Blob(instance),
             Value::Integer(checksum),
-        ] => StreamRow::checksum(StreamId(*id), peer, *age, instance) == *checksum,
+        ] => {
+            let id = StreamId(*id);
+            id.is_valid() && StreamRow::checksum(id, peer, *age, instance) == *checksum
+        }
         _ => false,
     }
 }
