@@ -309,6 +309,9 @@ pub(crate) fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
             if StreamRow::checksum(id, peer, age, instance) != row.get::<_, i64>(4)? {
                 return Err(Fault::refused("its checksum is wrong"));
             }
+            if !id.is_valid() {
+                return Err(Fault::refused("there is no such id"));
+            }
             Ok(StreamRow { id, peer: peer.to_owned(), age, instance: row::instance(instance)? })
         };
         let damaged = |fault| Fault::refused(format!("a stored stream is damaged: {fault}"));
@@ -398,6 +401,19 @@ mod tests {
         table.append(&peer, place, &message, stored_at).unwrap();
         let found = table.load_all(jump(stored_at)).unwrap();
         found[&peer][0].messages[0].ttl.unwrap()
+    }
+
+    #[test]
+    fn a_stream_with_an_id_that_none_can_have_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection).unwrap();
+        let mut table = Table::prepare(&connection).unwrap();
+        for id in [i64::MIN, -1, 0, 1 << 19, 1 << 20, i64::MAX] {
+            let sum = StreamRow::checksum(StreamId(id), "hub", 0, &[1; 16]);
+            table.begin.execute(params![id, "hub", 0, [1_u8; 16], sum]).unwrap();
+            assert!(table.load_all(SystemTime::now()).is_err(), "{id}");
+            table.tidy.execute([id]).unwrap();
+        }
     }
 
     #[test]

@@ -73,7 +73,10 @@ impl Reserve {
             return Ok(());
         }
         check_room(&file)?;
-        allocate(&file, found)
+        // It can be recognised before it takes any room, whatever happens next.
+        write(&file, MARK, 0)?;
+        file.sync_data()?;
+        allocate(&file, found.max(MARK.len() as u64))
     }
 
     fn give(&self) -> io::Result<bool> {
@@ -127,21 +130,19 @@ fn check_room(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the file as long as the reserve, with room on the disk for all of it.
+/// Makes a file of `found` bytes as long as the reserve, with room on the disk for all of it.
 fn allocate(file: &File, found: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{FallocateFlags, fallocate};
         match fallocate(file, FallocateFlags::empty(), 0, LEN) {
-            Ok(()) if found < MARK.len() as u64 => return write(file, MARK, 0),
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP) => (),
             Err(error) => return Err(error.into()),
         }
     }
-    write(file, MARK, 0)?;
     let zeros = [0; 64 * 1024];
-    let mut at = found.max(MARK.len() as u64);
+    let mut at = found;
     while at < LEN {
         let len = zeros.len().min((LEN - at) as usize);
         write(file, &zeros[..len], at)?;

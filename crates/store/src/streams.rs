@@ -37,6 +37,11 @@ impl StreamId {
         (0..MAX_ID).contains(&highest).then_some(Self(highest + 1))
     }
 
+    /// Returns whether a stream can have this id.
+    pub(crate) fn is_valid(self) -> bool {
+        (1..=MAX_ID).contains(&self.0)
+    }
+
     /// The stream that a row at this position belongs to.
     pub(crate) fn at(position: i64) -> Self {
         Self(position >> ROW_BITS)

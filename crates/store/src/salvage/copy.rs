@@ -26,6 +26,24 @@ struct Inserts<'c> {
     letter: Statement<'c>,
 }
 
+/// Reads the format of the store, as far as it can be read.
+pub(super) fn format(pages: &mut Pages) -> Option<i64> {
+    let is_meta = |row: &Row| row.values.get(1) == Some(&Value::Text("meta".to_owned()));
+    let meta = root(&tree_page(pages, 1)?.rows.into_iter().find(is_meta)?)?;
+    tree_page(pages, meta)?.rows.into_iter().find_map(|row| match &row.values[..] {
+        [Value::Text(key), Value::Integer(format)] if key == "format" => Some(*format),
+        _ => None,
+    })
+}
+
+/// Returns the page with which the tree begins that a row of the schema describes.
+fn root(row: &Row) -> Option<u32> {
+    match row.values.get(3) {
+        Some(Value::Integer(root)) => u32::try_from(*root).ok(),
+        _ => None,
+    }
+}
+
 /// Copies the rows of all pages that are in use.
 pub(super) fn copy(pages: &mut Pages, new: &Connection) -> Result<Unread, Fault> {
     let insert = |table: &str, places: &str| {
@@ -57,11 +75,7 @@ pub(super) fn copy(pages: &mut Pages, new: &Connection) -> Result<Unread, Fault>
 fn in_use(pages: &mut Pages) -> BTreeSet<u32> {
     let (mut found, unknown) = pages.mapped();
     let roots = tree_page(pages, 1).into_iter().flat_map(|page| page.rows);
-    let root = |row: Row| match row.values.get(3) {
-        Some(Value::Integer(root)) => u32::try_from(*root).ok(),
-        _ => None,
-    };
-    let mut waiting: Vec<u32> = roots.filter_map(root).collect();
+    let mut waiting: Vec<u32> = roots.filter_map(|row| root(&row)).collect();
     waiting.extend(&found);
     let mut seen = BTreeSet::new();
     while let Some(page) = waiting.pop() {
@@ -123,7 +137,7 @@ impl Inserts<'_> {
     }
 }
 
-/// Returns whether the checksum of a stream's row holds.
+/// Returns whether a stream can have the id of a row, whose checksum holds.
 fn is_stream(values: &[Value]) -> bool {
     match values {
         [
@@ -132,7 +146,10 @@ fn is_stream(values: &[Value]) -> bool {
             Value::Integer(age),
             Value::Blob(instance),
             Value::Integer(checksum),
-        ] => StreamRow::checksum(StreamId(*id), peer, *age, instance) == *checksum,
+        ] => {
+            let id = StreamId(*id);
+            id.is_valid() && StreamRow::checksum(id, peer, *age, instance) == *checksum
+        }
         _ => false,
     }
 }

@@ -23,19 +23,22 @@ pub(super) struct Pages {
     log: Option<File>,
     /// The position of each page that is in the log.
     logged: HashMap<u32, u64>,
+    /// The number of pages in the file itself.
+    in_file: u32,
     count: u32,
 }
 
 impl Pages {
     pub(super) fn new(mut file: File, log: Option<File>) -> io::Result<Self> {
         let len = file.seek(SeekFrom::End(0))?;
-        let mut count = u32::try_from(len / PAGE as u64).unwrap_or(u32::MAX);
+        let in_file = u32::try_from(len / PAGE as u64).unwrap_or(u32::MAX);
+        let mut count = in_file;
         let mut logged = HashMap::new();
         let mut log = log;
         if let Some(log) = &mut log {
             read_log(log, &mut logged, &mut count)?;
         }
-        let mut pages = Self { file, log, logged, count };
+        let mut pages = Self { file, log, logged, in_file, count };
         // What is behind the pages that the first one counts was removed.
         let first = pages.read(1).filter(|first| first.starts_with(b"SQLite format 3\0"));
         let counted = first.and_then(|first| number(&first[..], 28)).filter(|count| *count > 0);
@@ -49,9 +52,17 @@ impl Pages {
 
     /// Returns whether the first page says that this is the database of another application.
     pub(super) fn is_other(&mut self) -> bool {
-        let Some(first) = self.read(1) else { return false };
-        let application = number(&first[..], 68).map(i64::from);
-        first.starts_with(b"SQLite format 3\0") && application != Some(APPLICATION)
+        self.application().is_some_and(|application| application != APPLICATION)
+    }
+
+    /// Returns whether the first page says that this is a store.
+    pub(super) fn is_store(&mut self) -> bool {
+        self.application() == Some(APPLICATION)
+    }
+
+    fn application(&mut self) -> Option<i64> {
+        let first = self.read(1).filter(|first| first.starts_with(b"SQLite format 3\0"))?;
+        number(&first[..], 68).map(i64::from)
     }
 
     /// Reads a page; `None` if there is none with this number, or it cannot be read.
@@ -73,20 +84,32 @@ impl Pages {
     /// nothing, because it is damaged there. The content of other pages was removed.
     pub(super) fn mapped(&mut self) -> (BTreeSet<u32>, BTreeSet<u32>) {
         let (mut trees, mut unknown) = (BTreeSet::new(), BTreeSet::from([1]));
-        let mut map = 2;
-        while map <= self.count {
-            let described = map + 1..=(map + MAPPED).min(self.count);
+        for map in self.maps() {
+            let described = map.saturating_add(1)..=map.saturating_add(MAPPED).min(self.count);
             match self.read(map).filter(|page| self.is_map(page, described.clone().count())) {
                 Some(page) => {
                     let kinds = described.zip(page.chunks_exact(5));
                     let in_trees = kinds.filter(|(_, entry)| [ROOT, TREE].contains(&entry[0]));
                     trees.extend(in_trees.map(|(number, _)| number));
                 }
-                None => unknown.extend(described),
+                None => unknown.extend(described.filter(|number| self.is_there(*number))),
             }
-            map += MAPPED + 1;
         }
         (trees, unknown)
+    }
+
+    /// The pages of the pointer map that describe a page which is there: a log may claim far more
+    /// pages than there are.
+    fn maps(&self) -> BTreeSet<u32> {
+        let map_of = |number: u32| number - (number - 2) % (MAPPED + 1);
+        let logged = self.logged.keys().copied();
+        let logged = logged.filter(|number| (2..=self.count).contains(number)).map(map_of);
+        let in_file = (2..=self.in_file.min(self.count)).step_by(MAPPED as usize + 1);
+        in_file.chain(logged).collect()
+    }
+
+    fn is_there(&self, number: u32) -> bool {
+        number <= self.in_file || self.logged.contains_key(&number)
     }
 
     /// Returns whether each of the entries of a page of the pointer map is possible.

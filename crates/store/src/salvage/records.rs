@@ -15,7 +15,7 @@ const LOCAL_TABLE: usize = PAGE - 35;
 const LOCAL_INDEX: usize = (PAGE - 12) * 64 / 255 - 23;
 /// The shortest part of a longer row that is in the page.
 const LOCAL_LEAST: usize = (PAGE - 12) * 32 / 255 - 23;
-/// The longest row that is believed.
+/// The longest row that is believed, and as much as the rows of one page may take together.
 const LONGEST: u64 = 1 << 28;
 
 /// What a page of a tree holds.
@@ -47,6 +47,8 @@ pub(super) fn tree_page(pages: &mut Pages, page: u32) -> Option<TreePage> {
     let first = header + if is_interior { 12 } else { 8 };
     let pointers = bytes.get(first..first + 2 * cells)?;
     let mut found = TreePage::default();
+    // Rows that claim the same pages, or theirs again and again, could take any amount of memory.
+    let mut room = LONGEST.min(u64::from(pages.count()) * PAGE as u64);
     for pointer in pointers.chunks_exact(2) {
         let mut at = usize::from(u16::from_be_bytes([pointer[0], pointer[1]]));
         if is_interior {
@@ -54,7 +56,7 @@ pub(super) fn tree_page(pages: &mut Pages, page: u32) -> Option<TreePage> {
             at += 4;
         }
         if kind != TABLE_INTERIOR {
-            match cell(pages, &bytes[..], at, kind == TABLE_LEAF) {
+            match cell(pages, &bytes[..], at, kind == TABLE_LEAF, &mut room) {
                 Some(row) => found.rows.push(row),
                 None => found.damaged += 1,
             }
@@ -66,10 +68,17 @@ pub(super) fn tree_page(pages: &mut Pages, page: u32) -> Option<TreePage> {
     Some(found)
 }
 
-/// Reads the row at a position of a page.
-fn cell(pages: &mut Pages, page: &[u8], mut at: usize, is_table: bool) -> Option<Row> {
-    let longest = LONGEST.min(u64::from(pages.count()) * PAGE as u64);
-    let len = varint(page, &mut at).filter(|len| *len <= longest)? as usize;
+/// Reads the row at a position of a page, if there is `room` for it.
+fn cell(
+    pages: &mut Pages,
+    page: &[u8],
+    mut at: usize,
+    is_table: bool,
+    room: &mut u64,
+) -> Option<Row> {
+    let len = varint(page, &mut at)?;
+    *room = room.checked_sub(len)?;
+    let len = usize::try_from(len).ok()?;
     let id = if is_table { Some(varint(page, &mut at)?.cast_signed()) } else { None };
     let most = if is_table { LOCAL_TABLE } else { LOCAL_INDEX };
     if len <= most {
@@ -136,4 +145,41 @@ fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn the_rows_of_a_page_take_no_more_memory_than_the_file_is_long() {
+        const PAGES: usize = 100;
+        let len = (PAGES - 10) * PAGE;
+        let (cells, at) = (1_000_u16, 2_100_u16);
+        let mut leaf = vec![0; PAGE];
+        leaf[0] = TABLE_LEAF;
+        leaf[3..5].copy_from_slice(&cells.to_be_bytes());
+        leaf[8..8 + 2 * usize::from(cells)].copy_from_slice(&at.to_be_bytes().repeat(cells.into()));
+        let varint = |number: usize| {
+            [(number >> 14) as u8 | 0x80, (number >> 7) as u8 | 0x80, number as u8 & 0x7f]
+        };
+        // A row of one value, whose rest is in a page that is followed by itself.
+        let header = [&[4], &varint(12 + 2 * (len - 4))[..]].concat();
+        let cell = [&varint(len)[..], &[1], &header].concat();
+        leaf[at.into()..][..cell.len()].copy_from_slice(&cell);
+        let longer = LOCAL_LEAST + (len - LOCAL_LEAST) % (PAGE - 4);
+        let local = if longer <= LOCAL_TABLE { longer } else { LOCAL_LEAST };
+        let next = usize::from(at) + 4 + local;
+        leaf[next..next + 4].copy_from_slice(&3_u32.to_be_bytes());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![0; PAGE]).unwrap();
+        file.write_all(&leaf).unwrap();
+        file.write_all(&[&3_u32.to_be_bytes()[..], &vec![0; (PAGES - 2) * PAGE - 4]].concat())
+            .unwrap();
+        let mut pages = Pages::new(file, None).unwrap();
+        let found = tree_page(&mut pages, 2).unwrap();
+        assert_eq!((found.rows.len(), found.damaged), (1, 999));
+    }
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::copy::copy;
+use super::copy::{copy, format};
 use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
 use crate::files::{beside, look};
-use crate::{open, outbox, queries, schema};
+use crate::schema::{self, FORMAT};
+use crate::{open, outbox, queries};
 
 /// Copies what can be trusted of a damaged store into a new file, which takes its place; the
 /// damaged one is kept as `<path>-damaged`, with its log. No service may use it meanwhile.
@@ -33,12 +34,16 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     if look(&path)?.is_none() {
         return Err(SalvageError::NoFile(path));
     }
-    let _lock = lock(&path)?;
+    // Nothing of a file is changed that may not be a store, not even its log.
+    drop(lock(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
     // A store that was closed a moment ago has taken its log along.
     let has_log = look(&log)?.is_some();
     let new = beside(&path, "-salvaged");
     // It is closed after the end, because that would release the lock.
     let mut pages = open_pages(&path, has_log.then_some(&*log))?;
+    recognise(&path, &mut pages)?;
+    let _lock = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    create(&new)?;
     let result = build(&path, &mut pages, &new).and_then(|mut report| {
         report.damaged = replace(&path, has_log, &new)?;
         Ok(report)
@@ -46,15 +51,18 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     if result.is_err() {
         let _ = fs::remove_file(&new);
     }
+    // The lock may have made an empty one.
+    if !has_log && fs::symlink_metadata(&log).is_ok_and(|found| found.len() == 0) {
+        let _ = fs::remove_file(&log);
+    }
     result
 }
 
-/// Locks the store, as far as it can be read, and fails if it is open. SQLite looks for locks before
-/// it reads anything.
-fn lock(path: &Path) -> Result<Option<Connection>, SalvageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+/// Fails if the store is open. SQLite looks for locks before it reads anything. If the file can be
+/// read and is opened for writing, the connection keeps others out; a file that SQLite cannot read
+/// is of no use to a service.
+fn lock(path: &Path, access: OpenFlags) -> Result<Option<Connection>, SalvageError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let in_use = |error: &rusqlite::Error| {
         matches!(error, rusqlite::Error::SqliteFailure(error, _)
             if matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
@@ -81,13 +89,20 @@ fn open_pages(path: &Path, log: Option<&Path>) -> Result<Pages, SalvageError> {
     })
 }
 
+/// Fails if the file says that it is something else than a store of this version.
+fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
+    let path = path.to_owned();
+    if pages.is_other() {
+        return Err(OpenStoreError::NotAStore(path).into());
+    }
+    match format(pages) {
+        None | Some(FORMAT) => Ok(()),
+        Some(found) => Err(OpenStoreError::Format { path, found, known: FORMAT }.into()),
+    }
+}
+
 /// Makes a new store of what can be trusted.
 fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, SalvageError> {
-    if pages.is_other() {
-        return Err(OpenStoreError::NotAStore(path.to_owned()).into());
-    }
-    create(new)
-        .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })?;
     let report = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, fault))?;
     let is_nothing = report.kept() + report.cursors + report.letters == 0;
     if is_nothing && (report.unreadable_pages > 0 || report.damaged_rows > 0) {
@@ -96,14 +111,27 @@ fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, Sa
     Ok(report)
 }
 
-/// Creates an empty file for its owner only; what an interrupted salvage left is removed.
-fn create(new: &Path) -> io::Result<()> {
-    let _ = fs::remove_file(new);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(new).map(drop)
+/// Creates an empty file for its owner only. What an interrupted salvage left is removed, and
+/// nothing else.
+fn create(new: &Path) -> Result<(), SalvageError> {
+    let left = look(new)?;
+    let created = || {
+        if left.is_some_and(|left| left.len() == 0) || is_store(new) {
+            fs::remove_file(new)?;
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(new).map(drop)
+    };
+    created()
+        .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })
+}
+
+fn is_store(path: &Path) -> bool {
+    let pages = File::open(path).and_then(|file| Pages::new(file, None));
+    pages.is_ok_and(|mut pages| pages.is_store())
 }
 
 fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
@@ -167,5 +195,20 @@ fn restore(path: &Path, damaged: &Path) {
     }
     for name in [damaged_log.as_path(), damaged] {
         let _ = fs::remove_file(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_opens_a_store_while_it_is_salvaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(open::open(&path).unwrap());
+        let locked = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+        assert!(locked.is_some(), "it can be read");
+        assert!(matches!(open::open(&path), Err(OpenStoreError::InUse(_))));
     }
 }

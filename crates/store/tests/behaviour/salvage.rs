@@ -200,6 +200,63 @@ async fn what_is_no_store_or_lost_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_store_of_another_format_is_left_as_it_is() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute_batch("UPDATE meta SET value = 1 WHERE key = 'format'").unwrap();
+    drop(other);
+    let refused = salvage(place.path());
+    let format = OpenStoreError::Format { path: place.path().to_owned(), found: 1, known: 2 };
+    assert_eq!(refused.unwrap_err().to_string(), format.to_string());
+    assert_eq!(fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 2, "and its reserve");
+}
+
+#[tokio::test]
+async fn another_file_with_the_name_of_the_new_one_is_left_alone() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let new = format!("{}-salvaged", place.path().display());
+    fs::write(&new, "my notes").unwrap();
+    let refused = salvage(place.path()).unwrap_err();
+    assert!(matches!(refused, SalvageError::Unwritable { .. }), "{refused}");
+    assert_eq!(fs::read(&new).unwrap(), b"my notes");
+}
+
+#[tokio::test]
+async fn a_log_that_claims_too_many_pages_is_read_all_the_same() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let mut bytes = fs::read(place.path()).unwrap();
+    bytes[..PAGE].fill(0);
+    fs::write(place.path(), &bytes).unwrap();
+    fs::write(format!("{}-wal", place.path().display()), log_of(3, &bytes[2 * PAGE..][..PAGE]))
+        .unwrap();
+    let (_, lost) = salvaged(&place, "claim").await;
+    assert_eq!(lost, 0);
+}
+
+/// A log of one page that says that there are as many as can be.
+fn log_of(page: u32, content: &[u8]) -> Vec<u8> {
+    let sum = |mut at: (u32, u32), bytes: &[u8]| {
+        for pair in bytes.chunks(8) {
+            let word = |at: usize| u32::from_be_bytes(pair[at..at + 4].try_into().unwrap());
+            at.0 = at.0.wrapping_add(word(0)).wrapping_add(at.1);
+            at.1 = at.1.wrapping_add(word(4)).wrapping_add(at.0);
+        }
+        at
+    };
+    let words =
+        |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+    let mut log = words(&[0x377f_0683, 3_007_000, PAGE as u32, 0, 1, 2]);
+    let after_header = sum((0, 0), &log);
+    log.extend(words(&[after_header.0, after_header.1]));
+    let head = words(&[page, u32::MAX]);
+    let after = sum(sum(after_header, &head), content);
+    [log, head, words(&[1, 2, after.0, after.1]), content.to_vec()].concat()
+}
+
+#[tokio::test]
 async fn an_error_about_damage_names_the_way_out() {
     let place = Place::new();
     close(filled(&place).await).await;
