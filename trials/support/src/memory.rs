@@ -66,7 +66,8 @@ impl WantedSecrets {
                 let Ok(len @ 1..) = memory.read_at(&mut block[..len], at) else { break };
                 self.find_in(&block[..len], &mut found);
                 // A piece that crosses the end of a block is found in the next one.
-                at += if at + len as u64 == limit { len } else { len - PIECE } as u64;
+                let is_last = at + len as u64 == limit || len <= PIECE;
+                at += if is_last { len } else { len - PIECE } as u64;
             }
         }
         block.fill(0);
