@@ -72,8 +72,6 @@ faults! {
     CreditIgnored,
     /// When there are too many rejections, the oldest is forgotten.
     RejectionsForgotten,
-    /// Messages of a newer stream overtake those of an older one that READY has no room for.
-    NewerStreamsOvertake,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
 }

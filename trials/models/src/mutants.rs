@@ -106,6 +106,5 @@ fn place(fault: Fault) -> &'static str {
         Fault::FlightUnbounded => "under way",
         Fault::CreditIgnored => "full window",
         Fault::RejectionsForgotten => "more rejections",
-        Fault::NewerStreamsOvertake => "more streams",
     }
 }

@@ -337,20 +337,6 @@ fn at_bounds() -> Vec<Sized> {
                 Budget { cuts: 2, rejections: 3, ..sends(4, 0) },
             ],
         ),
-        // Newer messages wait for a session that lists the older ones. What the server has of a
-        // stream that is not listed for a while is remembered: it may have told so already.
-        (
-            Scenario {
-                keeping: [Durable, Memory],
-                frames: 1,
-                left_over: 2,
-                spread: true,
-                listed: 2,
-                ended: 8,
-                ..bound("more streams than READY lists", Bound::Streams)
-            },
-            [Budget { cuts: 1, ..sends(1, 0) }, Budget { crashes: [1, 0], cuts: 1, ..sends(1, 0) }],
-        ),
         // What was handled and not acknowledged does not come again when the first process is back.
         (
             Scenario { ended: 1, ..bound("a twin takes the place", Bound::Ended) },
