@@ -56,6 +56,31 @@ fn a_lost_connection_neither_loses_nor_repeats_messages() {
 }
 
 #[test]
+fn what_a_wider_window_has_let_in_is_not_too_much_for_the_next_session() {
+    let (first_window, window, max_payload) = (1_000, 8_000, 100);
+    let config =
+        LinkConfig { first_window, window, max_payload, batch: 0, ..LinkConfig::default() };
+    let (mut a, mut b) = pair_with(config);
+    connect(&mut a, &mut b);
+    let text = "x".repeat(100);
+    for _ in 0..6 {
+        a.send(&text);
+    }
+    settle(&mut a, &mut b);
+    b.handle_all();
+    b.link.widen(|_| true);
+    settle(&mut a, &mut b);
+    for _ in 0..12 {
+        a.send(&text);
+    }
+    settle(&mut a, &mut b);
+    assert!(b.link.held() > u64::from(first_window) && !b.link.holds_too_much());
+    cut(&mut a, &mut b);
+    connect(&mut a, &mut b);
+    assert!(!b.link.holds_too_much());
+}
+
+#[test]
 fn a_restarted_receiver_gets_unhandled_messages_again() {
     let (mut a, mut b) = pair();
     connect(&mut a, &mut b);

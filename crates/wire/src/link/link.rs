@@ -192,7 +192,8 @@ impl Link {
         let waiting = self.outbound.messages();
         let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
-        self.session = Some(LinkSession::new(id, &self.config, ours, theirs));
+        let held = self.inbound.held();
+        self.session = Some(LinkSession::new(id, &self.config, held, [ours, theirs]));
         let new_instance = self.peer.replace(theirs.instance) != Some(theirs.instance);
         Ok(Started { new_instance, progress: self.outbound.messages() < waiting, regressed })
     }
@@ -419,11 +420,13 @@ impl Link {
     }
 
     /// Returns whether the messages that the peer has sent take so much more than the credit that
-    /// they used that the session has to end: nothing else takes back credit.
+    /// they used that the session has to end: nothing else takes back credit. What was held when the
+    /// session began is no reason: it came with other credit, and a new session would not help.
     #[must_use]
     pub fn holds_too_much(&self) -> bool {
         let Some(session) = &self.session else { return false };
-        self.inbound.held() > session.window.whole() + self.config.allowance()
+        let covered = session.window.whole().max(session.held_before);
+        self.inbound.held() > covered + self.config.allowance()
     }
 
     /// Returns whether everything that was received is handled.

@@ -32,11 +32,18 @@ pub(super) struct LinkSession {
     pub(super) told_drain: bool,
     pub(super) credit: Credit,
     pub(super) window: Window,
+    /// Bytes that were received and not handled when the session began.
+    pub(super) held_before: u64,
     pub(super) acks: Acks,
 }
 
 impl LinkSession {
-    pub(super) fn new(id: SessionId, config: &LinkConfig, ours: &Ready, theirs: &Ready) -> Self {
+    pub(super) fn new(
+        id: SessionId,
+        config: &LinkConfig,
+        held_before: u64,
+        [ours, theirs]: [&Ready; 2],
+    ) -> Self {
         let batches = theirs.features.has(Features::BATCH);
         let batch = if batches { config.batch.min(theirs.max_payload) } else { 0 };
         Self {
@@ -49,6 +56,7 @@ impl LinkSession {
             told_drain: false,
             credit: Credit::new(theirs.window),
             window: Window::new(config, ours.window),
+            held_before,
             acks: Acks::new(config.ack_delay),
         }
     }
