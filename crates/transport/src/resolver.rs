@@ -1,9 +1,9 @@
 //! Resolves names by the functions of the operating system, which block and cannot be interrupted.
 //!
 //! **Provided:** one lookup of a name at a time, whoever asks; a bounded number of threads, which
-//! nobody waits for at the end of a process; names that were answered promptly are not behind names
-//! whose servers are silent. **Not provided:** a cache, and an end of a lookup that hangs: whoever
-//! asks has a deadline of its own.
+//! nobody waits for at the end of a process; names that were answered promptly the last time are not
+//! behind names whose servers are silent. **Not provided:** a cache, and an end of a lookup that
+//! hangs: whoever asks has a deadline of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -19,12 +19,14 @@ use tokio::sync::watch;
 
 /// Number of lookups that run at the same time, each on a thread of its own.
 const LOOKUPS: usize = 64;
+/// Number of these that may be for names whose last lookup was not prompt, or that had none.
+const DOUBTFUL_LOOKUPS: usize = 56;
 /// Number of these that may be for names whose last lookup was slow.
 const SLOW_LOOKUPS: usize = 48;
 /// The duration from which on a lookup is slow.
 const SLOW: Duration = Duration::from_secs(2);
-/// Number of slow names that are remembered; the least recent is forgotten first.
-const SLOW_NAMES: usize = 4_096;
+/// Number of names that are remembered; the least recent is forgotten first.
+const KNOWN_NAMES: usize = 4_096;
 
 /// The operating system's function, or a test's.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
@@ -50,23 +52,27 @@ pub(crate) struct Resolver {
 struct State {
     /// Those that run or wait, by name, with everybody who has asked.
     asked: HashMap<Arc<str>, watch::Sender<Answer>>,
-    /// The names that wait for a thread, in the order in which they were asked for.
-    waiting: VecDeque<Arc<str>>,
-    /// The names that wait for a thread and were slow the last time. All others go first.
-    waiting_slow: VecDeque<Arc<str>>,
-    /// The names that were slow the last time.
-    slow: LruCache<Arc<str>, ()>,
-    running: usize,
-    /// Number of running lookups of names that were slow the last time.
-    running_slow: usize,
+    /// The names that wait for a thread, by their pace and in the order in which they were asked for.
+    waiting: [VecDeque<Arc<str>>; 3],
+    /// How names were answered the last time.
+    known: LruCache<Arc<str>, Pace>,
+    /// Number of running lookups of names of each pace.
+    running: [usize; 3],
+}
+
+/// How a name was answered the last time. Those of an earlier variant go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Prompt,
+    Unknown,
+    Slow,
 }
 
 /// A lookup that may run.
 #[derive(Clone)]
 struct Job {
     name: Arc<str>,
-    /// Whether its name was slow the last time.
-    slow: bool,
+    pace: Pace,
 }
 
 impl Resolver {
@@ -122,7 +128,7 @@ impl Resolver {
             }
         };
         if thread::Builder::new().name("paddington-name".to_owned()).spawn(run).is_err() {
-            self.lock().end(job, job.slow, None);
+            self.lock().end(job, job.pace, None);
         }
     }
 
@@ -132,7 +138,8 @@ impl Resolver {
         let answer = (self.lookup)(&job.name)
             .map_err(|error| Failure { kind: error.kind(), text: error.to_string() });
         let mut state = self.lock();
-        state.end(job, begun.elapsed() >= SLOW, Some(answer));
+        let pace = if begun.elapsed() >= SLOW { Pace::Slow } else { Pace::Prompt };
+        state.end(job, pace, Some(answer));
         state.next()
     }
 
@@ -143,14 +150,12 @@ impl Resolver {
 
 impl Default for State {
     fn default() -> Self {
-        let names = NonZeroUsize::new(SLOW_NAMES).unwrap_or(NonZeroUsize::MIN);
+        let names = NonZeroUsize::new(KNOWN_NAMES).unwrap_or(NonZeroUsize::MIN);
         Self {
             asked: HashMap::new(),
-            waiting: VecDeque::new(),
-            waiting_slow: VecDeque::new(),
-            slow: LruCache::new(names),
-            running: 0,
-            running_slow: 0,
+            waiting: Default::default(),
+            known: LruCache::new(names),
+            running: [0; 3],
         }
     }
 }
@@ -161,11 +166,8 @@ impl State {
             return asked.subscribe();
         }
         let name: Arc<str> = name.into();
-        let queue = match self.slow.contains(&name) {
-            true => &mut self.waiting_slow,
-            false => &mut self.waiting,
-        };
-        queue.push_back(Arc::clone(&name));
+        let pace = self.known.peek(&name).copied().unwrap_or(Pace::Unknown);
+        self.waiting[pace as usize].push_back(Arc::clone(&name));
         let (sender, asked) = watch::channel(None);
         self.asked.insert(name, sender);
         asked
@@ -173,29 +175,32 @@ impl State {
 
     /// Takes the next lookup that may run. Those that nobody waits for any more are left out.
     fn next(&mut self) -> Option<Job> {
-        while self.running < LOOKUPS {
-            let (name, slow) = match self.waiting.pop_front() {
-                Some(name) => (name, false),
-                None if self.running_slow < SLOW_LOOKUPS => (self.waiting_slow.pop_front()?, true),
-                None => return None,
-            };
+        loop {
+            let pace = [Pace::Prompt, Pace::Unknown, Pace::Slow]
+                .into_iter()
+                .find(|pace| !self.waiting[*pace as usize].is_empty() && self.may_run(*pace))?;
+            let name = self.waiting[pace as usize].pop_front()?;
             if self.asked.get(&name).is_some_and(|asked| asked.receiver_count() > 0) {
-                self.running += 1;
-                self.running_slow += usize::from(slow);
-                return Some(Job { name, slow });
+                self.running[pace as usize] += 1;
+                return Some(Job { name, pace });
             }
             self.asked.remove(&name);
         }
-        None
+    }
+
+    fn may_run(&self, pace: Pace) -> bool {
+        let [prompt, unknown, slow] = self.running;
+        let doubtful = unknown + slow;
+        prompt + doubtful < LOOKUPS
+            && (pace == Pace::Prompt || doubtful < DOUBTFUL_LOOKUPS)
+            && (pace != Pace::Slow || slow < SLOW_LOOKUPS)
     }
 
     /// Ends a lookup. Without an answer, whoever asked is told that there is none.
-    fn end(&mut self, job: &Job, is_slow: bool, answer: Answer) {
-        self.running -= 1;
-        self.running_slow -= usize::from(job.slow);
-        match is_slow {
-            true => drop(self.slow.put(Arc::clone(&job.name), ())),
-            false => drop(self.slow.pop(&job.name)),
+    fn end(&mut self, job: &Job, pace: Pace, answer: Answer) {
+        self.running[job.pace as usize] -= 1;
+        if pace != Pace::Unknown {
+            self.known.put(Arc::clone(&job.name), pace);
         }
         if let Some(asked) = self.asked.remove(&job.name) {
             asked.send_replace(answer);
@@ -294,14 +299,16 @@ mod tests {
     #[tokio::test]
     async fn six_hundred_names_that_hang_take_a_bounded_number_of_threads() {
         let silent = Silent::new();
+        silent.resolver.resolve("localhost", 1).await.unwrap();
         let names: Vec<_> = (0..600).map(|number| format!("hangs-{number}")).collect();
         let asked: Vec<_> = names.iter().map(|name| silent.resolver.ask(name)).collect();
-        assert_eq!(silent.begun(LOOKUPS).len(), LOOKUPS);
-        assert_eq!(silent.resolver.lock().running, LOOKUPS);
+        assert_eq!(silent.begun(1 + DOUBTFUL_LOOKUPS).len(), 1 + DOUBTFUL_LOOKUPS);
+        assert_eq!(silent.resolver.lock().running, [0, DOUBTFUL_LOOKUPS, 0]);
+        silent.resolver.resolve("localhost", 1).await.unwrap();
         drop(asked);
         silent.answer();
         silent.resolver.resolve("last", 1).await.unwrap();
-        assert_eq!(silent.begun(0).len(), LOOKUPS + 1, "nobody waits for the others any more");
+        assert_eq!(silent.begun(0).len(), DOUBTFUL_LOOKUPS + 3, "nobody waits for the others");
     }
 
     #[test]
@@ -311,7 +318,7 @@ mod tests {
         let first: Vec<_> = names.iter().map(|name| state.ask(name)).collect();
         let mut jobs: VecDeque<_> = std::iter::from_fn(|| state.next()).collect();
         while let Some(job) = jobs.pop_front() {
-            state.end(&job, true, Some(Ok(Vec::new())));
+            state.end(&job, Pace::Slow, Some(Ok(Vec::new())));
             jobs.extend(std::iter::from_fn(|| state.next()));
         }
         drop(first);
@@ -322,7 +329,7 @@ mod tests {
             let _asked = state.ask(&name);
             let job = state.next().unwrap();
             assert_eq!(*job.name, *name);
-            state.end(&job, false, Some(Ok(Vec::new())));
+            state.end(&job, Pace::Prompt, Some(Ok(Vec::new())));
         }
         assert!(state.next().is_none());
         drop(again);
