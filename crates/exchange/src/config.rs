@@ -167,6 +167,16 @@ impl Config {
             ),
             (("probe", self.probe), establish, "a client would time out before it ends"),
             (
+                ("probe", self.probe),
+                ("reply", timeouts.reply),
+                "a client would time out before it ends",
+            ),
+            (
+                ("interval", retry.interval),
+                ("absence", self.absence),
+                "a peer would be absent after every lost connection",
+            ),
+            (
                 ("next_address", timeouts.next_address),
                 ("connect", timeouts.connect),
                 "no second address would be tried",

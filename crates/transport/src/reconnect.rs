@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::CloseCode;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::field::display;
@@ -113,12 +113,12 @@ async fn pause<C: Caller>(
     while (mends.renewable || mends.tls.is_some()) && Instant::now() + interval < end {
         sleep(interval).await;
         if mends.renewable
-            && let Some(renewed) = renewed(caller).await
+            && let Ok(Some(renewed)) = timeout_at(end, renewed(caller)).await
         {
             return Some(renewed);
         }
         if let Some(tls) = &mends.tls
-            && tls.refresh().await
+            && timeout_at(end, tls.refresh()).await.unwrap_or(false)
         {
             return None;
         }

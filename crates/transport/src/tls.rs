@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -30,7 +30,7 @@ pub struct Tls {
 struct Trust {
     source: Source,
     connector: Mutex<TlsConnector>,
-    /// What was found at the source the last time, usable or not. It is locked while it is read.
+    /// What was found at the source. It is locked while it is read.
     found: Mutex<Found>,
     /// Whether the last handshake failed.
     doubted: AtomicBool,
@@ -42,8 +42,13 @@ enum Source {
     File(PathBuf),
 }
 
-/// What was read, or the error in reading it.
-type Found = Result<Vec<CertificateDer<'static>>, String>;
+/// What was read.
+struct Found {
+    /// The certificates that are trusted.
+    trusted: Vec<CertificateDer<'static>>,
+    /// Why what was read last cannot be used. It is told once.
+    failure: Option<String>,
+}
 
 /// The failure to load certificate authorities.
 #[derive(Debug, Error)]
@@ -89,7 +94,8 @@ impl Tls {
     fn new(source: Source) -> Result<Self, TlsError> {
         let certificates = source.read()?;
         let connector = Mutex::new(trusting(&certificates, &source)?);
-        let (found, doubted) = (Mutex::new(Ok(certificates)), AtomicBool::new(false));
+        let found = Mutex::new(Found { trusted: certificates, failure: None });
+        let doubted = AtomicBool::new(false);
         Ok(Self { trust: Arc::new(Trust { source, connector, found, doubted }) })
     }
 
@@ -117,20 +123,28 @@ impl Trust {
             return false;
         }
         // Whoever comes while it is read goes on with what is known.
-        let Ok(mut found) = self.found.try_lock() else { return false };
-        let read = self.source.read();
-        let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
-        if *found == now {
-            return false;
-        }
-        *found = now;
-        let connector = read.and_then(|certificates| trusting(&certificates, &self.source));
-        match connector {
-            Ok(connector) => {
+        let mut found = match self.found.try_lock() {
+            Ok(found) => found,
+            Err(TryLockError::Poisoned(found)) => found.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let read = self.source.read().and_then(|certificates| {
+            let is_new = certificates != found.trusted;
+            let connector = is_new.then(|| trusting(&certificates, &self.source)).transpose()?;
+            Ok(connector.map(|connector| (certificates, connector)))
+        });
+        let failure = read.as_ref().err().map(ToString::to_string);
+        let is_told = found.failure == failure;
+        found.failure = failure;
+        match read {
+            Ok(None) => false,
+            Ok(Some((certificates, connector))) => {
                 info!(from = %self.source, "the certificate authorities have changed");
+                found.trusted = certificates;
                 *self.connector() = connector;
                 true
             }
+            Err(_) if is_told => false,
             Err(cause) => {
                 let cause: &dyn std::error::Error = &cause;
                 error!(

@@ -38,7 +38,7 @@ impl Peer {
             }
             let (changed, halted) = state.finish_call(worker, call, ended, now);
             if changed {
-                state.settle_idle_inbox(&self.shared.inboxes);
+                state.give_back_room(&self.shared.inboxes);
                 self.note_store_work(&mut state);
             }
             if failed {
@@ -109,7 +109,7 @@ impl Peer {
     pub(crate) fn leave_behind(&self, call: &Call) {
         let mut state = self.lock();
         if state.leave_behind(call) {
-            state.settle_idle_inbox(&self.shared.inboxes);
+            state.give_back_room(&self.shared.inboxes);
             self.note_store_work(&mut state);
             self.renew_session_if_wanted(&mut state);
         }

@@ -1,6 +1,8 @@
 //! Room for messages that were received and are not handled. Only this file decides how much of its
 //! window a peer gets: how much every session begins with, and whether more can be granted.
 
+use std::cmp::Ordering;
+
 use paddington_wire::link::LinkConfig;
 
 use super::budget::Budget;
@@ -50,10 +52,10 @@ impl InboxRoom {
     /// Adjusts the lease to the bytes that the peer's link is `committed` to.
     pub(super) fn settle(&self, lease: &mut Lease, committed: u64) {
         let needed = self.beyond(committed);
-        if needed < lease.0 {
-            self.shared.give(lease.0 - needed);
-        } else {
-            self.shared.charge(needed - lease.0);
+        match needed.cmp(&lease.0) {
+            Ordering::Less => self.shared.give(lease.0 - needed),
+            Ordering::Equal => {}
+            Ordering::Greater => self.shared.charge(needed - lease.0),
         }
         lease.0 = needed;
     }

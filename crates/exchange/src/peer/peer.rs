@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::{Delivered, Event, PeerStatus};
 
 /// The longest time that a successor waits for the process that holds the slot to shut down. It is
-/// shorter than the time that a client waits for an answer.
+/// at most half of the time that a client waits for REPLY.
 const SUCCESSION: Duration = Duration::from_secs(7);
 
 /// The slot is held by a live connection of another process.
@@ -216,7 +216,8 @@ impl Peer {
     /// has been waiting since `begun`, is connected at once. One that has only lost its connection
     /// may be back soon.
     async fn hands_over(&self, begun: Instant) -> bool {
-        let patience = SUCCESSION.min(self.shared.config.transport.timeouts.establish / 2);
+        let timeouts = &self.shared.config.transport.timeouts;
+        let patience = SUCCESSION.min(timeouts.establish / 2).min(timeouts.reply / 2);
         let left = async {
             loop {
                 let ended = self.ended.notified();

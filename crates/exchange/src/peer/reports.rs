@@ -45,12 +45,14 @@ pub(super) struct Reports {
 }
 
 /// Repeats of one cause.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Fold {
     /// When the last line was written.
     last: Option<Instant>,
     /// Messages since then.
     messages: u64,
+    /// What is to be told about the last of them.
+    detail: String,
 }
 
 impl Cause {
@@ -105,8 +107,16 @@ impl Cause {
 
 impl Fold {
     /// Counts messages. Returns the number for a line, if it is time for one.
-    fn add(&mut self, messages: u64, now: Instant, interval: Duration) -> Option<u64> {
+    fn add(
+        &mut self,
+        messages: u64,
+        detail: &str,
+        now: Instant,
+        interval: Duration,
+    ) -> Option<u64> {
         self.messages += messages;
+        self.detail.clear();
+        self.detail.push_str(detail);
         self.flush(now, interval)
     }
 
@@ -121,10 +131,10 @@ impl Fold {
 }
 
 impl Reports {
-    /// Reports messages of one cause. `detail` is shown if a line is written.
+    /// Reports messages of one cause. A line shows the `detail` of the last one.
     pub(super) fn report(&mut self, peer: &PeerName, cause: Cause, messages: u64, detail: &str) {
         let fold = &mut self.folds[cause as usize];
-        if let Some(messages) = fold.add(messages, Instant::now(), cause.interval()) {
+        if let Some(messages) = fold.add(messages, detail, Instant::now(), cause.interval()) {
             cause.log(peer, messages, detail);
         }
     }
@@ -144,9 +154,10 @@ impl Reports {
     /// Writes the lines that are left, of whatever age: there will be no other time.
     pub(super) fn finish(&mut self, peer: &PeerName) {
         for cause in Cause::ALL {
-            let messages = std::mem::take(&mut self.folds[cause as usize].messages);
+            let fold = &mut self.folds[cause as usize];
+            let messages = std::mem::take(&mut fold.messages);
             if messages > 0 {
-                cause.log(peer, messages, "");
+                cause.log(peer, messages, &fold.detail);
             }
         }
     }
@@ -155,8 +166,9 @@ impl Reports {
     pub(super) fn flush(&mut self, peer: &PeerName) {
         let now = Instant::now();
         for cause in Cause::ALL {
-            if let Some(messages) = self.folds[cause as usize].flush(now, cause.interval()) {
-                cause.log(peer, messages, "");
+            let fold = &mut self.folds[cause as usize];
+            if let Some(messages) = fold.flush(now, cause.interval()) {
+                cause.log(peer, messages, &fold.detail);
             }
         }
     }
@@ -169,13 +181,14 @@ mod tests {
     #[test]
     fn repeats_are_counted_in_one_line_per_interval() {
         let (mut fold, start) = (Fold::default(), Instant::now());
-        assert_eq!(fold.add(1, start, INTERVAL), Some(1), "the first one at once");
+        assert_eq!(fold.add(1, "first", start, INTERVAL), Some(1), "the first one at once");
         for _ in 0..1_000 {
-            assert_eq!(fold.add(3, start + INTERVAL / 2, INTERVAL), None);
+            assert_eq!(fold.add(3, "later", start + INTERVAL / 2, INTERVAL), None);
         }
         assert_eq!(fold.flush(start + INTERVAL / 2, INTERVAL), None);
         assert_eq!(fold.flush(start + INTERVAL, INTERVAL), Some(3_000));
+        assert_eq!(fold.detail, "later");
         assert_eq!(fold.flush(start + 9 * INTERVAL, INTERVAL), None, "nothing happened since");
-        assert_eq!(fold.add(2, start + 9 * INTERVAL, INTERVAL), Some(2));
+        assert_eq!(fold.add(2, "", start + 9 * INTERVAL, INTERVAL), Some(2));
     }
 }

@@ -292,9 +292,10 @@ impl State {
         }
     }
 
-    /// Gives back room of the inbox as messages are handled that came in a session that has ended.
-    pub(super) fn settle_idle_inbox(&mut self, inboxes: &InboxRoom) {
-        if !self.lease.is_none() && !self.presence.is_connected() {
+    /// Gives back room of the inbox as messages are handled for which an earlier session had a wider
+    /// window.
+    pub(super) fn give_back_room(&mut self, inboxes: &InboxRoom) {
+        if !self.lease.is_none() {
             self.settle_inbox(inboxes);
         }
     }
