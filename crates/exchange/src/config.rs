@@ -278,7 +278,7 @@ mod tests {
              sent in time"
         );
         type Change = fn(&mut Config, Duration);
-        let cases: [(&str, &str, Change); 6] = [
+        let cases: [(&str, &str, Change); 8] = [
             ("request", "establish", |config, time| config.transport.timeouts.request = time),
             ("handshake_step", "establish", |config, time| {
                 config.transport.timeouts.handshake_step = time;
@@ -291,7 +291,12 @@ mod tests {
                 config.transport.timeouts.session_age = time;
                 config.transport.retry.good_session = time;
             }),
-            ("interval", "refused", |config, time| config.transport.retry.interval = 2 * time),
+            ("interval", "refused", |config, time| {
+                config.transport.retry.interval = 2 * time;
+                config.absence = 3 * time;
+            }),
+            ("interval", "absence", |config, _| config.absence = config.transport.retry.interval),
+            ("probe", "reply", |config, _| config.transport.timeouts.reply = config.probe),
         ];
         for (setting, other, change) in cases {
             let refused = refusal(|config| change(config, minute));
