@@ -8,6 +8,8 @@ use crate::schema::APPLICATION;
 
 /// The length of a page: the default of SQLite, which every store has.
 pub(super) const PAGE: usize = 4_096;
+/// The least that a message takes of a page: its place, its position, six columns, a checksum.
+const MESSAGE: usize = 20;
 /// Pages that one page of the pointer map describes, after itself.
 const MAPPED: u32 = PAGE as u32 / 5;
 /// Kinds of pages in the pointer map.
@@ -48,6 +50,13 @@ impl Pages {
 
     pub(super) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// The number of messages that the pages which are there can have held. What the first page or
+    /// the log claims to be there does not count.
+    pub(super) fn most_messages(&self) -> u64 {
+        let pages = u64::from(self.in_file) + self.logged.len() as u64;
+        pages.saturating_mul((PAGE / MESSAGE) as u64)
     }
 
     /// Returns whether the first page says that this is the database of another application.

@@ -147,7 +147,7 @@ fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
         damaged_rows: unread.rows,
         ..SalvageReport::default()
     };
-    verify(&new, &mut report)?;
+    verify(&new, pages.most_messages(), &mut report)?;
     new.execute_batch("COMMIT")?;
     queries::check(&new)?;
     outbox::Table::prepare(&new)?.load_all(SystemTime::now())?;
