@@ -2,7 +2,7 @@
 //! stored can still be acknowledged, removed and closed. Messages are accepted only while it is
 //! kept.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,10 @@ impl Reserve {
     }
 
     fn take(&self) -> io::Result<()> {
-        let file = self.open(OpenOptions::new().create(true))?;
+        let file = match self.open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.create()?,
+            file => file?,
+        };
         let found = file.metadata()?.len();
         if found >= LEN {
             return Ok(());
@@ -80,25 +83,32 @@ impl Reserve {
     }
 
     fn give(&self) -> io::Result<bool> {
-        let file = match self.open(&mut OpenOptions::new()) {
+        let file = match self.open() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             file => file?,
         };
-        file.set_len(0)?;
+        file.set_len(MARK.len() as u64)?;
         fs::remove_file(&self.path)?;
         Ok(true)
     }
 
+    fn create(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&self.path)
+    }
+
     /// Opens the file, and fails if it is not a reserve.
-    fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
+    fn open(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
         options.read(true).write(true);
         #[cfg(unix)]
         {
-            use std::os::unix::fs::OpenOptionsExt;
-
             use rustix::fs::OFlags;
             let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-            options.mode(0o600).custom_flags(flags as i32);
+            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags as i32);
         }
         let mut file = options.open(&self.path)?;
         let other = || io::Error::new(ErrorKind::InvalidData, "something else has its name");
@@ -109,8 +119,21 @@ impl Reserve {
         }
         let mut mark = Vec::with_capacity(MARK.len());
         (&mut file).take(MARK.len() as u64).read_to_end(&mut mark)?;
-        if found.is_file() && MARK.starts_with(&mark) { Ok(file) } else { Err(other()) }
+        let is_begun = || is_private(&found) && MARK.starts_with(&mark);
+        if found.is_file() && (mark == MARK || is_begun()) { Ok(file) } else { Err(other()) }
     }
+}
+
+/// Returns whether a file has the mode with which a reserve is created. One that a kill has left
+/// without the whole mark is recognised by it.
+#[cfg(unix)]
+fn is_private(found: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(found) & 0o7777 == 0o600
+}
+
+#[cfg(not(unix))]
+fn is_private(_found: &Metadata) -> bool {
+    true
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -173,6 +196,10 @@ mod tests {
         Reserve::of(&folder.path().join("store"))
     }
 
+    fn set_mode(reserve: &Reserve, mode: u32) {
+        fs::set_permissions(&reserve.path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     #[test]
     fn room_is_taken_given_up_and_taken_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -189,9 +216,29 @@ mod tests {
             assert!(!reserve.path.exists());
         }
         // As a killed process leaves it.
-        fs::write(&reserve.path, &MARK[..7]).unwrap();
-        reserve.keep().unwrap();
-        assert!(reserve.give_up());
+        for begun in [0, 7, MARK.len()] {
+            fs::write(&reserve.path, &MARK[..begun]).unwrap();
+            set_mode(&reserve, 0o600);
+            reserve.keep().unwrap();
+            assert!(reserve.give_up());
+        }
+    }
+
+    #[test]
+    fn a_file_without_the_mark_that_others_may_read_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = reserve_in(&folder);
+        for begun in [0, 7] {
+            for mode in [0o644, 0o400, 0o700] {
+                let _ = fs::remove_file(&reserve.path);
+                fs::write(&reserve.path, &MARK[..begun]).unwrap();
+                set_mode(&reserve, mode);
+                reserve.keep().unwrap();
+                assert!(!reserve.give_up());
+                assert_eq!(fs::read(&reserve.path).unwrap(), MARK[..begun], "{mode:o}");
+            }
+        }
+        assert!(reserve.warned);
     }
 
     #[test]
