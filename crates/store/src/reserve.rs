@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::files::beside;
+use crate::files::{beside, open_regular};
 
 /// Length of the reserve. The log grows to 4 MiB before it is written back.
 const LEN: u64 = 16 * 1024 * 1024;
@@ -67,10 +67,7 @@ impl Reserve {
     }
 
     fn take(&self) -> io::Result<()> {
-        let file = match self.open() {
-            Err(error) if error.kind() == ErrorKind::NotFound => self.create()?,
-            file => file?,
-        };
+        let file = self.open()?.map_or_else(|| self.create(), Ok)?;
         let found = file.metadata()?.len();
         if found >= LEN {
             return Ok(());
@@ -83,10 +80,7 @@ impl Reserve {
     }
 
     fn give(&self) -> io::Result<bool> {
-        let file = match self.open() {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            file => file?,
-        };
+        let Some(file) = self.open()? else { return Ok(false) };
         file.set_len(MARK.len() as u64)?;
         fs::remove_file(&self.path)?;
         Ok(true)
@@ -100,27 +94,17 @@ impl Reserve {
         options.open(&self.path)
     }
 
-    /// Opens the file, and fails if it is not a reserve.
-    fn open(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        #[cfg(unix)]
-        {
-            use rustix::fs::OFlags;
-            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags as i32);
-        }
-        let mut file = options.open(&self.path)?;
-        let other = || io::Error::new(ErrorKind::InvalidData, "something else has its name");
-        let found = file.metadata()?;
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::uid(&found) != rustix::process::geteuid().as_raw() {
-            return Err(other());
-        }
+    /// Opens the file, if there is one, and fails if it is not a reserve.
+    fn open(&self) -> io::Result<Option<File>> {
+        let opened = open_regular(&self.path, OpenOptions::new().read(true).write(true));
+        let opened = opened.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        let Some((mut file, found)) = opened else { return Ok(None) };
         let mut mark = Vec::with_capacity(MARK.len());
         (&mut file).take(MARK.len() as u64).read_to_end(&mut mark)?;
-        let is_begun = || is_private(&found) && MARK.starts_with(&mark);
-        if found.is_file() && (mark == MARK || is_begun()) { Ok(file) } else { Err(other()) }
+        if mark == MARK || (is_private(&found) && MARK.starts_with(&mark)) {
+            return Ok(Some(file));
+        }
+        Err(io::Error::new(ErrorKind::InvalidData, "something else has its name"))
     }
 }
 
@@ -196,8 +180,8 @@ mod tests {
         Reserve::of(&folder.path().join("store"))
     }
 
-    fn set_mode(reserve: &Reserve, mode: u32) {
-        fs::set_permissions(&reserve.path, fs::Permissions::from_mode(mode)).unwrap();
+    fn set_mode(reserve: &Reserve, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&reserve.path, fs::Permissions::from_mode(mode))
     }
 
     #[test]
@@ -218,7 +202,7 @@ mod tests {
         // As a killed process leaves it.
         for begun in [0, 7, MARK.len()] {
             fs::write(&reserve.path, &MARK[..begun]).unwrap();
-            set_mode(&reserve, 0o600);
+            set_mode(&reserve, 0o600).unwrap();
             reserve.keep().unwrap();
             assert!(reserve.give_up());
         }
@@ -232,7 +216,7 @@ mod tests {
             for mode in [0o644, 0o400, 0o700] {
                 let _ = fs::remove_file(&reserve.path);
                 fs::write(&reserve.path, &MARK[..begun]).unwrap();
-                set_mode(&reserve, mode);
+                set_mode(&reserve, mode).unwrap();
                 reserve.keep().unwrap();
                 assert!(!reserve.give_up());
                 assert_eq!(fs::read(&reserve.path).unwrap(), MARK[..begun], "{mode:o}");

@@ -13,7 +13,7 @@ use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
-use crate::files::{beside, look};
+use crate::files::{beside, look, open_regular, unusable};
 use crate::schema::{self, FORMAT};
 use crate::{open, outbox, queries};
 
@@ -36,11 +36,13 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     }
     // Nothing of a file is changed that may not be a store, not even its log.
     drop(lock(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
-    // A store that was closed a moment ago has taken its log along.
-    let has_log = look(&log)?.is_some();
     let new = beside(&path, "-salvaged");
+    let Some(file) = open_to_read(&path)? else { return Err(SalvageError::NoFile(path)) };
+    // A store that was closed a moment ago has taken its log along.
+    let logged = open_to_read(&log)?;
+    let has_log = logged.is_some();
     // It is closed after the end, because that would release the lock.
-    let mut pages = open_pages(&path, has_log.then_some(&*log))?;
+    let mut pages = Pages::new(file, logged).map_err(|error| unusable(&path, error))?;
     recognise(&path, &mut pages)?;
     let _lock = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     create(&new)?;
@@ -80,13 +82,9 @@ fn lock(path: &Path, access: OpenFlags) -> Result<Option<Connection>, SalvageErr
     }
 }
 
-fn open_pages(path: &Path, log: Option<&Path>) -> Result<Pages, SalvageError> {
-    let opened =
-        || -> io::Result<Pages> { Pages::new(File::open(path)?, log.map(File::open).transpose()?) };
-    opened().map_err(|error| {
-        let source = error.into();
-        SalvageError::Refused(OpenStoreError::Unusable { path: path.to_owned(), source })
-    })
+fn open_to_read(path: &Path) -> Result<Option<File>, OpenStoreError> {
+    let opened = open_regular(path, OpenOptions::new().read(true))?;
+    Ok(opened.map(|(file, _)| file))
 }
 
 /// Fails if the file says that it is something else than a store of this version.
@@ -114,9 +112,11 @@ fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, Sa
 /// Creates an empty file for its owner only. What an interrupted salvage left is removed, and
 /// nothing else.
 fn create(new: &Path) -> Result<(), SalvageError> {
-    let left = look(new)?;
+    let left = open_to_read(new)?;
     let created = || {
-        if left.is_some_and(|left| left.len() == 0) || is_store(new) {
+        if let Some(left) = left
+            && is_left_over(left)?
+        {
             fs::remove_file(new)?;
         }
         let mut options = OpenOptions::new();
@@ -129,9 +129,8 @@ fn create(new: &Path) -> Result<(), SalvageError> {
         .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })
 }
 
-fn is_store(path: &Path) -> bool {
-    let pages = File::open(path).and_then(|file| Pages::new(file, None));
-    pages.is_ok_and(|mut pages| pages.is_store())
+fn is_left_over(file: File) -> io::Result<bool> {
+    Ok(file.metadata()?.len() == 0 || Pages::new(file, None)?.is_store())
 }
 
 fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
