@@ -156,7 +156,7 @@ fn check(path: &Path, found: &Metadata) -> Result<(), OpenStoreError> {
 }
 
 /// Checks what is in the place of the log, and returns whether there is anything in it.
-fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
+pub(crate) fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
     let Some((begin, len)) = begin(path, 32)? else { return Ok(false) };
     // A power cut may have left zeros.
     let known = begin.iter().all(|byte| *byte == 0)

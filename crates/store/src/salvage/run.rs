@@ -13,7 +13,7 @@ use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
-use crate::files::{beside, look, open_regular, unusable};
+use crate::files::{beside, check_log, look, open_regular, unusable};
 use crate::schema::{self, FORMAT};
 use crate::{open, outbox, queries};
 
@@ -34,11 +34,13 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     if look(&path)?.is_none() {
         return Err(SalvageError::NoFile(path));
     }
+    check_log(&log)?;
     // Nothing of a file is changed that may not be a store, not even its log.
     drop(lock(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
     let new = beside(&path, "-salvaged");
     let Some(file) = open_to_read(&path)? else { return Err(SalvageError::NoFile(path)) };
-    // A store that was closed a moment ago has taken its log along.
+    // A store that was closed a moment ago has taken its log along, or one has made it.
+    check_log(&log)?;
     let logged = open_to_read(&log)?;
     let has_log = logged.is_some();
     // It is closed after the end, because that would release the lock.

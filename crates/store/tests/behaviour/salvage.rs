@@ -224,6 +224,18 @@ async fn another_file_with_the_name_of_the_new_one_is_left_alone() {
 }
 
 #[tokio::test]
+async fn another_file_with_the_name_of_the_log_is_left_alone() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let log = format!("{}-wal", place.path().display());
+    fs::write(&log, "my notes").unwrap();
+    let refused = salvage(place.path()).unwrap_err();
+    assert!(matches!(refused, SalvageError::Refused(OpenStoreError::NotALog(_))), "{refused}");
+    assert_eq!(fs::read(&log).unwrap(), b"my notes");
+    assert_eq!(fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 3);
+}
+
+#[tokio::test]
 async fn a_log_that_claims_too_many_pages_is_read_all_the_same() {
     let place = Place::new();
     close(filled(&place).await).await;
