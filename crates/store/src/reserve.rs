@@ -16,6 +16,8 @@ const LEN: u64 = 16 * 1024 * 1024;
 /// help.
 #[cfg(unix)]
 const SLACK: u64 = 4 * 1024 * 1024;
+/// Room that is tried for when it is not known whether the disk is full: a few pages and their log.
+const PROBE: u64 = 64 * 1024;
 /// The first bytes of the reserve, by which it is recognised.
 const MARK: &[u8] = b"This file keeps room on the disk for the outbox of paddington beside it.\n";
 
@@ -66,6 +68,19 @@ impl Reserve {
         self.give().unwrap_or_default()
     }
 
+    /// Gives the room up if no more can be had beside it. Returns whether it was given up.
+    pub(crate) fn give_up_if_full(&self) -> bool {
+        self.give_up_if(|file| allocate(file, LEN, LEN + PROBE))
+    }
+
+    fn give_up_if(&self, grow: impl FnOnce(&File) -> io::Result<()>) -> bool {
+        let Ok(Some(file)) = self.open() else { return false };
+        let Ok(found) = file.metadata() else { return false };
+        let is_full = grow(&file).is_err_and(|error| is_full(&error));
+        let _ = file.set_len(found.len());
+        is_full && self.give_up()
+    }
+
     fn take(&self) -> io::Result<()> {
         let file = self.open()?.map_or_else(|| self.create(), Ok)?;
         let found = file.metadata()?.len();
@@ -76,7 +91,7 @@ impl Reserve {
         // It can be recognised before it takes any room, whatever happens next.
         write(&file, MARK, 0)?;
         file.sync_data()?;
-        allocate(&file, found.max(MARK.len() as u64))
+        allocate(&file, found.max(MARK.len() as u64), LEN)
     }
 
     fn give(&self) -> io::Result<bool> {
@@ -137,12 +152,12 @@ fn check_room(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a file of `found` bytes as long as the reserve, with room on the disk for all of it.
-fn allocate(file: &File, found: u64) -> io::Result<()> {
+/// Makes a file of `found` bytes `len` bytes long, with room on the disk for all of it.
+fn allocate(file: &File, found: u64, len: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{FallocateFlags, fallocate};
-        match fallocate(file, FallocateFlags::empty(), 0, LEN) {
+        match fallocate(file, FallocateFlags::empty(), 0, len) {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP) => (),
             Err(error) => return Err(error.into()),
@@ -150,10 +165,10 @@ fn allocate(file: &File, found: u64) -> io::Result<()> {
     }
     let zeros = [0; 64 * 1024];
     let mut at = found;
-    while at < LEN {
-        let len = zeros.len().min((LEN - at) as usize);
-        write(file, &zeros[..len], at)?;
-        at += len as u64;
+    while at < len {
+        let part = zeros.len().min((len - at) as usize);
+        write(file, &zeros[..part], at)?;
+        at += part as u64;
     }
     file.sync_data()
 }
@@ -206,6 +221,19 @@ mod tests {
             reserve.keep().unwrap();
             assert!(reserve.give_up());
         }
+    }
+
+    #[test]
+    fn it_is_given_up_for_a_quota_and_for_no_other_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = reserve_in(&folder);
+        assert!(!reserve.give_up_if_full(), "there is none yet");
+        reserve.keep().unwrap();
+        assert!(!reserve.give_up_if_full(), "there is room");
+        assert!(!reserve.give_up_if(|_| Err(ErrorKind::PermissionDenied.into())));
+        assert_eq!(fs::metadata(&reserve.path).unwrap().len(), LEN);
+        assert!(reserve.give_up_if(|_| Err(rustix::io::Errno::DQUOT.into())));
+        assert!(!reserve.path.exists());
     }
 
     #[test]
