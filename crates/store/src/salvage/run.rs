@@ -103,7 +103,8 @@ fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
 
 /// Makes a new store of what can be trusted.
 fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, SalvageError> {
-    let report = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, fault))?;
+    let (copy, report) = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, &fault))?;
+    check(&copy).map_err(|fault| SalvageError::bad_copy(new, &fault))?;
     let is_nothing = report.kept() + report.cursors + report.letters == 0;
     if is_nothing && (report.unreadable_pages > 0 || report.damaged_rows > 0) {
         return Err(SalvageError::Nothing(path.to_owned()));
@@ -135,7 +136,7 @@ fn is_left_over(file: File) -> io::Result<bool> {
     Ok(file.metadata()?.len() == 0 || Pages::new(file, None)?.is_store())
 }
 
-fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
+fn fill(pages: &mut Pages, new: &Path) -> Result<(Connection, SalvageReport), Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let new = Connection::open_with_flags(new, flags)?;
     // The file is of no use before it is whole.
@@ -150,9 +151,14 @@ fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
     };
     verify(&new, pages.most_messages(), &mut report)?;
     new.execute_batch("COMMIT")?;
-    queries::check(&new)?;
-    outbox::Table::prepare(&new)?.load_all(SystemTime::now())?;
-    Ok(report)
+    Ok((new, report))
+}
+
+/// Fails if a service could not start with the copy.
+fn check(copy: &Connection) -> Result<(), Fault> {
+    queries::check(copy)?;
+    outbox::Table::prepare(copy)?.load_all(SystemTime::now())?;
+    Ok(())
 }
 
 /// Puts the new file in the place of the damaged one, which gets another name. At every moment the
@@ -168,7 +174,7 @@ fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageErr
         })
     };
     let Some(damaged) = names.take(1_000).find(is_free) else {
-        return Err(SalvageError::Nothing(path.to_owned()));
+        return Err(SalvageError::NoName(beside(path, "-damaged")));
     };
     let log = beside(path, "-wal");
     let renamed = || -> io::Result<()> {
@@ -201,7 +207,32 @@ fn restore(path: &Path, damaged: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::params;
+
     use super::*;
+    use crate::pieces::{StreamRow, sum as sum_of};
+    use crate::streams::StreamId;
+
+    #[test]
+    fn a_copy_that_fails_its_own_checks_is_told_from_one_that_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(open::open(&path).unwrap());
+        let old = Connection::open(&path).unwrap();
+        // The same stream of a peer twice: each row is whole, and no start accepts both.
+        for id in [1, 2] {
+            let sum = StreamRow::checksum(StreamId(id), "hub", id, &[1; 16]);
+            let stream = "INSERT INTO stream VALUES(?1, 'hub', ?1, ?2, ?3)";
+            old.execute(stream, params![id, [1_u8; 16], sum]).unwrap();
+            let sum = sum_of("hub", id, &[1; 16], 1, None, &[]);
+            let message = "INSERT INTO message VALUES(?1, 1, NULL, NULL, ?2, x'')";
+            old.execute(message, [StreamId(id).rows().start, sum]).unwrap();
+        }
+        drop(old);
+        let failed = salvage(&path).unwrap_err();
+        assert!(matches!(failed, SalvageError::BadCopy { .. }), "{failed}");
+        assert!(!beside(&path, "-salvaged").exists());
+    }
 
     #[test]
     fn nobody_opens_a_store_while_it_is_salvaged() {
