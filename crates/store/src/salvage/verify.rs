@@ -51,7 +51,7 @@ pub(super) fn verify(
         "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 AND number = ?3",
         |row| {
             let (peer, instance) = (peer(row, 0)?, blob(row, 1)?);
-            let sum = cursors::attempts_sum(&peer, instance, row.get(2)?, row.get(3)?);
+            let sum = cursors::attempts_sum(peer.as_str(), instance, row.get(2)?, row.get(3)?);
             let holds = sum == row.get::<_, i64>(4)?;
             holds.then_some(()).ok_or_else(|| Fault::refused("its checksum is wrong"))
         },
