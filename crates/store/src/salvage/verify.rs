@@ -11,10 +11,6 @@ use crate::pieces::{COLUMNS, Messages, StreamRow, sum};
 use crate::row::{Expiry, blob};
 use crate::{cursors, letters};
 
-/// A message that was lost between others has expired: it is never transmitted, and the peer is
-/// told to skip its number.
-const LOST: Expiry = Expiry { deadline: 0, ttl: 0 };
-
 /// Verifies everything, and counts what is left. In the place of lost messages no more are put than
 /// `most_lost`: a checksum has no key, so whoever could write the file can have made a row up whose
 /// number is far beyond the others.
@@ -137,11 +133,12 @@ fn verify_stream(
         *damaged += new.execute(delete, [from, to])? as u64;
     }
     let mut insert = new.prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, x'')")?;
+    let Expiry { deadline, ttl } = Expiry::LOST;
     for (position, number, missing) in gaps {
         for (position, number) in (position..).zip(number..number + missing) {
             let StreamRow { peer, age, instance, .. } = stream;
-            let sum = sum(peer, *age, instance.as_bytes(), number, Some(LOST), &[]);
-            insert.execute(params![position, number, LOST.deadline, LOST.ttl, sum])?;
+            let sum = sum(peer, *age, instance.as_bytes(), number, Some(Expiry::LOST), &[]);
+            insert.execute(params![position, number, deadline, ttl, sum])?;
         }
     }
     Ok(found)
