@@ -159,11 +159,14 @@ fn check(path: &Path, found: &Metadata) -> Result<(), OpenStoreError> {
 pub(crate) fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
     let Some((begin, len)) = begin(path, 32)? else { return Ok(false) };
     // A power cut may have left zeros.
-    let known = begin.iter().all(|byte| *byte == 0)
-        || begin
-            .get(..4)
-            .is_some_and(|magic| magic[..3] == LOG_MAGIC[..3] && magic[3] & !1 == LOG_MAGIC[3]);
+    let known = begin.iter().all(|byte| *byte == 0) || is_log(&begin);
     if known { Ok(len > 0) } else { Err(OpenStoreError::NotALog(path.to_owned())) }
+}
+
+/// Returns whether something begins like a log.
+pub(crate) fn is_log(begin: &[u8]) -> bool {
+    let magic = begin.get(..4);
+    magic.is_some_and(|magic| magic[..3] == LOG_MAGIC[..3] && magic[3] & !1 == LOG_MAGIC[3])
 }
 
 /// Checks what is in the place of the journal. Returns whether the creation of the file was

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use crate::files;
 use crate::schema::APPLICATION;
 
 /// The length of a page: the default of SQLite, which every store has.
@@ -62,6 +63,14 @@ impl Pages {
     /// Returns whether the first page says that this is the database of another application.
     pub(super) fn is_other(&mut self) -> bool {
         self.application().is_some_and(|application| application != APPLICATION)
+    }
+
+    /// Returns whether the file is a log, as an interrupted salvage leaves it.
+    pub(super) fn is_log(&mut self) -> bool {
+        let mut begin = [0; 4];
+        let read =
+            self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut begin));
+        read.is_ok() && files::is_log(&begin)
     }
 
     /// Returns whether the first page says that this is a store.

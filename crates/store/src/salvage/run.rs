@@ -1,7 +1,7 @@
 //! The steps of a salvage.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
-use crate::files::{beside, check_log, look, open_regular, unusable};
+use crate::files::{beside, check_log, is_log, look, open_regular, unusable};
 use crate::schema::{self, FORMAT};
 use crate::{open, outbox, queries};
 
@@ -92,7 +92,7 @@ fn open_to_read(path: &Path) -> Result<Option<File>, OpenStoreError> {
 /// Fails if the file says that it is something else than a store of this version.
 fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
     let path = path.to_owned();
-    if pages.is_other() {
+    if pages.is_other() || pages.is_log() {
         return Err(OpenStoreError::NotAStore(path).into());
     }
     match format(pages) {
@@ -162,7 +162,7 @@ fn check(copy: &Connection) -> Result<(), Fault> {
 }
 
 /// Puts the new file in the place of the damaged one, which gets another name. At every moment the
-/// damaged file and its log have the one name or the other.
+/// damaged file and its log have the one name or the other, and no service starts without its log.
 fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageError> {
     let names = (1..).map(|number: u32| match number {
         1 => beside(path, "-damaged"),
@@ -176,32 +176,60 @@ fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageErr
     let Some(damaged) = names.take(1_000).find(is_free) else {
         return Err(SalvageError::NoName(beside(path, "-damaged")));
     };
-    let log = beside(path, "-wal");
+    let unwritable =
+        |error: io::Error| SalvageError::Unwritable { path: damaged.clone(), source: error.into() };
+    // If that fails, the name is somebody else's.
+    fs::hard_link(path, &damaged).map_err(unwritable)?;
     let renamed = || -> io::Result<()> {
         File::open(new)?.sync_all()?;
-        fs::hard_link(path, &damaged)?;
-        if has_log {
-            fs::hard_link(&log, beside(&damaged, "-wal"))?;
-            // The new file must never meet the old log.
-            fs::remove_file(&log)?;
-        }
+        move_away(path, has_log, &damaged)?;
         fs::rename(new, path)?;
         path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
-    let unwritable =
-        |error: io::Error| SalvageError::Unwritable { path: damaged.clone(), source: error.into() };
-    renamed().inspect_err(|_| restore(path, &damaged)).map_err(unwritable)?;
+    renamed().inspect_err(|_| restore(path, &damaged, new)).map_err(unwritable)?;
     Ok(damaged)
 }
 
-/// Removes the new names again, once everything has its old one.
-fn restore(path: &Path, damaged: &Path) {
-    let (log, damaged_log) = (beside(path, "-wal"), beside(damaged, "-wal"));
-    if damaged_log.exists() && !log.exists() && fs::hard_link(&damaged_log, &log).is_err() {
-        return;
+/// Gives the log of the damaged file, which has its new name, a new one too, and takes it from
+/// beside the path. The new file must never meet it, and no service may start with the damaged file
+/// alone: so the log itself is put in the place of the file until the new one is. No service takes
+/// it for a store.
+fn move_away(path: &Path, has_log: bool, damaged: &Path) -> io::Result<()> {
+    if has_log {
+        let log = beside(path, "-wal");
+        fs::hard_link(&log, beside(damaged, "-wal"))?;
+        let mut begin = Vec::new();
+        if let Some(file) = open_to_read(&log).map_err(io::Error::other)? {
+            file.take(4).read_to_end(&mut begin)?;
+        }
+        if !is_log(&begin) {
+            // It is empty: nothing is missing without it, and in that place it is a new store.
+            return fs::remove_file(&log);
+        }
+        fs::rename(&log, path)?;
     }
-    for name in [damaged_log.as_path(), damaged] {
-        let _ = fs::remove_file(name);
+    Ok(())
+}
+
+/// Removes the new names again, once everything has its old one. `spare` is the name of the new
+/// file.
+fn restore(path: &Path, damaged: &Path, spare: &Path) {
+    let (log, damaged_log) = (beside(path, "-wal"), beside(damaged, "-wal"));
+    let put_back = || -> io::Result<()> {
+        if damaged_log.exists() && !log.exists() {
+            let _ = fs::remove_file(spare);
+            fs::hard_link(&damaged_log, spare)?;
+            // A file that has both names keeps both.
+            fs::rename(spare, path)?;
+            let _ = fs::remove_file(spare);
+            fs::hard_link(&damaged_log, &log)?;
+        }
+        fs::rename(damaged, path)
+    };
+    if put_back().is_ok() {
+        for name in [damaged_log.as_path(), damaged] {
+            let _ = fs::remove_file(name);
+        }
     }
 }
 
@@ -232,6 +260,65 @@ mod tests {
         let failed = salvage(&path).unwrap_err();
         assert!(matches!(failed, SalvageError::BadCopy { .. }), "{failed}");
         assert!(!beside(&path, "-salvaged").exists());
+    }
+
+    /// Leaves a store with its log, as a kill does.
+    fn killed(folder: &Path) -> PathBuf {
+        let (open, path) = (folder.join("open"), folder.join("store"));
+        let (_files, connection) = open::open(&open).unwrap();
+        connection.execute_batch("INSERT INTO meta VALUES('test', 1)").unwrap();
+        for end in ["", "-wal"] {
+            fs::copy(beside(&open, end), beside(&path, end)).unwrap();
+        }
+        path
+    }
+
+    #[test]
+    fn no_service_starts_while_files_are_renamed_and_all_can_be_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = killed(folder.path());
+        let (new, damaged) = (beside(&path, "-salvaged"), beside(&path, "-damaged"));
+        let read = |path: &Path| (fs::read(path).unwrap(), fs::read(beside(path, "-wal")).unwrap());
+        let before = read(&path);
+        assert!(before.1.len() > 4_096, "{}", before.1.len());
+        for is_replaced in [false, true] {
+            fs::write(&new, "new").unwrap();
+            fs::hard_link(&path, &damaged).unwrap();
+            move_away(&path, true, &damaged).unwrap();
+            assert!(matches!(open::open(&path), Err(OpenStoreError::NotAStore(_))));
+            let refused = salvage(&path);
+            assert!(matches!(refused, Err(SalvageError::Refused(OpenStoreError::NotAStore(_)))));
+            assert_eq!(fs::read(&new).unwrap(), b"new");
+            assert!(read(&damaged) == before && !beside(&path, "-wal").exists());
+            if is_replaced {
+                fs::write(&new, "new").unwrap();
+                fs::rename(&new, &path).unwrap();
+            }
+            restore(&path, &damaged, &new);
+            assert!(read(&path) == before);
+            assert!(!damaged.exists() && !beside(&damaged, "-wal").exists());
+        }
+        drop(open::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_log_without_content_is_not_taken_for_a_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = killed(folder.path());
+        let (log, damaged) = (beside(&path, "-wal"), beside(&path, "-damaged"));
+        let header = fs::read(&log).unwrap()[..32].to_vec();
+        for (begin, is_kept) in [(header, true), (vec![], false), (vec![0; 5_000], false)] {
+            fs::write(&log, &begin).unwrap();
+            fs::hard_link(&path, &damaged).unwrap();
+            move_away(&path, true, &damaged).unwrap();
+            assert!(!log.exists());
+            assert_eq!(fs::read(&path).unwrap() == begin, is_kept);
+            let opened = open::open(&path);
+            assert_eq!(matches!(opened, Err(OpenStoreError::NotAStore(_))), is_kept);
+            drop(opened);
+            let _ = fs::remove_file(&log);
+            restore(&path, &damaged, &beside(&path, "-salvaged"));
+        }
     }
 
     #[test]
