@@ -88,8 +88,7 @@ impl<'c> Table<'c> {
         let (instance, completed) = (cursor.instance.as_bytes(), stored(cursor.completed)?);
         let finished: Vec<u8> =
             cursor.finished.iter().flat_map(|number| number.to_le_bytes()).collect();
-        let checksum =
-            checksum(&[peer.as_str().as_bytes(), instance, &completed.to_le_bytes(), &finished]);
+        let checksum = cursor_sum(peer.as_str(), instance, completed, &finished);
         self.replace.execute(params![peer.as_str(), instance, completed, finished, checksum])?;
         self.forget_attempts.execute(params![peer.as_str(), instance, 0, completed])?;
         Ok(())
@@ -133,23 +132,30 @@ impl<'c> Table<'c> {
             .optional()?;
         match counted {
             None => Ok(0),
-            Some((count, sum)) if sum == attempts_sum(peer, instance, number, count) => Ok(count),
+            Some((count, sum)) if sum == attempts_sum(peer.as_str(), instance, number, count) => {
+                Ok(count)
+            }
             Some(_) => Err(Fault::refused(format!("the attempts of {id} are damaged"))),
         }
     }
 
     fn set_count(&mut self, peer: &PeerName, id: MessageId, count: i64) -> Result<(), Fault> {
         let (instance, number) = (id.stream.as_bytes(), stored(id.number)?);
-        let sum = attempts_sum(peer, instance, number, count);
+        let sum = attempts_sum(peer.as_str(), instance, number, count);
         self.count.execute(params![peer.as_str(), instance, number, count, sum])?;
         Ok(())
     }
 }
 
+/// The checksum of a cursor.
+pub(crate) fn cursor_sum(peer: &str, instance: &[u8], completed: i64, finished: &[u8]) -> i64 {
+    checksum(&[peer.as_bytes(), instance, &completed.to_le_bytes(), finished])
+}
+
 /// The checksum of a message's attempts.
-pub(crate) fn attempts_sum(peer: &PeerName, instance: &[u8], number: i64, count: i64) -> i64 {
+pub(crate) fn attempts_sum(peer: &str, instance: &[u8], number: i64, count: i64) -> i64 {
     let columns = [number.to_le_bytes(), count.to_le_bytes()];
-    checksum(&[peer.as_str().as_bytes(), instance, &columns[0], &columns[1]])
+    checksum(&[peer.as_bytes(), instance, &columns[0], &columns[1]])
 }
 
 /// Adds a number to those that are handled. Returns whether that is news.
@@ -165,9 +171,7 @@ fn finish(cursor: &mut StoredCursor, number: u64) -> bool {
 pub(crate) fn cursor(peer: &PeerName, row: &Row<'_>) -> Result<StoredCursor, Fault> {
     let (instance, completed) = (blob(row, 0)?, row.get::<_, i64>(1)?);
     let finished = blob(row, 2)?;
-    let checksum =
-        checksum(&[peer.as_str().as_bytes(), instance, &completed.to_le_bytes(), finished]);
-    if checksum != row.get::<_, i64>(3)? {
+    if cursor_sum(peer.as_str(), instance, completed, finished) != row.get::<_, i64>(3)? {
         return Err(Fault::refused("its checksum is wrong"));
     }
     let (finished, rest) = finished.as_chunks();

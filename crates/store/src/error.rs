@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::{fmt, io};
 
 use paddington_exchange::store::StoreError;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
 /// The reason why a store cannot be opened.
@@ -143,6 +143,17 @@ impl Fault {
         matches!(self, Self::Sqlite(rusqlite::Error::SqliteFailure(error, _))
             if error.code == ErrorCode::DiskFull)
     }
+
+    /// Returns whether a write may have failed because of a quota, which SQLite does not tell.
+    pub(crate) fn may_be_full(&self) -> bool {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+                error.extended_code == ffi::SQLITE_IOERR_WRITE
+            }
+            Self::Unsure(_) => true,
+            Self::Sqlite(_) | Self::Refused(_) | Self::Moved(_) => false,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -176,8 +187,6 @@ impl From<&Fault> for StoreError {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     #[test]
@@ -189,6 +198,16 @@ mod tests {
         assert!(!failed(ffi::SQLITE_FULL));
         for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR] {
             assert!(failed(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_failed_may_have_met_a_quota() {
+        let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert!(Fault::from(failed(ffi::SQLITE_IOERR_WRITE)).may_be_full());
+        assert!(Fault::of_commit(failed(ffi::SQLITE_IOERR_WRITE)).may_be_full());
+        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_CORRUPT, ffi::SQLITE_FULL] {
+            assert!(!Fault::from(failed(code)).may_be_full(), "{code}");
         }
     }
 }

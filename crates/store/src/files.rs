@@ -4,7 +4,7 @@
 //! The file itself is never opened for reading here: closing it would release the locks that this
 //! process has on it, by another store or by another library.
 
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ const JOURNAL_PAGES: std::ops::Range<usize> = 16..20;
 /// What a file is held by. On Linux it is a descriptor that reads nothing and holds no lock; while
 /// it is open, no other file gets the number of this one.
 #[cfg(target_os = "linux")]
-type Handle = fs::File;
+type Handle = File;
 #[cfg(not(target_os = "linux"))]
 type Handle = Metadata;
 
@@ -137,6 +137,10 @@ fn unwritable(path: &Path, source: io::Error) -> OpenStoreError {
     OpenStoreError::Unwritable { path: path.to_owned(), source: source.into() }
 }
 
+pub(crate) fn unusable(path: &Path, source: io::Error) -> OpenStoreError {
+    OpenStoreError::Unusable { path: path.to_owned(), source: source.into() }
+}
+
 fn check(path: &Path, found: &Metadata) -> Result<(), OpenStoreError> {
     if found.is_symlink() {
         return Err(OpenStoreError::Link(path.to_owned()));
@@ -152,22 +156,23 @@ fn check(path: &Path, found: &Metadata) -> Result<(), OpenStoreError> {
 }
 
 /// Checks what is in the place of the log, and returns whether there is anything in it.
-fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
-    let Some(found) = look(path)? else { return Ok(false) };
-    let begin = begin(path, found.len().min(32) as usize)?;
+pub(crate) fn check_log(path: &Path) -> Result<bool, OpenStoreError> {
+    let Some((begin, len)) = begin(path, 32)? else { return Ok(false) };
     // A power cut may have left zeros.
-    let known = begin.iter().all(|byte| *byte == 0)
-        || begin
-            .get(..4)
-            .is_some_and(|magic| magic[..3] == LOG_MAGIC[..3] && magic[3] & !1 == LOG_MAGIC[3]);
-    if known { Ok(found.len() > 0) } else { Err(OpenStoreError::NotALog(path.to_owned())) }
+    let known = begin.iter().all(|byte| *byte == 0) || is_log(&begin);
+    if known { Ok(len > 0) } else { Err(OpenStoreError::NotALog(path.to_owned())) }
+}
+
+/// Returns whether something begins like a log.
+pub(crate) fn is_log(begin: &[u8]) -> bool {
+    let magic = begin.get(..4);
+    magic.is_some_and(|magic| magic[..3] == LOG_MAGIC[..3] && magic[3] & !1 == LOG_MAGIC[3])
 }
 
 /// Checks what is in the place of the journal. Returns whether the creation of the file was
 /// interrupted: going back to the state before that makes it empty, whatever it holds now.
 fn check_journal(path: &Path) -> Result<bool, OpenStoreError> {
-    let Some(found) = look(path)? else { return Ok(false) };
-    let begin = begin(path, found.len().min(512) as usize)?;
+    let Some((begin, _)) = begin(path, 512)? else { return Ok(false) };
     let says_nothing = |(at, byte): (usize, &u8)| *byte == 0 || JOURNAL_FACTS.contains(&at);
     if begin.iter().enumerate().all(says_nothing) {
         return Ok(false);
@@ -178,22 +183,46 @@ fn check_journal(path: &Path) -> Result<bool, OpenStoreError> {
     Ok(begin.get(JOURNAL_PAGES).is_some_and(|pages| pages == [0; 4]))
 }
 
-/// Reads the first bytes of a log or journal. SQLite holds no lock on these.
-fn begin(path: &Path, len: usize) -> Result<Vec<u8>, OpenStoreError> {
-    let unusable =
-        |error: io::Error| OpenStoreError::Unusable { path: path.to_owned(), source: error.into() };
-    let mut options = OpenOptions::new();
-    options.read(true);
+/// Opens what is at a path, if anything, and fails if it cannot be a file of a store.
+pub(crate) fn open_regular(
+    path: &Path,
+    options: &mut OpenOptions,
+) -> Result<Option<(File, Metadata)>, OpenStoreError> {
+    // A device may do something when it is opened.
+    match look(path)? {
+        Some(_) => open_checked(path, options),
+        None => Ok(None),
+    }
+}
+
+/// Opens it once, without following a link or waiting for another program, and checks what was
+/// opened: something else may have got the name meanwhile.
+fn open_checked(
+    path: &Path,
+    options: &mut OpenOptions,
+) -> Result<Option<(File, Metadata)>, OpenStoreError> {
     #[cfg(unix)]
     {
         use rustix::fs::OFlags;
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags as i32);
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags as i32);
     }
-    let file = options.open(path).map_err(unusable)?;
-    let mut begin = Vec::with_capacity(len);
-    file.take(len as u64).read_to_end(&mut begin).map_err(unusable)?;
-    Ok(begin)
+    let file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|error| unusable(path, error))?,
+    };
+    let found = file.metadata().map_err(|error| unusable(path, error))?;
+    check(path, &found)?;
+    Ok(Some((file, found)))
+}
+
+/// Reads the first bytes of a log or journal, and its length. SQLite holds no lock on these.
+fn begin(path: &Path, most: u64) -> Result<Option<(Vec<u8>, u64)>, OpenStoreError> {
+    let opened = open_regular(path, OpenOptions::new().read(true))?;
+    let Some((file, found)) = opened else { return Ok(None) };
+    let mut begin = Vec::new();
+    file.take(most).read_to_end(&mut begin).map_err(|error| unusable(path, error))?;
+    Ok(Some((begin, found.len())))
 }
 
 /// Creates an empty file if there is none.
@@ -208,7 +237,7 @@ fn create(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     // The name is durable once its folder is.
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Recognises a store by the mark in its first page, without a lock and without a look at the log:
@@ -303,4 +332,29 @@ fn make_private(handle: &Handle, path: &Path) -> io::Result<()> {
         PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
     };
     fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o700))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_has_got_the_name_of_a_file_meanwhile_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        let open = |name| open_checked(&path(name), OpenOptions::new().read(true));
+        fs::write(path("file"), "x").unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+        assert!(made.success());
+        assert_eq!(open("file").unwrap().unwrap().1.len(), 1);
+        assert!(open("none").unwrap().is_none());
+        assert!(matches!(open("link"), Err(OpenStoreError::Unusable { .. })));
+        // It would wait for a writer.
+        assert!(matches!(open("pipe"), Err(OpenStoreError::NotAFile(_))));
+        let folder = open_checked(folder.path(), OpenOptions::new().read(true));
+        assert!(matches!(folder, Err(OpenStoreError::NotAFile(_))));
+    }
 }

@@ -183,7 +183,15 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
     Ok((LetterId(loaded(id)?), checked().map_err(damaged)?))
 }
 
-fn sum(peer: &str, instance: &[u8], number: i64, code: u16, at: i64, payload: &[u8]) -> i64 {
+/// The checksum of a dead letter.
+pub(crate) fn sum(
+    peer: &str,
+    instance: &[u8],
+    number: i64,
+    code: u16,
+    at: i64,
+    payload: &[u8],
+) -> i64 {
     let (number, code, at) = (number.to_le_bytes(), code.to_le_bytes(), at.to_le_bytes());
     checksum(&[peer.as_bytes(), instance, &number, &code, &at, payload])
 }

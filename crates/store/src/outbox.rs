@@ -358,7 +358,9 @@ struct Expiries {
 }
 
 impl Expiries {
+    /// Counts a message. The salvage has reported those that take the place of lost ones.
     fn count(&mut self, expiry: Option<Expiry>, now: i64) {
+        let expiry = expiry.filter(|expiry| *expiry != Expiry::LOST);
         self.capped += u64::from(expiry.is_some_and(|expiry| expiry.is_clock_back(now)));
         self.over += u64::from(expiry.is_some_and(|expiry| expiry.deadline <= now));
     }
@@ -416,9 +418,29 @@ mod tests {
         }
     }
 
+    /// Loads a message that a salvage has put in the place of a lost one.
+    fn left_of_lost() -> Duration {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection).unwrap();
+        let mut table = Table::prepare(&connection).unwrap();
+        let peer: PeerName = "hub".parse().unwrap();
+        let id = MessageId { stream: [1; 16].into(), number: 1 };
+        let message = NewMessage { id, payload: Bytes::new(), ttl: None };
+        let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
+        let Place { age, number, position, .. } = place;
+        let lost = Expiry::LOST;
+        let sum = pieces::sum("hub", age, id.stream.as_bytes(), number, Some(lost), &[]);
+        let row = params![position, number, lost.deadline, lost.ttl, sum, b""];
+        table.insert.execute(row).unwrap();
+        let found = table.load_all(SystemTime::now()).unwrap();
+        found[&peer][0].messages[0].ttl.unwrap()
+    }
+
     #[test]
     fn a_clock_that_is_set_gives_no_more_than_the_time_to_live_and_is_logged() {
         let logs = paddington_test_support::capture_logs();
+        assert_eq!(left_of_lost(), Duration::ZERO);
+        assert_eq!(logs.lines(), Vec::<String>::new(), "a salvage has reported it");
         assert_eq!(left_after(|at| at + HOUR / 4), HOUR * 3 / 4);
         assert_eq!(logs.lines(), Vec::<String>::new());
         assert_eq!(left_after(|at| at - 100_000 * HOUR), HOUR);

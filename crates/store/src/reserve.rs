@@ -2,13 +2,13 @@
 //! stored can still be acknowledged, removed and closed. Messages are accepted only while it is
 //! kept.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::files::beside;
+use crate::files::{beside, open_regular};
 
 /// Length of the reserve. The log grows to 4 MiB before it is written back.
 const LEN: u64 = 16 * 1024 * 1024;
@@ -16,6 +16,8 @@ const LEN: u64 = 16 * 1024 * 1024;
 /// help.
 #[cfg(unix)]
 const SLACK: u64 = 4 * 1024 * 1024;
+/// Room that is tried for when it is not known whether the disk is full: a few pages and their log.
+const PROBE: u64 = 64 * 1024;
 /// The first bytes of the reserve, by which it is recognised.
 const MARK: &[u8] = b"This file keeps room on the disk for the outbox of paddington beside it.\n";
 
@@ -66,8 +68,21 @@ impl Reserve {
         self.give().unwrap_or_default()
     }
 
+    /// Gives the room up if no more can be had beside it. Returns whether it was given up.
+    pub(crate) fn give_up_if_full(&self) -> bool {
+        self.give_up_if(|file| allocate(file, LEN, LEN + PROBE))
+    }
+
+    fn give_up_if(&self, grow: impl FnOnce(&File) -> io::Result<()>) -> bool {
+        let Ok(Some(file)) = self.open() else { return false };
+        let Ok(found) = file.metadata() else { return false };
+        let is_full = grow(&file).is_err_and(|error| is_full(&error));
+        let _ = file.set_len(found.len());
+        is_full && self.give_up()
+    }
+
     fn take(&self) -> io::Result<()> {
-        let file = self.open(OpenOptions::new().create(true))?;
+        let file = self.open()?.map_or_else(|| self.create(), Ok)?;
         let found = file.metadata()?.len();
         if found >= LEN {
             return Ok(());
@@ -76,41 +91,48 @@ impl Reserve {
         // It can be recognised before it takes any room, whatever happens next.
         write(&file, MARK, 0)?;
         file.sync_data()?;
-        allocate(&file, found.max(MARK.len() as u64))
+        allocate(&file, found.max(MARK.len() as u64), LEN)
     }
 
     fn give(&self) -> io::Result<bool> {
-        let file = match self.open(&mut OpenOptions::new()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            file => file?,
-        };
-        file.set_len(0)?;
+        let Some(file) = self.open()? else { return Ok(false) };
+        file.set_len(MARK.len() as u64)?;
         fs::remove_file(&self.path)?;
         Ok(true)
     }
 
-    /// Opens the file, and fails if it is not a reserve.
-    fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
-        options.read(true).write(true);
+    fn create(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&self.path)
+    }
 
-            use rustix::fs::OFlags;
-            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-            options.mode(0o600).custom_flags(flags as i32);
-        }
-        let mut file = options.open(&self.path)?;
-        let other = || io::Error::new(ErrorKind::InvalidData, "something else has its name");
-        let found = file.metadata()?;
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::uid(&found) != rustix::process::geteuid().as_raw() {
-            return Err(other());
-        }
+    /// Opens the file, if there is one, and fails if it is not a reserve.
+    fn open(&self) -> io::Result<Option<File>> {
+        let opened = open_regular(&self.path, OpenOptions::new().read(true).write(true));
+        let opened = opened.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        let Some((mut file, found)) = opened else { return Ok(None) };
         let mut mark = Vec::with_capacity(MARK.len());
         (&mut file).take(MARK.len() as u64).read_to_end(&mut mark)?;
-        if found.is_file() && MARK.starts_with(&mark) { Ok(file) } else { Err(other()) }
+        if mark == MARK || (is_private(&found) && MARK.starts_with(&mark)) {
+            return Ok(Some(file));
+        }
+        Err(io::Error::new(ErrorKind::InvalidData, "something else has its name"))
     }
+}
+
+/// Returns whether a file has the mode with which a reserve is created. One that a kill has left
+/// without the whole mark is recognised by it.
+#[cfg(unix)]
+fn is_private(found: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(found) & 0o7777 == 0o600
+}
+
+#[cfg(not(unix))]
+fn is_private(_found: &Metadata) -> bool {
+    true
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -130,12 +152,12 @@ fn check_room(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a file of `found` bytes as long as the reserve, with room on the disk for all of it.
-fn allocate(file: &File, found: u64) -> io::Result<()> {
+/// Makes a file of `found` bytes `len` bytes long, with room on the disk for all of it.
+fn allocate(file: &File, found: u64, len: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{FallocateFlags, fallocate};
-        match fallocate(file, FallocateFlags::empty(), 0, LEN) {
+        match fallocate(file, FallocateFlags::empty(), 0, len) {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP) => (),
             Err(error) => return Err(error.into()),
@@ -143,10 +165,10 @@ fn allocate(file: &File, found: u64) -> io::Result<()> {
     }
     let zeros = [0; 64 * 1024];
     let mut at = found;
-    while at < LEN {
-        let len = zeros.len().min((LEN - at) as usize);
-        write(file, &zeros[..len], at)?;
-        at += len as u64;
+    while at < len {
+        let part = zeros.len().min((len - at) as usize);
+        write(file, &zeros[..part], at)?;
+        at += part as u64;
     }
     file.sync_data()
 }
@@ -173,6 +195,10 @@ mod tests {
         Reserve::of(&folder.path().join("store"))
     }
 
+    fn set_mode(reserve: &Reserve, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&reserve.path, fs::Permissions::from_mode(mode))
+    }
+
     #[test]
     fn room_is_taken_given_up_and_taken_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -189,9 +215,42 @@ mod tests {
             assert!(!reserve.path.exists());
         }
         // As a killed process leaves it.
-        fs::write(&reserve.path, &MARK[..7]).unwrap();
+        for begun in [0, 7, MARK.len()] {
+            fs::write(&reserve.path, &MARK[..begun]).unwrap();
+            set_mode(&reserve, 0o600).unwrap();
+            reserve.keep().unwrap();
+            assert!(reserve.give_up());
+        }
+    }
+
+    #[test]
+    fn it_is_given_up_for_a_quota_and_for_no_other_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = reserve_in(&folder);
+        assert!(!reserve.give_up_if_full(), "there is none yet");
         reserve.keep().unwrap();
-        assert!(reserve.give_up());
+        assert!(!reserve.give_up_if_full(), "there is room");
+        assert!(!reserve.give_up_if(|_| Err(ErrorKind::PermissionDenied.into())));
+        assert_eq!(fs::metadata(&reserve.path).unwrap().len(), LEN);
+        assert!(reserve.give_up_if(|_| Err(rustix::io::Errno::DQUOT.into())));
+        assert!(!reserve.path.exists());
+    }
+
+    #[test]
+    fn a_file_without_the_mark_that_others_may_read_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = reserve_in(&folder);
+        for begun in [0, 7] {
+            for mode in [0o644, 0o400, 0o700] {
+                let _ = fs::remove_file(&reserve.path);
+                fs::write(&reserve.path, &MARK[..begun]).unwrap();
+                set_mode(&reserve, mode).unwrap();
+                reserve.keep().unwrap();
+                assert!(!reserve.give_up());
+                assert_eq!(fs::read(&reserve.path).unwrap(), MARK[..begun], "{mode:o}");
+            }
+        }
+        assert!(reserve.warned);
     }
 
     #[test]

@@ -63,6 +63,10 @@ pub(crate) struct Expiry {
 }
 
 impl Expiry {
+    /// A message that a salvage has put in the place of a lost one has expired: it is never
+    /// transmitted, and the peer is told to skip its number. No other one has this deadline.
+    pub(crate) const LOST: Self = Self { deadline: 0, ttl: 0 };
+
     pub(crate) fn new(now: SystemTime, ttl: Duration) -> Self {
         let deadline = now.checked_add(ttl).map_or(i64::MAX, millis);
         Self { deadline, ttl: i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX) }

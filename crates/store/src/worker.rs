@@ -79,7 +79,7 @@ impl Worker {
         loop {
             let ended = match opened {
                 Ok(connection) => self.serve(&connection),
-                Err(error) => Err(self.failed(error.into_failure(), false)),
+                Err(error) => Err(self.failed(error.into_failure())),
             };
             let Err(why) = ended else { return Ok(()) };
             if is_last {
@@ -175,15 +175,17 @@ impl Worker {
 
     fn fault(&mut self, fault: &Fault) -> StoreError {
         // What was being written is answered already; the rest was not tried.
-        self.failed(StoreError::from(fault).for_others(), fault.is_full())
-    }
-
-    /// Stops accepting until the disk works again. If it is full, the reserve is given up.
-    fn failed(&mut self, why: StoreError, is_full: bool) -> StoreError {
-        self.failures += 1;
-        if is_full && self.reserve.give_up() {
+        let is_given_up = (fault.is_full() && self.reserve.give_up())
+            || (fault.may_be_full() && self.reserve.give_up_if_full());
+        if is_given_up {
             warn!("the disk is full: the room that was kept in reserve is given up");
         }
+        self.failed(StoreError::from(fault).for_others())
+    }
+
+    /// Stops accepting until the disk works again.
+    fn failed(&mut self, why: StoreError) -> StoreError {
+        self.failures += 1;
         if self.failures == 1 {
             error!(%why, "no messages are accepted until the store works again");
         }

@@ -10,6 +10,7 @@ use super::records::{Row, TreePage, tree_page};
 use crate::error::Fault;
 use crate::pieces::StreamRow;
 use crate::streams::StreamId;
+use crate::{cursors, letters};
 
 /// What could not be copied.
 #[derive(Debug, Default)]
@@ -46,16 +47,7 @@ fn root(row: &Row) -> Option<u32> {
 
 /// Copies the rows of all pages that are in use.
 pub(super) fn copy(pages: &mut Pages, new: &Connection) -> Result<Unread, Fault> {
-    let insert = |table: &str, places: &str| {
-        new.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES({places})"))
-    };
-    let mut inserts = Inserts {
-        message: insert("message", "?1, ?2, ?3, ?4, ?5, ?6")?,
-        stream: insert("stream", "?1, ?2, ?3, ?4, ?5")?,
-        cursor: insert("cursor", "?1, ?2, ?3, ?4, ?5")?,
-        attempt: insert("attempt", "?1, ?2, ?3, ?4, ?5")?,
-        letter: insert("dead_letter", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8")?,
-    };
+    let mut inserts = Inserts::prepare(new)?;
     let mut unread = Unread::default();
     for page in in_use(pages) {
         let Some(TreePage { rows, damaged, .. }) = tree_page(pages, page) else {
@@ -64,7 +56,7 @@ pub(super) fn copy(pages: &mut Pages, new: &Connection) -> Result<Unread, Fault>
         };
         unread.rows += damaged;
         for row in rows {
-            inserts.insert(row)?;
+            unread.rows += u64::from(!inserts.insert(row)?);
         }
     }
     Ok(unread)
@@ -92,10 +84,35 @@ fn in_use(pages: &mut Pages) -> BTreeSet<u32> {
     found
 }
 
-impl Inserts<'_> {
-    /// Inserts a row into the table that it looks like a row of. Streams are stored twice, in their
-    /// table and in its index.
-    fn insert(&mut self, row: Row) -> Result<(), Fault> {
+impl<'c> Inserts<'c> {
+    /// Pages of different ages may hold the same row: of those of which nothing else tells which one
+    /// is newer, the one that counts more is.
+    fn prepare(new: &'c Connection) -> Result<Self, Fault> {
+        let insert = |table: &str, places: &str| {
+            new.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES({places})"))
+        };
+        Ok(Self {
+            message: insert("message", "?1, ?2, ?3, ?4, ?5, ?6")?,
+            stream: insert("stream", "?1, ?2, ?3, ?4, ?5")?,
+            cursor: new.prepare(
+                "INSERT INTO cursor VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
+                 SET completed = excluded.completed, finished = excluded.finished,
+                     checksum = excluded.checksum
+                 WHERE (excluded.completed, length(excluded.finished))
+                     > (completed, length(finished))",
+            )?,
+            attempt: new.prepare(
+                "INSERT INTO attempt VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
+                 SET attempts = excluded.attempts, checksum = excluded.checksum
+                 WHERE excluded.attempts > attempts",
+            )?,
+            letter: insert("dead_letter", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8")?,
+        })
+    }
+
+    /// Inserts a row into the table that it looks like a row of; returns whether it is no damaged
+    /// one. Streams are stored twice, in their table and in its index: they are not counted.
+    fn insert(&mut self, row: Row) -> Result<bool, Fault> {
         use Value::{Blob, Integer, Null, Text};
         let Row { id, mut values } = row;
         let statement = match (id, &values[..]) {
@@ -118,7 +135,7 @@ impl Inserts<'_> {
                 Some(_),
                 [Null, Text(_), Blob(_), Integer(_), Integer(_), Integer(_), Integer(_), Blob(_)],
             ) => &mut self.letter,
-            _ => return Ok(()),
+            _ => return Ok(true),
         };
         match id {
             Some(id) => values[0] = Integer(id),
@@ -126,30 +143,114 @@ impl Inserts<'_> {
             None if matches!(values[..], [Text(_), Integer(_), ..]) => values.rotate_right(1),
             None => (),
         }
-        // A damaged one must not take the place of its other copy.
-        if matches!(values[..], [_, Text(_), Integer(_), Blob(_), Integer(_)])
-            && !is_stream(&values)
-        {
-            return Ok(());
+        // A damaged one must not take the place of another copy.
+        if !holds(&values) {
+            return Ok(is_stream(&values));
         }
         statement.execute(params_from_iter(values))?;
-        Ok(())
+        Ok(true)
     }
 }
 
-/// Returns whether a stream can have the id of a row, whose checksum holds.
+/// Returns whether a row has the columns of a stream.
 fn is_stream(values: &[Value]) -> bool {
+    use Value::{Blob, Integer, Text};
+    matches!(values, [Integer(_), Text(_), Integer(_), Blob(_), Integer(_)])
+}
+
+/// Returns whether the checksum of a row holds, and a stream can have its id. A message is checked
+/// later, once its rows are together.
+fn holds(values: &[Value]) -> bool {
+    use Value::{Blob, Integer, Text};
     match values {
-        [
-            Value::Integer(id),
-            Value::Text(peer),
-            Value::Integer(age),
-            Value::Blob(instance),
-            Value::Integer(checksum),
-        ] => {
+        [Integer(id), Text(peer), Integer(age), Blob(instance), Integer(sum)] => {
             let id = StreamId(*id);
-            id.is_valid() && StreamRow::checksum(id, peer, *age, instance) == *checksum
+            id.is_valid() && StreamRow::checksum(id, peer, *age, instance) == *sum
         }
-        _ => false,
+        [Text(peer), Blob(instance), Integer(completed), Blob(finished), Integer(sum)] => {
+            cursors::cursor_sum(peer, instance, *completed, finished) == *sum
+        }
+        [Text(peer), Blob(instance), Integer(number), Integer(count), Integer(sum)] => {
+            cursors::attempts_sum(peer, instance, *number, *count) == *sum
+        }
+        [
+            Integer(_),
+            Text(peer),
+            Blob(instance),
+            Integer(number),
+            Integer(code),
+            Integer(at),
+            Integer(sum),
+            Blob(payload),
+        ] => u16::try_from(*code)
+            .is_ok_and(|code| letters::sum(peer, instance, *number, code, *at, payload) == *sum),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    const INSTANCE: [u8; 16] = [1; 16];
+
+    fn cursor(completed: i64, finished: &[u8], damage: i64) -> Row {
+        let sum = cursors::cursor_sum("hub", &INSTANCE, completed, finished) ^ damage;
+        let finished = finished.to_vec();
+        let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
+        let values = vec![peer.into(), instance.into(), completed.into(), finished.into()];
+        Row { id: None, values: [values, vec![sum.into()]].concat() }
+    }
+
+    fn attempt(count: i64, damage: i64) -> Row {
+        let sum = cursors::attempts_sum("hub", &INSTANCE, 7, count) ^ damage;
+        let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
+        let values = vec![peer.into(), instance.into(), 7.into(), count.into(), sum.into()];
+        Row { id: None, values }
+    }
+
+    fn letter(payload: &str, damage: i64) -> Row {
+        let payload = payload.as_bytes().to_vec();
+        let sum = letters::sum("hub", &INSTANCE, 7, 3, 1_000, &payload) ^ damage;
+        let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
+        let values = vec![Value::Null, peer.into(), instance.into(), 7.into(), 3.into()];
+        let rest = vec![1_000.into(), sum.into(), payload.into()];
+        Row { id: Some(1), values: [values, rest].concat() }
+    }
+
+    /// Inserts rows and returns how many were damaged, and a column of what there is then.
+    fn kept(rows: impl IntoIterator<Item = Row>, select: &str) -> (usize, Vec<Value>) {
+        let new = Connection::open_in_memory().unwrap();
+        schema::create(&new).unwrap();
+        let mut inserts = Inserts::prepare(&new).unwrap();
+        let is_whole: Vec<_> = rows.into_iter().map(|row| inserts.insert(row).unwrap()).collect();
+        let damaged = is_whole.iter().filter(|is_whole| !**is_whole).count();
+        let mut select = new.prepare(select).unwrap();
+        let found = select.query_map((), |row| row.get(0)).unwrap();
+        (damaged, found.map(Result::unwrap).collect())
+    }
+
+    #[test]
+    fn of_several_copies_the_one_that_is_whole_and_newer_is_kept() {
+        let cursors = [(5, &[][..], 0), (9, &[], 1), (7, &[], 0), (7, &[1; 8], 0), (6, &[], 0)];
+        for turn in 0..cursors.len() {
+            let mut order = cursors;
+            order.rotate_left(turn);
+            let rows =
+                order.map(|(completed, finished, damage)| cursor(completed, finished, damage));
+            let select = "SELECT completed * 100 + length(finished) FROM cursor";
+            assert_eq!(kept(rows, select), (1, vec![708.into()]), "{turn}");
+        }
+        for order in [[(3, 0), (4, 1)], [(4, 1), (3, 0)]] {
+            let rows = order.map(|(count, damage)| attempt(count, damage));
+            assert_eq!(kept(rows, "SELECT attempts FROM attempt"), (1, vec![3.into()]));
+        }
+        let rows = [attempt(4, 0), attempt(3, 0)];
+        assert_eq!(kept(rows, "SELECT attempts FROM attempt"), (0, vec![4.into()]));
+        let rows = [letter("damaged", 1), letter("whole", 0)];
+        let whole = Value::Text("whole".to_owned());
+        let select = "SELECT CAST(payload AS TEXT) FROM dead_letter";
+        assert_eq!(kept(rows, select), (1, vec![whole]));
     }
 }

@@ -4,10 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use crate::files;
 use crate::schema::APPLICATION;
 
 /// The length of a page: the default of SQLite, which every store has.
 pub(super) const PAGE: usize = 4_096;
+/// The least that a message takes of a page: its place, its position, six columns, a checksum.
+const MESSAGE: usize = 20;
 /// Pages that one page of the pointer map describes, after itself.
 const MAPPED: u32 = PAGE as u32 / 5;
 /// Kinds of pages in the pointer map.
@@ -50,9 +53,24 @@ impl Pages {
         self.count
     }
 
+    /// The number of messages that the pages which are there can have held. What the first page or
+    /// the log claims to be there does not count.
+    pub(super) fn most_messages(&self) -> u64 {
+        let pages = u64::from(self.in_file) + self.logged.len() as u64;
+        pages.saturating_mul((PAGE / MESSAGE) as u64)
+    }
+
     /// Returns whether the first page says that this is the database of another application.
     pub(super) fn is_other(&mut self) -> bool {
         self.application().is_some_and(|application| application != APPLICATION)
+    }
+
+    /// Returns whether the file is a log, as an interrupted salvage leaves it.
+    pub(super) fn is_log(&mut self) -> bool {
+        let mut begin = [0; 4];
+        let read =
+            self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_exact(&mut begin));
+        read.is_ok() && files::is_log(&begin)
     }
 
     /// Returns whether the first page says that this is a store.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use paddington_wire::PeerName;
 use thiserror::Error;
@@ -52,6 +52,18 @@ pub enum SalvageError {
     /// Nothing in the file is part of a store, or all of it is lost.
     #[error("nothing in {0} can be trusted: it is left as it is")]
     Nothing(PathBuf),
+    /// The copy of what is kept cannot be used, because it fails the checks of a start.
+    #[error("the copy {path} fails its own checks: it is removed")]
+    BadCopy {
+        /// The copy.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// There are too many damaged files of earlier times.
+    #[error("all names from {0} to {0}-1000 are taken: move these files away")]
+    NoName(PathBuf),
     /// The new file cannot be written, or the files cannot be renamed.
     #[error("{path} cannot be written")]
     Unwritable {
@@ -72,8 +84,11 @@ impl SalvageReport {
 }
 
 impl SalvageError {
-    pub(super) fn unwritable(path: &std::path::Path, fault: impl Into<Fault>) -> Self {
-        let source = fault.into().to_string().into();
-        Self::Unwritable { path: path.to_owned(), source }
+    pub(super) fn unwritable(path: &Path, fault: &Fault) -> Self {
+        Self::Unwritable { path: path.to_owned(), source: fault.to_string().into() }
+    }
+
+    pub(super) fn bad_copy(path: &Path, fault: &Fault) -> Self {
+        Self::BadCopy { path: path.to_owned(), source: fault.to_string().into() }
     }
 }

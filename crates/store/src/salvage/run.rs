@@ -1,7 +1,7 @@
 //! The steps of a salvage.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
-use crate::files::{beside, look};
+use crate::files::{beside, check_log, is_log, look, open_regular, unusable};
 use crate::schema::{self, FORMAT};
 use crate::{open, outbox, queries};
 
@@ -34,13 +34,17 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<SalvageReport, SalvageError> {
     if look(&path)?.is_none() {
         return Err(SalvageError::NoFile(path));
     }
+    check_log(&log)?;
     // Nothing of a file is changed that may not be a store, not even its log.
     drop(lock(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
-    // A store that was closed a moment ago has taken its log along.
-    let has_log = look(&log)?.is_some();
     let new = beside(&path, "-salvaged");
+    let Some(file) = open_to_read(&path)? else { return Err(SalvageError::NoFile(path)) };
+    // A store that was closed a moment ago has taken its log along, or one has made it.
+    check_log(&log)?;
+    let logged = open_to_read(&log)?;
+    let has_log = logged.is_some();
     // It is closed after the end, because that would release the lock.
-    let mut pages = open_pages(&path, has_log.then_some(&*log))?;
+    let mut pages = Pages::new(file, logged).map_err(|error| unusable(&path, error))?;
     recognise(&path, &mut pages)?;
     let _lock = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     create(&new)?;
@@ -80,19 +84,15 @@ fn lock(path: &Path, access: OpenFlags) -> Result<Option<Connection>, SalvageErr
     }
 }
 
-fn open_pages(path: &Path, log: Option<&Path>) -> Result<Pages, SalvageError> {
-    let opened =
-        || -> io::Result<Pages> { Pages::new(File::open(path)?, log.map(File::open).transpose()?) };
-    opened().map_err(|error| {
-        let source = error.into();
-        SalvageError::Refused(OpenStoreError::Unusable { path: path.to_owned(), source })
-    })
+fn open_to_read(path: &Path) -> Result<Option<File>, OpenStoreError> {
+    let opened = open_regular(path, OpenOptions::new().read(true))?;
+    Ok(opened.map(|(file, _)| file))
 }
 
 /// Fails if the file says that it is something else than a store of this version.
 fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
     let path = path.to_owned();
-    if pages.is_other() {
+    if pages.is_other() || pages.is_log() {
         return Err(OpenStoreError::NotAStore(path).into());
     }
     match format(pages) {
@@ -103,7 +103,8 @@ fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
 
 /// Makes a new store of what can be trusted.
 fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, SalvageError> {
-    let report = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, fault))?;
+    let (copy, report) = fill(pages, new).map_err(|fault| SalvageError::unwritable(new, &fault))?;
+    check(&copy).map_err(|fault| SalvageError::bad_copy(new, &fault))?;
     let is_nothing = report.kept() + report.cursors + report.letters == 0;
     if is_nothing && (report.unreadable_pages > 0 || report.damaged_rows > 0) {
         return Err(SalvageError::Nothing(path.to_owned()));
@@ -114,9 +115,11 @@ fn build(path: &Path, pages: &mut Pages, new: &Path) -> Result<SalvageReport, Sa
 /// Creates an empty file for its owner only. What an interrupted salvage left is removed, and
 /// nothing else.
 fn create(new: &Path) -> Result<(), SalvageError> {
-    let left = look(new)?;
+    let left = open_to_read(new)?;
     let created = || {
-        if left.is_some_and(|left| left.len() == 0) || is_store(new) {
+        if let Some(left) = left
+            && is_left_over(left)?
+        {
             fs::remove_file(new)?;
         }
         let mut options = OpenOptions::new();
@@ -129,12 +132,11 @@ fn create(new: &Path) -> Result<(), SalvageError> {
         .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })
 }
 
-fn is_store(path: &Path) -> bool {
-    let pages = File::open(path).and_then(|file| Pages::new(file, None));
-    pages.is_ok_and(|mut pages| pages.is_store())
+fn is_left_over(file: File) -> io::Result<bool> {
+    Ok(file.metadata()?.len() == 0 || Pages::new(file, None)?.is_store())
 }
 
-fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
+fn fill(pages: &mut Pages, new: &Path) -> Result<(Connection, SalvageReport), Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let new = Connection::open_with_flags(new, flags)?;
     // The file is of no use before it is whole.
@@ -147,15 +149,20 @@ fn fill(pages: &mut Pages, new: &Path) -> Result<SalvageReport, Fault> {
         damaged_rows: unread.rows,
         ..SalvageReport::default()
     };
-    verify(&new, &mut report)?;
+    verify(&new, pages.most_messages(), &mut report)?;
     new.execute_batch("COMMIT")?;
-    queries::check(&new)?;
-    outbox::Table::prepare(&new)?.load_all(SystemTime::now())?;
-    Ok(report)
+    Ok((new, report))
+}
+
+/// Fails if a service could not start with the copy.
+fn check(copy: &Connection) -> Result<(), Fault> {
+    queries::check(copy)?;
+    outbox::Table::prepare(copy)?.load_all(SystemTime::now())?;
+    Ok(())
 }
 
 /// Puts the new file in the place of the damaged one, which gets another name. At every moment the
-/// damaged file and its log have the one name or the other.
+/// damaged file and its log have the one name or the other, and no service starts without its log.
 fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageError> {
     let names = (1..).map(|number: u32| match number {
         1 => beside(path, "-damaged"),
@@ -167,40 +174,152 @@ fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageErr
         })
     };
     let Some(damaged) = names.take(1_000).find(is_free) else {
-        return Err(SalvageError::Nothing(path.to_owned()));
-    };
-    let log = beside(path, "-wal");
-    let renamed = || -> io::Result<()> {
-        File::open(new)?.sync_all()?;
-        fs::hard_link(path, &damaged)?;
-        if has_log {
-            fs::hard_link(&log, beside(&damaged, "-wal"))?;
-            // The new file must never meet the old log.
-            fs::remove_file(&log)?;
-        }
-        fs::rename(new, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        return Err(SalvageError::NoName(beside(path, "-damaged")));
     };
     let unwritable =
         |error: io::Error| SalvageError::Unwritable { path: damaged.clone(), source: error.into() };
-    renamed().inspect_err(|_| restore(path, &damaged)).map_err(unwritable)?;
+    // If that fails, the name is somebody else's.
+    fs::hard_link(path, &damaged).map_err(unwritable)?;
+    let renamed = || -> io::Result<()> {
+        File::open(new)?.sync_all()?;
+        move_away(path, has_log, &damaged)?;
+        fs::rename(new, path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    };
+    renamed().inspect_err(|_| restore(path, &damaged, new)).map_err(unwritable)?;
     Ok(damaged)
 }
 
-/// Removes the new names again, once everything has its old one.
-fn restore(path: &Path, damaged: &Path) {
-    let (log, damaged_log) = (beside(path, "-wal"), beside(damaged, "-wal"));
-    if damaged_log.exists() && !log.exists() && fs::hard_link(&damaged_log, &log).is_err() {
-        return;
+/// Gives the log of the damaged file, which has its new name, a new one too, and takes it from
+/// beside the path. The new file must never meet it, and no service may start with the damaged file
+/// alone: so the log itself is put in the place of the file until the new one is. No service takes
+/// it for a store.
+fn move_away(path: &Path, has_log: bool, damaged: &Path) -> io::Result<()> {
+    if has_log {
+        let log = beside(path, "-wal");
+        fs::hard_link(&log, beside(damaged, "-wal"))?;
+        let mut begin = Vec::new();
+        if let Some(file) = open_to_read(&log).map_err(io::Error::other)? {
+            file.take(4).read_to_end(&mut begin)?;
+        }
+        if !is_log(&begin) {
+            // It is empty: nothing is missing without it, and in that place it is a new store.
+            return fs::remove_file(&log);
+        }
+        fs::rename(&log, path)?;
     }
-    for name in [damaged_log.as_path(), damaged] {
-        let _ = fs::remove_file(name);
+    Ok(())
+}
+
+/// Removes the new names again, once everything has its old one. `spare` is the name of the new
+/// file.
+fn restore(path: &Path, damaged: &Path, spare: &Path) {
+    let (log, damaged_log) = (beside(path, "-wal"), beside(damaged, "-wal"));
+    let put_back = || -> io::Result<()> {
+        if damaged_log.exists() && !log.exists() {
+            let _ = fs::remove_file(spare);
+            fs::hard_link(&damaged_log, spare)?;
+            // A file that has both names keeps both.
+            fs::rename(spare, path)?;
+            let _ = fs::remove_file(spare);
+            fs::hard_link(&damaged_log, &log)?;
+        }
+        fs::rename(damaged, path)
+    };
+    if put_back().is_ok() {
+        for name in [damaged_log.as_path(), damaged] {
+            let _ = fs::remove_file(name);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::params;
+
     use super::*;
+    use crate::pieces::{StreamRow, sum as sum_of};
+    use crate::streams::StreamId;
+
+    #[test]
+    fn a_copy_that_fails_its_own_checks_is_told_from_one_that_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(open::open(&path).unwrap());
+        let old = Connection::open(&path).unwrap();
+        // The same stream of a peer twice: each row is whole, and no start accepts both.
+        for id in [1, 2] {
+            let sum = StreamRow::checksum(StreamId(id), "hub", id, &[1; 16]);
+            let stream = "INSERT INTO stream VALUES(?1, 'hub', ?1, ?2, ?3)";
+            old.execute(stream, params![id, [1_u8; 16], sum]).unwrap();
+            let sum = sum_of("hub", id, &[1; 16], 1, None, &[]);
+            let message = "INSERT INTO message VALUES(?1, 1, NULL, NULL, ?2, x'')";
+            old.execute(message, [StreamId(id).rows().start, sum]).unwrap();
+        }
+        drop(old);
+        let failed = salvage(&path).unwrap_err();
+        assert!(matches!(failed, SalvageError::BadCopy { .. }), "{failed}");
+        assert!(!beside(&path, "-salvaged").exists());
+    }
+
+    /// Leaves a store with its log, as a kill does.
+    fn killed(folder: &Path) -> PathBuf {
+        let (open, path) = (folder.join("open"), folder.join("store"));
+        let (_files, connection) = open::open(&open).unwrap();
+        connection.execute_batch("INSERT INTO meta VALUES('test', 1)").unwrap();
+        for end in ["", "-wal"] {
+            fs::copy(beside(&open, end), beside(&path, end)).unwrap();
+        }
+        path
+    }
+
+    #[test]
+    fn no_service_starts_while_files_are_renamed_and_all_can_be_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = killed(folder.path());
+        let (new, damaged) = (beside(&path, "-salvaged"), beside(&path, "-damaged"));
+        let read = |path: &Path| (fs::read(path).unwrap(), fs::read(beside(path, "-wal")).unwrap());
+        let before = read(&path);
+        assert!(before.1.len() > 4_096, "{}", before.1.len());
+        for is_replaced in [false, true] {
+            fs::write(&new, "new").unwrap();
+            fs::hard_link(&path, &damaged).unwrap();
+            move_away(&path, true, &damaged).unwrap();
+            assert!(matches!(open::open(&path), Err(OpenStoreError::NotAStore(_))));
+            let refused = salvage(&path);
+            assert!(matches!(refused, Err(SalvageError::Refused(OpenStoreError::NotAStore(_)))));
+            assert_eq!(fs::read(&new).unwrap(), b"new");
+            assert!(read(&damaged) == before && !beside(&path, "-wal").exists());
+            if is_replaced {
+                fs::write(&new, "new").unwrap();
+                fs::rename(&new, &path).unwrap();
+            }
+            restore(&path, &damaged, &new);
+            assert!(read(&path) == before);
+            assert!(!damaged.exists() && !beside(&damaged, "-wal").exists());
+        }
+        drop(open::open(&path).unwrap());
+    }
+
+    #[test]
+    fn a_log_without_content_is_not_taken_for_a_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = killed(folder.path());
+        let (log, damaged) = (beside(&path, "-wal"), beside(&path, "-damaged"));
+        let header = fs::read(&log).unwrap()[..32].to_vec();
+        for (begin, is_kept) in [(header, true), (vec![], false), (vec![0; 5_000], false)] {
+            fs::write(&log, &begin).unwrap();
+            fs::hard_link(&path, &damaged).unwrap();
+            move_away(&path, true, &damaged).unwrap();
+            assert!(!log.exists());
+            assert_eq!(fs::read(&path).unwrap() == begin, is_kept);
+            let opened = open::open(&path);
+            assert_eq!(matches!(opened, Err(OpenStoreError::NotAStore(_))), is_kept);
+            drop(opened);
+            let _ = fs::remove_file(&log);
+            restore(&path, &damaged, &beside(&path, "-salvaged"));
+        }
+    }
 
     #[test]
     fn nobody_opens_a_store_while_it_is_salvaged() {

@@ -11,18 +11,21 @@ use crate::pieces::{COLUMNS, Messages, StreamRow, sum};
 use crate::row::{Expiry, blob};
 use crate::{cursors, letters};
 
-/// A message that was lost between others has expired: it is never transmitted, and the peer is
-/// told to skip its number.
-const LOST: Expiry = Expiry { deadline: 0, ttl: 0 };
-
-/// Verifies everything, and counts what is left.
-pub(super) fn verify(new: &Connection, report: &mut SalvageReport) -> Result<(), Fault> {
+/// Verifies everything, and counts what is left. In the place of lost messages no more are put than
+/// `most_lost`: a checksum has no key, so whoever could write the file can have made a row up whose
+/// number is far beyond the others.
+pub(super) fn verify(
+    new: &Connection,
+    mut most_lost: u64,
+    report: &mut SalvageReport,
+) -> Result<(), Fault> {
     let streams = stream_rows(
         new.prepare("SELECT id, peer, age, instance, checksum FROM stream")?.query(())?,
     )?;
     for stream in &streams {
         let Ok(peer) = stream.peer.parse::<PeerName>() else { continue };
-        let found = verify_stream(new, stream, &mut report.damaged_rows)?;
+        let found = verify_stream(new, stream, most_lost, &mut report.damaged_rows)?;
+        most_lost -= found.lost_between;
         let of_peer = report.peers.entry(peer).or_default();
         of_peer.kept += found.kept;
         of_peer.lost_between += found.lost_between;
@@ -44,7 +47,7 @@ pub(super) fn verify(new: &Connection, report: &mut SalvageReport) -> Result<(),
         "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 AND number = ?3",
         |row| {
             let (peer, instance) = (peer(row, 0)?, blob(row, 1)?);
-            let sum = cursors::attempts_sum(&peer, instance, row.get(2)?, row.get(3)?);
+            let sum = cursors::attempts_sum(peer.as_str(), instance, row.get(2)?, row.get(3)?);
             let holds = sum == row.get::<_, i64>(4)?;
             holds.then_some(()).ok_or_else(|| Fault::refused("its checksum is wrong"))
         },
@@ -89,10 +92,12 @@ fn keep(
     Ok(kept)
 }
 
-/// Keeps the messages of a stream that are whole and in order, and fills the gaps between them.
+/// Keeps the messages of a stream that are whole and in order, and fills the gaps between them, as
+/// far as no more than `most_lost` are missing.
 fn verify_stream(
     new: &Connection,
     stream: &StreamRow,
+    most_lost: u64,
     damaged: &mut u64,
 ) -> Result<SalvagedPeer, Fault> {
     let rows = stream.id.rows();
@@ -109,7 +114,8 @@ fn verify_stream(
         // Each message that is missing had a row at least.
         let missing = last.and_then(|(number, end)| {
             let missing = message.number.checked_sub(number)?.checked_sub(1)?;
-            (0..=message.position - end).contains(&missing).then_some(missing)
+            let room = i64::try_from(most_lost - found.lost_between).unwrap_or(i64::MAX);
+            (0..=room.min(message.position - end)).contains(&missing).then_some(missing)
         });
         if !(is_first || missing.is_some()) || message.check(stream).is_err() {
             bad.push((message.position, message.end() - 1));
@@ -127,11 +133,12 @@ fn verify_stream(
         *damaged += new.execute(delete, [from, to])? as u64;
     }
     let mut insert = new.prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, x'')")?;
+    let Expiry { deadline, ttl } = Expiry::LOST;
     for (position, number, missing) in gaps {
         for (position, number) in (position..).zip(number..number + missing) {
             let StreamRow { peer, age, instance, .. } = stream;
-            let sum = sum(peer, *age, instance.as_bytes(), number, Some(LOST), &[]);
-            insert.execute(params![position, number, LOST.deadline, LOST.ttl, sum])?;
+            let sum = sum(peer, *age, instance.as_bytes(), number, Some(Expiry::LOST), &[]);
+            insert.execute(params![position, number, deadline, ttl, sum])?;
         }
     }
     Ok(found)
@@ -140,4 +147,46 @@ fn verify_stream(
 fn peer(row: &Row<'_>, column: usize) -> Result<PeerName, Fault> {
     let name = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
     name.parse().map_err(|_| Fault::refused("a stored name is not valid"))
+}
+
+#[cfg(test)]
+mod tests {
+    use paddington_wire::Instance;
+
+    use super::*;
+    use crate::schema;
+    use crate::streams::StreamId;
+
+    /// Salvages messages with these numbers, at positions just as far from each other. Returns the
+    /// kept ones, the lost ones, and the damaged rows.
+    fn verified(numbers: &[i64], most_lost: u64) -> (u64, u64, u64) {
+        let new = Connection::open_in_memory().unwrap();
+        schema::create(&new).unwrap();
+        let (id, instance) = (StreamId(1), Instance::from([1; 16]));
+        let sum_of = StreamRow::checksum(id, "hub", 0, instance.as_bytes());
+        let stream = "INSERT INTO stream VALUES(?1, 'hub', 0, ?2, ?3)";
+        new.execute(stream, params![id.0, instance.as_bytes(), sum_of]).unwrap();
+        for number in numbers {
+            let sum = sum("hub", 0, instance.as_bytes(), *number, None, &[]);
+            let message = "INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, x'')";
+            new.execute(message, [id.rows().start + number, *number, sum]).unwrap();
+        }
+        let mut report = SalvageReport::default();
+        verify(&new, most_lost, &mut report).unwrap();
+        let hub: PeerName = "hub".parse().unwrap();
+        let SalvagedPeer { kept, lost_between } = report.peers[&hub];
+        let rows: u32 =
+            new.query_row("SELECT count(*) FROM message", (), |row| row.get(0)).unwrap();
+        assert_eq!(kept + lost_between, u64::from(rows));
+        (kept, lost_between, report.damaged_rows)
+    }
+
+    #[test]
+    fn a_number_that_the_file_cannot_have_reached_is_not_trusted() {
+        assert_eq!(verified(&[1, 2, 1_000_000_000_000], 1_000), (2, 0, 1));
+        assert_eq!(verified(&[1, 12], 10), (2, 10, 0));
+        assert_eq!(verified(&[1, 13], 10), (1, 0, 1));
+        assert_eq!(verified(&[1, 8, 13, 14], 10), (4, 10, 0), "all of it counts");
+        assert_eq!(verified(&[1, 8, 15, 16, 9], 10), (3, 6, 2), "the others are kept");
+    }
 }

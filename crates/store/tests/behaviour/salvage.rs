@@ -224,6 +224,34 @@ async fn another_file_with_the_name_of_the_new_one_is_left_alone() {
 }
 
 #[tokio::test]
+async fn another_file_with_the_name_of_the_log_is_left_alone() {
+    let place = Place::new();
+    close(filled(&place).await).await;
+    let log = format!("{}-wal", place.path().display());
+    fs::write(&log, "my notes").unwrap();
+    let refused = salvage(place.path()).unwrap_err();
+    assert!(matches!(refused, SalvageError::Refused(OpenStoreError::NotALog(_))), "{refused}");
+    assert_eq!(fs::read(&log).unwrap(), b"my notes");
+    assert_eq!(fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 3);
+}
+
+#[tokio::test]
+async fn an_error_says_that_all_names_for_the_damaged_file_are_taken() {
+    let place = Place::in_memory();
+    close(filled(&place).await).await;
+    let taken = format!("{}-damaged", place.path().display());
+    fs::write(&taken, "").unwrap();
+    for number in 2..=1_000 {
+        fs::write(format!("{taken}-{number}"), "").unwrap();
+    }
+    let error = salvage(place.path()).unwrap_err();
+    assert!(matches!(&error, SalvageError::NoName(name) if name.display().to_string() == taken));
+    assert!(error.to_string().contains("-damaged-1000 are taken"), "{error}");
+    fs::remove_file(format!("{taken}-1000")).unwrap();
+    assert!(salvage(place.path()).unwrap().damaged.ends_with("store-damaged-1000"));
+}
+
+#[tokio::test]
 async fn a_log_that_claims_too_many_pages_is_read_all_the_same() {
     let place = Place::new();
     close(filled(&place).await).await;
