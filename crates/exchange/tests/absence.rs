@@ -47,11 +47,11 @@ async fn a_killed_peer_that_does_not_return_is_told_once_as_disconnected() {
 #[tokio::test(start_paused = true)]
 async fn the_same_instance_may_return_after_its_absence() {
     let mut pair = pair();
-    pair.server.settings_mut().absence = 5 * SECOND;
+    pair.server.settings_mut().absence = 6 * SECOND;
     let (server, inbox) = pair.start_server().await;
     for _ in 0..3 {
         live_briefly(&pair, &server).await;
-        sleep(6 * SECOND).await;
+        sleep(7 * SECOND).await;
         assert_eq!(inbox.drain().await, [CONNECTED, DISCONNECTED]);
     }
 }
