@@ -3,6 +3,8 @@
 //! A nonce is split into a prefix of 16 bytes and a suffix of 8. A cipher is made for a key and a
 //! prefix, from which HChaCha20 derives the subkey, and can be reused while both stay the same.
 
+#[cfg(all(test, feature = "ring"))]
+mod agreement;
 mod cipher;
 #[cfg(any(test, not(feature = "ring")))]
 mod orion;
