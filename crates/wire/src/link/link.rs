@@ -10,7 +10,7 @@ use super::inbound::{Arriving, Inbound, Incoming};
 use super::link_session::{LinkSession, Started};
 use super::memory::Full;
 use super::outbound::{Counts, Outbound, Outcome};
-use super::stored::{CursorChanges, StoredLink};
+use super::stored::StoredLink;
 use super::stream::{Next, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
@@ -25,12 +25,12 @@ const MAX_REJECTIONS: usize = 64;
 /// See the [module](crate::link) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    config: LinkConfig,
+    pub(super) config: LinkConfig,
     instance: Instance,
     peer: Option<Instance>,
-    outbound: Outbound,
-    inbound: Inbound,
-    session: Option<LinkSession>,
+    pub(super) outbound: Outbound,
+    pub(super) inbound: Inbound,
+    pub(super) session: Option<LinkSession>,
     draining: bool,
 }
 
@@ -100,46 +100,6 @@ impl Link {
     /// [`Full`] if it does not.
     pub fn room_for(&self, len: usize) -> Result<(), Full> {
         self.config.room_for(len, self.outbound.messages(), self.outbound.bytes())
-    }
-
-    /// Reports that the store has every message of this instance up to `number`: now they may be
-    /// transmitted (rule R15).
-    pub fn stored(&mut self, number: u64) {
-        self.outbound.stored(number, &self.config);
-    }
-
-    /// Takes back the messages that were accepted and could not be stored; none of them was
-    /// transmitted. Returns their number.
-    pub fn unstored(&mut self) -> usize {
-        self.outbound.unstored()
-    }
-
-    /// Returns the first message that is to be transmitted soon and whose payload is in the store
-    /// only.
-    #[must_use]
-    pub fn wanted(&self) -> Option<MessageId> {
-        self.outbound.wanted(&self.session.as_ref()?.ours)
-    }
-
-    /// Supplies the payload of a message that was [wanted](Self::wanted).
-    pub fn supply(&mut self, id: MessageId, payload: Bytes) {
-        self.outbound.supply(id, payload);
-    }
-
-    /// Returns the last message of each stream that the store may remove, with all before it, if
-    /// that has changed since the last call.
-    pub fn take_trims(&mut self) -> Vec<MessageId> {
-        self.outbound.take_trims()
-    }
-
-    /// Reports that the store has durably removed everything up to `id` (rule R14).
-    pub fn trimmed(&mut self, id: MessageId) {
-        self.outbound.trimmed(id);
-    }
-
-    /// Returns the changes of the cursors that the store is to keep, since the last call.
-    pub fn take_cursors(&mut self) -> CursorChanges {
-        self.inbound.take_changes()
     }
 
     /// Returns whether a new session has to be started: streams wait that the current one does not
@@ -392,47 +352,6 @@ impl Link {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.outbound.counts()
-    }
-
-    /// Returns the bytes that were received and are not handled, Σ(overhead + length).
-    #[must_use]
-    pub fn held(&self) -> u64 {
-        self.inbound.held()
-    }
-
-    /// Returns the bytes that this side has to be ready to hold: the window of the session, or what
-    /// it holds.
-    #[must_use]
-    pub fn committed(&self) -> u64 {
-        let window = self.session.as_ref().map_or(0, |session| session.window.whole());
-        window.max(self.inbound.held())
-    }
-
-    /// Doubles the window of the session, up to the one that is configured, if the peer is short of
-    /// credit although what it sends is handled, and if `has_room` for that.
-    pub fn widen(&mut self, has_room: impl FnOnce(u64) -> bool) {
-        let Some(session) = &mut self.session else { return };
-        if let Some(window) = session.window.wanted(self.inbound.held())
-            && has_room(window)
-        {
-            session.window.widen(window);
-        }
-    }
-
-    /// Returns whether the messages that the peer has sent take so much more than the credit that
-    /// they used that the session has to end: nothing else takes back credit. What was held when the
-    /// session began is no reason: it came with other credit, and a new session would not help.
-    #[must_use]
-    pub fn holds_too_much(&self) -> bool {
-        let Some(session) = &self.session else { return false };
-        let covered = session.window.whole().max(session.held_before);
-        self.inbound.held() > covered + self.config.allowance()
-    }
-
-    /// Returns whether everything that was received is handled.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.inbound.held() == 0
     }
 
     /// Returns whether `session` is the current one.

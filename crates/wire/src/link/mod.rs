@@ -51,6 +51,7 @@ mod acks;
 mod config;
 mod credit;
 mod cursor;
+mod holding;
 mod inbound;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod link;
@@ -58,6 +59,7 @@ mod link_session;
 mod memory;
 mod outbound;
 mod stored;
+mod storing;
 mod stream;
 
 pub use acks::AckTime;
