@@ -5,6 +5,7 @@ mod appends;
 mod budget;
 mod connection;
 mod handling;
+mod handshakes;
 mod hex_outbox;
 mod inbox;
 mod inbox_room;

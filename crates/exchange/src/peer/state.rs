@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
+use super::handshakes::Handshakes;
 use super::inbox::{Call, Ended, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
@@ -21,7 +22,6 @@ use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
 use super::workers::{WorkerId, Workers};
-use crate::config::{HANDSHAKE_INSTANCES, HANDSHAKE_PERIOD};
 use crate::status::{PeerCounters, PeerStatus};
 use crate::store::Answer;
 
@@ -36,8 +36,7 @@ pub(super) struct State {
     appends: Appends,
     counters: PeerCounters,
     reports: Reports,
-    /// Times of the authenticated handshakes in the last period.
-    handshakes: VecDeque<(Instant, Option<Instance>)>,
+    handshakes: Handshakes,
     /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
     abandoned: bool,
 }
@@ -64,7 +63,7 @@ impl State {
             appends: Appends::default(),
             counters: PeerCounters::default(),
             reports: Reports::default(),
-            handshakes: VecDeque::new(),
+            handshakes: Handshakes::default(),
             abandoned: false,
         }
     }
@@ -138,27 +137,17 @@ impl State {
 
     // The slot.
 
-    /// Counts an authenticated handshake of `instance`. Returns whether it is one too many: of `max`
-    /// of that instance, or of all. Somebody who has stolen the keys can make many of other
-    /// instances, so the one that is connected is never held back for those.
+    /// Counts an authenticated handshake of `instance`. Returns whether it is one too many.
     pub(super) fn count_handshake(
         &mut self,
         instance: Option<Instance>,
         now: Instant,
         max: usize,
     ) -> bool {
-        while self.handshakes.front().is_some_and(|(at, _)| *at + HANDSHAKE_PERIOD <= now) {
-            self.handshakes.pop_front();
-        }
-        let own = self.handshakes.iter().filter(|(_, known)| *known == instance).count();
-        let is_known = own > 0 || (instance.is_some() && instance == self.presence.instance());
-        let is_crowded = self.handshakes.len() >= max.saturating_mul(HANDSHAKE_INSTANCES);
-        if own >= max || (is_crowded && !is_known) {
-            self.counters.refused_overload += 1;
-            return true;
-        }
-        self.handshakes.push_back((now, instance));
-        false
+        let is_connected = instance.is_some() && instance == self.presence.instance();
+        let refused = self.handshakes.count(instance, is_connected, now, max);
+        self.counters.refused_overload += u64::from(refused);
+        refused
     }
 
     pub(super) fn ticket(&mut self) -> Ticket {
