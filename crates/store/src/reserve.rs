@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::files::{beside, open_regular};
+use crate::files::{beside, create_private, open_regular};
 
 /// Length of the reserve. The log grows to 4 MiB before it is written back.
 const LEN: u64 = 16 * 1024 * 1024;
@@ -82,7 +82,7 @@ impl Reserve {
     }
 
     fn take(&self) -> io::Result<()> {
-        let file = self.open()?.map_or_else(|| self.create(), Ok)?;
+        let file = self.open()?.map_or_else(|| create_private(&self.path), Ok)?;
         let found = file.metadata()?.len();
         if found >= LEN {
             return Ok(());
@@ -99,14 +99,6 @@ impl Reserve {
         file.set_len(MARK.len() as u64)?;
         fs::remove_file(&self.path)?;
         Ok(true)
-    }
-
-    fn create(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.path)
     }
 
     /// Opens the file, if there is one, and fails if it is not a reserve.

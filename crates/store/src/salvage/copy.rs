@@ -6,13 +6,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, params_from_iter};
 
 use super::pages::Pages;
-use super::records::{Row, TreePage, tree_page};
+use super::records::{Row, TreePage, children, tree_page};
 use crate::error::Fault;
 use crate::pieces::StreamRow;
 use crate::streams::StreamId;
 use crate::{cursors, letters};
 
-/// What could not be copied.
+/// Numbers of pages and rows that could not be copied.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     pub(super) pages: u64,
@@ -50,7 +50,7 @@ pub(super) fn copy(pages: &mut Pages, new: &Connection) -> Result<Unread, Fault>
     let mut inserts = Inserts::prepare(new)?;
     let mut unread = Unread::default();
     for page in in_use(pages) {
-        let Some(TreePage { rows, damaged, .. }) = tree_page(pages, page) else {
+        let Some(TreePage { rows, damaged }) = tree_page(pages, page) else {
             unread.pages += 1;
             continue;
         };
@@ -76,7 +76,7 @@ fn in_use(pages: &mut Pages) -> BTreeSet<u32> {
             continue;
         }
         found.insert(page);
-        waiting.extend(tree_page(pages, page).into_iter().flat_map(|page| page.children));
+        waiting.extend(children(pages, page));
     }
     if tree_page(pages, 1).is_none() {
         found.insert(1); // it is counted

@@ -3,7 +3,7 @@
 
 use rusqlite::types::Value;
 
-use super::pages::{PAGE, Pages, number};
+use super::pages::{PAGE, Page, Pages, number};
 
 /// The kinds of pages of a tree.
 const INDEX_INTERIOR: u8 = 2;
@@ -18,10 +18,9 @@ const LOCAL_LEAST: usize = (PAGE - 12) * 32 / 255 - 23;
 /// The longest row that is believed, and as much as the rows of one page may take together.
 const LONGEST: u64 = 1 << 28;
 
-/// What a page of a tree holds.
+/// The rows of a page of a tree.
 #[derive(Debug, Default)]
 pub(super) struct TreePage {
-    pub(super) children: Vec<u32>,
     pub(super) rows: Vec<Row>,
     /// Rows that cannot be read.
     pub(super) damaged: u64,
@@ -34,36 +33,68 @@ pub(super) struct Row {
     pub(super) values: Vec<Value>,
 }
 
+/// A page of a tree, and where its rows are.
+struct Cells {
+    page: Page,
+    kind: u8,
+    /// The positions of its cells.
+    at: Vec<usize>,
+    /// The last child, of a page that has children.
+    last_child: Option<u32>,
+}
+
+impl Cells {
+    /// Reads a page of a tree; `None` if it is not one.
+    fn read(pages: &mut Pages, number_of: u32) -> Option<Self> {
+        let page = pages.read(number_of)?;
+        let header = if number_of == 1 { 100 } else { 0 };
+        let kind = page[header];
+        let first = header
+            + match kind {
+                INDEX_INTERIOR | TABLE_INTERIOR => 12,
+                INDEX_LEAF | TABLE_LEAF => 8,
+                _ => return None,
+            };
+        let cells = usize::from(u16::from_be_bytes([page[header + 3], page[header + 4]]));
+        let pointers = page.get(first..first + 2 * cells)?.chunks_exact(2);
+        let at = pointers.map(|at| usize::from(u16::from_be_bytes([at[0], at[1]]))).collect();
+        let mut read = Self { page, kind, at, last_child: None };
+        if read.has_children() {
+            read.last_child = number(&read.page[..], header + 8);
+        }
+        Some(read)
+    }
+
+    fn has_children(&self) -> bool {
+        [INDEX_INTERIOR, TABLE_INTERIOR].contains(&self.kind)
+    }
+}
+
+/// Returns the pages that are below a page of a tree.
+pub(super) fn children(pages: &mut Pages, page: u32) -> Vec<u32> {
+    let Some(cells) = Cells::read(pages, page).filter(Cells::has_children) else {
+        return Vec::new();
+    };
+    let children = cells.at.iter().filter_map(|at| number(&cells.page[..], *at));
+    children.chain(cells.last_child).collect()
+}
+
 /// Reads a page of a tree; `None` if it is not one.
 pub(super) fn tree_page(pages: &mut Pages, page: u32) -> Option<TreePage> {
-    let bytes = pages.read(page)?;
-    let header = if page == 1 { 100 } else { 0 };
-    let kind = bytes[header];
-    let is_interior = [INDEX_INTERIOR, TABLE_INTERIOR].contains(&kind);
-    if !is_interior && ![INDEX_LEAF, TABLE_LEAF].contains(&kind) {
-        return None;
-    }
-    let cells = usize::from(u16::from_be_bytes([bytes[header + 3], bytes[header + 4]]));
-    let first = header + if is_interior { 12 } else { 8 };
-    let pointers = bytes.get(first..first + 2 * cells)?;
+    let cells = Cells::read(pages, page)?;
     let mut found = TreePage::default();
+    if cells.kind == TABLE_INTERIOR {
+        return Some(found);
+    }
+    // A row of an index is behind the number of a child, if there are any.
+    let before = if cells.has_children() { 4 } else { 0 };
     // Rows that claim the same pages, or theirs again and again, could take any amount of memory.
     let mut room = LONGEST.min(u64::from(pages.count()) * PAGE as u64);
-    for pointer in pointers.chunks_exact(2) {
-        let mut at = usize::from(u16::from_be_bytes([pointer[0], pointer[1]]));
-        if is_interior {
-            found.children.extend(number(&bytes[..], at));
-            at += 4;
+    for at in cells.at {
+        match cell(pages, &cells.page[..], at + before, cells.kind == TABLE_LEAF, &mut room) {
+            Some(row) => found.rows.push(row),
+            None => found.damaged += 1,
         }
-        if kind != TABLE_INTERIOR {
-            match cell(pages, &bytes[..], at, kind == TABLE_LEAF, &mut room) {
-                Some(row) => found.rows.push(row),
-                None => found.damaged += 1,
-            }
-        }
-    }
-    if is_interior {
-        found.children.extend(number(&bytes[..], header + 8));
     }
     Some(found)
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::error::{Fault, OpenStoreError};
 
-/// What a salvage has kept and lost.
+/// The numbers of what a salvage has kept and lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SalvageReport {

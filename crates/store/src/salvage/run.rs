@@ -13,7 +13,9 @@ use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
 use crate::error::{Fault, OpenStoreError};
-use crate::files::{beside, check_log, is_log, look, open_regular, unusable};
+use crate::files::{
+    beside, check_log, create_private, is_log, look, open_regular, sync_folder, unusable,
+};
 use crate::schema::{self, FORMAT};
 use crate::{open, outbox, queries};
 
@@ -122,11 +124,7 @@ fn create(new: &Path) -> Result<(), SalvageError> {
         {
             fs::remove_file(new)?;
         }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(new).map(drop)
+        create_private(new).map(drop)
     };
     created()
         .map_err(|error| SalvageError::Unwritable { path: new.to_owned(), source: error.into() })
@@ -184,7 +182,7 @@ fn replace(path: &Path, has_log: bool, new: &Path) -> Result<PathBuf, SalvageErr
         File::open(new)?.sync_all()?;
         move_away(path, has_log, &damaged)?;
         fs::rename(new, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        sync_folder(path)
     };
     renamed().inspect_err(|_| restore(path, &damaged, new)).map_err(unwritable)?;
     Ok(damaged)
