@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 const SERVER: &str = "127.0.0.1:6501";
 const MIB: u64 = 1024 * 1024;
 const WINDOW: u64 = 2 * MIB;
-/// What 4 096 messages take beyond their credit, and those of one frame.
+/// Bytes that 4 096 messages take beyond their credit, and those of one frame.
 const ALLOWANCE: u64 = (4_096 + 1_024) * 136;
 
 /// A peer that fills its window with the smallest messages, whatever they are.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 /// The number of digits of a key, and of a stand-in.
 const DIGITS: usize = 2 * SecretKey::LEN;
-/// What is before a key in the text.
+/// The text before a key.
 const BEFORE: &[u8] = b"\ndata = \"";
 
 /// A value that is written to a file.

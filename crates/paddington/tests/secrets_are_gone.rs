@@ -26,7 +26,7 @@ use paddington_wire::{Completed, Data, Features, Frame, Instance, Ready, StreamS
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-/// What a running session keeps: the secrets from which its keys are derived, and its keys. orion
+/// The secrets that a running session keeps: those from which its keys are derived, and its keys. orion
 /// takes whole keys, ring takes subkeys.
 #[cfg(not(feature = "ring"))]
 const KEPT: [&str; 6] = SESSION;

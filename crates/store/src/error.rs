@@ -91,7 +91,7 @@ impl OpenStoreError {
     }
 }
 
-/// What can be done about a damaged file.
+/// Advice about a damaged file.
 pub(crate) const WAY_OUT: &str = "; paddington::salvage keeps what is intact, in a new file, \
                                   and reports what is lost";
 

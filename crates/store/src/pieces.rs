@@ -20,9 +20,9 @@ const LONGEST_CUT: usize = 16 * 1024;
 /// well, each of which takes so much. Otherwise it keeps more in the page, up to all of it.
 const KEPT: usize = 489;
 const PAGE: usize = 4_092;
-/// What fills a page well in that sense.
+/// Bytes that fill a page well in that sense.
 const FILLS: usize = 3_600;
-/// What a row holds beside its piece.
+/// Bytes that a row holds beside its piece.
 const ROW: usize = 20;
 
 /// The columns that [`Messages`] reads.

@@ -85,7 +85,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
     }
 }
 
-/// What may mend a failure before the delay is over.
+/// Changes that may mend a failure before the delay is over.
 #[derive(Default)]
 struct Mends {
     /// Whether a newer invitation might.

@@ -31,7 +31,7 @@ const KNOWN_NAMES: usize = 4_096;
 /// The operating system's function, or a test's.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// What a lookup has led to, once it has ended.
+/// The result of a lookup, once it has ended.
 type Answer = Option<Result<Vec<SocketAddr>, Failure>>;
 
 /// An error of the operating system, for everybody who has asked.

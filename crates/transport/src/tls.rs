@@ -30,7 +30,7 @@ pub struct Tls {
 struct Trust {
     source: Source,
     connector: Mutex<TlsConnector>,
-    /// What was found at the source. It is locked while it is read.
+    /// The content of the source. It is locked while it is read.
     found: Mutex<Found>,
     /// Whether the last handshake failed.
     doubted: AtomicBool,
@@ -42,7 +42,7 @@ enum Source {
     File(PathBuf),
 }
 
-/// What was read.
+/// The content of a source.
 struct Found {
     /// The certificates that are trusted.
     trusted: Vec<CertificateDer<'static>>,

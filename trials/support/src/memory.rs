@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// The length of the pieces that are looked for, in bytes. A secret is not gone if half of it is
 /// left.
 const PIECE: usize = 16;
-/// What is XORed with each byte of a secret that is kept here.
+/// The byte that is XORed with each byte of a secret that is kept here.
 const MASK: u8 = 0xa5;
 /// The length of the blocks in which memory is read, in bytes.
 const BLOCK: usize = 1024 * 1024;

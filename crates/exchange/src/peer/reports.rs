@@ -51,7 +51,7 @@ struct Fold {
     last: Option<Instant>,
     /// Messages since then.
     messages: u64,
-    /// What is to be told about the last of them.
+    /// Words about the last of them.
     detail: String,
 }
 
