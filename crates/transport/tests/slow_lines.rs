@@ -2,17 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use paddington::{Encoding, Message, Service};
 use paddington_test_support::{
-    Inbox, Intruder, MemoryNetwork, Pair, RawFrame, credentials, eventually, pair, pair_with,
+    Detour, Inbox, Intruder, MemoryNetwork, Pair, RawFrame, credentials, eventually, pair,
+    pair_with,
 };
-use paddington_transport::{Network, NetworkListener, Stream};
+use paddington_transport::{Network, Stream};
 use paddington_wire::sealed::SealedSession;
 use paddington_wire::{Completed, Data, Frame, Instance};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
@@ -28,41 +26,20 @@ const RATE: usize = 10_000;
 
 /// A network whose lines are slow. What is sent waits in a buffer of `room` bytes at the sender, and
 /// leaves it in pieces of up to `piece` bytes.
-#[derive(Debug)]
-struct Slow {
-    network: MemoryNetwork,
-    room: usize,
-    piece: usize,
-}
-
-impl Network for Slow {
-    fn resolve<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.network.resolve(host, port)
-    }
-
-    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
-        Box::pin(async move {
-            let (theirs_out, theirs_in) = split(Network::connect(&self.network, address).await?);
-            let (near, far) = duplex(self.room);
-            let (far_out, far_in) = split(far);
-            let (buffer_in, buffer_out) = duplex(self.room);
-            tokio::spawn(carry(far_out, theirs_in, self.piece));
-            tokio::spawn(async move {
-                let (mut from, mut to) = (theirs_out, buffer_in);
-                let _ = tokio::io::copy(&mut from, &mut to).await;
-            });
-            tokio::spawn(carry(buffer_out, far_in, self.piece));
-            Ok(Stream::new(near))
-        })
-    }
-
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
-        self.network.bind(address)
-    }
+fn slow(network: &MemoryNetwork, room: usize, piece: usize) -> Arc<dyn Network> {
+    Detour::network(network.clone(), move |network, address| async move {
+        let (theirs_out, theirs_in) = split(network.dial(address).await?);
+        let (near, far) = duplex(room);
+        let (far_out, far_in) = split(far);
+        let (buffer_in, buffer_out) = duplex(room);
+        tokio::spawn(carry(far_out, theirs_in, piece));
+        tokio::spawn(async move {
+            let (mut from, mut to) = (theirs_out, buffer_in);
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        });
+        tokio::spawn(carry(buffer_out, far_in, piece));
+        Ok(Stream::new(near))
+    })
 }
 
 /// Carries bytes, until either end is closed.
@@ -89,9 +66,9 @@ impl Far {
     async fn start(encoding: Encoding, room: usize, piece: usize) -> Self {
         let pair = pair_with(encoding);
         let server = pair.start_server().await;
-        let slow = Slow { network: pair.network.clone(), room, piece };
+        let slow = slow(&pair.network, room, piece);
         let (inbox, handler) = Inbox::new();
-        let client = Service::start_on(Arc::new(slow), &pair.client, handler).await.unwrap();
+        let client = Service::start_on(slow, &pair.client, handler).await.unwrap();
         eventually(async || client.peers()[0].is_connected()).await;
         Self { pair, client: (client, inbox), server }
     }

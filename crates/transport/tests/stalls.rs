@@ -3,15 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use paddington::{Encoding, Message, Service};
-use paddington_test_support::{Inbox, MemoryNetwork, pair_with};
-use paddington_transport::{Network, NetworkListener, Stream};
+use paddington_test_support::{Detour, Inbox, MemoryNetwork, pair_with};
+use paddington_transport::{Network, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
 use tokio::time::{Instant, sleep};
 
@@ -25,35 +22,15 @@ const MESSAGES: usize = 3;
 type Held = [[bool; MESSAGES]; 2];
 
 /// A network on whose lines some messages of a handshake are held up, and what follows them.
-#[derive(Debug)]
-struct Stalling {
-    network: MemoryNetwork,
-    held: Held,
-}
-
-impl Network for Stalling {
-    fn resolve<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.network.resolve(host, port)
-    }
-
-    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
-        Box::pin(async move {
-            let (their_end, to_them) = split(Network::connect(&self.network, address).await?);
-            let (near, far) = duplex(64 * 1024);
-            let (own_end, to_us) = split(far);
-            tokio::spawn(carry(own_end, to_them, self.held[0]));
-            tokio::spawn(carry(their_end, to_us, self.held[1]));
-            Ok(Stream::new(near))
-        })
-    }
-
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
-        self.network.bind(address)
-    }
+fn stalling(network: &MemoryNetwork, held: Held) -> Arc<dyn Network> {
+    Detour::network(network.clone(), move |network, address| async move {
+        let (their_end, to_them) = split(network.dial(address).await?);
+        let (near, far) = duplex(64 * 1024);
+        let (own_end, to_us) = split(far);
+        tokio::spawn(carry(own_end, to_them, held[0]));
+        tokio::spawn(carry(their_end, to_us, held[1]));
+        Ok(Stream::new(near))
+    })
 }
 
 /// Carries bytes until either end is closed. Each message is written at once, so that it is read at
@@ -79,9 +56,9 @@ async fn carry(
 async fn connect(encoding: Encoding, held: Held) -> Duration {
     let pair = pair_with(encoding);
     let (_server, inbox) = pair.start_server().await;
-    let stalling = Stalling { network: pair.network.clone(), held };
+    let stalling = stalling(&pair.network, held);
     let begun = Instant::now();
-    let client = Service::start_on(Arc::new(stalling), &pair.client, Inbox::new().1).await.unwrap();
+    let client = Service::start_on(stalling, &pair.client, Inbox::new().1).await.unwrap();
     client.send(Message::new("server", "through")).await.unwrap();
     assert_eq!(inbox.text().await, "through");
     assert_eq!(pair.network.dialled(), 1, "{encoding:?} {held:?}");

@@ -5,17 +5,14 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use paddington::{Encoding, Message, Service, ServiceConfig};
 use paddington_test_support::{
-    Inbox, MemoryNetwork, Pair, REQUEST, RawClient, RawFrame, pair, pair_with,
+    Detour, Inbox, MemoryNetwork, Pair, REQUEST, RawClient, RawFrame, pair, pair_with,
 };
-use paddington_transport::{Network, NetworkListener, Stream};
+use paddington_transport::{Network, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -238,7 +235,7 @@ async fn time_to_connect(
     let strangers = tokio::spawn(strangers);
     sleep(Duration::from_millis(500)).await;
     let begun = Instant::now();
-    let distant = Arc::new(Distant { network: pair.network.clone() });
+    let distant = distant(&pair.network);
     let client = Service::start_on(distant, &pair.client, Inbox::new().1).await.unwrap();
     client.send(Message::new("server", "honest")).await.unwrap();
     let arrived = timeout(Duration::from_secs(60), inbox.text()).await;
@@ -249,42 +246,23 @@ async fn time_to_connect(
     time
 }
 
-/// A network with a round trip of 40 ms.
-#[derive(Debug)]
-struct Distant {
-    network: MemoryNetwork,
-}
-
 const ONE_WAY: Duration = Duration::from_millis(20);
 
-impl Network for Distant {
-    fn resolve<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.network.resolve(host, port)
-    }
-
-    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
-        Box::pin(async move {
-            sleep(2 * ONE_WAY).await;
-            let (near, far) = duplex(64 * 1024);
-            let (mut from_server, mut to_server) = split(self.network.dial(address).await?);
-            let (mut from_client, mut to_client) = split(far);
-            tokio::spawn(async move {
-                tokio::join!(
-                    carry(&mut from_client, &mut to_server),
-                    carry(&mut from_server, &mut to_client)
-                );
-            });
-            Ok(Stream::new(near))
-        })
-    }
-
-    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
-        self.network.bind(address)
-    }
+/// A network with a round trip of 40 ms.
+fn distant(network: &MemoryNetwork) -> Arc<dyn Network> {
+    Detour::network(network.clone(), |network, address| async move {
+        sleep(2 * ONE_WAY).await;
+        let (near, far) = duplex(64 * 1024);
+        let (mut from_server, mut to_server) = split(network.dial(address).await?);
+        let (mut from_client, mut to_client) = split(far);
+        tokio::spawn(async move {
+            tokio::join!(
+                carry(&mut from_client, &mut to_server),
+                carry(&mut from_server, &mut to_client)
+            );
+        });
+        Ok(Stream::new(near))
+    })
 }
 
 async fn carry(from: &mut (impl AsyncReadExt + Unpin), to: &mut (impl AsyncWriteExt + Unpin)) {

@@ -9,6 +9,7 @@
 
 mod cable;
 mod countdown;
+mod detour;
 mod fake_server;
 mod faulty;
 pub mod fuzz;
@@ -24,6 +25,7 @@ mod tap;
 
 pub use cable::{Cable, CableEnd};
 pub use countdown::{Countdown, count_down};
+pub use detour::Detour;
 pub use fake_server::FakeServer;
 pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
