@@ -38,14 +38,16 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-mod config;
+pub mod config;
 mod credentials;
 mod draft;
+mod error;
 mod file;
 mod format;
-mod invite;
+pub mod invite;
 mod known;
 mod macros;
+pub mod message;
 mod outbox;
 mod process;
 mod renewal;
@@ -54,10 +56,11 @@ mod signals;
 mod written;
 
 pub use config::{ConfigError, ServiceConfig};
-pub use file::FileError;
+pub use error::Error;
+pub use file::{FileError, save_private};
 pub use invite::{Invite, InviteError};
 pub use outbox::OutboxError;
-pub use process::{Error, run, send, set_handler, shutdown, spawn};
+pub use process::{run, send, set_handler, shutdown, spawn};
 pub use service::{Service, ServiceError};
 pub use signals::Signals;
 
