@@ -6,7 +6,7 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-portable doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
+.PHONY: build help check fmt clippy test test-portable doctest doc examples interop formal bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
@@ -49,6 +49,9 @@ examples: ## Run the examples end to end
 interop: ## Check the second implementation, in Python, against ours
 	$(CARGO) build -q -p example-echo
 	trials/interop/python/run
+
+formal: ## Prove the handshake, where ProVerif is installed
+	@trials/formal/run
 
 bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q -p paddington-bench --benches
