@@ -2,7 +2,8 @@
 //!
 //! One service writes an **invitation**, a TOML file with two symmetric keys. A person hands it to
 //! the other service's operator. From then on the two stay connected over WebSocket as equal peers:
-//! authenticated both ways, every message double-encrypted, in order, reconnecting for ever.
+//! authenticated both ways, every message encrypted twice, by two ciphers, in order, reconnecting
+//! for ever.
 //!
 //! ```
 //! use paddington::{Message, Service, ServiceConfig};

@@ -154,7 +154,11 @@ fn what_has_no_effect_is_said_once() {
     ServiceConfig::from_toml(&ORIGINAL.replace("\"hub\"", "\"told\"")).unwrap();
     let told = "healthcheck_port, proxy_header, encryption, zone";
     let lines = logs.lines();
-    assert_eq!(lines.iter().filter(|line| line.contains(told) && line.contains("=told ")).count(), 1, "{lines:?}");
+    assert_eq!(
+        lines.iter().filter(|line| line.contains(told) && line.contains("=told ")).count(),
+        1,
+        "{lines:?}"
+    );
 }
 
 #[test]
