@@ -56,6 +56,7 @@ mod queue;
 pub mod sealed;
 mod session;
 mod slot;
+mod software;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
@@ -77,4 +78,5 @@ pub use peer_name::{NameError, PeerName};
 pub use queue::Queue;
 pub use session::{Arrived, Outgoing, Session, Transmission};
 pub use slot::{SessionId, Slot, Ticket, Verdict};
+pub use software::{Software, SoftwareError};
 pub use text::{NotText, Text};
