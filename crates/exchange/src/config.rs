@@ -50,6 +50,10 @@ pub struct Config {
     pub handler_timeout: Duration,
     /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
+    /// Whether the sender of a message is told the text of the error that its handler returned: the
+    /// first 255 bytes of it. Errors may tell of paths, addresses or data that are not the sender's
+    /// business.
+    pub reveal_errors: bool,
     /// Number of times that a message of a peer may be handled when this process ends without order,
     /// after its first delivery; with a store, it then becomes a dead letter. A kill for another
     /// reason cannot be told from a crash of the handler, so a service whose handlers take long and
@@ -110,6 +114,7 @@ impl Default for Config {
             handlers: 256,
             handler_timeout: Duration::from_secs(300),
             on_error: OnError::Next,
+            reveal_errors: false,
             crashes: 5,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),
