@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use paddington_transport::seconds;
 use paddington_wire::link::LinkConfig;
-use paddington_wire::{Data, MAX_PAYLOAD};
+use paddington_wire::{Data, MAX_PAYLOAD, Software};
 use serde::{Deserialize, Serialize};
 
 use crate::peer::HELD_OVERHEAD;
@@ -16,6 +16,8 @@ use crate::{OnError, StartError};
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
+    /// The name and version of this software, which peers are told.
+    pub software: Software,
     /// Maximum number of peers.
     pub peers: usize,
     /// Time that a start waits for its port while another process still listens on it.
@@ -48,6 +50,10 @@ pub struct Config {
     pub handler_timeout: Duration,
     /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
+    /// Whether the sender of a message is told the text of the error that its handler returned: the
+    /// first 255 bytes of it. Errors may tell of paths, addresses or data that are not the sender's
+    /// business.
+    pub reveal_errors: bool,
     /// Number of times that a message of a peer may be handled when this process ends without order,
     /// after its first delivery; with a store, it then becomes a dead letter. A kill for another
     /// reason cannot be told from a crash of the handler, so a service whose handlers take long and
@@ -75,6 +81,9 @@ pub struct Config {
     pub patience: Duration,
 }
 
+/// The name and version of this software.
+const SOFTWARE: &str = concat!("paddington/", env!("CARGO_PKG_VERSION"));
+
 /// Upper bound of every delay and deadline.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -90,6 +99,7 @@ impl Default for Config {
         let link = LinkConfig::default();
         Self {
             transport: paddington_transport::Config::default(),
+            software: SOFTWARE.parse().unwrap_or_default(),
             listen_wait: Duration::ZERO,
             peers: 4_096,
             window: link.window,
@@ -104,6 +114,7 @@ impl Default for Config {
             handlers: 256,
             handler_timeout: Duration::from_secs(300),
             on_error: OnError::Next,
+            reveal_errors: false,
             crashes: 5,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),

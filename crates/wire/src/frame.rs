@@ -6,7 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Instance, Messages, Text};
+use crate::{Instance, Messages, RejectText, Software, Text};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,18 +106,30 @@ pub struct Ack {
 }
 
 impl Ack {
-    /// The length of a rejection on the wire, in bytes.
-    pub(crate) const REJECTION_LEN: usize = 10;
+    /// The most rejections in one acknowledgement.
+    pub const MAX_REJECTIONS: usize = 1024;
 }
 
 /// A message that the receiver gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {
     /// The number of the message.
     pub number: u64,
     /// The reason.
     pub code: RejectCode,
+    /// The receiver's words about it, mostly none.
+    pub text: RejectText,
 }
+
+impl Rejection {
+    /// Returns the length on the wire, in bytes.
+    pub(crate) fn encoded_len(&self) -> usize {
+        REJECTION_LEN.saturating_add(self.text.as_str().len())
+    }
+}
+
+/// The length of a rejection without text: number, code, and the text's length.
+const REJECTION_LEN: usize = 11;
 
 /// The reason why a message was given up. Unknown codes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +185,8 @@ pub enum CloseCode {
     SessionAge,
     /// The client made too many handshakes.
     Overload,
+    /// The sender has removed the link: the invitation is no longer valid.
+    Removed,
     /// A code that this version does not know.
     Other(u64),
 }
@@ -188,6 +202,7 @@ impl CloseCode {
             Self::Violation => 4,
             Self::SessionAge => 5,
             Self::Overload => 6,
+            Self::Removed => 7,
             Self::Other(code) => code,
         }
     }
@@ -202,6 +217,7 @@ impl From<u64> for CloseCode {
             4 => Self::Violation,
             5 => Self::SessionAge,
             6 => Self::Overload,
+            7 => Self::Removed,
             code => Self::Other(code),
         }
     }
@@ -216,6 +232,7 @@ impl fmt::Display for CloseCode {
             Self::Violation => f.write_str("protocol violation"),
             Self::SessionAge => f.write_str("session age limit"),
             Self::Overload => f.write_str("too many handshakes"),
+            Self::Removed => f.write_str("the link was removed"),
             Self::Other(code) => write!(f, "close code {code}"),
         }
     }
@@ -236,6 +253,8 @@ pub struct Ready {
     pub mine: Vec<StreamState>,
     /// The sender's cursors in the other side's streams.
     pub yours: Vec<CursorState>,
+    /// The name and version of the sender's software, which it may lie about.
+    pub software: Software,
 }
 
 impl Ready {

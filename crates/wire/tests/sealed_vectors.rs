@@ -102,6 +102,7 @@ impl Vectors {
             features: Features::NONE,
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
+            software: "paddington/vectors".parse().unwrap(),
         }
     }
 

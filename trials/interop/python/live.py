@@ -16,7 +16,7 @@ from websockets.typing import Origin, Subprotocol
 
 from paddington.client import Client, challenge, ready_of
 from paddington.connection import SUBPROTOCOL, Connection, End, Socket
-from paddington.frames import CloseCode, Frame, Kind, RejectionCode, StreamEntry
+from paddington.frames import CloseCode, Frame, Kind, Rejection, RejectionCode, StreamEntry
 from paddington.handshake import ClientHandshake
 from paddington.invitation import Invitation
 from paddington.keys import Refused
@@ -82,6 +82,8 @@ async def client_counts_down(folder: Folder) -> str:
     expect_countdown(received, COUNT)
     expect_rekeys(client.connection, REKEYS)
     expect([end.code for end in client.ends] == [CloseCode.SHUTDOWN], f"it ended {client.ends}")
+    software = client.link.peers_software
+    expect(software.startswith("paddington/"), f"it says that it is {software}")
     return f"{len(received)} messages each way, {REKEYS} rekeys each way, CLOSE 1, exit 0"
 
 
@@ -223,9 +225,9 @@ async def rejections(folder: Folder) -> str:
     async with folder.server(1) as (_, invitation):
         client = Client(invitation, ignore, QUICK)
         running = asyncio.create_task(client.run())
-        expected: list[tuple[int, int]] = []
+        expected: list[Rejection] = []
         for _ in range(2):
-            expected.append((client.link.send("no number"), RejectionCode.FAILED))
+            expected.append(Rejection(client.link.send("no number"), RejectionCode.FAILED))
             await eventually(lambda: client.link.rejections == expected, "the rejection comes")
             expect(not client.link.pending, "the message is still kept")
             assert client.connection is not None

@@ -25,7 +25,7 @@ mod workers;
 
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
-pub(crate) use inbox::{Call, Ended};
+pub(crate) use inbox::{Call, Ended, Failure};
 pub(crate) use inbox_room::HELD_OVERHEAD;
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;

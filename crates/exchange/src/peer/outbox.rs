@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
-use paddington_wire::{Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Text};
+use paddington_wire::{
+    Encoding, Frame, Instance, MessageId, Ready, RejectCode, RejectText, SessionId, Text,
+};
 
 use super::hex_outbox::{HexOutbox, Number};
 use super::outcomes::{Outcomes, Page};
@@ -35,6 +37,11 @@ impl Outbox {
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<Accepted, NoRoom> {
+        if let Some(max) = self.link.peer_max_payload()
+            && text.len() > max as usize
+        {
+            return Err(NoRoom::TooLongForPeer(max));
+        }
         room.take(&mut self.charge, text, self.link.encoding(), |len| self.link.room_for(len))?;
         let text = std::mem::take(text);
         let number = match &mut self.link {
@@ -79,14 +86,32 @@ impl Outbox {
         }
     }
 
-    /// Takes the outcomes of messages that were not handled, and keeps them for their receipts.
-    pub(super) fn take_outcomes(&mut self) -> BTreeMap<Number, Outcome> {
+    /// Takes the outcomes of messages that were not handled, and keeps them for their receipts. Returns
+    /// them with the number of messages, and with what the peer has said about one of these.
+    pub(super) fn take_outcomes(&mut self) -> Vec<(Outcome, u64, RejectText)> {
+        let mut texts = match &mut self.link {
+            PeerLink::Sealed(link) => link.take_texts(),
+            PeerLink::Hex(_) => BTreeMap::new(),
+        };
         let taken = match &mut self.link {
             PeerLink::Sealed(link) => link.take_outcomes(),
             PeerLink::Hex(outbox) => outbox.take_outcomes(),
         };
-        taken.iter().for_each(|(number, outcome)| self.outcomes.keep(*number, *outcome));
-        taken
+        let mut ended: Vec<(Outcome, u64, RejectText)> = Vec::new();
+        for (number, outcome) in taken {
+            let text = texts.remove(&number).unwrap_or_default();
+            self.outcomes.keep(number, outcome, text.clone());
+            match ended.iter_mut().find(|(known, ..)| *known == outcome) {
+                Some((_, messages, last)) => {
+                    *messages += 1;
+                    if !text.is_empty() {
+                        *last = text;
+                    }
+                }
+                None => ended.push((outcome, 1, text)),
+            }
+        }
+        ended
     }
 
     /// Takes back all messages from `number` on: they could not be stored, and their numbers are
@@ -165,6 +190,11 @@ impl PeerLink {
             Self::Sealed(link) => link.room_for(len),
             Self::Hex(outbox) => outbox.room_for(len),
         }
+    }
+
+    /// Returns the longest message that the peer accepts, if it is connected and has said so.
+    fn peer_max_payload(&self) -> Option<u32> {
+        if let Self::Sealed(link) = self { link.peer_max_payload() } else { None }
     }
 
     /// Returns the number of messages that wait.

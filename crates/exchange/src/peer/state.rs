@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
 use paddington_wire::{
-    CloseCode, Encoding, Instance, PeerName, Ready, RejectCode, SessionId, Ticket, Violation,
+    CloseCode, Encoding, Instance, PeerName, Ready, RejectCode, SessionId, Software, Ticket,
+    Violation,
 };
 use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
 use super::handshakes::Handshakes;
-use super::inbox::{Call, Ended, Inbox};
+use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
@@ -37,6 +38,8 @@ pub(super) struct State {
     counters: PeerCounters,
     reports: Reports,
     handshakes: Handshakes,
+    /// What the peer has said of its software.
+    software: Software,
     /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
     abandoned: bool,
 }
@@ -64,6 +67,7 @@ impl State {
             counters: PeerCounters::default(),
             reports: Reports::default(),
             handshakes: Handshakes::default(),
+            software: Software::default(),
             abandoned: false,
         }
     }
@@ -212,6 +216,7 @@ impl State {
             PeerLink::Hex(_) => Err(Violation::OtherEncoding),
         });
         let started = started?;
+        self.software.clone_from(&theirs.software);
         self.counters.regressions += u64::from(started.regressed);
         Ok((started, freed))
     }
@@ -329,7 +334,7 @@ impl State {
         let took = self.workers.end(worker, now);
         match ended {
             Ended::Done => (self.settle_call(&call, Ok(()), took), false),
-            Ended::Failed(code) => (self.settle_call(&call, Err(code), took), false),
+            Ended::Failed(failure) => (self.settle_call(&call, Err(failure), took), false),
             Ended::Left | Ended::Halted => {
                 if let Some(item) = call.into_item() {
                     self.inbox.push_front(item);
@@ -345,30 +350,28 @@ impl State {
 
     /// Counts a call that has ended and reports it to the link. Returns whether the link has
     /// changed.
-    fn settle_call(
-        &mut self,
-        call: &Call,
-        outcome: Result<(), RejectCode>,
-        took: Duration,
-    ) -> bool {
+    fn settle_call(&mut self, call: &Call, outcome: Result<(), Failure>, took: Duration) -> bool {
         let counters = &mut self.counters;
         counters.handler_time += took;
-        match outcome {
+        match &outcome {
             Ok(()) => counters.handled += u64::from(!call.is_control()),
-            Err(code) => {
+            Err(failure) => {
                 counters.failed += 1;
-                counters.timed_out += u64::from(code == RejectCode::TIMED_OUT);
+                counters.timed_out += u64::from(failure.code == RejectCode::TIMED_OUT);
             }
         }
         let (Some(link), Some(id)) = (self.outbox.sealed(), call.id) else { return false };
-        link.handled(id, outcome);
+        match outcome {
+            Ok(()) => link.handled(id, Ok(())),
+            Err(Failure { code, text }) => link.reject(id, code, text),
+        }
         true
     }
 
     /// Rejects the message of a call that cannot be stopped. Returns whether the link has changed.
     pub(super) fn leave_behind(&mut self, call: &Call) -> bool {
         self.counters.left_behind += 1;
-        self.settle_call(call, Err(RejectCode::TIMED_OUT), Duration::ZERO)
+        self.settle_call(call, Err(RejectCode::TIMED_OUT.into()), Duration::ZERO)
     }
 
     // Wakers.
@@ -448,6 +451,7 @@ impl State {
             stored,
             connected_for: self.presence.connected_for(),
             instance: self.presence.instance(),
+            software: self.software.clone(),
             outbox_messages: self.outbox.link().messages(),
             outbox_bytes: self.outbox.link().bytes(),
             oldest: self.oldest(now),

@@ -15,7 +15,7 @@ use super::stream::{Next, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
-use crate::{Instance, MessageId, SessionId, Violation};
+use crate::{Instance, MessageId, RejectText, SessionId, Software, Violation};
 
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
@@ -102,6 +102,12 @@ impl Link {
         self.config.room_for(len, self.outbound.messages(), self.outbound.bytes())
     }
 
+    /// Returns the longest message that the peer accepts, in bytes, as long as it is connected.
+    #[must_use]
+    pub fn peer_max_payload(&self) -> Option<u32> {
+        self.session.as_ref().map(|session| session.max_payload)
+    }
+
     /// Returns whether a new session has to be started: streams wait that the current one does not
     /// know, because there were too many to list, or completions are held back.
     #[must_use]
@@ -122,7 +128,7 @@ impl Link {
         self.outbound.expire(now)
     }
 
-    /// Returns this side's READY as of now.
+    /// Returns this side's READY as of now. It does not name the software.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready {
@@ -132,6 +138,7 @@ impl Link {
             features: Features::BATCH,
             mine: self.outbound.states(self.config.listed.clamp(2, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
+            software: Software::default(),
         }
     }
 
@@ -223,6 +230,16 @@ impl Link {
     /// Reports that the application is done with a message: it was handled, or is rejected (rule
     /// R12).
     pub fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
+        self.settle(id, outcome.map_err(|code| (code, RejectText::NONE)));
+    }
+
+    /// Reports that the application rejects a message, with words for its sender. They are left out
+    /// if too many wait to be told, or if this process ends before.
+    pub fn reject(&mut self, id: MessageId, code: RejectCode, text: RejectText) {
+        self.settle(id, Err((code, text)));
+    }
+
+    fn settle(&mut self, id: MessageId, outcome: Result<(), (RejectCode, RejectText)>) {
         self.inbound.handled(id, outcome);
         if let Some(session) = &mut self.session {
             session.acks.note_completed(1);
@@ -279,9 +296,9 @@ impl Link {
         let session = self.session.as_mut()?;
         let credit = session.window.grant(held);
         session.acks.note_sent();
-        let rejections =
-            MAX_REJECTIONS.min(session.max_payload as usize / Ack::REJECTION_LEN).max(1);
-        let due = self.inbound.due(&session.theirs).map(|due| self.inbound.tell(due, rejections));
+        let max_len = session.max_payload as usize;
+        let due = self.inbound.due(&session.theirs);
+        let due = due.map(|due| self.inbound.tell(due, MAX_REJECTIONS, max_len));
         Some(Frame::Ack(match due {
             Some(due) => Ack {
                 ack: Completed { stream: due.stream, number: due.number },
@@ -315,6 +332,12 @@ impl Link {
     /// [`outcome`](Self::outcome) any more.
     pub fn take_outcomes(&mut self) -> BTreeMap<u64, Outcome> {
         self.outbound.take_outcomes()
+    }
+
+    /// Takes the peer's words about rejected messages, by number, since the last call. To be called
+    /// with [`take_outcomes`](Self::take_outcomes).
+    pub fn take_texts(&mut self) -> BTreeMap<u64, RejectText> {
+        self.outbound.take_texts()
     }
 
     /// Returns the number of messages that wait for their acknowledgement.
@@ -460,7 +483,7 @@ impl Link {
         let Some(due) = self.inbound.due(&session.theirs) else {
             return Completed::default();
         };
-        let told = self.inbound.tell(due, 0);
+        let told = self.inbound.tell(due, 0, 0);
         if self.inbound.due(&session.theirs).is_none() {
             session.acks.note_carried();
         }

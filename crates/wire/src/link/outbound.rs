@@ -11,7 +11,7 @@ use super::stream::{Body, GivenUp, Next, Stream, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
-use crate::{Instance, MessageId, Violation};
+use crate::{Instance, MessageId, RejectText, Violation};
 
 /// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub(super) struct Outbound {
     counts: Counts,
     /// Outcomes of the current stream's messages that were not handled.
     outcomes: BTreeMap<u64, Outcome>,
+    /// The peer's words about those that were rejected, where it has said any.
+    texts: BTreeMap<u64, RejectText>,
 }
 
 impl Outbound {
@@ -76,6 +78,7 @@ impl Outbound {
             memory: Memory::default(),
             counts: Counts::default(),
             outcomes: BTreeMap::new(),
+            texts: BTreeMap::new(),
         }
     }
 
@@ -279,6 +282,11 @@ impl Outbound {
         std::mem::take(&mut self.outcomes)
     }
 
+    /// Takes the peer's words about rejected messages of this instance.
+    pub(super) fn take_texts(&mut self) -> BTreeMap<u64, RejectText> {
+        std::mem::take(&mut self.texts)
+    }
+
     pub(super) fn outcome(&self, id: MessageId) -> Outcome {
         let current = self.current();
         if id.stream != current.instance() {
@@ -334,6 +342,9 @@ impl Outbound {
                         let rejection = &rejected[found];
                         self.counts.rejected += 1;
                         self.remember(index, dropped, Outcome::Rejected(rejection.code));
+                        if !rejection.text.is_empty() && index + 1 == self.streams.len() {
+                            self.texts.insert(dropped, rejection.text.clone());
+                        }
                     }
                     Err(_) => self.counts.acknowledged += 1,
                 }

@@ -5,14 +5,15 @@
 use bytes::{Buf, BufMut};
 
 use crate::frame::{CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
-use crate::{Instance, Violation};
+use crate::{Instance, Software, Violation};
 
 const STREAM_LEN: usize = 32;
 const FIXED_LEN: usize = 36;
 
 pub(super) fn encoded_len(ready: &Ready) -> usize {
     let entries = ready.mine.len().saturating_add(ready.yours.len());
-    FIXED_LEN.saturating_add(STREAM_LEN.saturating_mul(entries))
+    let fixed = FIXED_LEN.saturating_add(1).saturating_add(ready.software.as_str().len());
+    fixed.saturating_add(STREAM_LEN.saturating_mul(entries))
 }
 
 pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
@@ -32,6 +33,9 @@ pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
         buffer.put_u64(cursor.received);
         buffer.put_u64(cursor.completed);
     }
+    let software = ready.software.as_str().as_bytes();
+    buffer.put_u8(software.len() as u8); // it has at most 64
+    buffer.put_slice(software);
 }
 
 /// Reads a READY and checks that it is consistent in itself. Trailing bytes are ignored, so that
@@ -57,6 +61,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     }
     let mine = (0..mine).map(|_| stream(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
     let yours = (0..yours).map(|_| cursor(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
+    let software = software(&mut bytes)?;
     if mine.last().map(|stream| stream.instance) != Some(instance) {
         return Err(Violation::BadReady("its last stream is of another instance"));
     }
@@ -65,7 +70,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     {
         return Err(Violation::BadReady("a stream is listed twice"));
     }
-    Ok(Ready { instance, max_payload, window, features, mine, yours })
+    Ok(Ready { instance, max_payload, window, features, mine, yours, software })
 }
 
 fn stream(bytes: &mut &[u8]) -> Result<StreamState, Violation> {
@@ -87,6 +92,14 @@ fn cursor(bytes: &mut &[u8]) -> Result<CursorState, Violation> {
         return Err(Violation::BadReady("more is completed than received"));
     }
     Ok(cursor)
+}
+
+fn software(bytes: &mut &[u8]) -> Result<Software, Violation> {
+    let len = usize::from(bytes.try_get_u8().map_err(|_| Violation::Truncated)?);
+    let text = bytes.split_off(..len).ok_or(Violation::Truncated)?;
+    let text = std::str::from_utf8(text).ok();
+    text.and_then(|text| text.parse().ok())
+        .ok_or(Violation::BadReady("the name of its software is too long or not printable"))
 }
 
 fn instance(bytes: &mut &[u8]) -> Instance {

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 10, 32, 36, 16
+HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 11, 32, 36, 16
+MAX_REJECTIONS, MAX_TEXT = 1024, 255
 MAX_STREAMS = 64
+MAX_SOFTWARE = 64
 MAX_PAYLOAD = 16_777_192
 AGAIN = 1
 LENGTH, MAX_BATCH = 4, 1024
@@ -38,6 +40,7 @@ class CloseCode(IntEnum):
     VIOLATION = 4
     AGE = 5
     OVERLOAD = 6
+    REMOVED = 7
 
 
 class RejectionCode(IntEnum):
@@ -107,8 +110,9 @@ class Frame:
         messages = kind in HAS_MESSAGES
         require(flags == 0 or (messages and flags == AGAIN), "an unknown flag")
         require(not messages or end - HEAD <= max_payload, "a message that is too long")
-        require(kind != Kind.ACK or (end - HEAD) % REJECTION == 0, "half a rejection")
-        return Frame(kind, stream, ack_stream, flags == AGAIN, number, ack, plaintext[HEAD:end])
+        payload = plaintext[HEAD:end]
+        require(kind != Kind.ACK or decode_rejections(payload) is not None, "half a rejection")
+        return Frame(kind, stream, ack_stream, flags == AGAIN, number, ack, payload)
 
 
 def encode_batch(messages: list[bytes]) -> bytes:
@@ -128,15 +132,48 @@ def decode_batch(payload: bytes) -> list[bytes]:
     return messages
 
 
-def encode_rejections(rejections: list[tuple[int, int]]) -> bytes:
+@dataclass(frozen=True)
+class Rejection:
+    """A message that was given up, and its receiver's words about that."""
+
+    number: int
+    code: int
+    text: str = ""
+
+    def encode(self) -> bytes:
+        """Returns its entry in ACK."""
+        said = self.text.encode()
+        head = self.number.to_bytes(8, "big") + self.code.to_bytes(2, "big")
+        return head + bytes([len(said)]) + said
+
+
+def cut(text: str) -> str:
+    """Returns the beginning of a text that fits into a rejection, cut between two characters."""
+    return text.encode()[:MAX_TEXT].decode(errors="ignore")
+
+
+def encode_rejections(rejections: list[Rejection]) -> bytes:
     """Returns the payload of an ACK."""
-    return b"".join(n.to_bytes(8, "big") + code.to_bytes(2, "big") for n, code in rejections)
+    return b"".join(rejection.encode() for rejection in rejections)
 
 
-def decode_rejections(payload: bytes) -> list[tuple[int, int]]:
-    """Returns the numbers and codes in the payload of an ACK."""
-    entries = (payload[at : at + REJECTION] for at in range(0, len(payload), REJECTION))
-    return [(int.from_bytes(e[:8], "big"), int.from_bytes(e[8:], "big")) for e in entries]
+def decode_rejections(payload: bytes) -> list[Rejection]:
+    """Returns the rejections in the payload of an ACK; fails with Violation."""
+    rejections, at = [], 0
+    while at < len(payload):
+        require(len(rejections) < MAX_REJECTIONS, "too many rejections")
+        start = at + REJECTION
+        require(start <= len(payload), "half a rejection")
+        end = start + payload[start - 1]
+        require(end <= len(payload), "half a text")
+        number = int.from_bytes(payload[at : at + 8], "big")
+        code = int.from_bytes(payload[at + 8 : at + 10], "big")
+        try:
+            rejections.append(Rejection(number, code, payload[start:end].decode()))
+        except UnicodeDecodeError:
+            raise Violation("a text that is not UTF-8") from None
+        at = end
+    return rejections
 
 
 @dataclass(frozen=True)
@@ -176,13 +213,16 @@ class Ready:
     mine: list[StreamEntry]
     yours: list[StreamEntry]
     features: int = 0
+    software: str = ""
 
     def encode(self) -> bytes:
         """Returns the payload."""
         head = self.instance + self.max_payload.to_bytes(4, "big") + self.window.to_bytes(4, "big")
         counts = len(self.mine).to_bytes(2, "big") + len(self.yours).to_bytes(2, "big")
         entries = b"".join(entry.encode() for entry in self.mine + self.yours)
-        return head + self.features.to_bytes(8, "big") + counts + entries
+        said = self.software.encode("ascii")
+        tail = bytes([len(said)]) + said
+        return head + self.features.to_bytes(8, "big") + counts + entries + tail
 
     @staticmethod
     def decode(payload: bytes) -> "Ready":
@@ -191,7 +231,11 @@ class Ready:
         m, y = (int.from_bytes(payload[at : at + 2], "big") for at in (32, 34))
         require(1 <= m <= MAX_STREAMS and y <= MAX_STREAMS, "too many streams in READY, or none")
         between, end = READY_HEAD + STREAM_ENTRY * m, READY_HEAD + STREAM_ENTRY * (m + y)
-        require(len(payload) >= end, "READY is shorter than its lists")
+        require(len(payload) > end, "READY is shorter than its lists")
+        said = payload[end + 1 : end + 1 + payload[end]]
+        require(len(said) == payload[end], "READY is shorter than its software")
+        require(len(said) <= MAX_SOFTWARE, "the name of the software is too long")
+        require(all(0x20 <= byte <= 0x7E for byte in said), "the software is not printable")
         ready = Ready(
             instance=payload[:16],
             max_payload=int.from_bytes(payload[16:20], "big"),
@@ -199,6 +243,7 @@ class Ready:
             features=int.from_bytes(payload[24:32], "big"),
             mine=StreamEntry.decode_all(payload[READY_HEAD:between]),
             yours=StreamEntry.decode_all(payload[between:end]),
+            software=said.decode("ascii"),
         )
         require(1 <= ready.max_payload <= MAX_PAYLOAD, "max_payload is out of range")
         require(ready.mine[-1].instance == ready.instance, "the last stream is of another instance")

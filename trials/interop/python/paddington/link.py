@@ -14,13 +14,17 @@ from .frames import (
     MAX_STREAMS,
     UNDERSTANDS_BATCH,
     Ready,
+    Rejection,
     RejectionCode,
     StreamEntry,
+    cut,
     require,
 )
 from .keys import LinkKeys
 
 log = logging.getLogger("paddington")
+
+SOFTWARE = "paddington-python/1"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Limits:
     retry_fast: float = 0.5
     retries: tuple[float, ...] = (1.0, 2.0, 4.0, 5.0)
     retry_busy: float = 60.0
+    reveal_errors: bool = False
 
 
 @dataclass
@@ -58,17 +63,17 @@ class Cursor:
 
     received: int
     completed: int
-    rejected: list[tuple[int, int]] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
 
     def raise_to(self, number: int) -> None:
         """Notes that nothing up to this number will come, and that the peer knows the outcomes."""
         self.received = max(self.received, number)
         self.completed = max(self.completed, number)
-        self.rejected = [entry for entry in self.rejected if entry[0] > number]
+        self.rejected = [entry for entry in self.rejected if entry.number > number]
 
     def told(self) -> int:
         """Returns `completed` for READY: below rejections that the peer may not know of."""
-        return min([self.completed] + [number - 1 for number, _ in self.rejected])
+        return min([self.completed] + [entry.number - 1 for entry in self.rejected])
 
 
 class Attached(Protocol):
@@ -97,7 +102,8 @@ class Link:
         self.held = 0
         self.attached: Attached | None = None
         self.shutting_down = asyncio.Event()
-        self.rejections: list[tuple[int, int]] = []
+        self.rejections: list[Rejection] = []
+        self.peers_software = ""
         self._handler = handler
         self._inbox: asyncio.Queue[tuple[Cursor, int, bytes | None]] = asyncio.Queue()
         self._task = asyncio.create_task(self._handle_all())
@@ -139,10 +145,12 @@ class Link:
             [StreamEntry(self.instance, self.base, self.next)],
             yours[-MAX_STREAMS:],
             UNDERSTANDS_BATCH,
+            SOFTWARE,
         )
 
     def meet(self, ready: Ready) -> int:
         """Takes in the peer's READY (§5.2), and returns the number to go on sending at."""
+        self.peers_software = ready.software
         go_on = self.base
         for entry in ready.yours:
             if entry.instance == self.instance:
@@ -185,10 +193,11 @@ class Link:
         try:
             await self._handler(self, payload.decode())
         except UnicodeDecodeError:
-            cursor.rejected.append((number, RejectionCode.NOT_TEXT))
+            cursor.rejected.append(Rejection(number, RejectionCode.NOT_TEXT))
         except Exception as error:
             log.warning("message %s of %s is given up: %s", number, self.peer, type(error))
-            cursor.rejected.append((number, RejectionCode.FAILED))
+            text = cut(str(error)) if self.limits.reveal_errors else ""
+            cursor.rejected.append(Rejection(number, RejectionCode.FAILED, text))
 
 
 def now() -> float:

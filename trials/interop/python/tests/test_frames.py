@@ -37,7 +37,7 @@ class Frames(unittest.TestCase):
     def test_frames_come_back(self) -> None:
         frames = [
             Frame(Kind.DATA, 3, 4, True, 5, 6, "é".encode()),
-            Frame(Kind.ACK, ack_stream=1, id=1 << 40, ack=7, payload=bytes(20)),
+            Frame(Kind.ACK, ack_stream=1, id=1 << 40, ack=7, payload=bytes(22)),
             Frame(Kind.SKIP, stream=2, ack_stream=1, id=9, ack=7),
             Frame(Kind.CLOSE, id=77),
             Frame(Kind.DRAIN),
@@ -65,6 +65,9 @@ class Frames(unittest.TestCase):
             "a payload in SKIP": plain(7, payload=b"x"),
             "a payload beyond the frame": plain(2, 7, 200),
             "half a rejection": plain(3, payload=b"x"),
+            "half a text": plain(3, payload=bytes(10) + b"\2x"),
+            "a text that is not UTF-8": plain(3, payload=bytes(10) + b"\1\xff"),
+            "1025 rejections": plain(3, payload=bytes(11 * 1025)),
             "a long message": plain(2, payload=b"x" * 65),
             "padding": plain(4) + b"\0\1",
         }
@@ -81,10 +84,11 @@ class Readies(unittest.TestCase):
         mine: list[StreamEntry] | None = None,
         yours: list[StreamEntry] | None = None,
         max_payload: int = 64,
+        software: str = "",
     ) -> bytes:
         """Returns a READY that is valid except for the given fields."""
         mine = [StreamEntry(ME, 1, 1)] if mine is None else mine
-        return Ready(ME, max_payload, 128, mine, yours or []).encode()
+        return Ready(ME, max_payload, 128, mine, yours or [], 0, software).encode()
 
     def test_later_versions_may_add(self) -> None:
         payload = self.ready(yours=[StreamEntry(OTHER, 3, 2)])
@@ -107,7 +111,13 @@ class Readies(unittest.TestCase):
                 [StreamEntry(i.to_bytes(16, "big"), 1, 1) for i in range(64)]
                 + [StreamEntry(ME, 1, 1)]
             ),
-            "a list cut short": self.ready()[:-1],
+            "a list cut short": self.ready()[:-2],
+            "no software": self.ready()[:-1],
+            "software cut short": self.ready(software="abc")[:-1],
+            "software that is too long": self.ready(software="x" * 65),
+            "software with a newline": self.ready(software="a\n"),
+            "software with DEL": self.ready(software="\x7f"),
+            "software that is not ASCII": self.ready(software="ab")[:-1] + b"\xe9",
         }
         for why, payload in cases.items():
             with self.subTest(why=why):
