@@ -69,7 +69,7 @@ pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
     AlreadyRunning, Config, Counts, Delivered, Event, Exchange, FullOutbox, Handler, HandlerError,
     NoExchange, OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport,
-    StartError, current, store,
+    StartError, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
@@ -80,6 +80,6 @@ pub use paddington_transport::{
     Stream, Timeouts, TlsError, TrustedProxies,
 };
 pub use paddington_wire::{
-    AddressRange, Control, Encoding, Instance, Message, MessageId, NameError, NotText, PeerName,
-    RangeError, RejectCode, Text,
+    AddressRange, Content, Control, Encoding, Instance, Message, MessageId, NameError, NotText,
+    Payload, PeerName, RangeError, RejectCode, Text,
 };

@@ -4,9 +4,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
-use crate::{Instance, Messages, RejectText, Software, Text};
+use crate::{Instance, Messages, Payload, RejectText, Software, Text};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +42,7 @@ pub struct Completed {
 }
 
 /// A numbered message.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Data {
     /// Index into `mine` of the sender's READY.
     pub stream: u8,
@@ -55,7 +53,7 @@ pub struct Data {
     /// An acknowledgement sent along with the message.
     pub ack: Completed,
     /// The message itself.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 impl Data {
@@ -79,18 +77,6 @@ pub struct Batch {
     pub ack: Completed,
     /// The messages themselves.
     pub messages: Messages,
-}
-
-impl fmt::Debug for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Data")
-            .field("stream", &self.stream)
-            .field("again", &self.again)
-            .field("number", &self.number)
-            .field("ack", &self.ack)
-            .field("payload", &format_args!("{} bytes", self.payload.len()))
-            .finish()
-    }
 }
 
 /// An acknowledgement.
@@ -144,6 +130,8 @@ impl RejectCode {
     pub const NOT_TEXT: Self = Self(3);
     /// Too many instances of the receiver ended while handling the message.
     pub const POISON: Self = Self(4);
+    /// The handler takes text, and the message is bytes.
+    pub const TEXT_ONLY: Self = Self(5);
 }
 
 impl fmt::Display for RejectCode {
@@ -153,6 +141,7 @@ impl fmt::Display for RejectCode {
             Self::TIMED_OUT => f.write_str("the handler did not finish in time"),
             Self::NOT_TEXT => f.write_str("the message is not text"),
             Self::POISON => f.write_str("the message was given up after repeated crashes"),
+            Self::TEXT_ONLY => f.write_str("the handler takes text, and the message is bytes"),
             Self(code) => write!(f, "code {code}"),
         }
     }

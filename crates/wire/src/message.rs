@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use crate::{Control, MessageId, PeerName, Text};
+use bytes::Bytes;
 
-/// A text from one service to another, or a control message from this service's own exchange.
+use crate::{Content, Control, MessageId, PeerName, Text};
+
+/// A message from one service to another, text or bytes, or a control message from this service's
+/// own exchange.
 ///
 /// ```
 /// use paddington_wire::Message;
@@ -13,13 +16,18 @@ use crate::{Control, MessageId, PeerName, Text};
 /// assert_eq!(message.recipient(), "echo-client");
 /// assert_eq!(message.payload(), "1000");
 /// assert!(!message.is_control());
+///
+/// let image = Message::with_bytes("display", vec![0xff, 0xd8, 0xff]);
+/// assert!(image.is_bytes());
+/// assert_eq!(image.bytes()[..], [0xff, 0xd8, 0xff]);
 /// ```
 ///
-/// `Display` shows the payload, for services that log what they receive; `Debug` does not.
+/// `Display` shows the text, for services that log what they receive, and of bytes the length;
+/// `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     recipient: Recipient,
-    payload: Text,
+    content: Content,
     origin: Origin,
 }
 
@@ -101,10 +109,18 @@ pub struct Delivery {
 }
 
 impl Message {
-    /// Makes a message to `recipient`.
+    /// Makes a text message to `recipient`.
     #[must_use]
     pub fn new(recipient: impl Into<Recipient>, payload: impl Into<Text>) -> Self {
-        Self { recipient: recipient.into(), payload: payload.into(), origin: Origin::Here }
+        let content = Content::Text(payload.into());
+        Self { recipient: recipient.into(), content, origin: Origin::Here }
+    }
+
+    /// Makes a bytes message to `recipient`. The bytes are not copied.
+    #[must_use]
+    pub fn with_bytes(recipient: impl Into<Recipient>, bytes: impl Into<Bytes>) -> Self {
+        let content = Content::Bytes(bytes.into());
+        Self { recipient: recipient.into(), content, origin: Origin::Here }
     }
 
     /// Makes a message that was received from `sender`.
@@ -112,10 +128,10 @@ impl Message {
     pub fn received(
         sender: PeerName,
         recipient: &PeerName,
-        payload: Text,
+        content: Content,
         delivery: Delivery,
     ) -> Self {
-        Self { recipient: recipient.into(), payload, origin: Origin::Peer { sender, delivery } }
+        Self { recipient: recipient.into(), content, origin: Origin::Peer { sender, delivery } }
     }
 
     /// Makes a control message for the handler of the service called `recipient`.
@@ -123,7 +139,7 @@ impl Message {
     pub fn from_control(recipient: &PeerName, control: Control) -> Self {
         Self {
             recipient: recipient.into(),
-            payload: control.to_json().into(),
+            content: control.to_json().into(),
             origin: Origin::Exchange(control),
         }
     }
@@ -145,10 +161,24 @@ impl Message {
         self.recipient.as_str()
     }
 
-    /// Returns the text; of a control message, its JSON.
+    /// Returns the text; of a control message, its JSON. Of a bytes message it is always empty,
+    /// whatever the bytes are: see [`is_bytes`](Self::is_bytes).
     #[must_use]
     pub fn payload(&self) -> &str {
-        &self.payload
+        self.content.as_str()
+    }
+
+    /// Returns the bytes, which share the message's buffer: a clone of them copies nothing. Of a
+    /// text message or control message, these are the bytes of its text.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        self.content.as_bytes()
+    }
+
+    /// Returns whether the sender has sent bytes. Otherwise the message is text.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        self.content.is_bytes()
     }
 
     /// Returns whether this is a control message.
@@ -186,10 +216,10 @@ impl Message {
         self.delivery().attempt.max(1)
     }
 
-    /// Returns the payload without copying it.
+    /// Returns the text or the bytes without copying them.
     #[must_use]
-    pub fn into_payload(self) -> Text {
-        self.payload
+    pub fn into_content(self) -> Content {
+        self.content
     }
 
     /// Returns the same message for the next call of the handler.
@@ -212,10 +242,15 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_control() {
-            return write!(f, "Control message: {}", self.payload);
+            return write!(f, "Control message: {}", self.payload());
         }
         let (sender, recipient) = (self.sender(), self.recipient());
-        write!(f, "Message from {sender} to {recipient}: {}", self.payload)
+        match &self.content {
+            Content::Text(text) => write!(f, "Message from {sender} to {recipient}: {text}"),
+            Content::Bytes(bytes) => {
+                write!(f, "Message from {sender} to {recipient}: {} bytes", bytes.len())
+            }
+        }
     }
 }
 
@@ -223,7 +258,7 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("recipient", &self.recipient)
-            .field("payload", &self.payload)
+            .field("content", &self.content)
             .field("origin", &self.origin)
             .finish()
     }
@@ -262,6 +297,19 @@ mod tests {
     fn debug_does_not_show_the_payload() {
         let text = format!("{:?}", Message::new("a", "very secret"));
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn bytes_are_never_shown_as_text() {
+        let block = Bytes::from_static(b"very secret");
+        let message = Message::with_bytes("b", block.clone());
+        assert!(message.is_bytes() && !Message::new("b", "very secret").is_bytes());
+        assert_eq!(message.payload(), "");
+        assert_eq!(message.bytes().as_ptr(), block.as_ptr(), "no copy");
+        assert_eq!(message.to_string(), "Message from  to b: 11 bytes");
+        assert!(!format!("{message:?}").contains("secret"));
+        assert_ne!(message, Message::new("b", "very secret"));
+        assert_eq!(Message::new("b", "very secret").bytes(), &block);
     }
 
     #[test]

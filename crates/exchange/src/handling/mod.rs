@@ -6,5 +6,5 @@ mod on_error;
 pub(crate) mod watchdog;
 pub(crate) mod worker;
 
-pub use handler::Handler;
+pub use handler::{Handler, accept_bytes};
 pub use on_error::OnError;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::acks::{AckTime, Facts};
 use super::credit::Window;
 use super::inbound::{Arriving, Inbound, Incoming};
@@ -15,7 +13,7 @@ use super::stream::{Next, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
-use crate::{Instance, MessageId, RejectText, SessionId, Software, Violation};
+use crate::{Instance, MessageId, Payload, RejectText, SessionId, Software, Violation};
 
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
@@ -85,7 +83,7 @@ impl Link {
     /// [`Full`] if it does not fit into the outbox; nothing is accepted then.
     pub fn enqueue(
         &mut self,
-        payload: Bytes,
+        payload: Payload,
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<MessageId, Full> {
@@ -421,7 +419,7 @@ impl Link {
         Some(session.facts(self.inbound.held(), cursor_moved, self.draining))
     }
 
-    fn receive_messages<P: IntoIterator<Item = Bytes>>(
+    fn receive_messages<P: IntoIterator<Item = Payload>>(
         &mut self,
         stream: u8,
         ack: Completed,

@@ -67,12 +67,17 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
         kind @ 0..=8 => {
             let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
             let number = script.number(Knowledge::of(&known.expected, stream));
-            let again = script.byte() % 2;
+            // `again`, and on DATA `bytes`; any other flag is wrong.
+            let flags = match (kind, script.byte()) {
+                (_, byte @ 248..) => byte,
+                (0..=5, byte) => byte % 4,
+                (_, byte) => byte % 2,
+            };
             let (kind, payload) = match kind {
                 0..=5 => (2, vec![0; script.below(LONGEST as usize + 2)]),
                 _ => (9, batch(script)),
             };
-            plaintext(kind, [stream, ack_stream as u8, again], [number, ack], &payload)
+            plaintext(kind, [stream, ack_stream as u8, flags], [number, ack], &payload)
         }
         9..=11 => {
             let [ack_stream, ack] = acknowledged(script, known);
@@ -93,13 +98,15 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
     }
 }
 
-/// Some messages, each behind its length, which may be wrong, and perhaps a piece of another one.
+/// Some messages, each behind its flags and length, which may be wrong, and perhaps a piece of
+/// another one.
 fn batch(script: &mut Script<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     for _ in 0..script.below(5) {
         let len = script.below(12);
         let claimed = script.number(len as u64);
-        payload.extend((claimed as u32).to_be_bytes());
+        let is_bytes = (len as u32 % 2) << 24;
+        payload.extend((claimed as u32 ^ is_bytes).to_be_bytes());
         payload.extend(vec![0; len]);
     }
     payload.truncate(payload.len() - script.below(4).min(payload.len()) / 3);
