@@ -382,7 +382,7 @@ async def violations(folder: Folder) -> str:
             mine = replace(client.link.ready(), mine=[StreamEntry(client.instance, 0, 1)])
             await connection.say(Frame(Kind.READY, payload=mine.encode()))
             await expect_cut(connection)
-    return "CLOSE 4 for five, a closed connection for two, CLOSE 6 for too many handshakes"
+    return "CLOSE 4 for seven, a closed connection for two, CLOSE 6 for too many handshakes"
 
 
 async def expect_cut(connection: Connection) -> None:
