@@ -47,7 +47,7 @@ async fn drain(small: &SmallDisk, path: &Path) -> Drained {
     let append = |store: &SqliteStore, number| {
         let id = MessageId { stream: stream(STREAM), number };
         let payload = [&payload(0, STREAM, number)[..], &[7; 4_000]].concat().into();
-        store.append(&hub, NewMessage { id, payload, ttl: None })
+        store.append(&hub, NewMessage { id, payload, ttl: None, mark: None })
     };
     loop {
         let first = drained.accepted + 1;

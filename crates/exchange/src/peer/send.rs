@@ -271,7 +271,7 @@ impl Peer {
         let (number, page) = queued.map_err(|why| self.refusal(why, &state, text))?;
         let stored = copy.and_then(|text| {
             let id = MessageId { stream: self.shared.instance, number };
-            self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl })
+            self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl, mark: None })
         });
         let waker = state.take_connection_waker();
         drop(state);

@@ -47,7 +47,7 @@ pub(crate) fn id(stream: u8, number: u64) -> MessageId {
 }
 
 pub(crate) fn message(stream: u8, number: u64, payload: impl Into<Bytes>) -> NewMessage {
-    NewMessage { id: id(stream, number), payload: payload.into(), ttl: None }
+    NewMessage { id: id(stream, number), payload: payload.into(), ttl: None, mark: None }
 }
 
 pub(crate) fn cursor(stream: u8, completed: u64) -> StoredCursor {
