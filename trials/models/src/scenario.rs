@@ -81,6 +81,8 @@ pub struct Scenario {
     pub outbox: usize,
     /// The most messages of a stream that are transmitted and not acknowledged.
     pub in_flight: u64,
+    /// The most messages by which a transmission mark is ahead.
+    pub mark_step: u64,
     /// The number of rejections after which completions are held back.
     pub rejections: usize,
     /// The most streams that READY lists.

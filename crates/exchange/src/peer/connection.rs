@@ -172,8 +172,9 @@ impl PeerTraffic {
         if matches!(&frame, Some(Frame::Ack(ack)) if !ack.rejected.is_empty()) {
             peer.renew_session_if_wanted(state);
         }
-        if frame.is_none() && peer.store().is_some() {
-            peer.tell_work(); // the next message may have to be read
+        let wants_mark = |state: &mut State| state.sealed_link().is_some_and(|it| it.wants_mark());
+        if peer.store().is_some() && (frame.is_none() || wants_mark(state)) {
+            peer.tell_work(); // the next message may have to be read, or needs a mark
         }
         frame
     }

@@ -408,8 +408,13 @@ impl State {
 
     // The store.
 
-    pub(super) fn push_append(&mut self, number: Number, answer: Answer<()>) -> Stored {
-        self.appends.push(number, answer)
+    pub(super) fn push_append(
+        &mut self,
+        number: Number,
+        mark: Option<Number>,
+        answer: Answer<()>,
+    ) -> Stored {
+        self.appends.push(number, mark, answer)
     }
 
     pub(super) fn take_appends(&mut self) -> VecDeque<Append> {

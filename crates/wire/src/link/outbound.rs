@@ -119,6 +119,7 @@ impl Outbound {
     /// Takes back the messages that were accepted and could not be stored. None was transmitted.
     pub(super) fn unstored(&mut self) -> usize {
         let mut count = 0;
+        self.current_mut().forget_asked_mark();
         while let Some((number, body)) = self.current_mut().pop_unstored() {
             self.counts.accepted -= 1;
             count += 1;
@@ -131,6 +132,31 @@ impl Outbound {
             self.outcomes.remove(&number);
         }
         count
+    }
+
+    /// Returns the mark that a stream needs before it transmits more stored messages, if the store
+    /// was not asked for it yet.
+    pub(super) fn take_mark(&mut self, listed: &[Instance], step: u64) -> Option<MessageId> {
+        let index = self.transmitting(listed)?;
+        let number = self.streams[index].take_mark(step)?;
+        Some(MessageId { stream: self.streams[index].instance(), number })
+    }
+
+    /// Returns the mark that goes into the store together with the last message, if one is needed
+    /// and no older stream is transmitted first.
+    pub(super) fn take_mark_of_last(&mut self, listed: &[Instance], step: u64) -> Option<u64> {
+        let is_current = self.transmitting(listed)? + 1 == self.streams.len();
+        if is_current { self.current_mut().take_mark_of_last(step) } else { None }
+    }
+
+    pub(super) fn wants_mark(&self, listed: &[Instance], step: u64) -> bool {
+        self.transmitting(listed).is_some_and(|index| self.streams[index].wants_mark(step))
+    }
+
+    /// Records that the store has made the mark of a stream durable.
+    pub(super) fn marked(&mut self, id: MessageId) {
+        let stream = self.streams.iter_mut().find(|stream| stream.instance() == id.stream);
+        stream.into_iter().for_each(|stream| stream.raise_mark(id.number));
     }
 
     /// Returns the first message that is to be transmitted soon and whose payload is in the store
@@ -393,6 +419,15 @@ impl Outbound {
         if index + 1 == self.streams.len() {
             self.outcomes.insert(number, outcome);
         }
+    }
+
+    /// Returns the index of the stream whose message is transmitted next. One that is not listed holds
+    /// up those after it.
+    fn transmitting(&self, listed: &[Instance]) -> Option<usize> {
+        let is_listed = |stream: &Stream| listed.contains(&stream.instance());
+        let mut streams = self.streams.iter();
+        let index = streams.position(|it| it.has_more() || (!it.is_empty() && !is_listed(it)))?;
+        is_listed(&self.streams[index]).then_some(index)
     }
 
     #[expect(clippy::expect_used, reason = "the current stream is never removed")]
