@@ -1,5 +1,7 @@
 //! Tests that both implementations of each cipher compute the same bytes and refuse the same ones.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use proptest::prelude::*;
 
 use super::aes_gcm::PortableAes;
