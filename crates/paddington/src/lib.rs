@@ -38,6 +38,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod buckets;
 mod config;
 mod credentials;
 mod draft;

@@ -113,10 +113,11 @@ impl RawClient {
         Self { stream: network.dial(address).await.unwrap() }
     }
 
-    /// Connects and asks for a WebSocket of the `sealed` encoding. Returns the challenge.
+    /// Connects and asks for a WebSocket of the `sealed` encoding, as a client of the first bucket.
+    /// Returns the challenge.
     pub async fn upgrade(network: &MemoryNetwork, address: &str) -> (Self, Challenge) {
         let mut client = Self::connect(network, address).await;
-        client.write(REQUEST.as_bytes()).await;
+        client.write(REQUEST.replacen("GET / ", "GET /?b=000 ", 1).as_bytes()).await;
         let answer = client.head().await;
         assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
         let challenge = answer

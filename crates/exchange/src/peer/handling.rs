@@ -127,6 +127,10 @@ impl Peer {
         self.lock().reports_mut().report(&self.name, cause, 1, detail.trim_start());
     }
 
+    pub(crate) fn has_worker(&self) -> bool {
+        self.lock().workers_mut().len() > 0
+    }
+
     pub(crate) fn add_worker(&self) -> WorkerId {
         self.lock().workers_mut().add()
     }
