@@ -41,6 +41,14 @@ impl Core {
         self.peers.get(name)
     }
 
+    /// Adds the first worker to a peer that has none: it needs none before it is connected, and many
+    /// peers never are.
+    pub(crate) fn ensure_worker(self: &Arc<Self>, peer: &Arc<Peer>) {
+        if !peer.has_worker() {
+            self.add_worker(peer);
+        }
+    }
+
     /// Adds a worker to a peer.
     pub(crate) fn add_worker(self: &Arc<Self>, peer: &Arc<Peer>) {
         (self.spawn_worker)(self, peer);

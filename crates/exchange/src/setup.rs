@@ -189,7 +189,6 @@ fn acceptor(
 
 fn run_peers(core: &Arc<Core>) {
     for peer in core.peers.values() {
-        core.add_worker(peer);
         store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
     }
     watchdog::spawn(core);
@@ -201,6 +200,7 @@ fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network
     for server in servers {
         let Some(peer) = core.peer(server.name.as_str()) else { continue };
         let Some(stop) = core.dialers.get(&server.name) else { continue };
+        core.ensure_worker(peer);
         let login = Login { credentials: server.credentials, instance: core.shared.instance };
         let dialer = Dialer {
             endpoint: server.endpoint,

@@ -40,6 +40,8 @@
 //! ```
 
 mod address_range;
+mod address_set;
+mod bucket;
 mod control;
 mod encoding;
 mod error;
@@ -62,6 +64,7 @@ mod software;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
+pub use bucket::{Bucket, BucketError};
 pub use control::Control;
 pub use encoding::Encoding;
 pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};

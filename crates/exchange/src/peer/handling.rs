@@ -133,6 +133,10 @@ impl Peer {
         self.lock().reports_mut().report(&self.name, Cause::TextOnly, 1, &id);
     }
 
+    pub(crate) fn has_worker(&self) -> bool {
+        self.lock().workers_mut().len() > 0
+    }
+
     pub(crate) fn add_worker(&self) -> WorkerId {
         self.lock().workers_mut().add()
     }
