@@ -14,7 +14,7 @@ use paddington_wire::sealed::{
     ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Batch, Completed, Data, Features, Frame, HandshakeError, Instance, Messages, Ready,
+    Batch, CallsState, Completed, Data, Features, Frame, HandshakeError, Instance, Messages, Ready,
     StreamState, Violation,
 };
 use serde::Deserialize;
@@ -102,6 +102,7 @@ impl Vectors {
             features: Features::NONE,
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
+        calls: CallsState::default(),
         }
     }
 

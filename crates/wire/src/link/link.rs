@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::acks::{AckTime, Facts};
+use super::calls::Calls;
 use super::credit::Window;
 use super::inbound::{Arriving, Inbound, Incoming};
 use super::link_session::{LinkSession, Started};
@@ -14,7 +15,7 @@ use super::stored::StoredLink;
 use super::stream::{Next, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
-use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
+use crate::frame::{Ack, Batch, Calls as CallsFrame, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
 use crate::{Instance, MessageId, SessionId, Violation};
 
 /// The most rejections in one ACK.
@@ -31,7 +32,8 @@ pub struct Link {
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
     pub(super) session: Option<LinkSession>,
-    draining: bool,
+    pub(super) calls: Calls,
+    pub(super) draining: bool,
 }
 
 impl Link {
@@ -45,6 +47,7 @@ impl Link {
             outbound: Outbound::new(instance),
             inbound: Inbound::new(config),
             session: None,
+            calls: Calls::new(config),
             draining: false,
         }
     }
@@ -129,9 +132,10 @@ impl Link {
             instance: self.instance,
             max_payload: self.config.max_payload,
             window: Window::first(&self.config, self.inbound.held()),
-            features: Features::BATCH,
+            features: Features::BATCH.with(Features::CALLS),
             mine: self.outbound.states(self.config.listed.clamp(2, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
+            calls: self.calls.state(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Link {
         self.session = None;
         let waiting = self.outbound.messages();
         let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
+        self.calls.start(ours, theirs)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         let held = self.inbound.held();
         self.session = Some(LinkSession::new(id, &self.config, held, [ours, theirs]));
@@ -208,6 +213,7 @@ impl Link {
                 self.receive_ack(&ack)
             }
             Frame::Skip(skip) => self.receive_skip(skip),
+            Frame::Calls(calls) => self.receive_calls(calls),
             Frame::Drain => {
                 self.session.iter_mut().for_each(|session| session.peer_drains = true);
                 Ok(false)
@@ -242,7 +248,17 @@ impl Link {
         if self.session.as_ref()?.acks.is_urgent(&facts) {
             return self.acknowledge(session);
         }
+        let has_calls = self.calls.is_active();
+        if has_calls
+            && self.calls.take_turn()
+            && let Some(frame) = self.next_calls(now)
+        {
+            return Some(frame);
+        }
         if let Some(frame) = self.next_message(now) {
+            return Some(frame);
+        }
+        if has_calls && let Some(frame) = self.next_calls(now).or_else(|| self.due_calls_ack(now)) {
             return Some(frame);
         }
         let facts = self.facts()?;
@@ -255,6 +271,10 @@ impl Link {
     /// [`transmit`](Self::transmit) that had nothing else to send.
     #[must_use]
     pub fn ack_time(&self, now: Millis) -> AckTime {
+        self.messages_ack_time(now).earlier(self.calls_ack_time(now))
+    }
+
+    fn messages_ack_time(&self, now: Millis) -> AckTime {
         match (&self.session, self.facts()) {
             (Some(session), Some(facts)) => session.acks.time(&facts, now),
             _ => AckTime::Never,
@@ -272,8 +292,11 @@ impl Link {
     /// Returns the acknowledgement that is due in `session`, even if it could still wait. There may
     /// be several: call this until it returns `None`.
     pub fn acknowledge(&mut self, session: SessionId) -> Option<Frame> {
-        if !self.is_current(session) || self.ack_time(0) == AckTime::Never {
+        if !self.is_current(session) {
             return None;
+        }
+        if self.messages_ack_time(0) == AckTime::Never {
+            return self.owed_calls_ack();
         }
         let held = self.inbound.held();
         let session = self.session.as_mut()?;
@@ -420,6 +443,12 @@ impl Link {
         Ok(progress)
     }
 
+    fn receive_calls(&mut self, calls: CallsFrame) -> Result<bool, Violation> {
+        let progress = self.receive_completed(calls.ack, &[])?;
+        self.calls.receive(calls)?;
+        Ok(progress)
+    }
+
     fn receive_ack(&mut self, ack: &Ack) -> Result<bool, Violation> {
         let progress = self.receive_completed(ack.ack, &ack.rejected)?;
         if let Some(session) = &mut self.session {
@@ -453,7 +482,7 @@ impl Link {
 
     /// Returns the acknowledgement that a message can carry: one without rejections, which take an
     /// ACK.
-    fn carried_ack(&mut self) -> Completed {
+    pub(super) fn carried_ack(&mut self) -> Completed {
         let Some(session) = &mut self.session else {
             return Completed::default();
         };
