@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use paddington_transport::seconds;
 use paddington_wire::link::LinkConfig;
-use paddington_wire::{Data, MAX_PAYLOAD};
+use paddington_wire::{Data, MAX_PAYLOAD, Software};
 use serde::{Deserialize, Serialize};
 
 use crate::peer::HELD_OVERHEAD;
@@ -16,6 +16,8 @@ use crate::{OnError, StartError};
 pub struct Config {
     /// Limits, deadlines and delays of the connections.
     pub transport: paddington_transport::Config,
+    /// The name and version of this software, which peers are told.
+    pub software: Software,
     /// Maximum number of peers.
     pub peers: usize,
     /// Time that a start waits for its port while another process still listens on it.
@@ -75,6 +77,9 @@ pub struct Config {
     pub patience: Duration,
 }
 
+/// The name and version of this software.
+const SOFTWARE: &str = concat!("paddington/", env!("CARGO_PKG_VERSION"));
+
 /// Upper bound of every delay and deadline.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -90,6 +95,7 @@ impl Default for Config {
         let link = LinkConfig::default();
         Self {
             transport: paddington_transport::Config::default(),
+            software: SOFTWARE.parse().unwrap_or_default(),
             listen_wait: Duration::ZERO,
             peers: 4_096,
             window: link.window,

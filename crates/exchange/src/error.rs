@@ -38,8 +38,9 @@ pub enum SendError {
         /// Time that the oldest of them has been waiting.
         oldest: Duration,
     },
-    /// The message is longer than this service's limit, or than the encoding can carry.
-    #[error("the message has {len} bytes, but at most {max} are allowed")]
+    /// The message is longer than this service's limit, or than that of the peer, which is connected,
+    /// or than the encoding can carry.
+    #[error("the message has {len} bytes, but at most {max} are allowed here or by the peer")]
     TooLong {
         /// Length of the message in bytes.
         len: usize,

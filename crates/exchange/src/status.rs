@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paddington_wire::link::Counts;
-use paddington_wire::{Encoding, Instance, PeerName};
+use paddington_wire::{Encoding, Instance, PeerName, Software};
 
 /// Status of one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct PeerStatus {
     pub connected_for: Option<Duration>,
     /// Its instance, from `Connected` until `Disconnected`. `None` for a `hex` peer.
     pub instance: Option<Instance>,
+    /// The name and version of its software, as it said when it last connected; empty if it has
+    /// said nothing. It is for people only and may be a lie. It has no control characters, but a web
+    /// page that shows it has to escape it.
+    pub software: Software,
     /// Number of messages that wait for it.
     pub outbox_messages: usize,
     /// Bytes that wait for it, Σ(24 + length).

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use paddington::{Delivered, Event, Message, OnError, SendOptions, Service};
+use paddington::{Delivered, Event, Message, OnError, SendError, SendOptions, Service};
 use paddington_test_support::{Inbox, pair};
 
 fn counts(service: &Service) -> paddington::Counts {
@@ -56,6 +56,32 @@ async fn a_message_that_is_too_long_for_the_peer_is_reported_as_that() {
         messages: 1,
     };
     assert!(told.contains(&expected), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_too_long_for_a_peer_that_is_connected_is_refused() {
+    let mut pair = pair();
+    pair.server.settings_mut().transport.limits.max_payload = 100;
+    let (server, inbox) = pair.start_server().await;
+    let (client, client_inbox) = pair.start_client().await;
+    client.send(Message::new("server", "x".repeat(100))).await.unwrap().await;
+    let long = || Message::new("server", "x".repeat(101));
+    let refused = client.send(long()).await.unwrap_err();
+    assert!(matches!(refused, SendError::TooLong { len: 101, max: 100 }), "{refused:?}");
+    assert!(!refused.is_retryable());
+    let waited = client.exchange().send_when_ready(long()).await.unwrap_err();
+    assert!(matches!(waited, SendError::TooLong { .. }), "it does not wait for room: {waited:?}");
+    let counted = counts(&client);
+    assert_eq!((counted.accepted, counted.too_long), (1, 0), "nothing of it is kept");
+    assert_eq!(inbox.text().await.len(), 100);
+    server.send(Message::new("client", "y".repeat(100))).await.unwrap();
+    assert_eq!(client_inbox.text().await.len(), 100);
+
+    server.shutdown().await;
+    let later = client.send(long()).await.unwrap();
+    let (_server, _) = pair.start_server().await;
+    assert_eq!(later.await, Delivered::TooLong, "it was accepted while the peer was away");
+    assert_eq!(counts(&client).too_long, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,6 +90,19 @@ async fn a_session_is_renewed_after_a_day_without_an_interruption() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn peers_are_told_of_each_others_software() {
+    let mut pair = pair();
+    pair.client.settings_mut().software = "sensor/2 (test)".parse().unwrap();
+    let (server, _) = pair.start_server().await;
+    assert!(server.peers()[0].software.is_empty(), "nothing was said yet");
+    let (client, _) = pair.start_client().await;
+    client.send(Message::new("server", "x")).await.unwrap().await;
+    assert_eq!(server.peers()[0].software.as_str(), "sensor/2 (test)");
+    let ours = concat!("paddington/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(client.peers()[0].software.as_str(), ours);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_in_flight_when_the_receiver_restarts_is_redelivered_with_its_id() {
     let pair = pair();
     let stuck = async |_: Message| -> Result<(), std::io::Error> { std::future::pending().await };

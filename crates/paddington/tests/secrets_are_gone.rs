@@ -22,7 +22,9 @@ use paddington_test_support::{WantedSecrets, pair_with, subkey};
 use paddington_wire::sealed::{
     Challenge, Credentials, Greeting, HelloRandom, Initiator, ReplyRandom, Responder, SealedSession,
 };
-use paddington_wire::{CallsState, Completed, Data, Features, Frame, Instance, Ready, StreamState};
+use paddington_wire::{
+    CallsState, Completed, Data, Features, Frame, Instance, Ready, Software, StreamState,
+};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -137,6 +139,7 @@ fn ready(instance: Instance) -> Frame {
         features: Features::NONE,
         mine: vec![StreamState { instance, base: 1, next: 1 }],
         yours: Vec::new(),
+        software: Software::default(),
         calls: CallsState::default(),
     })
 }

@@ -78,7 +78,9 @@ impl<H: Host> Acceptor<H> {
                 Ok(established) => {
                     stranger.pending.established();
                     let timeouts = acceptor.config.timeouts.listening();
-                    Connection::new(established, timeouts, network).spawn(&connections);
+                    let mut connection = Connection::new(established, timeouts, network);
+                    connection.renew_after(timeouts.session_age);
+                    connection.spawn(&connections);
                 }
                 Err(error) => acceptor.refuse(stranger, &error),
             }

@@ -46,7 +46,7 @@ impl Delays {
             End::PeerClosed(CloseCode::Busy | CloseCode::Violation) | End::Violation(_) => {
                 self.contested.next(chance)
             }
-            End::PeerClosed(CloseCode::Overload) => self.refused.next(chance),
+            End::PeerClosed(CloseCode::Overload | CloseCode::Removed) => self.refused.next(chance),
             _ => {
                 self.forget_refusals();
                 self.normal.next(chance)
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_only_a_person_can_mend_is_tried_more_and_more_seldom() {
-        let refusals: [fn() -> DialError; 9] = [
+        let refusals: [fn() -> DialError; 10] = [
             || refused(http::StatusCode::BAD_REQUEST),
             || refused(http::StatusCode::FORBIDDEN),
             || refused(http::StatusCode::NOT_FOUND),
@@ -217,6 +217,7 @@ mod tests {
             || UpgradeError::Answer("it is odd").into(),
             || HandshakeError::Violation(Violation::OtherEncoding).into(),
             || DialError::Refused(CloseCode::Overload),
+            || DialError::Refused(CloseCode::Removed),
         ];
         for refusal in refusals {
             let delays = after(std::iter::repeat_with(refusal).take(6));

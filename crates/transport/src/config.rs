@@ -109,7 +109,8 @@ pub struct Timeouts {
     /// Both: for the last frames and the closing handshake.
     #[serde(with = "seconds")]
     pub close: Duration,
-    /// Client: age at which a `sealed` session is renewed, ± 10 %.
+    /// Both: age at which a `sealed` session is renewed. The client ends it then, ± 10 %; a server
+    /// ends one that has become 20 % older.
     #[serde(with = "seconds")]
     pub session_age: Duration,
 }

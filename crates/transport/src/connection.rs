@@ -79,7 +79,7 @@ impl<T: Traffic> Connection<T> {
         }
     }
 
-    /// Ends the session after `age`, so that the client reconnects with new keys.
+    /// Ends the session after `age`, so that the client connects again with new keys.
     pub(crate) fn renew_after(&mut self, age: Duration) {
         if self.session.encoding() == Encoding::Sealed {
             self.liveness.renew_after(age);

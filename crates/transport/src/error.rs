@@ -127,6 +127,7 @@ impl DialError {
                 | Self::HungUp(_)
                 | Self::HungUpLate(_)
                 | Self::Handshake(_)
+                | Self::Refused(CloseCode::Removed)
         )
     }
 }

@@ -22,6 +22,9 @@ use crate::{End, Network, Timeouts};
 const SLEEP: Duration = Duration::from_secs(10);
 /// Time that the peer has for a sign of life after that.
 const AFTER_SLEEP: Duration = Duration::from_secs(3);
+/// A server lets sessions become older than clients do by this part of their age. Clients vary it by
+/// half as much.
+const LONGER: u32 = 5;
 /// The next check is postponed only if it moves by more than the ping interval divided by this.
 const WORTH_IT: u32 = 4;
 
@@ -59,10 +62,12 @@ pub(crate) struct Liveness {
 }
 
 impl Timeouts {
-    /// Returns the timeouts of the server's side, which pings later.
+    /// Returns the timeouts of the server's side, which pings later. It also ends sessions later, so
+    /// that it is the client that renews them, unless it clings to its keys.
     pub(crate) fn listening(self) -> Self {
         let room = self.dead.saturating_sub(self.ping_interval).min(self.ping_interval);
-        Self { ping_interval: self.ping_interval + room / 4, ..self }
+        let session_age = self.session_age + self.session_age / LONGER;
+        Self { ping_interval: self.ping_interval + room / 4, session_age, ..self }
     }
 }
 

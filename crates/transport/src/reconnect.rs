@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 use crate::addresses::Addresses;
 use crate::backoff::Delays;
 use crate::contract::{Caller, Renewed};
-use crate::{Connection, DialError, Dialer, Tls};
+use crate::{Connection, DialError, Dialer, End, Tls};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -56,7 +56,10 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                 connection.renew_after(dialer.jittered(dialer.config.timeouts.session_age));
                 let end = connection.run().await;
                 let chance = dialer.network.chance();
-                (delays.after_session(connected_at.elapsed(), &end, chance), Mends::default())
+                (
+                    delays.after_session(connected_at.elapsed(), &end, chance),
+                    Mends::after(&end, &caller),
+                )
             }
             Err(error) => {
                 addresses.failed(&error);
@@ -95,6 +98,11 @@ struct Mends {
 }
 
 impl Mends {
+    fn after<C: Caller>(end: &End, caller: &Arc<C>) -> Self {
+        let removed = matches!(end, End::PeerClosed(CloseCode::Removed));
+        Self { renewable: removed && caller.is_renewable(), tls: None }
+    }
+
     fn of<C: Caller>(error: &DialError, dialer: &Dialer, caller: &Arc<C>) -> Self {
         let tls = dialer.tls.clone().filter(|_| matches!(error, DialError::Tls(_)));
         Self { renewable: error.doubts_invitation() && caller.is_renewable(), tls }
@@ -185,6 +193,10 @@ impl Report {
             DialError::Refused(CloseCode::Busy | CloseCode::Violation) => {
                 error!(%endpoint, address, %cause, ?delay, "not connected; trying again");
             }
+            DialError::Refused(CloseCode::Removed) => error!(
+                %endpoint, address, ?delay,
+                "not connected: the server has removed this link; ask for a new invitation"
+            ),
             _ => warn!(%endpoint, address, %cause, ?delay, "not connected; trying again"),
         }
         if self.seen.len() == CAUSES {

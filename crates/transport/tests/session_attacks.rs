@@ -404,3 +404,29 @@ async fn a_reflected_hex_frame_ends_the_connection() {
         assert_eq!(client_inbox.next().await.payload(), expected);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_clings_to_its_keys_is_made_to_renew_them() {
+    let mut pair = pair();
+    let hour = Duration::from_secs(60 * 60);
+    pair.server.settings_mut().transport.timeouts.session_age = 10 * hour;
+    let (_server, _) = pair.start_server().await;
+    let (begun, link) = (Instant::now(), credentials(&pair.invite));
+    let (mut peer, mut session) =
+        Intruder::establish(&pair.network, SERVER, &link, instance(1)).await;
+    let code = loop {
+        match peer.hear(&mut session).await.unwrap() {
+            Frame::Ping(token) => peer.say(&mut session, &Frame::Pong(token)).await,
+            Frame::Close(code) => break code,
+            _ => {}
+        }
+    };
+    assert_eq!(code, CloseCode::SessionAge);
+    let age = begun.elapsed();
+    assert!(age > 11 * hour, "clients are first: {age:?}");
+    assert!(age < 12 * hour + Duration::from_secs(60), "{age:?}");
+    let closed = Instant::now();
+    peer.say(&mut session, &Frame::Ping(1)).await;
+    while peer.hear(&mut session).await.is_some() {}
+    assert!(closed.elapsed() < Duration::from_secs(3), "it may not linger");
+}

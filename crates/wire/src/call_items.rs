@@ -11,7 +11,7 @@ use crate::error::Violation;
 use crate::text::Text;
 
 /// One item of the stream of calls.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallItem {
     /// The requester's number of the call that the item is about.
     pub call: u64,
@@ -233,20 +233,25 @@ pub(crate) fn decode(
     Ok((received, items))
 }
 
-impl fmt::Debug for CallItem {
+impl fmt::Debug for CallBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let payload = self.payload().len();
-        write!(f, "call {}: ", self.call)?;
-        match &self.body {
-            CallBody::Request { depth, left, bytes, .. } => write!(
-                f,
-                "Request {{ depth: {depth}, left: {left:?}, bytes: {bytes}, payload: {payload} bytes }}"
-            ),
-            CallBody::Reply { bytes, .. } => {
-                write!(f, "Reply {{ bytes: {bytes}, payload: {payload} bytes }}")
+        match self {
+            Self::Request { depth, left, bytes, payload } => f
+                .debug_struct("Request")
+                .field("depth", depth)
+                .field("left", left)
+                .field("bytes", bytes)
+                .field("payload", &format_args!("{} bytes", payload.len()))
+                .finish(),
+            Self::Reply { bytes, payload } => f
+                .debug_struct("Reply")
+                .field("bytes", bytes)
+                .field("payload", &format_args!("{} bytes", payload.len()))
+                .finish(),
+            Self::Failure { code, text } => {
+                f.debug_struct("Failure").field("code", code).field("text", text).finish()
             }
-            CallBody::Failure { code, .. } => write!(f, "Failure {{ {code} }}"),
-            CallBody::Cancel => f.write_str("Cancel"),
+            Self::Cancel => f.write_str("Cancel"),
         }
     }
 }
@@ -323,7 +328,9 @@ mod tests {
         assert_eq!(block.len(), encoded_len(&items));
         let (received, read) = decode(block.into(), 1_000_000).unwrap();
         assert_eq!((received, &read[..]), (3, &items[..]));
-        let CallBody::Reply { payload, .. } = read.into_iter().nth(1).unwrap().body else { panic!() };
+        let CallBody::Reply { payload, .. } = read.into_iter().nth(1).unwrap().body else {
+            panic!()
+        };
         assert!(payload.try_into_mut().expect("the block is not shared").capacity() < 100);
     }
 

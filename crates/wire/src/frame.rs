@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::call_items::CallItem;
-use crate::{Instance, Messages, Text};
+use crate::{Instance, Messages, Software, Text};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -189,6 +189,8 @@ pub enum CloseCode {
     SessionAge,
     /// The client made too many handshakes.
     Overload,
+    /// The sender has removed the link: the invitation is no longer valid.
+    Removed,
     /// A code that this version does not know.
     Other(u64),
 }
@@ -204,6 +206,7 @@ impl CloseCode {
             Self::Violation => 4,
             Self::SessionAge => 5,
             Self::Overload => 6,
+            Self::Removed => 7,
             Self::Other(code) => code,
         }
     }
@@ -218,6 +221,7 @@ impl From<u64> for CloseCode {
             4 => Self::Violation,
             5 => Self::SessionAge,
             6 => Self::Overload,
+            7 => Self::Removed,
             code => Self::Other(code),
         }
     }
@@ -232,6 +236,7 @@ impl fmt::Display for CloseCode {
             Self::Violation => f.write_str("protocol violation"),
             Self::SessionAge => f.write_str("session age limit"),
             Self::Overload => f.write_str("too many handshakes"),
+            Self::Removed => f.write_str("the link was removed"),
             Self::Other(code) => write!(f, "close code {code}"),
         }
     }
@@ -252,6 +257,8 @@ pub struct Ready {
     pub mine: Vec<StreamState>,
     /// The sender's cursors in the other side's streams.
     pub yours: Vec<CursorState>,
+    /// The name and version of the sender's software, which it may lie about.
+    pub software: Software,
     /// The sender's bounds and state for calls. Transmitted only with [`Features::CALLS`].
     pub calls: CallsState,
 }

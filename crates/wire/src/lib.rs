@@ -57,6 +57,7 @@ mod queue;
 pub mod sealed;
 mod session;
 mod slot;
+mod software;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
@@ -79,4 +80,5 @@ pub use peer_name::{NameError, PeerName};
 pub use queue::Queue;
 pub use session::{Arrived, Outgoing, Session, Transmission};
 pub use slot::{SessionId, Slot, Ticket, Verdict};
+pub use software::{Software, SoftwareError};
 pub use text::{NotText, Text};

@@ -102,7 +102,8 @@ impl Vectors {
             features: Features::NONE,
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
-        calls: CallsState::default(),
+            software: "paddington/vectors".parse().unwrap(),
+            calls: CallsState::default(),
         }
     }
 

@@ -62,6 +62,7 @@ fn ready(instance: [u8; 16]) -> Vec<u8> {
     payload.extend(instance);
     payload.extend(1_u64.to_be_bytes());
     payload.extend(1_u64.to_be_bytes());
+    payload.extend(lp("paddington/vectors"));
     plaintext(1, 0, &payload, 128)
 }
 

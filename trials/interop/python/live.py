@@ -82,6 +82,8 @@ async def client_counts_down(folder: Folder) -> str:
     expect_countdown(received, COUNT)
     expect_rekeys(client.connection, REKEYS)
     expect([end.code for end in client.ends] == [CloseCode.SHUTDOWN], f"it ended {client.ends}")
+    software = client.link.peers_software
+    expect(software.startswith("paddington/"), f"it says that it is {software}")
     return f"{len(received)} messages each way, {REKEYS} rekeys each way, CLOSE 1, exit 0"
 
 

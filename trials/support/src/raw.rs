@@ -10,7 +10,7 @@ use paddington_transport::Stream;
 use paddington_wire::sealed::{
     AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, SealedSession,
 };
-use paddington_wire::{CallsState, Features, Frame, Instance, Ready, StreamState};
+use paddington_wire::{CallsState, Features, Frame, Instance, Ready, Software, StreamState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::MemoryNetwork;
@@ -283,6 +283,7 @@ pub fn empty_ready(instance: Instance) -> Ready {
         features: Features::NONE,
         mine: vec![StreamState { instance, base: 1, next: 1 }],
         yours: Vec::new(),
+        software: Software::default(),
         calls: CallsState::default(),
     }
 }

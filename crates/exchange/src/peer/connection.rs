@@ -338,6 +338,9 @@ fn log_ended(peer: &Peer, end: &End) {
             error!(%peer, %cause, "disconnected: the connection was tampered with");
         }
         End::Violation(cause) => error!(%peer, %cause, "disconnected: the peer broke the protocol"),
+        End::PeerClosed(CloseCode::Removed) => {
+            error!(%peer, "disconnected: the peer has removed this link; ask for a new invitation");
+        }
         End::Exhausted(cause) => warn!(%peer, %cause, "disconnected"),
         End::Lost(cause) => info!(%peer, %cause, "disconnected: the connection was lost"),
         end => info!(%peer, cause = %end, "disconnected"),

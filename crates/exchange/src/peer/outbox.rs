@@ -35,6 +35,11 @@ impl Outbox {
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<Accepted, NoRoom> {
+        if let Some(max) = self.link.peer_max_payload()
+            && text.len() > max as usize
+        {
+            return Err(NoRoom::TooLongForPeer(max));
+        }
         room.take(&mut self.charge, text, self.link.encoding(), |len| self.link.room_for(len))?;
         let text = std::mem::take(text);
         let number = match &mut self.link {
@@ -165,6 +170,11 @@ impl PeerLink {
             Self::Sealed(link) => link.room_for(len),
             Self::Hex(outbox) => outbox.room_for(len),
         }
+    }
+
+    /// Returns the longest message that the peer accepts, if it is connected and has said so.
+    fn peer_max_payload(&self) -> Option<u32> {
+        if let Self::Sealed(link) = self { link.peer_max_payload() } else { None }
     }
 
     /// Returns the number of messages that wait.

@@ -286,7 +286,8 @@ impl Peer {
 
     /// Returns this side's READY as of now.
     pub(super) fn ready(&self) -> Ready {
-        self.lock().ready()
+        let software = self.shared.config.software.clone();
+        Ready { software, ..self.lock().ready() }
     }
 
     /// Asks the peer to hold back new messages.

@@ -36,6 +36,8 @@ pub(super) struct Charge(u64);
 pub(super) enum NoRoom {
     /// It is longer than this service's limit, or than the encoding can carry.
     TooLong,
+    /// It is longer than the peer accepts, which is connected: its limit in bytes.
+    TooLongForPeer(u32),
     /// Too much waits for this peer, or for all peers together.
     Full,
 }

@@ -286,6 +286,7 @@ impl Peer {
         let max = self.shared.config.transport.limits.max_payload;
         match why {
             NoRoom::TooLong => SendError::TooLong { len: text.len(), max },
+            NoRoom::TooLongForPeer(max) => SendError::TooLong { len: text.len(), max },
             NoRoom::Full => SendError::Full {
                 peer: self.name.clone(),
                 outbox: match (state.has_room_for(text.len()), self.store()) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
 use paddington_wire::{
-    CloseCode, Encoding, Instance, PeerName, Ready, RejectCode, SessionId, Ticket, Violation,
+    CloseCode, Encoding, Instance, PeerName, Ready, RejectCode, SessionId, Software, Ticket,
+    Violation,
 };
 use tokio::time::Instant;
 
@@ -37,6 +38,8 @@ pub(super) struct State {
     counters: PeerCounters,
     reports: Reports,
     handshakes: Handshakes,
+    /// What the peer has said of its software.
+    software: Software,
     /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
     abandoned: bool,
 }
@@ -64,6 +67,7 @@ impl State {
             counters: PeerCounters::default(),
             reports: Reports::default(),
             handshakes: Handshakes::default(),
+            software: Software::default(),
             abandoned: false,
         }
     }
@@ -212,6 +216,7 @@ impl State {
             PeerLink::Hex(_) => Err(Violation::OtherEncoding),
         });
         let started = started?;
+        self.software.clone_from(&theirs.software);
         self.counters.regressions += u64::from(started.regressed);
         Ok((started, freed))
     }
@@ -448,6 +453,7 @@ impl State {
             stored,
             connected_for: self.presence.connected_for(),
             instance: self.presence.instance(),
+            software: self.software.clone(),
             outbox_messages: self.outbox.link().messages(),
             outbox_bytes: self.outbox.link().bytes(),
             oldest: self.oldest(now),

@@ -267,7 +267,8 @@ impl Calls {
         if !self.offered {
             return None;
         }
-        let max = FRAME.min((self.requester.max_payload() as usize).saturating_add(CallItem::OVERHEAD));
+        let max =
+            FRAME.min((self.requester.max_payload() as usize).saturating_add(CallItem::OVERHEAD));
         let (mut items, mut size) = (Vec::new(), CallItem::OVERHEAD - CallItem::HEADER_LEN);
         let first = self.base + self.resent as u64;
         while items.len() < CallItem::MAX {
@@ -278,7 +279,8 @@ impl Calls {
                 }
                 self.begin(next);
             }
-            let Some(item) = self.sent.get(self.resent).and_then(|sent| self.item(sent, now)) else {
+            let Some(item) = self.sent.get(self.resent).and_then(|sent| self.item(sent, now))
+            else {
                 break;
             };
             if !items.is_empty() && size + item.encoded_len() > max {

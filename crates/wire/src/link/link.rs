@@ -15,8 +15,10 @@ use super::stored::StoredLink;
 use super::stream::{Next, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
-use crate::frame::{Ack, Batch, Calls as CallsFrame, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
-use crate::{Instance, MessageId, SessionId, Violation};
+use crate::frame::{
+    Ack, Batch, Calls as CallsFrame, Completed, Data, Features, Frame, Ready, RejectCode, Skip,
+};
+use crate::{Instance, MessageId, SessionId, Software, Violation};
 
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
@@ -105,6 +107,12 @@ impl Link {
         self.config.room_for(len, self.outbound.messages(), self.outbound.bytes())
     }
 
+    /// Returns the longest message that the peer accepts, in bytes, as long as it is connected.
+    #[must_use]
+    pub fn peer_max_payload(&self) -> Option<u32> {
+        self.session.as_ref().map(|session| session.max_payload)
+    }
+
     /// Returns whether a new session has to be started: streams wait that the current one does not
     /// know, because there were too many to list, or completions are held back.
     #[must_use]
@@ -125,7 +133,7 @@ impl Link {
         self.outbound.expire(now)
     }
 
-    /// Returns this side's READY as of now.
+    /// Returns this side's READY as of now. It does not name the software.
     #[must_use]
     pub fn ready(&self) -> Ready {
         Ready {
@@ -135,6 +143,7 @@ impl Link {
             features: Features::BATCH.with(Features::CALLS),
             mine: self.outbound.states(self.config.listed.clamp(2, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
+            software: Software::default(),
             calls: self.calls.state(),
         }
     }

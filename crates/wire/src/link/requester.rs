@@ -168,8 +168,7 @@ impl Requester {
                 CallEnd::Expired
             } else if open.len > peer.max_payload as usize {
                 CallEnd::TooLong
-            } else if self.places.fits(depth, open.len, peer.places)
-                || broken(Fault::PlacesIgnored)
+            } else if self.places.fits(depth, open.len, peer.places) || broken(Fault::PlacesIgnored)
             {
                 return Some((call, open.len));
             } else {
@@ -243,8 +242,12 @@ impl Requester {
     /// Lets the requests that were transmitted wait again: the peer has certainly received none.
     pub(super) fn take_back_sent(&mut self) {
         self.open.retain(|_, open| !matches!(open.state, State::Over(_)));
-        let sent: Vec<_> =
-            self.open.iter().filter(|(_, open)| open.state != State::Waiting).map(|it| *it.0).collect();
+        let sent: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.state != State::Waiting)
+            .map(|it| *it.0)
+            .collect();
         for call in sent {
             if let Some(open) = self.open.get_mut(&call) {
                 open.state = State::Waiting;
@@ -267,10 +270,6 @@ impl Requester {
     pub(super) fn awaited(&self) -> impl Iterator<Item = u64> {
         let awaited = self.open.iter().filter(|(_, open)| !matches!(open.state, State::Over(_)));
         awaited.map(|(call, _)| *call)
-    }
-
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     fn wait(&mut self, call: u64) {

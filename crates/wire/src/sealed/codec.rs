@@ -265,9 +265,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Instance;
     use crate::call_items::{CallBody, FailureCode};
     use crate::frame::{CallsState, CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
+    use crate::{Instance, Software};
 
     fn plaintext(frame: &Frame, padding: Padding) -> Bytes {
         let mut buffer = BytesMut::new();
@@ -289,26 +289,29 @@ mod tests {
         (
             proptest::collection::vec(stream, 1..64),
             proptest::collection::vec(cursor, 0..64),
-            (1..=MAX_PAYLOAD, any::<u32>(), any::<u64>()),
+            (1..=MAX_PAYLOAD, any::<u32>(), any::<u64>(), "[ -~]{0,64}"),
             (any::<u16>(), 1..u8::MAX, any::<u64>()),
         )
-            .prop_map(|(mine, yours, (max_payload, window, features), calls)| Ready {
-                instance: mine.last().unwrap().instance,
-                max_payload,
-                window,
-                features: Features(features),
-                mine,
-                yours,
-                calls: if Features(features).has(Features::CALLS) {
-                    CallsState {
-                        requests: calls.0,
-                        request_window: u32::MAX,
-                        of: Some(Instance::from([calls.1; 16])),
-                        received: calls.2,
-                    }
-                } else {
-                    CallsState::default()
-                },
+            .prop_map(|(mine, yours, (max_payload, window, features, software), calls)| {
+                Ready {
+                    instance: mine.last().unwrap().instance,
+                    max_payload,
+                    window,
+                    features: Features(features),
+                    mine,
+                    yours,
+                    software: software.parse().unwrap(),
+                    calls: if Features(features).has(Features::CALLS) {
+                        CallsState {
+                            requests: calls.0,
+                            request_window: u32::MAX,
+                            of: Some(Instance::from([calls.1; 16])),
+                            received: calls.2,
+                        }
+                    } else {
+                        CallsState::default()
+                    },
+                }
             })
     }
 
@@ -445,6 +448,39 @@ mod tests {
     }
 
     #[test]
+    fn a_ready_with_an_odd_name_of_its_software_is_refused() {
+        let instance = Instance::from([1; 16]);
+        let ready = Ready {
+            instance,
+            max_payload: 1,
+            window: 0,
+            features: Features::NONE,
+            mine: vec![StreamState { instance, base: 1, next: 1 }],
+            yours: Vec::new(),
+            software: Software::default(),
+            calls: CallsState::default(),
+        };
+        let good = plaintext(&Frame::Ready(ready), Padding::None);
+        let with = |software: &[u8]| {
+            let mut bytes = [&good[..good.len() - 1], software].concat();
+            let len = (bytes.len() - HEADER_LEN) as u32;
+            bytes[4..8].copy_from_slice(&len.to_be_bytes());
+            decode(bytes.into(), MAX_PAYLOAD).map(drop)
+        };
+        let longest = [b"\x40".as_slice(), &[b'~'; 64]].concat();
+        let good: [&[u8]; 4] = [b"\0", b"\x03a b", &longest, b"\x01a later version"];
+        good.iter().for_each(|software| assert_eq!(with(software), Ok(())));
+        let too_long = [b"\x41".as_slice(), &[b'~'; 65]].concat();
+        let bad: [&[u8]; 5] = [&too_long, b"\x01\n", b"\x01\x7f", b"\x02\xc3\xa9", b"\x01\xff"];
+        for software in bad {
+            assert!(matches!(with(software), Err(Violation::BadReady(_))), "{software:?}");
+        }
+        for cut in [&b""[..], b"\x01", b"\x40a", b"\xffa"] {
+            assert_eq!(with(cut), Err(Violation::Truncated), "{cut:?}");
+        }
+    }
+
+    #[test]
     fn an_inconsistent_ready_is_refused() {
         let instance = Instance::from([1; 16]);
         let good = Ready {
@@ -454,6 +490,7 @@ mod tests {
             features: Features(u64::MAX),
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
+            software: Software::default(),
             calls: CallsState { requests: 1, request_window: 25, of: None, received: 0 },
         };
         let check = |change: &dyn Fn(&mut Ready)| {
@@ -489,7 +526,8 @@ mod tests {
             features: Features::NONE,
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
-            calls: CallsState { requests: 1, request_window: 25, of: None, received: 0 },
+            software: "x".parse().unwrap(),
+            calls: CallsState::default(),
         };
         let frame = Frame::Ready(ready);
         let mut bytes = plaintext(&frame, Padding::None).to_vec();

@@ -5,23 +5,21 @@
 use bytes::{Buf, BufMut};
 
 use crate::frame::{CallsState, CursorState, Data, Features, MAX_PAYLOAD, Ready, StreamState};
-use crate::{Instance, Violation};
+use crate::{Instance, Software, Violation};
 
 const STREAM_LEN: usize = 32;
 const FIXED_LEN: usize = 36;
 /// The length of the part about calls.
 const CALLS_LEN: usize = 30;
-/// The length of an empty name of the sender's software.
-const SOFTWARE_LEN: usize = 1;
 
 /// The instance that stands for none.
 const NOBODY: [u8; Instance::LEN] = [0; Instance::LEN];
 
 pub(super) fn encoded_len(ready: &Ready) -> usize {
     let entries = ready.mine.len().saturating_add(ready.yours.len());
-    let calls =
-        if ready.features.has(Features::CALLS) { SOFTWARE_LEN.saturating_add(CALLS_LEN) } else { 0 };
-    FIXED_LEN.saturating_add(STREAM_LEN.saturating_mul(entries)).saturating_add(calls)
+    let fixed = FIXED_LEN.saturating_add(1).saturating_add(ready.software.as_str().len());
+    let calls = if ready.features.has(Features::CALLS) { CALLS_LEN } else { 0 };
+    fixed.saturating_add(STREAM_LEN.saturating_mul(entries)).saturating_add(calls)
 }
 
 pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
@@ -41,8 +39,10 @@ pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
         buffer.put_u64(cursor.received);
         buffer.put_u64(cursor.completed);
     }
+    let software = ready.software.as_str().as_bytes();
+    buffer.put_u8(software.len() as u8); // it has at most 64
+    buffer.put_slice(software);
     if ready.features.has(Features::CALLS) {
-        buffer.put_u8(0);
         encode_calls(&ready.calls, buffer);
     }
 }
@@ -77,6 +77,7 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     }
     let mine = (0..mine).map(|_| stream(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
     let yours = (0..yours).map(|_| cursor(&mut bytes)).collect::<Result<Vec<_>, _>>()?;
+    let software = software(&mut bytes)?;
     if mine.last().map(|stream| stream.instance) != Some(instance) {
         return Err(Violation::BadReady("its last stream is of another instance"));
     }
@@ -86,18 +87,11 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
         return Err(Violation::BadReady("a stream is listed twice"));
     }
     let calls = if features.has(Features::CALLS) {
-        skip_software(&mut bytes)?;
         decode_calls(&mut bytes, max_payload)?
     } else {
         CallsState::default()
     };
-    Ok(Ready { instance, max_payload, window, features, mine, yours, calls })
-}
-
-fn skip_software(bytes: &mut &[u8]) -> Result<(), Violation> {
-    let len = usize::from(bytes.try_get_u8().map_err(|_| Violation::Truncated)?);
-    *bytes = bytes.get(len..).ok_or(Violation::Truncated)?;
-    Ok(())
+    Ok(Ready { instance, max_payload, window, features, mine, yours, software, calls })
 }
 
 fn decode_calls(bytes: &mut &[u8], max_payload: u32) -> Result<CallsState, Violation> {
@@ -135,6 +129,14 @@ fn cursor(bytes: &mut &[u8]) -> Result<CursorState, Violation> {
         return Err(Violation::BadReady("more is completed than received"));
     }
     Ok(cursor)
+}
+
+fn software(bytes: &mut &[u8]) -> Result<Software, Violation> {
+    let len = usize::from(bytes.try_get_u8().map_err(|_| Violation::Truncated)?);
+    let text = bytes.split_off(..len).ok_or(Violation::Truncated)?;
+    let text = std::str::from_utf8(text).ok();
+    text.and_then(|text| text.parse().ok())
+        .ok_or(Violation::BadReady("the name of its software is too long or not printable"))
 }
 
 fn instance(bytes: &mut &[u8]) -> Instance {

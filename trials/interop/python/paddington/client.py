@@ -82,7 +82,7 @@ class Client:
         limits = self.limits
         if end.by_peer and end.code in (CloseCode.BUSY, CloseCode.VIOLATION):
             return limits.retry_busy
-        if end.by_peer and end.code == CloseCode.OVERLOAD:
+        if end.by_peer and end.code in (CloseCode.OVERLOAD, CloseCode.REMOVED):
             return min(60.0, 5.0 * 2.0**failures)
         if failures == 0 or (end.code == CloseCode.AGE and not end.by_peer):
             return random.uniform(0, limits.retry_fast)

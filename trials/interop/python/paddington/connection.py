@@ -66,11 +66,18 @@ class Connection:
     """An established connection of a link."""
 
     def __init__(
-        self, link: Link, socket: Socket, session: Session, patience: float = 1.0
+        self,
+        link: Link,
+        socket: Socket,
+        session: Session,
+        patience: float = 1.0,
+        age: float = 1.0,
     ) -> None:
-        """`patience` is the time that this side waits longer than a client before it asks (§7)."""
+        """`patience` and `age` are the parts of a client's times after which this side asks (§7), and
+        ends a session (§4)."""
         self.link, self.session = link, session
         self._ping_after = patience * link.limits.ping_after
+        self._oldest = age * link.limits.session_age
         self._socket = socket
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
@@ -169,10 +176,10 @@ class Connection:
         asked = self.began
         while True:
             due = max(asked, self.last_opened) + self._ping_after - now()
-            await asyncio.sleep(min(max(due, 0.01), self._ping_after, limits.session_age / 4))
+            await asyncio.sleep(min(max(due, 0.01), self._ping_after, self._oldest / 4))
             if now() - self.last_opened > limits.dead_after:
                 raise Refused("no sign of life")
-            if now() - self.began > limits.session_age:
+            if now() - self.began > self._oldest:
                 conversation.close(CloseCode.AGE)
             if now() - max(asked, self.last_opened) >= self._ping_after:
                 asked = now()

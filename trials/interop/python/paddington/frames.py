@@ -5,6 +5,7 @@ from enum import IntEnum
 
 HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 10, 32, 36, 16
 MAX_STREAMS = 64
+MAX_SOFTWARE = 64
 MAX_PAYLOAD = 16_777_192
 AGAIN = 1
 LENGTH, MAX_BATCH = 4, 1024
@@ -38,6 +39,7 @@ class CloseCode(IntEnum):
     VIOLATION = 4
     AGE = 5
     OVERLOAD = 6
+    REMOVED = 7
 
 
 class RejectionCode(IntEnum):
@@ -176,13 +178,16 @@ class Ready:
     mine: list[StreamEntry]
     yours: list[StreamEntry]
     features: int = 0
+    software: str = ""
 
     def encode(self) -> bytes:
         """Returns the payload."""
         head = self.instance + self.max_payload.to_bytes(4, "big") + self.window.to_bytes(4, "big")
         counts = len(self.mine).to_bytes(2, "big") + len(self.yours).to_bytes(2, "big")
         entries = b"".join(entry.encode() for entry in self.mine + self.yours)
-        return head + self.features.to_bytes(8, "big") + counts + entries
+        said = self.software.encode("ascii")
+        tail = bytes([len(said)]) + said
+        return head + self.features.to_bytes(8, "big") + counts + entries + tail
 
     @staticmethod
     def decode(payload: bytes) -> "Ready":
@@ -191,7 +196,11 @@ class Ready:
         m, y = (int.from_bytes(payload[at : at + 2], "big") for at in (32, 34))
         require(1 <= m <= MAX_STREAMS and y <= MAX_STREAMS, "too many streams in READY, or none")
         between, end = READY_HEAD + STREAM_ENTRY * m, READY_HEAD + STREAM_ENTRY * (m + y)
-        require(len(payload) >= end, "READY is shorter than its lists")
+        require(len(payload) > end, "READY is shorter than its lists")
+        said = payload[end + 1 : end + 1 + payload[end]]
+        require(len(said) == payload[end], "READY is shorter than its software")
+        require(len(said) <= MAX_SOFTWARE, "the name of the software is too long")
+        require(all(0x20 <= byte <= 0x7E for byte in said), "the software is not printable")
         ready = Ready(
             instance=payload[:16],
             max_payload=int.from_bytes(payload[16:20], "big"),
@@ -199,6 +208,7 @@ class Ready:
             features=int.from_bytes(payload[24:32], "big"),
             mine=StreamEntry.decode_all(payload[READY_HEAD:between]),
             yours=StreamEntry.decode_all(payload[between:end]),
+            software=said.decode("ascii"),
         )
         require(1 <= ready.max_payload <= MAX_PAYLOAD, "max_payload is out of range")
         require(ready.mine[-1].instance == ready.instance, "the last stream is of another instance")

@@ -22,6 +22,8 @@ from .keys import LinkKeys
 
 log = logging.getLogger("paddington")
 
+SOFTWARE = "paddington-python/1"
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -98,6 +100,7 @@ class Link:
         self.attached: Attached | None = None
         self.shutting_down = asyncio.Event()
         self.rejections: list[tuple[int, int]] = []
+        self.peers_software = ""
         self._handler = handler
         self._inbox: asyncio.Queue[tuple[Cursor, int, bytes | None]] = asyncio.Queue()
         self._task = asyncio.create_task(self._handle_all())
@@ -139,10 +142,12 @@ class Link:
             [StreamEntry(self.instance, self.base, self.next)],
             yours[-MAX_STREAMS:],
             UNDERSTANDS_BATCH,
+            SOFTWARE,
         )
 
     def meet(self, ready: Ready) -> int:
         """Takes in the peer's READY (§5.2), and returns the number to go on sending at."""
+        self.peers_software = ready.software
         go_on = self.base
         for entry in ready.yours:
             if entry.instance == self.instance:

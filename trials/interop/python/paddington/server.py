@@ -119,7 +119,7 @@ class Server:
     async def _admit(self, slot: Slot, hello: Hello, socket: Socket) -> None:
         reply, session = answer(slot.link.keys, hello)
         refusal = await self._refusal(slot, hello)
-        connection = Connection(slot.link, socket, session, patience=1.25)
+        connection = Connection(slot.link, socket, session, patience=1.25, age=1.2)
         if refusal is not None:
             await socket.send(reply)
             await connection.say(Frame(Kind.CLOSE, id=refusal))

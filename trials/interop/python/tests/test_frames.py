@@ -81,10 +81,11 @@ class Readies(unittest.TestCase):
         mine: list[StreamEntry] | None = None,
         yours: list[StreamEntry] | None = None,
         max_payload: int = 64,
+        software: str = "",
     ) -> bytes:
         """Returns a READY that is valid except for the given fields."""
         mine = [StreamEntry(ME, 1, 1)] if mine is None else mine
-        return Ready(ME, max_payload, 128, mine, yours or []).encode()
+        return Ready(ME, max_payload, 128, mine, yours or [], 0, software).encode()
 
     def test_later_versions_may_add(self) -> None:
         payload = self.ready(yours=[StreamEntry(OTHER, 3, 2)])
@@ -107,7 +108,13 @@ class Readies(unittest.TestCase):
                 [StreamEntry(i.to_bytes(16, "big"), 1, 1) for i in range(64)]
                 + [StreamEntry(ME, 1, 1)]
             ),
-            "a list cut short": self.ready()[:-1],
+            "a list cut short": self.ready()[:-2],
+            "no software": self.ready()[:-1],
+            "software cut short": self.ready(software="abc")[:-1],
+            "software that is too long": self.ready(software="x" * 65),
+            "software with a newline": self.ready(software="a\n"),
+            "software with DEL": self.ready(software="\x7f"),
+            "software that is not ASCII": self.ready(software="ab")[:-1] + b"\xe9",
         }
         for why, payload in cases.items():
             with self.subTest(why=why):

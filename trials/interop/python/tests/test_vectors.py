@@ -132,7 +132,7 @@ class Sealed(unittest.TestCase):
     def ready(self, instance: bytes) -> Frame:
         """The READY of the vectors."""
         mine = [StreamEntry(instance, 1, 1)]
-        payload = Ready(instance, 1_048_576, 8_388_608, mine, []).encode()
+        payload = Ready(instance, 1_048_576, 8_388_608, mine, [], 0, "paddington/vectors").encode()
         return Frame(Kind.READY, payload=payload)
 
     def check(self, sending: Direction, name: str, plaintext: bytes) -> None:
@@ -152,6 +152,7 @@ class Sealed(unittest.TestCase):
         opened = client.receiving.unseal(self.v["frame_s2c_0_ready"])
         self.assertEqual(Frame.decode(opened, 1 << 20), ready)
         self.assertEqual(Ready.decode(ready.payload).window, 8_388_608)
+        self.assertEqual(Ready.decode(ready.payload).software, "paddington/vectors")
 
     def test_frames_of_the_client(self) -> None:
         client, server = self.sessions()
