@@ -40,6 +40,7 @@
 //! ```
 
 mod address_range;
+mod asker;
 mod call_items;
 mod control;
 mod encoding;
@@ -61,6 +62,7 @@ mod software;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
+pub use asker::{Asker, ReplyError};
 pub use call_items::{CallBody, CallItem, FailureCode};
 pub use control::Control;
 pub use encoding::Encoding;

@@ -14,8 +14,8 @@ use paddington_wire::sealed::{
     ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Batch, CallsState, Completed, Data, Features, Frame, HandshakeError, Instance, Messages, Ready,
-    StreamState, Violation,
+    Batch, CallBody, CallItem, Calls, CallsState, Completed, Data, FailureCode, Features, Frame,
+    HandshakeError, Instance, Messages, Ready, StreamState, Violation,
 };
 use serde::Deserialize;
 
@@ -227,6 +227,43 @@ fn a_batch_matches_the_vectors() {
         let parsed = Messages::parse(bytes(&payload).into());
         assert_eq!(parsed, Err(Violation::BadPayload), "{payload}");
     }
+}
+
+#[derive(Deserialize)]
+struct CallsVectors {
+    frame_c2s_1_calls: String,
+}
+
+fn items() -> Vec<CallItem> {
+    let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let binary = Bytes::from_static;
+    let request =
+        CallBody::Request { depth: 0, left: Some(1_500), bytes: false, payload: text("21.5 °C?") };
+    let deep = CallBody::Request { depth: 7, left: None, bytes: true, payload: binary(&[0, 0xff]) };
+    let failure = CallBody::Failure { code: FailureCode::FAILED, text: "no such sensor".into() };
+    [
+        (1, request),
+        (2, deep),
+        (9, CallBody::Reply { bytes: false, payload: text("") }),
+        (10, CallBody::Reply { bytes: true, payload: binary(&[0x80]) }),
+        (11, failure),
+        (1, CallBody::Cancel),
+    ]
+    .into_iter()
+    .map(|(call, body)| CallItem { call, body })
+    .collect()
+}
+
+#[test]
+fn calls_match_the_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/calls.json");
+    let v: CallsVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let ack = Completed::default();
+    let calls = Frame::Calls(Calls { first: 1, ack, received: 5, items: items() });
+    let (mut client, mut server) = vectors().establish();
+    let sealed = client.encode(&calls).unwrap();
+    assert_eq!(const_hex::encode(&sealed), v.frame_c2s_1_calls);
+    assert_eq!(server.decode(&sealed).unwrap(), calls);
 }
 
 #[test]

@@ -535,4 +535,27 @@ mod tests {
         bytes[7] += 3;
         assert_eq!(decode(bytes.into(), 1_000), Ok(frame));
     }
+
+    #[test]
+    fn calls_are_read_as_the_vectors_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/calls.json");
+        let v: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let read = |digits: &serde_json::Value| {
+            decode(const_hex::decode(digits.as_str().unwrap()).unwrap().into(), 1 << 20)
+        };
+        let Frame::Ready(ready) = read(&v["ready"]).unwrap() else { panic!() };
+        let of = Some(Instance::from(std::array::from_fn(|index| 0x11 + index as u8)));
+        let state = CallsState { requests: 128, request_window: 2_097_152, of, received: 5 };
+        assert_eq!((ready.features, ready.calls), (Features(3), state));
+        let Frame::Calls(calls) = read(&v["plaintext"]).unwrap() else { panic!() };
+        assert_eq!((calls.first, calls.received, calls.items.len()), (1, 5, 6));
+        for payload in v["bad_payloads"].as_array().unwrap() {
+            let payload = const_hex::decode(payload.as_str().unwrap()).unwrap();
+            let mut bytes = BytesMut::new();
+            Header { len: payload.len() as u32, ..Header::bare(CALLS, 1) }.write(&mut bytes);
+            bytes.put_slice(&payload);
+            assert!(decode(bytes.freeze(), 1 << 20).is_err(), "{payload:?}");
+        }
+    }
 }
