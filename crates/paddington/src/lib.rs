@@ -57,15 +57,15 @@ pub use config::{ConfigError, ServiceConfig};
 pub use file::FileError;
 pub use invite::{Invite, InviteError};
 pub use outbox::OutboxError;
-pub use process::{Error, run, send, set_handler, shutdown, spawn};
+pub use process::{Error, request, run, send, set_handler, shutdown, spawn};
 pub use service::{Service, ServiceError};
 pub use signals::Signals;
 
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
-    AlreadyRunning, Config, Counts, Delivered, Event, Exchange, FullOutbox, Handler, HandlerError,
-    NoExchange, OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport,
-    StartError, current, store,
+    AlreadyRunning, CallCounts, CallsStatus, Config, Counts, Delivered, Event, Exchange,
+    FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters, PeerStatus, Receipt,
+    Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
@@ -76,6 +76,6 @@ pub use paddington_transport::{
     Stream, Timeouts, TlsError, TrustedProxies,
 };
 pub use paddington_wire::{
-    AddressRange, Control, Encoding, Instance, Message, MessageId, NameError, NotText, PeerName,
-    RangeError, RejectCode, Text,
+    AddressRange, Control, Encoding, FailureCode, Instance, Message, MessageId, NameError, NotText,
+    PeerName, RangeError, RejectCode, ReplyError, Text,
 };

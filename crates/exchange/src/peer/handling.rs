@@ -165,7 +165,9 @@ impl Peer {
 
     /// Aborts the workers. Returns whether a call was running.
     pub(crate) fn abort_handling(&self) -> bool {
-        self.lock().workers_mut().abort()
+        let mut state = self.lock();
+        let requests = self.abort_requests(&mut state);
+        state.workers_mut().abort() || requests
     }
 
     /// Stops the handling after the calls that run or, for a `hex` peer, after its last message,
@@ -177,8 +179,11 @@ impl Peer {
         let mut state = self.lock();
         state.workers_mut().stop();
         self.uncount(state.workers_mut().take_all_counted());
+        self.refuse_waiting_requests(&mut state);
         let wakers = state.workers_mut().wakers();
+        let connection = state.take_connection_waker();
         drop(state);
+        wake(connection);
         wakers.into_iter().for_each(Waker::wake);
     }
 

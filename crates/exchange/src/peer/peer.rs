@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use super::asked::Begun;
 use super::presence::{Absence, Probed};
 use super::reports::Cause;
 use super::state::{Probing, Prospect, State};
@@ -27,6 +28,9 @@ const SUCCESSION: Duration = Duration::from_secs(7);
 /// The slot is held by a live connection of another process.
 #[derive(Debug)]
 pub(crate) struct SlotInUse;
+
+/// A function that calls the handler for a request of a peer, in a task of its own.
+pub(crate) type BeginRequest = dyn Fn(&Arc<Peer>, Begun) + Send + Sync;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -44,6 +48,7 @@ pub(crate) struct Peer {
     ended: Notify,
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
+    begin_request: OnceLock<Arc<BeginRequest>>,
 }
 
 impl Peer {
@@ -63,6 +68,7 @@ impl Peer {
             heard: Notify::new(),
             ended: Notify::new(),
             turn: AsyncMutex::new(()),
+            begin_request: OnceLock::new(),
         }
     }
 
@@ -73,6 +79,18 @@ impl Peer {
     /// Returns the store, if messages of this peer are kept in one.
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref()
+    }
+
+    /// Sets the function that calls the handler for a request.
+    pub(crate) fn set_begin_request(&self, begin: Arc<BeginRequest>) {
+        let _ = self.begin_request.set(begin); // it is set once, before anything arrives
+    }
+
+    /// Calls the handler for requests, in tasks of their own.
+    pub(super) fn begin_requests(self: &Arc<Self>, begun: Vec<Begun>) {
+        if let Some(begin) = self.begin_request.get() {
+            begun.into_iter().for_each(|begun| begin(self, begun));
+        }
     }
 
     /// Milliseconds since this exchange was started.

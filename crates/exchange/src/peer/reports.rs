@@ -33,10 +33,12 @@ pub(super) enum Cause {
     Duplicate,
     /// Messages of the peer took much more memory than credit.
     Small,
+    /// The handler failed on requests of the peer, which is told.
+    Request,
 }
 
 /// The number of causes.
-const CAUSES: usize = 8;
+const CAUSES: usize = 9;
 
 /// Reports about one peer.
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ impl Cause {
         Self::TooLong,
         Self::Duplicate,
         Self::Small,
+        Self::Request,
     ];
 
     fn interval(self) -> Duration {
@@ -96,6 +99,9 @@ impl Cause {
                 "closed the session: so many small messages wait for the handler that they take \
                  much more memory than the credit that they used; they come again"
             ),
+            Self::Request => {
+                warn!(%peer, requests = messages, detail, "the handler failed on requests");
+            }
             Self::TooLong => warn!(
                 %peer, messages,
                 "messages were not transmitted: they are longer than the peer accepts; raise its \

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
+use super::asking::Calls;
 use super::handshakes::Handshakes;
 use super::inbox::{Call, Ended, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
@@ -23,7 +24,7 @@ use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
 use super::workers::{WorkerId, Workers};
-use crate::status::{PeerCounters, PeerStatus};
+use crate::status::{CallsStatus, PeerCounters, PeerStatus};
 use crate::store::Answer;
 
 /// State of one peer.
@@ -32,6 +33,7 @@ pub(super) struct State {
     outbox: Outbox,
     presence: Presence,
     inbox: Inbox,
+    calls: Calls,
     lease: Lease,
     workers: Workers,
     appends: Appends,
@@ -61,6 +63,7 @@ impl State {
             outbox: Outbox::new(link, room),
             presence: Presence::default(),
             inbox: Inbox::default(),
+            calls: Calls::default(),
             lease: Lease::default(),
             workers: Workers::default(),
             appends: Appends::default(),
@@ -94,6 +97,11 @@ impl State {
     /// Returns the link of a `sealed` peer, for changes that free no room.
     pub(super) fn sealed_link(&mut self) -> Option<&mut Link> {
         self.outbox.sealed()
+    }
+
+    /// Returns the requests that wait for an answer of the peer or of the handler.
+    pub(super) fn calls_mut(&mut self) -> &mut Calls {
+        &mut self.calls
     }
 
     /// Returns this side's READY as of now.
@@ -133,6 +141,8 @@ impl State {
     pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
         self.abandoned = true;
         let messages = self.outbox.link().messages();
+        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
+        self.calls.waiters.abandon();
         if !stored {
             self.outbox.change(room, PeerLink::abandon);
         }
@@ -443,9 +453,12 @@ impl State {
     // The status.
 
     pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
-        let (in_flight, held, counts) = match self.outbox.link() {
-            PeerLink::Sealed(link) => (link.in_flight(), link.held(), Some(link.counts())),
-            PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None),
+        let (in_flight, held, counts, calls) = match self.outbox.link() {
+            PeerLink::Sealed(link) => {
+                let calls = CallsStatus::of(link);
+                (link.in_flight(), link.held(), Some(link.counts()), calls)
+            }
+            PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None, CallsStatus::default()),
         };
         PeerStatus {
             name,
@@ -464,7 +477,22 @@ impl State {
             handled: self.counters.handled,
             failed: self.counters.failed,
             counts,
+            calls,
             counters: self.counters,
+        }
+    }
+
+    /// Returns whether answers can still be delivered.
+    fn prospect_of_answers(&self) -> Prospect {
+        match self.outbox.link() {
+            PeerLink::Sealed(link) if self.presence.is_connected() && link.unanswered() > 0 => {
+                if link.peer_drains() {
+                    Prospect::Doubtful
+                } else {
+                    Prospect::Good
+                }
+            }
+            _ => Prospect::None,
         }
     }
 
@@ -472,7 +500,7 @@ impl State {
     /// being `dialled`.
     pub(super) fn prospect(&self, dialled: bool) -> Prospect {
         if self.outbox.link().messages() == 0 {
-            return Prospect::None;
+            return self.prospect_of_answers();
         }
         match (self.presence.is_connected(), self.outbox.link()) {
             (true, PeerLink::Sealed(link)) if !link.peer_drains() => Prospect::Good,
@@ -485,7 +513,7 @@ impl State {
     }
 }
 
-/// Prospect of messages that wait for a peer during a shutdown.
+/// Prospect of messages, or of answers, that wait for a peer during a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prospect {
     /// The peer takes messages, or is being dialled.
