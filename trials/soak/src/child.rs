@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Role {
     /// Sends number after number to `receiver`.
     Sender,
+    /// Sends numbers to `receiver`, each with spaces up to the greatest length, and only few at a
+    /// time.
+    LongSender,
     /// Writes down what it handles.
     Receiver,
     /// Connects like `sender`, and sends nothing.
@@ -41,6 +44,7 @@ impl Role {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sender => "sender",
+            Self::LongSender => "long-sender",
             Self::Receiver => "receiver",
             Self::Silent => "silent",
         }
@@ -67,6 +71,8 @@ const PACE: Duration = Duration::from_millis(1);
 /// The most messages that wait. The time until a link goes on is measured by a message that is sent
 /// then, and the receiver syncs its disk for each message before it.
 const MOST_WAITING: usize = 200;
+/// The length of a message of [`Role::LongSender`], the default `max_payload`.
+const LONG: usize = 1024 * 1024;
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let Arguments { role, folder, instance } = arguments;
@@ -74,7 +80,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let parent = Parent::listen();
     match role {
         Role::Receiver => receive(&config, Journal::handled(&folder)?, instance, parent).await,
-        Role::Sender => send(&config, Journal::sent(&folder)?, parent).await,
+        Role::Sender => send(&config, Journal::sent(&folder)?, parent, 0, MOST_WAITING).await,
+        Role::LongSender => send(&config, Journal::sent(&folder)?, parent, LONG, 2).await,
         Role::Silent => {
             let service = Service::start(&config, nothing).await?;
             parent.says_finish().await;
@@ -128,8 +135,8 @@ async fn receive(
                 std::process::abort();
             }
             let again = message.redelivered();
-            let line =
-                format!("{instance} {} {} {again} {}", id.stream, id.number, message.payload());
+            let number = message.payload().trim_end();
+            let line = format!("{instance} {} {} {again} {number}", id.stream, id.number);
             spawn_blocking(move || journal.append_synced(&line)).await?
         }
     });
@@ -143,19 +150,25 @@ async fn receive(
     Ok(())
 }
 
-async fn send(config: &ServiceConfig, journal: Journal, parent: Parent) -> Result<(), Error> {
+async fn send(
+    config: &ServiceConfig,
+    journal: Journal,
+    parent: Parent,
+    length: usize,
+    most_waiting: usize,
+) -> Result<(), Error> {
     let service = Service::start(config, nothing).await?;
     let mut numbers = journal.begun()?;
     let sending = async {
         loop {
             journal.append(&format!("begun {numbers}"))?;
-            let message = Message::new("receiver", numbers.to_string());
+            let message = Message::new("receiver", format!("{numbers:<length$}"));
             let receipt = service.exchange().send_when_ready(message).await?;
             let id = receipt.id().ok_or_else(|| anyhow!("a message without a number"))?;
             journal.append(&format!("accepted {numbers} {} {}", id.stream, id.number))?;
             numbers += 1;
             sleep(PACE).await;
-            while waiting(&service) >= MOST_WAITING {
+            while waiting(&service) >= most_waiting {
                 sleep(PACE).await;
             }
         }

@@ -1,9 +1,9 @@
 //! Two processes in two network namespaces (`docs/delivery.md` §7), and faults of the cable between
 //! them: packets are lost, one way is silent, connections are reset, the link is down, the line is
-//! slow. Needs root, `ip`, `nft` and `tc`.
+//! slow, long packets vanish. Needs root, `ip`, `nft` and `tc`.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, ensure};
 use paddington_test_support::Random;
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::child::Role;
 use crate::fleet::{Depot, Process};
+use crate::journal::next_handled;
 use crate::{in_real_time, median_and_most};
 
 /// The shortest and the longest time of a fault.
@@ -19,6 +20,10 @@ const SHORT_FAULT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 /// Bars for the seconds from the end of a fault until a message is handled that was sent after it.
 const MEDIAN: f64 = 6.0;
 const MOST: f64 = 16.0;
+/// The time to the first message over a path on which long packets vanish. One attempt is enough.
+const NARROW: Duration = Duration::from_secs(20);
+/// The time of two messages of 1 MiB over 100 kbit/s, at which they take 168 s.
+const LONG: Duration = Duration::from_secs(220);
 const PORT: u16 = 6501;
 
 /// A fault of the cable.
@@ -31,8 +36,10 @@ enum Fault {
     SilenceOfClient,
     Reset,
     LinkDown,
-    /// A line of 20 kbit/s.
-    Slow,
+    /// A line of this many kbit/s.
+    Slow(u32),
+    /// Packets of more than 1 300 bytes vanish, and nobody is told.
+    NarrowPath,
 }
 
 const FAULTS: [Fault; 8] = [
@@ -43,7 +50,7 @@ const FAULTS: [Fault; 8] = [
     Fault::SilenceOfClient,
     Fault::Reset,
     Fault::LinkDown,
-    Fault::Slow,
+    Fault::Slow(20),
 ];
 const SHORT_FAULTS: [Fault; 3] = [Fault::Silence, Fault::Reset, Fault::LinkDown];
 
@@ -58,6 +65,10 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     let mut times = Vec::new();
     for address in ["10.203.0.1", "fd00:203::1"] {
         times.extend(in_real_time(trial(&lab, address, &mut random, short))?);
+        in_real_time(narrow_path(&lab, address))?;
+    }
+    if !short {
+        in_real_time(long_messages(&lab))?;
     }
     let [median, most] = median_and_most(&mut times);
     println!(
@@ -69,15 +80,69 @@ pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// A receiver that listens on `address`, and its sender.
+fn depot(address: &str) -> Result<Depot, Error> {
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let range = if address.contains(':') { "fd00:203::/64" } else { "10.203.0.0/24" };
+    Depot::new(&format!("ws://{host}:{PORT}"), address, PORT, range)
+}
+
+/// Long packets vanish from the start, as they do where the path is narrower than the links at its
+/// ends and something on it drops the news of that. The kernels find it out after some seconds, and
+/// each step of the handshake has to leave them that time.
+async fn narrow_path(lab: &Lab, address: &str) -> Result<(), Error> {
+    let depot = depot(address)?;
+    lab.inflict(Fault::NarrowPath)?;
+    let begun = Instant::now();
+    let mut receiver = Process::start(Role::Receiver, depot.path(), 1, Some(&lab.server))?;
+    receiver.address().await?;
+    let mut sender = Process::start(Role::Sender, depot.path(), 1, Some(&lab.client))?;
+    depot.heals().await.context("long packets vanish, and nothing is ever handled")?;
+    let time = begun.elapsed();
+    println!(
+        "netns: {address}: connected over a path on which long packets vanish after {:.1} s (bar: {})",
+        time.as_secs_f64(),
+        NARROW.as_secs()
+    );
+    sender.finish().await?;
+    receiver.finish().await?;
+    lab.mend(Fault::NarrowPath)?;
+    ensure!(time <= NARROW, "it took more than one attempt");
+    depot.verdict()?.check()
+}
+
+/// Messages of the greatest length pass a slow line.
+async fn long_messages(lab: &Lab) -> Result<(), Error> {
+    let depot = depot("10.203.0.1")?;
+    let mut receiver = Process::start(Role::Receiver, depot.path(), 1, Some(&lab.server))?;
+    receiver.address().await?;
+    lab.inflict(Fault::Slow(100))?;
+    let mut sender = Process::start(Role::LongSender, depot.path(), 1, Some(&lab.client))?;
+    let begun = Instant::now();
+    while next_handled(depot.path())? < 2 {
+        ensure!(begun.elapsed() <= LONG, "a message of 1 MiB does not pass 100 kbit/s");
+        sleep(Duration::from_millis(100)).await;
+    }
+    println!(
+        "netns: two messages of 1 MiB passed a line of 100 kbit/s in {:.0} s (bar: {})",
+        begun.elapsed().as_secs_f64(),
+        LONG.as_secs()
+    );
+    lab.mend(Fault::Slow(100))?;
+    sender.finish().await?;
+    receiver.finish().await?;
+    let verdict = depot.verdict()?;
+    ensure!(verdict.repeats + verdict.repeats_over_instances == 0, "a message came twice");
+    verdict.check()
+}
+
 async fn trial(
     lab: &Lab,
     address: &str,
     random: &mut Random,
     short: bool,
 ) -> Result<Vec<Duration>, Error> {
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let range = if address.contains(':') { "fd00:203::/64" } else { "10.203.0.0/24" };
-    let depot = Depot::new(&format!("ws://{host}:{PORT}"), address, PORT, range)?;
+    let depot = depot(address)?;
     let mut receiver = Process::start(Role::Receiver, depot.path(), 1, Some(&lab.server))?;
     receiver.address().await?;
     let mut sender = Process::start(Role::Sender, depot.path(), 1, Some(&lab.client))?;
@@ -164,6 +229,10 @@ impl Lab {
         self.within(namespace, "nft", &[&add[..], &words].concat())
     }
 
+    fn on_both(&self, does: impl Fn(&str) -> Result<(), Error>) -> Result<(), Error> {
+        [&self.server, &self.client].into_iter().try_for_each(|namespace| does(namespace))
+    }
+
     fn inflict(&self, fault: Fault) -> Result<(), Error> {
         match fault {
             Fault::Loss(percent) => {
@@ -185,10 +254,19 @@ impl Lab {
             Fault::LinkDown => {
                 run_command("ip", &["-n", &self.server, "link", "set", CABLE, "down"])
             }
-            Fault::Slow => [&self.server, &self.client].into_iter().try_for_each(|namespace| {
-                let limit = ["rate", "20kbit", "burst", "1600", "latency", "400ms"];
+            Fault::Slow(speed) => self.on_both(|namespace| {
+                let rate = format!("{speed}kbit");
+                let limit = ["rate", &rate, "burst", "1600", "latency", "400ms"];
                 let add = ["qdisc", "add", "dev", CABLE, "root", "tbf"];
                 self.within(namespace, "tc", &[&add[..], &limit].concat())
+            }),
+            Fault::NarrowPath => self.on_both(|namespace| {
+                let find_out = "echo 1 > /proc/sys/net/ipv4/tcp_mtu_probing";
+                self.within(namespace, "sh", &["-c", find_out])?;
+                // The rule has to see packets as long as they would be on a real cable.
+                let single = ["-n", namespace, "link", "set", CABLE, "gso_max_segs", "1"];
+                run_command("ip", &single)?;
+                self.rule(namespace, "input", "meta length > 1300 drop")
             }),
         }
     }
@@ -196,10 +274,10 @@ impl Lab {
     fn mend(&self, fault: Fault) -> Result<(), Error> {
         match fault {
             Fault::LinkDown => run_command("ip", &["-n", &self.server, "link", "set", CABLE, "up"]),
-            Fault::Slow => [&self.server, &self.client].into_iter().try_for_each(|namespace| {
+            Fault::Slow(_) => self.on_both(|namespace| {
                 self.within(namespace, "tc", &["qdisc", "del", "dev", CABLE, "root"])
             }),
-            _ => [&self.server, &self.client].into_iter().try_for_each(|namespace| {
+            _ => self.on_both(|namespace| {
                 self.within(namespace, "nft", &["flush", "table", "inet", "faults"])
             }),
         }
