@@ -5,12 +5,12 @@
 
 use std::hint::black_box;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use criterion::{criterion_group, criterion_main};
 use paddington_wire::sealed::fuzzing;
-use paddington_wire::{Batch, Completed, Data, Frame, Messages};
+use paddington_wire::{Batch, Completed, Data, Frame, Messages, Payload};
 
 mod sessions;
 
@@ -27,13 +27,13 @@ fn data(size: usize) -> Frame {
         again: false,
         number: 7,
         ack: Completed { stream: 0, number: 6 },
-        payload: Bytes::from(vec![b'x'; size]),
+        payload: Payload::text(vec![b'x'; size]),
     })
 }
 
 /// A batch of the size that a service sends, if the messages fit into its batches.
 fn batch(size: usize) -> Frame {
-    let payloads = vec![Bytes::from(vec![b'x'; size]); MANY];
+    let payloads = vec![Payload::text(vec![b'x'; size]); MANY];
     let messages = Messages::new(payloads.iter()).unwrap();
     let ack = Completed { stream: 0, number: 6 };
     Frame::Batch(Batch { stream: 0, again: false, first: 7, ack, messages })

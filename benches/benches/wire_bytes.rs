@@ -7,11 +7,10 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use paddington_crypto::KeyPair;
 use paddington_wire::hex::{Credentials, Initiator, authenticate};
 use paddington_wire::link::LinkConfig;
-use paddington_wire::{Batch, Completed, Data, Frame, Messages};
+use paddington_wire::{Batch, Completed, Data, Frame, Messages, Payload};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
@@ -61,7 +60,7 @@ fn sealed(text: &str) -> Message {
         again: false,
         number: 1,
         ack: Completed::default(),
-        payload: Bytes::copy_from_slice(text.as_bytes()),
+        payload: Payload::text(text.to_owned()),
     };
     let [mut client, _] = sessions::sealed();
     Message::binary(client.encode(&Frame::Data(data)).unwrap())
@@ -70,7 +69,7 @@ fn sealed(text: &str) -> Message {
 /// As many of the messages as a batch holds, in one frame.
 fn together(text: &str) -> (Message, usize) {
     let most = LinkConfig::default().batch as usize / Messages::entry_len(text.len());
-    let payloads = vec![Bytes::copy_from_slice(text.as_bytes()); most.min(Messages::MAX)];
+    let payloads = vec![Payload::text(text.to_owned()); most.min(Messages::MAX)];
     let messages = Messages::new(payloads.iter()).unwrap();
     let batch = Batch { stream: 0, again: false, first: 1, ack: Completed::default(), messages };
     let [mut client, _] = sessions::sealed();

@@ -10,7 +10,7 @@ use paddington_wire::link::{Link, LinkConfig};
 use paddington_wire::sealed::{
     Challenge, Credentials, Greeting, HelloRandom, Initiator, ReplyRandom, Responder, SealedSession,
 };
-use paddington_wire::{Completed, Data, Frame, Instance};
+use paddington_wire::{Completed, Data, Frame, Instance, Payload};
 use tokio::runtime::Builder;
 
 use crate::Pair;
@@ -68,7 +68,7 @@ fn envelope(size: usize, count: u64) -> Result<()> {
 /// Encodes, seals, opens and decodes a message's frame.
 fn frame(size: usize, count: u64) -> Result<()> {
     let [mut near, mut far] = sessions()?;
-    let payload = vec![b'x'; size].into();
+    let payload = Payload::text(vec![b'x'; size]);
     let ack = Completed::default();
     let mut frame = Data { stream: 0, again: false, number: 0, ack, payload };
     for number in 1..=count {

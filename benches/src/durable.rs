@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use paddington::store::{NewMessage, Outbox, Store};
-use paddington::{Message, MessageId, PeerName, Service, ServiceConfig};
+use paddington::{Message, MessageId, Payload, PeerName, Service, ServiceConfig};
 use paddington_store::SqliteStore;
 
 const LEN: usize = 256;
@@ -52,7 +51,7 @@ pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Resul
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         let id = MessageId { stream: [1; 16].into(), number: *next };
         *next += 1;
-        let message = NewMessage { id, payload: Bytes::from(vec![b'x'; LEN]), ttl: None };
+        let message = NewMessage { id, payload: Payload::text(vec![b'x'; LEN]), ttl: None };
         let answer = shared.append(&peer, message);
         async move { Ok(answer.await?) }
     })

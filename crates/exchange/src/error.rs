@@ -47,6 +47,13 @@ pub enum SendError {
         /// Limit in bytes.
         max: u32,
     },
+    /// The message is bytes, and the recipient's link has the `hex` encoding, which carries only
+    /// text.
+    #[error(
+        "the message is bytes, but the link to {0} is a hex link, which carries only text: send \
+         text, or use a sealed invitation"
+    )]
+    TextOnly(PeerName),
     /// The service is shutting down.
     #[error("the service is shutting down")]
     ShuttingDown,

@@ -31,7 +31,7 @@ pub use delivered::Delivered;
 pub use error::{AlreadyRunning, FullOutbox, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
-pub use handling::{Handler, OnError};
+pub use handling::{Handler, OnError, accept_bytes};
 pub use paddington_wire::link::{CallCounts, Counts};
 pub use peer::send::SendOptions;
 pub use receipt::Receipt;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use paddington_wire::link::{Answer, CallEnd};
-use paddington_wire::{FailureCode, PeerName, Text};
+use paddington_wire::{Content, FailureCode, PeerName};
 use thiserror::Error;
 
 use crate::escaped::Escaped;
@@ -11,21 +11,6 @@ use crate::{NoExchange, SendError};
 /// The reply of a peer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply(Content);
-
-#[derive(Clone, PartialEq, Eq)]
-enum Content {
-    Text(Text),
-    Bytes(Bytes),
-}
-
-impl std::fmt::Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
-        }
-    }
-}
 
 /// The reason why a request has no reply.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -82,14 +67,10 @@ impl Reply {
     pub(crate) fn new(end: CallEnd, peer: &PeerName) -> Result<Self, RequestError> {
         let peer = peer.clone();
         match end {
-            CallEnd::Answered(Answer::Reply { bytes: true, payload }) => {
-                Ok(Self(Content::Bytes(payload)))
-            }
-            CallEnd::Answered(Answer::Reply { bytes: false, payload }) => {
-                let text = Text::try_from(payload);
-                let failed =
-                    |_| RequestError::Failed { peer, code: FailureCode::NOT_TEXT, text: None };
-                text.map(|text| Self(Content::Text(text))).map_err(failed)
+            CallEnd::Answered(Answer::Reply(payload)) => {
+                let code = FailureCode::NOT_TEXT;
+                let failed = |_| RequestError::Failed { peer, code, text: None };
+                Content::try_from(payload).map(Self).map_err(failed)
             }
             CallEnd::Answered(Answer::Failure { code, text }) => Err(match code {
                 FailureCode::EXPIRED => RequestError::TimedOut,
@@ -111,25 +92,25 @@ impl Reply {
     /// Returns the text. Of bytes it is always empty: see [`is_bytes`](Self::is_bytes).
     #[must_use]
     pub fn payload(&self) -> &str {
-        match &self.0 {
-            Content::Text(text) => text,
-            Content::Bytes(_) => "",
-        }
+        self.0.as_str()
     }
 
-    /// Returns the bytes; of a text, its UTF-8. They are not copied.
+    /// Returns the bytes, which share the reply's buffer; of a text, its UTF-8.
     #[must_use]
-    pub fn bytes(&self) -> Bytes {
-        match &self.0 {
-            Content::Text(text) => text.clone().into_bytes(),
-            Content::Bytes(bytes) => bytes.clone(),
-        }
+    pub fn bytes(&self) -> &Bytes {
+        self.0.as_bytes()
     }
 
     /// Returns whether the peer has replied with bytes. Otherwise the reply is text.
     #[must_use]
     pub fn is_bytes(&self) -> bool {
-        matches!(self.0, Content::Bytes(_))
+        self.0.is_bytes()
+    }
+
+    /// Returns the text or the bytes without copying them.
+    #[must_use]
+    pub fn into_content(self) -> Content {
+        self.0
     }
 }
 

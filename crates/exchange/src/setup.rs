@@ -128,9 +128,9 @@ impl Exchange {
             address: listener.as_ref().map(Listener::address),
             shared,
         });
-        let begin = request_worker::starter(handler, handlers, Arc::downgrade(&core));
+        let requests = request_worker::starter(handler, handlers, Arc::downgrade(&core));
         for peer in core.peers.values() {
-            peer.set_begin_request(Arc::clone(&begin));
+            peer.set_request_handler(requests.clone());
         }
         // Everything that can fail comes before anything runs.
         let acceptor = match &listen {

@@ -7,11 +7,10 @@ use std::io;
 use std::time::Duration;
 
 use allocation_counter::measure;
-use bytes::Bytes;
 use paddington::{Invite, Message, PeerStatus, Service};
 use paddington_test_support::{Intruder, Pair, credentials, empty_ready, pair};
 use paddington_wire::sealed::{Greeting, SealedSession};
-use paddington_wire::{Batch, CloseCode, Completed, Data, Frame, Instance, Messages};
+use paddington_wire::{Batch, CloseCode, Completed, Data, Frame, Instance, Messages, Payload};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -45,7 +44,7 @@ impl Hostile {
     /// Sends messages of `len` bytes, `count` in a frame, until the credit is used up or the server
     /// takes no more in.
     async fn fill(&mut self, server: &Service, len: usize, count: usize) {
-        let text = Bytes::from(vec![b'x'; len]);
+        let text = Payload::text(vec![b'x'; len]);
         let cost = count as u64 * Data::cost(len);
         let mut left = 2_000;
         while self.spent + cost <= self.credit && left > 0 {

@@ -65,7 +65,8 @@ pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
     AlreadyRunning, CallCounts, CallsStatus, Config, Counts, Delivered, Event, Exchange,
     FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters, PeerStatus, Receipt,
-    Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, current, store,
+    Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, accept_bytes, current,
+    store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
@@ -76,6 +77,6 @@ pub use paddington_transport::{
     Stream, Timeouts, TlsError, TrustedProxies,
 };
 pub use paddington_wire::{
-    AddressRange, Control, Encoding, FailureCode, Instance, Message, MessageId, NameError, NotText,
-    PeerName, RangeError, RejectCode, ReplyError, Text,
+    AddressRange, Content, Control, Encoding, FailureCode, Instance, Message, MessageId, NameError,
+    NotText, Payload, PeerName, RangeError, RejectCode, ReplyError, Text,
 };

@@ -14,7 +14,6 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use paddington::{Encoding, Invite, Message, ServiceConfig};
 use paddington_crypto::kem::{EncapsulationSeed, KemKeyPair};
 use paddington_crypto::{KeyPair, SecretKey};
@@ -23,7 +22,7 @@ use paddington_wire::sealed::{
     Challenge, Credentials, Greeting, HelloRandom, Initiator, ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    CallsState, Completed, Data, Features, Frame, Instance, Ready, Software, StreamState,
+    CallsState, Completed, Data, Features, Frame, Instance, Payload, Ready, Software, StreamState,
 };
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -151,7 +150,7 @@ fn data(number: u64) -> Frame {
         again: false,
         number,
         ack: Completed::default(),
-        payload: Bytes::from(vec![b'x'; MAX_PAYLOAD as usize]),
+        payload: Payload::text(vec![b'x'; MAX_PAYLOAD as usize]),
     })
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
 use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
 use paddington_wire::{MessageId, RejectCode};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::error::Fault;
+use crate::pieces;
 use crate::row::{self, blob, checksum, loaded, stored};
 
 /// The statements of the table, and the size of its letters.
@@ -76,8 +76,8 @@ impl Kept {
 
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> Result<Self, Fault> {
-        let row = "SELECT id, peer, instance, number, code, given_up_at, checksum, payload \
-                   FROM dead_letter";
+        let row = "SELECT id, peer, instance, number, code, given_up_at, checksum, is_bytes, \
+                   payload FROM dead_letter";
         let mut kept = Kept::default();
         let mut lens = connection.prepare("SELECT id, peer, length(payload) FROM dead_letter")?;
         let mut rows = lens.query(())?;
@@ -88,7 +88,7 @@ impl<'c> Table<'c> {
         }
         Ok(Self {
             insert: connection
-                .prepare("INSERT INTO dead_letter VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?,
+                .prepare("INSERT INTO dead_letter VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
             all: connection.prepare(&format!("{row} ORDER BY id"))?,
             one: connection.prepare(&format!("{row} WHERE id = ?1"))?,
             remove: connection.prepare("DELETE FROM dead_letter WHERE id = ?1")?,
@@ -155,9 +155,11 @@ impl<'c> Table<'c> {
     fn insert(&mut self, id: Option<i64>, letter: &DeadLetter) -> Result<(), Fault> {
         let DeadLetter { peer, id: MessageId { stream, number }, code, at, payload } = letter;
         let (instance, number) = (stream.as_bytes(), stored(*number)?);
-        let (peer, code, at, payload) = (peer.as_str(), code.0, row::millis(*at), &payload[..]);
-        let checksum = sum(peer, instance, number, code, at, payload);
-        self.insert.execute(params![id, peer, instance, number, code, at, checksum, payload])?;
+        let (peer, code, at) = (peer.as_str(), code.0, row::millis(*at));
+        let (is_bytes, payload) = (payload.is_bytes(), &payload[..]);
+        let sum = sum(peer, instance, number, code, at, is_bytes, payload);
+        let row = params![id, peer, instance, number, code, at, sum, is_bytes, payload];
+        self.insert.execute(row)?;
         Ok(())
     }
 }
@@ -166,9 +168,9 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
     let id = row.get::<_, i64>(0)?;
     let checked = || -> Result<DeadLetter, Fault> {
         let peer = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let (instance, payload) = (blob(row, 2)?, blob(row, 7)?);
+        let (instance, is_bytes, payload) = (blob(row, 2)?, row.get(7)?, blob(row, 8)?);
         let (number, code, at) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        if sum(peer, instance, number, code, at, payload) != row.get::<_, i64>(6)? {
+        if sum(peer, instance, number, code, at, is_bytes, payload) != row.get::<_, i64>(6)? {
             return Err(Fault::refused("its checksum is wrong"));
         }
         Ok(DeadLetter {
@@ -176,7 +178,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
             id: MessageId { stream: row::instance(instance)?, number: loaded(number)? },
             code: RejectCode(code),
             at: row::moment(at),
-            payload: Bytes::copy_from_slice(payload),
+            payload: pieces::payload(is_bytes, payload),
         })
     };
     let damaged = |fault| Fault::refused(format!("dead letter {id} is damaged: {fault}"));
@@ -190,10 +192,11 @@ pub(crate) fn sum(
     number: i64,
     code: u16,
     at: i64,
+    is_bytes: bool,
     payload: &[u8],
 ) -> i64 {
     let (number, code, at) = (number.to_le_bytes(), code.to_le_bytes(), at.to_le_bytes());
-    checksum(&[peer.as_bytes(), instance, &number, &code, &at, payload])
+    checksum(&[peer.as_bytes(), instance, &number, &code, &at, &[u8::from(is_bytes)], payload])
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use paddington_exchange::store::{
     DeadLetter, LetterId, NewMessage, StoreError, StoredCursor, StoredStream,
 };
-use paddington_wire::{MessageId, PeerName};
+use paddington_wire::{MessageId, Payload, PeerName};
 
 use crate::answers::Waiter;
 use crate::lazies::Lazies;
@@ -28,7 +28,7 @@ pub(crate) enum Write {
 pub(crate) enum Query {
     Streams(PeerName, Waiter<Vec<StoredStream>>),
     Cursors(PeerName, Waiter<Vec<StoredCursor>>),
-    Read(PeerName, MessageId, usize, Waiter<Vec<bytes::Bytes>>),
+    Read(PeerName, MessageId, usize, Waiter<Vec<Payload>>),
     Letters(Waiter<Vec<(LetterId, DeadLetter)>>),
 }
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use paddington_exchange::store::{NewMessage, StoredMessage, StoredStream};
-use paddington_wire::{Instance, MessageId, PeerName};
+use paddington_wire::{Instance, MessageId, Payload, PeerName};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
 use tracing::warn;
 
@@ -48,7 +47,7 @@ impl<'c> Table<'c> {
             streams: prepare(stream)?,
             streams_of_peer: prepare(&format!("{stream} WHERE peer = ?1 ORDER BY age"))?,
             tidy: prepare("DELETE FROM stream WHERE id = ?1")?,
-            insert: prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?,
+            insert: prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
             read: prepare(&format!("SELECT {COLUMNS} {within} ORDER BY position"))?,
             first: prepare(&format!("SELECT position, number {within} ORDER BY position LIMIT 1"))?,
             last: prepare(&format!(
@@ -88,13 +87,22 @@ impl<'c> Table<'c> {
         let NewMessage { id, payload, ttl } = message;
         let Place { age, number, position, .. } = place;
         let expiry = ttl.map(|ttl| Expiry::new(now, ttl));
-        let sum = pieces::sum(peer.as_str(), age, id.stream.as_bytes(), number, expiry, payload);
+        let is_bytes = payload.is_bytes();
+        let sum = pieces::sum(
+            peer.as_str(),
+            age,
+            id.stream.as_bytes(),
+            number,
+            expiry,
+            is_bytes,
+            payload,
+        );
         let (deadline, ttl) = expiry.map(|expiry| (expiry.deadline, expiry.ttl)).unzip();
         let (first, rest) = pieces::cut(payload);
-        self.insert.execute(params![position, number, deadline, ttl, sum, first])?;
+        self.insert.execute(params![position, number, deadline, ttl, sum, is_bytes, first])?;
         let none = None::<i64>;
         for (position, piece) in (position + 1..).zip(rest) {
-            self.insert.execute(params![position, number, none, none, none, piece])?;
+            self.insert.execute(params![position, number, none, none, none, none, piece])?;
         }
         Ok(())
     }
@@ -106,7 +114,7 @@ impl<'c> Table<'c> {
         peer: &PeerName,
         first: MessageId,
         max_bytes: usize,
-    ) -> Result<Vec<Bytes>, Fault> {
+    ) -> Result<Vec<Payload>, Fault> {
         let Some(stream) = self.stream(known, peer, first.stream)? else { return Ok(Vec::new()) };
         let start = self.find(stream.id, stored(first.number)?)?;
         let row = StreamRow {
@@ -127,11 +135,11 @@ impl<'c> Table<'c> {
                 let stream = first.stream;
                 return Err(Fault::refused(format!("message {stream}/{number} is missing")));
             }
-            bytes += message.payload.len();
+            bytes += message.bytes.len();
             if bytes > max_bytes && !found.is_empty() {
                 break;
             }
-            found.push(Bytes::copy_from_slice(&message.payload));
+            found.push(message.payload());
         }
         Ok(found)
     }
@@ -211,7 +219,7 @@ impl<'c> Table<'c> {
         while let Some(joined) = messages.next()? {
             let expiry = joined.check(row)?;
             expiries.count(expiry, now);
-            let message = row::message(joined.payload.len(), expiry, now)?;
+            let message = row::message(joined.bytes.len(), expiry, now)?;
             add(&mut stream, row, loaded(joined.number)?, message)?;
         }
         Ok(stream)
@@ -397,7 +405,7 @@ mod tests {
         let mut table = Table::prepare(&connection).unwrap();
         let peer: PeerName = "hub".parse().unwrap();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
-        let message = NewMessage { id, payload: Bytes::new(), ttl: Some(HOUR) };
+        let message = NewMessage { id, payload: "".into(), ttl: Some(HOUR) };
         let stored_at = SystemTime::UNIX_EPOCH + 500_000 * HOUR;
         let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
         table.append(&peer, place, &message, stored_at).unwrap();
@@ -425,12 +433,12 @@ mod tests {
         let mut table = Table::prepare(&connection).unwrap();
         let peer: PeerName = "hub".parse().unwrap();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
-        let message = NewMessage { id, payload: Bytes::new(), ttl: None };
+        let message = NewMessage { id, payload: "".into(), ttl: None };
         let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
         let Place { age, number, position, .. } = place;
         let lost = Expiry::LOST;
-        let sum = pieces::sum("hub", age, id.stream.as_bytes(), number, Some(lost), &[]);
-        let row = params![position, number, lost.deadline, lost.ttl, sum, b""];
+        let sum = pieces::sum("hub", age, id.stream.as_bytes(), number, Some(lost), false, &[]);
+        let row = params![position, number, lost.deadline, lost.ttl, sum, false, b""];
         table.insert.execute(row).unwrap();
         let found = table.load_all(SystemTime::now()).unwrap();
         found[&peer][0].messages[0].ttl.unwrap()

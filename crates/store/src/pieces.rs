@@ -3,7 +3,8 @@
 
 use std::mem;
 
-use paddington_wire::Instance;
+use bytes::Bytes;
+use paddington_wire::{Instance, Payload};
 use rusqlite::{Row, Rows};
 
 use crate::error::Fault;
@@ -23,10 +24,10 @@ const PAGE: usize = 4_092;
 /// Bytes that fill a page well in that sense.
 const FILLS: usize = 3_600;
 /// Bytes that a row holds beside its piece.
-const ROW: usize = 20;
+const ROW: usize = 21;
 
 /// The columns that [`Messages`] reads.
-pub(crate) const COLUMNS: &str = "position, number, deadline, ttl, checksum, payload";
+pub(crate) const COLUMNS: &str = "position, number, deadline, ttl, checksum, is_bytes, payload";
 
 /// Number of rows of a message of `len` bytes.
 pub(crate) fn rows(len: usize) -> usize {
@@ -78,7 +79,8 @@ pub(crate) struct Joined {
     pub(crate) number: i64,
     expiry: (Option<i64>, Option<i64>),
     checksum: Option<i64>,
-    pub(crate) payload: Vec<u8>,
+    is_bytes: bool,
+    pub(crate) bytes: Vec<u8>,
     rows: i64,
 }
 
@@ -92,13 +94,19 @@ impl Joined {
         self.position.saturating_add(self.rows)
     }
 
+    /// Returns the payload, text or bytes.
+    pub(crate) fn payload(&self) -> Payload {
+        payload(self.is_bytes, &self.bytes)
+    }
+
     /// Checks it as a message of this stream, and returns when it expires.
     pub(crate) fn check(&self, stream: &StreamRow) -> Result<Option<Expiry>, Fault> {
         let (deadline, ttl) = self.expiry;
         let expiry = deadline.zip(ttl).map(|(deadline, ttl)| Expiry { deadline, ttl });
         let is_whole = deadline.is_some() == ttl.is_some();
         let StreamRow { peer, age, instance, .. } = stream;
-        let sum = sum(peer, *age, instance.as_bytes(), self.number, expiry, &self.payload);
+        let sum =
+            sum(peer, *age, instance.as_bytes(), self.number, expiry, self.is_bytes, &self.bytes);
         if !is_whole || self.checksum != Some(sum) || stream.id != self.stream() {
             return Err(damaged("its checksum is wrong"));
         }
@@ -109,8 +117,9 @@ impl Joined {
         (self.position, self.number) = (row.get(0)?, row.get(1)?);
         self.expiry = (row.get(2)?, row.get(3)?);
         self.checksum = row.get(4)?;
-        self.payload.clear();
-        self.payload.extend_from_slice(blob(row, 5)?);
+        self.is_bytes = row.get::<_, Option<bool>>(5)?.unwrap_or_default();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(blob(row, 6)?);
         self.rows = 1;
         Ok(())
     }
@@ -122,7 +131,7 @@ impl Joined {
             && number == self.number
             && position.checked_sub(self.rows) == Some(self.position);
         if goes_on {
-            self.payload.extend_from_slice(blob(row, 5)?);
+            self.bytes.extend_from_slice(blob(row, 6)?);
             self.rows += 1;
         }
         Ok(goes_on)
@@ -170,6 +179,12 @@ impl<'s> Messages<'s> {
     }
 }
 
+/// Returns a stored payload, text or bytes.
+pub(crate) fn payload(is_bytes: bool, bytes: &[u8]) -> Payload {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if is_bytes { Payload::bytes(bytes) } else { Payload::text(bytes) }
+}
+
 /// The checksum of a message.
 pub(crate) fn sum(
     peer: &str,
@@ -177,12 +192,13 @@ pub(crate) fn sum(
     instance: &[u8],
     number: i64,
     expiry: Option<Expiry>,
+    is_bytes: bool,
     payload: &[u8],
 ) -> i64 {
     let expiry = expiry.map(|expiry| [expiry.deadline.to_le_bytes(), expiry.ttl.to_le_bytes()]);
     let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry.as_flattened());
     let (age, number) = (age.to_le_bytes(), number.to_le_bytes());
-    checksum(&[peer.as_bytes(), &age, instance, &number, expiry, payload])
+    checksum(&[peer.as_bytes(), &age, instance, &number, expiry, &[u8::from(is_bytes)], payload])
 }
 
 fn damaged(why: impl std::fmt::Display) -> Fault {

@@ -5,12 +5,12 @@ use rusqlite::Connection;
 use crate::error::Fault;
 
 /// The format of the file. A different format needs a different number.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 /// The application id in the file's header: "PdSt".
 pub(crate) const APPLICATION: i64 = 0x5064_5374;
 
 /// Every row has a checksum over all its columns; a message, whose payload may be cut into several
-/// rows, has one in the first of them. `age` orders the streams of a peer, oldest first. The
+/// rows, has one in the first of them, and there it says whether it is bytes or text. `age` orders the streams of a peer, oldest first. The
 /// position of a row holds the id of its stream in the upper bits, so that messages that are sent
 /// together are stored together. The index of the streams is a copy of them on another page:
 /// without its stream, no message can be salvaged.
@@ -21,7 +21,7 @@ const TABLES: &str = "
     CREATE INDEX streams_of_peer ON stream(peer, age, instance, checksum);
     CREATE TABLE message(
         position INTEGER PRIMARY KEY, number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER,
-        checksum INTEGER, payload BLOB NOT NULL);
+        checksum INTEGER, is_bytes INTEGER, payload BLOB NOT NULL);
     CREATE TABLE cursor(
         peer TEXT NOT NULL, instance BLOB NOT NULL, completed INTEGER NOT NULL,
         finished BLOB NOT NULL, checksum INTEGER NOT NULL,
@@ -33,7 +33,7 @@ const TABLES: &str = "
     CREATE TABLE dead_letter(
         id INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, instance BLOB NOT NULL,
         number INTEGER NOT NULL, code INTEGER NOT NULL, given_up_at INTEGER NOT NULL,
-        checksum INTEGER NOT NULL, payload BLOB NOT NULL);
+        checksum INTEGER NOT NULL, is_bytes INTEGER NOT NULL, payload BLOB NOT NULL);
     CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";
 

@@ -4,12 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use paddington_exchange::store::{
     Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
     StoreHealth, StoredCursor, StoredStream,
 };
-use paddington_wire::{Instance, MessageId, PeerName};
+use paddington_wire::{Instance, MessageId, Payload, PeerName};
 
 use crate::answers::ask;
 use crate::error::OpenStoreError;
@@ -52,7 +51,7 @@ impl Outbox for SqliteStore {
         ask(|waiter| self.shared.write(key(peer), Write::Append(message, waiter)))
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         let query = |waiter| Query::Read(peer.clone(), first, max_bytes, waiter);
         ask(|waiter| self.shared.query(key(peer), query(waiter)))
     }

@@ -7,12 +7,11 @@ use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bytes::Bytes;
 use paddington::{Encoding, Message, PeerStatus, Service};
 use paddington_test_support::{
     Inbox, Intruder, Pair, RawFrame, Way, credentials, pair, pair_with, tap,
 };
-use paddington_wire::{Ack, CloseCode, Completed, Data, Frame, Instance, Skip};
+use paddington_wire::{Ack, CloseCode, Completed, Data, Frame, Instance, Payload, Skip};
 use tokio::time::Instant;
 
 const SERVER: &str = "127.0.0.1:6501";
@@ -188,7 +187,7 @@ impl Rogue {
 }
 
 fn data(number: u64, payload: &'static [u8]) -> Frame {
-    let (ack, payload) = (Completed::default(), Bytes::from_static(payload));
+    let (ack, payload) = (Completed::default(), Payload::text(payload));
     Frame::Data(Data { stream: 0, again: false, number, ack, payload })
 }
 

@@ -12,7 +12,7 @@ use paddington_test_support::{
 };
 use paddington_transport::{Network, Stream};
 use paddington_wire::sealed::SealedSession;
-use paddington_wire::{Completed, Data, Frame, Instance};
+use paddington_wire::{Completed, Data, Frame, Instance, Payload};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -130,7 +130,7 @@ async fn intrude(pair: &Pair) -> (Intruder, Box<SealedSession>, Vec<u8>) {
     let known = credentials(&pair.invite);
     let (intruder, mut session) =
         Intruder::establish(&pair.network, SERVER, &known, instance).await;
-    let (ack, payload) = (Completed::default(), "x".repeat(MIB).into());
+    let (ack, payload) = (Completed::default(), Payload::text("x".repeat(MIB)));
     let frame = Frame::Data(Data { stream: 0, again: false, number: 1, ack, payload });
     let frame = RawFrame::binary(&session.encode(&frame).unwrap()).encode(true);
     (intruder, session, frame)

@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use thiserror::Error;
+
+use crate::payload::Content;
 
 /// Takes the reply to one request. The exchange implements it.
 pub trait Asker: Send + Sync {
-    /// Takes the reply, which is text in UTF-8 or `bytes`.
+    /// Takes the reply.
     ///
     /// # Errors
     ///
     /// [`ReplyError`] if the requester gets no reply by this, or another one.
-    fn reply(&self, bytes: bool, reply: Bytes) -> Result<(), ReplyError>;
+    fn reply(&self, reply: Content) -> Result<(), ReplyError>;
 
     /// Returns the time until nobody waits for the reply any more; `None` for no limit.
     fn time_left(&self) -> Option<Duration>;

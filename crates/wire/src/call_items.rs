@@ -8,6 +8,7 @@ use std::fmt;
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::error::Violation;
+use crate::payload::Payload;
 use crate::text::Text;
 
 /// One item of the stream of calls.
@@ -20,7 +21,7 @@ pub struct CallItem {
 }
 
 /// What an item of the stream of calls says.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CallBody {
     /// A question that is answered once.
     Request {
@@ -28,17 +29,13 @@ pub enum CallBody {
         depth: u8,
         /// Milliseconds that were left for the answer when the frame was made; `None` for no limit.
         left: Option<u32>,
-        /// Whether it is bytes, and not text.
-        bytes: bool,
         /// The request.
-        payload: Bytes,
+        payload: Payload,
     },
     /// The handler's answer.
     Reply {
-        /// Whether it is bytes, and not text.
-        bytes: bool,
         /// The reply.
-        payload: Bytes,
+        payload: Payload,
     },
     /// An answer that says that there is none.
     Failure {
@@ -64,7 +61,7 @@ impl FailureCode {
     /// The request says that it is text, and is not UTF-8.
     pub const NOT_TEXT: Self = Self(3);
     /// The handler takes text, and the request is bytes.
-    pub const TAKES_TEXT: Self = Self(5);
+    pub const TEXT_ONLY: Self = Self(5);
     /// The handler ended and gave no answer.
     pub const NO_ANSWER: Self = Self(6);
     /// The time for the answer was over before the handler was done.
@@ -87,7 +84,7 @@ impl fmt::Display for FailureCode {
             Self::FAILED => f.write_str("the handler failed"),
             Self::TIMED_OUT => f.write_str("the handler did not finish in time"),
             Self::NOT_TEXT => f.write_str("the request is not text"),
-            Self::TAKES_TEXT => f.write_str("the handler takes text, and the request is bytes"),
+            Self::TEXT_ONLY => f.write_str("the handler takes text, and the request is bytes"),
             Self::NO_ANSWER => f.write_str("the handler gave no answer"),
             Self::EXPIRED => f.write_str("the time for the answer was over"),
             Self::CANCELLED => f.write_str("the request was cancelled"),
@@ -137,7 +134,7 @@ impl CallItem {
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match &self.body {
-            CallBody::Request { payload, .. } | CallBody::Reply { payload, .. } => payload,
+            CallBody::Request { payload, .. } | CallBody::Reply { payload } => payload,
             CallBody::Failure { text, .. } => text.as_str().as_bytes(),
             CallBody::Cancel => &[],
         }
@@ -145,10 +142,10 @@ impl CallItem {
 
     fn write(&self, buffer: &mut impl BufMut) {
         let (what, flags, short, long) = match &self.body {
-            CallBody::Request { depth, left, bytes, .. } => {
-                (REQUEST, *bytes, u16::from(*depth), left.unwrap_or(NO_LIMIT))
+            CallBody::Request { depth, left, payload } => {
+                (REQUEST, payload.is_bytes(), u16::from(*depth), left.unwrap_or(NO_LIMIT))
             }
-            CallBody::Reply { bytes, .. } => (REPLY, *bytes, 0, 0),
+            CallBody::Reply { payload } => (REPLY, payload.is_bytes(), 0, 0),
             CallBody::Failure { code, .. } => (FAILURE, false, code.0, 0),
             CallBody::Cancel => (CANCEL, false, 0, 0),
         };
@@ -189,9 +186,9 @@ impl CallItem {
                 let depth = u8::try_from(short).ok().filter(|depth| *depth < Self::MAX_DEPTH);
                 let depth = depth.ok_or(Violation::BadPayload)?;
                 let left = (long != NO_LIMIT).then_some(long);
-                CallBody::Request { depth, left, bytes, payload }
+                CallBody::Request { depth, left, payload: Payload::flagged(bytes, payload) }
             }
-            REPLY => CallBody::Reply { bytes, payload },
+            REPLY => CallBody::Reply { payload: Payload::flagged(bytes, payload) },
             FAILURE if payload.len() <= Self::MAX_TEXT => {
                 let text = Text::try_from(payload).map_err(|_| Violation::BadPayload)?;
                 CallBody::Failure { code: FailureCode(short), text }
@@ -231,29 +228,6 @@ pub(crate) fn decode(
         items.push(CallItem::read(block.split_to(len), max_payload, shared)?);
     }
     Ok((received, items))
-}
-
-impl fmt::Debug for CallBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Request { depth, left, bytes, payload } => f
-                .debug_struct("Request")
-                .field("depth", depth)
-                .field("left", left)
-                .field("bytes", bytes)
-                .field("payload", &format_args!("{} bytes", payload.len()))
-                .finish(),
-            Self::Reply { bytes, payload } => f
-                .debug_struct("Reply")
-                .field("bytes", bytes)
-                .field("payload", &format_args!("{} bytes", payload.len()))
-                .finish(),
-            Self::Failure { code, text } => {
-                f.debug_struct("Failure").field("code", code).field("text", text).finish()
-            }
-            Self::Cancel => f.write_str("Cancel"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -321,17 +295,17 @@ mod tests {
 
     #[test]
     fn a_short_item_does_not_keep_a_long_block_in_memory() {
-        let bytes = |len| CallBody::Reply { bytes: true, payload: Bytes::from(vec![7; len]) };
+        let bytes = |len| CallBody::Reply { payload: Payload::bytes(vec![7; len]) };
         let items = [1_000_000, 1].map(|len| CallItem { call: 1, body: bytes(len) });
         let mut block = Vec::new();
         encode(3, &items, &mut block);
         assert_eq!(block.len(), encoded_len(&items));
         let (received, read) = decode(block.into(), 1_000_000).unwrap();
         assert_eq!((received, &read[..]), (3, &items[..]));
-        let CallBody::Reply { payload, .. } = read.into_iter().nth(1).unwrap().body else {
-            panic!()
-        };
-        assert!(payload.try_into_mut().expect("the block is not shared").capacity() < 100);
+        let CallBody::Reply { payload } = read.into_iter().nth(1).unwrap().body else { panic!() };
+        assert!(
+            payload.into_bytes().try_into_mut().expect("the block is not shared").capacity() < 100
+        );
     }
 
     #[test]

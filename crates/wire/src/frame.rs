@@ -4,10 +4,8 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use crate::call_items::CallItem;
-use crate::{Instance, Messages, Software, Text};
+use crate::{Instance, Messages, Payload, Software, Text};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +45,7 @@ pub struct Completed {
 }
 
 /// A numbered message.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Data {
     /// Index into `mine` of the sender's READY.
     pub stream: u8,
@@ -58,7 +56,7 @@ pub struct Data {
     /// An acknowledgement sent along with the message.
     pub ack: Completed,
     /// The message itself.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 impl Data {
@@ -95,18 +93,6 @@ pub struct Calls {
     pub received: u64,
     /// The items, at most [`CallItem::MAX`].
     pub items: Vec<CallItem>,
-}
-
-impl fmt::Debug for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Data")
-            .field("stream", &self.stream)
-            .field("again", &self.again)
-            .field("number", &self.number)
-            .field("ack", &self.ack)
-            .field("payload", &format_args!("{} bytes", self.payload.len()))
-            .finish()
-    }
 }
 
 /// An acknowledgement.
@@ -148,6 +134,8 @@ impl RejectCode {
     pub const NOT_TEXT: Self = Self(3);
     /// Too many instances of the receiver ended while handling the message.
     pub const POISON: Self = Self(4);
+    /// The handler takes text, and the message is bytes.
+    pub const TEXT_ONLY: Self = Self(5);
 }
 
 impl fmt::Display for RejectCode {
@@ -157,6 +145,7 @@ impl fmt::Display for RejectCode {
             Self::TIMED_OUT => f.write_str("the handler did not finish in time"),
             Self::NOT_TEXT => f.write_str("the message is not text"),
             Self::POISON => f.write_str("the message was given up after repeated crashes"),
+            Self::TEXT_ONLY => f.write_str("the handler takes text, and the message is bytes"),
             Self(code) => write!(f, "code {code}"),
         }
     }

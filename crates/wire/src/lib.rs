@@ -53,6 +53,7 @@ mod invited_clients;
 pub mod link;
 mod message;
 mod messages;
+mod payload;
 mod peer_name;
 mod queue;
 pub mod sealed;
@@ -78,6 +79,7 @@ pub use invited_clients::{Candidates, Credentials, InvitedClient, InvitedClients
 pub use message::{Delivery, Message, Recipient};
 pub use messages::Messages;
 pub use paddington_crypto::KeyError;
+pub use payload::{Content, Payload};
 pub use peer_name::{NameError, PeerName};
 pub use queue::Queue;
 pub use session::{Arrived, Outgoing, Session, Transmission};

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::asker::{Asker, AskerRef, ReplyError};
-use crate::{Control, MessageId, PeerName, Text};
+use crate::{Content, Control, MessageId, PeerName, Text};
 
-/// A text from one service to another, or a control message from this service's own exchange.
+/// A message from one service to another, text or bytes, or a control message from this service's
+/// own exchange.
 ///
 /// ```
 /// use paddington_wire::Message;
@@ -18,13 +19,18 @@ use crate::{Control, MessageId, PeerName, Text};
 /// assert_eq!(message.recipient(), "echo-client");
 /// assert_eq!(message.payload(), "1000");
 /// assert!(!message.is_control());
+///
+/// let image = Message::with_bytes("display", vec![0xff, 0xd8, 0xff]);
+/// assert!(image.is_bytes());
+/// assert_eq!(image.bytes()[..], [0xff, 0xd8, 0xff]);
 /// ```
 ///
-/// `Display` shows the payload, for services that log what they receive; `Debug` does not.
+/// `Display` shows the text, for services that log what they receive, and of bytes the length;
+/// `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     recipient: Recipient,
-    payload: Text,
+    content: Content,
     origin: Origin,
 }
 
@@ -108,10 +114,18 @@ pub struct Delivery {
 }
 
 impl Message {
-    /// Makes a message to `recipient`.
+    /// Makes a text message to `recipient`.
     #[must_use]
     pub fn new(recipient: impl Into<Recipient>, payload: impl Into<Text>) -> Self {
-        Self { recipient: recipient.into(), payload: payload.into(), origin: Origin::Here }
+        let content = Content::Text(payload.into());
+        Self { recipient: recipient.into(), content, origin: Origin::Here }
+    }
+
+    /// Makes a bytes message to `recipient`. The bytes are not copied.
+    #[must_use]
+    pub fn with_bytes(recipient: impl Into<Recipient>, bytes: impl Into<Bytes>) -> Self {
+        let content = Content::Bytes(bytes.into());
+        Self { recipient: recipient.into(), content, origin: Origin::Here }
     }
 
     /// Makes a message that was received from `sender`.
@@ -119,10 +133,10 @@ impl Message {
     pub fn received(
         sender: PeerName,
         recipient: &PeerName,
-        payload: Text,
+        content: Content,
         delivery: Delivery,
     ) -> Self {
-        Self { recipient: recipient.into(), payload, origin: Origin::Peer { sender, delivery } }
+        Self { recipient: recipient.into(), content, origin: Origin::Peer { sender, delivery } }
     }
 
     /// Makes a request that was received from `sender`; its reply goes to `asker`.
@@ -130,11 +144,11 @@ impl Message {
     pub fn request(
         sender: PeerName,
         recipient: &PeerName,
-        payload: Text,
+        content: Content,
         asker: Arc<dyn Asker>,
     ) -> Self {
         let origin = Origin::Request { sender, asker: AskerRef(asker) };
-        Self { recipient: recipient.into(), payload, origin }
+        Self { recipient: recipient.into(), content, origin }
     }
 
     /// Makes a control message for the handler of the service called `recipient`.
@@ -142,7 +156,7 @@ impl Message {
     pub fn from_control(recipient: &PeerName, control: Control) -> Self {
         Self {
             recipient: recipient.into(),
-            payload: control.to_json().into(),
+            content: control.to_json().into(),
             origin: Origin::Exchange(control),
         }
     }
@@ -164,10 +178,24 @@ impl Message {
         self.recipient.as_str()
     }
 
-    /// Returns the text; of a control message, its JSON.
+    /// Returns the text; of a control message, its JSON. Of a bytes message it is always empty,
+    /// whatever the bytes are: see [`is_bytes`](Self::is_bytes).
     #[must_use]
     pub fn payload(&self) -> &str {
-        &self.payload
+        self.content.as_str()
+    }
+
+    /// Returns the bytes, which share the message's buffer: a clone of them copies nothing. Of a
+    /// text message or control message, these are the bytes of its text.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        self.content.as_bytes()
+    }
+
+    /// Returns whether the sender has sent bytes. Otherwise the message is text.
+    #[must_use]
+    pub fn is_bytes(&self) -> bool {
+        self.content.is_bytes()
     }
 
     /// Returns whether this is a control message.
@@ -209,7 +237,7 @@ impl Message {
     ///
     /// [`ReplyError`] if the requester gets no reply by this, or another one.
     pub fn reply(&self, reply: impl Into<Text>) -> Result<(), ReplyError> {
-        self.asker().ok_or(ReplyError::NotARequest)?.reply(false, reply.into().into_bytes())
+        self.asker().ok_or(ReplyError::NotARequest)?.reply(Content::Text(reply.into()))
     }
 
     /// Replies to a request with bytes, as [`reply`](Self::reply) does. They are not copied.
@@ -218,7 +246,7 @@ impl Message {
     ///
     /// As [`reply`](Self::reply).
     pub fn reply_bytes(&self, reply: impl Into<Bytes>) -> Result<(), ReplyError> {
-        self.asker().ok_or(ReplyError::NotARequest)?.reply(true, reply.into())
+        self.asker().ok_or(ReplyError::NotARequest)?.reply(Content::Bytes(reply.into()))
     }
 
     /// Returns the time until nobody waits for the reply any more: of a request that has a limit.
@@ -254,10 +282,10 @@ impl Message {
         self.delivery().attempt.max(1)
     }
 
-    /// Returns the payload without copying it.
+    /// Returns the text or the bytes without copying them.
     #[must_use]
-    pub fn into_payload(self) -> Text {
-        self.payload
+    pub fn into_content(self) -> Content {
+        self.content
     }
 
     /// Returns the same message for the next call of the handler.
@@ -280,10 +308,15 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_control() {
-            return write!(f, "Control message: {}", self.payload);
+            return write!(f, "Control message: {}", self.payload());
         }
         let (sender, recipient) = (self.sender(), self.recipient());
-        write!(f, "Message from {sender} to {recipient}: {}", self.payload)
+        match &self.content {
+            Content::Text(text) => write!(f, "Message from {sender} to {recipient}: {text}"),
+            Content::Bytes(bytes) => {
+                write!(f, "Message from {sender} to {recipient}: {} bytes", bytes.len())
+            }
+        }
     }
 }
 
@@ -291,7 +324,7 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("recipient", &self.recipient)
-            .field("payload", &self.payload)
+            .field("content", &self.content)
             .field("origin", &self.origin)
             .finish()
     }
@@ -330,6 +363,19 @@ mod tests {
     fn debug_does_not_show_the_payload() {
         let text = format!("{:?}", Message::new("a", "very secret"));
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn bytes_are_never_shown_as_text() {
+        let block = Bytes::from_static(b"very secret");
+        let message = Message::with_bytes("b", block.clone());
+        assert!(message.is_bytes() && !Message::new("b", "very secret").is_bytes());
+        assert_eq!(message.payload(), "");
+        assert_eq!(message.bytes().as_ptr(), block.as_ptr(), "no copy");
+        assert_eq!(message.to_string(), "Message from  to b: 11 bytes");
+        assert!(!format!("{message:?}").contains("secret"));
+        assert_ne!(message, Message::new("b", "very secret"));
+        assert_eq!(Message::new("b", "very secret").bytes(), &block);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Several messages in one block, each preceded by its length: the payload of BATCH in
+//! Several messages in one block, each preceded by its flags and length: the payload of BATCH in
 //! `docs/protocol.md` §4.1.
 
 #![deny(clippy::arithmetic_side_effects)]
@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::{Data, Violation};
+use crate::{Data, Payload, Violation};
 
 /// One to [`MAX`](Self::MAX) messages in one block of bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -16,8 +16,12 @@ pub struct Messages {
     count: u16,
 }
 
-/// The size of a length field, in bytes.
-const LEN_LEN: usize = 4;
+/// The size of the flags and the length before a message, in bytes.
+const HEAD_LEN: usize = 4;
+/// The bits of the length among those of a head; the flags are above them.
+const LEN_BITS: u32 = 0x00ff_ffff;
+/// The flag of a message that is bytes and not text.
+const BYTES: u32 = 1 << 24;
 
 impl Messages {
     /// The maximum number of messages in one block.
@@ -30,17 +34,18 @@ impl Messages {
     /// Returns how many bytes of a block a message of `len` bytes takes.
     #[must_use]
     pub const fn entry_len(len: usize) -> usize {
-        LEN_LEN.saturating_add(len)
+        HEAD_LEN.saturating_add(len)
     }
 
     /// Puts up to [`MAX`](Self::MAX) messages into a block. Returns `None` if there are none or too
     /// many, or if a length does not fit its field.
     #[must_use]
-    pub fn new<'a>(messages: impl Iterator<Item = &'a Bytes> + Clone) -> Option<Self> {
+    pub fn new<'a>(messages: impl Iterator<Item = &'a Payload> + Clone) -> Option<Self> {
         let len = messages.clone().map(|message| Self::entry_len(message.len())).sum();
         let (mut block, mut count) = (BytesMut::with_capacity(len), 0);
         for message in messages {
-            block.put_u32(message.len().try_into().ok()?);
+            let len = u32::try_from(message.len()).ok().filter(|len| *len <= LEN_BITS)?;
+            block.put_u32(if message.is_bytes() { len | BYTES } else { len });
             block.put_slice(message);
             count = usize::saturating_add(count, 1);
         }
@@ -54,12 +59,15 @@ impl Messages {
     /// # Errors
     ///
     /// [`Violation::BadPayload`] if the last message is cut short, or if there are no messages or
-    /// too many.
+    /// too many, and [`Violation::NotZero`] if a flag is set that has no meaning.
     pub fn parse(block: Bytes) -> Result<Self, Violation> {
         let (mut rest, mut count) = (&block[..], 0);
         while !rest.is_empty() && count <= Self::MAX {
-            let len = rest.try_get_u32().map_err(|_| Violation::BadPayload)? as usize;
-            rest = rest.get(len..).ok_or(Violation::BadPayload)?;
+            let head = rest.try_get_u32().map_err(|_| Violation::BadPayload)?;
+            if head & !(LEN_BITS | BYTES) != 0 {
+                return Err(Violation::NotZero);
+            }
+            rest = rest.get((head & LEN_BITS) as usize..).ok_or(Violation::BadPayload)?;
             count = usize::saturating_add(count, 1);
         }
         if (1..=Self::MAX).contains(&count) {
@@ -78,7 +86,7 @@ impl Messages {
     /// Returns the credit that the messages use, in bytes: as much as if each were sent on its own.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        let lengths = LEN_LEN.saturating_mul(self.count());
+        let lengths = HEAD_LEN.saturating_mul(self.count());
         let payloads = self.block.len().saturating_sub(lengths);
         (self.count() as u64).saturating_mul(Data::cost(0)).saturating_add(payloads as u64)
     }
@@ -91,7 +99,7 @@ impl Messages {
 }
 
 impl IntoIterator for Messages {
-    type Item = Bytes;
+    type Item = Payload;
     type IntoIter = IntoIter;
 
     fn into_iter(self) -> IntoIter {
@@ -112,12 +120,14 @@ pub struct IntoIter {
 }
 
 impl Iterator for IntoIter {
-    type Item = Bytes;
+    type Item = Payload;
 
-    fn next(&mut self) -> Option<Bytes> {
-        let len = self.block.try_get_u32().ok()? as usize;
+    fn next(&mut self) -> Option<Payload> {
+        let head = self.block.try_get_u32().ok()?;
+        let len = (head & LEN_BITS) as usize;
         let message = self.block.split_to(len);
-        Some(if len <= self.copied { Bytes::copy_from_slice(&message) } else { message })
+        let message = if len <= self.copied { Bytes::copy_from_slice(&message) } else { message };
+        Some(Payload::flagged(head & BYTES != 0, message))
     }
 }
 
@@ -136,9 +146,10 @@ mod tests {
     proptest! {
         #[test]
         fn messages_come_out_as_they_were_put_in(
-            texts in proptest::collection::vec(any::<Vec<u8>>(), 1..40),
+            texts in proptest::collection::vec(any::<(bool, Vec<u8>)>(), 1..40),
         ) {
-            let texts: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
+            let payload = |(is_bytes, bytes): (bool, Vec<u8>)| Payload::flagged(is_bytes, bytes.into());
+            let texts: Vec<Payload> = texts.into_iter().map(payload).collect();
             let messages = Messages::new(texts.iter()).unwrap();
             prop_assert_eq!(messages.count(), texts.len());
             prop_assert_eq!(messages.cost(), texts.iter().map(|it| Data::cost(it.len())).sum::<u64>());
@@ -156,23 +167,23 @@ mod tests {
     }
 
     /// Returns how many bytes a message keeps in memory.
-    fn kept(message: Bytes) -> usize {
-        message.try_into_mut().expect("the block is not shared").capacity()
+    fn kept(message: Payload) -> usize {
+        message.into_bytes().try_into_mut().expect("the block is not shared").capacity()
     }
 
     #[test]
     fn a_small_message_does_not_keep_a_long_block_in_memory() {
-        let lens = [1_000_000, 1, 40_000].map(|len| Bytes::from(vec![7; len]));
+        let lens = [1_000_000, 1, 40_000].map(|len| Payload::bytes(vec![7; len]));
         let block = Messages::new(lens.iter()).unwrap().block().clone();
         let block = Bytes::copy_from_slice(&block);
         let messages: Vec<_> = Messages::parse(block).unwrap().into_iter().collect();
         assert_eq!(messages, lens);
-        let [long, one, more] = <[Bytes; 3]>::try_from(messages).unwrap();
+        let [long, one, more] = <[Payload; 3]>::try_from(messages).unwrap();
         drop(long);
         assert!(kept(one) < 100);
         assert!(kept(more) < 41_000);
 
-        let lens = [16_000, 1].map(|len| Bytes::from(vec![7; len]));
+        let lens = [16_000, 1].map(|len| Payload::text(vec![7; len]));
         let messages = Messages::new(lens.iter()).unwrap();
         let block = messages.block().as_ptr_range();
         assert!(messages.into_iter().all(|message| block.contains(&message.as_ptr())), "no copy");
@@ -184,12 +195,20 @@ mod tests {
         assert_eq!(parse(&[]), Err(Violation::BadPayload));
         assert_eq!(parse(&[0, 0, 0]), Err(Violation::BadPayload));
         assert_eq!(parse(&[0, 0, 0, 2, 1]), Err(Violation::BadPayload));
-        assert_eq!(parse(&[0xff; 8]), Err(Violation::BadPayload));
+        assert_eq!(parse(&[0, 0xff, 0xff, 0xff, 0]), Err(Violation::BadPayload));
+        assert_eq!(parse(&[0xff; 8]), Err(Violation::NotZero));
+        assert_eq!(parse(&[1, 0, 0, 0]).unwrap().count(), 1);
+        for flag in (1..8).map(|bit| 1 << bit) {
+            assert_eq!(parse(&[flag, 0, 0, 0]), Err(Violation::NotZero), "{flag}");
+            assert_eq!(parse(&[0, 0, 0, 0, flag | 1, 0, 0, 0]), Err(Violation::NotZero), "{flag}");
+        }
         assert_eq!(parse(&[0, 0, 0, 0]).unwrap().count(), 1);
         assert_eq!(parse(&vec![0; 4 * Messages::MAX]).unwrap().count(), Messages::MAX);
         assert_eq!(parse(&vec![0; 4 * (Messages::MAX + 1)]), Err(Violation::BadPayload));
-        let empty = Bytes::new();
+        let empty = Payload::from("");
         assert_eq!(Messages::new([].iter()), None);
+        let too_long = Payload::bytes(vec![0; LEN_BITS as usize + 1]);
+        assert_eq!(Messages::new([too_long].iter()), None);
         assert_eq!(Messages::new(std::iter::repeat_n(&empty, Messages::MAX + 1)), None);
     }
 }

@@ -23,6 +23,11 @@ impl Text {
         &self.0
     }
 
+    /// Returns the bytes of the text in their shared buffer.
+    pub(crate) fn as_shared(&self) -> &Bytes {
+        self.0.as_bytes()
+    }
+
     /// Returns the bytes of the text without copying them.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

@@ -5,10 +5,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use paddington_wire::link::{AckTime, LinkConfig, Outcome};
 use paddington_wire::{
-    Ack, Completed, CursorState, Data, Frame, RejectCode, Skip, StreamState, Violation,
+    Ack, Completed, CursorState, Data, Frame, Payload, RejectCode, Skip, StreamState, Violation,
 };
 use proptest::prelude::*;
 
@@ -120,10 +119,10 @@ fn a_restarted_sender_starts_at_one_and_its_old_messages_are_still_handled() {
 fn the_outbox_is_bounded_in_messages_and_in_bytes() {
     let config = LinkConfig { outbox_messages: 2, outbox_bytes: 100, ..LinkConfig::default() };
     let (mut a, _) = pair_with(config);
-    assert!(a.link.enqueue(Bytes::from(vec![0; 100]), 0, None).is_err());
+    assert!(a.link.enqueue(Payload::bytes(vec![0; 100]), 0, None).is_err());
     a.send("1");
     a.send("2");
-    let full = a.link.enqueue(Bytes::new(), 0, None).unwrap_err();
+    let full = a.link.enqueue("".into(), 0, None).unwrap_err();
     assert_eq!((full.messages, full.bytes), (2, 50));
 }
 
@@ -156,7 +155,7 @@ fn expired_messages_leave_a_gap_that_the_receiver_accepts() {
     let ids: Vec<_> = (0..4)
         .map(|number| {
             let deadline = if number == 3 { None } else { Some(10) };
-            a.link.enqueue(Bytes::from_static(b"x"), 0, deadline).unwrap()
+            a.link.enqueue("x".into(), 0, deadline).unwrap()
         })
         .collect();
     connect(&mut a, &mut b);
@@ -176,7 +175,7 @@ fn expired_messages_leave_a_gap_that_the_receiver_accepts() {
 #[test]
 fn a_gap_is_reported_again_after_a_lost_connection() {
     let (mut a, mut b) = pair();
-    a.link.enqueue(Bytes::from_static(b"x"), 0, Some(1)).unwrap();
+    a.link.enqueue("x".into(), 0, Some(1)).unwrap();
     a.send("y");
     connect(&mut a, &mut b);
     assert_eq!(a.frames(2).len(), 2, "lost with the connection");
@@ -304,8 +303,7 @@ fn a_message_carries_the_acknowledgement_of_handled_messages() {
 
 fn data(number: u64) -> Frame {
     let ack = Completed::default();
-    let payload = Bytes::from_static(b"x");
-    Frame::Data(Data { stream: 0, again: false, number, ack, payload })
+    Frame::Data(Data { stream: 0, again: false, number, ack, payload: "x".into() })
 }
 
 #[test]

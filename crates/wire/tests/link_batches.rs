@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use bytes::Bytes;
 use paddington_wire::link::{LinkConfig, Outcome};
-use paddington_wire::{Batch, Completed, Features, Frame, Messages, RejectCode, Violation};
+use paddington_wire::{
+    Batch, Completed, Features, Frame, Messages, Payload, RejectCode, Violation,
+};
 
 mod link_sides;
 
@@ -21,7 +22,7 @@ fn runs(frames: &[Frame]) -> Vec<(u64, usize)> {
 }
 
 fn batch(first: u64, texts: &[&'static str]) -> Frame {
-    let payloads: Vec<_> = texts.iter().map(|text| Bytes::from_static(text.as_bytes())).collect();
+    let payloads: Vec<_> = texts.iter().map(|text| Payload::from(*text)).collect();
     let messages = Messages::new(payloads.iter()).unwrap();
     Frame::Batch(Batch { stream: 0, again: false, first, ack: Completed::default(), messages })
 }
@@ -124,7 +125,7 @@ fn expired_and_too_long_messages_are_left_out_of_batches() {
         Side::new(instance(1), LinkConfig::default()),
         Side::new(instance(2), LinkConfig { max_payload: 30, ..LinkConfig::default() }),
     );
-    let long = Bytes::from(vec![b'x'; 31]);
+    let long = Payload::text(vec![b'x'; 31]);
     for (payload, deadline) in [
         ("1".into(), None),
         ("2".into(), None),
@@ -180,7 +181,8 @@ fn only_the_new_messages_of_an_overlapping_batch_are_delivered() {
     b.receive(batch(2, &["2", "3"])).unwrap();
     assert_eq!(b.texts(), ["1", "2", "3", "4"]);
     assert_eq!(b.link.held(), 4 * 25);
-    let kept = b.delivered.pop().unwrap().1.try_into_mut().expect("its block is not shared");
+    let kept =
+        b.delivered.pop().unwrap().1.into_bytes().try_into_mut().expect("its block is not shared");
     assert!(kept.capacity() < 4, "nothing else of the block is kept");
 }
 

@@ -3,13 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use bytes::Bytes;
 use paddington_wire::link::{
     AckTime, Answer, AnswerRefused, CallEnd, CallEvent, CallId, IncomingRequest, LinkConfig,
     OutgoingRequest, RequestRefused,
 };
 use paddington_wire::{
-    CallBody, CallItem, Calls, Completed, FailureCode, Features, Frame, Ready, Violation,
+    CallBody, CallItem, Calls, Completed, FailureCode, Features, Frame, Payload, Ready, Violation,
 };
 
 #[expect(dead_code, reason = "calls need less than messages")]
@@ -27,12 +26,11 @@ fn ask_at(
     depth: u8,
     deadline: Option<u64>,
 ) -> Result<u64, RequestRefused> {
-    let payload = Bytes::from_static(text.as_bytes());
-    side.link.request(OutgoingRequest { bytes: false, payload, depth, deadline })
+    side.link.request(OutgoingRequest { payload: text.into(), depth, deadline })
 }
 
 fn reply(text: &'static str) -> Answer {
-    Answer::Reply { bytes: false, payload: Bytes::from_static(text.as_bytes()) }
+    Answer::Reply(text.into())
 }
 
 /// Returns the requests among the events since the last time.
@@ -59,7 +57,7 @@ fn frame(first: u64, received: u64, items: Vec<(u64, CallBody)>) -> Frame {
 }
 
 fn request(depth: u8, payload: &'static [u8]) -> CallBody {
-    CallBody::Request { depth, left: None, bytes: true, payload: Bytes::from_static(payload) }
+    CallBody::Request { depth, left: None, payload: Payload::bytes(payload) }
 }
 
 fn failure() -> CallBody {
@@ -82,8 +80,8 @@ fn a_request_is_answered_once_and_its_place_is_free_again() {
     settle(&mut a, &mut b);
     let requests = asked(&mut b);
     assert_eq!(requests.len(), 1);
-    let IncomingRequest { id, depth, left, bytes, payload } = requests[0].clone();
-    assert_eq!((id, depth, left, bytes), (CallId { pair: 1, call: early }, 0, None, false));
+    let IncomingRequest { id, depth, left, payload } = requests[0].clone();
+    assert_eq!((id, depth, left), (CallId { pair: 1, call: early }, 0, None));
     assert_eq!(payload, "before a session");
     assert_eq!((a.link.requests(), b.link.unanswered()), (1, 1));
     b.link.answer(id, reply("yes")).unwrap();
@@ -163,7 +161,8 @@ fn places_are_bounded_by_number_and_bytes_for_each_depth() {
     settle(&mut a, &mut b);
     let requests = asked(&mut b);
     let seen: Vec<_> = requests.iter().map(|it| (it.payload.clone(), it.depth)).collect();
-    let expected = [("9", 3), ("8", 1), ("123", 0)].map(|(text, depth)| (Bytes::from(text), depth));
+    let expected =
+        [("9", 3), ("8", 1), ("123", 0)].map(|(text, depth)| (Payload::from(text), depth));
     assert_eq!(seen, expected, "30 bytes of depth 0, the deepest first");
     b.link.answer(requests[2].id, reply("")).unwrap();
     settle(&mut a, &mut b);
@@ -439,10 +438,7 @@ fn an_acknowledgement_waits_for_something_that_can_carry_it() {
 
 #[test]
 fn everything_that_a_peer_can_send_wrong_is_a_violation() {
-    let reply = |payload: &'static [u8]| CallBody::Reply {
-        bytes: true,
-        payload: Bytes::from_static(payload),
-    };
+    let reply = |payload: &'static [u8]| CallBody::Reply { payload: Payload::bytes(payload) };
     let ask_twice = |depth| vec![(1, request(depth, b"")), (2, request(depth, b""))];
     let cases: Vec<(&str, Frame, Violation)> = vec![
         ("a gap", frame(2, 0, vec![(1, request(0, b""))]), Violation::Gap { expected: 1, got: 2 }),

@@ -2,12 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use bytes::Bytes;
 use paddington_wire::link::{
     CursorChanges, Link, LinkConfig, Outcome, StoredCursor, StoredLink, StoredMessage, StoredStream,
 };
 use paddington_wire::{
-    Completed, CursorState, Data, Frame, Instance, MessageId, Ready, SessionId, Skip, Slot,
+    Completed, CursorState, Data, Frame, Instance, MessageId, Payload, Ready, SessionId, Skip, Slot,
 };
 
 fn instance(byte: u8) -> Instance {
@@ -69,7 +68,7 @@ fn nothing_is_transmitted_before_it_is_stored() {
     let mut link = link(LinkConfig::default(), Vec::new());
     let (session, _) = start(&mut link, &peer(&[]));
     for _ in 0..3 {
-        link.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
+        link.enqueue("x".into(), 0, None).unwrap();
     }
     assert_eq!(numbers(&mut link, session), []);
     link.stored(2);
@@ -80,15 +79,15 @@ fn nothing_is_transmitted_before_it_is_stored() {
 fn a_message_that_could_not_be_stored_was_never_accepted_and_its_number_is_reused() {
     let mut link = link(LinkConfig::default(), Vec::new());
     let (session, _) = start(&mut link, &peer(&[]));
-    link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
+    link.enqueue("stored".into(), 0, None).unwrap();
     link.stored(1);
-    link.enqueue(Bytes::from_static(b"lost"), 0, None).unwrap();
-    link.enqueue(Bytes::from_static(b"expired and lost"), 0, Some(1)).unwrap();
+    link.enqueue("lost".into(), 0, None).unwrap();
+    link.enqueue("expired and lost".into(), 0, Some(1)).unwrap();
     assert!(link.expire(2));
     assert_eq!(link.unstored(), 2);
     assert_eq!(link.counts().accepted, 1);
     assert_eq!((link.outbox_messages(), link.counts().expired), (1, 0));
-    let again = link.enqueue(Bytes::from_static(b"again"), 0, None).unwrap();
+    let again = link.enqueue("again".into(), 0, None).unwrap();
     link.stored(again.number);
     assert_eq!((again.number, link.outcome(again)), (2, Outcome::Waiting));
     assert_eq!(numbers(&mut link, session), [(0, 1), (0, 2)]);
@@ -97,10 +96,10 @@ fn a_message_that_could_not_be_stored_was_never_accepted_and_its_number_is_reuse
 #[test]
 fn a_message_that_expired_before_storing_failed_was_never_accepted() {
     let mut link = link(LinkConfig::default(), Vec::new());
-    link.enqueue(Bytes::from_static(b"stored"), 0, None).unwrap();
+    link.enqueue("stored".into(), 0, None).unwrap();
     link.stored(1);
-    link.enqueue(Bytes::from_static(b"expired"), 0, Some(1)).unwrap();
-    link.enqueue(Bytes::from_static(b"abandoned"), 0, None).unwrap();
+    link.enqueue("expired".into(), 0, Some(1)).unwrap();
+    link.enqueue("abandoned".into(), 0, None).unwrap();
     link.expire(1);
     link.abandon();
     assert_eq!(link.unstored(), 2);
@@ -111,13 +110,13 @@ fn a_message_that_expired_before_storing_failed_was_never_accepted() {
 #[test]
 fn messages_of_an_earlier_instance_are_read_from_the_store_and_sent_first() {
     let mut link = link(LinkConfig::default(), left_by_instance_1(5, 3));
-    link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();
+    link.enqueue("new".into(), 0, None).unwrap();
     link.stored(1);
     let (session, _) = start(&mut link, &peer(&[(1, 5, 5)]));
     assert_eq!(numbers(&mut link, session), [], "the older ones have to be read first");
     for number in 6..=7 {
         assert_eq!(link.wanted(), Some(id(1, number)));
-        link.supply(id(1, number), Bytes::from_static(b"y"));
+        link.supply(id(1, number), "y".into());
     }
     assert_eq!(link.wanted(), None);
     assert_eq!(numbers(&mut link, session), [(0, 6), (0, 7), (1, 1)]);
@@ -141,7 +140,7 @@ fn a_stream_is_listed_until_the_removal_of_its_last_message_is_durable() {
 #[test]
 fn a_store_that_knows_less_than_the_peer_is_noticed_and_loses_nothing_new() {
     let mut link = link(LinkConfig::default(), left_by_instance_1(1, 2));
-    link.enqueue(Bytes::from_static(b"new"), 0, None).unwrap();
+    link.enqueue("new".into(), 0, None).unwrap();
     link.stored(1);
     let (session, regressed) = start(&mut link, &peer(&[(1, 9, 9)]));
     assert!(regressed);
@@ -153,7 +152,7 @@ fn a_long_backlog_stays_in_the_store() {
     let config = LinkConfig { window: 100, max_payload: 76, ..LinkConfig::default() };
     let mut link = link(config, Vec::new());
     for number in 1..=10 {
-        link.enqueue(Bytes::from(vec![0; 76]), 0, None).unwrap();
+        link.enqueue(Payload::bytes(vec![0; 76]), 0, None).unwrap();
         link.stored(number);
     }
     let (session, _) = start(&mut link, &Ready { window: 100_000, ..peer(&[]) });
@@ -192,7 +191,7 @@ fn a_restarted_receiver_does_not_handle_finished_messages_again() {
     assert_eq!(link.take_cursors(), CursorChanges::default());
     let mut sender = Link::new(LinkConfig::default(), instance(9));
     for _ in 0..6 {
-        sender.enqueue(Bytes::from_static(b"x"), 0, None).unwrap();
+        sender.enqueue("x".into(), 0, None).unwrap();
     }
     let before_the_restart = Link::new(LinkConfig::default(), instance(1)).ready();
     let (earlier, _) = start(&mut sender, &before_the_restart);
@@ -232,7 +231,7 @@ fn a_gap_does_not_hide_a_message_that_was_finished_out_of_order() {
 
 fn data(number: u64) -> Frame {
     let ack = Completed::default();
-    Frame::Data(Data { stream: 0, again: true, number, ack, payload: Bytes::from_static(b"x") })
+    Frame::Data(Data { stream: 0, again: true, number, ack, payload: "x".into() })
 }
 
 fn skip(to: u64) -> Frame {
@@ -289,7 +288,7 @@ fn however_many_instances_have_left_messages_they_arrive_once_and_in_order() {
     let streams = (0..INSTANCES).map(stored).collect();
     let stored = StoredLink { streams, cursors: Vec::new() };
     let mut sender = Link::restore(LinkConfig::default(), instance(2), stored, 0);
-    let payload = |index: u64| Bytes::copy_from_slice(&index.to_be_bytes());
+    let payload = |index: u64| Payload::bytes(index.to_be_bytes().to_vec());
     sender.enqueue(payload(INSTANCES), 0, None).unwrap();
     sender.stored(1);
     let mut receiver = Link::new(LinkConfig::default(), instance(3));

@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use paddington_crypto::kem::{EncapsulationSeed, KemKeyPair};
+use paddington_crypto::sealed::Layers;
 use paddington_crypto::{KeyPair, SecretKey};
 use paddington_wire::sealed::{
     AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, Padding,
@@ -15,7 +15,7 @@ use paddington_wire::sealed::{
 };
 use paddington_wire::{
     Batch, CallBody, CallItem, Calls, CallsState, Completed, Data, FailureCode, Features, Frame,
-    HandshakeError, Instance, Messages, Ready, StreamState, Violation,
+    HandshakeError, Instance, Messages, Payload, Ready, ReceiveError, StreamState,
 };
 use serde::Deserialize;
 
@@ -38,6 +38,8 @@ struct Vectors {
     frame_c2s_0_ready: String,
     frame_s2c_0_ready: String,
     frame_s2c_1_data: String,
+    c2s_inner_key0: String,
+    c2s_outer_key0: String,
     frame_c2s_1_ping_unpadded: String,
     frame_s2c_1024_data: String,
 }
@@ -168,7 +170,7 @@ fn data(number: u64, payload: &'static str) -> Frame {
         again: false,
         number,
         ack: Completed::default(),
-        payload: Bytes::from_static(payload.as_bytes()),
+        payload: payload.into(),
     })
 }
 
@@ -206,26 +208,56 @@ fn an_unpadded_frame_matches_the_vectors() {
 
 #[derive(Deserialize)]
 struct BatchVectors {
-    texts: Vec<String>,
+    messages: Vec<VectorMessage>,
     frame_c2s_1_batch: String,
+    frame_c2s_2_bytes: String,
     bad_payloads: Vec<String>,
+    bad_plaintexts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum VectorMessage {
+    Text(String),
+    Bytes(String),
+}
+
+impl VectorMessage {
+    fn payload(self) -> Payload {
+        match self {
+            Self::Text(text) => Payload::text(text),
+            Self::Bytes(digits) => Payload::bytes(bytes(&digits)),
+        }
+    }
 }
 
 #[test]
 fn a_batch_matches_the_vectors() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/batch.json");
     let v: BatchVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let texts: Vec<_> = v.texts.into_iter().map(Bytes::from).collect();
-    let messages = Messages::new(texts.iter()).unwrap();
+    let payloads: Vec<_> = v.messages.into_iter().map(VectorMessage::payload).collect();
+    let messages = Messages::new(payloads.iter()).unwrap();
     let ack = Completed::default();
     let batch = Frame::Batch(Batch { stream: 0, again: false, first: 1, ack, messages });
     let (mut client, mut server) = vectors().establish();
     let sealed = client.encode(&batch).unwrap();
     assert_eq!(const_hex::encode(&sealed), v.frame_c2s_1_batch);
-    assert_eq!(server.decode(&sealed).unwrap(), batch);
+    let Frame::Batch(opened) = server.decode(&sealed).unwrap() else { panic!("not a batch") };
+    assert_eq!(opened.messages.into_iter().collect::<Vec<_>>(), payloads);
+    let (number, payload) = (5, payloads[2].clone());
+    let data = Frame::Data(Data { stream: 0, again: false, number, ack, payload });
+    let sealed = client.encode(&data).unwrap();
+    assert_eq!(const_hex::encode(&sealed), v.frame_c2s_2_bytes);
+    assert_eq!(server.decode(&sealed).unwrap(), data);
     for payload in v.bad_payloads {
-        let parsed = Messages::parse(bytes(&payload).into());
-        assert_eq!(parsed, Err(Violation::BadPayload), "{payload}");
+        assert!(Messages::parse(bytes(&payload).into()).is_err(), "{payload}");
+    }
+    for plaintext in v.bad_plaintexts {
+        let (v, mut sealed) = (vectors(), [bytes(&plaintext), vec![0; 32]].concat());
+        let keys = [&v.c2s_inner_key0, &v.c2s_outer_key0].map(|digits| key(digits));
+        Layers::new(&keys[0], &keys[1]).seal(1, &[], &mut sealed).unwrap();
+        let (_, mut server) = v.establish();
+        assert!(matches!(server.decode(&sealed), Err(ReceiveError::Violation(_))), "{plaintext}");
     }
 }
 
@@ -235,17 +267,15 @@ struct CallsVectors {
 }
 
 fn items() -> Vec<CallItem> {
-    let text = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let binary = Bytes::from_static;
     let request =
-        CallBody::Request { depth: 0, left: Some(1_500), bytes: false, payload: text("21.5 °C?") };
-    let deep = CallBody::Request { depth: 7, left: None, bytes: true, payload: binary(&[0, 0xff]) };
+        CallBody::Request { depth: 0, left: Some(1_500), payload: Payload::text("21.5 °C?") };
+    let deep = CallBody::Request { depth: 7, left: None, payload: Payload::bytes(vec![0, 0xff]) };
     let failure = CallBody::Failure { code: FailureCode::FAILED, text: "no such sensor".into() };
     [
         (1, request),
         (2, deep),
-        (9, CallBody::Reply { bytes: false, payload: text("") }),
-        (10, CallBody::Reply { bytes: true, payload: binary(&[0x80]) }),
+        (9, CallBody::Reply { payload: Payload::text("") }),
+        (10, CallBody::Reply { payload: Payload::bytes(vec![0x80]) }),
         (11, failure),
         (1, CallBody::Cancel),
     ]
@@ -360,11 +390,11 @@ fn a_message_keeps_no_more_in_memory_than_its_frame() {
     let mut number = 0;
     let mut receive = |len: usize| {
         number += 1;
-        let payload = vec![b'x'; len].into();
+        let payload = Payload::text(vec![b'x'; len]);
         let ack = Completed::default();
         let frame = Frame::Data(Data { stream: 0, again: false, number, ack, payload });
         match client.decode(&server.encode(&frame).unwrap()).unwrap() {
-            Frame::Data(data) => data.payload,
+            Frame::Data(data) => data.payload.into_bytes(),
             other => panic!("{other:?}"),
         }
     };

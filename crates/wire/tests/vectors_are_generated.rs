@@ -177,25 +177,55 @@ fn hex_vectors() -> Map<String, Value> {
     }))
 }
 
-/// Computes a BATCH of §4.1 in the session of `sealed`.
+/// Computes a BATCH of §4.1 in the session of `sealed`, and a DATA with bytes after it.
 fn batch(sealed: &Map<String, Value>) -> Map<String, Value> {
-    let texts = ["1000", "", "hé \"q\" ✓"];
-    let entry = |text: &str| [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat();
-    let payload: Vec<u8> = texts.iter().flat_map(|text| entry(text)).collect();
+    let messages: [(&str, &[u8]); 4] = [
+        ("text", b"1000"),
+        ("text", b""),
+        ("bytes", &[0x00, 0xff, 0x80]),
+        ("text", "hé \"q\" ✓".as_bytes()),
+    ];
+    let entry = |(kind, message): &(&str, &[u8])| {
+        let mut head = (message.len() as u32).to_be_bytes();
+        head[0] = u8::from(*kind == "bytes");
+        [&head, *message].concat()
+    };
+    let payload: Vec<u8> = messages.iter().flat_map(entry).collect();
+    let shown = messages.map(|(kind, message)| match kind {
+        "bytes" => json!({ kind: digits(message) }),
+        _ => json!({ kind: str::from_utf8(message).unwrap() }),
+    });
+    let flagged = |kind: u8, flags: u8, payload: &[u8]| {
+        let mut bytes = plaintext(kind, 1, payload, 128);
+        bytes[3] = flags;
+        bytes
+    };
     let plaintext = plaintext(9, 1, &payload, 128);
+    let mut data = flagged(2, 2, messages[2].1);
+    data[15] = 5;
     let key = |name: &str| const_hex::decode(text(sealed, name)).unwrap();
     let (inner, outer) = (key("c2s_inner_key0"), key("c2s_outer_key0"));
     let whole = const_hex::encode(&payload);
     let cut = |digits: usize| whole[..whole.len() - digits].to_owned();
     let many = "00000000".repeat(1025);
+    let unknown_flags = [flagged(2, 4, b"1000"), flagged(2, 0x83, b"1000")];
+    let not_of_this_kind = [3, 4, 5, 6, 7].map(|kind| flagged(kind, 2, b""));
     into_map(json!({
-        "texts": texts,
+        "messages": shown,
         "plaintext": digits(&plaintext),
         "frame_c2s_1_batch": digits(seal_twice(&inner, &outer, 1, &[], &plaintext)),
+        "frame_c2s_2_bytes": digits(seal_twice(&inner, &outer, 2, &[], &data)),
         "bad_payloads": [
             "", "000000", cut(2), format!("{whole}00"), format!("{whole}00000001"),
-            "ffffffff00", many,
+            "00ffffff00", "ffffffff00", "0200000131", "8000000131", format!("{whole}0300000131"),
+            many,
         ],
+        "bad_plaintexts": unknown_flags
+            .iter()
+            .chain(&not_of_this_kind)
+            .chain([&flagged(9, 2, &payload), &flagged(9, 3, &payload)])
+            .map(digits)
+            .collect::<Value>(),
     }))
 }
 

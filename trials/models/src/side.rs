@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use paddington_wire::link::{Link, LinkConfig, Millis};
-use paddington_wire::{Data, Instance, MessageId, Slot};
+use paddington_wire::{Data, Instance, MessageId, Payload, Slot};
 
 use crate::connection::CLIENT;
 use crate::disk::{Disk, Durable};
@@ -131,8 +130,8 @@ pub fn instance(index: usize, start: u8) -> Instance {
 
 /// The payload of a message.
 #[must_use]
-pub fn payload(label: u8) -> Bytes {
-    Bytes::copy_from_slice(&[label])
+pub fn payload(label: u8) -> Payload {
+    Payload::bytes(vec![label])
 }
 
 fn config(scenario: &Scenario) -> LinkConfig {

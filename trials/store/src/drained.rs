@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use paddington_exchange::store::{Cursors, Fence, NewMessage, Outbox, Store, StoredCursor};
 use paddington_store::SqliteStore;
-use paddington_wire::MessageId;
+use paddington_wire::{MessageId, Payload};
 
 use crate::facts::{payload, peer, stream};
 use crate::faults::SmallDisk;
@@ -46,7 +46,8 @@ async fn drain(small: &SmallDisk, path: &Path) -> Drained {
     let hub = peer(0);
     let append = |store: &SqliteStore, number| {
         let id = MessageId { stream: stream(STREAM), number };
-        let payload = [&payload(0, STREAM, number)[..], &[7; 4_000]].concat().into();
+        let payload = [&payload(0, STREAM, number)[..], &[7; 4_000]].concat();
+        let payload = Payload::bytes(payload);
         store.append(&hub, NewMessage { id, payload, ttl: None })
     };
     loop {

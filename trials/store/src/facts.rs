@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bytes::Bytes;
 use paddington_exchange::store::{Cursors, DeadLetters, Outbox, Store};
 use paddington_models::random::Random;
 use paddington_store::SqliteStore;
-use paddington_wire::{Instance, MessageId, PeerName};
+use paddington_wire::{Instance, MessageId, Payload, PeerName};
 
 /// Number of peers of a workload.
 pub const PEERS: u8 = 3;
@@ -180,7 +179,7 @@ impl Facts {
                     let there = letters.iter().find(|(_, letter)| letter.id.number == *number);
                     findings.behind += u64::from(there.is_none());
                     let wrong =
-                        |payload: &Bytes| *payload != self::payload(0, THEIR_STREAM, *number);
+                        |payload: &Payload| *payload != self::payload(0, THEIR_STREAM, *number);
                     let wrong = there.is_some_and(|(_, letter)| wrong(&letter.payload));
                     findings.wrong += u64::from(wrong);
                 }
@@ -202,14 +201,17 @@ pub fn stream(byte: u8) -> Instance {
     [byte; Instance::LEN].into()
 }
 
-/// Returns the payload of a message, which depends on its peer, stream and number.
+/// Returns the payload of a message, which depends on its peer, stream and number: every second one
+/// is said to be text.
 #[must_use]
-pub fn payload(peer: u8, stream: u8, number: u64) -> Bytes {
+pub fn payload(peer: u8, stream: u8, number: u64) -> Payload {
     let mut random = Random::new(u64::from(peer) << 56 | u64::from(stream) << 48 | number);
     let len = match random.below(20) {
         0 => 4_000 + random.below(12_000),
         1..10 => random.below(200),
         _ => random.below(1_500),
     };
-    (0..len.div_ceil(8)).flat_map(|_| random.next_number().to_le_bytes()).collect()
+    let bytes: Vec<u8> =
+        (0..len.div_ceil(8)).flat_map(|_| random.next_number().to_le_bytes()).collect();
+    if number % 2 == 1 { Payload::text(bytes) } else { Payload::bytes(bytes) }
 }

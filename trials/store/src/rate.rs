@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use paddington_exchange::store::{NewMessage, Outbox, Store};
 use paddington_store::SqliteStore;
-use paddington_wire::MessageId;
+use paddington_wire::{MessageId, Payload};
 use rusqlite::{Connection, params};
 
 use crate::facts::stream;
@@ -95,7 +94,7 @@ pub fn senders_rate(path: &Path, senders: usize, peers: usize, time: Duration) -
                 format!("peer-{}", sender % peers).parse().unwrap();
             let number = Arc::clone(&numbers[sender % peers]);
             let (store, accepted) = (Arc::clone(&store), Arc::clone(&accepted));
-            let payload = Bytes::from(vec![sender as u8; LEN]);
+            let payload = Payload::bytes(vec![sender as u8; LEN]);
             runtime.spawn(async move {
                 while started.elapsed() < time {
                     let mut number = number.lock().await;
@@ -127,11 +126,11 @@ pub fn raw_rate(path: &Path, group: f64, peers: usize, time: Duration) -> f64 {
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA auto_vacuum = INCREMENTAL;
              PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;
              CREATE TABLE message(position INTEGER PRIMARY KEY, number INTEGER NOT NULL,
-                 deadline INTEGER, ttl INTEGER, checksum INTEGER, payload BLOB NOT NULL);",
+                 deadline INTEGER, ttl INTEGER, checksum INTEGER, is_bytes INTEGER, payload BLOB NOT NULL);",
         )
         .unwrap();
     let mut insert =
-        connection.prepare("INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, ?4)").unwrap();
+        connection.prepare("INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, 1, ?4)").unwrap();
     let body = [7_u8; LEN];
     let started = Instant::now();
     let (mut done, mut owed) = (0_usize, 0.0);

@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use paddington::store::{
     Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
     StoreError, StoreHealth, StoredCursor, StoredMessage, StoredStream,
 };
-use paddington::{MessageId, PeerName};
+use paddington::{MessageId, Payload, PeerName};
 use paddington_wire::Instance;
 
 pub use lagging::Lag;
@@ -51,7 +50,7 @@ struct Stream {
     instance: Instance,
     base: u64,
     /// Each with the time when it expires.
-    messages: Vec<(Bytes, Option<Duration>)>,
+    messages: Vec<(Payload, Option<Duration>)>,
 }
 
 /// A disk as one instance of a service sees it.
@@ -194,7 +193,7 @@ impl Contents {
 
     fn streams(&self, peer: &PeerName) -> Vec<StoredStream> {
         let streams = self.streams.get(peer).into_iter().flatten();
-        let message = |(payload, expires): &(Bytes, Option<Duration>)| StoredMessage {
+        let message = |(payload, expires): &(Payload, Option<Duration>)| StoredMessage {
             len: payload.len() as u32,
             ttl: expires.map(|expires| expires.saturating_sub(self.now)),
         };
@@ -206,7 +205,7 @@ impl Contents {
         stored.collect()
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Vec<Bytes> {
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Vec<Payload> {
         let mut streams = self.streams.get(peer).into_iter().flatten();
         let Some(stream) = streams.find(|stream| stream.instance == first.stream) else {
             return Vec::new();
@@ -273,7 +272,7 @@ impl Outbox for MemoryStore {
         answer(self.sync(|contents| contents.append(peer.clone(), message)))
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         answer(Ok(self.disk.lock().durable.read(peer, first, max_bytes)))
     }
 

@@ -33,6 +33,48 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// Any error: it is logged with the message's id, and the message counts as failed.
     fn handle(&self, message: Message) -> impl Future<Output = Result<(), HandlerError>> + Send;
+
+    /// Returns whether the handler takes [bytes messages](Message::is_bytes). If not, it is never
+    /// called with one: they are rejected with [`RejectCode::TEXT_ONLY`], which their senders are
+    /// told. Functions and closures take text, unless [`accept_bytes`] says otherwise.
+    ///
+    /// [`RejectCode::TEXT_ONLY`]: paddington_wire::RejectCode::TEXT_ONLY
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+}
+
+/// Makes a handler that takes bytes messages of one that does not say so, such as a function or a
+/// closure.
+///
+/// ```
+/// use paddington_exchange::{Handler, accept_bytes};
+/// use paddington_wire::Message;
+///
+/// let handler = accept_bytes(async |message: Message| {
+///     if message.is_bytes() {
+///         println!("{} bytes", message.bytes().len());
+///     } else {
+///         println!("{}", message.payload());
+///     }
+///     Ok::<(), std::io::Error>(())
+/// });
+/// assert!(handler.takes_bytes());
+/// ```
+pub fn accept_bytes(handler: impl Handler) -> impl Handler {
+    TakesBytes(handler)
+}
+
+struct TakesBytes<H>(H);
+
+impl<H: Handler> Handler for TakesBytes<H> {
+    fn handle(&self, message: Message) -> impl Future<Output = Result<(), HandlerError>> + Send {
+        self.0.handle(message)
+    }
+
+    fn takes_bytes(&self) -> bool {
+        true
+    }
 }
 
 impl<F, R, E> Handler for F

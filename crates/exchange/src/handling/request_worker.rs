@@ -15,23 +15,24 @@ use super::worker::{panic_text, run_handler, within};
 use crate::core::Core;
 use crate::current::in_request;
 use crate::escaped::Escaped;
-use crate::peer::{BeginRequest, Begun, Peer, Request};
+use crate::peer::{Begun, Peer, Request, RequestHandler};
 use crate::{Handler, HandlerError};
 
-/// Returns the function that calls the handler for a request. Of each depth, at most `handlers` calls
+/// Returns how requests are handled. Of each depth, at most `handlers` calls
 /// run at the same time: a request never waits for one that waits for it.
 pub(crate) fn starter<H: Handler>(
     handler: Arc<H>,
     handlers: usize,
     core: Weak<Core>,
-) -> Arc<BeginRequest> {
+) -> RequestHandler {
     let depths = 0..CallItem::MAX_DEPTH;
     let permits: Arc<[Semaphore]> = depths.map(|_| Semaphore::new(handlers)).collect();
-    Arc::new(move |peer: &Arc<Peer>, (request, abort): Begun| {
+    let takes_bytes = handler.takes_bytes();
+    let begin = move |peer: &Arc<Peer>, (request, abort): Begun| {
         let call = Call {
             id: request.id,
             depth: request.depth,
-            len: request.text.len(),
+            len: request.content.len(),
             peer: Arc::clone(peer),
         };
         let Some(core) = core.upgrade() else { return };
@@ -43,7 +44,8 @@ pub(crate) fn starter<H: Handler>(
             let _ = Abortable::new(handled, abort).await; // the link has answered, if it is aborted
         };
         core.workers.spawn(in_request(Arc::clone(&core), depth, running));
-    })
+    };
+    RequestHandler { begin: Arc::new(begin), takes_bytes }
 }
 
 /// A call of the handler. When it is dropped, the request has an answer and its place is free.

@@ -97,10 +97,15 @@ impl Turn<'_> {
 /// Handles one message, and keeps it as a dead letter if that fails.
 async fn handle<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) -> Ended {
     let (peer, worker) = (turn.peer, turn.worker);
-    let ended = match dead_letter::count(peer, worker, call).await {
-        Attempt::Allowed => attempt(turn, handler, call).await,
-        Attempt::Poison => Ended::Failed(RejectCode::POISON),
-        Attempt::TooLate => Ended::Left,
+    let ended = if call.is_bytes() && !handler.takes_bytes() {
+        peer.report_bytes(call);
+        Ended::Failed(RejectCode::TEXT_ONLY)
+    } else {
+        match dead_letter::count(peer, worker, call).await {
+            Attempt::Allowed => attempt(turn, handler, call).await,
+            Attempt::Poison => Ended::Failed(RejectCode::POISON),
+            Attempt::TooLate => Ended::Left,
+        }
     };
     if let Ended::Failed(code) = ended
         && peer.fail_call(worker)

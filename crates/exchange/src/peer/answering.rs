@@ -5,9 +5,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use paddington_wire::link::{Answer, AnswerRefused, CallEvent, CallId, IncomingRequest, Link};
-use paddington_wire::{Asker, FailureCode, Message, ReplyError, Text};
+use paddington_wire::{Asker, Content, FailureCode, Message, ReplyError};
 use tokio::time::Instant;
 
 use super::Peer;
@@ -25,9 +24,9 @@ struct Answerer {
 }
 
 impl Asker for Answerer {
-    fn reply(&self, bytes: bool, reply: Bytes) -> Result<(), ReplyError> {
+    fn reply(&self, reply: Content) -> Result<(), ReplyError> {
         let len = reply.len();
-        let taken = self.peer.answer(self.id, Answer::Reply { bytes, payload: reply });
+        let taken = self.peer.answer(self.id, Answer::Reply(reply.into()));
         taken.map_err(|refused| match refused {
             AnswerRefused::TooLong { max } => ReplyError::TooLong { len, max },
             AnswerRefused::NoRoom { bytes } => ReplyError::NoRoom { bytes },
@@ -60,22 +59,25 @@ impl Peer {
 
     /// Takes a request that has arrived. Returns it if its handling may begin.
     fn take_request(&self, state: &mut State, request: IncomingRequest) -> Option<Begun> {
-        let IncomingRequest { id, depth, left, bytes, payload } = request;
+        let IncomingRequest { id, depth, left, payload } = request;
         let deadline = left.map(|left| Instant::now() + Duration::from_millis(u64::from(left)));
         let cost = RequestRoom::cost(payload.len());
-        let text = Text::try_from(payload);
+        let is_bytes = payload.is_bytes();
+        let content = Content::try_from(payload);
         let refused = if state.workers_mut().is_stopping() {
             FailureCode::SHUTTING_DOWN
-        } else if bytes {
-            FailureCode::TAKES_TEXT
-        } else if text.is_err() {
-            FailureCode::NOT_TEXT
-        } else if !self.shared.requests.take(cost) {
-            FailureCode::NO_ROOM
-        } else {
-            let request = Request { id, depth, deadline, text: text.unwrap_or_default() };
+        } else if is_bytes && !self.takes_bytes() {
+            FailureCode::TEXT_ONLY
+        } else if let Ok(content) = content {
+            if !self.shared.requests.take(cost) {
+                self.refuse(state, id, FailureCode::NO_ROOM);
+                return None;
+            }
+            let request = Request { id, depth, deadline, content };
             let max = self.shared.config.request_handlers;
             return state.calls_mut().asked.add(request, cost, max);
+        } else {
+            FailureCode::NOT_TEXT
         };
         self.refuse(state, id, refused);
         None
@@ -93,7 +95,7 @@ impl Peer {
         let asked = &mut state.calls_mut().asked;
         let (waiting, running) = asked.remove(are);
         for request in waiting {
-            let cost = RequestRoom::cost(request.text.len());
+            let cost = RequestRoom::cost(request.content.len());
             asked.give_back(cost);
             self.shared.requests.give_back(cost);
         }
@@ -127,9 +129,9 @@ impl Peer {
 
     /// Returns the message for the handler.
     pub(crate) fn request_message(self: &Arc<Self>, request: Request) -> Message {
-        let Request { id, deadline, text, .. } = request;
+        let Request { id, deadline, content, .. } = request;
         let asker = Answerer { peer: Arc::clone(self), id, deadline };
-        Message::request(self.name.clone(), &self.shared.name, text, Arc::new(asker))
+        Message::request(self.name.clone(), &self.shared.name, content, Arc::new(asker))
     }
 
     /// Logs that the handler has failed on a request, and why.
@@ -141,7 +143,7 @@ impl Peer {
     /// Refuses the requests that wait for a handler.
     pub(super) fn refuse_waiting_requests(&self, state: &mut State) {
         for request in state.calls_mut().asked.take_waiting() {
-            let cost = RequestRoom::cost(request.text.len());
+            let cost = RequestRoom::cost(request.content.len());
             state.calls_mut().asked.give_back(cost);
             self.shared.requests.give_back(cost);
             self.refuse(state, request.id, FailureCode::SHUTTING_DOWN);

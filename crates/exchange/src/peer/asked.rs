@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::{AbortHandle, AbortRegistration};
-use paddington_wire::Text;
+use paddington_wire::Content;
 use paddington_wire::link::CallId;
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ pub(crate) struct Request {
     pub(crate) depth: u8,
     /// When nobody waits for the answer any more.
     pub(crate) deadline: Option<Instant>,
-    pub(crate) text: Text,
+    pub(crate) content: Content,
 }
 
 /// A request whose handling begins, and what ends it early.

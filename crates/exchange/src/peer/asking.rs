@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::link::{CallEnd, OutgoingRequest, RequestRefused};
-use paddington_wire::{Message, Text};
+use paddington_wire::{Content, Message};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -92,7 +92,7 @@ impl Exchange {
             return Err(SendError::ShuttingDown.into());
         }
         let peer = self.known(message.recipient())?;
-        let mut pending = peer.ask(message.into_payload(), current::depth(), limit)?;
+        let mut pending = peer.ask(message.into_content(), current::depth(), limit)?;
         pending.reply(limit).await
     }
 }
@@ -100,11 +100,11 @@ impl Exchange {
 impl Peer {
     fn ask(
         self: &Arc<Self>,
-        text: Text,
+        content: Content,
         depth: u8,
         limit: Duration,
     ) -> Result<Pending, RequestError> {
-        let len = text.len();
+        let len = content.len();
         let max = self.shared.config.transport.limits.max_payload;
         if len > max as usize {
             return Err(SendError::TooLong { len, max }.into());
@@ -117,7 +117,7 @@ impl Peer {
         let Some(link) = state.sealed_link() else {
             return Err(RequestError::Hex(self.name.clone()));
         };
-        let request = OutgoingRequest { bytes: false, payload: text.into_bytes(), depth, deadline };
+        let request = OutgoingRequest { payload: content.into(), depth, deadline };
         let call = link.request(request).map_err(|refused| self.refusal_of(refused, len))?;
         let (waiter, answer) = oneshot::channel();
         state.calls_mut().waiters.0.insert(call, waiter);

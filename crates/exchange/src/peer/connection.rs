@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use paddington_transport::{End, ReadyReservation, Refusal, Reservation, Traffic};
 use paddington_wire::link::{AckTime, Incoming, Millis, Started};
 use paddington_wire::{
-    CloseCode, Encoding, Frame, Instance, Ready, RejectCode, SessionId, Text, Ticket, Violation,
+    CloseCode, Content, Encoding, Frame, Instance, Ready, RejectCode, SessionId, Text, Ticket,
+    Violation,
 };
 use tokio::time::Sleep;
 use tracing::{debug, error, info, warn};
@@ -212,7 +213,7 @@ impl PeerTraffic {
             Ok(len) if len <= max => {}
             len => return Err(Violation::TooLong { len: len.unwrap_or(u32::MAX), max }),
         }
-        state.inbox_mut().push(Received { id: None, again: false, text });
+        state.inbox_mut().push(Received { id: None, again: false, content: text.into() });
         Ok(())
     }
 
@@ -235,8 +236,8 @@ impl PeerTraffic {
         let (before, mut not_text) = (state.inbox_mut().len(), 0);
         for message in self.arrived.drain(..) {
             let (id, again) = (message.id, message.again);
-            match Text::try_from(message.payload) {
-                Ok(text) => state.inbox_mut().push(Received { id: Some(id), again, text }),
+            match Content::try_from(message.payload) {
+                Ok(content) => state.inbox_mut().push(Received { id: Some(id), again, content }),
                 Err(_) => {
                     not_text += 1;
                     if let Some(link) = state.sealed_link() {

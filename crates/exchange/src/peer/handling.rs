@@ -75,7 +75,7 @@ impl Peer {
             Item::Message(received) => {
                 let redelivered = received.again;
                 let delivery = Delivery { id: call.id, redelivered, attempt: call.attempt };
-                Message::received(self.name.clone(), us, received.text, delivery)
+                Message::received(self.name.clone(), us, received.content, delivery)
             }
         })
     }
@@ -125,6 +125,12 @@ impl Peer {
         let is_kept = self.store().is_some() || self.shared.config.on_error.tries_after(attempt);
         let cause = if is_kept || call.is_control() { Cause::Failed } else { Cause::Lost };
         self.lock().reports_mut().report(&self.name, cause, 1, detail.trim_start());
+    }
+
+    /// Logs that a message is rejected because it is bytes, and the handler takes text.
+    pub(crate) fn report_bytes(&self, call: &Call) {
+        let id = call.shown().unwrap_or_default();
+        self.lock().reports_mut().report(&self.name, Cause::TextOnly, 1, &id);
     }
 
     pub(crate) fn add_worker(&self) -> WorkerId {

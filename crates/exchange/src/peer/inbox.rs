@@ -1,8 +1,7 @@
 //! Messages and control messages that wait for the handler of one peer, and those that it was
 //! called with.
 
-use bytes::Bytes;
-use paddington_wire::{Control, MessageId, Queue, RejectCode, Text};
+use paddington_wire::{Content, Control, MessageId, Payload, Queue, RejectCode};
 
 /// A message or control message for the handler.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ pub(crate) struct Received {
     /// `None` on `hex` links.
     pub(crate) id: Option<MessageId>,
     pub(crate) again: bool,
-    pub(crate) text: Text,
+    pub(crate) content: Content,
 }
 
 /// Messages and control messages, in the order in which the handler gets them.
@@ -32,7 +31,7 @@ impl Inbox {
     #[inline]
     pub(crate) fn push(&mut self, received: Received) {
         self.messages += 1;
-        self.bytes += received.text.len();
+        self.bytes += received.content.len();
         self.items.push_back(Item::Message(received));
     }
 
@@ -45,7 +44,7 @@ impl Inbox {
     pub(crate) fn detach_from(&mut self, index: usize) {
         for item in self.items.range_mut(index..) {
             if let Item::Message(received) = item {
-                received.text = Text::from(received.text.as_str());
+                received.content.detach();
             }
         }
     }
@@ -73,7 +72,7 @@ impl Inbox {
     pub(crate) fn push_front(&mut self, item: Item) {
         if let Item::Message(received) = &item {
             self.messages += 1;
-            self.bytes += received.text.len();
+            self.bytes += received.content.len();
         }
         self.items.push_front(item);
     }
@@ -86,7 +85,7 @@ impl Inbox {
         let item = self.items.pop_front()?;
         if let Item::Message(received) = &item {
             self.messages -= 1;
-            self.bytes -= received.text.len();
+            self.bytes -= received.content.len();
         }
         Some(item)
     }
@@ -146,11 +145,16 @@ impl Call {
         self.id.map(|id| id.to_string())
     }
 
-    pub(crate) fn payload(&self) -> Option<Bytes> {
+    pub(crate) fn payload(&self) -> Option<Payload> {
         match &self.item {
-            Some(Item::Message(received)) => Some(received.text.clone().into_bytes()),
+            Some(Item::Message(received)) => Some(received.content.clone().into()),
             _ => None,
         }
+    }
+
+    /// Returns whether the message is bytes, as long as the handler was not called with it.
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(&self.item, Some(Item::Message(received)) if received.content.is_bytes())
     }
 
     pub(crate) fn is_control(&self) -> bool {
@@ -188,7 +192,7 @@ mod tests {
         }
         assert_eq!(inbox.items.len(), 2);
         inbox.push_control(Control::Connected { agent: agent.clone() });
-        inbox.push(Received { id: None, again: false, text: "x".into() });
+        inbox.push(Received { id: None, again: false, content: "x".into() });
         inbox.push_control(Control::Disconnected { agent: agent.clone() });
         inbox.push_control(Control::Connected { agent });
         assert_eq!(inbox.items.len(), 4, "one that brought a message is kept");
@@ -200,18 +204,22 @@ mod tests {
         let block = bytes::Bytes::from_static(b"xyz");
         let mut inbox = Inbox::default();
         for index in 0..3 {
-            let text = Text::try_from(block.slice(index..=index)).unwrap();
-            inbox.push(Received { id: None, again: false, text });
+            let payload = match index {
+                1 => Payload::bytes(block.slice(index..=index)),
+                _ => Payload::text(block.slice(index..=index)),
+            };
+            let content = payload.try_into().unwrap();
+            inbox.push(Received { id: None, again: false, content });
         }
         inbox.detach_from(1);
         let own = |item: Item| match item {
-            Item::Message(received) => {
-                let text = received.text.into_bytes();
-                (text[0], block.as_ptr_range().contains(&text.as_ptr()))
+            Item::Message(Received { content, .. }) => {
+                let bytes = content.as_bytes();
+                (bytes[0], content.is_bytes(), block.as_ptr_range().contains(&bytes.as_ptr()))
             }
             Item::Control(_) => unreachable!(),
         };
         let shared: Vec<_> = std::iter::from_fn(|| inbox.pop()).map(own).collect();
-        assert_eq!(shared, [(b'x', true), (b'y', false), (b'z', false)]);
+        assert_eq!(shared, [(b'x', false, true), (b'y', true, false), (b'z', false, false)]);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) use inbox::{Call, Ended};
 pub(crate) use inbox_room::HELD_OVERHEAD;
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;
-pub(crate) use peer::{BeginRequest, Peer};
+pub(crate) use peer::{Peer, RequestHandler};
 pub(crate) use shared::Shared;
 pub(crate) use state::Prospect;
 pub(crate) use workers::WorkerId;

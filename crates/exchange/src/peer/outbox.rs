@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
-use paddington_wire::{Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Text};
+use paddington_wire::{
+    Content, Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId,
+};
 
 use super::hex_outbox::{HexOutbox, Number};
 use super::outcomes::{Outcomes, Page};
@@ -31,22 +33,22 @@ impl Outbox {
     pub(super) fn enqueue(
         &mut self,
         room: &Room,
-        text: &mut Text,
+        content: &mut Content,
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<Accepted, NoRoom> {
         if let Some(max) = self.link.peer_max_payload()
-            && text.len() > max as usize
+            && content.len() > max as usize
         {
             return Err(NoRoom::TooLongForPeer(max));
         }
-        room.take(&mut self.charge, text, self.link.encoding(), |len| self.link.room_for(len))?;
-        let text = std::mem::take(text);
-        let number = match &mut self.link {
-            PeerLink::Sealed(link) => {
-                link.enqueue(text.into_bytes(), now, deadline).map(|id| id.number)
+        room.take(&mut self.charge, content, self.link.encoding(), |len| self.link.room_for(len))?;
+        let number = match (&mut self.link, std::mem::take(content)) {
+            (PeerLink::Sealed(link), content) => {
+                link.enqueue(content.into(), now, deadline).map(|id| id.number)
             }
-            PeerLink::Hex(outbox) => outbox.enqueue(text, now, deadline),
+            (PeerLink::Hex(outbox), Content::Text(text)) => outbox.enqueue(text, now, deadline),
+            (PeerLink::Hex(_), Content::Bytes(_)) => return Err(NoRoom::TextOnly),
         };
         let number = number.map_err(|_| NoRoom::Full)?;
         Ok((number, self.outcomes.page(number)))

@@ -48,7 +48,16 @@ pub(crate) struct Peer {
     ended: Notify,
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
-    begin_request: OnceLock<Arc<BeginRequest>>,
+    requests: OnceLock<RequestHandler>,
+}
+
+/// How the peer's requests are handled.
+#[derive(Clone)]
+pub(crate) struct RequestHandler {
+    /// Calls the handler for a request, in a task of its own.
+    pub(crate) begin: Arc<BeginRequest>,
+    /// Whether the handler takes bytes.
+    pub(crate) takes_bytes: bool,
 }
 
 impl Peer {
@@ -68,7 +77,7 @@ impl Peer {
             heard: Notify::new(),
             ended: Notify::new(),
             turn: AsyncMutex::new(()),
-            begin_request: OnceLock::new(),
+            requests: OnceLock::new(),
         }
     }
 
@@ -81,15 +90,20 @@ impl Peer {
         self.store.as_ref()
     }
 
-    /// Sets the function that calls the handler for a request.
-    pub(crate) fn set_begin_request(&self, begin: Arc<BeginRequest>) {
-        let _ = self.begin_request.set(begin); // it is set once, before anything arrives
+    /// Sets how requests are handled.
+    pub(crate) fn set_request_handler(&self, handler: RequestHandler) {
+        let _ = self.requests.set(handler); // it is set once, before anything arrives
+    }
+
+    /// Returns whether the handler takes bytes.
+    pub(super) fn takes_bytes(&self) -> bool {
+        self.requests.get().is_some_and(|handler| handler.takes_bytes)
     }
 
     /// Calls the handler for requests, in tasks of their own.
     pub(super) fn begin_requests(self: &Arc<Self>, begun: Vec<Begun>) {
-        if let Some(begin) = self.begin_request.get() {
-            begun.into_iter().for_each(|begun| begin(self, begun));
+        if let Some(handler) = self.requests.get() {
+            begun.into_iter().for_each(|begun| (handler.begin)(self, begun));
         }
     }
 

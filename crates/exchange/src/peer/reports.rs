@@ -19,6 +19,8 @@ const LONG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) enum Cause {
     /// Messages of the peer are not text.
     NotText,
+    /// Messages of the peer are bytes, and the handler takes text.
+    TextOnly,
     /// The handler failed on messages of the peer, which are tried again or kept as dead letters.
     Failed,
     /// The handler failed on messages of the peer, and nothing keeps them.
@@ -38,7 +40,7 @@ pub(super) enum Cause {
 }
 
 /// The number of causes.
-const CAUSES: usize = 9;
+const CAUSES: usize = 10;
 
 /// Reports about one peer.
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ struct Fold {
 impl Cause {
     const ALL: [Self; CAUSES] = [
         Self::NotText,
+        Self::TextOnly,
         Self::Failed,
         Self::Lost,
         Self::Rejected,
@@ -77,6 +80,11 @@ impl Cause {
     fn log(self, peer: &PeerName, messages: u64, detail: &str) {
         match self {
             Self::NotText => warn!(%peer, messages, detail, "rejected messages: they are not text"),
+            Self::TextOnly => warn!(
+                %peer, messages, detail,
+                "rejected messages: they are bytes, and the handler takes text; wrap it in \
+                 accept_bytes if it takes both"
+            ),
             Self::Failed => warn!(%peer, messages, detail, "messages could not be handled"),
             Self::Lost => error!(
                 %peer, messages, detail,

@@ -3,7 +3,7 @@
 //! ([`LinkConfig::room_for`](paddington_wire::link::LinkConfig::room_for)).
 
 use paddington_wire::link::Full;
-use paddington_wire::{Data, Encoding, Text, hex};
+use paddington_wire::{Content, Data, Encoding, hex};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -34,6 +34,8 @@ pub(super) struct Charge(u64);
 /// Reason why a message is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoom {
+    /// It is bytes, and the encoding carries only text.
+    TextOnly,
     /// It is longer than this service's limit, or than the encoding can carry.
     TooLong,
     /// It is longer than the peer accepts, which is connected: its limit in bytes.
@@ -72,16 +74,21 @@ impl Room {
     pub(super) fn take(
         &self,
         charge: &mut Charge,
-        text: &Text,
+        content: &Content,
         encoding: Encoding,
         fits: impl FnOnce(usize) -> Result<(), Full>,
     ) -> Result<(), NoRoom> {
-        let can_carry = encoding != Encoding::Hex || hex::fits(text);
-        if text.len() > self.max_payload as usize || !can_carry {
+        let len = content.len();
+        let can_carry = match content {
+            _ if encoding != Encoding::Hex => true,
+            Content::Text(text) => hex::fits(text),
+            Content::Bytes(_) => return Err(NoRoom::TextOnly),
+        };
+        if len > self.max_payload as usize || !can_carry {
             return Err(NoRoom::TooLong);
         }
-        let cost = Data::cost(text.len());
-        if fits(text.len()).is_err()
+        let cost = Data::cost(len);
+        if fits(len).is_err()
             || !self.shared.take(self.beyond(charge.0 + cost) - self.beyond(charge.0))
         {
             return Err(NoRoom::Full);
@@ -108,8 +115,8 @@ impl Room {
     }
 
     /// Waits until the message may be on its way into the store.
-    pub(super) async fn to_store(&self, text: &Text) -> Option<SemaphorePermit<'_>> {
-        let cost = u32::try_from(text.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
+    pub(super) async fn to_store(&self, content: &Content) -> Option<SemaphorePermit<'_>> {
+        let cost = u32::try_from(content.len().min(UNSTORED_BYTES)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         self.unstored.acquire_many(cost).await.ok()
     }
@@ -126,11 +133,11 @@ mod tests {
 
     #[test]
     fn peers_that_take_all_they_can_leave_every_other_its_own_room() {
-        let text = Text::from("x".repeat(76));
+        let content = Content::from("x".repeat(76));
         let room = Room::new(20_000, 10, 1_000);
         let mut charges: Vec<_> = (0..10).map(|_| room.charge(0)).collect();
         let take = |charge: &mut Charge| {
-            room.take(charge, &text, Encoding::Sealed, |_| Ok::<(), Full>(())).is_ok()
+            room.take(charge, &content, Encoding::Sealed, |_| Ok::<(), Full>(())).is_ok()
         };
         let greedy: Vec<u64> = charges[..9]
             .iter_mut()

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::{Message, MessageId, Text};
+use paddington_wire::{Content, Message, MessageId};
 use tokio::time::{Instant, sleep};
 
 use super::appends::Stored;
@@ -77,7 +77,7 @@ impl Exchange {
         options: SendOptions,
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
-        let accepted = peer.accept(message.into_payload(), options.ttl).await?;
+        let accepted = peer.accept(message.into_content(), options.ttl).await?;
         Ok(Receipt::new(Arc::clone(peer), accepted))
     }
 
@@ -117,7 +117,7 @@ impl Exchange {
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
         let patience = Patience { limit, outlasts_shutdown: is_handler_of(self.core()) };
-        let accepted = peer.accept_when_ready(message.into_payload(), patience).await?;
+        let accepted = peer.accept_when_ready(message.into_content(), patience).await?;
         Ok(Receipt::new(Arc::clone(peer), accepted))
     }
 
@@ -181,28 +181,32 @@ impl Queued {
 
 impl Peer {
     /// Accepts a message for this peer; with a store, once it is stored.
-    async fn accept(&self, mut text: Text, ttl: Option<Duration>) -> Result<Accepted, SendError> {
+    async fn accept(
+        &self,
+        mut content: Content,
+        ttl: Option<Duration>,
+    ) -> Result<Accepted, SendError> {
         if self.store().is_none() {
-            return Ok(self.enqueue(&mut text, ttl)?.accepted);
+            return Ok(self.enqueue(&mut content, ttl)?.accepted);
         }
-        let _room = self.shared.room.to_store(&text).await;
-        self.enqueue(&mut text, ttl)?.accepted().await
+        let _room = self.shared.room.to_store(&content).await;
+        self.enqueue(&mut content, ttl)?.accepted().await
     }
 
     /// Accepts a message as soon as there is room for it; first come, first served.
     async fn accept_when_ready(
         &self,
-        mut text: Text,
+        mut content: Content,
         patience: Patience,
     ) -> Result<Accepted, SendError> {
         if let (None, Ok(_turn)) = (self.store(), self.turn().try_lock()) {
-            match self.enqueue(&mut text, None) {
+            match self.enqueue(&mut content, None) {
                 Err(SendError::Full { .. }) => {} // it has to wait
                 queued => return Ok(queued?.accepted),
             }
         }
         let began = Instant::now();
-        let accepted = self.accept_in_turn(text, patience).await;
+        let accepted = self.accept_in_turn(content, patience).await;
         self.lock().counters_mut().send_wait += began.elapsed();
         accepted
     }
@@ -211,7 +215,7 @@ impl Peer {
     /// so that all senders that wait share the syncs of the store.
     async fn accept_in_turn(
         &self,
-        mut text: Text,
+        mut content: Content,
         patience: Patience,
     ) -> Result<Accepted, SendError> {
         let mut over = pin!(patience.is_over(&self.shared));
@@ -223,10 +227,10 @@ impl Peer {
         loop {
             let freed = self.shared.room.freed();
             let room_to_store = match self.store() {
-                Some(_) => self.shared.room.to_store(&text).await,
+                Some(_) => self.shared.room.to_store(&content).await,
                 None => None,
             };
-            let full = match self.enqueue(&mut text, None) {
+            let full = match self.enqueue(&mut content, None) {
                 Err(full @ SendError::Full { .. }) => full,
                 Err(error) => return Err(error),
                 Ok(queued) => {
@@ -258,20 +262,20 @@ impl Peer {
         Some(Duration::from_millis(deadline.saturating_sub(now)))
     }
 
-    /// Queues `text` if there is room for it.
-    fn enqueue(&self, text: &mut Text, ttl: Option<Duration>) -> Result<Queued, SendError> {
+    /// Queues a message if there is room for it.
+    fn enqueue(&self, content: &mut Content, ttl: Option<Duration>) -> Result<Queued, SendError> {
         let now = self.now();
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));
-        let copy = self.store().is_some().then(|| text.clone());
+        let copy = self.store().is_some().then(|| content.clone());
         let mut state = self.lock();
         if state.is_abandoned() {
             return Err(SendError::ShuttingDown);
         }
-        let queued = state.outbox_mut().enqueue(&self.shared.room, text, now, deadline);
-        let (number, page) = queued.map_err(|why| self.refusal(why, &state, text))?;
-        let stored = copy.and_then(|text| {
+        let queued = state.outbox_mut().enqueue(&self.shared.room, content, now, deadline);
+        let (number, page) = queued.map_err(|why| self.refusal(why, &state, content))?;
+        let stored = copy.and_then(|content| {
             let id = MessageId { stream: self.shared.instance, number };
-            self.append(&mut state, NewMessage { id, payload: text.into_bytes(), ttl })
+            self.append(&mut state, NewMessage { id, payload: content.into(), ttl })
         });
         let waker = state.take_connection_waker();
         drop(state);
@@ -282,14 +286,15 @@ impl Peer {
         Ok(Queued { accepted: (number, page), stored })
     }
 
-    fn refusal(&self, why: NoRoom, state: &State, text: &Text) -> SendError {
+    fn refusal(&self, why: NoRoom, state: &State, content: &Content) -> SendError {
         let max = self.shared.config.transport.limits.max_payload;
         match why {
-            NoRoom::TooLong => SendError::TooLong { len: text.len(), max },
-            NoRoom::TooLongForPeer(max) => SendError::TooLong { len: text.len(), max },
+            NoRoom::TextOnly => SendError::TextOnly(self.name.clone()),
+            NoRoom::TooLong => SendError::TooLong { len: content.len(), max },
+            NoRoom::TooLongForPeer(max) => SendError::TooLong { len: content.len(), max },
             NoRoom::Full => SendError::Full {
                 peer: self.name.clone(),
-                outbox: match (state.has_room_for(text.len()), self.store()) {
+                outbox: match (state.has_room_for(content.len()), self.store()) {
                     (false, _) => FullOutbox::Peer,
                     (true, None) => FullOutbox::All { setting: "outbox_bytes_total" },
                     (true, Some(_)) => FullOutbox::All { setting: "stored_bytes_total" },

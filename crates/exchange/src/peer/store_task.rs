@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use paddington_wire::MessageId;
+use paddington_wire::{MessageId, Payload};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,7 +25,7 @@ const READ_BYTES: usize = 1024 * 1024;
 const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// A pending read of messages, with the id of the first one.
-type Reading = BoxFuture<'static, (MessageId, Result<Vec<Bytes>, StoreError>)>;
+type Reading = BoxFuture<'static, (MessageId, Result<Vec<Payload>, StoreError>)>;
 
 /// A peer, its store, and the pending answers of the store.
 struct StoreTask {
@@ -114,7 +113,7 @@ impl StoreTask {
         }
     }
 
-    async fn read(&mut self, first: MessageId, read: Result<Vec<Bytes>, StoreError>) {
+    async fn read(&mut self, first: MessageId, read: Result<Vec<Payload>, StoreError>) {
         self.reading = None;
         match read {
             Ok(payloads) if !payloads.is_empty() => self.peer.supply(first, payloads),

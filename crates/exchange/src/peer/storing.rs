@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use paddington_wire::MessageId;
 use paddington_wire::link::Link;
+use paddington_wire::{MessageId, Payload};
 use tracing::error;
 
 use super::Peer;
@@ -81,7 +80,7 @@ impl Peer {
     }
 
     /// Hands messages that were read to the connection that waits for them.
-    pub(super) fn supply(&self, first: MessageId, payloads: Vec<Bytes>) {
+    pub(super) fn supply(&self, first: MessageId, payloads: Vec<Payload>) {
         let mut state = self.lock();
         if let Some(link) = state.sealed_link() {
             for (number, payload) in (first.number..).zip(payloads) {

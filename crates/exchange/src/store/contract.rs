@@ -9,10 +9,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use paddington_wire::link::{StoredCursor, StoredStream};
-use paddington_wire::{Instance, MessageId, PeerName};
+use paddington_wire::{Instance, MessageId, Payload, PeerName};
 
 use super::{DeadLetter, LetterId, StoreError};
 
@@ -52,7 +51,7 @@ pub trait Outbox: fmt::Debug + Send + Sync {
 
     /// Reads messages of one stream in order, starting with `first`: at least one if there is any,
     /// and about `max_bytes` of payload at most.
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>>;
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>>;
 
     /// Removes everything of a stream up to `upto`. The removal is durable once this is answered,
     /// which may take a while because it causes no sync of its own. A store that fails tries again.
@@ -106,24 +105,14 @@ pub const MAX_LETTERS: usize = 1_000;
 pub const MAX_LETTER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A message to be stored.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
     /// Its stream and number.
     pub id: MessageId,
-    /// The message.
-    pub payload: Bytes,
+    /// The message, text or bytes.
+    pub payload: Payload,
     /// Time from now until it expires; `None` if it never does.
     pub ttl: Option<Duration>,
-}
-
-impl fmt::Debug for NewMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewMessage")
-            .field("id", &self.id)
-            .field("len", &self.payload.len())
-            .field("ttl", &self.ttl)
-            .finish()
-    }
 }
 
 /// Health of a store.

@@ -1,13 +1,11 @@
 //! Dead letters.
 
-use std::fmt;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use paddington_wire::{MessageId, PeerName, RejectCode};
+use paddington_wire::{MessageId, Payload, PeerName, RejectCode};
 
 /// A rejected message, kept for a person to look at.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The sender.
     pub peer: PeerName,
@@ -17,23 +15,10 @@ pub struct DeadLetter {
     pub code: RejectCode,
     /// The time of the rejection.
     pub at: SystemTime,
-    /// The message.
-    pub payload: Bytes,
+    /// The message, text or bytes.
+    pub payload: Payload,
 }
 
 /// The number of a dead letter in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId(pub u64);
-
-/// Without the payload.
-impl fmt::Debug for DeadLetter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetter")
-            .field("peer", &self.peer)
-            .field("id", &self.id)
-            .field("code", &self.code)
-            .field("at", &self.at)
-            .field("len", &self.payload.len())
-            .finish()
-    }
-}

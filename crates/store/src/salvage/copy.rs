@@ -92,7 +92,7 @@ impl<'c> Inserts<'c> {
             new.prepare(&format!("INSERT OR IGNORE INTO {table} VALUES({places})"))
         };
         Ok(Self {
-            message: insert("message", "?1, ?2, ?3, ?4, ?5, ?6")?,
+            message: insert("message", "?1, ?2, ?3, ?4, ?5, ?6, ?7")?,
             stream: insert("stream", "?1, ?2, ?3, ?4, ?5")?,
             cursor: new.prepare(
                 "INSERT INTO cursor VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
@@ -106,7 +106,7 @@ impl<'c> Inserts<'c> {
                  SET attempts = excluded.attempts, checksum = excluded.checksum
                  WHERE excluded.attempts > attempts",
             )?,
-            letter: insert("dead_letter", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8")?,
+            letter: insert("dead_letter", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9")?,
         })
     }
 
@@ -124,6 +124,7 @@ impl<'c> Inserts<'c> {
                     Integer(_) | Null,
                     Integer(_) | Null,
                     Integer(_) | Null,
+                    Integer(_) | Null,
                     Blob(_),
                 ],
             ) => &mut self.message,
@@ -133,7 +134,17 @@ impl<'c> Inserts<'c> {
             (None, [Text(_), Blob(_), Integer(_), Integer(_), Integer(_)]) => &mut self.attempt,
             (
                 Some(_),
-                [Null, Text(_), Blob(_), Integer(_), Integer(_), Integer(_), Integer(_), Blob(_)],
+                [
+                    Null,
+                    Text(_),
+                    Blob(_),
+                    Integer(_),
+                    Integer(_),
+                    Integer(_),
+                    Integer(_),
+                    Integer(_),
+                    Blob(_),
+                ],
             ) => &mut self.letter,
             _ => return Ok(true),
         };
@@ -181,9 +192,12 @@ fn holds(values: &[Value]) -> bool {
             Integer(code),
             Integer(at),
             Integer(sum),
+            Integer(is_bytes),
             Blob(payload),
-        ] => u16::try_from(*code)
-            .is_ok_and(|code| letters::sum(peer, instance, *number, code, *at, payload) == *sum),
+        ] => u16::try_from(*code).is_ok_and(|code| {
+            let is_bytes = *is_bytes != 0;
+            letters::sum(peer, instance, *number, code, *at, is_bytes, payload) == *sum
+        }),
         _ => true,
     }
 }
@@ -212,10 +226,10 @@ mod tests {
 
     fn letter(payload: &str, damage: i64) -> Row {
         let payload = payload.as_bytes().to_vec();
-        let sum = letters::sum("hub", &INSTANCE, 7, 3, 1_000, &payload) ^ damage;
+        let sum = letters::sum("hub", &INSTANCE, 7, 3, 1_000, true, &payload) ^ damage;
         let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
         let values = vec![Value::Null, peer.into(), instance.into(), 7.into(), 3.into()];
-        let rest = vec![1_000.into(), sum.into(), payload.into()];
+        let rest = vec![1_000.into(), sum.into(), 1.into(), payload.into()];
         Row { id: Some(1), values: [values, rest].concat() }
     }
 

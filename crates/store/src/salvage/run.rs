@@ -250,8 +250,8 @@ mod tests {
             let sum = StreamRow::checksum(StreamId(id), "hub", id, &[1; 16]);
             let stream = "INSERT INTO stream VALUES(?1, 'hub', ?1, ?2, ?3)";
             old.execute(stream, params![id, [1_u8; 16], sum]).unwrap();
-            let sum = sum_of("hub", id, &[1; 16], 1, None, &[]);
-            let message = "INSERT INTO message VALUES(?1, 1, NULL, NULL, ?2, x'')";
+            let sum = sum_of("hub", id, &[1; 16], 1, None, false, &[]);
+            let message = "INSERT INTO message VALUES(?1, 1, NULL, NULL, ?2, 0, x'')";
             old.execute(message, [StreamId(id).rows().start, sum]).unwrap();
         }
         drop(old);

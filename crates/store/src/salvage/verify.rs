@@ -50,8 +50,9 @@ pub(super) fn verify(
     )?;
     report.letters = keep(
         new,
-        "SELECT id, peer, instance, number, code, given_up_at, checksum, payload, id FROM dead_letter",
-        8,
+        "SELECT id, peer, instance, number, code, given_up_at, checksum, is_bytes, payload, id \
+         FROM dead_letter",
+        9,
         "DELETE FROM dead_letter WHERE id = ?1",
         |row| letters::letter(row).map(drop),
         &mut report.damaged_rows,
@@ -127,12 +128,12 @@ fn verify_stream(
         let delete = "DELETE FROM message WHERE position BETWEEN ?1 AND ?2";
         *damaged += new.execute(delete, [from, to])? as u64;
     }
-    let mut insert = new.prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, x'')")?;
+    let mut insert = new.prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, 0, x'')")?;
     let Expiry { deadline, ttl } = Expiry::LOST;
     for (position, number, missing) in gaps {
         for (position, number) in (position..).zip(number..number + missing) {
             let StreamRow { peer, age, instance, .. } = stream;
-            let sum = sum(peer, *age, instance.as_bytes(), number, Some(Expiry::LOST), &[]);
+            let sum = sum(peer, *age, instance.as_bytes(), number, Some(Expiry::LOST), false, &[]);
             insert.execute(params![position, number, deadline, ttl, sum])?;
         }
     }
@@ -162,8 +163,8 @@ mod tests {
         let stream = "INSERT INTO stream VALUES(?1, 'hub', 0, ?2, ?3)";
         new.execute(stream, params![id.0, instance.as_bytes(), sum_of]).unwrap();
         for number in numbers {
-            let sum = sum("hub", 0, instance.as_bytes(), *number, None, &[]);
-            let message = "INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, x'')";
+            let sum = sum("hub", 0, instance.as_bytes(), *number, None, false, &[]);
+            let message = "INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, 0, x'')";
             new.execute(message, [id.rows().start + number, *number, sum]).unwrap();
         }
         let mut report = SalvageReport::default();

@@ -9,7 +9,8 @@ use paddington_store::SqliteStore;
 use paddington_wire::RejectCode;
 
 use crate::support::{
-    FENCE, Place, accepts_again, close, commit, cursor, fill, id, message, peer, stored, text,
+    FENCE, Place, accepts_again, close, commit, cursor, fill, id, message, payload, peer, stored,
+    text,
 };
 
 /// A payload that makes its transaction fail, in a store that [`fragile`] opened.
@@ -111,7 +112,7 @@ async fn a_failing_store_still_reads_and_keeps_lazy_changes() {
         drop(Cursors::commit(&store, &hub, cursor(2, 9), FENCE));
     }
     // Stored messages can be read; new ones are refused at once, with the reason.
-    assert_eq!(store.read(&hub, id(1, 4), 1).await.unwrap(), [text(1, 4)]);
+    assert_eq!(store.read(&hub, id(1, 4), 1).await.unwrap(), [payload(4, text(1, 4))]);
     let refused = store.append(&hub, message(1, 6, "new")).await.unwrap_err();
     assert!(refused.to_string().contains("the disk is"), "{refused}");
     let failure = store.health().failure.unwrap().to_string();

@@ -3,15 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use crate::support::{
-    FENCE, Place, close, commit, cursor, fill, id, instance, message, peer, stored, text,
+    FENCE, Place, close, commit, cursor, fill, id, instance, message, payload, peer, stored, text,
 };
-use bytes::Bytes;
 use paddington_exchange::store::{
     Cursors, DeadLetter, DeadLetters, LetterId, MAX_LETTER_BYTES, MAX_LETTERS, NewMessage, Outbox,
     Store, StoredCursor,
 };
 use paddington_store::SqliteStore;
-use paddington_wire::RejectCode;
+use paddington_wire::{Payload, RejectCode};
 
 #[tokio::test]
 async fn messages_outlive_the_process() {
@@ -79,20 +78,21 @@ async fn a_read_is_bounded_and_sees_earlier_calls() {
     let hub = peer("hub");
     let waiting = [store.append(&hub, message(1, 1, vec![1; 600]))];
     let read = store.read(&hub, id(1, 1), 10).await.unwrap();
-    assert_eq!(read, [vec![1; 600]], "at least one");
+    assert_eq!(read, [Payload::text(vec![1; 600])], "at least one");
     for answer in waiting {
         answer.await.unwrap();
     }
     for number in 2..=5 {
         store.append(&hub, message(1, number, vec![1; 600])).await.unwrap();
     }
-    assert_eq!(store.read(&hub, id(1, 2), 1_300).await.unwrap().len(), 2);
+    let read = store.read(&hub, id(1, 2), 1_300).await.unwrap();
+    assert_eq!(read, [Payload::bytes(vec![1; 600]), Payload::text(vec![1; 600])]);
     assert_eq!(store.read(&hub, id(1, 4), 100_000).await.unwrap().len(), 2);
-    assert_eq!(store.read(&hub, id(1, 6), 100_000).await.unwrap(), Vec::<Bytes>::new());
-    assert_eq!(store.read(&hub, id(8, 1), 100_000).await.unwrap(), Vec::<Bytes>::new());
-    assert_eq!(store.read(&peer("x"), id(1, 1), 1).await.unwrap(), Vec::<Bytes>::new());
+    assert_eq!(store.read(&hub, id(1, 6), 100_000).await.unwrap(), Vec::<Payload>::new());
+    assert_eq!(store.read(&hub, id(8, 1), 100_000).await.unwrap(), Vec::<Payload>::new());
+    assert_eq!(store.read(&peer("x"), id(1, 1), 1).await.unwrap(), Vec::<Payload>::new());
     let trimmed = store.trim(&hub, id(1, 2), FENCE);
-    assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), Vec::<Bytes>::new(), "trimmed");
+    assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), Vec::<Payload>::new(), "trimmed");
     trimmed.await.unwrap();
 }
 
@@ -187,7 +187,7 @@ async fn attempts_are_counted_until_the_message_is_handled() {
 
 fn letter(number: u64, len: usize) -> DeadLetter {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-    let payload = Bytes::from(vec![7; len]);
+    let payload = payload(number, vec![7; len]);
     DeadLetter { peer: peer("hub"), id: id(1, number), code: RejectCode::POISON, at, payload }
 }
 

@@ -40,6 +40,8 @@ fn letter() -> DeadLetter {
 async fn a_damaged_outbox_is_refused_for_every_peer() {
     for (sql, said) in [
         ("UPDATE message SET payload = CAST('other' AS BLOB) WHERE number = 4", "checksum"),
+        ("UPDATE message SET is_bytes = 0 WHERE number = 4", "checksum"),
+        ("UPDATE dead_letter SET is_bytes = 1", "checksum"),
         ("UPDATE stream SET peer = 'hud' WHERE peer = 'hub'", "checksum"),
         ("UPDATE message SET deadline = 5 WHERE number = 2", "checksum"),
         ("UPDATE message SET number = 9 WHERE number = 5", "checksum"),

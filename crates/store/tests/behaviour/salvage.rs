@@ -3,12 +3,11 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use paddington_exchange::store::{Cursors, DeadLetter, DeadLetters, Outbox, StoredCursor};
 use paddington_store::{OpenStoreError, SalvageError, SalvageReport, SqliteStore, salvage};
-use paddington_wire::RejectCode;
+use paddington_wire::{Payload, RejectCode};
 
-use crate::support::{FENCE, Place, close, commit, cursor, id, message, peer};
+use crate::support::{self, FENCE, Place, close, commit, cursor, id, message, peer};
 
 const PAGE: usize = 4_096;
 const PEERS: [&str; 2] = ["hub", "other"];
@@ -17,10 +16,10 @@ const TRIMMED: u64 = 15;
 const LAST: u64 = 40;
 
 /// The payload of a message, of any length.
-fn payload(peer: &str, stream: u8, number: u64) -> Bytes {
+fn payload(peer: &str, stream: u8, number: u64) -> Payload {
     let len = [3, 700, 200, 1_500, 9_000, 40, 480, 17_000][(number % 8) as usize];
     let text = format!("{peer} {stream} {number} ");
-    text.into_bytes().into_iter().cycle().take(len).collect::<Vec<u8>>().into()
+    support::payload(number, text.into_bytes().into_iter().cycle().take(len).collect::<Vec<u8>>())
 }
 
 fn letter(number: u64) -> DeadLetter {
@@ -35,8 +34,12 @@ async fn filled(place: &Place) -> SqliteStore {
     for name in PEERS {
         let to = peer(name);
         for stream in [1, 2] {
-            let append =
-                |number| store.append(&to, message(stream, number, payload(name, stream, number)));
+            let append = |number| {
+                store.append(
+                    &to,
+                    message(stream, number, payload(name, stream, number).into_bytes()),
+                )
+            };
             for answer in (1..=LAST).map(append).collect::<Vec<_>>() {
                 answer.await.unwrap();
             }
@@ -75,7 +78,7 @@ async fn salvaged(place: &Place, what: &str) -> (SalvageReport, u64) {
                 let read = store.read(&to, id(stream, number), 1).await.unwrap().swap_remove(0);
                 if described.ttl == Some(Duration::ZERO) {
                     between += 1;
-                    assert_eq!(read, Bytes::new(), "{what}");
+                    assert_eq!(read, "", "{what}");
                 } else {
                     of_peer += 1;
                     assert_eq!(described.ttl, None, "{what}");
@@ -166,7 +169,10 @@ async fn a_log_that_is_damaged_is_kept_up_to_there() {
     let store = place.open();
     let hub = peer("hub");
     for number in 1..=40 {
-        store.append(&hub, message(2, number, payload("hub", 2, number))).await.unwrap();
+        store
+            .append(&hub, message(2, number, payload("hub", 2, number).into_bytes()))
+            .await
+            .unwrap();
     }
     let copy = Place::new();
     let name = |place: &Place, end| format!("{}{end}", place.path().display());

@@ -87,7 +87,7 @@ impl Answerer {
             return Err(AnswerRefused::Over);
         };
         asked.answered = true;
-        let is_reply = matches!(answer, Answer::Reply { .. });
+        let is_reply = matches!(answer, Answer::Reply(_));
         let room = config.reply_bytes.max(config.longest());
         let (answer, refused) = if is_reply && answer.len() > max_payload as usize {
             let refused = AnswerRefused::TooLong { max: max_payload };

@@ -1,8 +1,7 @@
 //! What a link tells about calls: requests that have arrived, and how those of this side end.
 
-use bytes::Bytes;
-
 use crate::call_items::{CallBody, FailureCode};
+use crate::payload::Payload;
 use crate::text::Text;
 
 /// The name of a request of the peer, among all that the link has received.
@@ -23,22 +22,15 @@ pub struct IncomingRequest {
     pub depth: u8,
     /// Milliseconds until the peer no longer waits; `None` for no limit.
     pub left: Option<u32>,
-    /// Whether it is bytes, and not text.
-    pub bytes: bool,
     /// The request.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// The handler's reply.
-    Reply {
-        /// Whether it is bytes, and not text.
-        bytes: bool,
-        /// The reply.
-        payload: Bytes,
-    },
+    Reply(Payload),
     /// There is no reply.
     Failure {
         /// The reason.
@@ -57,14 +49,14 @@ impl Answer {
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Reply { payload, .. } => payload.len(),
+            Self::Reply(payload) => payload.len(),
             Self::Failure { text, .. } => text.len(),
         }
     }
 
     pub(super) fn body(&self) -> CallBody {
         match self.clone() {
-            Self::Reply { bytes, payload } => CallBody::Reply { bytes, payload },
+            Self::Reply(payload) => CallBody::Reply { payload },
             Self::Failure { code, text } => CallBody::Failure { code, text },
         }
     }

@@ -175,7 +175,7 @@ impl Calls {
             return Err(AnswerRefused::Over);
         }
         let max = self.requester.max_payload();
-        let is_reply = matches!(answer, Answer::Reply { .. });
+        let is_reply = matches!(answer, Answer::Reply(_));
         let taken = self.answerer.answer(id.call, answer, &self.config, max);
         if taken != Err(AnswerRefused::Over) {
             let replied = is_reply && taken.is_ok();
@@ -226,15 +226,13 @@ impl Calls {
     fn take(&mut self, CallItem { call, body }: CallItem) -> Result<(), Violation> {
         let id = CallId { pair: self.pair.number, call };
         match body {
-            CallBody::Request { depth, left, bytes, payload } => {
+            CallBody::Request { depth, left, payload } => {
                 self.answerer.ask(call, depth, payload.len(), Bounds::new(&self.state()))?;
                 self.counts.asked += 1;
-                let request = IncomingRequest { id, depth, left, bytes, payload };
+                let request = IncomingRequest { id, depth, left, payload };
                 self.events.push(CallEvent::Asked(request));
             }
-            CallBody::Reply { bytes, payload } => {
-                self.take_answer(call, Answer::Reply { bytes, payload })?;
-            }
+            CallBody::Reply { payload } => self.take_answer(call, Answer::Reply(payload))?,
             CallBody::Failure { code, text } => {
                 self.take_answer(call, Answer::Failure { code, text })?;
             }

@@ -3,14 +3,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::cursor::{Cursor, Novelty, base_before};
 use super::stored::{CursorChanges, StoredCursor};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
-use crate::{Instance, MessageId, Violation};
+use crate::{Instance, MessageId, Payload, Violation};
 
 /// A message for the application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,13 +18,13 @@ pub struct Incoming {
     /// Whether its sender transmitted it in an earlier session too.
     pub again: bool,
     /// The message.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 impl Incoming {
     /// Copies the message out of the block that it shares.
     fn detach(&mut self) {
-        self.payload = Bytes::copy_from_slice(&self.payload);
+        self.payload = self.payload.detached();
     }
 }
 
@@ -143,7 +141,7 @@ impl Inbound {
     }
 
     /// Receives messages of the stream whose index is `name`. New ones are appended to `arrived`.
-    pub(super) fn take<P: IntoIterator<Item = Bytes>>(
+    pub(super) fn take<P: IntoIterator<Item = Payload>>(
         &mut self,
         instance: Instance,
         name: u8,

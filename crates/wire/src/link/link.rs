@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::acks::{AckTime, Facts};
 use super::calls::Calls;
 use super::credit::Window;
@@ -18,7 +16,7 @@ use crate::faults::{Fault, broken};
 use crate::frame::{
     Ack, Batch, Calls as CallsFrame, Completed, Data, Features, Frame, Ready, RejectCode, Skip,
 };
-use crate::{Instance, MessageId, SessionId, Software, Violation};
+use crate::{Instance, MessageId, Payload, SessionId, Software, Violation};
 
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
@@ -90,7 +88,7 @@ impl Link {
     /// [`Full`] if it does not fit into the outbox; nothing is accepted then.
     pub fn enqueue(
         &mut self,
-        payload: Bytes,
+        payload: Payload,
         now: Millis,
         deadline: Option<Millis>,
     ) -> Result<MessageId, Full> {
@@ -430,7 +428,7 @@ impl Link {
         Some(session.facts(self.inbound.held(), cursor_moved, self.draining))
     }
 
-    fn receive_messages<P: IntoIterator<Item = Bytes>>(
+    fn receive_messages<P: IntoIterator<Item = Payload>>(
         &mut self,
         stream: u8,
         ack: Completed,

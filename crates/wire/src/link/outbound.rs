@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::memory::Memory;
 use super::stored::StoredStream;
 use super::stream::{Body, GivenUp, Next, Stream, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
-use crate::{Instance, MessageId, Violation};
+use crate::{Instance, MessageId, Payload, Violation};
 
 /// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,7 +92,7 @@ impl Outbound {
 
     pub(super) fn enqueue(
         &mut self,
-        payload: Bytes,
+        payload: Payload,
         accepted: Millis,
         deadline: Option<Millis>,
     ) -> MessageId {
@@ -140,7 +138,7 @@ impl Outbound {
     }
 
     /// Takes the payload of a message that was wanted.
-    pub(super) fn supply(&mut self, id: MessageId, payload: Bytes) {
+    pub(super) fn supply(&mut self, id: MessageId, payload: Payload) {
         let cost = Data::cost(payload.len());
         let stream = self.streams.iter_mut().find(|stream| stream.instance() == id.stream);
         if stream.is_some_and(|stream| stream.load(id.number, payload)) {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use thiserror::Error;
 
 use super::Millis;
@@ -14,14 +13,13 @@ use crate::call_items::{CallBody, CallItem};
 use crate::error::Violation;
 use crate::faults::{Fault, broken};
 use crate::frame::Data;
+use crate::payload::Payload;
 
 /// A request of this side.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OutgoingRequest {
-    /// Whether it is bytes, and not text.
-    pub bytes: bool,
     /// The request.
-    pub payload: Bytes,
+    pub payload: Payload,
     /// Number of requests in whose handling it is made.
     pub depth: u8,
     /// The time at which nobody waits for the answer any more.
@@ -197,14 +195,14 @@ impl Requester {
         let left = request.deadline.map(|deadline| {
             u32::try_from(deadline.saturating_sub(now)).unwrap_or(u32::MAX).min(u32::MAX - 1)
         });
-        let (depth, bytes, payload) = (request.depth, request.bytes, request.payload.clone());
-        Some(CallItem { call, body: CallBody::Request { depth, left, bytes, payload } })
+        let (depth, payload) = (request.depth, request.payload.clone());
+        Some(CallItem { call, body: CallBody::Request { depth, left, payload } })
     }
 
     /// Records that the peer has received a request.
     pub(super) fn note_received(&mut self, call: u64) {
         if let Some(open) = self.open.get_mut(&call) {
-            open.request.payload = Bytes::new();
+            open.request.payload = Payload::bytes(Vec::new());
         }
     }
 
@@ -301,7 +299,7 @@ pub(super) enum GivenUp {
 impl CallCounts {
     pub(super) fn end(&mut self, end: &CallEnd) {
         match end {
-            CallEnd::Answered(Answer::Reply { .. }) => self.answered += 1,
+            CallEnd::Answered(Answer::Reply(_)) => self.answered += 1,
             CallEnd::Expired => self.expired += 1,
             _ => self.failed += 1,
         }

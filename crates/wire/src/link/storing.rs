@@ -1,11 +1,9 @@
 //! Calls of a link by whoever keeps its messages and cursors in a store.
 //! Implements `docs/delivery.md` §6.
 
-use bytes::Bytes;
-
 use super::Link;
 use super::stored::CursorChanges;
-use crate::MessageId;
+use crate::{MessageId, Payload};
 
 impl Link {
     /// Reports that the store has every message of this instance up to `number`: now they may be
@@ -28,7 +26,7 @@ impl Link {
     }
 
     /// Supplies the payload of a message that was [wanted](Self::wanted).
-    pub fn supply(&mut self, id: MessageId, payload: Bytes) {
+    pub fn supply(&mut self, id: MessageId, payload: Payload) {
         self.outbound.supply(id, payload);
     }
 

@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
 
-use bytes::Bytes;
-
 use super::Millis;
 use super::stored::{StoredMessage, StoredStream};
 use crate::faults::{Fault, broken};
 use crate::frame::{Data, StreamState};
-use crate::{Instance, MessageId, Messages};
+use crate::{Instance, MessageId, Messages, Payload};
 
 /// Number of messages that are read from the store in advance.
 const READ_AHEAD: u64 = 256;
@@ -44,7 +42,7 @@ struct Kept {
 /// Where the payload of a message is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Body {
-    Here(Bytes),
+    Here(Payload),
     /// In the store only; the length in bytes.
     Stored(u32),
     /// The message has its outcome, and its number is skipped.
@@ -61,7 +59,7 @@ pub(super) enum GivenUp {
 
 /// The next transmission of a stream.
 pub(super) enum Next {
-    Message { stream: u8, number: u64, again: bool, payload: Bytes },
+    Message { stream: u8, number: u64, again: bool, payload: Payload },
     Batch { stream: u8, first: u64, again: bool, messages: Messages },
     Skip { stream: u8, to: u64 },
 }
@@ -96,7 +94,7 @@ impl Body {
     }
 
     /// Returns the payload, if it is in memory.
-    fn payload(&self) -> Option<&Bytes> {
+    fn payload(&self) -> Option<&Payload> {
         if let Self::Here(payload) = self { Some(payload) } else { None }
     }
 
@@ -168,7 +166,7 @@ impl Stream {
     /// Adds a message. Returns its number.
     pub(super) fn push(
         &mut self,
-        payload: Bytes,
+        payload: Payload,
         accepted: Millis,
         deadline: Option<Millis>,
     ) -> MessageId {
@@ -220,7 +218,7 @@ impl Stream {
     }
 
     /// Takes a payload that was read from the store. Returns whether it was missing.
-    pub(super) fn load(&mut self, number: u64, payload: Bytes) -> bool {
+    pub(super) fn load(&mut self, number: u64, payload: Payload) -> bool {
         let kept = self.kept_mut(number).filter(|kept| matches!(kept.body, Body::Stored(_)));
         let Some(kept) = kept else { return false };
         kept.body = Body::Here(payload);

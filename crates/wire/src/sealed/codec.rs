@@ -9,7 +9,7 @@ use crate::call_items::{self, CallItem};
 use crate::frame::{
     Ack, Batch, Calls, CloseCode, Completed, Data, Frame, HEADER_LEN, RejectCode, Rejection, Skip,
 };
-use crate::{Messages, TransmitError, Violation};
+use crate::{Messages, Payload, TransmitError, Violation};
 
 const READY: u8 = 1;
 const DATA: u8 = 2;
@@ -24,6 +24,8 @@ const CALLS: u8 = 10;
 
 /// The flag on DATA and BATCH that were transmitted in an earlier session too.
 const AGAIN: u8 = 1;
+/// The flag on DATA whose message is bytes and not text.
+const BYTES: u8 = 2;
 const REJECTION_LEN: usize = Ack::REJECTION_LEN;
 
 /// The fixed fields of a frame.
@@ -87,8 +89,12 @@ impl Header {
         let uses_stream = matches!(self.kind, DATA | SKIP | BATCH);
         let uses_ack = matches!(self.kind, DATA | SKIP | ACK | BATCH | CALLS);
         let uses_id = !matches!(self.kind, READY | DRAIN);
-        let flags = if self.has_messages() { self.flags & !AGAIN } else { self.flags };
-        let zero = flags == 0
+        let flags = match self.kind {
+            DATA => AGAIN | BYTES,
+            BATCH => AGAIN,
+            _ => 0,
+        };
+        let zero = self.flags & !flags == 0
             && (uses_stream || self.stream == 0)
             && (uses_ack || (self.ack_stream == 0 && self.ack == 0))
             && (uses_id || self.id == 0);
@@ -130,7 +136,11 @@ fn header(frame: &Frame) -> Result<Header, TransmitError> {
     Ok(match frame {
         Frame::Bare(_) => return Err(TransmitError::Unsupported),
         Frame::Ready(_) => Header::bare(READY, 0),
-        Frame::Data(data) => Header::messages(DATA, data.stream, data.again, data.number, data.ack),
+        Frame::Data(data) => {
+            let header = Header::messages(DATA, data.stream, data.again, data.number, data.ack);
+            let bytes = if data.payload.is_bytes() { BYTES } else { 0 };
+            Header { flags: header.flags | bytes, ..header }
+        }
         Frame::Batch(batch) => {
             Header::messages(BATCH, batch.stream, batch.again, batch.first, batch.ack)
         }
@@ -222,7 +232,7 @@ fn frame(header: &Header, payload: Bytes) -> Result<Frame, Violation> {
             again: header.flags & AGAIN != 0,
             number: header.id,
             ack: header.completed(),
-            payload,
+            payload: Payload::flagged(header.flags & BYTES != 0, payload),
         }),
         BATCH => Frame::Batch(Batch {
             stream: header.stream,
@@ -316,17 +326,15 @@ mod tests {
     }
 
     fn calls() -> impl Strategy<Value = Frame> {
-        let (payload, text) = (any::<Vec<u8>>().prop_map(Bytes::from), any::<String>());
+        let payload = (any::<bool>(), any::<Vec<u8>>())
+            .prop_map(|(is_bytes, payload)| Payload::flagged(is_bytes, payload.into()));
         let body = prop_oneof![
-            (0..8_u8, any::<u32>(), any::<bool>(), payload.clone()).prop_map(
-                |(depth, left, bytes, payload)| {
-                    let left = Some(left).filter(|left| *left != u32::MAX);
-                    CallBody::Request { depth, left, bytes, payload }
-                }
-            ),
-            (any::<bool>(), payload)
-                .prop_map(|(bytes, payload)| CallBody::Reply { bytes, payload }),
-            (any::<u16>(), text).prop_map(|(code, text)| {
+            (0..8_u8, any::<u32>(), payload.clone()).prop_map(|(depth, left, payload)| {
+                let left = Some(left).filter(|left| *left != u32::MAX);
+                CallBody::Request { depth, left, payload }
+            }),
+            payload.prop_map(|payload| CallBody::Reply { payload }),
+            (any::<u16>(), any::<String>()).prop_map(|(code, text)| {
                 CallBody::Failure { code: FailureCode(code), text: text.into() }
             }),
             Just(CallBody::Cancel),
@@ -341,9 +349,13 @@ mod tests {
     }
 
     fn frames() -> impl Strategy<Value = Frame> {
-        let data = (any::<(u8, bool, u64)>(), completed(), any::<Vec<u8>>()).prop_map(
+        let payload = || {
+            any::<(bool, Vec<u8>)>()
+                .prop_map(|(is_bytes, bytes)| Payload::flagged(is_bytes, bytes.into()))
+        };
+        let data = (any::<(u8, bool, u64)>(), completed(), payload()).prop_map(
             |((stream, again, number), ack, payload)| {
-                Frame::Data(Data { stream, again, number, ack, payload: payload.into() })
+                Frame::Data(Data { stream, again, number, ack, payload })
             },
         );
         let rejection = any::<(u64, u16)>()
@@ -352,7 +364,7 @@ mod tests {
             .prop_map(|(ack, credit, rejected)| Frame::Ack(Ack { ack, credit, rejected }));
         let skip = (any::<u8>(), any::<u64>(), completed())
             .prop_map(|(stream, to, ack)| Frame::Skip(Skip { stream, to, ack }));
-        let payloads = proptest::collection::vec(any::<Vec<u8>>().prop_map(Bytes::from), 1..20);
+        let payloads = proptest::collection::vec(payload(), 1..20);
         let batch = (any::<(u8, bool, u64)>(), completed(), payloads).prop_map(
             |((stream, again, first), ack, payloads)| {
                 let messages = Messages::new(payloads.iter()).unwrap();
@@ -391,7 +403,7 @@ mod tests {
             mut bytes in proptest::collection::vec(any::<u8>(), 24..300),
         ) {
             bytes[0] = kind;
-            bytes[3] = 0;
+            bytes[3] &= 7;
             bytes[4..6].fill(0);
             let _ = decode(bytes.into(), 1_000);
         }
@@ -410,12 +422,29 @@ mod tests {
             again: true,
             number: 1,
             ack: Completed::default(),
-            payload: Bytes::from_static(b"1000"),
+            payload: "1000".into(),
         });
-        for (at, value) in [(3, 3), (28, 1)] {
+        for (at, value) in [(3, 5), (3, 8), (3, 128), (28, 1)] {
             let mut changed = plaintext(&data, Padding::Padme).to_vec();
             changed[at] = value;
             assert_eq!(decode(changed.into(), 100), Err(Violation::NotZero), "{at}");
+        }
+    }
+
+    #[test]
+    fn only_data_and_entries_of_a_batch_say_that_they_are_bytes() {
+        for kind in 0..=u8::MAX {
+            let mut bytes = vec![0; 128];
+            (bytes[0], bytes[3]) = (kind, BYTES);
+            let decoded = decode(bytes.into(), 100);
+            match kind {
+                DATA => {
+                    let Ok(Frame::Data(data)) = decoded else { panic!("{decoded:?}") };
+                    assert!(data.payload.is_bytes() && !data.again);
+                }
+                READY..=BATCH => assert_eq!(decoded, Err(Violation::NotZero), "{kind}"),
+                kind => assert_eq!(decoded, Err(Violation::UnknownKind(kind))),
+            }
         }
     }
 

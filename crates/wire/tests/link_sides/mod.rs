@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use paddington_wire::link::{Link, LinkConfig};
-use paddington_wire::{Frame, Instance, MessageId, RejectCode, SessionId, Slot, Violation};
+use paddington_wire::{
+    Frame, Instance, MessageId, Payload, RejectCode, SessionId, Slot, Violation,
+};
 
 pub(crate) fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
@@ -16,7 +17,7 @@ pub(crate) struct Side {
     pub(crate) link: Link,
     pub(crate) slot: Slot,
     pub(crate) session: Option<SessionId>,
-    pub(crate) delivered: Vec<(MessageId, Bytes)>,
+    pub(crate) delivered: Vec<(MessageId, Payload)>,
     pub(crate) unhandled: VecDeque<MessageId>,
 }
 
@@ -32,7 +33,7 @@ impl Side {
     }
 
     pub(crate) fn send(&mut self, text: &str) -> MessageId {
-        self.link.enqueue(Bytes::copy_from_slice(text.as_bytes()), 0, None).unwrap()
+        self.link.enqueue(Payload::text(text.to_owned()), 0, None).unwrap()
     }
 
     pub(crate) fn handle(&mut self, outcome: Result<(), RejectCode>) {

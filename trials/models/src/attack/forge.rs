@@ -67,12 +67,14 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
         kind @ 0..=8 => {
             let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
             let number = script.number(Knowledge::of(&known.expected, stream));
-            let again = script.byte() % 2;
+            let flags = script.byte();
+            // Bit 1 is a flag of DATA only, and higher ones are never right.
+            let flags = if flags >= 0xf8 { flags } else { flags % 2 };
             let (kind, payload) = match kind {
                 0..=5 => (2, vec![0; script.below(LONGEST as usize + 2)]),
                 _ => (9, batch(script)),
             };
-            plaintext(kind, [stream, ack_stream as u8, again], [number, ack], &payload)
+            plaintext(kind, [stream, ack_stream as u8, flags], [number, ack], &payload)
         }
         9..=11 => {
             let [ack_stream, ack] = acknowledged(script, known);
@@ -93,7 +95,8 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
     }
 }
 
-/// Some messages, each behind its length, which may be wrong, and perhaps a piece of another one.
+/// Some messages, each behind its flags and length, which may be wrong, and perhaps a piece of
+/// another one.
 fn batch(script: &mut Script<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     for _ in 0..script.below(5) {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
 use paddington_wire::link::{
     Link, LinkConfig, StoredCursor, StoredLink, StoredMessage, StoredStream,
 };
 use paddington_wire::sealed::fuzzing::decode;
 use paddington_wire::{
-    Data, Frame, Instance, MessageId, Ready, RejectCode, SessionId, Slot, StreamState, Ticket,
+    Data, Frame, Instance, MessageId, Payload, Ready, RejectCode, SessionId, Slot, StreamState,
+    Ticket,
 };
 
 use super::forge::Knowledge;
@@ -205,7 +205,7 @@ impl Target {
     }
 
     fn send(&mut self, script: &mut Script<'_>) {
-        let payload = Bytes::from(vec![0; script.below(LONGEST as usize)]);
+        let payload = Payload::bytes(vec![0; script.below(LONGEST as usize)]);
         let deadline = script.one_in(4).then_some(self.now + 1);
         if let Ok(id) = self.link.enqueue(payload, self.now, deadline)
             && self.durable
@@ -271,7 +271,7 @@ impl Target {
 
     fn read(&mut self) {
         if let Some(id) = self.link.wanted() {
-            self.link.supply(id, Bytes::from_static(&[0]));
+            self.link.supply(id, Payload::bytes(vec![0]));
         }
     }
 

@@ -5,13 +5,12 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use paddington::store::{
     Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
     StoreError, StoreHealth, StoredCursor, StoredStream,
 };
-use paddington::{MessageId, PeerName};
+use paddington::{MessageId, Payload, PeerName};
 use paddington_wire::Instance;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -181,7 +180,7 @@ impl Outbox for LaggingStore {
         self.change(false, move |contents| contents.append(peer, message))
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Bytes>> {
+    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         let peer = peer.clone();
         self.now(move |contents| contents.read(&peer, first, max_bytes))
     }
