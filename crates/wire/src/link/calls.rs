@@ -136,7 +136,11 @@ impl Calls {
         if places.are_none() {
             self.requester.refuse_waiting(&mut self.counts, &mut self.events);
         }
-        self.active = true;
+        self.active = !self.sent.is_empty()
+            || !self.cancels.is_empty()
+            || self.answerer.next_len().is_some()
+            || self.requester.has_waiting();
+        self.turn = false;
         Ok(())
     }
 
@@ -348,7 +352,7 @@ impl Calls {
     pub(super) fn is_ack_due(&mut self, now: Millis, ends: bool) -> bool {
         let due = self.offered && self.acks.is_due_now(&self.facts(ends), now);
         if !due && self.unacknowledged.0 == 0 {
-            self.active = false;
+            (self.active, self.turn) = (false, false);
         }
         due
     }

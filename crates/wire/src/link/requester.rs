@@ -270,6 +270,11 @@ impl Requester {
         awaited.map(|(call, _)| *call)
     }
 
+    /// Returns whether requests wait to be transmitted.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     fn wait(&mut self, call: u64) {
         if let Some(open) = self.open.get(&call) {
             self.waiting.insert((open.request.depth, call));
