@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use paddington::{Delivered, Message, Service, ServiceConfig, ServiceError};
+use paddington::{Delivered, Message, Service, ServiceConfig, ServiceError, accept_bytes};
 use paddington_test_support::{Pair, eventually, pair};
 
 async fn start(pair: &Pair, config: &ServiceConfig) -> Result<Service, ServiceError> {
@@ -39,6 +39,38 @@ async fn accepted_messages_outlive_the_process() {
     eventually(async || client.peers()[0].outbox_messages == 0).await;
     assert!(client.peers()[0].is_conserved());
     assert!(client.shutdown().await.left_in_store.is_empty());
+}
+
+#[tokio::test]
+async fn bytes_outlive_the_process_as_bytes() {
+    let (pair, _folder) = with_outbox();
+    let client = start(&pair, &pair.client).await.unwrap();
+    let block = |number: usize| vec![number as u8; [0, 3, 700, 20_000][number % 4]];
+    for number in 0..100 {
+        let message = match number % 3 {
+            0 => Message::new("server", number.to_string()),
+            _ => Message::with_bytes("server", block(number)),
+        };
+        client.send(message).await.unwrap();
+    }
+    assert_eq!(client.shutdown().await.left_in_store[0].1, 100);
+
+    let (given, mut messages) = tokio::sync::mpsc::channel(200);
+    let keep = move |message: Message| std::future::ready(given.try_send(message));
+    let network = pair.network.network();
+    let _server = Service::start_on(network, &pair.server, accept_bytes(keep)).await.unwrap();
+    let client = start(&pair, &pair.client).await.unwrap();
+    assert!(messages.recv().await.unwrap().is_control());
+    for number in 0..100 {
+        let message = messages.recv().await.unwrap();
+        assert_eq!(message.is_bytes(), number % 3 != 0, "{number}");
+        match message.is_bytes() {
+            true => assert_eq!(message.bytes(), &block(number)),
+            false => assert_eq!(message.payload(), number.to_string()),
+        }
+    }
+    client.shutdown().await;
+    assert!(client.peers()[0].is_conserved());
 }
 
 #[tokio::test]

@@ -231,13 +231,23 @@ async fn a_plaintext_that_is_not_a_frame_is_a_violation() {
         bytes.resize(128, 0);
         bytes
     };
+    let batch = |flags: u8, entry_flags: u8| {
+        let mut bytes = header(9, 0, flags, 5);
+        bytes[15] = 1;
+        bytes[24..29].copy_from_slice(&[entry_flags, 0, 0, 1, b'x']);
+        bytes
+    };
     let mut dirty = header(4, 0, 0, 0);
     dirty[127] = 1;
     let wrong = [
         ("an unknown kind", header(9, 0, 0, 0)),
         ("kind 0", header(0, 0, 0, 0)),
         ("padding that is not zero", dirty),
-        ("an unknown flag", header(2, 0, 2, 0)),
+        ("an unknown flag", header(2, 0, 4, 0)),
+        ("bytes that are a PING", header(4, 0, 2, 0)),
+        ("bytes that are a BATCH", batch(2, 0)),
+        ("an unknown flag of a message in a BATCH", batch(0, 2)),
+        ("the highest flag of a message in a BATCH", batch(0, 0x80)),
         ("a stream where none belongs", header(4, 1, 0, 0)),
         ("a payload where none belongs", header(4, 0, 0, 5)),
         ("a payload beyond the plaintext", header(2, 0, 0, 500)),

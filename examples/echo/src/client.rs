@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Error;
 use paddington::{
-    Invite, Message, ServiceConfig, async_message_handler, run, send, set_handler, shutdown,
+    Invite, Message, ServiceConfig, accept_bytes, async_message_handler, run, send, set_handler,
+    shutdown,
 };
 
 pub(crate) async fn run_client(invitation: &Path) -> Result<(), Error> {
@@ -19,8 +20,8 @@ pub(crate) async fn run_client(invitation: &Path) -> Result<(), Error> {
     // now give the invitation to connect to the server to the client
     service.add_server(invite)?;
 
-    // set the handler for the echo-client service
-    set_handler(echo_client_handler).await?;
+    // set the handler for the echo-client service, which takes bytes messages too
+    set_handler(accept_bytes(echo_client_handler)).await?;
 
     // run the echo-client service
     run(service).await?;
@@ -38,8 +39,12 @@ async_message_handler! {
             return Ok(());
         }
 
-        // just echo the message back to the sender
-        send(Message::new(message.sender(), message.payload())).await?;
+        // just echo the message back to the sender: bytes as bytes, and text as text
+        let echo = match message.is_bytes() {
+            true => Message::with_bytes(message.sender(), message.bytes().clone()),
+            false => Message::new(message.sender(), message.payload()),
+        };
+        send(echo).await?;
 
         // exit if the message is "0": the echo is delivered, then `run` returns
         if message.payload() == "0" {

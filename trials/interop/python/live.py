@@ -220,6 +220,46 @@ async def small_receiver(folder: Folder) -> str:
     return "two messages skipped, five in order, with room for one at a time"
 
 
+async def bytes_and_text(folder: Folder) -> str:
+    """Text and bytes, mixed, come back from Rust as what they are, over a cut."""
+    long = bytes(range(256)) * 300
+    messages: list[str | bytes] = [f"{n} é" if n % 3 else bytes([n % 256, 255]) for n in range(600)]
+    messages += [b"", "", b"1", "1", long, "0"]
+    received: list[str | bytes] = []
+
+    async def keep(_link: Link, message: str | bytes) -> None:
+        received.append(message)
+        connection = server.slots[0].connection
+        if len(received) == 300 and connection is not None:
+            connection.cut()
+
+    async with (
+        python_server(folder, keep, QUICK) as (server, link, path),
+        folder.client(path, "client", quiet=True) as echo,
+    ):
+        link.bytes_handler = keep
+        for message in messages:
+            link.send(message)
+        await eventually(lambda: len(received) == len(messages), "everything comes back")
+        await echo.exits()
+    expect(received == messages, "what came back is not what was sent")
+    return f"{len(messages)} messages of both kinds, there and back"
+
+
+async def bytes_for_a_text_handler(folder: Folder) -> str:
+    """Rust's server, whose handler takes text, rejects bytes with their own code and goes on."""
+    received: list[str] = []
+    async with folder.server(3) as (echo, invitation):
+        client = Client(invitation, echo_until_zero(received), QUICK)
+        number = client.link.send(b"3")
+        await asyncio.wait_for(client.run(), PATIENCE)
+        await echo.exits()
+    expect_countdown(received, 3)
+    told = [(number, RejectionCode.TEXT_ONLY)]
+    expect(client.link.rejections == told, f"it was told {client.link.rejections}")
+    return "code 5, and the countdown goes on"
+
+
 async def rejections(folder: Folder) -> str:
     """A message that fails in Rust's handler is rejected once, and the next connection goes on."""
     async with folder.server(1) as (_, invitation):
@@ -311,6 +351,8 @@ async def violations(folder: Folder) -> str:
     long_way = Frame(Kind.DATA, id=2, payload=b"7").encode()
     last = [long_way, Frame(Kind.ACK, ack=99).encode(), Frame(Kind.PING).encode()[:-1] + b"\1"]
     last.append(Frame(Kind.READY, payload=b"x").encode())
+    last.append(Frame(Kind.PING, is_bytes=True).encode())
+    last.append(Frame(Kind.BATCH, id=1, payload=b"\2\0\0\0011").encode())
     async with folder.server(1) as (_, invitation):
         for plaintext in last:
             async with raw(invitation) as (client, socket, connection, _):
@@ -340,7 +382,7 @@ async def violations(folder: Folder) -> str:
             mine = replace(client.link.ready(), mine=[StreamEntry(client.instance, 0, 1)])
             await connection.say(Frame(Kind.READY, payload=mine.encode()))
             await expect_cut(connection)
-    return "CLOSE 4 for five, a closed connection for two, CLOSE 6 for too many handshakes"
+    return "CLOSE 4 for seven, a closed connection for two, CLOSE 6 for too many handshakes"
 
 
 async def expect_cut(connection: Connection) -> None:
@@ -401,6 +443,8 @@ CHECKS: dict[str, Callable[[Folder], Awaitable[str]]] = {
     "resuming": client_resumes,
     "credit": bulk_is_echoed,
     "batches": batches,
+    "text and bytes, python server": bytes_and_text,
+    "bytes for a text handler, rust server": bytes_for_a_text_handler,
     "small receiver": small_receiver,
     "rejections": rejections,
     "one session per link, rust server": idle_and_busy,

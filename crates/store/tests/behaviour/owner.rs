@@ -154,7 +154,7 @@ async fn another_format_is_refused() {
     raw.execute("UPDATE meta SET value = 1 WHERE key = 'format'", ()).unwrap();
     drop(raw);
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenStoreError::Format { found: 1, known: 2, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has format 1, and this version knows format 2 only"));
+    assert!(matches!(error, OpenStoreError::Format { found: 1, known: 3, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has format 1, and this version knows format 3 only"));
     assert!(error.source().is_none());
 }

@@ -213,7 +213,7 @@ async fn a_store_of_another_format_is_left_as_it_is() {
     other.execute_batch("UPDATE meta SET value = 1 WHERE key = 'format'").unwrap();
     drop(other);
     let refused = salvage(place.path());
-    let format = OpenStoreError::Format { path: place.path().to_owned(), found: 1, known: 2 };
+    let format = OpenStoreError::Format { path: place.path().to_owned(), found: 1, known: 3 };
     assert_eq!(refused.unwrap_err().to_string(), format.to_string());
     assert_eq!(fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 2, "and its reserve");
 }

@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Callable
 
 from .frames import (
+    ENTRY_HEAD,
     HEAD,
-    LENGTH,
     MAX_BATCH,
     UNDERSTANDS_BATCH,
     CloseCode,
     Frame,
     Kind,
+    Payload,
     Ready,
     decode_batch,
     decode_rejections,
@@ -164,9 +165,9 @@ class Conversation:
             # This frame carries the acknowledgement of the stream.
             self._due_streams.discard(self._about)
             self._settle()
-        kind, payload = (Kind.SKIP, b"") if skipped else (Kind.DATA, messages[0])
+        kind, sent = (Kind.SKIP, Payload(b"")) if skipped else (Kind.DATA, messages[0])
         if len(run) > 1:
-            kind, payload = Kind.BATCH, encode_batch(messages)
+            kind, sent = Kind.BATCH, Payload(encode_batch(messages))
             self.batches_sent += 1
         return Frame(
             kind,
@@ -174,7 +175,8 @@ class Conversation:
             again=again,
             id=run[0].number,
             ack=self._cursors[self._about].completed,
-            payload=payload,
+            payload=sent.data,
+            is_bytes=sent.is_bytes,
         )
 
     def _run(self) -> list[Outgoing]:
@@ -188,7 +190,7 @@ class Conversation:
         used, length, run = self._used, 0, []
         for message in waiting:
             used += HEAD + len(message.payload)
-            length += LENGTH + len(message.payload)
+            length += ENTRY_HEAD + len(message.payload)
             joins = not run or (length <= longest and message.sent == run[0].sent)
             if used > self._credit or not joins:
                 break
@@ -221,7 +223,7 @@ class Conversation:
                 require(False, "a second READY")
             case Kind.DATA:
                 self._acknowledged(frame)
-                self._receive(frame.stream, frame.id, [frame.payload])
+                self._receive(frame.stream, frame.id, [Payload(frame.payload, frame.is_bytes)])
             case Kind.BATCH:
                 messages = decode_batch(frame.payload)
                 self.batches_received += 1
@@ -254,7 +256,7 @@ class Conversation:
         if frame.ack >= self.link.base:
             self.link.acknowledge(frame.ack)
 
-    def _receive(self, stream: int, first: int, messages: list[bytes]) -> None:
+    def _receive(self, stream: int, first: int, messages: list[Payload]) -> None:
         cursor = self._cursors[stream]
         self._received += sum(HEAD + len(message) for message in messages)
         require(self._received <= self._granted, "messages beyond the credit")

@@ -7,8 +7,8 @@ HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 10, 32, 36, 16
 MAX_STREAMS = 64
 MAX_SOFTWARE = 64
 MAX_PAYLOAD = 16_777_192
-AGAIN = 1
-LENGTH, MAX_BATCH = 4, 1024
+AGAIN, BYTES = 1, 2
+ENTRY_HEAD, MAX_BATCH = 4, 1024
 UNDERSTANDS_BATCH = 1
 
 
@@ -49,6 +49,7 @@ class RejectionCode(IntEnum):
     TOO_LATE = 2
     NOT_TEXT = 3
     CRASHED = 4
+    TEXT_ONLY = 5
 
 
 HAS_MESSAGES = {Kind.DATA, Kind.BATCH}
@@ -74,6 +75,17 @@ def require(holds: bool, what: str) -> None:
 
 
 @dataclass(frozen=True)
+class Payload:
+    """A message as it travels: text, which nobody has checked yet, or bytes."""
+
+    data: bytes
+    is_bytes: bool = False
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+@dataclass(frozen=True)
 class Frame:
     """One frame, opened."""
 
@@ -84,10 +96,12 @@ class Frame:
     id: int = 0
     ack: int = 0
     payload: bytes = b""
+    is_bytes: bool = False
 
     def encode(self, padded: bool = True) -> bytes:
         """Returns the plaintext."""
-        head = bytes([self.kind, self.stream, self.ack_stream, AGAIN if self.again else 0])
+        flags = (AGAIN if self.again else 0) | (BYTES if self.is_bytes else 0)
+        head = bytes([self.kind, self.stream, self.ack_stream, flags])
         numbers = self.id.to_bytes(8, "big") + self.ack.to_bytes(8, "big")
         plaintext = head + len(self.payload).to_bytes(4, "big") + numbers + self.payload
         return plaintext.ljust(padme(len(plaintext)), b"\0") if padded else plaintext
@@ -107,25 +121,30 @@ class Frame:
         require(kind in HAS_ID or number == 0, "an id where none belongs")
         require(kind in HAS_PAYLOAD or end == HEAD, "a payload where none belongs")
         messages = kind in HAS_MESSAGES
-        require(flags == 0 or (messages and flags == AGAIN), "an unknown flag")
+        known = BYTES | AGAIN if kind == Kind.DATA else AGAIN if messages else 0
+        require(flags & ~known == 0, "an unknown flag")
         require(not messages or end - HEAD <= max_payload, "a message that is too long")
         require(kind != Kind.ACK or (end - HEAD) % REJECTION == 0, "half a rejection")
-        return Frame(kind, stream, ack_stream, flags == AGAIN, number, ack, plaintext[HEAD:end])
+        again, is_bytes = flags & AGAIN != 0, flags & BYTES != 0
+        payload = plaintext[HEAD:end]
+        return Frame(kind, stream, ack_stream, again, number, ack, payload, is_bytes)
 
 
-def encode_batch(messages: list[bytes]) -> bytes:
+def encode_batch(messages: list[Payload]) -> bytes:
     """Returns the payload of a BATCH."""
-    return b"".join(len(message).to_bytes(LENGTH, "big") + message for message in messages)
+    heads = (bytes([message.is_bytes]) + len(message).to_bytes(3, "big") for message in messages)
+    return b"".join(head + message.data for head, message in zip(heads, messages, strict=True))
 
 
-def decode_batch(payload: bytes) -> list[bytes]:
+def decode_batch(payload: bytes) -> list[Payload]:
     """Returns the messages in the payload of a BATCH; fails with Violation."""
     messages, at = [], 0
     while at < len(payload) and len(messages) <= MAX_BATCH:
-        start = at + LENGTH
-        at = start + int.from_bytes(payload[at:start], "big")
+        flags, start = payload[at], at + ENTRY_HEAD
+        require(flags in (0, 1), "an unknown flag of a message")
+        at = start + int.from_bytes(payload[at + 1 : start], "big")
         require(start <= len(payload) and at <= len(payload), "a message beyond its batch")
-        messages.append(payload[start:at])
+        messages.append(Payload(payload[start:at], flags == 1))
     require(1 <= len(messages) <= MAX_BATCH, "an empty batch, or one of too many")
     return messages
 

@@ -13,6 +13,7 @@ from .frames import (
     HEAD,
     MAX_STREAMS,
     UNDERSTANDS_BATCH,
+    Payload,
     Ready,
     RejectionCode,
     StreamEntry,
@@ -50,7 +51,7 @@ class Outgoing:
     """A message that the peer has not acknowledged."""
 
     number: int
-    payload: bytes = field(repr=False)
+    payload: Payload = field(repr=False)
     sent: bool = False
 
 
@@ -84,6 +85,7 @@ class Attached(Protocol):
 
 
 Handler = Callable[["Link", str], Awaitable[None]]
+BytesHandler = Callable[["Link", bytes], Awaitable[None]]
 
 
 class Link:
@@ -101,13 +103,17 @@ class Link:
         self.shutting_down = asyncio.Event()
         self.rejections: list[tuple[int, int]] = []
         self.peers_software = ""
+        # Without it, this side takes only text.
+        self.bytes_handler: BytesHandler | None = None
         self._handler = handler
-        self._inbox: asyncio.Queue[tuple[Cursor, int, bytes | None]] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[Cursor, int, Payload | None]] = asyncio.Queue()
         self._task = asyncio.create_task(self._handle_all())
 
-    def send(self, text: str) -> int:
-        """Accepts a message for the peer and returns its number."""
-        self.pending.append(Outgoing(self.next, text.encode()))
+    def send(self, message: str | bytes) -> int:
+        """Accepts a message for the peer, text or bytes, and returns its number."""
+        is_bytes = isinstance(message, bytes)
+        data = message if isinstance(message, bytes) else message.encode()
+        self.pending.append(Outgoing(self.next, Payload(data, is_bytes)))
         self.next += 1
         self.wake()
         return self.next - 1
@@ -165,7 +171,7 @@ class Link:
             self.cursors.setdefault(instance, Cursor(below, below)).raise_to(below)
         return go_on
 
-    def take(self, cursor: Cursor, number: int, payload: bytes) -> None:
+    def take(self, cursor: Cursor, number: int, payload: Payload) -> None:
         """Takes in a message, with which the handler is called in turn."""
         cursor.received = number
         self.held += HEAD + len(payload)
@@ -186,9 +192,14 @@ class Link:
             if self.attached:
                 self.attached.completed(cursor)
 
-    async def _handle(self, cursor: Cursor, number: int, payload: bytes) -> None:
+    async def _handle(self, cursor: Cursor, number: int, payload: Payload) -> None:
         try:
-            await self._handler(self, payload.decode())
+            if not payload.is_bytes:
+                await self._handler(self, payload.data.decode())
+            elif self.bytes_handler is not None:
+                await self.bytes_handler(self, payload.data)
+            else:
+                cursor.rejected.append((number, RejectionCode.TEXT_ONLY))
         except UnicodeDecodeError:
             cursor.rejected.append((number, RejectionCode.NOT_TEXT))
         except Exception as error:

@@ -8,6 +8,7 @@ from paddington.conversation import Conversation
 from paddington.frames import (
     Frame,
     Kind,
+    Payload,
     RejectionCode,
     Violation,
     decode_rejections,
@@ -23,7 +24,7 @@ class Side:
     """One side, over several sessions."""
 
     def __init__(self, number: int, limits: Limits) -> None:
-        self.received: list[str] = []
+        self.received: list[str | bytes] = []
         self.link = Link("the other", KEYS, bytes([number]) * 16, self._handle, limits)
         self.conversation: Conversation
 
@@ -31,6 +32,10 @@ class Side:
         if text == "bad":
             raise ValueError("the handler fails")
         self.received.append(text)
+
+    async def handle_bytes(self, _: Link, data: bytes) -> None:
+        """The handler of bytes, for the tests in which this side takes them."""
+        self.received.append(data)
 
 
 class Conversations(unittest.IsolatedAsyncioTestCase):
@@ -91,6 +96,30 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual(sent, expected)
                 self.assertEqual(self.b.received, texts)
 
+    async def test_text_and_bytes_stay_what_they_are(self) -> None:
+        messages = ["1", b"1", b"\xff\x00", "", b"", "é", "é".encode()]
+        for features in (1, 0):
+            with self.subTest(features=features):
+                await self.asyncTearDown()
+                await self.asyncSetUp()
+                self.b.link.bytes_handler = self.b.handle_bytes
+                for message in messages:
+                    self.a.link.send(message)
+                for frames in (1, 1000):
+                    self.connect()
+                    peers = replace(self.a.conversation.peers, features=features)
+                    self.a.conversation.peers = peers
+                    await self.exchange(frames)
+                self.assertEqual(self.b.received, messages)
+
+    async def test_who_takes_text_rejects_bytes(self) -> None:
+        self.connect()
+        for message in ("1", b"2", "3"):
+            self.a.link.send(message)
+        await self.exchange()
+        self.assertEqual(self.b.received, ["1", "3"])
+        self.assertEqual(self.a.link.rejections, [(2, RejectionCode.TEXT_ONLY)])
+
     async def test_a_rejection_is_told_again_until_it_is_known(self) -> None:
         self.connect()
         self.a.link.send("bad")
@@ -116,9 +145,9 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
         ready = replace(ready, mine=[replace(ready.mine[0], first=highest, second=highest)])
         conversation = Conversation(self.b.link, self.b.link.ready(), ready, lambda: None)
         conversation.begin()
-        two = Frame(Kind.BATCH, id=highest, payload=encode_batch([b"1", b"2"]))
+        two = Frame(Kind.BATCH, id=highest, payload=encode_batch([Payload(b"1"), Payload(b"2")]))
         self.assertRaises(Violation, conversation.handle, two)
-        conversation.handle(Frame(Kind.BATCH, id=highest, payload=encode_batch([b"1"])))
+        conversation.handle(Frame(Kind.BATCH, id=highest, payload=encode_batch([Payload(b"1")])))
         await asyncio.sleep(0)
         self.assertEqual(self.b.received, ["1"])
         self.assertEqual(conversation.next_frame().encode()[16:24], b"\xff" * 8)

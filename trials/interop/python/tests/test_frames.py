@@ -2,7 +2,7 @@
 
 import unittest
 
-from paddington.frames import Frame, Kind, Ready, StreamEntry, Violation, encode_batch, padme
+from paddington.frames import Frame, Kind, Payload, Ready, StreamEntry, Violation, encode_batch, padme
 
 PADME = {
     24: 128,
@@ -37,11 +37,13 @@ class Frames(unittest.TestCase):
     def test_frames_come_back(self) -> None:
         frames = [
             Frame(Kind.DATA, 3, 4, True, 5, 6, "é".encode()),
+            Frame(Kind.DATA, again=True, id=5, payload=b"\xff", is_bytes=True),
+            Frame(Kind.DATA, id=5, payload=b"\xff", is_bytes=True),
             Frame(Kind.ACK, ack_stream=1, id=1 << 40, ack=7, payload=bytes(20)),
             Frame(Kind.SKIP, stream=2, ack_stream=1, id=9, ack=7),
             Frame(Kind.CLOSE, id=77),
             Frame(Kind.DRAIN),
-            Frame(Kind.BATCH, 1, 2, True, 3, 4, encode_batch([b"", b"xy"])),
+            Frame(Kind.BATCH, 1, 2, True, 3, 4, encode_batch([Payload(b""), Payload(b"xy", True)])),
         ]
         for frame in frames:
             for padded in (True, False):
@@ -54,11 +56,14 @@ class Frames(unittest.TestCase):
             "kind 0": plain(0),
             "kind 10": plain(10),
             "a long batch": plain(9, payload=b"x" * 65),
-            "another flag on BATCH": plain(9, 3, 2),
+            "bytes on BATCH": plain(9, 3, 2),
+            "bytes on PING": plain(4, 3, 2),
+            "bytes on SKIP": plain(7, 3, 2),
             "a stream in PING": plain(4, 1, 1),
             "an ack_stream in PING": plain(4, 2, 1),
             "a flag on PING": plain(4, 3, 1),
-            "another flag on DATA": plain(2, 3, 2),
+            "another flag on DATA": plain(2, 3, 4),
+            "the highest flag on DATA": plain(2, 3, 0x83),
             "an ack in PING": plain(4, 23, 1),
             "an id in DRAIN": plain(8, 15, 1),
             "a payload in PING": plain(4, payload=b"x"),

@@ -9,6 +9,7 @@ from paddington import handshake, hexadecimal, xwing
 from paddington.frames import (
     Frame,
     Kind,
+    Payload,
     Ready,
     StreamEntry,
     Violation,
@@ -179,16 +180,27 @@ class Sealed(unittest.TestCase):
 
     def test_a_batch(self) -> None:
         table = load("batch.json")
-        texts = [text.encode() for text in table["texts"]]
-        plaintext = Frame(Kind.BATCH, id=1, payload=encode_batch(texts)).encode()
+        messages = [
+            Payload(bytes.fromhex(message["bytes"]), True)
+            if "bytes" in message
+            else Payload(message["text"].encode())
+            for message in table["messages"]
+        ]
+        plaintext = Frame(Kind.BATCH, id=1, payload=encode_batch(messages)).encode()
         self.assertEqual(plaintext.hex(), table["plaintext"])
-        self.assertEqual(decode_batch(Frame.decode(plaintext, 100).payload), texts)
+        self.assertEqual(decode_batch(Frame.decode(plaintext, 100).payload), messages)
         client, _ = self.sessions()
         client.sending.seal(b"READY is frame 0")
         self.assertEqual(client.sending.seal(plaintext).hex(), table["frame_c2s_1_batch"])
+        data = Frame(Kind.DATA, id=5, payload=messages[2].data, is_bytes=True)
+        self.assertEqual(client.sending.seal(data.encode()).hex(), table["frame_c2s_2_bytes"])
+        self.assertEqual(Frame.decode(data.encode(), 100), data)
         for payload in table["bad_payloads"]:
             with self.subTest(payload=payload[:80]):
                 self.assertRaises(Violation, decode_batch, bytes.fromhex(payload))
+        for plaintext in map(bytes.fromhex, table["bad_plaintexts"]):
+            with self.subTest(plaintext=plaintext[:8]):
+                self.assertRaises(Violation, Frame.decode, plaintext, 100)
 
     def test_nothing_opens_that_must_not(self) -> None:
         cases = [

@@ -77,9 +77,12 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
         kind @ 0..=8 => {
             let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
             let number = script.number(Knowledge::of(&known.expected, stream));
-            let flags = script.byte();
-            // Bit 1 is a flag of DATA only, and higher ones are never right.
-            let flags = if flags >= 0xf8 { flags } else { flags % 2 };
+            // `again`, and on DATA `bytes`; any other flag is wrong.
+            let flags = match (kind, script.byte()) {
+                (_, byte @ 248..) => byte,
+                (0..=5, byte) => byte % 4,
+                (_, byte) => byte % 2,
+            };
             let (kind, payload) = match kind {
                 0..=5 => (2, vec![0; script.below(LONGEST as usize + 2)]),
                 _ => (9, batch(script)),
@@ -113,7 +116,8 @@ fn batch(script: &mut Script<'_>) -> Vec<u8> {
     for _ in 0..script.below(5) {
         let len = script.below(12);
         let claimed = script.number(len as u64);
-        payload.extend((claimed as u32).to_be_bytes());
+        let is_bytes = (len as u32 % 2) << 24;
+        payload.extend((claimed as u32 ^ is_bytes).to_be_bytes());
         payload.extend(vec![0; len]);
     }
     payload.truncate(payload.len() - script.below(4).min(payload.len()) / 3);
