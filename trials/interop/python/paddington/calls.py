@@ -8,13 +8,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from .frames import HEAD, CallsState, Ready, Violation, require
+from .frames import HEAD, UNDERSTANDS_CALLS, CallsState, Ready, require
 
 log = logging.getLogger("paddington")
 
 ITEM_HEAD, MAX_ITEMS, MAX_TEXT, MAX_DEPTH, NO_LIMIT = 16, 1024, 1024, 8, 0xFFFFFFFF
 FRAME_BYTES = 16 * 1024
-UNDERSTANDS_CALLS = 2
 depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
@@ -254,7 +253,7 @@ class Calls:
             item = asked.item
             same = [a.item for a in self.asked.values() if a.item.short == item.short]
             used = sum(HEAD + len(other.body) for other in same + [item])
-            if len(same) < self.peers.requests and used <= self.peers.request_window:
+            if len(same) < self.peers.requests and used <= self.peers.window:
                 self.waiting.remove(asked)
                 self.sent.append(item)
                 asked.number = self.base + len(self.sent) - 1
@@ -331,7 +330,7 @@ class Calls:
         same = [a.item for a in self.answering.values() if a.item.short == item.short]
         used = sum(HEAD + len(other.body) for other in same + [item])
         state = self.state()
-        fits = len(same) < state.requests and used <= state.request_window
+        fits = len(same) < state.requests and used <= state.window
         require(fits, "more requests than READY allows")
         answering = self.answering[item.call] = Answering(item)
         answering.task = asyncio.get_running_loop().create_task(self._run(item))
@@ -379,18 +378,3 @@ class Calls:
 def _fail(answer: asyncio.Future[Item], error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
-
-
-__all__ = [
-    "Answers",
-    "Calls",
-    "Failure",
-    "FailureCode",
-    "Item",
-    "PeerChanged",
-    "UNDERSTANDS_CALLS",
-    "Violation",
-    "What",
-    "decode_calls",
-    "encode_calls",
-]
