@@ -6,9 +6,9 @@ use std::sync::{Arc, Weak};
 use futures_util::FutureExt;
 use futures_util::future::Abortable;
 use paddington_wire::link::{Answer, CallId};
-use paddington_wire::{CallItem, FailureCode, Text};
+use paddington_wire::{CallItem, FailureCode, Message, Text};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 use super::worker::{panic_text, run_handler, within};
@@ -70,32 +70,41 @@ async fn answer<H: Handler>(call: &Call, handler: &H, request: Request, permits:
         Some(permits) => permits.acquire().await.ok(), // it is never closed
         None => None,
     };
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    let limit = peer.shared.config.handler_limit();
-    let expires = left.is_some_and(|left| limit.is_none_or(|limit| left <= limit));
-    let failure = if left.is_some_and(|left| left.is_zero()) {
+    let failure = if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         Some(Answer::failure(FailureCode::EXPIRED))
     } else {
         let message = peer.request_message(request);
-        let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
-        match within(if expires { left } else { limit }, called).await {
-            Some(Ok(Ok(()))) => None, // with a reply, or without one
-            Some(Ok(Err(cause))) => Some(failed(call, cause)),
-            Some(Err(panic)) => {
-                let cause = format!("the handler panicked: {}", panic_text(&*panic));
-                peer.report_failed_request(call.id, &Escaped(cause));
-                Some(Answer::failure(FailureCode::FAILED))
-            }
-            None if expires => Some(Answer::failure(FailureCode::EXPIRED)),
-            None => {
-                error!(peer = %peer.name, request = call.id.call, ?limit, "the handler took too long");
-                Some(Answer::failure(FailureCode::TIMED_OUT))
-            }
+        let handled = handle(call, handler, message);
+        match deadline {
+            None => handled.await,
+            Some(deadline) => timeout_at(deadline, handled)
+                .await
+                .unwrap_or_else(|_| Some(Answer::failure(FailureCode::EXPIRED))),
         }
     };
     drop(permit);
     if let Some(failure) = failure {
         let _ = peer.answer(call.id, failure); // the handler may have replied before
+    }
+}
+
+/// Calls the handler. Returns the answer if it has failed.
+async fn handle<H: Handler>(call: &Call, handler: &H, message: Message) -> Option<Answer> {
+    let peer = &call.peer;
+    let limit = peer.shared.config.handler_limit();
+    let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
+    match within(limit, called).await {
+        Some(Ok(Ok(()))) => None, // with a reply, or without one
+        Some(Ok(Err(cause))) => Some(failed(call, cause)),
+        Some(Err(panic)) => {
+            let cause = format!("the handler panicked: {}", panic_text(&*panic));
+            peer.report_failed_request(call.id, &Escaped(cause));
+            Some(Answer::failure(FailureCode::FAILED))
+        }
+        None => {
+            error!(peer = %peer.name, request = call.id.call, ?limit, "the handler took too long");
+            Some(Answer::failure(FailureCode::TIMED_OUT))
+        }
     }
 }
 
