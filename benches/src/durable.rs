@@ -51,7 +51,8 @@ pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Resul
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         let id = MessageId { stream: [1; 16].into(), number: *next };
         *next += 1;
-        let message = NewMessage { id, payload: Payload::text(vec![b'x'; LEN]), ttl: None };
+        let payload = Payload::text(vec![b'x'; LEN]);
+        let message = NewMessage { id, payload, ttl: None, mark: None };
         let answer = shared.append(&peer, message);
         async move { Ok(answer.await?) }
     })

@@ -4,14 +4,18 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use anyhow::{Context, Result, anyhow};
 use orion::hazardous::aead::xchacha20poly1305::{
     Nonce as OrionNonce, SecretKey, XChaCha20Poly1305,
 };
 use paddington_crypto::hex::{self, Nonces};
 use paddington_crypto::sealed::{Layers, OVERHEAD};
 use paddington_crypto::{KeyPair, SecretKey as Key};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+use ring::aead::{
+    AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey,
+};
 
 /// One kind of envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +26,10 @@ pub enum Envelope {
     Hex,
     /// The two layers of a frame of the `sealed` encoding.
     Sealed,
-    /// Two passes of ring over the same bytes.
+    /// One pass of each of ring's two ciphers over the same bytes.
     RingTwice,
-    /// Two passes of orion.
-    OrionTwice,
+    /// The same ciphers without ring: one pass of orion, one of aes-gcm.
+    Portable,
 }
 
 /// Seals and opens one envelope.
@@ -34,7 +38,7 @@ pub type Work = Box<dyn FnMut() -> Result<()>>;
 impl Envelope {
     /// All of them.
     pub const ALL: [Self; 5] =
-        [Self::Reference, Self::Hex, Self::Sealed, Self::RingTwice, Self::OrionTwice];
+        [Self::Reference, Self::Hex, Self::Sealed, Self::RingTwice, Self::Portable];
 
     /// The lengths of the messages, in bytes.
     pub const SIZES: [usize; 5] = [16, 256, 4 * 1024, 64 * 1024, 1024 * 1024];
@@ -47,7 +51,7 @@ impl Envelope {
             Self::Hex => "hex",
             Self::Sealed => "sealed",
             Self::RingTwice => "ring twice",
-            Self::OrionTwice => "orion twice",
+            Self::Portable => "orion, aes-gcm",
         }
     }
 
@@ -65,7 +69,7 @@ impl Envelope {
             Self::Hex => hex_work(size)?,
             Self::Sealed => sealed_work(size)?,
             Self::RingTwice => ring_work(size)?,
-            Self::OrionTwice => orion_work(size),
+            Self::Portable => portable_work(size),
         })
     }
 }
@@ -142,8 +146,10 @@ fn sealed_work(size: usize) -> Result<Work> {
 }
 
 fn ring_work(size: usize) -> Result<Work> {
-    let key = |byte| UnboundKey::new(&CHACHA20_POLY1305, &[byte; 32]).map(LessSafeKey::new).ok();
-    let (inner, outer) = (key(1).context("a key")?, key(2).context("a key")?);
+    let key = |algorithm: &'static Algorithm, byte| {
+        UnboundKey::new(algorithm, &[byte; 32]).map(LessSafeKey::new).ok().context("a key")
+    };
+    let (inner, outer) = (key(&CHACHA20_POLY1305, 1)?, key(&AES_256_GCM, 2)?);
     let nonce = || Nonce::assume_unique_for_key([7; 12]);
     let seal = move |key: &LessSafeKey, buffer: &mut [u8]| {
         let sealed = key.seal_in_place_separate_tag(nonce(), Aad::empty(), buffer);
@@ -162,15 +168,20 @@ fn ring_work(size: usize) -> Result<Work> {
     }))
 }
 
-fn orion_work(size: usize) -> Work {
-    let [inner, outer] = [1, 2].map(|byte| SecretKey::from([byte; 32]));
-    let nonce = OrionNonce::from([7; 24]);
+fn portable_work(size: usize) -> Work {
+    let inner = SecretKey::from([1; 32]);
+    let outer = Aes256Gcm::new(&[2; 32].into());
+    let (inner_nonce, outer_nonce) = (OrionNonce::from([7; 24]), [7; 12].into());
     let mut buffer = vec![0; size];
     Box::new(move || {
         let buffer = black_box(&mut buffer[..]);
-        let first = XChaCha20Poly1305::seal_inplace(&inner, &nonce, None, buffer)?;
-        let second = XChaCha20Poly1305::seal_inplace(&outer, &nonce, None, buffer)?;
-        XChaCha20Poly1305::open_inplace(&outer, &nonce, &second, None, buffer)?;
-        Ok(XChaCha20Poly1305::open_inplace(&inner, &nonce, &first, None, buffer)?)
+        let first = XChaCha20Poly1305::seal_inplace(&inner, &inner_nonce, None, buffer)?;
+        let second = outer
+            .encrypt_inout_detached(&outer_nonce, b"", (&mut *buffer).into())
+            .map_err(|_| anyhow!("aes-gcm does not seal"))?;
+        outer
+            .decrypt_inout_detached(&outer_nonce, b"", (&mut *buffer).into(), &second)
+            .map_err(|_| anyhow!("aes-gcm does not open"))?;
+        Ok(XChaCha20Poly1305::open_inplace(&inner, &inner_nonce, &first, None, buffer)?)
     })
 }

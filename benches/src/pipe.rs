@@ -4,10 +4,10 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
@@ -200,7 +200,8 @@ impl Carrier for WebSocket {
     }
 }
 
-/// A WebSocket whose messages ring seals twice, in place, with numbers for nonces.
+/// A WebSocket whose messages ring seals twice, in place, with its two ciphers and with numbers for
+/// nonces.
 #[derive(Debug)]
 pub struct SealedTwice {
     socket: Socket,
@@ -213,9 +214,10 @@ pub struct SealedTwice {
 
 impl SealedTwice {
     fn new(socket: Socket) -> Result<Self> {
-        let key = |byte| UnboundKey::new(&CHACHA20_POLY1305, &[byte; 32]).map(LessSafeKey::new);
-        let keys = [1, 2].map(|byte| key(byte).ok());
-        let [Some(inner), Some(outer)] = keys else { bail!("no keys") };
+        let key = |algorithm: &'static Algorithm, byte| {
+            UnboundKey::new(algorithm, &[byte; 32]).map(LessSafeKey::new).ok().context("no key")
+        };
+        let (inner, outer) = (key(&CHACHA20_POLY1305, 1)?, key(&AES_256_GCM, 2)?);
         let (outgoing, incoming) = (BytesMut::new(), BytesMut::new());
         Ok(Self { socket, keys: [inner, outer], outgoing, incoming, sent: 0, received: 0 })
     }

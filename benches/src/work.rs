@@ -22,7 +22,7 @@ pub enum Contender {
     Tls,
     /// A bare tokio-tungstenite WebSocket.
     WebSocket,
-    /// A bare WebSocket with two passes of ring over each message on each side.
+    /// A bare WebSocket with a pass of each of ring's two ciphers over each message on each side.
     Twice,
     /// A WebSocket with the original's wire format, written as the original writes it.
     Naive,

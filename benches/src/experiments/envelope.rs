@@ -10,14 +10,14 @@ use super::{Settings, progress};
 /// The time for each kind in a round, as a part of the time of other experiments.
 const SHARE: f64 = 0.2;
 
-/// The same rounds, compared with two passes of ring and with the original's wire format.
+/// The same rounds, compared with a pass of each of ring's two ciphers and with the original's wire format.
 pub(crate) fn envelope(settings: &Settings) -> Result<[Experiment; 2]> {
     let experiment = |id, title, against: Envelope| {
         Experiment::new(id, title, "B", Some(against.name()), "per s")
     };
     let mut beside_ring = experiment(
         "P1",
-        "envelopes sealed and opened, compared with two passes of ring",
+        "envelopes sealed and opened, compared with a pass of each of ring's two ciphers",
         Envelope::RingTwice,
     );
     let mut beside_reference = experiment(

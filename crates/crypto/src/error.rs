@@ -20,7 +20,7 @@ pub enum KeyError {
     NoRandomness,
 }
 
-/// The message could not be sealed: it is longer than the cipher allows (256 GiB), or the operating
+/// The message could not be sealed: it is longer than its cipher allows (64 GiB), or the operating
 /// system gave no random bytes.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the message could not be sealed")]

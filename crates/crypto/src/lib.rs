@@ -16,11 +16,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Provided**: XChaCha20-Poly1305 in two layers under two independent keys; keys that are never
+//! **Provided**: two layers under two independent keys, of two ciphers in the `sealed` encoding
+//! (XChaCha20-Poly1305 inside AES-256-GCM) and of one in `hex` (XChaCha20-Poly1305); keys that are never
 //! printed, cannot be copied by accident and are wiped when dropped; errors that give no reason.
 //!
 //! **Not provided**: protection against replay, reordering or loss, which the session's counters in
 //! `paddington-wire` give; and any protection once *both* keys of a pair are known.
+
+#[cfg(not(any(feature = "ring", feature = "portable")))]
+compile_error!("either the feature `ring` or the feature `portable` has to be on");
 
 mod aead;
 mod compare;

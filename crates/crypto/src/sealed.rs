@@ -1,26 +1,27 @@
 //! The double envelope of the `sealed` encoding: two binary layers in one buffer.
 //!
-//! Implements `Seal` and `Open` of `docs/protocol.md` §1.2 for both layers of §4. The nonce is a
-//! number that both sides count and do not transmit, so a layer adds only its tag.
+//! Implements `Seal` and `Open` of `docs/protocol.md` §1.2: the inner layer is XChaCha20-Poly1305,
+//! the outer one AES-256-GCM. The nonce is a number that both sides count and do not transmit, so a
+//! layer adds only its tag.
 
 use std::fmt;
 
-use crate::aead::{ActiveCipher, Cipher, TAG_LEN};
+use crate::aead::{Aes256Gcm, Cipher, TAG_LEN, XChaCha20Poly1305};
 use crate::stack::cleared;
 use crate::{OpenError, SealError, SecretKey};
 
 /// The number of bytes that the two layers add.
 pub const OVERHEAD: usize = 2 * TAG_LEN;
 
-/// Both layers of an envelope, each with its own key.
+/// Both layers of an envelope, each with its own cipher and its own key.
 ///
-/// The subkeys are computed once, by [`new`](Self::new). They stay at their place in memory when the
+/// What the ciphers derive from their keys is computed once, by [`new`](Self::new). They stay at their place in memory when the
 /// value is moved, and are wiped when it is dropped.
 pub struct Layers(Box<Ciphers>);
 
 struct Ciphers {
-    inner: ActiveCipher,
-    outer: ActiveCipher,
+    inner: XChaCha20Poly1305,
+    outer: Aes256Gcm,
 }
 
 impl Layers {
@@ -29,8 +30,8 @@ impl Layers {
     pub fn new(inner: &SecretKey, outer: &SecretKey) -> Self {
         cleared(|| {
             Self(Box::new(Ciphers {
-                inner: ActiveCipher::new(inner, &[0; 16]),
-                outer: ActiveCipher::new(outer, &[0; 16]),
+                inner: XChaCha20Poly1305::new(inner, &[0; 16]),
+                outer: Aes256Gcm::new(outer),
             }))
         })
     }
@@ -41,7 +42,7 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// [`SealError`] if there is no room or the text is longer than the cipher allows.
+    /// [`SealError`] if there is no room or the text is longer than a cipher allows.
     pub fn seal(&self, number: u64, ad: &[u8], buffer: &mut [u8]) -> Result<(), SealError> {
         let inner_end = buffer.len().checked_sub(TAG_LEN).ok_or(SealError)?;
         seal_layer(&self.0.inner, number, ad, &mut buffer[..inner_end])?;
@@ -72,7 +73,7 @@ impl fmt::Debug for Layers {
 
 /// Seals one layer. Its tag fills the last [`TAG_LEN`] bytes of `layer`.
 fn seal_layer(
-    cipher: &ActiveCipher,
+    cipher: &impl Cipher,
     number: u64,
     ad: &[u8],
     layer: &mut [u8],
@@ -85,7 +86,7 @@ fn seal_layer(
 }
 
 fn open_layer<'a>(
-    cipher: &ActiveCipher,
+    cipher: &impl Cipher,
     number: u64,
     ad: &[u8],
     layer: &'a mut [u8],

@@ -61,13 +61,15 @@ pub struct Config {
     /// Maximum number of bytes, Σ(24 + length), of replies that one peer has not acknowledged, and
     /// of requests that wait to be transmitted to it. At least one of `max_payload` always fits.
     pub reply_bytes: u64,
-    /// Whether a requester is told the words of the error with which the handler has failed.
-    pub reveal_errors: bool,
     /// Time that a handler may take for one message; after that it is cancelled. Zero for no limit.
     #[serde(with = "seconds::or_zero")]
     pub handler_timeout: Duration,
     /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
+    /// Whether the sender of a message or request is told the text of the error that its handler
+    /// returned: the first 255 bytes of it, or 1 KiB for a requester. Errors may tell of paths, addresses or data that are not the sender's
+    /// business.
+    pub reveal_errors: bool,
     /// Number of times that a message of a peer may be handled when this process ends without order,
     /// after its first delivery; with a store, it then becomes a dead letter. A kill for another
     /// reason cannot be told from a crash of the handler, so a service whose handlers take long and
@@ -132,9 +134,9 @@ impl Default for Config {
             request_handlers: 16,
             request_bytes_total: 256 * MIB,
             reply_bytes: link.reply_bytes,
-            reveal_errors: false,
             handler_timeout: Duration::from_secs(300),
             on_error: OnError::Next,
+            reveal_errors: false,
             crashes: 5,
             ack_delay: Duration::from_millis(20),
             probe: Duration::from_secs(3),

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write};
 
+use paddington_wire::RejectText;
+
 /// The longest text that is shown, in characters.
 const MAX: usize = 500;
 
@@ -9,6 +11,11 @@ const MAX: usize = 500;
 /// terminal in an error or a panic cannot forge lines of a log.
 #[derive(Debug)]
 pub(crate) struct Escaped<T>(pub(crate) T);
+
+/// Returns the words of a peer as they may be shown, if there are any.
+pub(crate) fn escaped(text: &RejectText) -> Option<String> {
+    (!text.is_empty()).then(|| Escaped(text.as_str()).to_string())
+}
 
 /// Escapes what is written to it.
 struct Escaper<'a, 'b> {

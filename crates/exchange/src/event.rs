@@ -40,6 +40,9 @@ pub enum Event {
         outcome: Delivered,
         /// Number of messages.
         messages: u64,
+        /// What the peer has said about one of those that were rejected, if it has, with control
+        /// characters escaped.
+        text: Option<String>,
     },
     /// A message of the peer has become a dead letter.
     DeadLetter {

@@ -9,6 +9,7 @@ use paddington_wire::link::Outcome;
 use paddington_wire::{Encoding, MessageId};
 
 use crate::Delivered;
+use crate::escaped::escaped;
 use crate::peer::{Number, Page, Peer};
 
 /// Receipt for an accepted message. Await it for the outcome; dropping it changes nothing.
@@ -30,6 +31,23 @@ impl Receipt {
     pub fn id(&self) -> Option<MessageId> {
         let sealed = self.peer.encoding() == Encoding::Sealed;
         sealed.then_some(MessageId { stream: self.peer.shared.instance, number: self.number })
+    }
+
+    /// Returns what the peer has said about the error for which it has rejected the message, if it has
+    /// and the outcome is known: the first 255 bytes of it, with control characters escaped.
+    ///
+    /// ```
+    /// use paddington_exchange::{Delivered, Receipt};
+    ///
+    /// async fn explain(receipt: Receipt) {
+    ///     if let Delivered::Rejected(code) = receipt.clone().await {
+    ///         println!("{code}: {}", receipt.error_text().unwrap_or_default());
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn error_text(&self) -> Option<String> {
+        escaped(&self.page.text(self.number))
     }
 
     async fn delivered(self) -> Delivered {

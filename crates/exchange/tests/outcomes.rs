@@ -54,6 +54,7 @@ async fn a_message_that_is_too_long_for_the_peer_is_reported_as_that() {
         peer: "server".parse().unwrap(),
         outcome: Delivered::TooLong,
         messages: 1,
+        text: None,
     };
     assert!(told.contains(&expected), "{told:?}");
 }
@@ -140,4 +141,63 @@ async fn thousands_of_rejections_in_a_row_are_told_one_by_one() {
         assert_eq!(counts(&client).rejected, round * 1_500);
         assert_eq!(server.peers()[0].failed, round * 1_500, "none is handled twice");
     }
+}
+
+/// Returns a server that fails on every message with the message itself as its error.
+async fn failing_server(pair: &paddington_test_support::Pair) -> Service {
+    let fail = async |message: Message| match message.is_control() {
+        true => Ok(()),
+        false => Err(message.payload().to_owned()),
+    };
+    Service::start_on(pair.network.network(), &pair.server, fail).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_text_of_a_handlers_error_is_told_if_the_setting_says_so() {
+    let failed = Delivered::Rejected(paddington::RejectCode::FAILED);
+    for reveals in [false, true] {
+        let mut pair = pair();
+        pair.server.settings_mut().reveal_errors = reveals;
+        let _server = failing_server(&pair).await;
+        let (client, _) = pair.start_client().await;
+        let mut events = client.exchange().events();
+        let evil = format!("out of stock\n\u{1b}[2J{}", "ä".repeat(200));
+        let receipt = client.send(Message::new("server", &*evil)).await.unwrap();
+        assert_eq!(receipt.error_text(), None, "it is not known yet");
+        assert_eq!(receipt.clone().await, failed);
+        let expected = format!("out of stock\\u{{a}}\\u{{1b}}[2J{}", "ä".repeat(119));
+        let expected = reveals.then_some(expected);
+        assert_eq!(receipt.error_text(), expected);
+        let text = loop {
+            if let Event::Undelivered { text, .. } = events.recv().await.unwrap() {
+                break text;
+            }
+        };
+        assert_eq!(text, expected);
+        let fine = client.send(Message::new("server", "")).await.unwrap();
+        assert_eq!(fine.clone().await, failed);
+        assert_eq!(fine.error_text(), None, "an empty text is none");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_of_many_errors_are_told_although_acknowledgements_are_short() {
+    let mut pair = pair();
+    pair.server.settings_mut().reveal_errors = true;
+    for config in [&mut pair.server, &mut pair.client] {
+        config.settings_mut().transport.limits.max_payload = 400;
+    }
+    let _server = failing_server(&pair).await;
+    let (client, _) = pair.start_client().await;
+    let mut receipts = Vec::new();
+    for number in 0..1_500 {
+        let text = format!("{number} {}", "x".repeat(300));
+        receipts.push(client.send(Message::new("server", text)).await.unwrap());
+    }
+    for (number, receipt) in receipts.into_iter().enumerate() {
+        receipt.clone().await;
+        let Some(text) = receipt.error_text() else { continue };
+        assert!(text.starts_with(&format!("{number} xx")), "{number}: {text}");
+    }
+    assert_eq!(counts(&client).rejected, 1_500, "whether or not all texts had room");
 }

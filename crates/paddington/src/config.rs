@@ -9,10 +9,13 @@ use paddington_exchange::store::Store;
 use paddington_exchange::{Config, Listen, Setup, StartError};
 use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
 use paddington_wire::{Encoding, NameError, PeerName, RangeError};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
-use crate::format::{ClientEntry, KeyTable, ServerEntry, ServiceFile};
+use crate::format::{ClientEntry, Form, KeyTable, ServerEntry, ServiceFile};
 use crate::known::{KnownClient, KnownServer};
 use crate::renewal::InvitationFile;
 use crate::{FileError, Invite, file};
@@ -296,7 +299,26 @@ impl ServiceConfig {
             let read = file::read::<ServiceFile>(path, "");
             read.map(drop).map_err(|_| "is not the configuration of a service")
         };
-        Ok(file::write(path.as_ref(), &self.to_file(), is_ours)?)
+        Ok(file::write(path.as_ref(), &self.to_file(Form::StandIns), is_ours)?)
+    }
+
+    /// Returns the configuration as [`save`](Self::save) writes it, for a place that keeps secrets.
+    /// The text is wiped when it is dropped; wipe its copies.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// hub.add_client("sensor", "192.0.2.0/24")?;
+    /// let same = ServiceConfig::from_toml(&hub.to_toml()?)?;
+    /// assert_eq!(same.peers().collect::<Vec<_>>(), ["sensor"]);
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<Zeroizing<String>, ConfigError> {
+        Ok(file::text(Path::new("the configuration"), &self.to_file(Form::StandIns))?)
     }
 
     /// Returns the service's name.
@@ -414,7 +436,8 @@ impl ServiceConfig {
     }
 
     fn check(file: ServiceFile) -> Result<Self, ConfigError> {
-        let ServiceFile { name, url, ip, port, outbox, settings, clients, servers } = file;
+        note_unused(&file);
+        let ServiceFile { name, url, ip, port, outbox, settings, clients, servers, .. } = file;
         settings.check()?;
         let mut config = Self {
             name,
@@ -426,12 +449,12 @@ impl ServiceConfig {
             clients: Vec::new(),
             servers: Vec::new(),
         };
-        for ClientEntry { name, range, encoding, inner_key, outer_key } in clients {
+        for ClientEntry { name, range, encoding, inner_key, outer_key, .. } in clients {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
             config.clients.push(KnownClient { name, range, encoding, keys });
         }
-        for ServerEntry { name, url, encoding, authorities, inner_key, outer_key } in servers {
+        for ServerEntry { name, url, encoding, authorities, inner_key, outer_key, .. } in servers {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
             let source = None;
@@ -440,17 +463,17 @@ impl ServiceConfig {
         Ok(config)
     }
 
-    fn to_file(&self) -> ServiceFile {
+    fn to_file(&self, form: Form) -> ServiceFile {
         let client = |client: &KnownClient| {
-            let (inner_key, outer_key) = KeyTable::pair(&client.keys);
+            let (inner_key, outer_key) = KeyTable::pair(&client.keys, form);
             let (name, range, encoding) = (client.name.clone(), client.range, client.encoding);
-            ClientEntry { name, range, encoding, inner_key, outer_key }
+            ClientEntry { name, range, encoding, zone: None, inner_key, outer_key }
         };
         let server = |server: &KnownServer| {
-            let (inner_key, outer_key) = KeyTable::pair(&server.keys);
+            let (inner_key, outer_key) = KeyTable::pair(&server.keys, form);
             let (name, url, encoding) = (server.name.clone(), server.url.clone(), server.encoding);
             let authorities = server.authorities.clone();
-            ServerEntry { name, url, encoding, authorities, inner_key, outer_key }
+            ServerEntry { name, url, encoding, zone: None, authorities, inner_key, outer_key }
         };
         ServiceFile {
             name: self.name.clone(),
@@ -461,7 +484,48 @@ impl ServiceConfig {
             settings: self.settings.clone(),
             clients: self.clients.iter().map(client).collect(),
             servers: self.servers.iter().map(server).collect(),
+            healthcheck_port: None,
+            proxy_header: None,
+            encryption: None,
         }
+    }
+}
+
+/// Writes the configuration as a value of another file, as its fields. They hold the keys, and the
+/// serializer may leave copies of them in memory.
+impl Serialize for ServiceConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_file(Form::Plain).serialize(serializer)
+    }
+}
+
+/// Reads a configuration that is a value of another file, with the checks of
+/// [`ServiceConfig::load`].
+impl<'de> Deserialize<'de> for ServiceConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::check(ServiceFile::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Logs which settings of the original paddington are in a file, and have no effect here.
+fn note_unused(file: &ServiceFile) {
+    let zones = file.clients.iter().any(|client| client.zone.is_some())
+        || file.servers.iter().any(|server| server.zone.is_some());
+    let settings = [
+        (file.healthcheck_port.is_some(), "healthcheck_port"),
+        (file.proxy_header.is_some(), "proxy_header"),
+        (file.encryption.is_some(), "encryption"),
+        (zones, "zone"),
+    ];
+    let unused: Vec<_> =
+        settings.iter().filter_map(|(found, name)| found.then_some(*name)).collect();
+    if !unused.is_empty() {
+        warn!(
+            service = %file.name,
+            settings = unused.join(", "),
+            "these settings of the original paddington have no effect here; trusted proxies are set in \
+             settings.transport.proxies"
+        );
     }
 }
 

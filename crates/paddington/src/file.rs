@@ -4,6 +4,7 @@
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use paddington_transport::regular;
@@ -144,8 +145,62 @@ pub(crate) fn write<T: Serialize + HoldsKeys>(
     value: &T,
     is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
 ) -> Result<(), FileError> {
+    let text = || to_toml(value).map_err(|source| unwritable(path, source));
+    publish(path, is_ours, text)
+}
+
+/// Returns what is written to a file; errors call it `path`.
+pub(crate) fn text<T: Serialize + HoldsKeys>(
+    path: &Path,
+    value: &T,
+) -> Result<Zeroizing<String>, FileError> {
+    to_toml(value).map_err(|source| unwritable(path, source))
+}
+
+/// Writes a file of your own that holds keys, such as a configuration with an [`Invite`] in it, so
+/// that only its owner can read it. An older file is replaced as a whole, or not at all; a symbolic
+/// link, and what is not a file, is left as it is.
+///
+/// ```
+/// use paddington::{Invite, ServiceConfig, save_private};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Mine {
+///     interval: u32,
+///     hub: Invite,
+/// }
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("mine.toml");
+/// # let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+/// let mine = Mine { interval: 10, hub: hub.add_client("sensor", "192.0.2.0/24")? };
+/// save_private(&path, &toml::to_string(&mine)?)?;
+/// let same: Mine = toml::from_str(&std::fs::read_to_string(&path)?)?;
+/// assert_eq!(same.hub.client(), Some("sensor"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`FileError`] if the path holds something else than a file, or the file cannot be written.
+///
+/// [`Invite`]: crate::Invite
+pub fn save_private(path: impl AsRef<Path>, text: &str) -> Result<(), FileError> {
+    publish(path.as_ref(), |_| Ok(()), || Ok(text))
+}
+
+fn unwritable(path: &Path, source: io::Error) -> FileError {
+    FileError::Unwritable { path: path.to_owned(), source }
+}
+
+/// Writes `text` to a file. An existing file is replaced only if `is_ours` accepts it.
+fn publish<T: Deref<Target: AsRef<[u8]>>>(
+    path: &Path,
+    is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
+    text: impl FnOnce() -> Result<T, FileError>,
+) -> Result<(), FileError> {
     let occupied = |what| FileError::Occupied { path: path.to_owned(), what };
-    let unwritable = |source| FileError::Unwritable { path: path.to_owned(), source };
+    let unwritable = |source| unwritable(path, source);
     let replaces = match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => return Err(occupied("is a link")),
         Ok(found) if !found.is_file() => return Err(occupied("is not a file")),
@@ -156,11 +211,12 @@ pub(crate) fn write<T: Serialize + HoldsKeys>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(unwritable(error)),
     };
-    let text = to_toml(value).map_err(unwritable)?;
+    let text = text()?;
+    let text: &[u8] = (*text).as_ref();
     if text.len() as u64 > MAX_LEN {
         return Err(FileError::TooLong { path: path.to_owned(), len: text.len() as u64 });
     }
-    let draft = Draft::write(path, &text).map_err(unwritable)?;
+    let draft = Draft::write(path, text).map_err(unwritable)?;
     let published = if replaces { draft.replace() } else { draft.create() };
     published.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => occupied("was created by another process just now"),

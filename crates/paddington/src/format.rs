@@ -9,7 +9,9 @@ use paddington_crypto::{KeyError, KeyPair, SecretKey};
 use paddington_exchange::Config;
 use paddington_transport::Endpoint;
 use paddington_wire::{AddressRange, Encoding, PeerName};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use crate::written::{HoldsKeys, stand_in};
 
@@ -44,26 +46,41 @@ pub(crate) struct ServiceFile {
     pub(crate) clients: Vec<ClientEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) servers: Vec<ServerEntry>,
+    // Settings of the original paddington that have no meaning here.
+    #[serde(default, skip_serializing, alias = "heathcheck_port")]
+    pub(crate) healthcheck_port: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    pub(crate) proxy_header: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    pub(crate) encryption: Option<IgnoredAny>,
 }
 
-/// A client that the service has invited.
+/// A client that the service has invited. The original paddington writes it with `ip` and without
+/// `encoding`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientEntry {
     pub(crate) name: PeerName,
+    #[serde(alias = "ip", deserialize_with = "range")]
     pub(crate) range: AddressRange,
+    #[serde(default = "hex")]
     pub(crate) encoding: Encoding,
+    #[serde(default, skip_serializing)]
+    pub(crate) zone: Option<IgnoredAny>,
     pub(crate) inner_key: KeyTable,
     pub(crate) outer_key: KeyTable,
 }
 
-/// A server that the service is invited to.
+/// A server that the service is invited to. The original paddington writes it without `encoding`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerEntry {
     pub(crate) name: PeerName,
     pub(crate) url: Endpoint,
+    #[serde(default = "hex")]
     pub(crate) encoding: Encoding,
+    #[serde(default, skip_serializing)]
+    pub(crate) zone: Option<IgnoredAny>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authorities: Option<PathBuf>,
     pub(crate) inner_key: KeyTable,
@@ -76,13 +93,22 @@ pub(crate) struct KeyTable {
     data: KeyText,
 }
 
-/// The text of a key. It is written as a stand-in, over which `written.rs` writes the key.
-struct KeyText(Arc<SecretKey>);
+/// The text of a key.
+struct KeyText(Arc<SecretKey>, Form);
+
+/// How keys are given to a serializer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As stand-ins, over which `written.rs` writes the keys.
+    StandIns,
+    /// As they are: the serializer may leave copies of them in memory.
+    Plain,
+}
 
 impl KeyTable {
     /// Returns both keys of a link in the form in which they are written.
-    pub(crate) fn pair(keys: &KeyPair) -> (Self, Self) {
-        let table = |key: &Arc<SecretKey>| Self { data: KeyText(Arc::clone(key)) };
+    pub(crate) fn pair(keys: &KeyPair, form: Form) -> (Self, Self) {
+        let table = |key: &Arc<SecretKey>| Self { data: KeyText(Arc::clone(key), form) };
         (table(keys.inner()), table(keys.outer()))
     }
 
@@ -108,7 +134,13 @@ impl HoldsKeys for ServiceFile {
 
 impl Serialize for KeyText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&stand_in(&self.0))
+        match self.1 {
+            Form::StandIns => serializer.serialize_str(&stand_in(&self.0)),
+            Form::Plain => {
+                let digits = Zeroizing::new(const_hex::encode(self.0.expose_bytes()));
+                serializer.serialize_str(&digits)
+            }
+        }
     }
 }
 
@@ -128,8 +160,45 @@ impl de::Visitor<'_> for KeyVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<KeyText, E> {
-        SecretKey::from_hex(text).map(|key| KeyText(Arc::new(key))).map_err(E::custom)
+        let key = SecretKey::from_hex(text).map_err(E::custom)?;
+        Ok(KeyText(Arc::new(key), Form::StandIns))
     }
+}
+
+fn hex() -> Encoding {
+    Encoding::Hex
+}
+
+/// Reads a range: text, or the table of the original, `{ IP = ".." }` or `{ Range = ".." }`.
+fn range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AddressRange, D::Error> {
+    struct RangeVisitor;
+
+    impl<'de> de::Visitor<'de> for RangeVisitor {
+        type Value = AddressRange;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<AddressRange, E> {
+            text.parse().map_err(E::custom)
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<AddressRange, A::Error> {
+            #[derive(Deserialize)]
+            enum Original {
+                #[serde(rename = "IP")]
+                Address(AddressRange),
+                Range(AddressRange),
+            }
+            let table = de::value::MapAccessDeserializer::new(map);
+            let (Original::Address(range) | Original::Range(range)) =
+                Deserialize::deserialize(table)?;
+            Ok(range)
+        }
+    }
+
+    deserializer.deserialize_any(RangeVisitor)
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_transport::{Endpoint, EndpointError};
 use paddington_wire::{Encoding, PeerName};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::FileError;
 use crate::file;
-use crate::format::{InviteFile, KeyTable};
+use crate::format::{Form, InviteFile, KeyTable};
 
 /// The version of the `sealed` encoding that this crate speaks.
 const VERSION: u32 = 1;
@@ -135,9 +138,34 @@ impl Invite {
     ///
     /// [`InviteError`] if the path holds another file, or the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), InviteError> {
-        let (inner_key, outer_key) = KeyTable::pair(&self.keys);
+        let is_ours = |path: &Path| {
+            file::read::<InviteFile>(path, "").map(drop).map_err(|_| "is not an invitation")
+        };
+        Ok(file::write(path.as_ref(), &self.to_file(Form::StandIns), is_ours)?)
+    }
+
+    /// Returns the invitation as [`save`](Self::save) writes it, for a place that keeps secrets.
+    /// The text is wiped when it is dropped; wipe its copies.
+    ///
+    /// ```
+    /// # use paddington::{Invite, ServiceConfig};
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let text = hub.add_client("sensor", "192.0.2.0/24")?.to_toml()?;
+    /// assert_eq!(Invite::from_toml(&text)?.client(), Some("sensor"));
+    /// # Ok::<(), paddington::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InviteError`] if it cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<Zeroizing<String>, InviteError> {
+        Ok(file::text(Path::new("the invitation"), &self.to_file(Form::StandIns))?)
+    }
+
+    fn to_file(&self, form: Form) -> InviteFile {
+        let (inner_key, outer_key) = KeyTable::pair(&self.keys, form);
         let sealed = self.encoding == Encoding::Sealed;
-        let value = InviteFile {
+        InviteFile {
             name: self.server.clone(),
             url: self.url.clone(),
             client: self.client.clone(),
@@ -145,11 +173,7 @@ impl Invite {
             version: sealed.then_some(VERSION),
             inner_key,
             outer_key,
-        };
-        let is_ours = |path: &Path| {
-            file::read::<InviteFile>(path, "").map(drop).map_err(|_| "is not an invitation")
-        };
-        Ok(file::write(path.as_ref(), &value, is_ours)?)
+        }
     }
 
     /// Replaces the URL: behind a proxy or an address translation, clients may reach the server at
@@ -216,5 +240,20 @@ impl Invite {
             keys: Arc::new(KeyTable::join(file.inner_key, file.outer_key)?),
             source: None,
         })
+    }
+}
+
+/// Writes the invitation as a value of another file, as its fields. They hold the keys, and the
+/// serializer may leave copies of them in memory.
+impl Serialize for Invite {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_file(Form::Plain).serialize(serializer)
+    }
+}
+
+/// Reads an invitation that is a value of another file, with the checks of [`Invite::load`].
+impl<'de> Deserialize<'de> for Invite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::check(InviteFile::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One service writes an **invitation**, a TOML file with two symmetric keys. A person hands it to
 //! the other service's operator. From then on the two stay connected over WebSocket as equal peers:
-//! authenticated both ways, every message double-encrypted, in order, reconnecting for ever.
+//! authenticated both ways, every message encrypted twice, by two ciphers, in order, reconnecting
+//! for ever.
 //!
 //! ```
 //! use paddington::{Message, Service, ServiceConfig};
@@ -38,14 +39,16 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-mod config;
+pub mod config;
 mod credentials;
 mod draft;
+mod error;
 mod file;
 mod format;
-mod invite;
+pub mod invite;
 mod known;
 mod macros;
+pub mod message;
 mod outbox;
 mod process;
 mod renewal;
@@ -54,10 +57,11 @@ mod signals;
 mod written;
 
 pub use config::{ConfigError, ServiceConfig};
-pub use file::FileError;
+pub use error::Error;
+pub use file::{FileError, save_private};
 pub use invite::{Invite, InviteError};
 pub use outbox::OutboxError;
-pub use process::{Error, request, run, send, set_handler, shutdown, spawn};
+pub use process::{request, run, send, set_handler, shutdown, spawn};
 pub use service::{Service, ServiceError};
 pub use signals::Signals;
 

@@ -7,15 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use paddington_exchange::{
-    AlreadyRunning, Handler, NoExchange, Receipt, Reply, RequestError, SendError, ShutdownReport,
-    current, install,
+    Handler, NoExchange, Receipt, Reply, RequestError, ShutdownReport, current, install,
 };
 use paddington_wire::Message;
-use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::signals::Signals;
-use crate::{Service, ServiceConfig, ServiceError};
+use crate::{Error, Service, ServiceConfig, ServiceError};
 
 /// The handler that waits for [`run`].
 static HANDLER: Mutex<Option<Launch>> = Mutex::new(None);
@@ -23,30 +21,6 @@ static HANDLER: Mutex<Option<Launch>> = Mutex::new(None);
 type Starting = Pin<Box<dyn Future<Output = Result<Service, ServiceError>> + Send>>;
 /// Starts a service; the handler is inside, so that its type does not matter here.
 type Launch = Box<dyn FnOnce(ServiceConfig) -> Starting + Send>;
-
-/// The reason why one of the free functions failed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The message was not accepted.
-    #[error(transparent)]
-    Send(#[from] SendError),
-    /// No service runs in this process or task.
-    #[error(transparent)]
-    NoService(#[from] NoExchange),
-    /// The service could not be started.
-    #[error(transparent)]
-    Start(#[from] ServiceError),
-    /// Another service runs already.
-    #[error(transparent)]
-    AlreadyRunning(#[from] AlreadyRunning),
-    /// A handler is set already.
-    #[error("a handler is set already: to run several services in one process, use Service")]
-    HandlerSet,
-    /// No handler is set.
-    #[error("no handler is set: call set_handler before run")]
-    NoHandler,
-}
 
 /// Sets the handler of this process's service.
 ///
@@ -140,9 +114,9 @@ pub async fn send(message: Message) -> Result<Receipt, Error> {
 /// ```
 /// use std::time::Duration;
 ///
-/// use paddington::{Message, RequestError, request};
+/// use paddington::{Message, request};
 ///
-/// async fn relay(message: Message) -> Result<(), paddington::HandlerError> {
+/// async fn relay(message: Message) -> Result<(), paddington::Error> {
 ///     if message.is_request() {
 ///         let question = Message::new("sensor", message.payload());
 ///         let answer = request(question, Duration::from_secs(5)).await?;

@@ -1,12 +1,19 @@
 //! The functions and handlers of the original's documentation compile as they are written there,
-//! except for the error helper that they import.
+//! and its example, of the same shape and with the same imports, counts down between two processes.
 
+#![cfg(feature = "anyhow")]
 #![expect(clippy::needless_borrows_for_generic_args, reason = "the code under test is quoted")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Error};
-use paddington::{Invite, Message, ServiceConfig, async_message_handler, run, send, set_handler};
+use anyhow::Context;
+use paddington::async_message_handler;
+use paddington::config::ServiceConfig;
+use paddington::invite::Invite;
+use paddington::message::Message;
+use paddington::{Error, run, send, set_handler};
 
 async fn run_client(invitation: &Path) -> Result<(), Error> {
     // load the invitation from the file
@@ -97,6 +104,100 @@ async_message_handler! {
 
         Ok(())
     }
+}
+
+async fn run_server(
+    url: &str,
+    ip: &str,
+    port: &u16,
+    range: &str,
+    invitation: &Path,
+) -> Result<(), Error> {
+    // create the echo-server service
+    let mut service = ServiceConfig::new("echo-server", url, ip, port)?;
+
+    let invite = service.add_client("echo-client", range)?;
+
+    // save the invitation to the requested file
+    invite.save(invitation)?;
+
+    // set the handler for the echo-server service
+    set_handler(echo_server_handler).await?;
+
+    // run the echo-server service
+    run(service).await?;
+
+    Ok(())
+}
+
+/// The variable that tells a child process where the invitation is.
+const CHILD: &str = "PADDINGTON_TEST_INVITATION";
+
+/// Starts a process that runs one of the tests below, with its log as output.
+fn start(test: &str, invitation: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env(CHILD, invitation)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn the_originals_example_counts_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let invitation = folder.path().join("invitation.toml");
+    let server = start("child_that_serves", &invitation);
+    while !invitation.exists() {
+        std::thread::yield_now();
+    }
+    let client = start("child_that_echoes", &invitation);
+    // Both outputs are read at the same time: a process waits for the reader of a full pipe.
+    let reads = [server, client].map(|child| std::thread::spawn(|| child.wait_with_output()));
+    let [server, client] = reads.map(|read| {
+        let output = read.join().unwrap().unwrap();
+        let log = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}: {log}", output.status);
+        log
+    });
+    let numbers = |log: &str, peer: &str| -> Vec<u32> {
+        let start = format!("Message from {peer} to ");
+        let after = |line: &str| Some(line.split_once(&start)?.1.rsplit_once(": ")?.1.to_owned());
+        log.lines().filter_map(after).map(|number| number.parse().unwrap()).collect()
+    };
+    // The server of the original leaves a second after it has sent the last number.
+    let down: Vec<u32> = (0..=1_000).rev().collect();
+    assert_eq!(numbers(&client, "echo-server"), down);
+    assert_eq!(numbers(&server, "echo-client")[..1_000], down[..1_000]);
+    assert_eq!(server.matches("Blast off!").count(), 1, "{server}");
+    let connected = r#"Control message: {"Connected":{"agent":"echo-client"}}"#;
+    assert_eq!(server.matches(connected).count(), 1, "{server}");
+}
+
+fn log_to_output() {
+    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stdout).init();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a child process of another test"]
+async fn child_that_serves() {
+    let Some(invitation) = std::env::var_os(CHILD) else { return };
+    log_to_output();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let url = format!("http://localhost:{port}");
+    run_server(&url, "127.0.0.1", &port, "0.0.0.0/0.0.0.0", Path::new(&invitation)).await.unwrap();
+    panic!("the handler ends this process");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a child process of another test"]
+async fn child_that_echoes() {
+    let Some(invitation) = std::env::var_os(CHILD) else { return };
+    log_to_output();
+    run_client(Path::new(&invitation)).await.unwrap();
+    panic!("the handler ends this process");
 }
 
 #[tokio::test]

@@ -178,6 +178,9 @@ fn lazily(
             left.push(*stream);
         }
     }
+    for (stream, mark) in &lazies.marks {
+        tables.outbox.mark(peer, *stream, *mark)?;
+    }
     for (instance, change) in &lazies.cursors {
         if !matches!(change, CursorChange::Replace(_)) {
             tables.cursors.forget(peer, *instance)?;
@@ -214,6 +217,7 @@ fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Don
             (Operation::Lazy(mut lazies), Done::Left(streams)) if !streams.is_empty() => {
                 lazies.trims.retain(|stream, _| streams.contains(stream));
                 lazies.cursors.clear();
+                lazies.marks.clear();
                 left.extend(key.map(|peer| (peer, lazies)));
             }
             (Operation::Lazy(lazies), _) => lazies.answer(&Ok(())),

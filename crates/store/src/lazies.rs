@@ -1,4 +1,4 @@
-//! Changes that need not be durable at once: trims and cursors of one peer. Only the newest count.
+//! Changes that need not be durable at once: trims, marks and cursors of one peer. Only the newest count.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,6 +15,8 @@ pub(crate) struct Lazies {
     pub(crate) since: Instant,
     /// Number up to which each stream is trimmed.
     pub(crate) trims: BTreeMap<Instance, u64>,
+    /// The transmission mark of each stream.
+    pub(crate) marks: BTreeMap<Instance, u64>,
     /// Changes of cursors.
     pub(crate) cursors: BTreeMap<Instance, CursorChange>,
     waiters: Vec<Waiter<()>>,
@@ -50,6 +52,7 @@ impl Lazies {
         Self {
             since,
             trims: BTreeMap::new(),
+            marks: BTreeMap::new(),
             cursors: BTreeMap::new(),
             waiters: Vec::new(),
             tidy_at: FEW,
@@ -58,12 +61,16 @@ impl Lazies {
 
     /// Approximate number of rows that are touched.
     pub(crate) fn len(&self) -> usize {
-        self.trims.len() + self.cursors.len()
+        self.trims.len() + self.marks.len() + self.cursors.len()
     }
 
     pub(crate) fn trim(&mut self, stream: Instance, upto: u64, waiter: Waiter<()>) {
-        let trimmed = self.trims.entry(stream).or_default();
-        *trimmed = upto.max(*trimmed);
+        raise(&mut self.trims, stream, upto);
+        self.wait(waiter);
+    }
+
+    pub(crate) fn mark(&mut self, stream: Instance, upto: u64, waiter: Waiter<()>) {
+        raise(&mut self.marks, stream, upto);
         self.wait(waiter);
     }
 
@@ -74,10 +81,8 @@ impl Lazies {
 
     /// Adds changes that were asked for later.
     pub(crate) fn then(&mut self, later: Self) {
-        for (stream, upto) in later.trims {
-            let trimmed = self.trims.entry(stream).or_default();
-            *trimmed = upto.max(*trimmed);
-        }
+        later.trims.into_iter().for_each(|(stream, upto)| raise(&mut self.trims, stream, upto));
+        later.marks.into_iter().for_each(|(stream, upto)| raise(&mut self.marks, stream, upto));
         for (cursor, change) in later.cursors {
             self.add_change(cursor, change);
         }
@@ -112,6 +117,11 @@ impl Lazies {
         }
         self.waiters.push(waiter);
     }
+}
+
+fn raise(numbers: &mut BTreeMap<Instance, u64>, stream: Instance, number: u64) {
+    let raised = numbers.entry(stream).or_default();
+    *raised = number.max(*raised);
 }
 
 #[cfg(test)]

@@ -17,6 +17,10 @@ use crate::streams::{self, Known, Place, StreamId, Streams};
 /// acknowledges many at once, and other peers wait meanwhile.
 const MAX_TRIM: i64 = 1_024;
 
+/// The columns of a stream that [`stream_rows`] reads.
+pub(crate) const STREAMS: &str =
+    "SELECT id, peer, age, instance, checksum, mark, mark_checksum FROM stream";
+
 /// The statements of the tables.
 pub(crate) struct Table<'c> {
     begin: Statement<'c>,
@@ -25,6 +29,7 @@ pub(crate) struct Table<'c> {
     streams: Statement<'c>,
     streams_of_peer: Statement<'c>,
     tidy: Statement<'c>,
+    mark: Statement<'c>,
     insert: Statement<'c>,
     read: Statement<'c>,
     first: Statement<'c>,
@@ -35,18 +40,20 @@ pub(crate) struct Table<'c> {
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         let prepare = |sql: &str| connection.prepare(sql);
-        let stream = "SELECT id, peer, age, instance, checksum FROM stream";
         let within = "FROM message WHERE position BETWEEN ?1 AND ?2";
         Ok(Self {
-            begin: prepare("INSERT INTO stream VALUES(?1, ?2, ?3, ?4, ?5)")?,
+            begin: prepare("INSERT INTO stream VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
             highest: prepare("SELECT coalesce(max(id), 0) FROM stream")?,
             free: prepare(
                 "SELECT coalesce(min(id), 0) FROM (SELECT 0 AS id UNION ALL SELECT id FROM stream) \
                  WHERE id + 1 NOT IN (SELECT id FROM stream)",
             )?,
-            streams: prepare(stream)?,
-            streams_of_peer: prepare(&format!("{stream} WHERE peer = ?1 ORDER BY age"))?,
+            streams: prepare(STREAMS)?,
+            streams_of_peer: prepare(&format!("{STREAMS} WHERE peer = ?1 ORDER BY age"))?,
             tidy: prepare("DELETE FROM stream WHERE id = ?1")?,
+            mark: prepare(
+                "UPDATE stream SET mark = ?2, mark_checksum = ?3 WHERE id = ?1 AND mark < ?2",
+            )?,
             insert: prepare("INSERT INTO message VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
             read: prepare(&format!("SELECT {COLUMNS} {within} ORDER BY position"))?,
             first: prepare(&format!("SELECT position, number {within} ORDER BY position LIMIT 1"))?,
@@ -84,7 +91,7 @@ impl<'c> Table<'c> {
         message: &NewMessage,
         now: SystemTime,
     ) -> Result<(), Fault> {
-        let NewMessage { id, payload, ttl } = message;
+        let NewMessage { id, payload, ttl, mark } = message;
         let Place { age, number, position, .. } = place;
         let expiry = ttl.map(|ttl| Expiry::new(now, ttl));
         let is_bytes = payload.is_bytes();
@@ -104,6 +111,25 @@ impl<'c> Table<'c> {
         for (position, piece) in (position + 1..).zip(rest) {
             self.insert.execute(params![position, number, none, none, none, none, piece])?;
         }
+        mark.map_or(Ok(()), |mark| self.raise_mark(place.stream, id.stream, mark))
+    }
+
+    /// Raises the transmission mark of a stream, whose messages may all be removed meanwhile.
+    pub(crate) fn mark(
+        &mut self,
+        peer: &PeerName,
+        stream: Instance,
+        mark: u64,
+    ) -> Result<(), Fault> {
+        let rows = stream_rows(self.streams_of_peer.query([peer.as_str()])?)?;
+        let row = rows.into_iter().find(|row| row.instance == stream);
+        row.map_or(Ok(()), |row| self.raise_mark(row.id, stream, mark))
+    }
+
+    fn raise_mark(&mut self, id: StreamId, stream: Instance, mark: u64) -> Result<(), Fault> {
+        let mark = stored(mark)?;
+        let sum = StreamRow::mark_checksum(id, stream.as_bytes(), mark);
+        self.mark.execute([id.0, mark, sum])?;
         Ok(())
     }
 
@@ -122,6 +148,7 @@ impl<'c> Table<'c> {
             peer: peer.as_str().to_owned(),
             age: stream.age,
             instance: stream.instance,
+            mark: StreamRow::ALL, // payloads are read whatever it is
         };
         let rows = self.read.query([start, stream.id.rows().end])?;
         let (mut messages, mut found, mut bytes) = (Messages::new(rows), Vec::new(), 0);
@@ -262,17 +289,19 @@ impl<'c> Table<'c> {
     }
 
     /// Begins a stream after those of a peer that are `known`. Empty ones are removed: a stream is
-    /// begun once in the life of a service.
+    /// begun once in the life of a service. If it was itself empty, its mark is kept.
     fn begin(
         &mut self,
         known: &mut Vec<Known>,
         peer: &PeerName,
         id: MessageId,
     ) -> Result<Known, Fault> {
-        for StreamRow { id, .. } in stream_rows(self.streams_of_peer.query([peer.as_str()])?)? {
-            if at(&mut self.first, id)?.is_none() {
-                self.tidy.execute([id.0])?;
-                known.retain(|known| known.id != id);
+        let mut mark = 0;
+        for row in stream_rows(self.streams_of_peer.query([peer.as_str()])?)? {
+            if at(&mut self.first, row.id)?.is_none() {
+                self.tidy.execute([row.id.0])?;
+                known.retain(|known| known.id != row.id);
+                mark = if row.instance == id.stream { row.mark } else { mark };
             }
         }
         let highest = self.highest.query_row((), |row| row.get(0))?;
@@ -284,7 +313,8 @@ impl<'c> Table<'c> {
         let age = known.last().map_or(0, |known| known.age + 1);
         let (peer, instance) = (peer.as_str(), id.stream.as_bytes());
         let sum = StreamRow::checksum(stream, peer, age, instance);
-        self.begin.execute(params![stream.0, peer, age, instance, sum])?;
+        let mark_sum = StreamRow::mark_checksum(stream, instance, mark);
+        self.begin.execute(params![stream.0, peer, age, instance, sum, mark, mark_sum])?;
         let (next, end) = (stored(id.number)?, stream.rows().start);
         Ok(Known { id: stream, age, instance: id.stream, next, end })
     }
@@ -320,7 +350,12 @@ pub(crate) fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
             if !id.is_valid() {
                 return Err(Fault::refused("there is no such id"));
             }
-            Ok(StreamRow { id, peer: peer.to_owned(), age, instance: row::instance(instance)? })
+            let mark = row.get(5)?;
+            if mark < 0 || StreamRow::mark_checksum(id, instance, mark) != row.get::<_, i64>(6)? {
+                return Err(Fault::refused("the checksum of its mark is wrong"));
+            }
+            let instance = row::instance(instance)?;
+            Ok(StreamRow { id, peer: peer.to_owned(), age, instance, mark })
         };
         let damaged = |fault| Fault::refused(format!("a stored stream is damaged: {fault}"));
         found.push(checked().map_err(damaged)?);
@@ -346,9 +381,13 @@ fn add(
     number: u64,
     message: StoredMessage,
 ) -> Result<(), Fault> {
-    let instance = row.instance;
-    let stream =
-        stream.get_or_insert_with(|| StoredStream { instance, base: number, messages: Vec::new() });
+    let (instance, mark) = (row.instance, loaded(row.mark)?);
+    let stream = stream.get_or_insert_with(|| StoredStream {
+        instance,
+        base: number,
+        mark,
+        messages: Vec::new(),
+    });
     let next = stream.base + stream.messages.len() as u64;
     if number != next {
         let why = format!("message {instance}/{next} is missing, for {}", row.peer);
@@ -405,7 +444,7 @@ mod tests {
         let mut table = Table::prepare(&connection).unwrap();
         let peer: PeerName = "hub".parse().unwrap();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
-        let message = NewMessage { id, payload: "".into(), ttl: Some(HOUR) };
+        let message = NewMessage { id, payload: "".into(), ttl: Some(HOUR), mark: None };
         let stored_at = SystemTime::UNIX_EPOCH + 500_000 * HOUR;
         let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
         table.append(&peer, place, &message, stored_at).unwrap();
@@ -420,7 +459,9 @@ mod tests {
         let mut table = Table::prepare(&connection).unwrap();
         for id in [i64::MIN, -1, 0, 1 << 19, 1 << 20, i64::MAX] {
             let sum = StreamRow::checksum(StreamId(id), "hub", 0, &[1; 16]);
-            table.begin.execute(params![id, "hub", 0, [1_u8; 16], sum]).unwrap();
+            let mark_sum = StreamRow::mark_checksum(StreamId(id), &[1; 16], 0);
+            let row = params![id, "hub", 0, [1_u8; 16], sum, 0, mark_sum];
+            table.begin.execute(row).unwrap();
             assert!(table.load_all(SystemTime::now()).is_err(), "{id}");
             table.tidy.execute([id]).unwrap();
         }
@@ -433,7 +474,7 @@ mod tests {
         let mut table = Table::prepare(&connection).unwrap();
         let peer: PeerName = "hub".parse().unwrap();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
-        let message = NewMessage { id, payload: "".into(), ttl: None };
+        let message = NewMessage { id, payload: "".into(), ttl: None, mark: None };
         let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
         let Place { age, number, position, .. } = place;
         let lost = Expiry::LOST;

@@ -63,9 +63,18 @@ pub(crate) struct StreamRow {
     pub(crate) peer: String,
     pub(crate) age: i64,
     pub(crate) instance: Instance,
+    /// The transmission mark.
+    pub(crate) mark: i64,
 }
 
 impl StreamRow {
+    /// The mark of a stream all of whose messages may have been transmitted.
+    pub(crate) const ALL: i64 = i64::MAX;
+
+    pub(crate) fn mark_checksum(id: StreamId, instance: &[u8], mark: i64) -> i64 {
+        checksum(&[&id.0.to_le_bytes(), instance, &mark.to_le_bytes()])
+    }
+
     pub(crate) fn checksum(id: StreamId, peer: &str, age: i64, instance: &[u8]) -> i64 {
         checksum(&[&id.0.to_le_bytes(), peer.as_bytes(), &age.to_le_bytes(), instance])
     }

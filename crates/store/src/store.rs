@@ -61,6 +61,12 @@ impl Outbox for SqliteStore {
             self.shared.lazy(peer.clone(), |lazies| lazies.trim(upto.stream, upto.number, waiter));
         })
     }
+
+    fn mark(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+        ask(|waiter| {
+            self.shared.lazy(peer.clone(), |lazies| lazies.mark(upto.stream, upto.number, waiter));
+        })
+    }
 }
 
 impl Cursors for SqliteStore {

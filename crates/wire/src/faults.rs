@@ -51,6 +51,8 @@ faults! {
     UnlistedByAnyRemoval,
     /// A message may be transmitted before it is stored.
     TransmittedBeforeStored,
+    /// A message may be transmitted beyond the mark that the store has.
+    TransmittedBeyondMark,
     /// The sender continues after the completed messages, and the receiver takes all messages for
     /// new.
     RepeatsTakenForNew,

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::call_items::CallItem;
-use crate::{Instance, Messages, Payload, Software, Text};
+use crate::{Instance, Messages, Payload, RejectText, Software, Text};
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,18 +108,30 @@ pub struct Ack {
 }
 
 impl Ack {
-    /// The length of a rejection on the wire, in bytes.
-    pub(crate) const REJECTION_LEN: usize = 10;
+    /// The most rejections in one acknowledgement.
+    pub const MAX_REJECTIONS: usize = 1024;
 }
 
 /// A message that the receiver gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rejection {
     /// The number of the message.
     pub number: u64,
     /// The reason.
     pub code: RejectCode,
+    /// The receiver's words about it, mostly none.
+    pub text: RejectText,
 }
+
+impl Rejection {
+    /// Returns the length on the wire, in bytes.
+    pub(crate) fn encoded_len(&self) -> usize {
+        REJECTION_LEN.saturating_add(self.text.as_str().len())
+    }
+}
+
+/// The length of a rejection without text: number, code, and the text's length.
+const REJECTION_LEN: usize = 11;
 
 /// The reason why a message was given up. Unknown codes are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use paddington_wire::link::{AckTime, LinkConfig, Outcome};
 use paddington_wire::{
-    Ack, Completed, CursorState, Data, Frame, Payload, RejectCode, Skip, StreamState, Violation,
+    Ack, Completed, CursorState, Data, Frame, Payload, RejectCode, RejectText, Skip, StreamState,
+    Violation,
 };
 use proptest::prelude::*;
 
@@ -514,4 +515,31 @@ fn thousands_of_rejections_are_told_although_connections_break() {
     let wrong: Vec<_> = ids.iter().filter(|id| a.link.outcome(**id) != rejected).collect();
     assert!(wrong.is_empty(), "{} of 5000 are not known to be rejected", wrong.len());
     assert_eq!(b.link.held(), 0);
+}
+
+#[test]
+fn texts_of_rejections_are_told_and_bounded() {
+    let (mut a, mut b) = pair();
+    let ids: Vec<_> = (0..500).map(|number| a.send(&number.to_string())).collect();
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    for id in &ids {
+        let text = RejectText::cut(&format!("{} {}", id.number, "x".repeat(300)));
+        b.link.reject(*id, RejectCode::FAILED, text);
+    }
+    b.unhandled.clear();
+    let (mut told, mut kept) = (0, 0);
+    for frame in b.frames(100) {
+        let Frame::Ack(ack) = &frame else { continue };
+        assert!(ack.rejected.len() <= 64);
+        told += ack.rejected.len();
+        kept += ack.rejected.iter().map(|entry| entry.text.as_str().len()).sum::<usize>();
+        a.receive(frame).unwrap();
+    }
+    assert_eq!(told, 500);
+    assert!((32 * 1024 - 255..=32 * 1024).contains(&kept), "{kept} bytes are kept of a stream");
+    let texts = a.link.take_texts();
+    assert_eq!(texts.len(), kept / 255);
+    assert!(texts.iter().all(|(number, text)| text.as_str().starts_with(&number.to_string())));
+    assert_eq!(a.link.take_outcomes().len(), 500);
 }

@@ -24,7 +24,7 @@ fn link(config: LinkConfig, streams: Vec<StoredStream>) -> Link {
 
 fn left_by_instance_1(base: u64, messages: usize) -> Vec<StoredStream> {
     let messages = vec![StoredMessage { len: 1, ttl: None }; messages];
-    vec![StoredStream { instance: instance(1), base, messages }]
+    vec![StoredStream { instance: instance(1), base, mark: base, messages }]
 }
 
 /// Returns the READY of a peer in its instance 9 that has received and completed so much of each
@@ -48,9 +48,13 @@ fn start(link: &mut Link, theirs: &Ready) -> (SessionId, bool) {
     (session, started.regressed)
 }
 
+/// Returns what is transmitted, by a link whose store is never behind with a mark.
 fn numbers(link: &mut Link, session: SessionId) -> Vec<(u8, u64)> {
     let mut numbers = Vec::new();
-    while let Some(frame) = link.transmit(session, 0) {
+    while let Some(frame) = {
+        link.take_mark().into_iter().for_each(|mark| link.marked(mark));
+        link.transmit(session, 0)
+    } {
         match frame {
             Frame::Data(data) => numbers.push((data.stream, data.number)),
             Frame::Batch(batch) => {
@@ -166,6 +170,7 @@ fn streams_beyond_the_limit_are_listed_in_a_later_session() {
         .map(|byte| StoredStream {
             instance: instance(byte),
             base: 1,
+            mark: 1,
             messages: vec![StoredMessage { len: 1, ttl: None }],
         })
         .collect();
@@ -283,6 +288,7 @@ fn however_many_instances_have_left_messages_they_arrive_once_and_in_order() {
     let stored = |index| StoredStream {
         instance: name(index),
         base: 1,
+        mark: 0,
         messages: vec![StoredMessage { len: 8, ttl: None }],
     };
     let streams = (0..INSTANCES).map(stored).collect();
@@ -308,6 +314,7 @@ fn however_many_instances_have_left_messages_they_arrive_once_and_in_order() {
                 let index = u64::from_be_bytes(wanted.stream.as_bytes()[..8].try_into().unwrap());
                 sender.supply(wanted, payload(index));
             }
+            sender.take_mark().into_iter().for_each(|mark| sender.marked(mark));
             sender.transmit(ours, 0)
         } {
             receiver.receive(theirs, frame, &mut arrived).unwrap();

@@ -7,10 +7,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use orion::hazardous::aead::xchacha20poly1305::{
+    Nonce as XNonce, SecretKey as XKey, XChaCha20Poly1305,
+};
 use paddington_crypto::hex::{self, Nonces};
 use paddington_crypto::kdf::{Prk, hash};
 use paddington_crypto::kem::{self, EncapsulationSeed, KemKeyPair};
-use paddington_crypto::sealed::Layers;
 use paddington_crypto::{KeyPair, SecretKey};
 use paddington_wire::sealed::{
     AwaitReply, Challenge, Credentials, HelloRandom, Initiator, Responder,
@@ -35,11 +39,33 @@ fn key(bytes: &[u8]) -> SecretKey {
     SecretKey::from_slice(bytes).unwrap()
 }
 
-/// Returns Seal(outer, n, ad, Seal(inner, n, ad, text)).
+/// A cipher of §1.2: `SealX` or `SealG`, with a key, a number, associated data and a text.
+type Seal = fn(&[u8], u64, &[u8], &[u8]) -> Vec<u8>;
+
+fn seal_x(key: &[u8], number: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut nonce = [0; 24];
+    nonce[16..].copy_from_slice(&number.to_be_bytes());
+    let (key, nonce) = (XKey::try_from(key).unwrap(), XNonce::from(nonce));
+    let mut sealed = text.to_vec();
+    let tag = XChaCha20Poly1305::seal_inplace(&key, &nonce, Some(ad), &mut sealed).unwrap();
+    sealed.extend(tag.unprotected_as_ref());
+    sealed
+}
+
+fn seal_g(key: &[u8], number: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&number.to_be_bytes());
+    let cipher = Aes256Gcm::new(key.try_into().unwrap());
+    let mut sealed = text.to_vec();
+    let tag =
+        cipher.encrypt_inout_detached(&nonce.into(), ad, sealed.as_mut_slice().into()).unwrap();
+    sealed.extend(tag);
+    sealed
+}
+
+/// Returns SealG(outer, n, ad, SealX(inner, n, ad, text)).
 fn seal_twice(inner: &[u8], outer: &[u8], number: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
-    let mut buffer = [text, &[0; 32]].concat();
-    Layers::new(&key(inner), &key(outer)).seal(number, ad, &mut buffer).unwrap();
-    buffer
+    seal_g(outer, number, ad, &seal_x(inner, number, ad, text))
 }
 
 /// Returns a plaintext of §4.1, padded to `total` bytes.
@@ -91,7 +117,7 @@ impl Direction {
 
 /// Computes §1.2 to §3.3 with the fixed values of §14.
 fn sealed() -> Map<String, Value> {
-    let protocol = "paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305";
+    let protocol = "paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305 AES256GCM";
     let (server, client) = ("echo-server", "echo-client");
     let (inner_key, outer_key): ([u8; 32], [u8; 32]) = (counting(0x00), counting(0x20));
     let (ch, cr, kc, ks): ([u8; 32], [u8; 32], [u8; 32], [u8; 32]) =
@@ -299,8 +325,38 @@ fn calls(sealed: &Map<String, Value>) -> Map<String, Value> {
     }))
 }
 
+/// Seals the body of each message of the handshake, and each READY, under the right keys but with
+/// other ciphers than its layers have.
+fn other_ciphers(sealed: &Map<String, Value>) -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let bytes = |name: &str| const_hex::decode(text(sealed, name)).unwrap();
+    let instance = |name: &str| bytes(name).try_into().unwrap();
+    let hello = [bytes("kc"), bytes("client_instance"), bytes("xwing_ek")].concat();
+    let reply = [bytes("ks"), bytes("xwing_ct")].concat();
+    let (client, server) = (ready(instance("client_instance")), ready(instance("server_instance")));
+    let ciphers: [(&str, Seal, Seal); 3] = [
+        ("both layers are of XChaCha20-Poly1305", seal_x, seal_x),
+        ("both layers are of AES-256-GCM", seal_g, seal_g),
+        ("the ciphers of the layers are exchanged", seal_g, seal_x),
+    ];
+    let mut cases = Vec::new();
+    for (of, keys, ad, body) in [
+        ("hello", "hello_{}_key", bytes("h1"), hello),
+        ("reply", "reply_{}_key", bytes("h2"), reply),
+        ("frame_s2c_0_ready", "s2c_{}_key0", Vec::new(), server),
+        ("frame_c2s_0_ready", "c2s_{}_key0", Vec::new(), client),
+    ] {
+        let [inner, outer] = ["inner", "outer"].map(|layer| bytes(&keys.replace("{}", layer)));
+        for (why, seal_inner, seal_outer) in ciphers {
+            let made = seal_outer(&outer, 0, &ad, &seal_inner(&inner, 0, &ad, &body));
+            let before = if of == "hello" { &bytes("hello")[..48] } else { &[] };
+            cases.push((of, why, [before, &made].concat()));
+        }
+    }
+    cases
+}
+
 /// Makes the inputs that must not open: every good vector with a bit changed, a byte missing or a
-/// byte added, and the right bytes between services of other names.
+/// byte added, with other ciphers, and the right bytes between services of other names.
 fn negative(sealed: &Map<String, Value>, hex: &Map<String, Value>) -> Map<String, Value> {
     let mut cases = Vec::new();
     let mut add = |of: &str, why: &str, bytes: String| {
@@ -315,6 +371,9 @@ fn negative(sealed: &Map<String, Value>, hex: &Map<String, Value>) -> Map<String
         }
         add(of, "the last byte is missing", const_hex::encode(&bytes[..bytes.len() - 1]));
         add(of, "a byte too many", const_hex::encode([&bytes[..], &[0]].concat()));
+    }
+    for (of, why, bytes) in other_ciphers(sealed) {
+        add(of, why, const_hex::encode(bytes));
     }
     for (of, name) in [("hello", "hex_hello"), ("message_1000", "hex_message_1000")] {
         let envelope = text(hex, of);

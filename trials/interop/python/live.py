@@ -17,7 +17,7 @@ from websockets.typing import Origin, Subprotocol
 from paddington.calls import Failure, FailureCode
 from paddington.client import Client, challenge, ready_of
 from paddington.connection import SUBPROTOCOL, Connection, End, Socket
-from paddington.frames import CloseCode, Frame, Kind, RejectionCode, StreamEntry
+from paddington.frames import CloseCode, Frame, Kind, Rejection, RejectionCode, StreamEntry
 from paddington.handshake import ClientHandshake
 from paddington.invitation import Invitation
 from paddington.keys import Refused
@@ -326,9 +326,9 @@ async def rejections(folder: Folder) -> str:
     async with folder.server(1) as (_, invitation):
         client = Client(invitation, ignore, QUICK)
         running = asyncio.create_task(client.run())
-        expected: list[tuple[int, int]] = []
+        expected: list[Rejection] = []
         for _ in range(2):
-            expected.append((client.link.send("no number"), RejectionCode.FAILED))
+            expected.append(Rejection(client.link.send("no number"), RejectionCode.FAILED))
             await eventually(lambda: client.link.rejections == expected, "the rejection comes")
             expect(not client.link.pending, "the message is still kept")
             assert client.connection is not None

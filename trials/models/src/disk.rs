@@ -17,6 +17,8 @@ use crate::scenario::Scenario;
 pub enum Lazy {
     /// Forget everything of a stream up to this message.
     Trim(MessageId),
+    /// Remember that messages of a stream up to this one may have been transmitted.
+    Mark(MessageId),
     /// Remember a cursor, and for the observer the labels that were finished on its stream.
     Cursor(StoredCursor, u32),
     /// Forget the cursor of an instance that is over.
@@ -26,12 +28,14 @@ pub enum Lazy {
 /// An answer for the service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// A message is durable.
-    Stored(MessageId),
+    /// A message is durable, with the mark that came with it.
+    Stored(MessageId, Option<u64>),
     /// A message could not be stored.
     Refused(MessageId),
     /// A stream is durably forgotten up to this message.
     Trimmed(MessageId),
+    /// The mark of a stream is durable.
+    Marked(MessageId),
 }
 
 /// One stored message.
@@ -43,6 +47,8 @@ pub struct StoredMessage {
     pub label: u8,
     /// Whether it has a deadline.
     pub mortal: bool,
+    /// The transmission mark that is stored with it.
+    pub mark: Option<u64>,
 }
 
 /// Contents that outlive a crash.
@@ -50,6 +56,8 @@ pub struct StoredMessage {
 pub struct Durable {
     /// The messages, with the streams in the order in which they were begun.
     pub messages: Vec<StoredMessage>,
+    /// The transmission marks of their streams, those that are not 0.
+    pub marks: Vec<MessageId>,
     /// The cursors.
     pub cursors: Vec<StoredCursor>,
     /// The labels of the peer's messages that the cursors call finished, for the observer.
@@ -78,7 +86,7 @@ impl Disk {
     pub fn left_over(&mut self, scenario: &Scenario) {
         for label in 0..scenario.left_over {
             let id = scenario.left_over_id(label);
-            self.durable.messages.push(StoredMessage { id, label, mortal: false });
+            self.durable.messages.push(StoredMessage { id, label, mortal: false, mark: None });
         }
     }
 
@@ -104,9 +112,10 @@ impl Disk {
 
     /// Makes the next message durable.
     pub fn commit_append(&mut self) -> Option<u8> {
-        let message = self.appends.pop_front()?;
-        let label = message.label;
-        self.answers.push_back(Answer::Stored(message.id));
+        let mut message = self.appends.pop_front()?;
+        let (label, mark) = (message.label, message.mark.take());
+        self.answers.push_back(Answer::Stored(message.id, mark));
+        mark.into_iter().for_each(|number| self.durable.mark(MessageId { number, ..message.id }));
         self.durable.messages.push(message);
         Some(label)
     }
@@ -120,6 +129,10 @@ impl Disk {
                 let goes = |id: MessageId| id.stream == upto.stream && id.number <= upto.number;
                 durable.messages.retain(|message| !goes(message.id));
                 self.answers.push_back(Answer::Trimmed(upto));
+            }
+            Some(Lazy::Mark(upto)) => {
+                durable.mark(upto);
+                self.answers.push_back(Answer::Marked(upto));
             }
             Some(Lazy::Cursor(cursor, finished)) => {
                 durable.cursors.retain(|known| known.instance != cursor.instance);
@@ -172,6 +185,13 @@ impl Disk {
 }
 
 impl Durable {
+    fn mark(&mut self, upto: MessageId) {
+        match self.marks.iter_mut().find(|mark| mark.stream == upto.stream) {
+            Some(mark) => mark.number = mark.number.max(upto.number),
+            None => self.marks.push(upto),
+        }
+    }
+
     /// The state that a link starts from at the time `now`.
     ///
     /// # Errors
@@ -189,8 +209,10 @@ impl Durable {
                 }
                 Some(_) => return Err(Breach::StoreHasHole),
                 None => {
+                    let mark = self.marks.iter().find(|mark| mark.stream == instance);
+                    let mark = mark.map_or(0, |mark| mark.number);
                     let messages = vec![message];
-                    streams.push(StoredStream { instance, base: number, messages });
+                    streams.push(StoredStream { instance, base: number, mark, messages });
                 }
             }
         }

@@ -203,7 +203,7 @@ impl Ledger {
         if entry.known_finished {
             return Err(Breach::FinishedAgain);
         }
-        if entry.delivered && !again {
+        if entry.delivered && !again && !entry.may_repeat {
             return Err(Breach::RepeatNotFlagged);
         }
         if self.entries[label..].iter().any(|later| later.delivered_here && !later.may_repeat) {

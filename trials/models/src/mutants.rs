@@ -98,6 +98,7 @@ fn place(fault: Fault) -> &'static str {
         Fault::WindowForgetsTheDead => "small window",
         Fault::UnlistedBeforeRemoved | Fault::UnlistedByAnyRemoval => "old stream",
         Fault::TransmittedBeforeStored => "durable sender crashes",
+        Fault::TransmittedBeyondMark => "smallest marks",
         Fault::BatchDroppedForItsFirst => "overlap, in batches",
         Fault::LateGapNotTold => "receiving client",
         Fault::FinishedForgotten | Fault::GapHidesFinished => "unordered durable",

@@ -85,6 +85,8 @@ pub struct Scenario {
     pub in_flight: u64,
     /// The most requests that are not answered.
     pub requests: u16,
+    /// The most messages by which a transmission mark is ahead.
+    pub mark_step: u64,
     /// The number of rejections after which completions are held back.
     pub rejections: usize,
     /// The most streams that READY lists.

@@ -36,6 +36,7 @@ const PLAIN: Scenario = Scenario {
     outbox: 8,
     in_flight: 8,
     requests: 8,
+    mark_step: 128,
     rejections: 8,
     listed: 8,
     ended: 0,
@@ -173,6 +174,15 @@ fn sender_on_disk() -> Vec<Sized> {
             [
                 Budget { failures: [1, 0], cuts: 1, ..sends(3, 0) },
                 Budget { sends: [3, 0], failures: [1, 0], ..client(1) },
+            ],
+        ),
+        // Marks of transmission that are as small as can be: what was transmitted says so, whoever of
+        // the two has died.
+        (
+            Scenario { name: "smallest marks, both crash", frames: 1, mark_step: 1, ..CLIENT_DISK },
+            [
+                Budget { crashes: [1, 1], ..sends(2, 0) },
+                Budget { crashes: [1, 1], cuts: 1, ..sends(2, 0) },
             ],
         ),
         // The client is set back to a copy of its disk. Nothing that it accepts afterwards is lost.

@@ -148,6 +148,7 @@ fn config(scenario: &Scenario) -> LinkConfig {
         outbox_messages: scenario.outbox,
         outbox_bytes: 8 * COST,
         in_flight: scenario.in_flight,
+        mark_step: scenario.mark_step,
         batch: scenario.batch(),
         ack_delay: 0, // a driver may still take its time
         rejections: scenario.rejections,

@@ -89,7 +89,8 @@ impl World {
         self.left.sends[index] -= 1;
         ledger.sent(id, mortal, side.disk.is_some())?;
         if let Some(disk) = &mut side.disk {
-            disk.append(StoredMessage { id, label, mortal })?;
+            let mark = side.link.take_mark_of_last();
+            disk.append(StoredMessage { id, label, mortal, mark })?;
         }
         self.hear_at_once(index, scenario)?;
         Ok(true)

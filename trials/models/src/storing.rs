@@ -15,6 +15,7 @@ impl World {
         let (side, theirs) = (&mut self.sides[index], &self.ledgers[1 - index]);
         let Some(disk) = &mut side.disk else { return false };
         disk.lazy.extend(side.link.take_trims().into_iter().map(Lazy::Trim));
+        disk.lazy.extend(side.link.take_mark().map(Lazy::Mark));
         let changes = side.link.take_cursors();
         disk.lazy.extend(changes.moved.into_iter().map(|cursor| {
             let finished = finished(theirs, cursor.instance);
@@ -35,7 +36,7 @@ impl World {
         if scenario.sabotage == Some(Sabotage::WrittenOnlyWhileWaiting)
             && side.link.outcome(next.id) != Outcome::Waiting
         {
-            disk.answers.push_back(Answer::Stored(next.id));
+            disk.answers.push_back(Answer::Stored(next.id, next.mark));
             disk.appends.pop_front();
         } else if let Some(label) = disk.commit_append() {
             self.ledgers[index].entries[usize::from(label)].stored = true;
@@ -75,11 +76,13 @@ impl World {
         let Some(disk) = &mut side.disk else { return Ok(false) };
         let Some(answer) = disk.answers.pop_front() else { return Ok(false) };
         match answer {
-            Answer::Stored(id) => {
+            Answer::Stored(id, mark) => {
                 side.link.stored(id.number);
+                mark.into_iter().for_each(|number| side.link.marked(MessageId { number, ..id }));
                 self.stands(index, id, Standing::Accepted)?;
             }
             Answer::Trimmed(id) => side.link.trimmed(id),
+            Answer::Marked(id) => side.link.marked(id),
             Answer::Refused(id) => {
                 if scenario.sabotage != Some(Sabotage::RefusedButQueued) {
                     side.link.unstored();

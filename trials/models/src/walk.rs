@@ -46,6 +46,7 @@ pub fn scenario(random: &mut Random) -> Scenario {
         outbox: [2, 8][random.below(2)],
         in_flight: [1, 8][random.below(2)],
         requests: [1, 2, 8][random.below(3)],
+        mark_step: [1, 2, 128][random.below(3)],
         rejections: 1 + random.below(2),
         listed: 2 + random.below(2),
         ended: 8,

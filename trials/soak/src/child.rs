@@ -162,7 +162,7 @@ async fn send(
     let sending = async {
         loop {
             journal.append(&format!("begun {numbers}"))?;
-            let message = Message::new("receiver", format!("{numbers:<length$}"));
+            let message = Message::new("receiver", padded(numbers, length));
             let receipt = service.exchange().send_when_ready(message).await?;
             let id = receipt.id().ok_or_else(|| anyhow!("a message without a number"))?;
             journal.append(&format!("accepted {numbers} {} {}", id.stream, id.number))?;
@@ -182,6 +182,13 @@ async fn send(
             Ok(())
         }
     }
+}
+
+/// The number, with spaces up to the length.
+fn padded(number: u64, length: usize) -> String {
+    let mut text = number.to_string();
+    text.extend(std::iter::repeat_n(' ', length.saturating_sub(text.len())));
+    text
 }
 
 fn waiting(service: &Service) -> usize {

@@ -109,7 +109,8 @@ async fn fill(store: &SqliteStore, number: u8, instance: u8, facts: &mut Facts) 
 
     let append = |at| {
         let id = MessageId { stream: stream(instance), number: at };
-        let message = NewMessage { id, payload: payload(number, instance, at), ttl: None };
+        let message =
+            NewMessage { id, payload: payload(number, instance, at), ttl: None, mark: None };
         store.append(&peer(number), message)
     };
     for answer in (1..=MESSAGES).map(append).collect::<Vec<_>>() {

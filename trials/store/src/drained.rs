@@ -48,7 +48,7 @@ async fn drain(small: &SmallDisk, path: &Path) -> Drained {
         let id = MessageId { stream: stream(STREAM), number };
         let payload = [&payload(0, STREAM, number)[..], &[7; 4_000]].concat();
         let payload = Payload::bytes(payload);
-        store.append(&hub, NewMessage { id, payload, ttl: None })
+        store.append(&hub, NewMessage { id, payload, ttl: None, mark: None })
     };
     loop {
         let first = drained.accepted + 1;

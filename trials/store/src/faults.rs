@@ -164,7 +164,8 @@ pub async fn stubborn(path: &Path, mut say: impl FnMut(&str)) {
             for at in *next..(*next + 8).min(MESSAGES + 1) {
                 let id = MessageId { stream: stream(STREAM), number: at };
                 let payload = payload(number, STREAM, at);
-                let answer = store.append(&peer(number), NewMessage { id, payload, ttl: None });
+                let answer =
+                    store.append(&peer(number), NewMessage { id, payload, ttl: None, mark: None });
                 answers.push((number, at, answer));
             }
         }

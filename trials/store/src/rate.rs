@@ -100,7 +100,8 @@ pub fn senders_rate(path: &Path, senders: usize, peers: usize, time: Duration) -
                     let mut number = number.lock().await;
                     *number += 1;
                     let id = MessageId { stream: stream(1), number: *number };
-                    let message = NewMessage { id, payload: payload.clone(), ttl: None };
+                    let message =
+                        NewMessage { id, payload: payload.clone(), ttl: None, mark: None };
                     let answer = store.append(&name, message);
                     drop(number);
                     answer.await.unwrap();

@@ -80,7 +80,8 @@ impl Peer {
             .map(|number| {
                 let id = MessageId { stream: stream(self.instance), number };
                 let payload = payload(self.number, self.instance, number);
-                self.store.append(&peer(self.number), NewMessage { id, payload, ttl: None })
+                self.store
+                    .append(&peer(self.number), NewMessage { id, payload, ttl: None, mark: None })
             })
             .collect();
         for (number, answer) in numbers.zip(answers) {

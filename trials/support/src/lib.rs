@@ -31,7 +31,7 @@ pub use fake_server::FakeServer;
 pub use faulty::{FaultyProxy, Passing};
 pub use logs::{CapturedLogs, capture_logs};
 #[cfg(target_os = "linux")]
-pub use memory::{WantedSecrets, subkey};
+pub use memory::{WantedSecrets, round_keys, subkey};
 pub use network::{Held, MemoryNetwork};
 pub use paddington_models::random::Random;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};

@@ -108,6 +108,69 @@ pub fn subkey(key: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(subkey.collect())
 }
 
+/// Derives the round keys of AES-256, 15 of 16 bytes each (FIPS 197 §5.2). The first two are the key.
+///
+/// # Panics
+///
+/// If the key is not of 32 bytes.
+#[must_use]
+pub fn round_keys(key: &[u8]) -> Zeroizing<Vec<u8>> {
+    const WORDS: usize = 60;
+    assert_eq!(key.len(), 32);
+    let mut keys = Zeroizing::new(Vec::with_capacity(4 * WORDS));
+    keys.extend_from_slice(key);
+    let mut constant = 1;
+    for index in 8..WORDS {
+        let mut word: [u8; 4] = keys[4 * (index - 1)..].try_into().unwrap();
+        if index % 8 == 0 {
+            word.rotate_left(1);
+        }
+        if index % 4 == 0 {
+            word = word.map(substituted);
+        }
+        if index % 8 == 0 {
+            word[0] ^= constant;
+            constant = product(constant, 2);
+        }
+        for (at, byte) in word.iter().enumerate() {
+            let earlier = keys[4 * (index - 8) + at];
+            keys.push(byte ^ earlier);
+        }
+    }
+    keys
+}
+
+/// The S-box of AES: the inverse of a byte, and an affine map of that.
+fn substituted(byte: u8) -> u8 {
+    let inverse = (0..=255).find(|other| product(byte, *other) == 1).unwrap_or_default();
+    (1..5).fold(inverse ^ 0x63, |sum, by| sum ^ inverse.rotate_left(by))
+}
+
+/// The product of two bytes in the field of AES.
+fn product(left: u8, right: u8) -> u8 {
+    (0..8).rev().fold(0, |sum, bit| {
+        let doubled = (sum << 1) ^ (0x1b * (sum >> 7));
+        doubled ^ (left * (right >> bit & 1))
+    })
+}
+
 fn first_word(bytes: &[u8]) -> u64 {
     u64::from_ne_bytes(bytes[..8].try_into().unwrap())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 197, appendix A.3.
+    #[test]
+    fn the_round_keys_are_those_of_the_standard() {
+        let key = "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4";
+        let keys = round_keys(&hex::decode(key).unwrap());
+        assert_eq!(keys.len(), 240);
+        assert_eq!(hex::encode(&keys[..32]), key);
+        assert_eq!(hex::encode(&keys[32..48]), "9ba354118e6925afa51a8b5f2067fcde");
+        assert_eq!(hex::encode(&keys[48..64]), "a8b09c1a93d194cdbe49846eb75d5b9a");
+        assert_eq!(hex::encode(&keys[224..]), "fe4890d1e6188d0b046df344706c631e");
+    }
 }

@@ -49,6 +49,7 @@ struct Contents {
 struct Stream {
     instance: Instance,
     base: u64,
+    mark: u64,
     /// Each with the time when it expires.
     messages: Vec<(Payload, Option<Duration>)>,
 }
@@ -65,6 +66,7 @@ struct MemoryStore {
 #[derive(Debug)]
 enum Lazy {
     Trim(PeerName, MessageId),
+    Mark(PeerName, MessageId),
     Commit(PeerName, StoredCursor),
     Forget(PeerName, Instance),
 }
@@ -162,7 +164,12 @@ impl Contents {
                         stream.base += 1;
                     }
                 }
-                streams.retain(|stream| !stream.messages.is_empty());
+            }
+            Lazy::Mark(peer, upto) => {
+                let streams = self.streams.entry(peer).or_default();
+                for stream in streams.iter_mut().filter(|stream| stream.instance == upto.stream) {
+                    stream.mark = stream.mark.max(upto.number);
+                }
             }
             Lazy::Commit(peer, cursor) => {
                 self.cursors.insert((peer, cursor.instance), cursor);
@@ -174,17 +181,20 @@ impl Contents {
     }
 
     fn append(&mut self, peer: PeerName, message: NewMessage) -> Result<(), StoreError> {
-        let NewMessage { id, payload, ttl } = message;
+        let NewMessage { id, payload, ttl, mark } = message;
+        let mark = mark.unwrap_or_default();
         let expires = ttl.map(|ttl| self.now + ttl);
         let streams = self.streams.entry(peer).or_default();
         match streams.iter_mut().find(|stream| stream.instance == id.stream) {
             Some(stream) if stream.base + stream.messages.len() as u64 == id.number => {
                 stream.messages.push((payload, expires));
+                stream.mark = stream.mark.max(mark);
             }
             Some(_) => return Err(failed("a message is missing before this one")),
             None => streams.push(Stream {
                 instance: id.stream,
                 base: id.number,
+                mark,
                 messages: vec![(payload, expires)],
             }),
         }
@@ -193,6 +203,7 @@ impl Contents {
 
     fn streams(&self, peer: &PeerName) -> Vec<StoredStream> {
         let streams = self.streams.get(peer).into_iter().flatten();
+        let streams = streams.filter(|stream| !stream.messages.is_empty());
         let message = |(payload, expires): &(Payload, Option<Duration>)| StoredMessage {
             len: payload.len() as u32,
             ttl: expires.map(|expires| expires.saturating_sub(self.now)),
@@ -200,6 +211,7 @@ impl Contents {
         let stored = streams.map(|stream| StoredStream {
             instance: stream.instance,
             base: stream.base,
+            mark: stream.mark,
             messages: stream.messages.iter().map(message).collect(),
         });
         stored.collect()
@@ -278,6 +290,10 @@ impl Outbox for MemoryStore {
 
     fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
         self.later(Lazy::Trim(peer.clone(), upto))
+    }
+
+    fn mark(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Mark(peer.clone(), upto))
     }
 }
 

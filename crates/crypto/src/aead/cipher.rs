@@ -1,26 +1,23 @@
 //! The trait of a cipher, its nonces and its tags.
 
-use crate::{OpenError, SealError, SecretKey};
+use crate::{OpenError, SealError};
 
-/// The length of a nonce in bytes.
+/// The length of a nonce of XChaCha20-Poly1305 in bytes.
 pub(crate) const NONCE_LEN: usize = PREFIX_LEN + SUFFIX_LEN;
 /// The length of an authentication tag in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 pub(super) const PREFIX_LEN: usize = 16;
-const SUFFIX_LEN: usize = 8;
+pub(super) const SUFFIX_LEN: usize = 8;
 
-/// The first 16 bytes of a nonce.
+/// The first 16 bytes of a nonce of XChaCha20-Poly1305.
 pub(crate) type Prefix = [u8; PREFIX_LEN];
 /// The last 8 bytes of a nonce.
 pub(crate) type Suffix = [u8; SUFFIX_LEN];
 /// The authentication tag that follows a ciphertext.
 pub(crate) type Tag = [u8; TAG_LEN];
 
-/// XChaCha20-Poly1305 under one key and one nonce prefix.
-pub(crate) trait Cipher: Sized {
-    /// Prepares the cipher for nonces that begin with `prefix`.
-    fn new(key: &SecretKey, prefix: &Prefix) -> Self;
-
+/// An authenticated cipher under one key, whose nonces differ in their suffixes only.
+pub(crate) trait Cipher {
     /// Encrypts `text` in place and returns its tag.
     fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError>;
 

@@ -1,4 +1,4 @@
-//! The reference implementation: XChaCha20-Poly1305 by orion.
+//! The reference implementation of XChaCha20-Poly1305, by orion.
 
 use orion::hazardous::aead::xchacha20poly1305::{Nonce, Tag as OrionTag, XChaCha20Poly1305};
 use orion::hazardous::stream::chacha20;
@@ -7,12 +7,21 @@ use super::cipher::PREFIX_LEN;
 use super::{Cipher, NONCE_LEN, Prefix, Suffix, TAG_LEN, Tag};
 use crate::{OpenError, SealError, SecretKey};
 
-pub(crate) struct OrionCipher {
+pub(crate) struct OrionXChaCha {
     key: chacha20::SecretKey,
     prefix: Prefix,
 }
 
-impl OrionCipher {
+impl OrionXChaCha {
+    /// Prepares the cipher for nonces that begin with `prefix`.
+    #[expect(clippy::expect_used, reason = "a SecretKey has the right length")]
+    pub(crate) fn new(key: &SecretKey, prefix: &Prefix) -> Self {
+        Self {
+            key: chacha20::SecretKey::try_from(key.expose_bytes()).expect("32 bytes"),
+            prefix: *prefix,
+        }
+    }
+
     fn nonce(&self, suffix: Suffix) -> Nonce {
         let mut nonce = [0; NONCE_LEN];
         nonce[..PREFIX_LEN].copy_from_slice(&self.prefix);
@@ -21,15 +30,7 @@ impl OrionCipher {
     }
 }
 
-impl Cipher for OrionCipher {
-    #[expect(clippy::expect_used, reason = "a SecretKey has the right length")]
-    fn new(key: &SecretKey, prefix: &Prefix) -> Self {
-        Self {
-            key: chacha20::SecretKey::try_from(key.expose_bytes()).expect("32 bytes"),
-            prefix: *prefix,
-        }
-    }
-
+impl Cipher for OrionXChaCha {
     fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError> {
         let nonce = self.nonce(suffix);
         let sealed = XChaCha20Poly1305::seal_inplace(&self.key, &nonce, Some(ad), text)

@@ -1,5 +1,5 @@
-//! The fast implementation: HChaCha20 derives a subkey, and ring's assembly runs ChaCha20-Poly1305
-//! with it.
+//! The fast implementations, in ring's assembly. AES-256-GCM is ring's as it is; for
+//! XChaCha20-Poly1305, HChaCha20 derives a subkey, and ring runs ChaCha20-Poly1305 with it.
 //!
 //! XChaCha20-Poly1305 with key k and nonce n is by definition ChaCha20-Poly1305 with the key
 //! HChaCha20(k, n[0..16]) and the nonce 0⁴ ‖ n[16..24] (draft-irtf-cfrg-xchacha-03 §2.3).
@@ -7,25 +7,63 @@
 use std::hint::black_box;
 
 use orion::hazardous::stream::chacha20::{self, ChaCha20};
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 use super::{Cipher, Prefix, Suffix, Tag};
 use crate::{OpenError, SealError, SecretKey};
 
-pub(crate) struct RingCipher {
-    subkey: LessSafeKey,
+/// XChaCha20-Poly1305 under one key and one nonce prefix.
+pub(crate) struct RingXChaCha(RingKey);
+
+impl RingXChaCha {
+    /// Prepares the cipher for nonces that begin with `prefix`.
+    pub(crate) fn new(key: &SecretKey, prefix: &Prefix) -> Self {
+        Self(RingKey::new(&CHACHA20_POLY1305, hchacha20(key, prefix).as_slice()))
+    }
 }
 
-impl Cipher for RingCipher {
-    fn new(key: &SecretKey, prefix: &Prefix) -> Self {
-        let subkey = hchacha20(key, prefix);
-        Self { subkey: ring_key(&subkey) }
+impl Cipher for RingXChaCha {
+    fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError> {
+        self.0.seal(suffix, ad, text)
+    }
+
+    fn open(&self, suffix: Suffix, ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), OpenError> {
+        self.0.open(suffix, ad, text, tag)
+    }
+}
+
+/// AES-256-GCM under one key.
+pub(crate) struct RingAes(RingKey);
+
+impl RingAes {
+    pub(crate) fn new(key: &SecretKey) -> Self {
+        Self(RingKey::new(&AES_256_GCM, key.expose_bytes()))
+    }
+}
+
+impl Cipher for RingAes {
+    fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError> {
+        self.0.seal(suffix, ad, text)
+    }
+
+    fn open(&self, suffix: Suffix, ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), OpenError> {
+        self.0.open(suffix, ad, text, tag)
+    }
+}
+
+/// A key of ring with all that ring derives from it: of AES-256-GCM the round keys and the powers of
+/// the hash key, which are as secret as the key itself.
+struct RingKey(LessSafeKey);
+
+impl RingKey {
+    fn new(algorithm: &'static Algorithm, bytes: &[u8]) -> Self {
+        Self(expanded(algorithm, bytes))
     }
 
     fn seal(&self, suffix: Suffix, ad: &[u8], text: &mut [u8]) -> Result<Tag, SealError> {
         let tag = self
-            .subkey
+            .0
             .seal_in_place_separate_tag(ring_nonce(suffix), Aad::from(ad), text)
             .map_err(|_| SealError)?;
         let mut bytes = [0; super::TAG_LEN];
@@ -35,25 +73,26 @@ impl Cipher for RingCipher {
 
     fn open(&self, suffix: Suffix, ad: &[u8], text: &mut [u8], tag: &Tag) -> Result<(), OpenError> {
         let (nonce, tag) = (ring_nonce(suffix), (*tag).into());
-        self.subkey
+        self.0
             .open_in_place_separate_tag(nonce, Aad::from(ad), tag, text, 0..)
             .map_err(|_| OpenError)?;
         Ok(())
     }
 }
 
-impl Drop for RingCipher {
-    /// Overwrites the subkey, because ring does not wipe its keys. `black_box` keeps the compiler
-    /// from removing a store that is never read.
+impl Drop for RingKey {
+    /// Overwrites the key with one of zeros of the same algorithm, which takes the same place, because
+    /// ring does not wipe its keys. `black_box` keeps the compiler from removing a store that is never
+    /// read.
     fn drop(&mut self) {
-        self.subkey = ring_key(&[0; SecretKey::LEN]);
-        black_box(&self.subkey);
+        self.0 = expanded(self.0.algorithm(), &[0; SecretKey::LEN]);
+        black_box(&self.0);
     }
 }
 
-#[expect(clippy::expect_used, reason = "ChaCha20-Poly1305 accepts any 32 bytes")]
-fn ring_key(bytes: &[u8; SecretKey::LEN]) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, bytes).expect("a key of 32 bytes"))
+#[expect(clippy::expect_used, reason = "both algorithms accept any 32 bytes")]
+fn expanded(algorithm: &'static Algorithm, bytes: &[u8]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(algorithm, bytes).expect("a key of 32 bytes"))
 }
 
 fn ring_nonce(suffix: Suffix) -> Nonce {

@@ -1,6 +1,6 @@
 //! One layer of an envelope, `nonce ‖ text ‖ tag`, sealed and opened in place.
 
-use crate::aead::{ActiveCipher, Cipher, NONCE_LEN, TAG_LEN, Tag, split_nonce};
+use crate::aead::{Cipher, NONCE_LEN, TAG_LEN, Tag, XChaCha20Poly1305, split_nonce};
 use crate::{OpenError, SealError, SecretKey};
 
 /// The number of bytes that a layer adds to its text.
@@ -18,7 +18,7 @@ pub(super) fn seal(
     let text_end = layer.len() - TAG_LEN;
     layer[..TEXT_START].copy_from_slice(nonce);
     let tag =
-        ActiveCipher::new(key, &prefix).seal(suffix, &[], &mut layer[TEXT_START..text_end])?;
+        XChaCha20Poly1305::new(key, &prefix).seal(suffix, &[], &mut layer[TEXT_START..text_end])?;
     layer[text_end..].copy_from_slice(&tag);
     Ok(())
 }
@@ -31,5 +31,5 @@ pub(super) fn open(
     tag: &Tag,
 ) -> Result<(), OpenError> {
     let (prefix, suffix) = split_nonce(nonce);
-    ActiveCipher::new(key, &prefix).open(suffix, &[], text, tag)
+    XChaCha20Poly1305::new(key, &prefix).open(suffix, &[], text, tag)
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use paddington_wire::{Message, RejectCode};
+use paddington_wire::{Message, RejectCode, RejectText};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{coop, unconstrained};
 use tokio::time::sleep;
@@ -20,7 +20,7 @@ use super::dead_letter::{self, Attempt};
 use crate::core::{Core, SpawnWorker};
 use crate::current::in_handler;
 use crate::escaped::Escaped;
-use crate::peer::{Call, Ended, Peer, WorkerId};
+use crate::peer::{Call, Ended, Failure, Peer, WorkerId};
 use crate::{Handler, HandlerError, OnError};
 
 /// Returns the function that adds a worker to a peer; nothing else knows the handler's type. At
@@ -99,18 +99,18 @@ async fn handle<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) -
     let (peer, worker) = (turn.peer, turn.worker);
     let ended = if call.is_bytes() && !handler.takes_bytes() {
         peer.report_bytes(call);
-        Ended::Failed(RejectCode::TEXT_ONLY)
+        Ended::Failed(RejectCode::TEXT_ONLY.into())
     } else {
         match dead_letter::count(peer, worker, call).await {
             Attempt::Allowed => attempt(turn, handler, call).await,
-            Attempt::Poison => Ended::Failed(RejectCode::POISON),
+            Attempt::Poison => Ended::Failed(RejectCode::POISON.into()),
             Attempt::TooLate => Ended::Left,
         }
     };
-    if let Ended::Failed(code) = ended
+    if let Ended::Failed(failure) = &ended
         && peer.fail_call(worker)
     {
-        dead_letter::keep(peer, call, code).await;
+        dead_letter::keep(peer, call, failure.code).await;
     }
     ended
 }
@@ -123,9 +123,11 @@ async fn attempt<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) 
     loop {
         let attempt = message.attempt();
         let copy = (config.on_error != OnError::Next).then(|| message.clone());
-        let Err(code) = call_once(peer, handler, message, call).await else { return Ended::Done };
+        let Err(failure) = call_once(peer, handler, message, call).await else {
+            return Ended::Done;
+        };
         let Some(copy) = copy.filter(|message| !message.is_control()) else {
-            return Ended::Failed(code);
+            return Ended::Failed(failure);
         };
         if config.on_error == OnError::Stop {
             error!(
@@ -135,7 +137,7 @@ async fn attempt<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) 
             return Ended::Halted;
         }
         let Some(backoff) = config.on_error.again_after(attempt) else {
-            return Ended::Failed(code);
+            return Ended::Failed(failure);
         };
         turn.pause(backoff).await;
         if !peer.may_try_again(turn.worker) {
@@ -150,24 +152,27 @@ async fn call_once<H: Handler>(
     handler: &H,
     message: Message,
     call: &Call,
-) -> Result<(), RejectCode> {
+) -> Result<(), Failure> {
     let (limit, attempt) = (peer.shared.config.handler_limit(), message.attempt());
     let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
     match within(limit, called).await {
         Some(Ok(Ok(()))) => return Ok(()),
         Some(Ok(Err(cause))) => {
+            let reveals = peer.shared.config.reveal_errors && !call.is_control();
+            let text = if reveals { RejectText::cut(&cause) } else { RejectText::NONE };
             peer.report_failure(call, attempt, &Escaped(cause));
+            return Err(Failure { code: RejectCode::FAILED, text });
         }
         None => {
             error!(peer = %peer.name, id = call.shown(), ?limit, "the handler took too long");
-            return Err(RejectCode::TIMED_OUT);
+            return Err(RejectCode::TIMED_OUT.into());
         }
         Some(Err(panic)) => {
             let cause = format!("the handler panicked: {}", panic_text(&*panic));
             peer.report_failure(call, attempt, &Escaped(cause));
         }
     }
-    Err(RejectCode::FAILED)
+    Err(RejectCode::FAILED.into())
 }
 
 /// Returns the output of `future`, or `None` if it runs for longer than `limit`, if there is one. A future that is

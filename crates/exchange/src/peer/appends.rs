@@ -21,6 +21,8 @@ pub(super) struct Appends {
 /// A message on its way into the store.
 pub(crate) struct Append {
     number: Number,
+    /// The transmission mark that is stored with it.
+    mark: Option<Number>,
     generation: u64,
     answer: Option<Answer<()>>,
     done: oneshot::Sender<Result<(), StoreError>>,
@@ -43,6 +45,11 @@ impl Append {
         self.number
     }
 
+    /// Returns the transmission mark that is stored with it.
+    pub(super) fn mark(&self) -> Option<Number> {
+        self.mark
+    }
+
     /// Tells the sender, which may have stopped waiting.
     pub(super) fn finish(self, answer: Result<(), StoreError>) {
         let _ = self.done.send(answer);
@@ -50,11 +57,16 @@ impl Append {
 }
 
 impl Appends {
-    /// Adds the message `number`, with the store's pending answer.
-    pub(super) fn push(&mut self, number: Number, answer: Answer<()>) -> Stored {
+    /// Adds the message `number`, with the mark that goes with it and the store's pending answer.
+    pub(super) fn push(
+        &mut self,
+        number: Number,
+        mark: Option<Number>,
+        answer: Answer<()>,
+    ) -> Stored {
         let (done, stored) = oneshot::channel();
         let (generation, answer) = (self.generation, Some(answer));
-        self.waiting.push_back(Append { number, generation, answer, done });
+        self.waiting.push_back(Append { number, mark, generation, answer, done });
         stored
     }
 

@@ -185,8 +185,9 @@ impl PeerTraffic {
         {
             peer.take_call_events(state); // requests that have ended before they were transmitted
         }
-        if frame.is_none() && peer.store().is_some() {
-            peer.tell_work(); // the next message may have to be read
+        let wants_mark = |state: &mut State| state.sealed_link().is_some_and(|it| it.wants_mark());
+        if peer.store().is_some() && (frame.is_none() || wants_mark(state)) {
+            peer.tell_work(); // the next message may have to be read, or needs a mark
         }
         frame
     }

@@ -1,7 +1,7 @@
 //! Messages and control messages that wait for the handler of one peer, and those that it was
 //! called with.
 
-use paddington_wire::{Content, Control, MessageId, Payload, Queue, RejectCode};
+use paddington_wire::{Content, Control, MessageId, Payload, Queue, RejectCode, RejectText};
 
 /// A message or control message for the handler.
 #[derive(Clone, Debug)]
@@ -118,12 +118,25 @@ pub(crate) struct Call {
     pub(crate) counted: bool,
 }
 
+/// Why a message is rejected, as its sender is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) code: RejectCode,
+    pub(crate) text: RejectText,
+}
+
+impl From<RejectCode> for Failure {
+    fn from(code: RejectCode) -> Self {
+        Self { code, text: RejectText::NONE }
+    }
+}
+
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Done,
     /// The message is rejected.
-    Failed(RejectCode),
+    Failed(Failure),
     /// No more messages are handled until handling is resumed; then this one comes first.
     Halted,
     /// There is no further attempt here: the service shuts down and the message comes again later,

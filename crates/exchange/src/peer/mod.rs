@@ -30,7 +30,7 @@ mod workers;
 pub(crate) use asked::{Begun, Request};
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
-pub(crate) use inbox::{Call, Ended};
+pub(crate) use inbox::{Call, Ended, Failure};
 pub(crate) use inbox_room::HELD_OVERHEAD;
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;

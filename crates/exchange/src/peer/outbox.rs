@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
 use paddington_wire::{
-    Content, Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId,
+    Content, Encoding, Frame, Instance, MessageId, Ready, RejectCode, RejectText, SessionId,
 };
 
 use super::hex_outbox::{HexOutbox, Number};
@@ -86,14 +86,32 @@ impl Outbox {
         }
     }
 
-    /// Takes the outcomes of messages that were not handled, and keeps them for their receipts.
-    pub(super) fn take_outcomes(&mut self) -> BTreeMap<Number, Outcome> {
+    /// Takes the outcomes of messages that were not handled, and keeps them for their receipts. Returns
+    /// them with the number of messages, and with what the peer has said about one of these.
+    pub(super) fn take_outcomes(&mut self) -> Vec<(Outcome, u64, RejectText)> {
+        let mut texts = match &mut self.link {
+            PeerLink::Sealed(link) => link.take_texts(),
+            PeerLink::Hex(_) => BTreeMap::new(),
+        };
         let taken = match &mut self.link {
             PeerLink::Sealed(link) => link.take_outcomes(),
             PeerLink::Hex(outbox) => outbox.take_outcomes(),
         };
-        taken.iter().for_each(|(number, outcome)| self.outcomes.keep(*number, *outcome));
-        taken
+        let mut ended: Vec<(Outcome, u64, RejectText)> = Vec::new();
+        for (number, outcome) in taken {
+            let text = texts.remove(&number).unwrap_or_default();
+            self.outcomes.keep(number, outcome, text.clone());
+            match ended.iter_mut().find(|(known, ..)| *known == outcome) {
+                Some((_, messages, last)) => {
+                    *messages += 1;
+                    if !text.is_empty() {
+                        *last = text;
+                    }
+                }
+                None => ended.push((outcome, 1, text)),
+            }
+        }
+        ended
     }
 
     /// Takes back all messages from `number` on: they could not be stored, and their numbers are

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use paddington_wire::RejectText;
 use paddington_wire::link::Outcome;
 
 use super::Number;
@@ -16,7 +17,7 @@ const PAGE: u64 = 1_024;
 /// Outcomes of a range of messages.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    outcomes: Mutex<BTreeMap<Number, Outcome>>,
+    outcomes: Mutex<BTreeMap<Number, (Outcome, RejectText)>>,
 }
 
 /// The pages of one peer.
@@ -31,10 +32,15 @@ pub(super) struct Outcomes {
 impl Page {
     /// Returns the outcome of a message of this page, if it was not handled.
     pub(crate) fn get(&self, number: Number) -> Option<Outcome> {
-        self.lock().get(&number).copied()
+        self.lock().get(&number).map(|(outcome, _)| *outcome)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Number, Outcome>> {
+    /// Returns what the peer has said about a message of this page that it has rejected.
+    pub(crate) fn text(&self, number: Number) -> RejectText {
+        self.lock().get(&number).map_or(RejectText::NONE, |(_, text)| text.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Number, (Outcome, RejectText)>> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,7 +61,7 @@ impl Outcomes {
     }
 
     /// Keeps an outcome, if a receipt may ask for it.
-    pub(super) fn keep(&self, number: Number, outcome: Outcome) {
+    pub(super) fn keep(&self, number: Number, outcome: Outcome, text: RejectText) {
         let index = number / PAGE;
         let newest = self.newest.as_ref().filter(|(newest, _)| *newest == index);
         let page = newest.map(|(_, page)| Arc::clone(page)).or_else(|| {
@@ -63,7 +69,7 @@ impl Outcomes {
             self.older[found].1.upgrade()
         });
         if let Some(page) = page {
-            page.lock().insert(number, outcome);
+            page.lock().insert(number, (outcome, text));
         }
     }
 }
@@ -87,7 +93,7 @@ mod tests {
         let mut outcomes = Outcomes::default();
         let held: Vec<_> = (1..=20_000).map(|number| outcomes.page(number)).collect();
         for number in 1..=20_000 {
-            outcomes.keep(number, Outcome::Expired);
+            outcomes.keep(number, Outcome::Expired, RejectText::NONE);
         }
         let all = held
             .iter()
@@ -101,7 +107,7 @@ mod tests {
         let mut outcomes = Outcomes::default();
         for number in 1..=1_000_000 {
             drop(outcomes.page(number));
-            outcomes.keep(number, Outcome::TooLong);
+            outcomes.keep(number, Outcome::TooLong, RejectText::NONE);
         }
         assert!(outcomes.older.len() <= 1, "{}", outcomes.older.len());
         let (_, newest) = outcomes.newest.unwrap();

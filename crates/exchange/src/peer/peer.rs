@@ -18,6 +18,7 @@ use super::presence::{Absence, Probed};
 use super::reports::Cause;
 use super::state::{Probing, Prospect, State};
 use super::{Number, PeerLink, Shared};
+use crate::escaped::escaped;
 use crate::store::Store;
 use crate::{Delivered, Event, PeerStatus};
 
@@ -164,18 +165,12 @@ impl Peer {
 
     /// Reports messages that have ended without being handled.
     fn report_outcomes(&self, state: &mut State) {
-        let mut ended: Vec<(Outcome, u64)> = Vec::new();
-        for outcome in state.outbox_mut().take_outcomes().into_values() {
-            match ended.iter_mut().find(|(known, _)| *known == outcome) {
-                Some((_, messages)) => *messages += 1,
-                None => ended.push((outcome, 1)),
-            }
-        }
-        for (outcome, messages) in ended {
+        for (outcome, messages, text) in state.outbox_mut().take_outcomes() {
             let (peer, outcome) = (self.name.clone(), Delivered::unhandled(outcome));
             let Some(outcome) = outcome else { continue };
-            state.reports_mut().undelivered(&peer, outcome, messages);
-            self.shared.tell(Event::Undelivered { peer, outcome, messages });
+            let text = escaped(&text);
+            state.reports_mut().undelivered(&peer, outcome, messages, text.as_deref());
+            self.shared.tell(Event::Undelivered { peer, outcome, messages, text });
         }
     }
 

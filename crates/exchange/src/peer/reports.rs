@@ -154,10 +154,17 @@ impl Reports {
     }
 
     /// Reports messages that were accepted for the peer and were not handled.
-    pub(super) fn undelivered(&mut self, peer: &PeerName, outcome: Delivered, messages: u64) {
+    pub(super) fn undelivered(
+        &mut self,
+        peer: &PeerName,
+        outcome: Delivered,
+        messages: u64,
+        text: Option<&str>,
+    ) {
         match outcome {
             Delivered::Rejected(code) => {
-                self.report(peer, Cause::Rejected, messages, &code.to_string());
+                let text = text.map(|text| format!(": {text}")).unwrap_or_default();
+                self.report(peer, Cause::Rejected, messages, &format!("{code}{text}"));
             }
             Delivered::Expired => self.report(peer, Cause::Expired, messages, ""),
             Delivered::TooLong => self.report(peer, Cause::TooLong, messages, ""),

@@ -275,7 +275,7 @@ impl Peer {
         let (number, page) = queued.map_err(|why| self.refusal(why, &state, content))?;
         let stored = copy.and_then(|content| {
             let id = MessageId { stream: self.shared.instance, number };
-            self.append(&mut state, NewMessage { id, payload: content.into(), ttl })
+            self.append(&mut state, NewMessage { id, payload: content.into(), ttl, mark: None })
         });
         let waker = state.take_connection_waker();
         drop(state);

@@ -16,7 +16,7 @@ use super::Number;
 use super::appends::{Append, Appends, Stored};
 use super::asking::Calls;
 use super::handshakes::Handshakes;
-use super::inbox::{Call, Ended, Inbox};
+use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
@@ -344,7 +344,7 @@ impl State {
         let took = self.workers.end(worker, now);
         match ended {
             Ended::Done => (self.settle_call(&call, Ok(()), took), false),
-            Ended::Failed(code) => (self.settle_call(&call, Err(code), took), false),
+            Ended::Failed(failure) => (self.settle_call(&call, Err(failure), took), false),
             Ended::Left | Ended::Halted => {
                 if let Some(item) = call.into_item() {
                     self.inbox.push_front(item);
@@ -360,30 +360,28 @@ impl State {
 
     /// Counts a call that has ended and reports it to the link. Returns whether the link has
     /// changed.
-    fn settle_call(
-        &mut self,
-        call: &Call,
-        outcome: Result<(), RejectCode>,
-        took: Duration,
-    ) -> bool {
+    fn settle_call(&mut self, call: &Call, outcome: Result<(), Failure>, took: Duration) -> bool {
         let counters = &mut self.counters;
         counters.handler_time += took;
-        match outcome {
+        match &outcome {
             Ok(()) => counters.handled += u64::from(!call.is_control()),
-            Err(code) => {
+            Err(failure) => {
                 counters.failed += 1;
-                counters.timed_out += u64::from(code == RejectCode::TIMED_OUT);
+                counters.timed_out += u64::from(failure.code == RejectCode::TIMED_OUT);
             }
         }
         let (Some(link), Some(id)) = (self.outbox.sealed(), call.id) else { return false };
-        link.handled(id, outcome);
+        match outcome {
+            Ok(()) => link.handled(id, Ok(())),
+            Err(Failure { code, text }) => link.reject(id, code, text),
+        }
         true
     }
 
     /// Rejects the message of a call that cannot be stopped. Returns whether the link has changed.
     pub(super) fn leave_behind(&mut self, call: &Call) -> bool {
         self.counters.left_behind += 1;
-        self.settle_call(call, Err(RejectCode::TIMED_OUT), Duration::ZERO)
+        self.settle_call(call, Err(RejectCode::TIMED_OUT.into()), Duration::ZERO)
     }
 
     // Wakers.
@@ -420,8 +418,13 @@ impl State {
 
     // The store.
 
-    pub(super) fn push_append(&mut self, number: Number, answer: Answer<()>) -> Stored {
-        self.appends.push(number, answer)
+    pub(super) fn push_append(
+        &mut self,
+        number: Number,
+        mark: Option<Number>,
+        answer: Answer<()>,
+    ) -> Stored {
+        self.appends.push(number, mark, answer)
     }
 
     pub(super) fn take_appends(&mut self) -> VecDeque<Append> {

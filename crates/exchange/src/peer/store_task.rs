@@ -27,12 +27,20 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 /// A pending read of messages, with the id of the first one.
 type Reading = BoxFuture<'static, (MessageId, Result<Vec<Payload>, StoreError>)>;
 
+/// A lazy write that is durable.
+#[derive(Clone, Copy)]
+enum Lazy {
+    Trim(MessageId),
+    Mark(MessageId),
+    Cursor,
+}
+
 /// A peer, its store, and the pending answers of the store.
 struct StoreTask {
     peer: Arc<Peer>,
     store: Arc<dyn Store>,
     appends: FuturesOrdered<BoxFuture<'static, (Append, Result<(), StoreError>)>>,
-    lazy: FuturesUnordered<Answer<Option<MessageId>>>,
+    lazy: FuturesUnordered<Answer<Lazy>>,
     reading: Option<Reading>,
     gathering: Option<Pin<Box<Sleep>>>,
 }
@@ -65,7 +73,7 @@ impl StoreTask {
         tokio::select! {
             biased;
             Some(first) = self.appends.next() => self.answered(first),
-            Some(done) = self.lazy.next() => self.forgotten(done),
+            Some(done) = self.lazy.next() => self.written(done),
             Some((first, read)) = OptionFuture::from(self.reading.as_mut()) => {
                 self.read(first, read).await;
             }
@@ -86,6 +94,9 @@ impl StoreTask {
         if self.gathering.is_none() && self.peer.has_store_work() {
             self.gathering = Some(Box::pin(sleep(GATHER)));
         }
+        if let Some((mark, answer)) = self.peer.take_mark() {
+            self.push_lazy(answer, Lazy::Mark(mark));
+        }
         if self.reading.is_none()
             && let Some(first) = self.peer.wanted()
         {
@@ -103,12 +114,13 @@ impl StoreTask {
         self.peer.stored(answered);
     }
 
-    fn forgotten(&self, done: Result<Option<MessageId>, StoreError>) {
+    fn written(&self, done: Result<Lazy, StoreError>) {
         match done {
-            Ok(Some(id)) => self.peer.trimmed(id),
-            Ok(None) => {}
+            Ok(Lazy::Trim(id)) => self.peer.trimmed(id),
+            Ok(Lazy::Mark(id)) => self.peer.marked(id),
+            Ok(Lazy::Cursor) => {}
             Err(cause) => {
-                error!(peer = %self.peer.name, %cause, "a trim or cursor could not be stored");
+                error!(peer = %self.peer.name, %cause, "a trim, mark or cursor could not be stored");
             }
         }
     }
@@ -127,14 +139,18 @@ impl StoreTask {
 
     /// Hands trims and moved cursors to the store.
     fn commit(&mut self) {
-        let (peer, fence) = (&self.peer, self.peer.fence());
+        let (peer, fence) = (Arc::clone(&self.peer), self.peer.fence());
         for upto in peer.take_trims() {
             let trim = self.store.trim(&peer.name, upto, fence);
-            self.lazy.push(trim.map(move |done| done.map(|()| Some(upto))).boxed());
+            self.push_lazy(trim, Lazy::Trim(upto));
         }
         for change in peer.commit_cursors() {
-            self.lazy.push(change.map(|done| done.map(|()| None)).boxed());
+            self.push_lazy(change, Lazy::Cursor);
         }
+    }
+
+    fn push_lazy(&self, answer: Answer<()>, written: Lazy) {
+        self.lazy.push(answer.map(move |done| done.map(|()| written)).boxed());
     }
 
     async fn finish(mut self) {
@@ -144,7 +160,7 @@ impl StoreTask {
             self.answered(first);
         }
         while let Some(done) = self.lazy.next().await {
-            self.forgotten(done);
+            self.written(done);
         }
     }
 }

@@ -22,9 +22,11 @@ impl Peer {
     /// Sends a message that the link has accepted to the store. This happens under the peer's lock,
     /// so that the store gets the messages in order.
     pub(super) fn append(&self, state: &mut State, message: NewMessage) -> Option<Stored> {
-        let number = message.id.number;
-        let answer = self.store()?.append(&self.name, message);
-        let stored = state.push_append(number, answer);
+        let store = self.store()?;
+        let (number, mark) =
+            (message.id.number, state.sealed_link().and_then(Link::take_mark_of_last));
+        let answer = store.append(&self.name, NewMessage { mark, ..message });
+        let stored = state.push_append(number, mark, answer);
         self.tell_work();
         Some(stored)
     }
@@ -40,6 +42,25 @@ impl Peer {
 
     pub(super) fn take_trims(&self) -> Vec<MessageId> {
         self.lock().sealed_link().map(Link::take_trims).unwrap_or_default()
+    }
+
+    /// Hands a transmission mark to the store, if more messages are to be transmitted. The store
+    /// writes it at once.
+    pub(super) fn take_mark(&self) -> Option<(MessageId, Answer<()>)> {
+        let (store, mut state) = (self.store()?, self.lock());
+        let mark = state.sealed_link()?.take_mark()?;
+        let answer = store.mark(&self.name, mark, self.fence());
+        drop(store.sync(&self.name));
+        Some((mark, answer))
+    }
+
+    /// Tells the link that the store has a transmission mark.
+    pub(super) fn marked(&self, mark: MessageId) {
+        let mut state = self.lock();
+        state.sealed_link().into_iter().for_each(|link| link.marked(mark));
+        let waker = state.take_connection_waker();
+        drop(state);
+        wake(waker);
     }
 
     /// Hands the cursors that have moved, or have ended, to the store.
@@ -100,6 +121,8 @@ impl Peer {
                 Ok(()) => {
                     if let Some(link) = state.sealed_link() {
                         link.stored(append.number());
+                        let mark = |number| MessageId { stream: self.shared.instance, number };
+                        append.mark().into_iter().for_each(|number| link.marked(mark(number)));
                     }
                 }
                 Err(cause) => self.take_back(&mut state, append, cause),

@@ -49,6 +49,12 @@ pub trait Outbox: fmt::Debug + Send + Sync {
     /// [may be stored](StoreError::may_be_stored) may be found after a restart.
     fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()>;
 
+    /// Raises the transmission mark of a stream to which messages were appended: those up to `upto`
+    /// may have been transmitted from now on. Marks only grow, and outlive the messages that they
+    /// cover: what is appended later does not repeat them. Written lazily, like
+    /// [`trim`](Self::trim); [`Cursors::sync`] makes them durable without a wait, like cursors.
+    fn mark(&self, peer: &PeerName, upto: MessageId, fence: Fence) -> Answer<()>;
+
     /// Reads messages of one stream in order, starting with `first`: at least one if there is any,
     /// and about `max_bytes` of payload at most.
     fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>>;
@@ -79,7 +85,7 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     /// answered. Counts that are not there are none.
     fn uncount(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<()>;
 
-    /// Makes every cursor of the peer durable that was committed before. Durable once answered, and
+    /// Makes every cursor and mark of the peer durable that was written lazily before. Durable once answered, and
     /// without the wait of [`commit`](Self::commit).
     fn sync(&self, peer: &PeerName) -> Answer<()>;
 }
@@ -113,6 +119,8 @@ pub struct NewMessage {
     pub payload: Payload,
     /// Time from now until it expires; `None` if it never does.
     pub ttl: Option<Duration>,
+    /// The transmission mark of its stream, if that grows: it is durable together with the message.
+    pub mark: Option<u64>,
 }
 
 /// Health of a store.

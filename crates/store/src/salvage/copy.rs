@@ -93,7 +93,7 @@ impl<'c> Inserts<'c> {
         };
         Ok(Self {
             message: insert("message", "?1, ?2, ?3, ?4, ?5, ?6, ?7")?,
-            stream: insert("stream", "?1, ?2, ?3, ?4, ?5")?,
+            stream: insert("stream", "?1, ?2, ?3, ?4, ?5, ?6, ?7")?,
             cursor: new.prepare(
                 "INSERT INTO cursor VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
                  SET completed = excluded.completed, finished = excluded.finished,
@@ -128,7 +128,7 @@ impl<'c> Inserts<'c> {
                     Blob(_),
                 ],
             ) => &mut self.message,
-            (Some(_), [Null, Text(_), Integer(_), Blob(_), Integer(_)])
+            (Some(_), [Null, Text(_), Integer(_), Blob(_), Integer(_), Integer(_), Integer(_)])
             | (None, [Text(_), Integer(_), Blob(_), Integer(_), Integer(_)]) => &mut self.stream,
             (None, [Text(_), Blob(_), Integer(_), Blob(_), Integer(_)]) => &mut self.cursor,
             (None, [Text(_), Blob(_), Integer(_), Integer(_), Integer(_)]) => &mut self.attempt,
@@ -154,6 +154,9 @@ impl<'c> Inserts<'c> {
             None if matches!(values[..], [Text(_), Integer(_), ..]) => values.rotate_right(1),
             None => (),
         }
+        if is_stream(&values) {
+            give_mark(&mut values);
+        }
         // A damaged one must not take the place of another copy.
         if !holds(&values) {
             return Ok(is_stream(&values));
@@ -163,10 +166,24 @@ impl<'c> Inserts<'c> {
     }
 }
 
-/// Returns whether a row has the columns of a stream.
+/// Returns whether a row has the columns of a stream, those of its mark or none of them.
 fn is_stream(values: &[Value]) -> bool {
     use Value::{Blob, Integer, Text};
-    matches!(values, [Integer(_), Text(_), Integer(_), Blob(_), Integer(_)])
+    matches!(
+        values,
+        [Integer(_), Text(_), Integer(_), Blob(_), Integer(_)]
+            | [Integer(_), Text(_), Integer(_), Blob(_), Integer(_), Integer(_), Integer(_)]
+    )
+}
+
+/// Marks all messages of a stream as transmitted, because pages may be of different ages: which of
+/// them were not is only known for sure in a file that is whole.
+fn give_mark(values: &mut Vec<Value>) {
+    if let [Value::Integer(id), _, _, Value::Blob(instance), ..] = &values[..] {
+        let sum = StreamRow::mark_checksum(StreamId(*id), instance, StreamRow::ALL);
+        values.truncate(5);
+        values.extend([StreamRow::ALL.into(), sum.into()]);
+    }
 }
 
 /// Returns whether the checksum of a row holds, and a stream can have its id. A message is checked
@@ -174,7 +191,7 @@ fn is_stream(values: &[Value]) -> bool {
 fn holds(values: &[Value]) -> bool {
     use Value::{Blob, Integer, Text};
     match values {
-        [Integer(id), Text(peer), Integer(age), Blob(instance), Integer(sum)] => {
+        [Integer(id), Text(peer), Integer(age), Blob(instance), Integer(sum), _, _] => {
             let id = StreamId(*id);
             id.is_valid() && StreamRow::checksum(id, peer, *age, instance) == *sum
         }

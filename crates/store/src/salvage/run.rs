@@ -248,8 +248,9 @@ mod tests {
         // The same stream of a peer twice: each row is whole, and no start accepts both.
         for id in [1, 2] {
             let sum = StreamRow::checksum(StreamId(id), "hub", id, &[1; 16]);
-            let stream = "INSERT INTO stream VALUES(?1, 'hub', ?1, ?2, ?3)";
-            old.execute(stream, params![id, [1_u8; 16], sum]).unwrap();
+            let mark_sum = StreamRow::mark_checksum(StreamId(id), &[1; 16], 0);
+            let stream = "INSERT INTO stream VALUES(?1, 'hub', ?1, ?2, ?3, 0, ?4)";
+            old.execute(stream, params![id, [1_u8; 16], sum, mark_sum]).unwrap();
             let sum = sum_of("hub", id, &[1; 16], 1, None, false, &[]);
             let message = "INSERT INTO message VALUES(?1, 1, NULL, NULL, ?2, 0, x'')";
             old.execute(message, [StreamId(id).rows().start, sum]).unwrap();

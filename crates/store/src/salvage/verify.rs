@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::report::{SalvageReport, SalvagedPeer};
 use crate::error::Fault;
-use crate::outbox::stream_rows;
+use crate::outbox::{STREAMS, stream_rows};
 use crate::pieces::{COLUMNS, Messages, StreamRow, sum};
 use crate::row::Expiry;
 use crate::{cursors, letters};
@@ -19,9 +19,7 @@ pub(super) fn verify(
     mut most_lost: u64,
     report: &mut SalvageReport,
 ) -> Result<(), Fault> {
-    let streams = stream_rows(
-        new.prepare("SELECT id, peer, age, instance, checksum FROM stream")?.query(())?,
-    )?;
+    let streams = stream_rows(new.prepare(STREAMS)?.query(())?)?;
     for stream in &streams {
         let Ok(peer) = stream.peer.parse::<PeerName>() else { continue };
         let found = verify_stream(new, stream, most_lost, &mut report.damaged_rows)?;
@@ -160,8 +158,9 @@ mod tests {
         schema::create(&new).unwrap();
         let (id, instance) = (StreamId(1), Instance::from([1; 16]));
         let sum_of = StreamRow::checksum(id, "hub", 0, instance.as_bytes());
-        let stream = "INSERT INTO stream VALUES(?1, 'hub', 0, ?2, ?3)";
-        new.execute(stream, params![id.0, instance.as_bytes(), sum_of]).unwrap();
+        let mark_sum = StreamRow::mark_checksum(id, instance.as_bytes(), 0);
+        let stream = "INSERT INTO stream VALUES(?1, 'hub', 0, ?2, ?3, 0, ?4)";
+        new.execute(stream, params![id.0, instance.as_bytes(), sum_of, mark_sum]).unwrap();
         for number in numbers {
             let sum = sum("hub", 0, instance.as_bytes(), *number, None, false, &[]);
             let message = "INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, 0, x'')";

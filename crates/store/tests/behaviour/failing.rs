@@ -14,11 +14,11 @@ use crate::support::{
 };
 
 /// A payload that makes its transaction fail, in a store that [`fragile`] opened.
-const POISON: &str = "poison";
+pub(crate) const POISON: &str = "poison";
 
 /// Opens a store whose transactions fail as a whole, as on a broken disk. For the time `trouble`
 /// after that, it cannot recover either.
-async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
+pub(crate) async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
     close(place.open()).await;
     let raw = rusqlite::Connection::open(place.path()).unwrap();
     let ends = trouble.as_secs_f64() / 86_400.0;

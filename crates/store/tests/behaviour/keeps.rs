@@ -235,7 +235,7 @@ async fn the_oldest_letters_make_room_for_new_ones() {
 }
 
 /// Opens what a crash leaves of a store: its file and its log, as they are now.
-fn after_a_crash(place: &Place) -> (Place, SqliteStore) {
+pub(crate) fn after_a_crash(place: &Place) -> (Place, SqliteStore) {
     let copy = Place::new();
     for end in ["", "-wal"] {
         let name = |place: &Place| format!("{}{end}", place.path().display());

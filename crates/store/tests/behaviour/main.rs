@@ -5,6 +5,7 @@
 
 mod failing;
 mod keeps;
+mod marks;
 mod moved;
 mod order;
 mod owner;

@@ -48,6 +48,8 @@ async fn a_damaged_outbox_is_refused_for_every_peer() {
         ("UPDATE stream SET id = 9 WHERE peer = 'hub'", "checksum"),
         ("UPDATE stream SET instance = zeroblob(16)", "checksum"),
         ("UPDATE stream SET instance = 'text'", "damaged"),
+        ("UPDATE stream SET mark = 3 WHERE peer = 'hub'", "the checksum of its mark"),
+        ("UPDATE stream SET mark = 'text' WHERE peer = 'hub'", "damaged"),
         ("DELETE FROM stream WHERE peer = 'hub'", "the stream of a stored message is missing"),
         ("DELETE FROM message WHERE number = 3", "is missing"),
         ("UPDATE message SET position = position + (1 << 44) WHERE number = 5", "checksum"),

@@ -68,6 +68,7 @@ async fn salvaged(place: &Place, what: &str) -> (SalvageReport, u64) {
         let mut order = Vec::new();
         for found in &streams {
             let stream = found.instance.as_bytes()[0];
+            assert!(found.mark >= LAST, "{what}: any of it may have been transmitted");
             order.push(stream);
             let base = if stream == 1 { TRIMMED + 1 } else { 1 };
             assert!(found.base >= base, "{what}: {stream}/{} was removed", found.base);

@@ -47,7 +47,7 @@ pub(crate) fn id(stream: u8, number: u64) -> MessageId {
 }
 
 pub(crate) fn message(stream: u8, number: u64, bytes: impl Into<Bytes>) -> NewMessage {
-    NewMessage { id: id(stream, number), payload: payload(number, bytes), ttl: None }
+    NewMessage { id: id(stream, number), payload: payload(number, bytes), ttl: None, mark: None }
 }
 
 /// The payload of a message: text if its number is odd, otherwise bytes.

@@ -33,6 +33,9 @@ pub struct LinkConfig {
     pub outbox_bytes: u64,
     /// Maximum number of messages that are transmitted and not acknowledged.
     pub in_flight: u64,
+    /// Maximum number of messages, at least 1, by which the transmission mark of a stored stream is
+    /// ahead of what is transmitted.
+    pub mark_step: u64,
     /// Maximum number of bytes, Σ(4 + length), of messages in one frame, if the peer understands
     /// batches. No message waits to fill a batch: only messages that wait anyway share a frame.
     pub batch: u32,
@@ -105,6 +108,7 @@ impl Default for LinkConfig {
             outbox_messages: 10_000,
             outbox_bytes: 16 * u64::from(MIB),
             in_flight: 4_096,
+            mark_step: 1_024,
             batch: Messages::SHARED,
             ack_delay: 20,
             rejections: 1_024,

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::stored::StoredCursor;
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
-use crate::{Instance, Queue};
+use crate::{Instance, Queue, RejectText};
 
 /// Position in one stream of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub(super) struct Cursor {
     /// Rejections, in order. A rejection is kept until the peer no longer keeps the message,
     /// because the acknowledgement that reports it may be lost with its connection.
     rejected: VecDeque<Rejection>,
+    /// Bytes of their texts.
+    texts: usize,
     /// The highest completed number that was reported to the peer in this session.
     told: u64,
     /// Whether the peer still lists the stream. If not, nothing on it is acknowledged.
@@ -27,6 +29,10 @@ pub(super) struct Cursor {
     /// Whether it has moved since the store last asked.
     moved: bool,
 }
+
+/// The most bytes of texts that are kept with the rejections of one stream. The texts of further
+/// ones are left out.
+const MAX_TEXTS: usize = 32 * 1024;
 
 /// A received message, or a gap that ends with the number `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +69,7 @@ impl Cursor {
             completed: number,
             entries: Queue::default(),
             rejected: VecDeque::new(),
+            texts: 0,
             told: number,
             listed: true,
             finished: BTreeSet::new(),
@@ -100,6 +107,7 @@ impl Cursor {
         self.listed = true;
         self.raise(base_before(stream));
         self.rejected.retain(|rejection| rejection.number >= stream.base);
+        self.texts = self.rejected.iter().map(|rejection| rejection.text.as_str().len()).sum();
         self.told = told.map_or(0, |told| told.completed).max(stream.base - 1);
         if broken(Fault::DueAcknowledgementsDropped) {
             self.told = self.completed;
@@ -145,7 +153,7 @@ impl Cursor {
     pub(super) fn handled(
         &mut self,
         number: u64,
-        outcome: Result<(), RejectCode>,
+        outcome: Result<(), (RejectCode, RejectText)>,
         max_rejections: usize,
     ) -> Option<u64> {
         let index = self.find(number)?;
@@ -155,8 +163,8 @@ impl Cursor {
         }
         entry.state = EntryState::Done;
         self.moved = true;
-        if let Err(code) = outcome {
-            self.reject(Rejection { number, code });
+        if let Err((code, text)) = outcome {
+            self.reject(Rejection { number, code, text });
             if broken(Fault::RejectionsForgotten) && self.rejected.len() > max_rejections {
                 self.rejected.pop_front();
             }
@@ -199,14 +207,27 @@ impl Cursor {
     }
 
     /// Returns the number to acknowledge, with at most `max_rejections` of the rejections up to
-    /// there, and counts them as told to the peer. If more rejections are due, the number ends
+    /// there, in at most `max_len` bytes if it is more than one, and counts them as told to the peer. If more rejections are due, the number ends
     /// before the first that is left out.
-    pub(super) fn tell(&mut self, max_rejections: usize) -> (u64, Vec<Rejection>) {
-        let untold = self.untold_rejections().take(max_rejections.saturating_add(1));
-        let mut rejected: Vec<_> = untold.copied().collect();
-        let left = rejected.split_off(max_rejections.min(rejected.len()));
-        self.told = left.first().map_or(self.completed, |next| next.number - 1);
-        (self.told, rejected)
+    pub(super) fn tell(&mut self, max_rejections: usize, max_len: usize) -> (u64, Vec<Rejection>) {
+        let (mut rejected, mut len, mut told) = (Vec::new(), 0, self.completed);
+        for rejection in self.untold_rejections() {
+            len += rejection.encoded_len();
+            let is_too_long = len > max_len && !rejected.is_empty();
+            if rejected.len() == max_rejections || is_too_long {
+                told = rejection.number - 1;
+                break;
+            }
+            rejected.push(rejection.clone());
+        }
+        self.told = told;
+        (told, rejected)
+    }
+
+    /// Forgets the texts of rejections: the peer may never ask for them.
+    pub(super) fn forget_texts(&mut self) {
+        self.rejected.iter_mut().for_each(|rejection| rejection.text = RejectText::NONE);
+        self.texts = 0;
     }
 
     /// Returns the cursor as a store keeps it, if it has moved since the last call.
@@ -269,7 +290,13 @@ impl Cursor {
         self.finished.retain(|finished| *finished > self.completed);
     }
 
-    fn reject(&mut self, rejection: Rejection) {
+    fn reject(&mut self, mut rejection: Rejection) {
+        let texts = self.texts + rejection.text.as_str().len();
+        if texts > MAX_TEXTS {
+            rejection.text = RejectText::NONE;
+        } else {
+            self.texts = texts;
+        }
         let at = self.rejected.partition_point(|earlier| earlier.number < rejection.number);
         self.rejected.insert(at, rejection);
     }

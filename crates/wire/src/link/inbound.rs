@@ -8,7 +8,7 @@ use super::stored::{CursorChanges, StoredCursor};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, RejectCode, Rejection, StreamState};
-use crate::{Instance, MessageId, Payload, Violation};
+use crate::{Instance, MessageId, Payload, RejectText, Violation};
 
 /// A message for the application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -97,7 +97,7 @@ impl Inbound {
     /// Recalls that a message was rejected by an earlier instance of this side.
     pub(super) fn recall(&mut self, id: MessageId, code: RejectCode) {
         if let Some(cursor) = self.cursor(id.stream) {
-            cursor.recall(Rejection { number: id.number, code });
+            cursor.recall(Rejection { number: id.number, code, text: RejectText::NONE });
         }
     }
 
@@ -201,7 +201,7 @@ impl Inbound {
     }
 
     /// Records that a message was handled or rejected.
-    pub(super) fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
+    pub(super) fn handled(&mut self, id: MessageId, outcome: Result<(), (RejectCode, RejectText)>) {
         let max = self.config.rejections;
         if let Some(cursor) = self.cursor(id.stream)
             && let Some(cost) = cursor.handled(id.number, outcome, max)
@@ -222,9 +222,10 @@ impl Inbound {
         })
     }
 
-    /// Returns the acknowledgement that is due, with up to `max_rejections` rejections.
-    pub(super) fn tell(&mut self, due: DueCursor, max_rejections: usize) -> Due {
-        let (number, rejected) = self.cursors[due.index].tell(max_rejections);
+    /// Returns the acknowledgement that is due, with up to `max_rejections` rejections, in up to
+    /// `max_len` bytes if it is more than one.
+    pub(super) fn tell(&mut self, due: DueCursor, max_rejections: usize, max_len: usize) -> Due {
+        let (number, rejected) = self.cursors[due.index].tell(max_rejections, max_len);
         Due { stream: due.stream, number, rejected }
     }
 
@@ -248,7 +249,8 @@ impl Inbound {
     /// that knows of no message is forgotten.
     fn end_orphans(&mut self) {
         let kept = self.config.ended_time > 0;
-        for cursor in self.cursors.extract_if(.., |cursor| cursor.is_over()) {
+        for mut cursor in self.cursors.extract_if(.., |cursor| cursor.is_over()) {
+            cursor.forget_texts();
             if kept && cursor.received() > 0 && !broken(Fault::EndedCursorsForgotten) {
                 self.ended.push_back((None, cursor));
             } else if self.durable {

@@ -16,7 +16,7 @@ use crate::faults::{Fault, broken};
 use crate::frame::{
     Ack, Batch, Calls as CallsFrame, Completed, Data, Features, Frame, Ready, RejectCode, Skip,
 };
-use crate::{Instance, MessageId, Payload, SessionId, Software, Violation};
+use crate::{Instance, MessageId, Payload, RejectText, SessionId, Software, Violation};
 
 /// The most rejections in one ACK.
 const MAX_REJECTIONS: usize = 64;
@@ -236,6 +236,16 @@ impl Link {
     /// Reports that the application is done with a message: it was handled, or is rejected (rule
     /// R12).
     pub fn handled(&mut self, id: MessageId, outcome: Result<(), RejectCode>) {
+        self.settle(id, outcome.map_err(|code| (code, RejectText::NONE)));
+    }
+
+    /// Reports that the application rejects a message, with words for its sender. They are left out
+    /// if too many wait to be told, or if this process ends before.
+    pub fn reject(&mut self, id: MessageId, code: RejectCode, text: RejectText) {
+        self.settle(id, Err((code, text)));
+    }
+
+    fn settle(&mut self, id: MessageId, outcome: Result<(), (RejectCode, RejectText)>) {
         self.inbound.handled(id, outcome);
         if let Some(session) = &mut self.session {
             session.acks.note_completed(1);
@@ -309,9 +319,9 @@ impl Link {
         let session = self.session.as_mut()?;
         let credit = session.window.grant(held);
         session.acks.note_sent();
-        let rejections =
-            MAX_REJECTIONS.min(session.max_payload as usize / Ack::REJECTION_LEN).max(1);
-        let due = self.inbound.due(&session.theirs).map(|due| self.inbound.tell(due, rejections));
+        let max_len = session.max_payload as usize;
+        let due = self.inbound.due(&session.theirs);
+        let due = due.map(|due| self.inbound.tell(due, MAX_REJECTIONS, max_len));
         Some(Frame::Ack(match due {
             Some(due) => Ack {
                 ack: Completed { stream: due.stream, number: due.number },
@@ -345,6 +355,12 @@ impl Link {
     /// [`outcome`](Self::outcome) any more.
     pub fn take_outcomes(&mut self) -> BTreeMap<u64, Outcome> {
         self.outbound.take_outcomes()
+    }
+
+    /// Takes the peer's words about rejected messages, by number, since the last call. To be called
+    /// with [`take_outcomes`](Self::take_outcomes).
+    pub fn take_texts(&mut self) -> BTreeMap<u64, RejectText> {
+        self.outbound.take_texts()
     }
 
     /// Returns the number of messages that wait for their acknowledgement.
@@ -496,7 +512,7 @@ impl Link {
         let Some(due) = self.inbound.due(&session.theirs) else {
             return Completed::default();
         };
-        let told = self.inbound.tell(due, 0);
+        let told = self.inbound.tell(due, 0, 0);
         if self.inbound.due(&session.theirs).is_none() {
             session.acks.note_carried();
         }

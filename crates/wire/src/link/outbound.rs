@@ -9,7 +9,7 @@ use super::stream::{Body, GivenUp, Next, Stream, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
 use crate::frame::{CursorState, Data, RejectCode, Rejection, StreamState};
-use crate::{Instance, MessageId, Payload, Violation};
+use crate::{Instance, MessageId, Payload, RejectText, Violation};
 
 /// Outcome of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +64,8 @@ pub(super) struct Outbound {
     counts: Counts,
     /// Outcomes of the current stream's messages that were not handled.
     outcomes: BTreeMap<u64, Outcome>,
+    /// The peer's words about those that were rejected, where it has said any.
+    texts: BTreeMap<u64, RejectText>,
 }
 
 impl Outbound {
@@ -74,6 +76,7 @@ impl Outbound {
             memory: Memory::default(),
             counts: Counts::default(),
             outcomes: BTreeMap::new(),
+            texts: BTreeMap::new(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Outbound {
     /// Takes back the messages that were accepted and could not be stored. None was transmitted.
     pub(super) fn unstored(&mut self) -> usize {
         let mut count = 0;
+        self.current_mut().forget_asked_mark();
         while let Some((number, body)) = self.current_mut().pop_unstored() {
             self.counts.accepted -= 1;
             count += 1;
@@ -128,6 +132,31 @@ impl Outbound {
             self.outcomes.remove(&number);
         }
         count
+    }
+
+    /// Returns the mark that a stream needs before it transmits more stored messages, if the store
+    /// was not asked for it yet.
+    pub(super) fn take_mark(&mut self, listed: &[Instance], step: u64) -> Option<MessageId> {
+        let index = self.transmitting(listed)?;
+        let number = self.streams[index].take_mark(step)?;
+        Some(MessageId { stream: self.streams[index].instance(), number })
+    }
+
+    /// Returns the mark that goes into the store together with the last message, if one is needed
+    /// and no older stream is transmitted first.
+    pub(super) fn take_mark_of_last(&mut self, listed: &[Instance], step: u64) -> Option<u64> {
+        let is_current = self.transmitting(listed)? + 1 == self.streams.len();
+        if is_current { self.current_mut().take_mark_of_last(step) } else { None }
+    }
+
+    pub(super) fn wants_mark(&self, listed: &[Instance], step: u64) -> bool {
+        self.transmitting(listed).is_some_and(|index| self.streams[index].wants_mark(step))
+    }
+
+    /// Records that the store has made the mark of a stream durable.
+    pub(super) fn marked(&mut self, id: MessageId) {
+        let stream = self.streams.iter_mut().find(|stream| stream.instance() == id.stream);
+        stream.into_iter().for_each(|stream| stream.raise_mark(id.number));
     }
 
     /// Returns the first message that is to be transmitted soon and whose payload is in the store
@@ -277,6 +306,11 @@ impl Outbound {
         std::mem::take(&mut self.outcomes)
     }
 
+    /// Takes the peer's words about rejected messages of this instance.
+    pub(super) fn take_texts(&mut self) -> BTreeMap<u64, RejectText> {
+        std::mem::take(&mut self.texts)
+    }
+
     pub(super) fn outcome(&self, id: MessageId) -> Outcome {
         let current = self.current();
         if id.stream != current.instance() {
@@ -332,6 +366,9 @@ impl Outbound {
                         let rejection = &rejected[found];
                         self.counts.rejected += 1;
                         self.remember(index, dropped, Outcome::Rejected(rejection.code));
+                        if !rejection.text.is_empty() && index + 1 == self.streams.len() {
+                            self.texts.insert(dropped, rejection.text.clone());
+                        }
                     }
                     Err(_) => self.counts.acknowledged += 1,
                 }
@@ -382,6 +419,15 @@ impl Outbound {
         if index + 1 == self.streams.len() {
             self.outcomes.insert(number, outcome);
         }
+    }
+
+    /// Returns the index of the stream whose message is transmitted next. One that is not listed holds
+    /// up those after it.
+    fn transmitting(&self, listed: &[Instance]) -> Option<usize> {
+        let is_listed = |stream: &Stream| listed.contains(&stream.instance());
+        let mut streams = self.streams.iter();
+        let index = streams.position(|it| it.has_more() || (!it.is_empty() && !is_listed(it)))?;
+        is_listed(&self.streams[index]).then_some(index)
     }
 
     #[expect(clippy::expect_used, reason = "the current stream is never removed")]

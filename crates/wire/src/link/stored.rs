@@ -23,6 +23,8 @@ pub struct StoredStream {
     pub instance: Instance,
     /// The number of its first message, at least 1.
     pub base: u64,
+    /// The transmission mark: higher numbers were certainly never transmitted.
+    pub mark: u64,
     /// Its messages, numbered from `base` on without a gap.
     pub messages: Vec<StoredMessage>,
 }

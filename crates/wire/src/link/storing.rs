@@ -18,6 +18,30 @@ impl Link {
         self.outbound.unstored()
     }
 
+    /// Returns the transmission mark of a stream that the store has to make durable before more of
+    /// its stored messages are transmitted. Each is returned once.
+    pub fn take_mark(&mut self) -> Option<MessageId> {
+        self.outbound.take_mark(&self.session.as_ref()?.ours, self.config.mark_step)
+    }
+
+    /// Returns the transmission mark of this instance's stream that the store has to keep together
+    /// with the message that was accepted last, if that is to be transmitted soon and needs one.
+    pub fn take_mark_of_last(&mut self) -> Option<u64> {
+        self.outbound.take_mark_of_last(&self.session.as_ref()?.ours, self.config.mark_step)
+    }
+
+    /// Returns whether there is a mark to [take](Self::take_mark).
+    #[must_use]
+    pub fn wants_mark(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|it| self.outbound.wants_mark(&it.ours, self.config.mark_step))
+    }
+
+    /// Records that the store has made a transmission mark durable.
+    pub fn marked(&mut self, mark: MessageId) {
+        self.outbound.marked(mark);
+    }
+
     /// Returns the first message that is to be transmitted soon and whose payload is in the store
     /// only.
     #[must_use]

@@ -9,6 +9,9 @@ use crate::faults::{Fault, broken};
 use crate::frame::{Data, StreamState};
 use crate::{Instance, MessageId, Messages, Payload};
 
+/// The part of a step by which a mark goes beyond the last message: so many messages that follow
+/// need none of their own.
+const MARK_BEYOND_LAST: u64 = 16;
 /// Number of messages that are read from the store in advance.
 const READ_AHEAD: u64 = 256;
 
@@ -24,6 +27,10 @@ pub(super) struct Stream {
     transmitted: u64,
     /// The highest number that is stored; without a store, `u64::MAX`.
     stored: u64,
+    /// The transmission mark: nothing beyond it is transmitted. Without a store, `u64::MAX`.
+    mark: u64,
+    /// The mark that the store was asked for, which it may not have made durable yet.
+    mark_asked: u64,
     /// The last number that the store was told to remove.
     trimmed: u64,
     /// Whether the peer has to be told of a gap: it expects a number below `base`, because an old
@@ -138,6 +145,8 @@ impl Stream {
             cursor: 1,
             transmitted: 0,
             stored: u64::MAX,
+            mark: u64::MAX,
+            mark_asked: u64::MAX,
             trimmed: 0,
             gap: false,
         }
@@ -145,13 +154,13 @@ impl Stream {
 
     /// Creates the stream of this instance, with a store.
     pub(super) fn durable(instance: Instance) -> Self {
-        Self { stored: 0, ..Self::new(instance) }
+        Self { stored: 0, mark: 0, mark_asked: 0, ..Self::new(instance) }
     }
 
-    /// Restores the stream of an earlier instance, at the time `now`. Each of its messages may have
-    /// been transmitted.
+    /// Restores the stream of an earlier instance, at the time `now`. Each of its messages up to the
+    /// mark may have been transmitted.
     pub(super) fn restore(stored: StoredStream, now: Millis) -> Self {
-        let StoredStream { instance, base, messages } = stored;
+        let StoredStream { instance, base, mark, messages } = stored;
         let kept = |message: StoredMessage| Kept {
             body: Body::Stored(message.len),
             accepted: 0,
@@ -159,8 +168,17 @@ impl Stream {
         };
         let kept: VecDeque<_> = messages.into_iter().map(kept).collect();
         let last = base + kept.len() as u64 - 1;
-        let (cursor, trimmed) = (base, base - 1);
-        Self { instance, base, kept, cursor, transmitted: last, stored: last, trimmed, gap: false }
+        Self {
+            base,
+            kept,
+            cursor: base,
+            transmitted: mark.min(last),
+            stored: last,
+            mark,
+            mark_asked: mark,
+            trimmed: base - 1,
+            ..Self::new(instance)
+        }
     }
 
     /// Adds a message. Returns its number.
@@ -181,6 +199,28 @@ impl Stream {
         let news = self.stored.saturating_add(1).max(self.cursor)..=number;
         self.stored = self.stored.max(number);
         news
+    }
+
+    /// Returns the mark that has to be durable before more stored messages are transmitted, if it was
+    /// not asked for yet; `step` is the most that it may be ahead.
+    pub(super) fn take_mark(&mut self, step: u64) -> Option<u64> {
+        self.take_mark_for(self.stored, step)
+    }
+
+    /// The same for the last message, which is about to be stored.
+    pub(super) fn take_mark_of_last(&mut self, step: u64) -> Option<u64> {
+        self.take_mark_for(self.next() - 1, step)
+    }
+
+    /// Records that the mark is durable.
+    pub(super) fn raise_mark(&mut self, mark: u64) {
+        self.mark = self.mark.max(mark);
+        self.mark_asked = self.mark_asked.max(mark);
+    }
+
+    /// Records that marks that were asked for may never be durable.
+    pub(super) fn forget_asked_mark(&mut self) {
+        self.mark_asked = self.mark;
     }
 
     /// Removes the last message, if it is not stored.
@@ -301,6 +341,11 @@ impl Stream {
         self.cursor < self.next()
     }
 
+    /// Returns whether a mark is to be [taken](Self::take_mark).
+    pub(super) fn wants_mark(&self, step: u64) -> bool {
+        self.lacks_mark_for(self.stored, step)
+    }
+
     /// Returns the number of messages that are transmitted in this session and not acknowledged.
     pub(super) fn in_flight(&self) -> u64 {
         self.cursor - self.base
@@ -360,13 +405,30 @@ impl Stream {
         given_up
     }
 
+    /// Returns the next mark for messages up to `last`: a step ahead of what is transmitted, but not
+    /// far beyond messages that are not there yet.
+    fn take_mark_for(&mut self, last: u64, step: u64) -> Option<u64> {
+        if !self.lacks_mark_for(last, step) {
+            return None;
+        }
+        self.mark_asked = (self.cursor - 1 + step).min(last + step / MARK_BEYOND_LAST);
+        Some(self.mark_asked)
+    }
+
+    /// Returns whether messages up to `last` that are soon transmitted are beyond the mark. The next
+    /// mark is asked for half a step ahead, so that transmission does not wait for it.
+    fn lacks_mark_for(&self, last: u64, step: u64) -> bool {
+        self.mark_asked < last.min(self.cursor + step / 2)
+    }
+
     /// Returns the number of messages from the cursor on that can be transmitted in one frame. The
     /// first one is neither expired nor too long.
     fn run(&self, limits: &TransmitLimits) -> usize {
         let stored = if broken(Fault::TransmittedBeforeStored) { u64::MAX } else { self.stored };
         let in_flight =
             if broken(Fault::FlightUnbounded) { Messages::MAX as u64 } else { limits.in_flight };
-        let mut end = stored.saturating_add(1).min(self.base + in_flight);
+        let mark = if broken(Fault::TransmittedBeyondMark) { u64::MAX } else { self.mark };
+        let mut end = stored.min(mark).saturating_add(1).min(self.base + in_flight);
         if self.cursor <= self.transmitted {
             end = end.min(self.transmitted + 1);
         }

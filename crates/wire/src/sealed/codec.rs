@@ -9,7 +9,7 @@ use crate::call_items::{self, CallItem};
 use crate::frame::{
     Ack, Batch, Calls, CloseCode, Completed, Data, Frame, HEADER_LEN, RejectCode, Rejection, Skip,
 };
-use crate::{Messages, Payload, TransmitError, Violation};
+use crate::{Messages, Payload, RejectText, TransmitError, Violation};
 
 const READY: u8 = 1;
 const DATA: u8 = 2;
@@ -26,7 +26,6 @@ const CALLS: u8 = 10;
 const AGAIN: u8 = 1;
 /// The flag on DATA whose message is bytes and not text.
 const BYTES: u8 = 2;
-const REJECTION_LEN: usize = Ack::REJECTION_LEN;
 
 /// The fixed fields of a frame.
 #[derive(Default)]
@@ -124,6 +123,9 @@ pub(super) fn encode(
             for rejection in &ack.rejected {
                 buffer.put_u64(rejection.number);
                 buffer.put_u16(rejection.code.0);
+                let text = rejection.text.as_str().as_bytes();
+                buffer.put_u8(text.len() as u8); // it has at most 255
+                buffer.put_slice(text);
             }
         }
         _ => {}
@@ -161,7 +163,7 @@ fn payload_len(frame: &Frame) -> usize {
         Frame::Ready(ready) => ready::encoded_len(ready),
         Frame::Data(data) => data.payload.len(),
         Frame::Batch(batch) => batch.messages.block().len(),
-        Frame::Ack(ack) => REJECTION_LEN.saturating_mul(ack.rejected.len()),
+        Frame::Ack(ack) => ack.rejected.iter().map(Rejection::encoded_len).sum(),
         Frame::Calls(calls) => call_items::encoded_len(&calls.items),
         _ => 0,
     }
@@ -256,13 +258,22 @@ fn frame(header: &Header, payload: Bytes) -> Result<Frame, Violation> {
 }
 
 fn rejections(payload: &[u8]) -> Result<Vec<Rejection>, Violation> {
-    let (entries, rest) = payload.as_chunks::<REJECTION_LEN>();
-    if !rest.is_empty() {
-        return Err(Violation::BadPayload);
+    let (mut rest, mut rejections) = (payload, Vec::new());
+    while !rest.is_empty() {
+        if rejections.len() == Ack::MAX_REJECTIONS {
+            return Err(Violation::BadPayload);
+        }
+        rejections.push(rejection(&mut rest).ok_or(Violation::BadPayload)?);
     }
-    let rejection =
-        |mut entry: &[u8]| Rejection { number: entry.get_u64(), code: RejectCode(entry.get_u16()) };
-    Ok(entries.iter().map(|entry| rejection(entry)).collect())
+    Ok(rejections)
+}
+
+/// Reads one entry of an ACK. Returns `None` if it is cut short or its text is not UTF-8.
+fn rejection(bytes: &mut &[u8]) -> Option<Rejection> {
+    let (number, code) = (bytes.try_get_u64().ok()?, bytes.try_get_u16().ok()?);
+    let len = bytes.try_get_u8().ok()?;
+    let text = std::str::from_utf8(bytes.split_off(..usize::from(len))?).ok()?;
+    Some(Rejection { number, code: RejectCode(code), text: RejectText::new(text) })
 }
 
 /// Returns whether all bytes are zero, without a branch per byte.
@@ -358,8 +369,12 @@ mod tests {
                 Frame::Data(Data { stream, again, number, ack, payload })
             },
         );
-        let rejection = any::<(u64, u16)>()
-            .prop_map(|(number, code)| Rejection { number, code: RejectCode(code) });
+        let rejection =
+            (any::<(u64, u16)>(), any::<String>()).prop_map(|((number, code), text)| Rejection {
+                number,
+                code: RejectCode(code),
+                text: RejectText::cut(&text),
+            });
         let ack = (completed(), any::<u64>(), proptest::collection::vec(rejection, 0..20))
             .prop_map(|(ack, credit, rejected)| Frame::Ack(Ack { ack, credit, rejected }));
         let skip = (any::<u8>(), any::<u64>(), completed())
@@ -472,8 +487,30 @@ mod tests {
         assert_eq!(decode(header(BATCH, 7), 100), Err(Violation::BadPayload));
         assert_eq!(decode(header(BATCH, 101), 100), Err(Violation::TooLong { len: 101, max: 100 }));
         assert_eq!(decode(header(PING, 8), 100), Err(Violation::BadPayload));
-        assert_eq!(decode(header(ACK, 9), 100), Err(Violation::BadPayload));
+        assert_eq!(decode(header(ACK, 10), 100), Err(Violation::BadPayload));
+        assert_eq!(decode(header(ACK, 12), 100), Err(Violation::BadPayload), "a second entry");
         assert_eq!(decode(header(READY, 35), 100), Err(Violation::Truncated));
+    }
+
+    #[test]
+    fn malformed_rejections_are_refused() {
+        let entry = |text: &[u8], len: u8| [&[0, 0, 0, 0, 0, 0, 0, 7, 0, 1, len], text].concat();
+        let read = |payload: &[u8]| rejections(payload);
+        let text = "é".repeat(127) + "x";
+        let long = read(&entry(text.as_bytes(), 255)).unwrap();
+        assert_eq!((long.len(), long[0].number, long[0].text.as_str()), (1, 7, text.as_str()));
+        assert!(read(&entry(b"", 0)).unwrap()[0].text.is_empty());
+        let two = [entry(b"a", 1), entry(b"", 0)].concat();
+        assert_eq!(read(&two).unwrap().len(), 2);
+        for cut in (1..two.len()).filter(|cut| *cut != 12) {
+            assert_eq!(read(&two[..cut]), Err(Violation::BadPayload), "{cut}");
+        }
+        for bad in [&entry(b"ab", 1), &entry(b"ab", 3), &entry(b"\xff", 1), &entry(b"\xc3", 1)] {
+            assert_eq!(read(bad), Err(Violation::BadPayload), "{bad:?}");
+        }
+        let most = entry(b"", 0).repeat(Ack::MAX_REJECTIONS);
+        assert_eq!(read(&most).unwrap().len(), Ack::MAX_REJECTIONS);
+        assert_eq!(read(&[most, entry(b"", 0)].concat()), Err(Violation::BadPayload));
     }
 
     #[test]

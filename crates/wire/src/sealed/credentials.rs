@@ -8,7 +8,7 @@ use paddington_crypto::{KeyError, SecretKey};
 use super::HINT_LEN;
 use crate::PeerName;
 
-const PROTOCOL: &[u8] = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305";
+const PROTOCOL: &[u8] = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305 AES256GCM";
 
 /// The secrets of one link, derived from the two keys of its invitation and both names. The keys
 /// are not needed afterwards.

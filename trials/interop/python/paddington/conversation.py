@@ -16,6 +16,7 @@ from .frames import (
     Kind,
     Payload,
     Ready,
+    Rejection,
     decode_batch,
     decode_rejections,
     encode_batch,
@@ -28,6 +29,7 @@ ACK_AFTER = 64
 ACK_WITHIN = 0.02
 MAX_UNDER_WAY = 4096
 BATCH_BYTES = 16 * 1024
+REJECTIONS_AT_ONCE = 64
 
 
 class Conversation:
@@ -45,7 +47,7 @@ class Conversation:
         self._control: deque[Frame] = deque()
         self._tokens = itertools.count(1)
         self._ping: int | None = None
-        self._untold: list[tuple[Cursor, tuple[int, int]]] = []
+        self._untold: list[tuple[Cursor, Rejection]] = []
         # Sending: the credit, how much of it is used, and the number to go on at.
         self._credit, self._used = peers.window, 0
         self._at = link.next
@@ -142,15 +144,28 @@ class Conversation:
         self._settle()
         cursor = self._cursors[index]
         telling = [entry for about, entry in self._untold if about is cursor]
-        self._untold = [(about, entry) for about, entry in self._untold if about is not cursor]
+        told = self._that_fit(telling)
+        left = telling[len(told) :]
+        others = [(about, entry) for about, entry in self._untold if about is not cursor]
+        self._untold = others + [(cursor, entry) for entry in left]
         self._granted = max(self._granted, self._credit_to_grant())
         return Frame(
             Kind.ACK,
             ack_stream=index,
             id=self._granted,
-            ack=cursor.completed,
-            payload=encode_rejections(telling),
+            ack=left[0].number - 1 if left else cursor.completed,
+            payload=encode_rejections(told),
         )
+
+    def _that_fit(self, rejections: list[Rejection]) -> list[Rejection]:
+        """Returns the first of them that one ACK may tell."""
+        length, count = 0, 0
+        for rejection in rejections[:REJECTIONS_AT_ONCE]:
+            length += len(rejection.encode())
+            if count and length > self.peers.max_payload:
+                break
+            count += 1
+        return rejections[:count]
 
     def _settle(self) -> None:
         """Notes that no ACK is due any more, if none is due for any stream."""
@@ -217,7 +232,7 @@ class Conversation:
                 self._about = index
                 self._due_streams.add(index)
                 rejections = cursor.rejected[-1:]
-                self._untold += [(cursor, e) for e in rejections if e[0] == cursor.completed]
+                self._untold += [(cursor, e) for e in rejections if e.number == cursor.completed]
         self._due()
         self.wake()
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 10, 32, 36, 16
+HEAD, REJECTION, STREAM_ENTRY, READY_HEAD, INSTANCE = 24, 11, 32, 36, 16
+MAX_REJECTIONS, MAX_TEXT = 1024, 255
 MAX_STREAMS = 64
 MAX_SOFTWARE = 64
 MAX_PAYLOAD = 16_777_192
@@ -126,9 +127,9 @@ class Frame:
         known = BYTES | AGAIN if kind == Kind.DATA else AGAIN if messages else 0
         require(flags & ~known == 0, "an unknown flag")
         require(not messages or end - HEAD <= max_payload, "a message that is too long")
-        require(kind != Kind.ACK or (end - HEAD) % REJECTION == 0, "half a rejection")
-        again, is_bytes = flags & AGAIN != 0, flags & BYTES != 0
         payload = plaintext[HEAD:end]
+        require(kind != Kind.ACK or decode_rejections(payload) is not None, "half a rejection")
+        again, is_bytes = flags & AGAIN != 0, flags & BYTES != 0
         return Frame(kind, stream, ack_stream, again, number, ack, payload, is_bytes)
 
 
@@ -151,15 +152,48 @@ def decode_batch(payload: bytes) -> list[Payload]:
     return messages
 
 
-def encode_rejections(rejections: list[tuple[int, int]]) -> bytes:
+@dataclass(frozen=True)
+class Rejection:
+    """A message that was given up, and its receiver's words about that."""
+
+    number: int
+    code: int
+    text: str = ""
+
+    def encode(self) -> bytes:
+        """Returns its entry in ACK."""
+        said = self.text.encode()
+        head = self.number.to_bytes(8, "big") + self.code.to_bytes(2, "big")
+        return head + bytes([len(said)]) + said
+
+
+def cut(text: str) -> str:
+    """Returns the beginning of a text that fits into a rejection, cut between two characters."""
+    return text.encode()[:MAX_TEXT].decode(errors="ignore")
+
+
+def encode_rejections(rejections: list[Rejection]) -> bytes:
     """Returns the payload of an ACK."""
-    return b"".join(n.to_bytes(8, "big") + code.to_bytes(2, "big") for n, code in rejections)
+    return b"".join(rejection.encode() for rejection in rejections)
 
 
-def decode_rejections(payload: bytes) -> list[tuple[int, int]]:
-    """Returns the numbers and codes in the payload of an ACK."""
-    entries = (payload[at : at + REJECTION] for at in range(0, len(payload), REJECTION))
-    return [(int.from_bytes(e[:8], "big"), int.from_bytes(e[8:], "big")) for e in entries]
+def decode_rejections(payload: bytes) -> list[Rejection]:
+    """Returns the rejections in the payload of an ACK; fails with Violation."""
+    rejections, at = [], 0
+    while at < len(payload):
+        require(len(rejections) < MAX_REJECTIONS, "too many rejections")
+        start = at + REJECTION
+        require(start <= len(payload), "half a rejection")
+        end = start + payload[start - 1]
+        require(end <= len(payload), "half a text")
+        number = int.from_bytes(payload[at : at + 8], "big")
+        code = int.from_bytes(payload[at + 8 : at + 10], "big")
+        try:
+            rejections.append(Rejection(number, code, payload[start:end].decode()))
+        except UnicodeDecodeError:
+            raise Violation("a text that is not UTF-8") from None
+        at = end
+    return rejections
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,17 @@ import secrets
 from dataclasses import dataclass, field
 
 from . import xwing
-from .keys import LinkKeys, Refused, derive, digest, extract, seal, unseal
+from .keys import (
+    LinkKeys,
+    Refused,
+    derive,
+    digest,
+    extract,
+    seal_inner,
+    seal_outer,
+    unseal_inner,
+    unseal_outer,
+)
 from .session import Direction, Session
 
 HELLO, REPLY, KEY, INSTANCE, HINT = 1344, 1184, 32, 16, 16
@@ -97,7 +107,7 @@ class ClientHandshake:
         head = hint(keys, challenge, self._drawn.random) + self._drawn.random
         h1, inner, outer = _hello_keys(keys, challenge, head)
         body = self._drawn.key + instance + xwing.encapsulation_key(self._drawn.xwing_seed)
-        sealed = seal(outer, 0, h1, seal(inner, 0, h1, body))
+        sealed = seal_outer(outer, 0, h1, seal_inner(inner, 0, h1, body))
         self._h2 = digest(h1 + sealed)
         self.hello = head + sealed
 
@@ -106,7 +116,7 @@ class ClientHandshake:
         if len(reply) != REPLY:
             raise Refused("REPLY has another length")
         inner, outer = _reply_keys(self._keys, self._h2, self._drawn.key)
-        body = unseal(inner, 0, self._h2, unseal(outer, 0, self._h2, reply))
+        body = unseal_inner(inner, 0, self._h2, unseal_outer(outer, 0, self._h2, reply))
         shared = xwing.decapsulate(self._drawn.xwing_seed, body[KEY:])
         h3 = digest(self._h2 + reply)
         return _session(self._keys, h3, self._drawn.key, body[:KEY], shared, True)
@@ -129,7 +139,7 @@ def open_hello(keys: LinkKeys, challenge: bytes, hello: bytes) -> Hello:
         raise Refused("HELLO has another length")
     head, sealed = hello[: HINT + KEY], hello[HINT + KEY :]
     h1, inner, outer = _hello_keys(keys, challenge, head)
-    body = unseal(inner, 0, h1, unseal(outer, 0, h1, sealed))
+    body = unseal_inner(inner, 0, h1, unseal_outer(outer, 0, h1, sealed))
     key, instance, ek = body[:KEY], body[KEY : KEY + INSTANCE], body[KEY + INSTANCE :]
     return Hello(instance, key, ek, digest(h1 + sealed))
 
@@ -141,6 +151,6 @@ def answer(
     drawn = drawn or ServerSecrets.draw()
     ct, shared = xwing.encapsulate(hello.ek, drawn.encapsulation_seed)
     inner, outer = _reply_keys(keys, hello.h2, hello.client_key)
-    reply = seal(outer, 0, hello.h2, seal(inner, 0, hello.h2, drawn.key + ct))
+    reply = seal_outer(outer, 0, hello.h2, seal_inner(inner, 0, hello.h2, drawn.key + ct))
     h3 = digest(hello.h2 + reply)
     return reply, _session(keys, h3, hello.client_key, drawn.key, shared, False)

@@ -4,10 +4,12 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
-PROTOCOL = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305"
+PROTOCOL = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305 AES256GCM"
 TAG = 16
 
 
@@ -52,20 +54,35 @@ def derive(prk: bytes, label: str, context: bytes, length: int) -> bytes:
     return result[:length]
 
 
-def seal(key: bytes, number: int, associated: bytes, message: bytes) -> bytes:
-    """`Seal`: XChaCha20-Poly1305 with a counted nonce."""
+def seal_inner(key: bytes, number: int, associated: bytes, message: bytes) -> bytes:
+    """`SealX`: XChaCha20-Poly1305 with a counted nonce."""
     nonce = bytes(16) + u64(number)
     return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(message, associated, nonce, key)
 
 
-def unseal(key: bytes, number: int, associated: bytes, sealed: bytes) -> bytes:
-    """`Open`, the reverse of `seal`; fails with Refused."""
+def unseal_inner(key: bytes, number: int, associated: bytes, sealed: bytes) -> bytes:
+    """`OpenX`, the reverse of `seal_inner`; fails with Refused."""
     nonce = bytes(16) + u64(number)
     if len(sealed) < TAG:
         raise Refused("too short to be sealed")
     try:
         return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, associated, nonce, key)
     except CryptoError:
+        raise Refused("does not open") from None
+
+
+def seal_outer(key: bytes, number: int, associated: bytes, message: bytes) -> bytes:
+    """`SealG`: AES-256-GCM with a counted nonce."""
+    return AESGCM(key).encrypt(bytes(4) + u64(number), message, associated)
+
+
+def unseal_outer(key: bytes, number: int, associated: bytes, sealed: bytes) -> bytes:
+    """`OpenG`, the reverse of `seal_outer`; fails with Refused."""
+    if len(sealed) < TAG:
+        raise Refused("too short to be sealed")
+    try:
+        return AESGCM(key).decrypt(bytes(4) + u64(number), sealed, associated)
+    except InvalidTag:
         raise Refused("does not open") from None
 
 

@@ -17,8 +17,10 @@ from .frames import (
     UNDERSTANDS_CALLS,
     Payload,
     Ready,
+    Rejection,
     RejectionCode,
     StreamEntry,
+    cut,
     require,
 )
 from .keys import LinkKeys
@@ -46,6 +48,7 @@ class Limits:
     retry_fast: float = 0.5
     retries: tuple[float, ...] = (1.0, 2.0, 4.0, 5.0)
     retry_busy: float = 60.0
+    reveal_errors: bool = False
 
 
 @dataclass
@@ -63,17 +66,17 @@ class Cursor:
 
     received: int
     completed: int
-    rejected: list[tuple[int, int]] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
 
     def raise_to(self, number: int) -> None:
         """Notes that nothing up to this number will come, and that the peer knows the outcomes."""
         self.received = max(self.received, number)
         self.completed = max(self.completed, number)
-        self.rejected = [entry for entry in self.rejected if entry[0] > number]
+        self.rejected = [entry for entry in self.rejected if entry.number > number]
 
     def told(self) -> int:
         """Returns `completed` for READY: below rejections that the peer may not know of."""
-        return min([self.completed] + [number - 1 for number, _ in self.rejected])
+        return min([self.completed] + [entry.number - 1 for entry in self.rejected])
 
 
 class Attached(Protocol):
@@ -103,7 +106,7 @@ class Link:
         self.held = 0
         self.attached: Attached | None = None
         self.shutting_down = asyncio.Event()
-        self.rejections: list[tuple[int, int]] = []
+        self.rejections: list[Rejection] = []
         self.peers_software = ""
         # Without it, this side takes only text.
         self.bytes_handler: BytesHandler | None = None
@@ -205,10 +208,11 @@ class Link:
             else:
                 cursor.rejected.append((number, RejectionCode.TEXT_ONLY))
         except UnicodeDecodeError:
-            cursor.rejected.append((number, RejectionCode.NOT_TEXT))
+            cursor.rejected.append(Rejection(number, RejectionCode.NOT_TEXT))
         except Exception as error:
             log.warning("message %s of %s is given up: %s", number, self.peer, type(error))
-            cursor.rejected.append((number, RejectionCode.FAILED))
+            text = cut(str(error)) if self.limits.reveal_errors else ""
+            cursor.rejected.append(Rejection(number, RejectionCode.FAILED, text))
 
 
 def now() -> float:

@@ -1,6 +1,6 @@
 """The two ciphers of a session, which count its frames and change its keys (§4)."""
 
-from .keys import Refused, derive, seal, unseal
+from .keys import Refused, derive, seal_inner, seal_outer, unseal_inner, unseal_outer
 
 FRAMES_PER_EPOCH = 1024
 LAST_FRAME = 1 << 48
@@ -33,12 +33,14 @@ class Direction:
     def seal(self, plaintext: bytes) -> bytes:
         """Seals the next frame."""
         number = self._next()
-        return seal(self._outer_key, number, b"", seal(self._inner_key, number, b"", plaintext))
+        layer = seal_inner(self._inner_key, number, b"", plaintext)
+        return seal_outer(self._outer_key, number, b"", layer)
 
     def unseal(self, frame: bytes) -> bytes:
         """Opens the next frame; fails with Refused, which ends the session."""
         number = self._next()
-        return unseal(self._inner_key, number, b"", unseal(self._outer_key, number, b"", frame))
+        layer = unseal_outer(self._outer_key, number, b"", frame)
+        return unseal_inner(self._inner_key, number, b"", layer)
 
 
 class Session:

@@ -11,6 +11,7 @@ from paddington.frames import (
     Payload,
     RejectionCode,
     Violation,
+    Rejection,
     decode_rejections,
     encode_batch,
 )
@@ -129,14 +130,14 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
             await asyncio.sleep(0)
         lost = self.b.conversation.next_frame()
         assert lost is not None
-        self.assertEqual(decode_rejections(lost.payload), [(1, RejectionCode.FAILED)])
+        self.assertEqual(decode_rejections(lost.payload), [Rejection(1, RejectionCode.FAILED)])
         self.assertEqual(self.b.link.ready().yours[0].second, 0)
         self.connect()
         await self.exchange()
-        self.assertEqual(self.a.link.rejections, [(1, RejectionCode.FAILED)])
+        self.assertEqual(self.a.link.rejections, [Rejection(1, RejectionCode.FAILED)])
         self.connect()
         await self.exchange()
-        self.assertEqual(self.a.link.rejections, [(1, RejectionCode.FAILED)])
+        self.assertEqual(self.a.link.rejections, [Rejection(1, RejectionCode.FAILED)])
         self.assertEqual(self.b.link.ready().yours[0].second, 1)
 
     async def test_no_message_has_a_number_above_the_highest(self) -> None:

@@ -39,7 +39,7 @@ class Frames(unittest.TestCase):
             Frame(Kind.DATA, 3, 4, True, 5, 6, "é".encode()),
             Frame(Kind.DATA, again=True, id=5, payload=b"\xff", is_bytes=True),
             Frame(Kind.DATA, id=5, payload=b"\xff", is_bytes=True),
-            Frame(Kind.ACK, ack_stream=1, id=1 << 40, ack=7, payload=bytes(20)),
+            Frame(Kind.ACK, ack_stream=1, id=1 << 40, ack=7, payload=bytes(22)),
             Frame(Kind.SKIP, stream=2, ack_stream=1, id=9, ack=7),
             Frame(Kind.CLOSE, id=77),
             Frame(Kind.DRAIN),
@@ -70,6 +70,9 @@ class Frames(unittest.TestCase):
             "a payload in SKIP": plain(7, payload=b"x"),
             "a payload beyond the frame": plain(2, 7, 200),
             "half a rejection": plain(3, payload=b"x"),
+            "half a text": plain(3, payload=bytes(10) + b"\2x"),
+            "a text that is not UTF-8": plain(3, payload=bytes(10) + b"\1\xff"),
+            "1025 rejections": plain(3, payload=bytes(11 * 1025)),
             "a long message": plain(2, payload=b"x" * 65),
             "padding": plain(4) + b"\0\1",
         }

@@ -62,6 +62,7 @@ impl Target {
             outbox_messages: 6,
             outbox_bytes: 400,
             in_flight: 4,
+            mark_step: 2,
             batch: LONGEST,
             ack_delay: 1,
             rejections: 1_024,
@@ -319,6 +320,9 @@ impl Target {
     }
 
     fn read(&mut self) {
+        if let Some(mark) = self.link.take_mark() {
+            self.link.marked(mark);
+        }
         if let Some(id) = self.link.wanted() {
             self.link.supply(id, Payload::bytes(vec![0]));
         }
@@ -336,9 +340,11 @@ impl Target {
 
 /// State that a store gives back; of the attacker's streams, whatever the attacker made of them.
 fn restored(script: &mut Script<'_>) -> StoredLink {
-    let stream = |script: &mut Script<'_>, instance: u8| StoredStream {
+    let base = |script: &mut Script<'_>| script.number(1).clamp(1, 1 << 40);
+    let stream = |script: &mut Script<'_>, instance: u8, base: u64| StoredStream {
         instance: ours(instance),
-        base: script.number(1).clamp(1, 1 << 40),
+        base,
+        mark: base,
         messages: (0..=script.below(3))
             .map(|_| StoredMessage {
                 len: 1,
@@ -353,7 +359,12 @@ fn restored(script: &mut Script<'_>) -> StoredLink {
         StoredCursor { instance: theirs(instance), completed, finished }
     };
     StoredLink {
-        streams: (0..script.below(LIFE as usize + 1) as u8).map(|it| stream(script, it)).collect(),
+        streams: (0..script.below(LIFE as usize + 1) as u8)
+            .map(|it| {
+                let base = base(script);
+                stream(script, it, base)
+            })
+            .collect(),
         cursors: (0..script.below(4) as u8).map(|it| cursor(script, it)).collect(),
     }
 }

@@ -188,6 +188,10 @@ impl Outbox for LaggingStore {
     fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
         self.later(Lazy::Trim(peer.clone(), upto))
     }
+
+    fn mark(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Mark(peer.clone(), upto))
+    }
 }
 
 impl Cursors for LaggingStore {

@@ -1,0 +1,3 @@
+//! Messages, under the path that the original paddington has for them.
+
+pub use paddington_wire::{Control, Message, MessageId};
