@@ -41,7 +41,7 @@ class Conversation:
         self.closing: int | None = None
         self.pings_answered = self.pings_received = 0
         self.batches_sent = self.batches_received = 0
-        self._drained = False
+        self._drained = self._calls_first = False
         self._peer_drains = False
         self._cursors: list[Cursor] = []
         self._control: deque[Frame] = deque()
@@ -95,11 +95,15 @@ class Conversation:
             return Frame(Kind.DRAIN)
         if self._untold or self._credit_is_due():
             return self._ack()
-        if (items := self.link.calls.next_items()) is not None:
+        # Calls and messages take turns.
+        self._calls_first = not self._calls_first
+        if self._calls_first and (items := self.link.calls.next_items()) is not None:
             return self._calls(*items)
         # DATA carries the acknowledgement, so it goes before an ACK.
         if (data := self._data()) is not None:
             return data
+        if (items := self.link.calls.next_items()) is not None:
+            return self._calls(*items)
         if self._ack_is_due():
             return self._ack()
         if self.link.calls.owes():

@@ -206,7 +206,7 @@ class Link:
             elif self.bytes_handler is not None:
                 await self.bytes_handler(self, payload.data)
             else:
-                cursor.rejected.append((number, RejectionCode.TEXT_ONLY))
+                cursor.rejected.append(Rejection(number, RejectionCode.TEXT_ONLY))
         except UnicodeDecodeError:
             cursor.rejected.append(Rejection(number, RejectionCode.NOT_TEXT))
         except Exception as error:
