@@ -17,6 +17,7 @@ mod outcomes;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod peer;
 mod presence;
+mod prospect;
 mod reports;
 mod request_room;
 mod room;
@@ -35,6 +36,6 @@ pub(crate) use inbox_room::HELD_OVERHEAD;
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;
 pub(crate) use peer::{Peer, RequestHandler};
+pub(crate) use prospect::Prospect;
 pub(crate) use shared::Shared;
-pub(crate) use state::Prospect;
 pub(crate) use workers::WorkerId;

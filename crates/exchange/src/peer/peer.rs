@@ -15,8 +15,9 @@ use tracing::{debug, info};
 
 use super::asked::Begun;
 use super::presence::{Absence, Probed};
+use super::prospect::Prospect;
 use super::reports::Cause;
-use super::state::{Probing, Prospect, State};
+use super::state::{Probing, State};
 use super::{Number, PeerLink, Shared};
 use crate::escaped::escaped;
 use crate::store::Store;

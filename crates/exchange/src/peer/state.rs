@@ -20,6 +20,7 @@ use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
+use super::prospect::Prospect;
 use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
@@ -485,46 +486,10 @@ impl State {
         }
     }
 
-    /// Returns whether answers can still be delivered.
-    fn prospect_of_answers(&self) -> Prospect {
-        match self.outbox.link() {
-            PeerLink::Sealed(link) if self.presence.is_connected() && link.unanswered() > 0 => {
-                if link.peer_drains() {
-                    Prospect::Doubtful
-                } else {
-                    Prospect::Good
-                }
-            }
-            _ => Prospect::None,
-        }
-    }
-
-    /// Returns whether messages that wait can still be delivered to a peer that is, or is not,
-    /// being `dialled`.
+    /// Returns whether messages and answers that wait can still be delivered to a peer that is, or is
+    /// not, being `dialled`.
     pub(super) fn prospect(&self, dialled: bool) -> Prospect {
-        if self.outbox.link().messages() == 0 {
-            return self.prospect_of_answers();
-        }
-        match (self.presence.is_connected(), self.outbox.link()) {
-            (true, PeerLink::Sealed(link)) if !link.peer_drains() => Prospect::Good,
-            (true, PeerLink::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
-            (true, PeerLink::Hex(_)) => Prospect::Doubtful,
-            (false, _) if dialled && self.presence.has_left() => Prospect::Left,
-            (false, _) if dialled => Prospect::Good,
-            _ => Prospect::None,
-        }
+        let (connected, left) = (self.presence.is_connected(), self.presence.has_left());
+        Prospect::of(self.outbox.link(), connected, left, dialled)
     }
-}
-
-/// Prospect of messages, or of answers, that wait for a peer during a shutdown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prospect {
-    /// The peer takes messages, or is being dialled.
-    Good,
-    /// The peer may be shutting down too, and may or may not take the messages under way.
-    Doubtful,
-    /// The peer has shut down, and may come back at once or never.
-    Left,
-    /// No message waits, or none can reach the peer.
-    None,
 }

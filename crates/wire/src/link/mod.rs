@@ -47,6 +47,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acknowledging;
 mod acks;
 mod answerer;
 mod call_events;
