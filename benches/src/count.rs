@@ -16,13 +16,15 @@ use tokio::runtime::Builder;
 use crate::Pair;
 
 /// The pieces of work, each with the length of its messages in bytes.
-pub const WORKS: [(&str, usize); 9] = [
+pub const WORKS: [(&str, usize); 11] = [
     ("envelope", 16),
     ("envelope", 4096),
     ("frame", 16),
     ("frame", 4096),
     ("round trip", 16),
     ("round trip", 4096),
+    ("request", 16),
+    ("request", 4096),
     ("message", 16),
     ("message", 256),
     ("message", 4096),
@@ -39,14 +41,14 @@ pub fn count(work: &str, size: usize, count: u64) -> Result<()> {
     match work {
         "envelope" => envelope(size, count),
         "frame" => frame(size, count),
-        "round trip" | "message" => {
+        "round trip" | "request" | "message" => {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut pair = Pair::start(size).await?;
-                if work == "message" {
-                    pair.messages(count).await
-                } else {
-                    pair.round_trips(count).await
+                match work {
+                    "message" => pair.messages(count).await,
+                    "request" => pair.requests(count).await,
+                    _ => pair.round_trips(count).await,
                 }
             })
         }

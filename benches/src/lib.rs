@@ -40,4 +40,4 @@ pub use report::{Cell, Experiment, Numbers, Spread};
 pub use sample::{CpuClock, Latencies, Quantiles, Sample};
 pub use startup::{first, sender};
 pub use usage::{cpu_time, memory, wake_ups};
-pub use work::{Contender, Drive, Job, Role, Scenario, Serve, runtime};
+pub use work::{Contender, Drive, IN_FLIGHT, Job, Role, Scenario, Serve, runtime};

@@ -58,6 +58,8 @@ enum What {
     Stream,
     /// P6: both, compared with NATS, ZeroMQ, iroh, commonware-p2p, TLS and the original's format.
     Compare,
+    /// P15: round trips of `request`, beside those of messages.
+    Requests,
     /// P7: the cost of idle connections.
     Idle,
     /// P8: the cost of many peers.
@@ -129,6 +131,11 @@ async fn measure(
             output.add(experiment)?;
         }
     }
+    if all || matches!(what, What::Requests) {
+        for experiment in experiments::requests(settings).await? {
+            output.add(experiment)?;
+        }
+    }
     if all || matches!(what, What::Stream) {
         output.add(experiments::stream(settings).await?)?;
     }
@@ -178,7 +185,7 @@ async fn play(role: Role) -> Result<()> {
 
 async fn play_server(serve: Serve) -> Result<()> {
     match serve.contender {
-        Contender::Sealed | Contender::Hex => serve_service(serve).await,
+        Contender::Sealed | Contender::Requests | Contender::Hex => serve_service(serve).await,
         Contender::Tcp => serve_pipe(Tcp).await,
         Contender::Tls => serve_pipe(Tls(serve.folder)).await,
         Contender::WebSocket => serve_pipe(WebSocket).await,
@@ -190,7 +197,7 @@ async fn play_server(serve: Serve) -> Result<()> {
 
 async fn play_driver(drive: Drive, job: Job) -> Result<()> {
     match drive.contender {
-        Contender::Sealed | Contender::Hex => drive_service(drive, job).await,
+        Contender::Sealed | Contender::Requests | Contender::Hex => drive_service(drive, job).await,
         Contender::Tcp => drive_pipe(Tcp, drive, job).await,
         Contender::Tls => drive_pipe(Tls(drive.folder.clone()), drive, job).await,
         Contender::WebSocket => drive_pipe(WebSocket, drive, job).await,

@@ -10,14 +10,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use futures_util::future::BoxFuture;
 use paddington::{
-    Encoding, Error, Invite, Message, Network, SendError, Service, ServiceConfig, send,
+    Encoding, Error, HandlerError, Invite, Message, Network, SendError, Service, ServiceConfig,
+    send,
 };
 use paddington_transport::{NetworkListener, Stream};
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::mpsc;
 
 use crate::carrier::{COUNT, END, PING, WARM_UP, counted, done, message};
-use crate::{CpuClock, Drive, Job, Latencies, Sample, Scenario, Serve, tell, until_closed};
+use crate::{
+    Contender, CpuClock, Drive, IN_FLIGHT, Job, Latencies, Sample, Scenario, Serve, tell,
+    until_closed,
+};
 
 /// The name of the server; clients are numbered.
 pub(crate) const SERVER: &str = "server";
@@ -83,6 +87,7 @@ pub async fn serve_service(serve: Serve) -> Result<()> {
         let count = Arc::clone(&count);
         async move {
             match message.payload().as_bytes().first() {
+                Some(&PING) if message.is_request() => message.reply(message.payload())?,
                 Some(&PING) => {
                     send(Message::new(message.sender(), message.payload())).await?;
                 }
@@ -95,7 +100,7 @@ pub async fn serve_service(serve: Serve) -> Result<()> {
                 }
                 _ => {}
             }
-            Ok::<(), Error>(())
+            Ok::<(), HandlerError>(())
         }
     });
     let service = service.await?;
@@ -114,7 +119,12 @@ pub async fn drive_service(drive: Drive, job: Job) -> Result<()> {
     let lasting = Duration::from_secs_f64(job.seconds);
     let config = client(&drive.folder, 0, drive.address)?;
     let sample = match job.scenario {
+        Scenario::Ping | Scenario::Many if drive.contender == Contender::Requests => {
+            let tasks = if job.scenario == Scenario::Many { IN_FLIGHT } else { 1 };
+            requests(&config, tasks, job.size, lasting, &drive.others).await?
+        }
         Scenario::Ping => ping(&config, job.size, lasting, &drive.others).await?,
+        Scenario::Many => many(&config, job.size, lasting, &drive.others).await?,
         Scenario::Stream => {
             let (told, mut heard) = mpsc::channel(4);
             let service = Service::start(&config, move |message: Message| {
@@ -171,6 +181,70 @@ async fn ping(
     let sample = clock.complete(sample);
     service.shutdown().await;
     sample
+}
+
+/// Makes round trips with [`IN_FLIGHT`] messages under way.
+async fn many(
+    config: &ServiceConfig,
+    size: usize,
+    lasting: Duration,
+    others: &[u32],
+) -> Result<Sample> {
+    let (count, payload) = (Arc::new(AtomicU64::new(0)), Arc::new(message(PING, size)));
+    let shared = (Arc::clone(&count), payload);
+    let service = Service::start(config, move |message: Message| {
+        let (count, payload) = shared.clone();
+        async move {
+            let fresh = if message.is_control() { IN_FLIGHT } else { 1 };
+            count.fetch_add(u64::from(!message.is_control()), Ordering::Relaxed);
+            for _ in 0..fresh {
+                send(Message::new(SERVER, payload.as_str())).await?;
+            }
+            Ok::<(), Error>(())
+        }
+    });
+    sampled(&count, lasting, others, service.await?).await
+}
+
+/// Makes round trips of requests, so many `tasks` at a time.
+async fn requests(
+    config: &ServiceConfig,
+    tasks: usize,
+    size: usize,
+    lasting: Duration,
+    others: &[u32],
+) -> Result<Sample> {
+    let service = Service::start(config, async |_: Message| Ok::<(), Error>(())).await?;
+    let (count, payload) = (Arc::new(AtomicU64::new(0)), Arc::new(message(PING, size)));
+    for _ in 0..tasks {
+        let (service, count, payload) = (service.clone(), Arc::clone(&count), Arc::clone(&payload));
+        tokio::spawn(async move {
+            let question = || Message::new(SERVER, payload.as_str());
+            while service.request(question(), lasting * 10).await.is_ok() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    sampled(&count, lasting, others, service).await
+}
+
+/// Counts round trips for a while, after a warm-up.
+async fn sampled(
+    count: &AtomicU64,
+    lasting: Duration,
+    others: &[u32],
+    service: Service,
+) -> Result<Sample> {
+    tokio::time::sleep(WARM_UP).await;
+    let (clock, started, before) =
+        (CpuClock::start(others)?, Instant::now(), count.load(Ordering::Relaxed));
+    tokio::time::sleep(lasting).await;
+    let count = count.load(Ordering::Relaxed) - before;
+    let seconds = started.elapsed().as_secs_f64();
+    let sample = clock.complete(Sample { count, seconds, cpu: 0.0, latency: None });
+    service.exchange().ask_to_shut_down_now();
+    service.finished().await;
+    if count == 0 { bail!("nothing was answered") } else { sample }
 }
 
 /// Records an answer. Returns the sample once the time is over.

@@ -4,10 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
-use paddington::{Error, Message, Network, Service, ServiceConfig, send};
+use paddington::{Error, HandlerError, Message, Network, Service, ServiceConfig, send};
 use paddington_transport::{NetworkListener, Stream};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
@@ -129,6 +130,20 @@ impl Pair {
         self.heard.recv().await.context("no end")
     }
 
+    /// Makes `count` requests, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// If they are not answered.
+    pub async fn requests(&mut self, count: u64) -> Result<()> {
+        let payload = message(PING, self.size);
+        for _ in 0..count {
+            let question = Message::new("server", payload.as_str());
+            self.client.request(question, Duration::from_secs(60)).await?;
+        }
+        Ok(())
+    }
+
     /// Sends `count` messages one way, and one back.
     ///
     /// # Errors
@@ -147,8 +162,9 @@ impl Pair {
 }
 
 /// The server's handler.
-async fn answer(message: Message) -> Result<(), Error> {
+async fn answer(message: Message) -> Result<(), HandlerError> {
     match message.payload().as_bytes().first() {
+        Some(&PING) if message.is_request() => message.reply(message.payload())?,
         Some(&PING) => drop(send(Message::new(message.sender(), message.payload())).await?),
         Some(&END) => drop(send(Message::new(message.sender(), done(0))).await?),
         _ => {}

@@ -10,6 +10,10 @@ pub fn promise(contender: Contender) -> &'static str {
             "in order, exactly once while both live; acknowledged when handled, repeated after a \
              cut; both sides authenticated, two layers of encryption, lengths padded"
         }
+        Contender::Requests => {
+            "one answer for each request, at most once; not ordered; both sides authenticated, two layers \
+             of encryption, lengths padded"
+        }
         Contender::Hex => {
             "in order; not acknowledged, lost with a cut; both sides authenticated, two layers of \
              encryption, no protection against replay"

@@ -12,6 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 pub enum Contender {
     /// Paddington in its own encoding.
     Sealed,
+    /// Requests and replies of paddington.
+    Requests,
     /// Paddington in the original's encoding.
     Hex,
     /// Length-prefixed messages over TCP.
@@ -42,6 +44,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sealed => "paddington",
+            Self::Requests => "paddington, `request`",
             Self::Hex => "paddington, `hex`",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
@@ -68,9 +71,14 @@ impl Contender {
 pub enum Scenario {
     /// One message there, the same one back, then the next.
     Ping,
+    /// The same, with [`IN_FLIGHT`] of them at any time. Only of paddington.
+    Many,
     /// Messages one way, as many as the other side takes.
     Stream,
 }
+
+/// Number of round trips that are under way in [`Scenario::Many`].
+pub const IN_FLIGHT: usize = 64;
 
 /// A scenario, its duration and the length of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -113,6 +113,7 @@ async fn once(
     match job.scenario {
         Scenario::Ping => ping(client, back, job.size, lasting).await,
         Scenario::Stream => stream(client, back, job.size, lasting).await,
+        Scenario::Many => anyhow::bail!("only paddington has many round trips in flight"),
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn drive(drive: &Drive, job: Job) -> Result<()> {
     let once = match job.scenario {
         Scenario::Ping => ping,
         Scenario::Stream => stream,
+        Scenario::Many => anyhow::bail!("only paddington has many round trips in flight"),
     };
     once(&socket, job.size, WARM_UP)?;
     let clock = CpuClock::start(&drive.others)?;

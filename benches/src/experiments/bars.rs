@@ -37,6 +37,10 @@ pub(crate) const BARS: &[Bar] = &[
     envelope("P2", "P3: the same, 256 B", "hex", 256.0, 6.0, 8.0),
     ours("P4", "round trips of 16 B relative to a bare WebSocket", 16.0, Ratio, AtLeast(0.6, 0.8)),
     ours("P4c", "the same, on one core", 16.0, Ratio, AtLeast(0.6, 0.8)),
+    request("P15", "round trips of `request`, 16 B, relative to those of messages", 16.0),
+    request("P15", "4 KiB", 4.0 * KIB),
+    request("P15m", "the same with 64 in flight, 16 B", 16.0),
+    request("P15m", "4 KiB", 4.0 * KIB),
     ours(
         "P5",
         "stream of 16 B relative to a WebSocket with ring twice",
@@ -120,6 +124,11 @@ const fn ours(
     bound: Bound,
 ) -> Bar {
     Bar { experiment, what, contender: "paddington", at, figure, bound }
+}
+
+const fn request(experiment: &'static str, what: &'static str, at: f64) -> Bar {
+    let (contender, bound) = ("paddington, `request`", AtLeast(0.9, 1.0));
+    Bar { experiment, what, contender, at, figure: Ratio, bound }
 }
 
 /// A figure of another system, relative to paddington's, which should be lower.

@@ -39,6 +39,21 @@ pub(crate) async fn ping(settings: &Settings) -> Result<[Experiment; 2]> {
     Ok([free.fight(settings).await?, together.fight(settings).await?])
 }
 
+/// P15: one at a time, and many.
+pub(crate) async fn requests(settings: &Settings) -> Result<[Experiment; 2]> {
+    let one = Duel {
+        id: "P15",
+        title: "round trips of `request` between two processes, beside those of messages",
+        scenario: Scenario::Ping,
+        contenders: &[Contender::Sealed, Contender::Requests],
+        against: Contender::Sealed,
+        placement: Placement::Free,
+    };
+    let title = "the same with 64 in flight";
+    let many = Duel { id: "P15m", title, scenario: Scenario::Many, ..one };
+    Ok([one.fight(settings).await?, many.fight(settings).await?])
+}
+
 /// P5.
 pub(crate) async fn stream(settings: &Settings) -> Result<Experiment> {
     let duel = Duel {

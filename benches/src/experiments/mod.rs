@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 pub(crate) use bars::BARS;
 pub(crate) use crowd::{idle, peers, storm};
-pub(crate) use duel::{compare, ping, stream};
+pub(crate) use duel::{compare, ping, requests, stream};
 pub(crate) use durable::durable;
 pub(crate) use envelope::envelope;
 pub(crate) use links::links;
@@ -95,7 +95,9 @@ fn folder() -> Result<TempDir> {
 /// Writes the files that `contender` needs for `clients` clients into `folder`.
 fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Result<()> {
     match contender {
-        Contender::Sealed => configure(folder, Encoding::Sealed, clients, port, Ranges::Shared),
+        Contender::Sealed | Contender::Requests => {
+            configure(folder, Encoding::Sealed, clients, port, Ranges::Shared)
+        }
         Contender::Hex => configure(folder, Encoding::Hex, clients, port, Ranges::Shared),
         Contender::Tls | Contender::NatsTls => Tls::prepare(folder),
         _ => Ok(()),

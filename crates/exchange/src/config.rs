@@ -45,13 +45,29 @@ pub struct Config {
     pub inbox_messages: usize,
     /// Maximum number of handler calls that run at the same time.
     pub handlers: usize,
-    /// Time that a handler may take for one message; after that it is cancelled.
-    #[serde(with = "seconds")]
+    /// Number of messages of one peer that are handled at the same time. With more than one, their
+    /// order is not kept.
+    pub concurrency: usize,
+    /// Maximum number of requests of one peer that are not answered, for each depth; 0 to answer
+    /// none.
+    pub requests: u16,
+    /// Maximum number of bytes, Σ(24 + length), of requests of one peer that are not answered, for
+    /// each depth. At least one of `max_payload` always fits.
+    pub request_window: u32,
+    /// Maximum number of requests of one peer that are handled at the same time, for each depth.
+    pub request_handlers: usize,
+    /// Maximum number of bytes, Σ(160 + length), of requests of all peers that are not answered.
+    pub request_bytes_total: u64,
+    /// Maximum number of bytes, Σ(24 + length), of replies that one peer has not acknowledged, and
+    /// of requests that wait to be transmitted to it. At least one of `max_payload` always fits.
+    pub reply_bytes: u64,
+    /// Time that a handler may take for one message; after that it is cancelled. Zero for no limit.
+    #[serde(with = "seconds::or_zero")]
     pub handler_timeout: Duration,
     /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
-    /// Whether the sender of a message is told the text of the error that its handler returned: the
-    /// first 255 bytes of it. Errors may tell of paths, addresses or data that are not the sender's
+    /// Whether the sender of a message or request is told the text of the error that its handler
+    /// returned: the first 255 bytes of it, or 1 KiB for a requester. Errors may tell of paths, addresses or data that are not the sender's
     /// business.
     pub reveal_errors: bool,
     /// Number of times that a message of a peer may be handled when this process ends without order,
@@ -112,6 +128,12 @@ impl Default for Config {
             stored_bytes_total: 4_096 * MIB,
             inbox_messages: 1_024,
             handlers: 256,
+            concurrency: 1,
+            requests: link.requests,
+            request_window: link.request_window,
+            request_handlers: 16,
+            request_bytes_total: 256 * MIB,
+            reply_bytes: link.reply_bytes,
             handler_timeout: Duration::from_secs(300),
             on_error: OnError::Next,
             reveal_errors: false,
@@ -150,6 +172,8 @@ impl Config {
             ("stored_messages", self.stored_messages),
             ("inbox_messages", self.inbox_messages),
             ("handlers", self.handlers),
+            ("concurrency", self.concurrency),
+            ("request_handlers", self.request_handlers),
             ("handshakes", self.handshakes),
             ("crashes", self.crashes as usize),
         ];
@@ -160,6 +184,7 @@ impl Config {
         match self.times().into_iter().find(|(_, time)| !reasonable(*time)) {
             Some((name, _)) => Err(StartError::Time(name)),
             None if self.listen_wait > YEAR => Err(StartError::Time("listen_wait")),
+            None if self.handler_timeout > YEAR => Err(StartError::Time("handler_timeout")),
             None => self.check_relations(),
         }
     }
@@ -223,7 +248,7 @@ impl Config {
         }
     }
 
-    fn times(&self) -> [(&'static str, Duration); 19] {
+    fn times(&self) -> [(&'static str, Duration); 18] {
         let (timeouts, retry) = (&self.transport.timeouts, &self.transport.retry);
         [
             ("request", timeouts.request),
@@ -240,12 +265,16 @@ impl Config {
             ("session_age", timeouts.session_age),
             ("interval", retry.interval),
             ("refused", retry.refused),
-            ("handler_timeout", self.handler_timeout),
             ("probe", self.probe),
             ("absence", self.absence),
             ("drain", self.drain),
             ("patience", self.patience),
         ]
+    }
+
+    /// Returns the time that a handler may take for one message, if there is a limit.
+    pub(crate) fn handler_limit(&self) -> Option<Duration> {
+        Some(self.handler_timeout).filter(|limit| !limit.is_zero())
     }
 
     /// Returns the limits of one link, whose messages are `stored` or not.
@@ -261,6 +290,10 @@ impl Config {
             max_payload: self.transport.limits.max_payload,
             outbox_messages,
             outbox_bytes,
+            requests: self.requests,
+            request_window: self.request_window,
+            reply_bytes: self.reply_bytes,
+            waiting_request_bytes: self.reply_bytes,
             ack_delay: u64::try_from(self.ack_delay.as_millis()).unwrap_or(u64::MAX),
             ..LinkConfig::default()
         }

@@ -41,10 +41,10 @@ impl Core {
         self.peers.get(name)
     }
 
-    /// Adds the first worker to a peer that has none: it needs none before it is connected, and many
-    /// peers never are.
-    pub(crate) fn ensure_worker(self: &Arc<Self>, peer: &Arc<Peer>) {
-        if !peer.has_worker() {
+    /// Adds the workers of a peer that has none: it needs none before it is connected, and many peers
+    /// never are.
+    pub(crate) fn ensure_workers(self: &Arc<Self>, peer: &Arc<Peer>) {
+        for _ in 0..peer.missing_workers() {
             self.add_worker(peer);
         }
     }

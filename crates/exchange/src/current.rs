@@ -18,16 +18,33 @@ struct Current {
     core: Arc<Core>,
     /// Whether the code is a handler, for which a shutdown waits.
     is_handler: bool,
+    /// Depth of the requests that the code makes.
+    depth: u8,
 }
 
 /// Runs the calls of a handler of `core`.
 pub(crate) fn in_handler<F: Future>(core: Arc<Core>, calls: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(Current { core, is_handler: true }, calls)
+    CURRENT.scope(Current { core, is_handler: true, depth: 0 }, calls)
+}
+
+/// Runs the call of a handler of `core` for a request of `depth`.
+pub(crate) fn in_request<F: Future>(
+    core: Arc<Core>,
+    depth: u8,
+    call: F,
+) -> impl Future<Output = F::Output> {
+    CURRENT.scope(Current { core, is_handler: true, depth: depth.saturating_add(1) }, call)
+}
+
+/// Returns the depth of a request that the caller makes: the number of requests in whose handling it
+/// runs, in whichever services. A task that was not spawned by the exchange handles none.
+pub(crate) fn depth() -> u8 {
+    CURRENT.try_with(|current| current.depth).unwrap_or(0)
 }
 
 /// Runs a task that belongs to `core`, and is not a handler.
 pub(crate) fn in_task<F: Future>(core: Arc<Core>, task: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(Current { core, is_handler: false }, task)
+    CURRENT.scope(Current { core, is_handler: false, depth: depth() }, task)
 }
 
 /// Returns the exchange in whose handler or task the caller runs, or else the process's.

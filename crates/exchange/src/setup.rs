@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::core::Core;
-use crate::handling::{watchdog, worker};
+use crate::handling::{request_worker, watchdog, worker};
 use crate::host::{ExchangeHost, PeerCaller};
 use crate::lifecycle::Lifecycle;
 use crate::peer::{Shared, store_task};
@@ -110,6 +110,7 @@ impl Exchange {
             Some(listen) => Some(bind(&network, listen.address, shared.config.listen_wait).await?),
             None => None,
         };
+        let (handler, handlers) = (Arc::new(handler), shared.config.handlers);
         let core = Arc::new(Core {
             peers,
             dialers: servers
@@ -119,7 +120,7 @@ impl Exchange {
             lifecycle: Lifecycle::new(shared.stopping.clone()),
             tasks: TaskTracker::new(),
             workers: TaskTracker::new(),
-            spawn_worker: worker::spawner(handler, shared.config.handlers),
+            spawn_worker: worker::spawner(Arc::clone(&handler), handlers),
             watchers: CancellationToken::new(),
             store,
             store_tasks: TaskTracker::new(),
@@ -127,6 +128,10 @@ impl Exchange {
             address: listener.as_ref().map(Listener::address),
             shared,
         });
+        let requests = request_worker::starter(handler, handlers, Arc::downgrade(&core));
+        for peer in core.peers.values() {
+            peer.set_request_handler(requests.clone());
+        }
         // Everything that can fail comes before anything runs.
         let acceptor = match &listen {
             Some(listen) => Some(acceptor(&core, clients, &listen.path)?),
@@ -189,6 +194,7 @@ fn acceptor(
 
 fn run_peers(core: &Arc<Core>) {
     for peer in core.peers.values() {
+        peer.set_concurrency(core.shared.config.concurrency);
         store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
     }
     watchdog::spawn(core);
@@ -200,7 +206,7 @@ fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network
     for server in servers {
         let Some(peer) = core.peer(server.name.as_str()) else { continue };
         let Some(stop) = core.dialers.get(&server.name) else { continue };
-        core.ensure_worker(peer);
+        core.ensure_workers(peer);
         let login = Login { credentials: server.credentials, instance: core.shared.instance };
         let dialer = Dialer {
             endpoint: server.endpoint,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_wire::link::Counts;
+use paddington_wire::link::{CallCounts, Counts, Link};
 use paddington_wire::{Encoding, Instance, PeerName, Software};
 
 /// Status of one peer.
@@ -45,8 +45,29 @@ pub struct PeerStatus {
     /// Messages that were accepted for it, by outcome: `accepted` is always the sum of the other
     /// counts and of the messages that wait. `None` on a `hex` link, which reports no outcomes.
     pub counts: Option<Counts>,
+    /// Requests to it and from it.
+    pub calls: CallsStatus,
     /// All other counters.
     pub counters: PeerCounters,
+}
+
+/// Status of the requests to one peer, and of its requests. All zero on a `hex` link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallsStatus {
+    /// Number of requests whose replies are awaited.
+    pub waiting: usize,
+    /// Number of requests of the peer whose answers it is not known to have.
+    pub unanswered: usize,
+    /// Requests by outcome: `requested` is always the sum of `answered`, `failed`, `expired`,
+    /// `cancelled` and of those that wait.
+    pub counts: CallCounts,
+}
+
+impl CallsStatus {
+    pub(crate) fn of(link: &Link) -> Self {
+        Self { waiting: link.requests(), unanswered: link.unanswered(), counts: link.call_counts() }
+    }
 }
 
 /// Counters of one link since the service was started.
@@ -91,9 +112,13 @@ impl PeerStatus {
         self.connected_for.is_some()
     }
 
-    /// Returns whether every message that was accepted for the peer is accounted for.
+    /// Returns whether every message and every request that was accepted for the peer is accounted
+    /// for.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
+        if !self.calls.counts.is_conserved(self.calls.waiting) {
+            return false;
+        }
         let Some(counts) = self.counts else { return true };
         counts.is_conserved(self.outbox_messages)
     }

@@ -4,11 +4,11 @@ use std::error::Error as StdError;
 use std::io;
 
 use paddington_crypto::KeyError;
-use paddington_exchange::{AlreadyRunning, NoExchange, SendError};
+use paddington_exchange::{AlreadyRunning, NoExchange, RequestError, SendError};
 #[cfg(feature = "durable")]
 use paddington_store::{OpenStoreError, SalvageError};
 use paddington_transport::{EndpointError, TlsError};
-use paddington_wire::{NameError, NotText, RangeError};
+use paddington_wire::{NameError, NotText, RangeError, ReplyError};
 use thiserror::Error;
 
 use crate::{ConfigError, FileError, InviteError, OutboxError, ServiceError};
@@ -42,6 +42,12 @@ pub enum Error {
     /// The message was not accepted.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A request has no reply.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A reply was not taken.
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
     /// No service runs in this process or task.
     #[error(transparent)]
     NoService(#[from] NoExchange),

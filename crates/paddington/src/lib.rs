@@ -62,15 +62,16 @@ pub use error::Error;
 pub use file::{FileError, save_private};
 pub use invite::{Invite, InviteError};
 pub use outbox::OutboxError;
-pub use process::{run, send, set_handler, shutdown, spawn};
+pub use process::{request, run, send, set_handler, shutdown, spawn};
 pub use service::{Service, ServiceError};
 pub use signals::Signals;
 
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
-    AlreadyRunning, Config, Counts, Delivered, Event, Exchange, FullOutbox, Handler, HandlerError,
-    NoExchange, OnError, PeerCounters, PeerStatus, Receipt, SendError, SendOptions, ShutdownReport,
-    StartError, accept_bytes, current, store,
+    AlreadyRunning, CallCounts, CallsStatus, Config, Counts, Delivered, Event, Exchange,
+    FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters, PeerStatus, Receipt,
+    Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, accept_bytes, current,
+    store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
@@ -81,6 +82,6 @@ pub use paddington_transport::{
     Stream, Timeouts, TlsError, TrustedProxies,
 };
 pub use paddington_wire::{
-    AddressRange, Content, Control, Encoding, Instance, Message, MessageId, NameError, NotText,
-    Payload, PeerName, RangeError, RejectCode, Text,
+    AddressRange, Content, Control, Encoding, FailureCode, Instance, Message, MessageId, NameError,
+    NotText, Payload, PeerName, RangeError, RejectCode, ReplyError, Text,
 };

@@ -4,8 +4,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use paddington_exchange::{Handler, NoExchange, Receipt, ShutdownReport, current, install};
+use paddington_exchange::{
+    Handler, NoExchange, Receipt, Reply, RequestError, ShutdownReport, current, install,
+};
 use paddington_wire::Message;
 use tokio::task::JoinHandle;
 
@@ -103,6 +106,33 @@ pub async fn run(config: ServiceConfig) -> Result<ShutdownReport, Error> {
 /// [`Error::Send`] if it is not accepted, [`Error::NoService`] outside of any service.
 pub async fn send(message: Message) -> Result<Receipt, Error> {
     Ok(current()?.send(message).await?)
+}
+
+/// Asks a peer and waits for its reply, as [`Service::request`] does, with the service that [`send`]
+/// uses.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use paddington::{Message, request};
+///
+/// async fn relay(message: Message) -> Result<(), paddington::Error> {
+///     if message.is_request() {
+///         let question = Message::new("sensor", message.payload());
+///         let answer = request(question, Duration::from_secs(5)).await?;
+///         message.reply(answer.payload())?;
+///     }
+///     Ok(())
+/// }
+/// # fn is_handler(_: impl paddington::Handler) {}
+/// # is_handler(relay);
+/// ```
+///
+/// # Errors
+///
+/// [`RequestError`] if there is no reply; [`RequestError::NoService`] outside of any service.
+pub async fn request(message: Message, timeout: Duration) -> Result<Reply, RequestError> {
+    current()?.request(message, timeout).await
 }
 
 /// Shuts this process's service down and waits for the end. Inside a handler it returns at once,

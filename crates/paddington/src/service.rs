@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use paddington_exchange::store::Store;
 use paddington_exchange::{
-    Exchange, Handler, PeerStatus, Receipt, SendError, ShutdownReport, StartError,
+    Exchange, Handler, PeerStatus, Receipt, Reply, RequestError, SendError, ShutdownReport,
+    StartError,
 };
 use paddington_transport::Network;
 use paddington_wire::Message;
@@ -156,6 +158,31 @@ impl Service {
     /// [`SendError`] if the message is not accepted.
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
         self.exchange.send(message).await
+    }
+
+    /// Asks a peer and waits for its reply, for `timeout` at most; see [`Exchange::request`].
+    /// Dropping the future cancels the request.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use paddington::{Message, Service};
+    /// # async fn example(service: Service) -> Result<(), paddington::RequestError> {
+    /// let question = Message::new("sensor", "temperature");
+    /// let reply = service.request(question, Duration::from_secs(5)).await?;
+    /// println!("{}", reply.payload());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if there is no reply.
+    pub async fn request(
+        &self,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<Reply, RequestError> {
+        self.exchange.request(message, timeout).await
     }
 
     /// Returns the status of all peers, sorted by name.

@@ -22,7 +22,7 @@ use paddington_wire::sealed::{
     Challenge, Credentials, Greeting, HelloRandom, Initiator, ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Completed, Data, Features, Frame, Instance, Payload, Ready, Software, StreamState,
+    CallsState, Completed, Data, Features, Frame, Instance, Payload, Ready, Software, StreamState,
 };
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -146,6 +146,7 @@ fn ready(instance: Instance) -> Frame {
         mine: vec![StreamState { instance, base: 1, next: 1 }],
         yours: Vec::new(),
         software: Software::default(),
+        calls: CallsState::default(),
     })
 }
 

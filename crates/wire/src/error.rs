@@ -107,6 +107,15 @@ pub enum Violation {
     /// The peer acknowledged a message that was never sent.
     #[error("message {0} was acknowledged but never sent")]
     AckOfUnsent(u64),
+    /// The peer sent calls, which its READY does not offer.
+    #[error("calls were sent that READY does not offer")]
+    NotOffered,
+    /// The peer asked more than this side's READY allows.
+    #[error("more requests were sent than READY allowed")]
+    TooManyRequests,
+    /// The peer answered a request that was never made, or is answered.
+    #[error("call {0} was answered, but no such request waits for an answer")]
+    AnswerOfNothing(u64),
     /// A WebSocket message of a type that this session's encoding does not use.
     #[error("a WebSocket message does not belong to the session's encoding")]
     OtherEncoding,

@@ -102,6 +102,16 @@ faults! {
     CreditIgnored,
     /// When there are too many rejections, the oldest is forgotten.
     RejectionsForgotten,
+    /// Calls with another process of the peer go on as if it were the former one.
+    OldCallsKept,
+    /// Calls that a broken connection has lost are not transmitted again.
+    CallsNotRepeated,
+    /// The receiver takes all calls for new.
+    CallRepeatsTakenForNew,
+    /// A request that one process of the peer may have handled is made to another one.
+    AnotherProcessAsked,
+    /// More requests are transmitted than the peer has places for.
+    PlacesIgnored,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::call_items::CallItem;
 use crate::{Instance, Messages, Payload, RejectText, Software, Text};
 
 /// One frame.
@@ -30,6 +31,8 @@ pub enum Frame {
     Drain,
     /// Several messages, only for a peer with [`Features::BATCH`].
     Batch(Batch),
+    /// Requests and their answers, only for a peer with [`Features::CALLS`].
+    Calls(Calls),
 }
 
 /// The number up to which everything is completed, in one stream of the frame's receiver.
@@ -77,6 +80,19 @@ pub struct Batch {
     pub ack: Completed,
     /// The messages themselves.
     pub messages: Messages,
+}
+
+/// Items of the stream of calls with consecutive numbers, or none: an acknowledgement alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Calls {
+    /// The first item's number in the stream of calls, from 1; 0 if there are no items.
+    pub first: u64,
+    /// An acknowledgement of messages sent along with the items.
+    pub ack: Completed,
+    /// The highest number received in the receiver's stream of calls.
+    pub received: u64,
+    /// The items, at most [`CallItem::MAX`].
+    pub items: Vec<CallItem>,
 }
 
 /// An acknowledgement.
@@ -244,6 +260,8 @@ pub struct Ready {
     pub yours: Vec<CursorState>,
     /// The name and version of the sender's software, which it may lie about.
     pub software: Software,
+    /// The sender's bounds and state for calls. Transmitted only with [`Features::CALLS`].
+    pub calls: CallsState,
 }
 
 impl Ready {
@@ -263,6 +281,14 @@ impl Features {
     pub const NONE: Self = Self(0);
     /// The service understands [`Frame::Batch`].
     pub const BATCH: Self = Self(1);
+    /// The service understands [`Frame::Calls`].
+    pub const CALLS: Self = Self(2);
+
+    /// Returns these and `others`.
+    #[must_use]
+    pub const fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
 
     /// Returns whether all of `wanted` are among these.
     #[must_use]
@@ -291,6 +317,19 @@ pub struct CursorState {
     pub received: u64,
     /// The number up to which every message has been handled.
     pub completed: u64,
+}
+
+/// How a side takes requests, and what it has received of the other side's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CallsState {
+    /// The most requests of one depth that may be unanswered; 0 if the sender answers none.
+    pub requests: u16,
+    /// The most bytes, Σ(24 + length), of unanswered requests of one depth.
+    pub request_window: u32,
+    /// The instance of the other side whose calls it remembers.
+    pub of: Option<Instance>,
+    /// The highest number received in that instance's stream of calls.
+    pub received: u64,
 }
 
 /// The length of the fields before a frame's payload, in bytes.

@@ -41,7 +41,9 @@
 
 mod address_range;
 mod address_set;
+mod asker;
 mod bucket;
+mod call_items;
 mod control;
 mod encoding;
 mod error;
@@ -64,15 +66,17 @@ mod software;
 mod text;
 
 pub use address_range::{AddressRange, RangeError};
+pub use asker::{Asker, ReplyError};
 pub use bucket::{Bucket, BucketError};
+pub use call_items::{CallBody, CallItem, FailureCode};
 pub use control::Control;
 pub use encoding::Encoding;
 pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use frame::{
-    Ack, Batch, CloseCode, Completed, CursorState, Data, Features, Frame, HEADER_LEN, MAX_PAYLOAD,
-    Ready, RejectCode, Rejection, Skip, StreamState,
+    Ack, Batch, Calls, CallsState, CloseCode, Completed, CursorState, Data, Features, Frame,
+    HEADER_LEN, MAX_PAYLOAD, Ready, RejectCode, Rejection, Skip, StreamState,
 };
 pub use instance::{Instance, MessageId};
 pub use invited_clients::{Candidates, Credentials, InvitedClient, InvitedClients};

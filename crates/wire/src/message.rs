@@ -1,9 +1,12 @@
 //! The message that services exchange.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::asker::{Asker, AskerRef, ReplyError};
 use crate::{Content, Control, MessageId, PeerName, Text};
 
 /// A message from one service to another, text or bytes, or a control message from this service's
@@ -93,6 +96,8 @@ enum Origin {
     Here,
     /// Received from a peer.
     Peer { sender: PeerName, delivery: Delivery },
+    /// Received from a peer, which waits for the answer.
+    Request { sender: PeerName, asker: AskerRef },
     /// Made by the exchange.
     Exchange(Control),
 }
@@ -134,6 +139,18 @@ impl Message {
         Self { recipient: recipient.into(), content, origin: Origin::Peer { sender, delivery } }
     }
 
+    /// Makes a request that was received from `sender`; its reply goes to `asker`.
+    #[must_use]
+    pub fn request(
+        sender: PeerName,
+        recipient: &PeerName,
+        content: Content,
+        asker: Arc<dyn Asker>,
+    ) -> Self {
+        let origin = Origin::Request { sender, asker: AskerRef(asker) };
+        Self { recipient: recipient.into(), content, origin }
+    }
+
     /// Makes a control message for the handler of the service called `recipient`.
     #[must_use]
     pub fn from_control(recipient: &PeerName, control: Control) -> Self {
@@ -150,7 +167,7 @@ impl Message {
     pub fn sender(&self) -> &str {
         match &self.origin {
             Origin::Here => "",
-            Origin::Peer { sender, .. } => sender.as_str(),
+            Origin::Peer { sender, .. } | Origin::Request { sender, .. } => sender.as_str(),
             Origin::Exchange(control) => control.agent().as_str(),
         }
     }
@@ -196,8 +213,57 @@ impl Message {
         }
     }
 
+    /// Returns whether the sender waits for a reply.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        self.asker().is_some()
+    }
+
+    /// Replies to a request with a text. The handler may go on afterwards; if it ends without a
+    /// reply, the requester is told at once that there is none.
+    ///
+    /// ```
+    /// use paddington_wire::Message;
+    ///
+    /// async fn answer(message: Message) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ///     if message.is_request() {
+    ///         message.reply(format!("you asked for {}", message.payload()))?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReplyError`] if the requester gets no reply by this, or another one.
+    pub fn reply(&self, reply: impl Into<Text>) -> Result<(), ReplyError> {
+        self.asker().ok_or(ReplyError::NotARequest)?.reply(Content::Text(reply.into()))
+    }
+
+    /// Replies to a request with bytes, as [`reply`](Self::reply) does. They are not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`reply`](Self::reply).
+    pub fn reply_bytes(&self, reply: impl Into<Bytes>) -> Result<(), ReplyError> {
+        self.asker().ok_or(ReplyError::NotARequest)?.reply(Content::Bytes(reply.into()))
+    }
+
+    /// Returns the time until nobody waits for the reply any more: of a request that has a limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.asker()?.time_left()
+    }
+
+    fn asker(&self) -> Option<&dyn Asker> {
+        match &self.origin {
+            Origin::Request { asker, .. } => Some(&*asker.0),
+            _ => None,
+        }
+    }
+
     /// Returns the message's stream and number: the same however often it is delivered, and never
-    /// reused for another message. `None` for control messages and on `hex` links.
+    /// reused for another message. `None` for control messages, requests, and on `hex` links.
     #[must_use]
     pub fn id(&self) -> Option<MessageId> {
         self.delivery().id
@@ -234,7 +300,7 @@ impl Message {
     fn delivery(&self) -> Delivery {
         match &self.origin {
             Origin::Peer { delivery, .. } => *delivery,
-            Origin::Here | Origin::Exchange(_) => Delivery::default(),
+            Origin::Here | Origin::Request { .. } | Origin::Exchange(_) => Delivery::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ use paddington_wire::sealed::{
     ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Batch, Completed, Data, Features, Frame, HandshakeError, Instance, Messages, Payload, Ready,
-    ReceiveError, StreamState,
+    Batch, CallBody, CallItem, Calls, CallsState, Completed, Data, FailureCode, Features, Frame,
+    HandshakeError, Instance, Messages, Payload, Ready, ReceiveError, StreamState,
 };
 use serde::Deserialize;
 
@@ -105,6 +105,7 @@ impl Vectors {
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
             software: "paddington/vectors".parse().unwrap(),
+            calls: CallsState::default(),
         }
     }
 
@@ -258,6 +259,41 @@ fn a_batch_matches_the_vectors() {
         let (_, mut server) = v.establish();
         assert!(matches!(server.decode(&sealed), Err(ReceiveError::Violation(_))), "{plaintext}");
     }
+}
+
+#[derive(Deserialize)]
+struct CallsVectors {
+    frame_c2s_1_calls: String,
+}
+
+fn items() -> Vec<CallItem> {
+    let request =
+        CallBody::Request { depth: 0, left: Some(1_500), payload: Payload::text("21.5 °C?") };
+    let deep = CallBody::Request { depth: 7, left: None, payload: Payload::bytes(vec![0, 0xff]) };
+    let failure = CallBody::Failure { code: FailureCode::FAILED, text: "no such sensor".into() };
+    [
+        (1, request),
+        (2, deep),
+        (9, CallBody::Reply { payload: Payload::text("") }),
+        (10, CallBody::Reply { payload: Payload::bytes(vec![0x80]) }),
+        (11, failure),
+        (1, CallBody::Cancel),
+    ]
+    .into_iter()
+    .map(|(call, body)| CallItem { call, body })
+    .collect()
+}
+
+#[test]
+fn calls_match_the_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/calls.json");
+    let v: CallsVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let ack = Completed::default();
+    let calls = Frame::Calls(Calls { first: 1, ack, received: 5, items: items() });
+    let (mut client, mut server) = vectors().establish();
+    let sealed = client.encode(&calls).unwrap();
+    assert_eq!(const_hex::encode(&sealed), v.frame_c2s_1_calls);
+    assert_eq!(server.decode(&sealed).unwrap(), calls);
 }
 
 #[test]

@@ -255,6 +255,76 @@ fn batch(sealed: &Map<String, Value>) -> Map<String, Value> {
     }))
 }
 
+/// Makes an item of §4.1, without its length.
+fn item(what: u8, flags: u8, short: u16, long: u32, call: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![what, flags];
+    bytes.extend(short.to_be_bytes());
+    bytes.extend(long.to_be_bytes());
+    bytes.extend(call.to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// Returns a payload of CALLS.
+fn calls_payload(received: u64, items: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = received.to_be_bytes().to_vec();
+    for item in items {
+        bytes.extend((item.len() as u32).to_be_bytes());
+        bytes.extend(item);
+    }
+    bytes
+}
+
+/// Computes a READY with the part about calls, and a CALLS of §4.1 in the session of `sealed`.
+fn calls(sealed: &Map<String, Value>) -> Map<String, Value> {
+    let mut ready = ready(counting(0x01))[24..].to_vec();
+    ready.truncate(36 + 32 + 19);
+    ready[31] = 3;
+    ready.extend(128_u16.to_be_bytes());
+    ready.extend(2_097_152_u32.to_be_bytes());
+    ready.extend(counting::<16>(0x11));
+    ready.extend(5_u64.to_be_bytes());
+
+    let described = json!([
+        { "what": "request", "call": 1, "depth": 0, "left": 1500, "text": "21.5 °C?" },
+        { "what": "request", "call": 2, "depth": 7, "left": null, "bytes": "00ff" },
+        { "what": "reply", "call": 9, "text": "" },
+        { "what": "reply", "call": 10, "bytes": "80" },
+        { "what": "failure", "call": 11, "code": 1, "text": "no such sensor" },
+        { "what": "cancel", "call": 1 },
+    ]);
+    let items = [
+        item(1, 0, 0, 1_500, 1, "21.5 °C?".as_bytes()),
+        item(1, 1, 7, u32::MAX, 2, &[0x00, 0xff]),
+        item(2, 0, 0, 0, 9, b""),
+        item(2, 1, 0, 0, 10, &[0x80]),
+        item(3, 0, 1, 0, 11, b"no such sensor"),
+        item(4, 0, 0, 0, 1, b""),
+    ];
+    let payload = calls_payload(5, &items);
+    let frame = plaintext(10, 1, &payload, 192);
+    let key = |name: &str| const_hex::decode(text(sealed, name)).unwrap();
+    let (inner, outer) = (key("c2s_inner_key0"), key("c2s_outer_key0"));
+    let one = |item: Vec<u8>| digits(calls_payload(0, &[item]));
+    into_map(json!({
+        "ready": digits(plaintext(1, 0, &ready, 144)),
+        "items": described,
+        "plaintext": digits(&frame),
+        "frame_c2s_1_calls": digits(seal_twice(&inner, &outer, 1, &[], &frame)),
+        "bad_payloads": [
+            "", "00000000000005", digits(&payload[..payload.len() - 1]),
+            digits([&payload[..], &[0]].concat()), digits([&payload[..], &[0, 0, 0, 15]].concat()),
+            one(item(0, 0, 0, 0, 1, b"")), one(item(5, 0, 0, 0, 1, b"")),
+            one(item(1, 2, 0, 0, 1, b"")), one(item(1, 0, 8, 0, 1, b"")),
+            one(item(2, 0, 1, 0, 1, b"")), one(item(2, 0, 0, 1, 1, b"")),
+            one(item(3, 1, 1, 0, 1, b"")), one(item(3, 0, 1, 1, 1, b"")),
+            one(item(3, 0, 1, 0, 1, &[b'x'; 1025])), one(item(3, 0, 1, 0, 1, &[0xff])),
+            one(item(4, 0, 0, 0, 1, b"x")), one(item(4, 1, 0, 0, 1, b"")),
+            digits(calls_payload(0, &vec![item(4, 0, 0, 0, 1, b""); 1025])),
+        ],
+    }))
+}
+
 /// Seals the body of each message of the handshake, and each READY, under the right keys but with
 /// other ciphers than its layers have.
 fn other_ciphers(sealed: &Map<String, Value>) -> Vec<(&'static str, &'static str, Vec<u8>)> {
@@ -355,6 +425,7 @@ fn the_stored_vectors_match_the_formulas() {
     compare("sealed.json", &sealed);
     compare("hex.json", &hex);
     compare("batch.json", &batch(&sealed));
+    compare("calls.json", &calls(&sealed));
     compare("negative.json", &negative(&sealed, &hex));
 }
 

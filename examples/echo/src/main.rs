@@ -1,5 +1,6 @@
 //! Two services that connect by means of an invitation and count down together.
 
+mod ask;
 mod client;
 mod demo;
 mod server;
@@ -30,6 +31,8 @@ enum Command {
     Server(ServerArguments),
     /// Connect to the server that wrote an invitation, and echo its messages.
     Client(ClientArguments),
+    /// Connect to the server that wrote an invitation, and ask it which number follows.
+    Ask(AskArguments),
     /// Run both as two processes in a temporary folder and show their logs side by side.
     Demo(DemoArguments),
 }
@@ -68,6 +71,19 @@ struct ClientArguments {
 }
 
 #[derive(clap::Args)]
+struct AskArguments {
+    /// The invitation that the server has written.
+    #[arg(short = 'c', long, value_name = "FILE", default_value = "invitation.toml")]
+    invitation: PathBuf,
+    /// The number to ask about.
+    #[arg(default_value = "1000")]
+    number: String,
+    /// The seconds to wait for the answer.
+    #[arg(short, long, default_value_t = 10.0)]
+    timeout: f64,
+}
+
+#[derive(clap::Args)]
 struct DemoArguments {
     /// The number to count down from.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1000)]
@@ -99,6 +115,7 @@ async fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Server(arguments) => server::run_server(arguments).await,
         Command::Client(arguments) => client::run_client(&arguments.invitation).await,
+        Command::Ask(arguments) => ask::run_ask(arguments).await,
         Command::Demo(arguments) => demo::run_demo(&arguments).await,
     };
     match ended {

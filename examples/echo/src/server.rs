@@ -54,6 +54,14 @@ impl Countdown {
             // the original's client exits without waiting until its last echo is transmitted
             Some(_) if self.ends.load(Ordering::Relaxed) => self.blast_off().await,
             Some(_) => Ok(()),
+            None if message.is_request() => {
+                // somebody waits for the number that follows; after 0 there is none
+                let number: u32 = message.payload().parse()?;
+                if let Some(next) = number.checked_sub(1) {
+                    message.reply(next.to_string())?;
+                }
+                Ok(())
+            }
             None => {
                 // the message should be a number: decrement it and send it back
                 let number: u32 =

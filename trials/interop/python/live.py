@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from paddington.buckets import of_url, with_bucket
+from paddington.calls import Failure, FailureCode
 from paddington.client import Client, challenge, ready_of
 from paddington.connection import SUBPROTOCOL, Connection, End, Socket
 from paddington.frames import CloseCode, Frame, Kind, Rejection, RejectionCode, StreamEntry
@@ -200,6 +201,66 @@ async def batches(folder: Folder) -> str:
     expect(received == texts, "what came back is not what was sent")
     expect(sent > 0 and heard > 0, f"{sent} batches there, {heard} back")
     return f"{len(texts)} messages, {sent} batches there, {heard} back"
+
+
+async def python_asks(folder: Folder) -> str:
+    """Python's client asks Rust's server: replies, failures, a cancel, over a cut connection."""
+    async with folder.server(1000) as (_, invitation):
+        client = Client(invitation, ignore, QUICK)
+        running = asyncio.create_task(client.run())
+        calls = client.link.calls
+        numbers = [str(n) for n in range(1, 101)]
+        answers = asyncio.gather(*(calls.request(n, PATIENCE) for n in numbers))
+        await eventually(lambda: client.connection is not None, "it connects")
+        assert client.connection is not None
+        client.connection.cut()
+        expect(await answers == [str(n) for n in range(100)], "the answers are others")
+        expect(await code_of(calls.request("x", PATIENCE)) == FailureCode.FAILED, "no failure")
+        expect(await code_of(calls.request("0", PATIENCE)) == FailureCode.NO_ANSWER, "an answer")
+        code = await code_of(calls.request(b"1", PATIENCE))
+        expect(code == FailureCode.TEXT_ONLY, f"bytes: {code}")
+        cancelled = asyncio.create_task(calls.request("5"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        expect(await calls.request("6", PATIENCE) == "5", "nothing after a cancel")
+        await eventually(lambda: not calls.asked, "the cancelled one is answered too")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    return "100 replies over a cut, FAILURE 1, 5 and 6, a cancel"
+
+
+async def code_of(request: Awaitable[str | bytes]) -> int:
+    """Returns the code with which a request fails."""
+    try:
+        raise Failed(f"it was answered: {await request!r}")
+    except Failure as failure:
+        return failure.code
+
+
+async def rust_asks(folder: Folder) -> str:
+    """Rust's client asks Python's server, whose deadline travels."""
+    ended: list[str] = []
+
+    async def answers(request: str | bytes) -> str | bytes | None:
+        if request == "0":
+            raise Failure(FailureCode.FAILED, "no number follows 0")
+        if request == "1000":
+            try:
+                await asyncio.sleep(PATIENCE)
+            finally:
+                ended.append("slow")
+        return str(int(request) - 1)
+
+    async with python_server(folder, ignore, QUICK) as (_, link, path):
+        link.calls.answers = answers
+        code, printed = await folder.ask(path, "500")
+        expect(code == 0 and "the answer: 499" in printed, printed)
+        code, printed = await folder.ask(path, "0")
+        expect(code != 0 and "no number follows 0" in printed, printed)
+        code, printed = await folder.ask(path, "1000", timeout=1.0)
+        expect(code != 0 and "no answer in time" in printed, printed)
+        await eventually(lambda: ended == ["slow"], "the late handler ends")
+    return "a reply, a failure with its text, a deadline that ends the handler"
 
 
 async def small_receiver(folder: Folder) -> str:
@@ -452,6 +513,8 @@ CHECKS: dict[str, Callable[[Folder], Awaitable[str]]] = {
     "batches": batches,
     "text and bytes, python server": bytes_and_text,
     "bytes for a text handler, rust server": bytes_for_a_text_handler,
+    "requests, python asks": python_asks,
+    "requests, rust asks": rust_asks,
     "small receiver": small_receiver,
     "rejections": rejections,
     "one session per link, rust server": idle_and_busy,

@@ -106,6 +106,19 @@ class Folder:
         finally:
             await echo.kill()
 
+    async def ask(self, invitation: Path, number: str, timeout: float = 10.0) -> tuple[int, str]:
+        """Runs an `example-echo ask`, and returns its exit code and all that it printed."""
+        process = await asyncio.create_subprocess_exec(
+            self._program,
+            *("ask", "--invitation", str(invitation), "--timeout", str(timeout), number),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, printed.decode()
+
     @asynccontextmanager
     async def client(self, invitation: Path, name: str, quiet: bool = False) -> AsyncIterator[Echo]:
         """Runs an `example-echo client`."""

@@ -5,6 +5,15 @@
 pub enum Action {
     /// The application of a side sends a message.
     Send(usize),
+    /// The application of a side makes a request.
+    Ask(usize),
+    /// A handler of a side answers a request.
+    Reply {
+        /// The side.
+        side: usize,
+        /// The position of the request among those that it was called with.
+        index: usize,
+    },
     /// The client opens a connection, and the server answers its hello.
     Dial,
     /// A side's link writes its next frame.

@@ -18,6 +18,8 @@ pub enum Bound {
     Streams,
     /// More messages are rejected than are remembered at a time.
     Rejections,
+    /// A request waits for the answer of another one.
+    Places,
     /// A second process has taken the place of the first one, which is remembered.
     Ended,
 }
@@ -42,6 +44,7 @@ impl Bound {
             Self::Window => side.held() + COST > scenario.window(),
             // Either makes a new session necessary, and a scenario has only one of them.
             Self::Streams | Self::Rejections => side.link.wants_new_session(),
+            Self::Places => side.link.requests() > usize::from(scenario.requests),
             Self::Ended => false,
         }
     }

@@ -86,7 +86,7 @@ impl Model for Explored {
         }
         kept!(Duplicate OutOfOrder NeverAccepted WrongNumber NumberTwice FinishedAgain
             RepeatNotFlagged Forgotten WrongOutcome OverWindow OverOutbox OverFlight
-            NotConserved HonestAccused StoreHasHole Panic)
+            NotConserved HonestAccused StoreHasHole AskedTwice WrongAnswer Panic)
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Breach {
     HonestAccused,
     /// The stored messages are not those that were sent, or have a hole.
     StoreHasHole,
+    /// A request went to a handler twice.
+    AskedTwice,
+    /// The requester was told something else than what happened to its request.
+    WrongAnswer,
     /// The link has panicked.
     Panic,
     /// Nothing can happen any more although something is not delivered or not acknowledged.
@@ -69,9 +73,13 @@ impl Breach {
             Self::OverWindow => "the inbox stays within the window",
             Self::OverOutbox => "the outbox stays within its bound",
             Self::OverFlight => "what is under way stays within its bound",
-            Self::NotConserved => "accepted = acknowledged + rejected + expired + waiting",
+            Self::NotConserved => {
+                "accepted = acknowledged + rejected + expired + waiting, and the same for requests"
+            }
             Self::HonestAccused => "an honest service breaks no rule of the protocol",
             Self::StoreHasHole => "a store can always be read back",
+            Self::AskedTwice => "no request goes to a handler twice",
+            Self::WrongAnswer => "a requester is told what became of its request",
             Self::Panic => "the link does not panic",
             Self::Stuck => "in the end everything is delivered and acknowledged",
         }

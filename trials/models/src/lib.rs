@@ -13,6 +13,7 @@
 pub mod action;
 pub mod attack;
 pub mod bound;
+pub mod calls;
 #[cfg(feature = "checker")]
 pub mod check;
 pub mod connection;

@@ -107,5 +107,8 @@ fn place(fault: Fault) -> &'static str {
         Fault::FlightUnbounded => "under way",
         Fault::CreditIgnored => "full window",
         Fault::RejectionsForgotten => "more rejections",
+        Fault::PlacesIgnored | Fault::CallsNotRepeated => "requests, cuts",
+        Fault::CallRepeatsTakenForNew => "requests, old and new",
+        Fault::OldCallsKept | Fault::AnotherProcessAsked => "requests, answering",
     }
 }

@@ -37,6 +37,8 @@ impl Sabotage {
 pub struct Budget {
     /// Messages.
     pub sends: [u8; 2],
+    /// Requests.
+    pub asks: [u8; 2],
     /// A connection breaks and loses what is under way.
     pub cuts: u8,
     /// The client leaves its connection for a new one; what it has sent still arrives.
@@ -81,6 +83,8 @@ pub struct Scenario {
     pub outbox: usize,
     /// The most messages of a stream that are transmitted and not acknowledged.
     pub in_flight: u64,
+    /// The most requests that are not answered.
+    pub requests: u16,
     /// The most messages by which a transmission mark is ahead.
     pub mark_step: u64,
     /// The number of rejections after which completions are held back.

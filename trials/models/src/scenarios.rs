@@ -11,6 +11,7 @@ type Sized = (Scenario, [Budget; 2]);
 /// Nothing happens, nothing goes wrong.
 const NOTHING: Budget = Budget {
     sends: [0, 0],
+    asks: [0, 0],
     cuts: 0,
     redials: 0,
     crashes: [0, 0],
@@ -34,6 +35,7 @@ const PLAIN: Scenario = Scenario {
     spread: false,
     outbox: 8,
     in_flight: 8,
+    requests: 8,
     mark_step: 128,
     rejections: 8,
     listed: 8,
@@ -60,6 +62,7 @@ pub fn all(long: bool) -> Vec<Scenario> {
         with_outcomes(),
         in_batches(),
         at_bounds(),
+        with_requests(),
     ];
     let pick = |(scenario, [small, large]): Sized| {
         let budget = if long { large } else { small };
@@ -354,6 +357,46 @@ fn at_bounds() -> Vec<Sized> {
                 Budget { twins: 1, cuts: 1, ..sends(2, 0) },
                 Budget { twins: 2, cuts: 1, ..sends(3, 0) },
             ],
+        ),
+    ]
+}
+
+/// Scenarios with requests, beside a message where it costs little.
+fn with_requests() -> Vec<Sized> {
+    let asks = |client, server| Budget { asks: [client, server], ..NOTHING };
+    vec![
+        // One place: the second request waits for the answer of the first.
+        (
+            Scenario {
+                requests: 1,
+                bound: Some(Bound::Places),
+                ..Scenario { name: "requests, cuts", ..PLAIN }
+            },
+            [Budget { cuts: 1, ..asks(2, 0) }, Budget { cuts: 2, sends: [1, 0], ..asks(2, 1) }],
+        ),
+        (
+            Scenario { name: "requests, old and new session overlap", ..PLAIN },
+            [Budget { redials: 2, ..asks(1, 0) }, Budget { redials: 2, ..asks(1, 1) }],
+        ),
+        // What one process was asked is asked of no other one.
+        (
+            Scenario { name: "requests, answering server crashes", ..PLAIN },
+            [
+                Budget { crashes: [0, 1], ..asks(2, 0) },
+                Budget { crashes: [0, 1], cuts: 1, ..asks(2, 1) },
+            ],
+        ),
+        (
+            Scenario { name: "requests, asking client crashes", ..PLAIN },
+            [
+                Budget { crashes: [1, 0], ..asks(2, 0) },
+                Budget { crashes: [1, 0], cuts: 1, ..asks(2, 1) },
+            ],
+        ),
+        // A second process comes between two sessions with the first one.
+        (
+            Scenario { name: "requests, a twin", ended: 1, ..PLAIN },
+            [Budget { twins: 1, ..asks(1, 1) }, Budget { twins: 1, cuts: 1, ..asks(1, 1) }],
         ),
     ]
 }

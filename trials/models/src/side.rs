@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use paddington_wire::link::{Link, LinkConfig, Millis};
+use paddington_wire::link::{CallId, Link, LinkConfig, Millis};
 use paddington_wire::{Data, Instance, MessageId, Payload, Slot};
 
 use crate::connection::CLIENT;
@@ -29,6 +29,8 @@ pub struct Side {
     pub overlap: u64,
     /// Messages that were delivered and are not handled.
     pub inbox: VecDeque<MessageId>,
+    /// Requests that the handler was called with and has not answered, with their labels.
+    pub asked: VecDeque<(CallId, u8)>,
     /// The disk, if it has one.
     pub disk: Option<Disk>,
 }
@@ -50,7 +52,8 @@ impl Side {
             None => Link::new(config(scenario), instance),
         };
         let (slot, inbox) = (Slot::default(), VecDeque::new());
-        Self { link, slot, instance, starts: 1, overlap: 0, inbox, disk }
+        let asked = VecDeque::new();
+        Self { link, slot, instance, starts: 1, overlap: 0, inbox, asked, disk }
     }
 
     /// A second process with the invitation of the client, which knows nothing of the first one.
@@ -59,7 +62,8 @@ impl Side {
         let instance = instance(CLIENT, u8::MAX - number);
         let link = Link::new(config(scenario), instance);
         let (slot, inbox) = (Slot::default(), VecDeque::new());
-        Self { link, slot, instance, starts: 1, overlap: 0, inbox, disk: None }
+        let asked = VecDeque::new();
+        Self { link, slot, instance, starts: 1, overlap: 0, inbox, asked, disk: None }
     }
 
     /// The process dies and is started again at the time `now`.
@@ -117,6 +121,7 @@ impl Side {
     #[must_use]
     pub fn is_conserved(&self) -> bool {
         self.link.counts().is_conserved(self.link.outbox_messages())
+            && self.link.call_counts().is_conserved(self.link.requests())
     }
 }
 
@@ -150,5 +155,7 @@ fn config(scenario: &Scenario) -> LinkConfig {
         listed: scenario.listed,
         ended_time: u64::from(scenario.ended > 0),
         ended: scenario.ended,
+        requests: scenario.requests,
+        ..LinkConfig::default()
     }
 }

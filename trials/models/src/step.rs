@@ -28,6 +28,8 @@ impl World {
     fn apply(&mut self, action: Action, scenario: &Scenario) -> Result<bool, Breach> {
         match action {
             Action::Send(side) => self.send(side, scenario),
+            Action::Ask(side) => Ok(self.ask(side)),
+            Action::Reply { side, index } => Ok(self.reply(side, index)),
             Action::Dial => Ok(self.dial()),
             Action::Transmit(side) => Ok(self.write(side, false)),
             Action::Acknowledge(side) => Ok(self.write(side, true)),
@@ -130,6 +132,7 @@ impl World {
                 let started = self.sides[side].link.start(session, &ours, &theirs);
                 started.map_err(|_| Breach::HonestAccused)?;
                 self.begin(index, side, End::Live(session), ours);
+                self.take_calls(side, scenario)?;
             }
             (End::Live(session) | End::Replaced(session), frame) => {
                 let mut arrived = Vec::new();
@@ -140,6 +143,7 @@ impl World {
                     ledger.delivered(message.id, &message.payload, message.again)?;
                     self.sides[side].inbox.push_back(message.id);
                 }
+                self.take_calls(side, scenario)?;
             }
             _ => return Err(Breach::HonestAccused),
         }
@@ -224,6 +228,7 @@ impl World {
             disk.durable = *copy;
         }
         self.sides[side].restart(side, scenario, self.now)?;
+        self.requester_restarts(side);
         let durable = self.sides[side].durable();
         let finished = durable.map_or(0, |durable| durable.finished);
         let labels = self.sides[side].disk.as_ref().map_or(0, Disk::labels);

@@ -45,6 +45,7 @@ pub fn scenario(random: &mut Random) -> Scenario {
         spread: random.below(2) == 0,
         outbox: [2, 8][random.below(2)],
         in_flight: [1, 8][random.below(2)],
+        requests: [1, 2, 8][random.below(3)],
         mark_step: [1, 2, 128][random.below(3)],
         rejections: 1 + random.below(2),
         listed: 2 + random.below(2),
@@ -53,6 +54,7 @@ pub fn scenario(random: &mut Random) -> Scenario {
         mortal: [None, Some(0), Some(1), Some(2)][random.below(4)],
         budget: Budget {
             sends: [5, 3],
+            asks: [random.below(4) as u8, random.below(3) as u8],
             cuts,
             redials: 4 - cuts,
             crashes: [client, 4 - client],

@@ -4,6 +4,7 @@ use paddington_wire::Frame;
 use paddington_wire::link::{AckTime, Millis, Outcome};
 
 use crate::action::Action;
+use crate::calls::Request;
 use crate::connection::{CLIENT, Connection, End, SERVER};
 use crate::ledger::{Breach, Finished, Ledger, Standing};
 use crate::scenario::{Budget, Scenario};
@@ -21,6 +22,8 @@ pub struct World {
     pub sides: [Side; 2],
     /// The real story of the messages that each of them has sent.
     pub ledgers: [Ledger; 2],
+    /// The real story of the requests that each of them has made.
+    pub requests: [Vec<Request>; 2],
     /// The connections that have not quite ended, oldest first.
     pub connections: Vec<Connection>,
     /// Events that may still happen.
@@ -42,6 +45,7 @@ impl World {
         Self {
             sides: [CLIENT, SERVER].map(|index| Side::new(index, scenario)),
             ledgers,
+            requests: Default::default(),
             connections: Vec::new(),
             left: scenario.budget,
             now: 0,
@@ -86,6 +90,12 @@ impl World {
             if self.left.rejections > 0 {
                 actions.push(Action::Handle { side, index, rejects: true });
             }
+        }
+        for index in 0..self.sides[side].asked.len().min(2) {
+            actions.push(Action::Reply { side, index });
+        }
+        if self.left.asks[side] > 0 && (side != CLIENT || self.away.is_none()) {
+            actions.push(Action::Ask(side));
         }
         if self.left.sends[side] > 0 && (side != CLIENT || self.away.is_none()) {
             actions.push(Action::Send(side));
@@ -223,6 +233,7 @@ impl World {
         owed == 0
             && self.away.is_none()
             && self.left.sends == [0, 0]
+            && self.calls_are_settled()
             && self.sides.iter().all(Side::is_settled)
             && frames.flatten().all(|frame| matches!(frame, Frame::Ping(_)))
     }

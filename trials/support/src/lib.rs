@@ -37,6 +37,6 @@ pub use paddington_models::random::Random;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use raw_server::RawServer;
 pub use reverse_proxy::ReverseProxy;
-pub use services::{Inbox, Pair, eventually, pair, pair_with, quick};
+pub use services::{Inbox, Pair, conserved, eventually, pair, pair_with, quick};
 pub use store::{Lag, MemoryDisk};
 pub use tap::{Meddler, Way, tap};

@@ -10,7 +10,7 @@ use paddington_transport::Stream;
 use paddington_wire::sealed::{
     AwaitReady, AwaitReply, Challenge, Credentials, Greeting, HelloRandom, Initiator, SealedSession,
 };
-use paddington_wire::{Features, Frame, Instance, Ready, Software, StreamState};
+use paddington_wire::{CallsState, Features, Frame, Instance, Ready, Software, StreamState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::MemoryNetwork;
@@ -287,5 +287,6 @@ pub fn empty_ready(instance: Instance) -> Ready {
         mine: vec![StreamState { instance, base: 1, next: 1 }],
         yours: Vec::new(),
         software: Software::default(),
+        calls: CallsState::default(),
     }
 }

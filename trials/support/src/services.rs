@@ -106,6 +106,13 @@ impl Inbox {
     }
 }
 
+/// Checks that every message and every request that both services have accepted is accounted for.
+pub fn conserved(services: [&Service; 2]) {
+    for peer in services.iter().flat_map(|service| service.peers()) {
+        assert!(peer.is_conserved(), "{peer:?}");
+    }
+}
+
 /// Sets shorter delays, for tests on real sockets.
 pub fn quick(config: &mut ServiceConfig) {
     let settings = config.settings_mut();

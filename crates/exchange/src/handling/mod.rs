@@ -3,6 +3,7 @@
 mod dead_letter;
 mod handler;
 mod on_error;
+pub(crate) mod request_worker;
 pub(crate) mod watchdog;
 pub(crate) mod worker;
 

@@ -21,8 +21,8 @@ pub(crate) fn spawn(core: &Arc<Core>) {
 }
 
 async fn watch(core: Arc<Core>) {
-    let limit = core.shared.config.handler_timeout;
-    let period = (limit / 8).clamp(GRACE, Duration::from_secs(30));
+    let limit = core.shared.config.handler_limit();
+    let period = (limit.unwrap_or(Duration::MAX) / 8).clamp(GRACE, Duration::from_secs(30));
     let mut looked = Instant::now();
     while core.watchers.run_until_cancelled(sleep(period)).await.is_some() {
         let late = looked.elapsed().saturating_sub(period + GRACE);
@@ -31,7 +31,9 @@ async fn watch(core: Arc<Core>) {
             if !late.is_zero() {
                 peer.forgive(late); // the process was stopped, or the machine has slept
             }
-            give_up_overdue(&core, peer, limit + GRACE).await;
+            if let Some(limit) = limit {
+                give_up_overdue(&core, peer, limit + GRACE).await;
+            }
             peer.flush_reports();
         }
     }

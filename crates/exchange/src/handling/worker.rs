@@ -25,8 +25,8 @@ use crate::{Handler, HandlerError, OnError};
 
 /// Returns the function that adds a worker to a peer; nothing else knows the handler's type. At
 /// most `handlers` calls run at the same time.
-pub(crate) fn spawner<H: Handler>(handler: H, handlers: usize) -> Box<SpawnWorker> {
-    let (handler, permits) = (Arc::new(handler), Arc::new(Semaphore::new(handlers)));
+pub(crate) fn spawner<H: Handler>(handler: Arc<H>, handlers: usize) -> Box<SpawnWorker> {
+    let permits = Arc::new(Semaphore::new(handlers));
     Box::new(move |core: &Arc<Core>, peer: &Arc<Peer>| {
         let worker = peer.add_worker();
         let running = run(Arc::clone(peer), worker, Arc::clone(&handler), Arc::clone(&permits));
@@ -153,7 +153,7 @@ async fn call_once<H: Handler>(
     message: Message,
     call: &Call,
 ) -> Result<(), Failure> {
-    let (limit, attempt) = (peer.shared.config.handler_timeout, message.attempt());
+    let (limit, attempt) = (peer.shared.config.handler_limit(), message.attempt());
     let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
     match within(limit, called).await {
         Some(Ok(Ok(()))) => return Ok(()),
@@ -175,14 +175,15 @@ async fn call_once<H: Handler>(
     Err(RejectCode::FAILED.into())
 }
 
-/// Returns the output of `future`, or `None` if it runs for longer than `limit`. A future that is
+/// Returns the output of `future`, or `None` if it runs for longer than `limit`, if there is one. A future that is
 /// ready at once costs no look at the clock.
-async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+pub(super) async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut over = None;
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
+            let Some(limit) = limit else { return Poll::Pending };
             // A handler that uses up the task's budget leaves none for the timer.
             let over = over.get_or_insert_with(|| Box::pin(unconstrained(running(limit))));
             over.as_mut().poll(cx).map(|()| None)
@@ -208,11 +209,14 @@ async fn running(time: Duration) {
 
 /// Calls the handler. The call itself happens inside the future, so that a handler that panics
 /// before its first `await` is caught too.
-async fn run_handler<H: Handler>(handler: &H, message: Message) -> Result<(), HandlerError> {
+pub(super) async fn run_handler<H: Handler>(
+    handler: &H,
+    message: Message,
+) -> Result<(), HandlerError> {
     handler.handle(message).await
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
 }
@@ -231,8 +235,8 @@ mod tests {
                 consume_budget().await;
             }
         };
-        assert_eq!(within::<_>(Duration::from_millis(5), hot).await, None::<()>);
-        assert_eq!(within(Duration::ZERO, std::future::ready(1)).await, Some(1));
+        assert_eq!(within::<_>(Some(Duration::from_millis(5)), hot).await, None::<()>);
+        assert_eq!(within(Some(Duration::ZERO), std::future::ready(1)).await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use tracing::{debug, error, info, warn};
 
 use super::Peer;
+use super::asked::Begun;
 use super::inbox::Received;
 use super::outbox::PeerLink;
 use super::peer::wake;
@@ -53,6 +54,8 @@ pub(crate) struct PeerTraffic {
     ack_at: Option<Millis>,
     /// Messages of the frame that is being received; empty between two frames.
     arrived: Vec<Incoming>,
+    /// Requests of the frame that is being received whose handling begins; empty between two frames.
+    begun: Vec<Begun>,
 }
 
 impl PeerReservation {
@@ -66,7 +69,7 @@ impl PeerReservation {
     fn take(
         self,
         instance: Option<Instance>,
-        start: impl FnOnce(&mut State, SessionId) -> Result<(), Violation>,
+        start: impl FnOnce(&mut State, SessionId) -> Result<Vec<Begun>, Violation>,
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
@@ -75,21 +78,26 @@ impl PeerReservation {
             NotTaken::Alive => Refusal::Close(CloseCode::Busy),
             NotTaken::Superseded => Refusal::Silent,
         })?;
-        if let Err(violation) = start(&mut state, taken.session) {
-            state.give_back_slot(taken.session);
-            drop(state);
-            wake(taken.replaced);
-            peer.tell_heard();
-            peer.tell_progress();
-            error!(peer = %peer.name, cause = %violation, "refused: the peer's READY is invalid");
-            return Err(Refusal::Close(CloseCode::Violation));
-        }
+        let begun = match start(&mut state, taken.session) {
+            Ok(begun) => begun,
+            Err(violation) => {
+                state.give_back_slot(taken.session);
+                drop(state);
+                wake(taken.replaced);
+                peer.tell_heard();
+                peer.tell_progress();
+                let cause = violation;
+                error!(peer = %peer.name, %cause, "refused: the peer's READY is invalid");
+                return Err(Refusal::Close(CloseCode::Violation));
+            }
+        };
         state.announce(&peer.name, instance);
         let encoding = state.encoding();
         let worker = state.take_worker_waker();
         drop(state);
         wake(taken.replaced);
         wake(worker);
+        peer.begin_requests(begun);
         peer.tell_heard();
         log_connected(&peer, encoding);
         peer.shared.tell(Event::Up { peer: peer.name.clone() });
@@ -115,7 +123,7 @@ impl Reservation for PeerReservation {
     }
 
     fn establish(self) -> Result<PeerTraffic, Refusal> {
-        self.take(None, |_, _| Ok(()))
+        self.take(None, |_, _| Ok(Vec::new()))
     }
 }
 
@@ -132,7 +140,7 @@ impl ReadyReservation for ReadyPeerReservation {
             peer.note_freed(state, freed);
             peer.note_store_work(state);
             report_regression(&peer, started);
-            Ok(())
+            Ok(peer.take_call_events(state))
         })
     }
 }
@@ -152,7 +160,7 @@ fn report_regression(peer: &Peer, started: Started) {
 impl PeerTraffic {
     fn new(peer: Arc<Peer>, session: SessionId) -> Self {
         let ack_timer = Box::pin(tokio::time::sleep(peer.shared.config.ack_delay));
-        Self { peer, session, ack_timer, ack_at: None, arrived: Vec::new() }
+        Self { peer, session, ack_timer, ack_at: None, arrived: Vec::new(), begun: Vec::new() }
     }
 
     /// Takes the next frame from the peer's link.
@@ -171,6 +179,11 @@ impl PeerTraffic {
         }
         if matches!(&frame, Some(Frame::Ack(ack)) if !ack.rejected.is_empty()) {
             peer.renew_session_if_wanted(state);
+        }
+        if matches!(frame, None | Some(Frame::Calls(_)))
+            && state.sealed_link().is_some_and(|link| link.has_call_events())
+        {
+            peer.take_call_events(state); // requests that have ended before they were transmitted
         }
         let wants_mark = |state: &mut State| state.sealed_link().is_some_and(|it| it.wants_mark());
         if peer.store().is_some() && (frame.is_none() || wants_mark(state)) {
@@ -207,12 +220,17 @@ impl PeerTraffic {
 
     fn receive_sealed(&mut self, state: &mut State, frame: Frame) -> Result<(), Violation> {
         let room = &self.peer.shared.room;
+        let has_calls = matches!(frame, Frame::Calls(_));
         let (received, freed) = state.outbox_mut().change(room, |link| match link {
             PeerLink::Sealed(link) => link.receive(self.session, frame, &mut self.arrived),
             PeerLink::Hex(_) => Err(Violation::OtherEncoding),
         });
         self.peer.note_freed(state, freed);
         received?;
+        if has_calls {
+            self.begun = self.peer.take_call_events(state);
+            return Ok(());
+        }
         if self.arrived.len() < ARRIVED {
             self.arrived.shrink_to(ARRIVED);
         }
@@ -286,7 +304,7 @@ impl Traffic for PeerTraffic {
         if !state.hear(self.session) {
             return Ok(());
         }
-        let drains = frame == Frame::Drain;
+        let drains = matches!(frame, Frame::Drain | Frame::Calls(_)); // either may end a drain
         let received = match frame {
             Frame::Ping(_) | Frame::Pong(_) => Ok(()),
             Frame::Bare(text) => self.receive_bare(&mut state, text),
@@ -295,6 +313,9 @@ impl Traffic for PeerTraffic {
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
+        if !self.begun.is_empty() {
+            peer.begin_requests(std::mem::take(&mut self.begun));
+        }
         peer.tell_heard();
         if drains {
             peer.tell_progress();

@@ -133,8 +133,9 @@ impl Peer {
         self.lock().reports_mut().report(&self.name, Cause::TextOnly, 1, &id);
     }
 
-    pub(crate) fn has_worker(&self) -> bool {
-        self.lock().workers_mut().len() > 0
+    /// Returns the number of workers that it lacks.
+    pub(crate) fn missing_workers(&self) -> usize {
+        self.lock().workers_mut().missing()
     }
 
     pub(crate) fn add_worker(&self) -> WorkerId {
@@ -175,7 +176,9 @@ impl Peer {
 
     /// Aborts the workers. Returns whether a call was running.
     pub(crate) fn abort_handling(&self) -> bool {
-        self.lock().workers_mut().abort()
+        let mut state = self.lock();
+        let requests = self.abort_requests(&mut state);
+        state.workers_mut().abort() || requests
     }
 
     /// Stops the handling after the calls that run or, for a `hex` peer, after its last message,
@@ -187,8 +190,11 @@ impl Peer {
         let mut state = self.lock();
         state.workers_mut().stop();
         self.uncount(state.workers_mut().take_all_counted());
+        self.refuse_waiting_requests(&mut state);
         let wakers = state.workers_mut().wakers();
+        let connection = state.take_connection_waker();
         drop(state);
+        wake(connection);
         wakers.into_iter().for_each(Waker::wake);
     }
 

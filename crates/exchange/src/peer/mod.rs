@@ -1,7 +1,10 @@
 //! One peer: the messages that wait for it, the messages that it has sent, and its one session. All
 //! events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
 
+mod answering;
 mod appends;
+mod asked;
+mod asking;
 mod budget;
 mod connection;
 mod handling;
@@ -14,7 +17,9 @@ mod outcomes;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod peer;
 mod presence;
+mod prospect;
 mod reports;
+mod request_room;
 mod room;
 pub(crate) mod send;
 mod shared;
@@ -23,13 +28,14 @@ pub(crate) mod store_task;
 mod storing;
 mod workers;
 
+pub(crate) use asked::{Begun, Request};
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
 pub(crate) use inbox::{Call, Ended, Failure};
 pub(crate) use inbox_room::HELD_OVERHEAD;
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;
-pub(crate) use peer::Peer;
+pub(crate) use peer::{Peer, RequestHandler};
+pub(crate) use prospect::Prospect;
 pub(crate) use shared::Shared;
-pub(crate) use state::Prospect;
 pub(crate) use workers::WorkerId;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,9 +13,11 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use super::asked::Begun;
 use super::presence::{Absence, Probed};
+use super::prospect::Prospect;
 use super::reports::Cause;
-use super::state::{Probing, Prospect, State};
+use super::state::{Probing, State};
 use super::{Number, PeerLink, Shared};
 use crate::escaped::escaped;
 use crate::store::Store;
@@ -28,6 +30,9 @@ const SUCCESSION: Duration = Duration::from_secs(7);
 /// The slot is held by a live connection of another process.
 #[derive(Debug)]
 pub(crate) struct SlotInUse;
+
+/// A function that calls the handler for a request of a peer, in a task of its own.
+pub(crate) type BeginRequest = dyn Fn(&Arc<Peer>, Begun) + Send + Sync;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -45,6 +50,16 @@ pub(crate) struct Peer {
     ended: Notify,
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
+    requests: OnceLock<RequestHandler>,
+}
+
+/// How the peer's requests are handled.
+#[derive(Clone)]
+pub(crate) struct RequestHandler {
+    /// Calls the handler for a request, in a task of its own.
+    pub(crate) begin: Arc<BeginRequest>,
+    /// Whether the handler takes bytes.
+    pub(crate) takes_bytes: bool,
 }
 
 impl Peer {
@@ -64,6 +79,7 @@ impl Peer {
             heard: Notify::new(),
             ended: Notify::new(),
             turn: AsyncMutex::new(()),
+            requests: OnceLock::new(),
         }
     }
 
@@ -74,6 +90,23 @@ impl Peer {
     /// Returns the store, if messages of this peer are kept in one.
     pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
         self.store.as_ref()
+    }
+
+    /// Sets how requests are handled.
+    pub(crate) fn set_request_handler(&self, handler: RequestHandler) {
+        let _ = self.requests.set(handler); // it is set once, before anything arrives
+    }
+
+    /// Returns whether the handler takes bytes.
+    pub(super) fn takes_bytes(&self) -> bool {
+        self.requests.get().is_some_and(|handler| handler.takes_bytes)
+    }
+
+    /// Calls the handler for requests, in tasks of their own.
+    pub(super) fn begin_requests(self: &Arc<Self>, begun: Vec<Begun>) {
+        if let Some(handler) = self.requests.get() {
+            begun.into_iter().for_each(|begun| (handler.begin)(self, begun));
+        }
     }
 
     /// Milliseconds since this exchange was started.

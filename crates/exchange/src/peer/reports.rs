@@ -35,10 +35,12 @@ pub(super) enum Cause {
     Duplicate,
     /// Messages of the peer took much more memory than credit.
     Small,
+    /// The handler failed on requests of the peer, which is told.
+    Request,
 }
 
 /// The number of causes.
-const CAUSES: usize = 9;
+const CAUSES: usize = 10;
 
 /// Reports about one peer. They take memory from the first one on only: of most peers there are none.
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ impl Cause {
         Self::TooLong,
         Self::Duplicate,
         Self::Small,
+        Self::Request,
     ];
 
     fn interval(self) -> Duration {
@@ -104,6 +107,9 @@ impl Cause {
                 "closed the session: so many small messages wait for the handler that they take \
                  much more memory than the credit that they used; they come again"
             ),
+            Self::Request => {
+                warn!(%peer, requests = messages, detail, "the handler failed on requests");
+            }
             Self::TooLong => warn!(
                 %peer, messages,
                 "messages were not transmitted: they are longer than the peer accepts; raise its \

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox_room::InboxRoom;
+use super::request_room::RequestRoom;
 use super::room::Room;
 use crate::{Config, Event, StartError};
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) room: Room,
     pub(crate) inboxes: InboxRoom,
+    pub(super) requests: RequestRoom,
     /// Cancelled when the service shuts down.
     pub(crate) stopping: CancellationToken,
     /// Notified whenever a message that may expire was accepted.
@@ -44,6 +46,7 @@ impl Shared {
         Ok(Self {
             instance: Instance::random().map_err(|_| StartError::Random)?,
             inboxes: InboxRoom::new(config.inbox_bytes_total, peers, &config.link(stored)),
+            requests: RequestRoom::new(config.request_bytes_total),
             room: Room::new(total, peers, config.transport.limits.max_payload),
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),

@@ -14,16 +14,18 @@ use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
+use super::asking::Calls;
 use super::handshakes::Handshakes;
 use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
+use super::prospect::Prospect;
 use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
 use super::workers::{WorkerId, Workers};
-use crate::status::{PeerCounters, PeerStatus};
+use crate::status::{CallsStatus, PeerCounters, PeerStatus};
 use crate::store::Answer;
 
 /// State of one peer.
@@ -32,6 +34,7 @@ pub(super) struct State {
     outbox: Outbox,
     presence: Presence,
     inbox: Inbox,
+    calls: Calls,
     lease: Lease,
     workers: Workers,
     appends: Appends,
@@ -61,6 +64,7 @@ impl State {
             outbox: Outbox::new(link, room),
             presence: Presence::default(),
             inbox: Inbox::default(),
+            calls: Calls::default(),
             lease: Lease::default(),
             workers: Workers::default(),
             appends: Appends::default(),
@@ -94,6 +98,11 @@ impl State {
     /// Returns the link of a `sealed` peer, for changes that free no room.
     pub(super) fn sealed_link(&mut self) -> Option<&mut Link> {
         self.outbox.sealed()
+    }
+
+    /// Returns the requests that wait for an answer of the peer or of the handler.
+    pub(super) fn calls_mut(&mut self) -> &mut Calls {
+        &mut self.calls
     }
 
     /// Returns this side's READY as of now.
@@ -133,6 +142,8 @@ impl State {
     pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
         self.abandoned = true;
         let messages = self.outbox.link().messages();
+        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
+        self.calls.waiters.abandon();
         if !stored {
             self.outbox.change(room, PeerLink::abandon);
         }
@@ -446,9 +457,12 @@ impl State {
     // The status.
 
     pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
-        let (in_flight, held, counts) = match self.outbox.link() {
-            PeerLink::Sealed(link) => (link.in_flight(), link.held(), Some(link.counts())),
-            PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None),
+        let (in_flight, held, counts, calls) = match self.outbox.link() {
+            PeerLink::Sealed(link) => {
+                let calls = CallsStatus::of(link);
+                (link.in_flight(), link.held(), Some(link.counts()), calls)
+            }
+            PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None, CallsStatus::default()),
         };
         PeerStatus {
             name,
@@ -467,36 +481,15 @@ impl State {
             handled: self.counters.handled,
             failed: self.counters.failed,
             counts,
+            calls,
             counters: self.counters,
         }
     }
 
-    /// Returns whether messages that wait can still be delivered to a peer that is, or is not,
-    /// being `dialled`.
+    /// Returns whether messages and answers that wait can still be delivered to a peer that is, or is
+    /// not, being `dialled`.
     pub(super) fn prospect(&self, dialled: bool) -> Prospect {
-        if self.outbox.link().messages() == 0 {
-            return Prospect::None;
-        }
-        match (self.presence.is_connected(), self.outbox.link()) {
-            (true, PeerLink::Sealed(link)) if !link.peer_drains() => Prospect::Good,
-            (true, PeerLink::Sealed(link)) if link.in_flight() > 0 => Prospect::Doubtful,
-            (true, PeerLink::Hex(_)) => Prospect::Doubtful,
-            (false, _) if dialled && self.presence.has_left() => Prospect::Left,
-            (false, _) if dialled => Prospect::Good,
-            _ => Prospect::None,
-        }
+        let (connected, left) = (self.presence.is_connected(), self.presence.has_left());
+        Prospect::of(self.outbox.link(), connected, left, dialled)
     }
-}
-
-/// Prospect of messages that wait for a peer during a shutdown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Prospect {
-    /// The peer takes messages, or is being dialled.
-    Good,
-    /// The peer may be shutting down too, and may or may not take the messages under way.
-    Doubtful,
-    /// The peer has shut down, and may come back at once or never.
-    Left,
-    /// No message waits, or none can reach the peer.
-    None,
 }

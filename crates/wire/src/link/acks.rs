@@ -17,6 +17,17 @@ pub enum AckTime {
     Now,
 }
 
+impl AckTime {
+    /// Returns the earlier of two times.
+    pub(super) fn earlier(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+            (Self::Never, time) | (time, Self::Never) => time,
+        }
+    }
+}
+
 /// Completed messages after which an acknowledgement is sent at once.
 const ACK_EVERY: u32 = 64;
 

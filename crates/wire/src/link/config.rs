@@ -46,6 +46,19 @@ pub struct LinkConfig {
     pub rejections: usize,
     /// Maximum number of streams that READY lists, from 2 up to [`Ready::MAX_ENTRIES`].
     pub listed: usize,
+    /// Maximum number of unanswered requests of the peer, for each depth; 0 if none is answered.
+    pub requests: u16,
+    /// Maximum number of bytes, Σ(24 + length), of unanswered requests of the peer, for each depth.
+    /// At least one request of `max_payload` always fits.
+    pub request_window: u32,
+    /// Maximum number of bytes, Σ(24 + length), of replies that the peer has not acknowledged. At
+    /// least one of `max_payload` always fits.
+    pub reply_bytes: u64,
+    /// Maximum number of requests that wait to be transmitted.
+    pub waiting_requests: usize,
+    /// Maximum number of bytes, Σ(24 + length), of requests that wait to be transmitted. At least
+    /// one of `max_payload` always fits.
+    pub waiting_request_bytes: u64,
     /// Time for which the cursor of an instance that has ended is kept, in milliseconds: it may come
     /// back after another process has used its invitation meanwhile.
     pub ended_time: Millis,
@@ -59,6 +72,11 @@ impl LinkConfig {
     #[must_use]
     pub fn longest(&self) -> u64 {
         Data::cost(self.max_payload as usize)
+    }
+
+    /// Returns the bytes of unanswered requests of one depth that READY allows.
+    pub(super) fn request_window(&self) -> u32 {
+        self.request_window.max(u32::try_from(self.longest()).unwrap_or(u32::MAX))
     }
 
     /// Returns the bytes that a message of `len` bytes takes until it is handled.
@@ -77,7 +95,8 @@ impl LinkConfig {
 
 /// 1 MiB messages, a window of 8 MiB, an outbox of 10 000 messages and 16 MiB, batches of 16 KiB,
 /// acknowledgements within 20 ms, 1 024 rejections, 64 streams in READY, the cursors of 64 ended
-/// instances for a day.
+/// instances for a day; of each depth 128 requests and 2 MiB, 8 MiB of replies, 1 024 requests and
+/// 16 MiB that wait.
 impl Default for LinkConfig {
     fn default() -> Self {
         const MIB: u32 = 1024 * 1024;
@@ -94,6 +113,11 @@ impl Default for LinkConfig {
             ack_delay: 20,
             rejections: 1_024,
             listed: Ready::MAX_ENTRIES,
+            requests: 128,
+            request_window: 2 * MIB,
+            reply_bytes: 8 * u64::from(MIB),
+            waiting_requests: 1_024,
+            waiting_request_bytes: 16 * u64::from(MIB),
             ended_time: 24 * 60 * 60 * 1_000,
             ended: 64,
         }

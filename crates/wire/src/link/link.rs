@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::acks::{AckTime, Facts};
+use super::acks::Facts;
+use super::calls::Calls;
 use super::credit::Window;
 use super::inbound::{Arriving, Inbound, Incoming};
 use super::link_session::{LinkSession, Started};
@@ -12,11 +13,10 @@ use super::stored::StoredLink;
 use super::stream::{Next, TransmitLimits};
 use super::{LinkConfig, Millis};
 use crate::faults::{Fault, broken};
-use crate::frame::{Ack, Batch, Completed, Data, Features, Frame, Ready, RejectCode, Skip};
+use crate::frame::{
+    Ack, Batch, Calls as CallsFrame, Completed, Data, Features, Frame, Ready, RejectCode, Skip,
+};
 use crate::{Instance, MessageId, Payload, RejectText, SessionId, Software, Violation};
-
-/// The most rejections in one ACK.
-const MAX_REJECTIONS: usize = 64;
 
 /// All that one service remembers about its messages to and from one peer, across connections.
 ///
@@ -29,7 +29,8 @@ pub struct Link {
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
     pub(super) session: Option<LinkSession>,
-    draining: bool,
+    pub(super) calls: Calls,
+    pub(super) draining: bool,
 }
 
 impl Link {
@@ -43,6 +44,7 @@ impl Link {
             outbound: Outbound::new(instance),
             inbound: Inbound::new(config),
             session: None,
+            calls: Calls::new(config),
             draining: false,
         }
     }
@@ -133,10 +135,11 @@ impl Link {
             instance: self.instance,
             max_payload: self.config.max_payload,
             window: Window::first(&self.config, self.inbound.held()),
-            features: Features::BATCH,
+            features: Features::BATCH.with(Features::CALLS),
             mine: self.outbound.states(self.config.listed.clamp(2, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
             software: Software::default(),
+            calls: self.calls.state(),
         }
     }
 
@@ -156,6 +159,7 @@ impl Link {
         self.session = None;
         let waiting = self.outbound.messages();
         let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
+        self.calls.start(ours, theirs)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         let held = self.inbound.held();
         self.session = Some(LinkSession::new(id, &self.config, held, [ours, theirs]));
@@ -213,6 +217,7 @@ impl Link {
                 self.receive_ack(&ack)
             }
             Frame::Skip(skip) => self.receive_skip(skip),
+            Frame::Calls(calls) => self.receive_calls(calls),
             Frame::Drain => {
                 self.session.iter_mut().for_each(|session| session.peer_drains = true);
                 Ok(false)
@@ -257,54 +262,22 @@ impl Link {
         if self.session.as_ref()?.acks.is_urgent(&facts) {
             return self.acknowledge(session);
         }
+        let has_calls = self.calls.is_active();
+        if has_calls
+            && self.calls.take_turn()
+            && let Some(frame) = self.next_calls(now)
+        {
+            return Some(frame);
+        }
         if let Some(frame) = self.next_message(now) {
+            return Some(frame);
+        }
+        if has_calls && let Some(frame) = self.next_calls(now).or_else(|| self.due_calls_ack(now)) {
             return Some(frame);
         }
         let facts = self.facts()?;
         let due = self.session.as_mut()?.acks.is_due_now(&facts, now);
         if due { self.acknowledge(session) } else { None }
-    }
-
-    /// Returns the time at which an acknowledgement is to be sent if no message carries it before,
-    /// as of `now`. The time of one that waits runs from the first call of
-    /// [`transmit`](Self::transmit) that had nothing else to send.
-    #[must_use]
-    pub fn ack_time(&self, now: Millis) -> AckTime {
-        match (&self.session, self.facts()) {
-            (Some(session), Some(facts)) => session.acks.time(&facts, now),
-            _ => AckTime::Never,
-        }
-    }
-
-    /// Returns whether the connection has to be woken for an acknowledgement, which the caller then
-    /// does: one is due now, or at a time that [`transmit`](Self::transmit) has not been asked
-    /// about.
-    pub fn take_ack_wakeup(&mut self) -> bool {
-        let Some(facts) = self.facts() else { return false };
-        self.session.as_mut().is_some_and(|session| session.acks.take_wakeup(&facts))
-    }
-
-    /// Returns the acknowledgement that is due in `session`, even if it could still wait. There may
-    /// be several: call this until it returns `None`.
-    pub fn acknowledge(&mut self, session: SessionId) -> Option<Frame> {
-        if !self.is_current(session) || self.ack_time(0) == AckTime::Never {
-            return None;
-        }
-        let held = self.inbound.held();
-        let session = self.session.as_mut()?;
-        let credit = session.window.grant(held);
-        session.acks.note_sent();
-        let max_len = session.max_payload as usize;
-        let due = self.inbound.due(&session.theirs);
-        let due = due.map(|due| self.inbound.tell(due, MAX_REJECTIONS, max_len));
-        Some(Frame::Ack(match due {
-            Some(due) => Ack {
-                ack: Completed { stream: due.stream, number: due.number },
-                credit,
-                rejected: due.rejected,
-            },
-            None => Ack { credit, ..Ack::default() },
-        }))
     }
 
     /// Returns the time at which the next message expires, if it is not transmitted by then.
@@ -413,7 +386,7 @@ impl Link {
         })
     }
 
-    fn facts(&self) -> Option<Facts> {
+    pub(super) fn facts(&self) -> Option<Facts> {
         let session = self.session.as_ref()?;
         let cursor_moved = self.inbound.due(&session.theirs).is_some();
         Some(session.facts(self.inbound.held(), cursor_moved, self.draining))
@@ -438,6 +411,12 @@ impl Link {
             }
             session.acks.note_completed(taken.finished);
         }
+        Ok(progress)
+    }
+
+    fn receive_calls(&mut self, calls: CallsFrame) -> Result<bool, Violation> {
+        let progress = self.receive_completed(calls.ack, &[])?;
+        self.calls.receive(calls)?;
         Ok(progress)
     }
 
@@ -470,21 +449,5 @@ impl Link {
         };
         let stream = session.our_stream(ack.stream)?;
         self.outbound.acknowledge(stream, ack.number, rejected)
-    }
-
-    /// Returns the acknowledgement that a message can carry: one without rejections, which take an
-    /// ACK.
-    fn carried_ack(&mut self) -> Completed {
-        let Some(session) = &mut self.session else {
-            return Completed::default();
-        };
-        let Some(due) = self.inbound.due(&session.theirs) else {
-            return Completed::default();
-        };
-        let told = self.inbound.tell(due, 0, 0);
-        if self.inbound.due(&session.theirs).is_none() {
-            session.acks.note_carried();
-        }
-        Completed { stream: told.stream, number: told.number }
     }
 }

@@ -47,7 +47,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acknowledging;
 mod acks;
+mod answerer;
+mod call_events;
+mod calling;
+mod calls;
 mod config;
 mod credit;
 mod cursor;
@@ -58,15 +63,20 @@ mod link;
 mod link_session;
 mod memory;
 mod outbound;
+mod places;
+mod requester;
 mod stored;
 mod storing;
 mod stream;
 
 pub use acks::AckTime;
+pub use answerer::AnswerRefused;
+pub use call_events::{Answer, CallCounts, CallEnd, CallEvent, CallId, IncomingRequest};
 pub use config::{LinkConfig, Millis};
 pub use inbound::Incoming;
 pub use link::Link;
 pub use link_session::Started;
 pub use memory::Full;
 pub use outbound::{Counts, Outcome};
+pub use requester::{OutgoingRequest, RequestRefused};
 pub use stored::{CursorChanges, StoredCursor, StoredLink, StoredMessage, StoredStream};

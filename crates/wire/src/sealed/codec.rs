@@ -5,7 +5,10 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{Padding, ack, ready};
-use crate::frame::{Ack, Batch, CloseCode, Completed, Data, Frame, HEADER_LEN, Rejection, Skip};
+use crate::call_items::{self, CallItem};
+use crate::frame::{
+    Ack, Batch, Calls, CloseCode, Completed, Data, Frame, HEADER_LEN, Rejection, Skip,
+};
 use crate::{Messages, Payload, TransmitError, Violation};
 
 const READY: u8 = 1;
@@ -17,6 +20,7 @@ const CLOSE: u8 = 6;
 const SKIP: u8 = 7;
 const DRAIN: u8 = 8;
 const BATCH: u8 = 9;
+const CALLS: u8 = 10;
 
 /// The flag on DATA and BATCH that were transmitted in an earlier session too.
 const AGAIN: u8 = 1;
@@ -82,7 +86,7 @@ impl Header {
     /// Checks that the fields that `kind` does not use are zero.
     fn check(&self) -> Result<(), Violation> {
         let uses_stream = matches!(self.kind, DATA | SKIP | BATCH);
-        let uses_ack = matches!(self.kind, DATA | SKIP | ACK | BATCH);
+        let uses_ack = matches!(self.kind, DATA | SKIP | ACK | BATCH | CALLS);
         let uses_id = !matches!(self.kind, READY | DRAIN);
         let flags = match self.kind {
             DATA => AGAIN | BYTES,
@@ -114,6 +118,7 @@ pub(super) fn encode(
         Frame::Ready(ready) => ready::encode(ready, buffer),
         Frame::Data(data) => buffer.put_slice(&data.payload),
         Frame::Batch(batch) => buffer.put_slice(batch.messages.block()),
+        Frame::Calls(calls) => call_items::encode(calls.received, &calls.items, buffer),
         Frame::Ack(ack) => ack::encode(&ack.rejected, buffer),
         _ => {}
     }
@@ -141,6 +146,7 @@ fn header(frame: &Frame) -> Result<Header, TransmitError> {
             Header { stream: skip.stream, ..Header::acknowledging(SKIP, skip.to, skip.ack) }
         }
         Frame::Drain => Header::bare(DRAIN, 0),
+        Frame::Calls(calls) => Header::acknowledging(CALLS, calls.first, calls.ack),
     })
 }
 
@@ -150,6 +156,7 @@ fn payload_len(frame: &Frame) -> usize {
         Frame::Data(data) => data.payload.len(),
         Frame::Batch(batch) => batch.messages.block().len(),
         Frame::Ack(ack) => ack.rejected.iter().map(Rejection::encoded_len).sum(),
+        Frame::Calls(calls) => call_items::encoded_len(&calls.items),
         _ => 0,
     }
 }
@@ -174,14 +181,32 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
     if !is_zero(&padding) {
         return Err(Violation::NotZero);
     }
-    if !(READY..=BATCH).contains(&header.kind) {
+    if !(READY..=CALLS).contains(&header.kind) {
         return Err(Violation::UnknownKind(header.kind));
     }
     header.check()?;
-    if len != 0 && !matches!(header.kind, READY | DATA | ACK | BATCH) {
+    if len != 0 && !matches!(header.kind, READY | DATA | ACK | BATCH | CALLS) {
         return Err(Violation::BadPayload);
     }
+    if header.kind == CALLS {
+        return calls(&header, compact(plaintext, whole), max_payload);
+    }
     frame(&header, compact(plaintext, whole))
+}
+
+/// The bytes that a frame may have beyond its header and a longest message.
+pub(super) const CALL_OVERHEAD: usize = CallItem::OVERHEAD;
+
+fn calls(header: &Header, payload: Bytes, max_payload: u32) -> Result<Frame, Violation> {
+    let max = (max_payload as usize).saturating_add(CALL_OVERHEAD);
+    if payload.len() > max {
+        return Err(Violation::TooLong { len: header.len, max: max_payload });
+    }
+    let (received, items) = call_items::decode(payload, max_payload)?;
+    if items.is_empty() != (header.id == 0) {
+        return Err(Violation::BadPayload);
+    }
+    Ok(Frame::Calls(Calls { first: header.id, ack: header.completed(), received, items }))
 }
 
 /// Copies a payload out of its block of `whole` bytes if it is short or the block has much padding.
@@ -234,7 +259,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::frame::{CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
+    use crate::call_items::{CallBody, FailureCode};
+    use crate::frame::{CallsState, CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
     use crate::{Instance, RejectCode, RejectText, Software};
 
     fn plaintext(frame: &Frame, padding: Padding) -> Bytes {
@@ -258,16 +284,52 @@ mod tests {
             proptest::collection::vec(stream, 1..64),
             proptest::collection::vec(cursor, 0..64),
             (1..=MAX_PAYLOAD, any::<u32>(), any::<u64>(), "[ -~]{0,64}"),
+            (any::<u16>(), 1..u8::MAX, any::<u64>()),
         )
-            .prop_map(|(mine, yours, (max_payload, window, features, software))| Ready {
-                instance: mine.last().unwrap().instance,
-                max_payload,
-                window,
-                features: Features(features),
-                mine,
-                yours,
-                software: software.parse().unwrap(),
+            .prop_map(|(mine, yours, (max_payload, window, features, software), calls)| {
+                Ready {
+                    instance: mine.last().unwrap().instance,
+                    max_payload,
+                    window,
+                    features: Features(features),
+                    mine,
+                    yours,
+                    software: software.parse().unwrap(),
+                    calls: if Features(features).has(Features::CALLS) {
+                        CallsState {
+                            requests: calls.0,
+                            request_window: u32::MAX,
+                            of: Some(Instance::from([calls.1; 16])),
+                            received: calls.2,
+                        }
+                    } else {
+                        CallsState::default()
+                    },
+                }
             })
+    }
+
+    fn calls() -> impl Strategy<Value = Frame> {
+        let payload = (any::<bool>(), any::<Vec<u8>>())
+            .prop_map(|(is_bytes, payload)| Payload::flagged(is_bytes, payload.into()));
+        let body = prop_oneof![
+            (0..8_u8, any::<u32>(), payload.clone()).prop_map(|(depth, left, payload)| {
+                let left = Some(left).filter(|left| *left != u32::MAX);
+                CallBody::Request { depth, left, payload }
+            }),
+            payload.prop_map(|payload| CallBody::Reply { payload }),
+            (any::<u16>(), any::<String>()).prop_map(|(code, text)| {
+                CallBody::Failure { code: FailureCode(code), text: text.into() }
+            }),
+            Just(CallBody::Cancel),
+        ];
+        let item = (any::<u64>(), body).prop_map(|(call, body)| CallItem { call, body });
+        (1..u64::MAX, completed(), any::<u64>(), proptest::collection::vec(item, 0..20)).prop_map(
+            |(first, ack, received, items)| {
+                let first = if items.is_empty() { 0 } else { first };
+                Frame::Calls(Calls { first, ack, received, items })
+            },
+        )
     }
 
     fn frames() -> impl Strategy<Value = Frame> {
@@ -307,6 +369,7 @@ mod tests {
             any::<u64>().prop_map(|code| Frame::Close(CloseCode::from(code))),
             skip,
             Just(Frame::Drain),
+            calls(),
         ]
     }
 
@@ -324,7 +387,7 @@ mod tests {
 
         #[test]
         fn any_kind_with_any_bytes_decodes_or_is_refused(
-            kind in 0..11_u8,
+            kind in 0..12_u8,
             mut bytes in proptest::collection::vec(any::<u8>(), 24..300),
         ) {
             bytes[0] = kind;
@@ -389,7 +452,10 @@ mod tests {
             Err(Violation::TooLong { len: u32::MAX, max: 100 })
         );
         assert_eq!(decode(header(0, 0), 100), Err(Violation::UnknownKind(0)));
-        assert_eq!(decode(header(10, 0), 100), Err(Violation::UnknownKind(10)));
+        assert_eq!(decode(header(11, 0), 100), Err(Violation::UnknownKind(11)));
+        assert_eq!(decode(header(CALLS, 7), 100), Err(Violation::BadPayload));
+        let long = Err(Violation::TooLong { len: 129, max: 100 });
+        assert_eq!(decode(header(CALLS, 129).repeat(2).into(), 100), long.clone());
         assert_eq!(decode(header(BATCH, 0), 100), Err(Violation::BadPayload));
         assert_eq!(decode(header(BATCH, 7), 100), Err(Violation::BadPayload));
         assert_eq!(decode(header(BATCH, 101), 100), Err(Violation::TooLong { len: 101, max: 100 }));
@@ -410,6 +476,7 @@ mod tests {
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
             software: Software::default(),
+            calls: CallsState::default(),
         };
         let good = plaintext(&Frame::Ready(ready), Padding::None);
         let with = |software: &[u8]| {
@@ -442,6 +509,7 @@ mod tests {
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
             software: Software::default(),
+            calls: CallsState { requests: 1, request_window: 25, of: None, received: 0 },
         };
         let check = |change: &dyn Fn(&mut Ready)| {
             let mut ready = good.clone();
@@ -477,11 +545,35 @@ mod tests {
             mine: vec![StreamState { instance, base: 1, next: 1 }],
             yours: Vec::new(),
             software: "x".parse().unwrap(),
+            calls: CallsState::default(),
         };
         let frame = Frame::Ready(ready);
         let mut bytes = plaintext(&frame, Padding::None).to_vec();
         bytes.extend([1, 2, 3]);
         bytes[7] += 3;
         assert_eq!(decode(bytes.into(), 1_000), Ok(frame));
+    }
+
+    #[test]
+    fn calls_are_read_as_the_vectors_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/calls.json");
+        let v: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let read = |digits: &serde_json::Value| {
+            decode(const_hex::decode(digits.as_str().unwrap()).unwrap().into(), 1 << 20)
+        };
+        let Frame::Ready(ready) = read(&v["ready"]).unwrap() else { panic!() };
+        let of = Some(Instance::from(std::array::from_fn(|index| 0x11 + index as u8)));
+        let state = CallsState { requests: 128, request_window: 2_097_152, of, received: 5 };
+        assert_eq!((ready.features, ready.calls), (Features(3), state));
+        let Frame::Calls(calls) = read(&v["plaintext"]).unwrap() else { panic!() };
+        assert_eq!((calls.first, calls.received, calls.items.len()), (1, 5, 6));
+        for payload in v["bad_payloads"].as_array().unwrap() {
+            let payload = const_hex::decode(payload.as_str().unwrap()).unwrap();
+            let mut bytes = BytesMut::new();
+            Header { len: payload.len() as u32, ..Header::bare(CALLS, 1) }.write(&mut bytes);
+            bytes.put_slice(&payload);
+            assert!(decode(bytes.freeze(), 1 << 20).is_err(), "{payload:?}");
+        }
     }
 }

@@ -4,16 +4,22 @@
 
 use bytes::{Buf, BufMut};
 
-use crate::frame::{CursorState, Features, MAX_PAYLOAD, Ready, StreamState};
+use crate::frame::{CallsState, CursorState, Data, Features, MAX_PAYLOAD, Ready, StreamState};
 use crate::{Instance, Software, Violation};
 
 const STREAM_LEN: usize = 32;
 const FIXED_LEN: usize = 36;
+/// The length of the part about calls.
+const CALLS_LEN: usize = 30;
+
+/// The instance that stands for none.
+const NOBODY: [u8; Instance::LEN] = [0; Instance::LEN];
 
 pub(super) fn encoded_len(ready: &Ready) -> usize {
     let entries = ready.mine.len().saturating_add(ready.yours.len());
     let fixed = FIXED_LEN.saturating_add(1).saturating_add(ready.software.as_str().len());
-    fixed.saturating_add(STREAM_LEN.saturating_mul(entries))
+    let calls = if ready.features.has(Features::CALLS) { CALLS_LEN } else { 0 };
+    fixed.saturating_add(STREAM_LEN.saturating_mul(entries)).saturating_add(calls)
 }
 
 pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
@@ -36,6 +42,16 @@ pub(super) fn encode(ready: &Ready, buffer: &mut impl BufMut) {
     let software = ready.software.as_str().as_bytes();
     buffer.put_u8(software.len() as u8); // it has at most 64
     buffer.put_slice(software);
+    if ready.features.has(Features::CALLS) {
+        encode_calls(&ready.calls, buffer);
+    }
+}
+
+fn encode_calls(calls: &CallsState, buffer: &mut impl BufMut) {
+    buffer.put_u16(calls.requests);
+    buffer.put_u32(calls.request_window);
+    buffer.put_slice(calls.of.as_ref().map_or(&NOBODY[..], |of| of.as_bytes()));
+    buffer.put_u64(calls.received);
 }
 
 /// Reads a READY and checks that it is consistent in itself. Trailing bytes are ignored, so that
@@ -70,7 +86,28 @@ pub(super) fn decode(mut bytes: &[u8]) -> Result<Ready, Violation> {
     {
         return Err(Violation::BadReady("a stream is listed twice"));
     }
-    Ok(Ready { instance, max_payload, window, features, mine, yours, software })
+    let calls = if features.has(Features::CALLS) {
+        decode_calls(&mut bytes, max_payload)?
+    } else {
+        CallsState::default()
+    };
+    Ok(Ready { instance, max_payload, window, features, mine, yours, software, calls })
+}
+
+fn decode_calls(bytes: &mut &[u8], max_payload: u32) -> Result<CallsState, Violation> {
+    if bytes.len() < CALLS_LEN {
+        return Err(Violation::Truncated);
+    }
+    let (requests, request_window) = (bytes.get_u16(), bytes.get_u32());
+    let of = Some(instance(bytes)).filter(|of| *of.as_bytes() != NOBODY);
+    let calls = CallsState { requests, request_window, of, received: bytes.get_u64() };
+    if requests > 0 && u64::from(request_window) < Data::cost(max_payload as usize) {
+        return Err(Violation::BadReady("no request of max_payload bytes fits its window"));
+    }
+    if calls.of.is_none() && calls.received > 0 {
+        return Err(Violation::BadReady("calls of nobody were received"));
+    }
+    Ok(calls)
 }
 
 fn stream(bytes: &mut &[u8]) -> Result<StreamState, Violation> {

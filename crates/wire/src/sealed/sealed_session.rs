@@ -9,7 +9,7 @@ use paddington_crypto::sealed::{Layers, OVERHEAD};
 use paddington_crypto::{OpenError, SealError, clear_stack};
 
 use super::Padding;
-use super::codec::{self, COPIED};
+use super::codec::{self, CALL_OVERHEAD, COPIED};
 use crate::frame::{Frame, HEADER_LEN};
 use crate::{ReceiveError, TransmitError, Violation};
 
@@ -90,7 +90,7 @@ impl SealedSession {
     /// Returns the maximum length of a frame from the other side, in bytes.
     #[must_use]
     pub fn max_frame_len(max_payload: u32) -> usize {
-        Padding::Padme.padded_len(HEADER_LEN + max_payload as usize) + OVERHEAD
+        Padding::Padme.padded_len(HEADER_LEN + CALL_OVERHEAD + max_payload as usize) + OVERHEAD
     }
 
     /// Opens the next frame, of any kind.

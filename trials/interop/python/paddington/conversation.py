@@ -5,6 +5,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 
+from .calls import Item, encode_calls
 from .frames import (
     ENTRY_HEAD,
     HEAD,
@@ -40,7 +41,7 @@ class Conversation:
         self.closing: int | None = None
         self.pings_answered = self.pings_received = 0
         self.batches_sent = self.batches_received = 0
-        self._drained = False
+        self._drained = self._calls_first = False
         self._peer_drains = False
         self._cursors: list[Cursor] = []
         self._control: deque[Frame] = deque()
@@ -62,6 +63,7 @@ class Conversation:
         """Takes the link over, once both READYs are exchanged."""
         self._at = self.link.meet(self.peers)
         self._cursors = [self.link.cursors[entry.instance] for entry in self.peers.mine]
+        self.link.calls.meet(self.mine, self.peers)
         self.link.attached = self
         self._untold = [(cursor, entry) for cursor in self._cursors for entry in cursor.rejected]
         # Acknowledgements that were due when the last session ended are due in this one.
@@ -93,11 +95,19 @@ class Conversation:
             return Frame(Kind.DRAIN)
         if self._untold or self._credit_is_due():
             return self._ack()
+        # Calls and messages take turns.
+        self._calls_first = not self._calls_first
+        if self._calls_first and (items := self.link.calls.next_items()) is not None:
+            return self._calls(*items)
         # DATA carries the acknowledgement, so it goes before an ACK.
         if (data := self._data()) is not None:
             return data
+        if (items := self.link.calls.next_items()) is not None:
+            return self._calls(*items)
         if self._ack_is_due():
             return self._ack()
+        if self.link.calls.owes():
+            return self._calls(0, [])
         if self._drained and self._is_done():
             self.closing = CloseCode.SHUTDOWN
             return Frame(Kind.CLOSE, id=self.closing)
@@ -113,7 +123,12 @@ class Conversation:
         """Returns whether everything accepted is delivered, and everything received answered."""
         pending = self.link.pending
         delivered = not pending or (self._peer_drains and not pending[0].sent)
-        return delivered and self.link.held == 0 and self._due_since is None
+        quiet = self.link.held == 0 and self.link.calls.is_quiet()
+        return delivered and quiet and self._due_since is None
+
+    def _calls(self, first: int, items: list[Item]) -> Frame:
+        payload = encode_calls(self.link.calls.tell(), items)
+        return Frame(Kind.CALLS, id=first, payload=payload)
 
     def _credit_is_due(self) -> bool:
         credit = self._credit_to_grant() - self._granted
@@ -262,8 +277,11 @@ class Conversation:
                 self._answered(frame.id)
             case Kind.CLOSE:
                 self.peer_closed = frame.id
+            case Kind.CALLS:
+                self._acknowledged(frame)
+                self.link.calls.handle(frame.id, frame.payload)
             case Kind.DRAIN:
-                self._peer_drains = True
+                self._peer_drains = self.link.calls.drains = True
         self.wake()
 
     def _acknowledged(self, frame: Frame) -> None:

@@ -10,7 +10,8 @@ MAX_SOFTWARE = 64
 MAX_PAYLOAD = 16_777_192
 AGAIN, BYTES = 1, 2
 ENTRY_HEAD, MAX_BATCH = 4, 1024
-UNDERSTANDS_BATCH = 1
+UNDERSTANDS_BATCH, UNDERSTANDS_CALLS = 1, 2
+CALLS_STATE = 30
 
 
 class Violation(Exception):
@@ -29,6 +30,7 @@ class Kind(IntEnum):
     SKIP = 7
     DRAIN = 8
     BATCH = 9
+    CALLS = 10
 
 
 class CloseCode(IntEnum):
@@ -55,9 +57,9 @@ class RejectionCode(IntEnum):
 
 HAS_MESSAGES = {Kind.DATA, Kind.BATCH}
 HAS_STREAM = HAS_MESSAGES | {Kind.SKIP}
-HAS_ACK = HAS_STREAM | {Kind.ACK}
+HAS_ACK = HAS_STREAM | {Kind.ACK, Kind.CALLS}
 HAS_ID = HAS_ACK | {Kind.PING, Kind.PONG, Kind.CLOSE}
-HAS_PAYLOAD = HAS_MESSAGES | {Kind.READY, Kind.ACK}
+HAS_PAYLOAD = HAS_MESSAGES | {Kind.READY, Kind.ACK, Kind.CALLS}
 
 
 def padme(length: int) -> int:
@@ -111,7 +113,7 @@ class Frame:
     def decode(plaintext: bytes, max_payload: int) -> "Frame":
         """Reads a plaintext; fails with Violation."""
         require(len(plaintext) >= HEAD, "a frame without its head")
-        require(Kind.READY <= plaintext[0] <= Kind.BATCH, "an unknown kind")
+        require(Kind.READY <= plaintext[0] <= Kind.CALLS, "an unknown kind")
         kind, stream, ack_stream, flags = Kind(plaintext[0]), *plaintext[1:4]
         end = HEAD + int.from_bytes(plaintext[4:8], "big")
         number, ack = (int.from_bytes(plaintext[at : at + 8], "big") for at in (8, 16))
@@ -222,6 +224,31 @@ class StreamEntry:
 
 
 @dataclass(frozen=True)
+class CallsState:
+    """The part of READY about calls."""
+
+    requests: int = 0
+    window: int = 0
+    of: bytes = bytes(INSTANCE)
+    received: int = 0
+
+    def encode(self) -> bytes:
+        """Returns its 30 bytes."""
+        head = self.requests.to_bytes(2, "big") + self.window.to_bytes(4, "big")
+        return head + self.of + self.received.to_bytes(8, "big")
+
+    @staticmethod
+    def decode(data: bytes, max_payload: int) -> "CallsState":
+        """Reads it; fails with Violation."""
+        require(len(data) >= CALLS_STATE, "READY is shorter than its part about calls")
+        requests, window = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:6], "big")
+        of, received = data[6:22], int.from_bytes(data[22:CALLS_STATE], "big")
+        require(requests == 0 or window >= max_payload + HEAD, "a window without a request")
+        require(any(of) or received == 0, "calls of nobody were received")
+        return CallsState(requests, window, of, received)
+
+
+@dataclass(frozen=True)
 class Ready:
     """The payload of READY."""
 
@@ -232,6 +259,7 @@ class Ready:
     yours: list[StreamEntry]
     features: int = 0
     software: str = ""
+    calls: CallsState = CallsState()
 
     def encode(self) -> bytes:
         """Returns the payload."""
@@ -240,6 +268,7 @@ class Ready:
         entries = b"".join(entry.encode() for entry in self.mine + self.yours)
         said = self.software.encode("ascii")
         tail = bytes([len(said)]) + said
+        tail += self.calls.encode() if self.features & UNDERSTANDS_CALLS else b""
         return head + self.features.to_bytes(8, "big") + counts + entries + tail
 
     @staticmethod
@@ -254,14 +283,19 @@ class Ready:
         require(len(said) == payload[end], "READY is shorter than its software")
         require(len(said) <= MAX_SOFTWARE, "the name of the software is too long")
         require(all(0x20 <= byte <= 0x7E for byte in said), "the software is not printable")
+        max_payload = int.from_bytes(payload[16:20], "big")
+        calls = CallsState()
+        if payload[31] & UNDERSTANDS_CALLS:
+            calls = CallsState.decode(payload[end + 1 + payload[end] :], max_payload)
         ready = Ready(
             instance=payload[:16],
-            max_payload=int.from_bytes(payload[16:20], "big"),
+            max_payload=max_payload,
             window=int.from_bytes(payload[20:24], "big"),
             features=int.from_bytes(payload[24:32], "big"),
             mine=StreamEntry.decode_all(payload[READY_HEAD:between]),
             yours=StreamEntry.decode_all(payload[between:end]),
             software=said.decode("ascii"),
+            calls=calls,
         )
         require(1 <= ready.max_payload <= MAX_PAYLOAD, "max_payload is out of range")
         require(ready.mine[-1].instance == ready.instance, "the last stream is of another instance")

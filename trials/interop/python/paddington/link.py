@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .calls import Calls
 from .frames import (
     HEAD,
     MAX_STREAMS,
     UNDERSTANDS_BATCH,
+    UNDERSTANDS_CALLS,
     Payload,
     Ready,
     Rejection,
@@ -108,6 +110,7 @@ class Link:
         self.peers_software = ""
         # Without it, this side takes only text.
         self.bytes_handler: BytesHandler | None = None
+        self.calls = Calls(instance, limits.max_payload, self.wake)
         self._handler = handler
         self._inbox: asyncio.Queue[tuple[Cursor, int, Payload | None]] = asyncio.Queue()
         self._task = asyncio.create_task(self._handle_all())
@@ -150,8 +153,9 @@ class Link:
             max(0, self.limits.window - self.held),
             [StreamEntry(self.instance, self.base, self.next)],
             yours[-MAX_STREAMS:],
-            UNDERSTANDS_BATCH,
+            UNDERSTANDS_BATCH | UNDERSTANDS_CALLS,
             SOFTWARE,
+            self.calls.state(),
         )
 
     def meet(self, ready: Ready) -> int:
@@ -202,7 +206,7 @@ class Link:
             elif self.bytes_handler is not None:
                 await self.bytes_handler(self, payload.data)
             else:
-                cursor.rejected.append((number, RejectionCode.TEXT_ONLY))
+                cursor.rejected.append(Rejection(number, RejectionCode.TEXT_ONLY))
         except UnicodeDecodeError:
             cursor.rejected.append(Rejection(number, RejectionCode.NOT_TEXT))
         except Exception as error:

@@ -119,7 +119,7 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
             self.a.link.send(message)
         await self.exchange()
         self.assertEqual(self.b.received, ["1", "3"])
-        self.assertEqual(self.a.link.rejections, [(2, RejectionCode.TEXT_ONLY)])
+        self.assertEqual(self.a.link.rejections, [Rejection(2, RejectionCode.TEXT_ONLY)])
 
     async def test_a_rejection_is_told_again_until_it_is_known(self) -> None:
         self.connect()

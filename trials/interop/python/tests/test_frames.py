@@ -54,7 +54,7 @@ class Frames(unittest.TestCase):
             "an empty plaintext": b"",
             "no whole head": bytes([4]) + bytes(22),
             "kind 0": plain(0),
-            "kind 10": plain(10),
+            "kind 11": plain(11),
             "a long batch": plain(9, payload=b"x" * 65),
             "bytes on BATCH": plain(9, 3, 2),
             "bytes on PING": plain(4, 3, 2),

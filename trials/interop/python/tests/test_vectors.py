@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from paddington import handshake, hexadecimal, xwing
+from paddington.calls import NO_LIMIT, Item, What, decode_calls, encode_calls
 from paddington.frames import (
+    CallsState,
     Frame,
     Kind,
     Payload,
@@ -32,6 +34,18 @@ def counting(start: int, length: int) -> bytes:
 def load(name: str) -> Any:
     """One of the files."""
     return json.loads((VECTORS / name).read_text())
+
+
+def described(item: Item) -> dict[str, Any]:
+    """An item in the words of calls.json."""
+    table: dict[str, Any] = {"what": item.what.name.lower(), "call": item.call}
+    if item.what == What.REQUEST:
+        table |= {"depth": item.short, "left": None if item.long == NO_LIMIT else item.long}
+    if item.what == What.FAILURE:
+        table["code"] = item.short
+    if item.what != What.CANCEL:
+        table |= {"bytes": item.body.hex()} if item.is_bytes else {"text": item.body.decode()}
+    return table
 
 
 class Sealed(unittest.TestCase):
@@ -177,6 +191,25 @@ class Sealed(unittest.TestCase):
             client, server = self.sessions()
             receiver = client if of == "frame_s2c_0_ready" else server
             receiver.receiving.unseal(data)
+
+    def test_calls(self) -> None:
+        table = load("calls.json")
+        plaintext = bytes.fromhex(table["plaintext"])
+        received, items = decode_calls(Frame.decode(plaintext, 100).payload, 1 << 20)
+        self.assertEqual(received, 5)
+        self.assertEqual([described(item) for item in items], table["items"])
+        frame = Frame(Kind.CALLS, id=1, payload=encode_calls(5, items)).encode()
+        self.assertEqual(frame, plaintext)
+        client, _ = self.sessions()
+        client.sending.seal(b"")  # frame 0
+        self.assertEqual(client.sending.seal(frame).hex(), table["frame_c2s_1_calls"])
+        ready = Frame.decode(bytes.fromhex(table["ready"]), 100)
+        calls = Ready.decode(ready.payload).calls
+        self.assertEqual(calls, CallsState(128, 2_097_152, self.v["server_instance"], 5))
+        self.assertEqual(Ready.decode(ready.payload).encode(), ready.payload)
+        for payload in table["bad_payloads"]:
+            with self.subTest(payload=payload[:200]):
+                self.assertRaises(Violation, decode_calls, bytes.fromhex(payload), 1 << 20)
 
     def test_a_batch(self) -> None:
         table = load("batch.json")

@@ -16,6 +16,8 @@ pub(super) struct Knowledge {
     pub(super) expected: Vec<u64>,
     /// The highest number that it was sent on each of the streams that were listed to it.
     pub(super) obtained: Vec<u64>,
+    /// The next number that is expected in the stream of calls, and the highest one that was sent.
+    pub(super) calls: [u64; 2],
 }
 
 impl Knowledge {
@@ -38,7 +40,8 @@ pub(super) fn ready(
     payload.extend(instance(mine - 1).as_bytes());
     payload.extend(u32::from(1 + script.byte() / 2).to_be_bytes());
     payload.extend((script.number(200) as u32).to_be_bytes());
-    payload.extend([0; 8]);
+    let calls = !script.one_in(8);
+    payload.extend([0, 0, 0, 0, 0, 0, 0, if calls { 3 } else { 1 }]);
     payload.extend((mine as u16).to_be_bytes());
     payload.extend((yours as u16).to_be_bytes());
     for index in 0..mine {
@@ -57,6 +60,13 @@ pub(super) fn ready(
         payload.extend(instance.as_bytes());
         payload.extend(received.to_be_bytes());
         payload.extend(completed.to_be_bytes());
+    }
+    payload.push(0);
+    if calls {
+        payload.extend([0, script.byte() % 4]);
+        payload.extend(1_000_u32.to_be_bytes());
+        payload.extend(ours(if script.one_in(4) { script.byte() % 5 } else { 3 }).as_bytes());
+        payload.extend(script.number(0).to_be_bytes());
     }
     plaintext(1, [0, 0, 0], [0, 0], &payload)
 }
@@ -89,12 +99,13 @@ pub(super) fn frame(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
             let rejections: Vec<_> = rejections.collect();
             plaintext(3, [0, ack_stream as u8, 0], [script.number(PLENTY), ack], &rejections)
         }
-        12..=14 => {
+        12 => calls(script, known),
+        13 | 14 => {
             let (stream, [ack_stream, ack]) = (script.stream(), acknowledged(script, known));
             let to = script.number(Knowledge::of(&known.expected, stream).saturating_add(1));
             plaintext(7, [stream, ack_stream as u8, 0], [to, ack], &[])
         }
-        _ => plaintext(script.byte() % 11, [0; 3], [script.number(1), 0], &[]),
+        _ => plaintext(script.byte() % 12, [0; 3], [script.number(1), 0], &[]),
     }
 }
 
@@ -111,6 +122,30 @@ fn batch(script: &mut Script<'_>) -> Vec<u8> {
     }
     payload.truncate(payload.len() - script.below(4).min(payload.len()) / 3);
     payload
+}
+
+/// A frame of calls.
+fn calls(script: &mut Script<'_>, known: &Knowledge) -> Vec<u8> {
+    let [expected, obtained] = known.calls;
+    let received = script.number(obtained);
+    let items = script.below(4);
+    let first = if items == 0 { 0 } else { script.number(expected) };
+    let mut payload = received.to_be_bytes().to_vec();
+    for index in 0..items {
+        let what = 1 + script.byte() % 4;
+        let (len, short) = match what {
+            1 => (script.below(LONGEST as usize + 2), script.byte() % 9),
+            2 | 3 => (script.below(8), if what == 3 { script.byte() } else { 0 }),
+            _ => (0, 0),
+        };
+        let call = script.number(index as u64 + 1);
+        payload.extend((16 + len as u32).to_be_bytes());
+        payload.extend([what, 0, 0, short, 0, 0, 0, 0]);
+        payload.extend(call.to_be_bytes());
+        payload.extend(vec![0; len]);
+    }
+    let [ack_stream, ack] = acknowledged(script, known);
+    plaintext(10, [0, ack_stream as u8, 0], [first, ack], &payload)
 }
 
 /// A stream of the service, and how far it is acknowledged.

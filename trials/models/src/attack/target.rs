@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use paddington_wire::link::{
-    Link, LinkConfig, StoredCursor, StoredLink, StoredMessage, StoredStream,
+    Answer, CallEvent, CallId, Link, LinkConfig, OutgoingRequest, StoredCursor, StoredLink,
+    StoredMessage, StoredStream,
 };
 use paddington_wire::sealed::fuzzing::decode;
 use paddington_wire::{
@@ -28,6 +29,10 @@ pub(super) struct Target {
     declared: Option<(Ticket, Ready, u64)>,
     session: Option<Session>,
     inbox: Vec<(MessageId, u64)>,
+    /// Requests that wait for an answer.
+    asked: Vec<CallId>,
+    /// The highest number of the stream of calls that was transmitted in the present pair.
+    calls: u64,
     /// Bytes that may be held beyond the window: they came on the old connection after the READY.
     overlap: u64,
     durable: bool,
@@ -64,6 +69,11 @@ impl Target {
             listed: 3,
             ended_time: 2,
             ended: 2,
+            requests: 2,
+            request_window: 0,
+            reply_bytes: 200,
+            waiting_requests: 3,
+            waiting_request_bytes: 300,
         };
         let durable = script.byte() % 2 == 1;
         let link = if durable {
@@ -78,6 +88,8 @@ impl Target {
             declared: None,
             session: None,
             inbox: Vec::new(),
+            asked: Vec::new(),
+            calls: 0,
             overlap: 0,
             durable,
             appends: VecDeque::new(),
@@ -118,6 +130,9 @@ impl Target {
         assert!(self.overlap <= WINDOW, "the inbox never takes more than two windows");
         let (counts, messages) = (self.link.counts(), self.link.outbox_messages());
         assert!(counts.is_conserved(messages), "every message has one outcome");
+        let requests = self.link.call_counts();
+        assert!(requests.is_conserved(self.link.requests()), "every request has one outcome");
+        assert!(self.link.unanswered() <= 16, "two requests of each depth are unanswered");
         let waiting = messages as u64;
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
     }
@@ -133,6 +148,7 @@ impl Target {
         Knowledge {
             expected: session.theirs.iter().map(expected).collect(),
             obtained: session.ours.iter().map(obtained).collect(),
+            calls: [now.calls.received.saturating_add(1), self.calls],
         }
     }
 
@@ -156,6 +172,8 @@ impl Target {
             self.attempt.delivered += 1;
             self.inbox.push((message.id, Data::cost(message.payload.len())));
         }
+        self.take_calls();
+        let Some(session) = &mut self.session else { return };
         match received {
             Ok(_) => session.credit = session.credit.max(credit),
             // The connection ends, but maybe not before its other half has tried to write.
@@ -188,6 +206,7 @@ impl Target {
         self.session = None;
         if self.link.start(id, &ours, &theirs).is_ok() {
             self.attempt.sessions += 1;
+            self.take_calls();
             self.overlap = now.saturating_sub(held.min(WINDOW));
             let credit = u64::from(theirs.window);
             let (ours, theirs) = (ours.mine, theirs.mine);
@@ -215,6 +234,32 @@ impl Target {
         }
     }
 
+    fn take_calls(&mut self) {
+        for event in self.link.take_call_events() {
+            match event {
+                CallEvent::Asked(request) => self.asked.push(request.id),
+                CallEvent::Cancelled(cancelled) => self.asked.retain(|id| *id != cancelled),
+                CallEvent::Forgotten { pair } => {
+                    self.asked.retain(|id| id.pair >= pair);
+                    self.calls = 0;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn ask_or_answer(&mut self, script: &mut Script<'_>) {
+        let payload = Payload::bytes(vec![0; script.below(LONGEST as usize)]);
+        if let Some(id) = self.asked.pop().filter(|_| script.one_in(2)) {
+            let _ = self.link.answer(id, Answer::Reply(payload));
+        } else if script.one_in(4) {
+            self.link.give_up_request(1 + u64::from(script.byte() % 8), script.one_in(2));
+        } else {
+            let depth = script.byte() % 9;
+            let _ = self.link.request(OutgoingRequest { payload, depth, deadline: None });
+        }
+    }
+
     fn write(&mut self) {
         let Some(session) = &mut self.session else { return };
         let (stream, last, count, cost) = match self.link.transmit(session.id, self.now) {
@@ -224,6 +269,10 @@ impl Target {
             Some(Frame::Batch(batch)) => {
                 let (count, cost) = (batch.messages.count() as u64, batch.messages.cost());
                 (batch.stream, batch.first + count - 1, count, cost)
+            }
+            Some(Frame::Calls(calls)) if calls.first > 0 => {
+                self.calls = self.calls.max(calls.first + calls.items.len() as u64 - 1);
+                return;
             }
             _ => return,
         };
@@ -283,6 +332,7 @@ impl Target {
         match script.byte() % 8 {
             0 => _ = self.link.abandon(),
             1 => self.link.drain(),
+            2..=5 => self.ask_or_answer(script),
             _ => _ = self.link.wants_new_session(),
         }
     }

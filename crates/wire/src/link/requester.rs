@@ -1,0 +1,312 @@
+//! The requests of this side: which of them is transmitted next, and how each of them ends.
+//! Implements `docs/protocol.md` §5.4 for the requester.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use super::Millis;
+use super::call_events::{Answer, CallCounts, CallEnd, CallEvent};
+use super::config::LinkConfig;
+use super::places::{Bounds, Places};
+use crate::call_items::{CallBody, CallItem};
+use crate::error::Violation;
+use crate::faults::{Fault, broken};
+use crate::frame::Data;
+use crate::payload::Payload;
+
+/// A request of this side.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OutgoingRequest {
+    /// The request.
+    pub payload: Payload,
+    /// Number of requests in whose handling it is made.
+    pub depth: u8,
+    /// The time at which nobody waits for the answer any more.
+    pub deadline: Option<Millis>,
+}
+
+/// The reason why a request is not accepted. Nothing of it is kept.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestRefused {
+    /// It is made in the handling of too many others.
+    #[error("the request is made within {} others", CallItem::MAX_DEPTH)]
+    TooDeep,
+    /// Too many requests wait to be transmitted.
+    #[error("{requests} requests, {bytes} bytes wait to be sent")]
+    Full {
+        /// Number of requests that wait.
+        requests: usize,
+        /// Bytes that wait, Σ(24 + length).
+        bytes: u64,
+    },
+    /// It is longer than the peer, which is connected, accepts.
+    #[error("the peer accepts at most {max} bytes")]
+    TooLong {
+        /// The longest request that it accepts, in bytes.
+        max: u32,
+    },
+    /// The peer, which is connected, answers no requests.
+    #[error("the peer answers no requests")]
+    NotAnswered,
+}
+
+/// What is known of the peer's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PeerBounds {
+    pub(super) places: Bounds,
+    pub(super) max_payload: u32,
+}
+
+/// The requests of this side that have not ended, and the places that they occupy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Requester {
+    made: u64,
+    open: BTreeMap<u64, Open>,
+    /// Requests that are not transmitted, by depth and call.
+    waiting: BTreeSet<(u8, u64)>,
+    waiting_bytes: u64,
+    places: Places,
+    /// `None` before the first session.
+    peer: Option<PeerBounds>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Open {
+    request: OutgoingRequest,
+    /// Its length, which outlives the payload.
+    len: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Waiting,
+    /// Transmitted with this number of the stream of calls.
+    Sent(u64),
+    /// Transmitted likewise, and nobody waits for the answer any more.
+    Over(u64),
+}
+
+impl Requester {
+    pub(super) fn set_peer(&mut self, peer: PeerBounds) {
+        self.peer = Some(peer);
+    }
+
+    /// Returns the length of the longest payload that the peer accepts, in bytes.
+    pub(super) fn max_payload(&self) -> u32 {
+        self.peer.map_or(0, |peer| peer.max_payload)
+    }
+
+    /// Accepts a request. Returns its number.
+    pub(super) fn accept(
+        &mut self,
+        request: OutgoingRequest,
+        config: &LinkConfig,
+        connected: bool,
+    ) -> Result<u64, RequestRefused> {
+        if request.depth >= CallItem::MAX_DEPTH {
+            return Err(RequestRefused::TooDeep);
+        }
+        if let Some(peer) = self.peer.filter(|_| connected) {
+            let max = peer.max_payload;
+            if peer.places.are_none() {
+                return Err(RequestRefused::NotAnswered);
+            } else if request.payload.len() > max as usize {
+                return Err(RequestRefused::TooLong { max });
+            }
+        }
+        let (requests, bytes) = (self.waiting.len(), self.waiting_bytes);
+        let len = request.payload.len();
+        let full = requests >= config.waiting_requests
+            || bytes + Data::cost(len) > config.waiting_request_bytes.max(config.longest());
+        if full {
+            return Err(RequestRefused::Full { requests, bytes });
+        }
+        self.made += 1;
+        let call = self.made;
+        self.open.insert(call, Open { request, len, state: State::Waiting });
+        self.wait(call);
+        Ok(call)
+    }
+
+    /// Gives up a request. Returns whether the peer has to be told.
+    pub(super) fn give_up(&mut self, call: u64) -> GivenUp {
+        match self.open.get_mut(&call).map(|open| &mut open.state) {
+            Some(State::Waiting) => {
+                self.forget_waiting(call);
+                GivenUp::Untold
+            }
+            Some(state @ State::Sent(_)) => {
+                if let State::Sent(number) = *state {
+                    *state = State::Over(number);
+                }
+                GivenUp::Told
+            }
+            Some(State::Over(_)) | None => GivenUp::Ended,
+        }
+    }
+
+    /// Returns the next request to transmit, and its length. Deeper ones go first: others wait for
+    /// them. Those that have ended meanwhile are reported.
+    pub(super) fn next(
+        &mut self,
+        now: Millis,
+        counts: &mut CallCounts,
+        events: &mut Vec<CallEvent>,
+    ) -> Option<(u64, usize)> {
+        let peer = self.peer?;
+        let mut below = (CallItem::MAX_DEPTH, 0);
+        loop {
+            let (depth, _) = *self.waiting.range(..below).next_back()?;
+            let (_, call) = *self.waiting.range((depth, 0)..).next()?;
+            let open = self.open.get(&call)?;
+            let end = if open.request.deadline.is_some_and(|deadline| deadline <= now) {
+                CallEnd::Expired
+            } else if open.len > peer.max_payload as usize {
+                CallEnd::TooLong
+            } else if self.places.fits(depth, open.len, peer.places) || broken(Fault::PlacesIgnored)
+            {
+                return Some((call, open.len));
+            } else {
+                below = (depth, 0);
+                continue;
+            };
+            self.forget_waiting(call);
+            counts.end(&end);
+            events.push(CallEvent::Ended { call, end });
+        }
+    }
+
+    /// Records that a request is transmitted with `number`.
+    pub(super) fn note_sent(&mut self, call: u64, number: u64) {
+        if let Some(open) = self.open.get_mut(&call) {
+            open.state = State::Sent(number);
+            self.places.take(open.request.depth, open.len);
+            self.waiting.remove(&(open.request.depth, call));
+            self.waiting_bytes -= Data::cost(open.len);
+        }
+    }
+
+    /// Returns a transmitted request as it is at the time `now`.
+    pub(super) fn item(&self, call: u64, now: Millis) -> Option<CallItem> {
+        let request = &self.open.get(&call)?.request;
+        let left = request.deadline.map(|deadline| {
+            u32::try_from(deadline.saturating_sub(now)).unwrap_or(u32::MAX).min(u32::MAX - 1)
+        });
+        let (depth, payload) = (request.depth, request.payload.clone());
+        Some(CallItem { call, body: CallBody::Request { depth, left, payload } })
+    }
+
+    /// Records that the peer has received a request.
+    pub(super) fn note_received(&mut self, call: u64) {
+        if let Some(open) = self.open.get_mut(&call) {
+            open.request.payload = Payload::bytes(Vec::new());
+        }
+    }
+
+    /// Takes an answer; `acked` is the highest number that the peer has received. Returns whether
+    /// somebody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::AnswerOfNothing`] if no request of this number waits for one.
+    pub(super) fn take_answer(&mut self, call: u64, acked: u64) -> Result<bool, Violation> {
+        let state = self.open.get(&call).map(|open| open.state);
+        let waits = match state {
+            Some(State::Sent(number)) if number <= acked => true,
+            Some(State::Over(number)) if number <= acked => false,
+            _ => return Err(Violation::AnswerOfNothing(call)),
+        };
+        if let Some(open) = self.open.remove(&call) {
+            self.places.give_back(open.request.depth, open.len);
+        }
+        Ok(waits)
+    }
+
+    /// Forgets the requests that were transmitted: another process of the peer has taken the place
+    /// of the one that was asked.
+    pub(super) fn lose_sent(&mut self, counts: &mut CallCounts, events: &mut Vec<CallEvent>) {
+        for (call, open) in self.open.extract_if(.., |_, open| open.state != State::Waiting) {
+            if matches!(open.state, State::Sent(_)) {
+                counts.end(&CallEnd::PeerChanged);
+                events.push(CallEvent::Ended { call, end: CallEnd::PeerChanged });
+            }
+        }
+        self.places = Places::default();
+    }
+
+    /// Lets the requests that were transmitted wait again: the peer has certainly received none.
+    pub(super) fn take_back_sent(&mut self) {
+        self.open.retain(|_, open| !matches!(open.state, State::Over(_)));
+        let sent: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.state != State::Waiting)
+            .map(|it| *it.0)
+            .collect();
+        for call in sent {
+            if let Some(open) = self.open.get_mut(&call) {
+                open.state = State::Waiting;
+            }
+            self.wait(call);
+        }
+        self.places = Places::default();
+    }
+
+    /// Ends all requests that wait to be transmitted, for a peer that answers none.
+    pub(super) fn refuse_waiting(&mut self, counts: &mut CallCounts, events: &mut Vec<CallEvent>) {
+        while let Some((_, call)) = self.waiting.first().copied() {
+            self.forget_waiting(call);
+            counts.end(&CallEnd::NotAnswered);
+            events.push(CallEvent::Ended { call, end: CallEnd::NotAnswered });
+        }
+    }
+
+    /// Returns the requests whose answers somebody waits for.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = u64> {
+        let awaited = self.open.iter().filter(|(_, open)| !matches!(open.state, State::Over(_)));
+        awaited.map(|(call, _)| *call)
+    }
+
+    /// Returns whether requests wait to be transmitted.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn wait(&mut self, call: u64) {
+        if let Some(open) = self.open.get(&call) {
+            self.waiting.insert((open.request.depth, call));
+            self.waiting_bytes += Data::cost(open.len);
+        }
+    }
+
+    fn forget_waiting(&mut self, call: u64) {
+        if let Some(open) = self.open.remove(&call) {
+            self.waiting.remove(&(open.request.depth, call));
+            self.waiting_bytes -= Data::cost(open.len);
+        }
+    }
+}
+
+/// What follows when a request is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    /// It was never transmitted.
+    Untold,
+    /// The peer has to be told.
+    Told,
+    /// It has ended already.
+    Ended,
+}
+
+impl CallCounts {
+    pub(super) fn end(&mut self, end: &CallEnd) {
+        match end {
+            CallEnd::Answered(Answer::Reply(_)) => self.answered += 1,
+            CallEnd::Expired => self.expired += 1,
+            _ => self.failed += 1,
+        }
+    }
+}
