@@ -4,7 +4,7 @@ use std::fmt;
 
 use orion::hazardous::hash::sha2::sha512::Sha512;
 use orion::hazardous::kdf::hkdf::{Hkdf, SHA512};
-use orion::hazardous::mac::hmac::sha512::{HmacSha512, SecretKey as MacKey, Tag};
+use orion::hazardous::mac::hmac::sha512::Tag;
 use zeroize::Zeroizing;
 
 use crate::SecretKey;
@@ -81,17 +81,11 @@ impl Prk {
     #[must_use]
     #[expect(clippy::expect_used, reason = "constants of the protocol")]
     pub fn derive<const N: usize>(&self, label: &str, ctx: &[u8]) -> Zeroizing<[u8; N]> {
-        let info = info::<N>(label, &[ctx]);
+        let info = info::<N>(label, ctx);
         let mut output = Zeroizing::new([0; N]);
         Hkdf::<SHA512>::expand(&self.0, Some(&info), output.as_mut_slice())
             .expect("the output is short enough");
         output
-    }
-
-    /// Prepares the key for many short outputs.
-    #[must_use]
-    pub fn prepare(&self) -> PreparedPrk {
-        PreparedPrk::new(self)
     }
 
     /// Returns the key's bytes. Wherever this is called, a secret leaves its type.
@@ -107,59 +101,16 @@ impl fmt::Debug for Prk {
     }
 }
 
-/// A [`Prk`] that derives outputs of up to 64 bytes in half the time: HMAC has processed its key in
-/// advance.
-///
-/// It stays at its place in memory when it is moved, is wiped when dropped, and printed as
-/// `PreparedPrk(..)`.
-pub struct PreparedPrk(Box<HmacSha512>);
-
-impl PreparedPrk {
-    #[expect(clippy::expect_used, reason = "HMAC accepts any key of 64 bytes")]
-    fn new(prk: &Prk) -> Self {
-        cleared(|| {
-            let key = MacKey::try_from(prk.expose_bytes()).expect("64 bytes");
-            Self(Box::new(HmacSha512::new(&key)))
-        })
-    }
-
-    /// Derives the same bytes as [`Prk::derive`] with the concatenation of `ctx` as the context.
-    ///
-    /// # Panics
-    ///
-    /// As [`Prk::derive`], or if `N` is above 64.
-    #[must_use]
-    #[expect(clippy::expect_used, reason = "constants of the protocol")]
-    pub fn derive<const N: usize>(&self, label: &str, ctx: &[&[u8]]) -> Zeroizing<[u8; N]> {
-        // RFC 5869 §2.3: the first block is HMAC(key, info ‖ 1).
-        let mut mac = HmacSha512::clone(&self.0);
-        let mut block = info::<N>(label, ctx);
-        block.push(1);
-        mac.update(&block).expect("the MAC is not finalized yet");
-        let block = mac.finalize().expect("the MAC is finalized once");
-        let mut output = Zeroizing::new([0; N]);
-        output.copy_from_slice(&block.unprotected_as_ref()[..N]);
-        output
-    }
-}
-
-impl fmt::Debug for PreparedPrk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PreparedPrk(..)")
-    }
-}
-
 /// Builds the `info` of HKDF for an output of `N` bytes (`docs/protocol.md` §1.2).
 #[expect(clippy::expect_used, reason = "constants of the protocol")]
-fn info<const N: usize>(label: &str, ctx: &[&[u8]]) -> Vec<u8> {
-    let ctx_len = ctx.iter().map(|part| part.len()).sum();
-    let mut info = Vec::with_capacity(5 + LABEL_PREFIX.len() + label.len() + ctx_len);
+fn info<const N: usize>(label: &str, ctx: &[u8]) -> Vec<u8> {
+    let mut info = Vec::with_capacity(4 + LABEL_PREFIX.len() + label.len() + ctx.len());
     info.extend(u16::try_from(N).expect("the output is short enough").to_be_bytes());
     info.push(short_len(LABEL_PREFIX.len() + label.len()));
     info.extend(LABEL_PREFIX);
     info.extend(label.as_bytes());
-    info.push(short_len(ctx_len));
-    ctx.iter().for_each(|part| info.extend(*part));
+    info.push(short_len(ctx.len()));
+    info.extend(ctx);
     info
 }
 
@@ -189,19 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_prepared_key_derives_the_same_bytes() {
-        let prk = Prk::extract(b"salt", &[b"secret"]);
-        let prepared = prk.prepare();
-        assert_eq!(
-            prepared.derive::<16>("hint", &[b"con", b"text"]),
-            prk.derive("hint", b"context")
-        );
-        assert_eq!(prepared.derive::<64>("key", &[]), prk.derive("key", b""));
-    }
-
-    #[test]
-    fn debug_does_not_show_the_keys() {
+    fn debug_does_not_show_the_key() {
         let prk = Prk::extract(b"", &[b"x"]);
-        assert_eq!(format!("{prk:?} {:?}", prk.prepare()), "Prk(..) PreparedPrk(..)");
+        assert_eq!(format!("{prk:?}"), "Prk(..)");
     }
 }

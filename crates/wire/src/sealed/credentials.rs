@@ -2,7 +2,7 @@
 //! `docs/protocol.md` §1.2.
 
 use paddington_crypto::KeyPair;
-use paddington_crypto::kdf::{Hash, PreparedPrk, Prk, hash};
+use paddington_crypto::kdf::{Hash, Prk, hash};
 use paddington_crypto::{KeyError, SecretKey};
 
 use super::HINT_LEN;
@@ -18,8 +18,6 @@ pub struct Credentials {
     pub(super) transcript: Hash,
     pub(super) inner: Prk,
     pub(super) outer: Prk,
-    /// `outer`, prepared because a server derives a hint for every hello that may be this link's.
-    hints: PreparedPrk,
 }
 
 impl Credentials {
@@ -35,7 +33,8 @@ impl Credentials {
             client.as_str().as_bytes(),
         ]);
         let extract = |key: &SecretKey| Prk::extract(&transcript, &[key.expose_bytes()]);
-        Self::extracted(transcript, extract(invitation.inner()), extract(invitation.outer()))
+        let (inner, outer) = (extract(invitation.inner()), extract(invitation.outer()));
+        Self { transcript, inner, outer }
     }
 
     /// Makes random secrets that no peer has. A server tries to open the hellos of strangers with
@@ -48,16 +47,12 @@ impl Credentials {
         let keys = KeyPair::generate()?;
         let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
         let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
-        Ok(Self::extracted(transcript, extract(keys.inner()), extract(keys.outer())))
-    }
-
-    fn extracted(transcript: Hash, inner: Prk, outer: Prk) -> Self {
-        Self { transcript, inner, hints: outer.prepare(), outer }
+        Ok(Self { transcript, inner: extract(keys.inner()), outer: extract(keys.outer()) })
     }
 
     /// Derives the hint by which a server recognises a hello of this link.
     pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
-        *self.hints.derive("hint", &[challenge, client_random])
+        *self.outer.derive("hint", &[challenge, client_random].concat())
     }
 }
 
