@@ -1,8 +1,11 @@
 //! Calls of a link: requests in both directions, and the frames that carry them.
 
+use std::sync::Arc;
+
 use super::acks::AckTime;
 use super::answerer::AnswerRefused;
 use super::call_events::{Answer, CallCounts, CallEvent, CallId};
+use super::calls::Calls;
 use super::config::Millis;
 use super::link::Link;
 use super::requester::{OutgoingRequest, RequestRefused};
@@ -20,13 +23,14 @@ impl Link {
     ///
     /// [`RequestRefused`] if it is not accepted.
     pub fn request(&mut self, request: OutgoingRequest) -> Result<u64, RequestRefused> {
-        self.calls.request(request, self.session.is_some())
+        let connected = self.session.is_some();
+        self.calls_or_new().request(request, connected)
     }
 
     /// Gives up a request whose answer nobody waits for any more: it has `expired`, or is cancelled.
     /// Returns whether there is something to [`transmit`](Self::transmit).
     pub fn give_up_request(&mut self, call: u64, expired: bool) -> bool {
-        self.calls.give_up(call, expired)
+        self.calls.as_mut().is_some_and(|calls| calls.give_up(call, expired))
     }
 
     /// Answers a request of the peer, once.
@@ -35,69 +39,77 @@ impl Link {
     ///
     /// [`AnswerRefused`] if the answer was not taken.
     pub fn answer(&mut self, id: CallId, answer: Answer) -> Result<(), AnswerRefused> {
-        self.calls.answer(id, answer)
+        let Some(calls) = &mut self.calls else { return Err(AnswerRefused::Over) };
+        calls.answer(id, answer)
     }
 
     /// Returns whether there are events to [take](Self::take_call_events).
     #[must_use]
     pub fn has_call_events(&self) -> bool {
-        self.calls.has_events()
+        self.calls.as_ref().is_some_and(|calls| calls.has_events())
     }
 
     /// Takes what has happened to calls since the last time, after [`start`](Self::start),
     /// [`receive`](Self::receive) and [`transmit`](Self::transmit).
     pub fn take_call_events(&mut self) -> Vec<CallEvent> {
-        self.calls.take_events()
+        self.calls.as_mut().map(|calls| calls.take_events()).unwrap_or_default()
     }
 
     /// Cancels all requests of this side.
     pub fn abandon_requests(&mut self) {
-        self.calls.abandon();
+        self.calls.iter_mut().for_each(|calls| calls.abandon());
     }
 
     /// Returns the number of requests of this side whose answers somebody waits for.
     #[must_use]
     pub fn requests(&self) -> usize {
-        self.calls.awaited()
+        self.calls.as_ref().map_or(0, |calls| calls.awaited())
     }
 
     /// Returns the number of requests of the peer whose answers it is not known to have.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        self.calls.unanswered()
+        self.calls.as_ref().map_or(0, |calls| calls.unanswered())
     }
 
     /// Returns the number of requests by outcome.
     #[must_use]
     pub fn call_counts(&self) -> CallCounts {
-        self.calls.counts()
+        self.calls.as_ref().map(|calls| calls.counts()).unwrap_or_default()
     }
 
     /// Returns the next frame with calls.
     pub(super) fn next_calls(&mut self, now: Millis) -> Option<Frame> {
-        let (first, items) = self.calls.transmit(now, self.peer_drains())?;
+        let drains = self.peer_drains();
+        let (first, items) = self.calls.as_mut()?.transmit(now, drains)?;
         Some(self.calls_frame(first, items))
     }
 
     /// Returns an acknowledgement of calls that is due now and that no other frame has carried.
     pub(super) fn due_calls_ack(&mut self, now: Millis) -> Option<Frame> {
         let ends = self.is_ending();
-        self.calls.is_ack_due(now, ends).then(|| self.calls_frame(0, Vec::new()))
+        self.calls.as_mut()?.is_ack_due(now, ends).then(|| self.calls_frame(0, Vec::new()))
     }
 
     /// Returns an acknowledgement of calls that is due, even if it could still wait.
     pub(super) fn owed_calls_ack(&mut self) -> Option<Frame> {
-        self.calls.owes_ack().then(|| self.calls_frame(0, Vec::new()))
+        self.calls.as_ref()?.owes_ack().then(|| self.calls_frame(0, Vec::new()))
     }
 
     /// Returns the time at which an acknowledgement of calls is to be sent.
     pub(super) fn calls_ack_time(&self, now: Millis) -> AckTime {
-        self.calls.ack_time(now, self.is_ending())
+        let ends = self.is_ending();
+        self.calls.as_ref().map_or(AckTime::Never, |calls| calls.ack_time(now, ends))
     }
 
     fn calls_frame(&mut self, first: u64, items: Vec<CallItem>) -> Frame {
         let ack = self.carried_ack();
-        Frame::Calls(CallsFrame { first, ack, received: self.calls.tell(), items })
+        Frame::Calls(CallsFrame { first, ack, received: self.calls_or_new().tell(), items })
+    }
+
+    /// Returns the calls, of which there are none before the first session or request.
+    pub(super) fn calls_or_new(&mut self) -> &mut Calls {
+        self.calls.get_or_insert_with(|| Box::new(Calls::new(Arc::clone(&self.config))))
     }
 
     fn is_ending(&self) -> bool {

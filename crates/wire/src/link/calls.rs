@@ -1,6 +1,8 @@
 //! The stream of calls: the requests of both sides and their answers, beside the messages. They are
 //! in memory only. Implements `docs/protocol.md` §5.4.
 
+use std::sync::Arc;
+
 use super::acks::{AckTime, Acks, Facts};
 use super::answerer::{AnswerRefused, Answerer};
 use super::call_events::{Answer, CallCounts, CallEnd, CallEvent, CallId, IncomingRequest};
@@ -26,7 +28,7 @@ const ACK_WINDOW: u64 = 1024 * 1024;
 /// for one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Calls {
-    config: LinkConfig,
+    config: Arc<LinkConfig>,
     pair: Pair,
     requester: Requester,
     answerer: Answerer,
@@ -79,10 +81,19 @@ enum Next {
     Request(u64),
 }
 
+/// Returns the part about calls of READY as long as there are none.
+pub(super) fn state_without_calls(config: &LinkConfig) -> CallsState {
+    CallsState {
+        requests: config.requests,
+        request_window: config.request_window(),
+        of: None,
+        received: 0,
+    }
+}
+
 impl Calls {
-    pub(super) fn new(config: LinkConfig) -> Self {
+    pub(super) fn new(config: Arc<LinkConfig>) -> Self {
         Self {
-            config,
             pair: Pair::default(),
             requester: Requester::default(),
             answerer: Answerer::default(),
@@ -93,6 +104,7 @@ impl Calls {
             received: 0,
             unacknowledged: (0, 0),
             acks: Acks::new(config.ack_delay),
+            config,
             offered: false,
             active: false,
             turn: false,
@@ -104,10 +116,9 @@ impl Calls {
     /// Returns the part about calls of this side's READY.
     pub(super) fn state(&self) -> CallsState {
         CallsState {
-            requests: self.config.requests,
-            request_window: self.config.request_window(),
             of: self.pair.peer,
             received: self.received,
+            ..state_without_calls(&self.config)
         }
     }
 

@@ -2,6 +2,7 @@
 //! Implements `docs/protocol.md` §5.1 and §5.2 for the receiver.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::cursor::{Cursor, Novelty, base_before};
 use super::stored::{CursorChanges, StoredCursor};
@@ -31,7 +32,7 @@ impl Incoming {
 /// The cursors of this side, one for each stream of the peer that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inbound {
-    config: LinkConfig,
+    config: Arc<LinkConfig>,
     cursors: Vec<Cursor>,
     /// Cursors of instances that have ended, oldest first, each with the time at which that was
     /// noticed. Such an instance may come back: if a second process has taken its place, its peer is
@@ -77,7 +78,7 @@ pub(super) struct Due {
 }
 
 impl Inbound {
-    pub(super) fn new(config: LinkConfig) -> Self {
+    pub(super) fn new(config: Arc<LinkConfig>) -> Self {
         Self {
             config,
             cursors: Vec::new(),
@@ -89,7 +90,7 @@ impl Inbound {
     }
 
     /// Restores the cursors that a store has kept.
-    pub(super) fn restore(config: LinkConfig, cursors: Vec<StoredCursor>) -> Self {
+    pub(super) fn restore(config: Arc<LinkConfig>, cursors: Vec<StoredCursor>) -> Self {
         let cursors = cursors.into_iter().map(Cursor::restore).collect();
         Self { cursors, durable: true, ..Self::new(config) }
     }

@@ -1,9 +1,10 @@
 //! The link itself: both directions and the session that joins them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::acks::Facts;
-use super::calls::Calls;
+use super::calls::{Calls, state_without_calls};
 use super::credit::Window;
 use super::inbound::{Arriving, Inbound, Incoming};
 use super::link_session::{LinkSession, Started};
@@ -23,28 +24,32 @@ use crate::{Instance, MessageId, Payload, RejectText, SessionId, Software, Viola
 /// See the [module](crate::link) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    pub(super) config: LinkConfig,
+    pub(super) config: Arc<LinkConfig>,
     instance: Instance,
     peer: Option<Instance>,
     pub(super) outbound: Outbound,
     pub(super) inbound: Inbound,
-    pub(super) session: Option<LinkSession>,
-    pub(super) calls: Calls,
+    /// Boxed, like the calls, because most links of a large server are not connected.
+    pub(super) session: Option<Box<LinkSession>>,
+    /// `None` before the first session or request.
+    pub(super) calls: Option<Box<Calls>>,
     pub(super) draining: bool,
 }
 
 impl Link {
-    /// Creates a link of this service's `instance`, on which nothing has happened yet.
+    /// Creates a link of this service's `instance`, on which nothing has happened yet. Links can share
+    /// their configuration.
     #[must_use]
-    pub fn new(config: LinkConfig, instance: Instance) -> Self {
+    pub fn new(config: impl Into<Arc<LinkConfig>>, instance: Instance) -> Self {
+        let config = config.into();
         Self {
-            config,
             instance,
             peer: None,
             outbound: Outbound::new(instance),
-            inbound: Inbound::new(config),
+            inbound: Inbound::new(Arc::clone(&config)),
             session: None,
-            calls: Calls::new(config),
+            calls: None,
+            config,
             draining: false,
         }
     }
@@ -54,14 +59,15 @@ impl Link {
     /// supplies the payloads that are [`wanted`](Self::wanted).
     #[must_use]
     pub fn restore(
-        config: LinkConfig,
+        config: impl Into<Arc<LinkConfig>>,
         instance: Instance,
         stored: StoredLink,
         now: Millis,
     ) -> Self {
+        let config = config.into();
         Self {
             outbound: Outbound::restore(instance, stored.streams, now),
-            inbound: Inbound::restore(config, stored.cursors),
+            inbound: Inbound::restore(Arc::clone(&config), stored.cursors),
             ..Self::new(config, instance)
         }
     }
@@ -139,7 +145,10 @@ impl Link {
             mine: self.outbound.states(self.config.listed.clamp(2, Ready::MAX_ENTRIES)),
             yours: self.inbound.states(Ready::MAX_ENTRIES),
             software: Software::default(),
-            calls: self.calls.state(),
+            calls: match &self.calls {
+                Some(calls) => calls.state(),
+                None => state_without_calls(&self.config),
+            },
         }
     }
 
@@ -159,10 +168,11 @@ impl Link {
         self.session = None;
         let waiting = self.outbound.messages();
         let regressed = self.outbound.resume(&theirs.yours, &ours.mine)?;
-        self.calls.start(ours, theirs)?;
+        self.calls_or_new().start(ours, theirs)?;
         self.inbound.resume(&theirs.mine, &ours.yours);
         let held = self.inbound.held();
-        self.session = Some(LinkSession::new(id, &self.config, held, [ours, theirs]));
+        let session = LinkSession::new(id, &self.config, held, [ours, theirs]);
+        self.session = Some(Box::new(session));
         let new_instance = self.peer.replace(theirs.instance) != Some(theirs.instance);
         Ok(Started { new_instance, progress: self.outbound.messages() < waiting, regressed })
     }
@@ -262,9 +272,9 @@ impl Link {
         if self.session.as_ref()?.acks.is_urgent(&facts) {
             return self.acknowledge(session);
         }
-        let has_calls = self.calls.is_active();
+        let has_calls = self.calls.as_ref().is_some_and(|calls| calls.is_active());
         if has_calls
-            && self.calls.take_turn()
+            && self.calls.as_mut().is_some_and(|calls| calls.take_turn())
             && let Some(frame) = self.next_calls(now)
         {
             return Some(frame);
@@ -416,7 +426,7 @@ impl Link {
 
     fn receive_calls(&mut self, calls: CallsFrame) -> Result<bool, Violation> {
         let progress = self.receive_completed(calls.ack, &[])?;
-        self.calls.receive(calls)?;
+        self.calls_or_new().receive(calls)?;
         Ok(progress)
     }
 
