@@ -28,13 +28,18 @@ pub(crate) async fn peers(
     for (_, letter) in letters {
         letters_of.entry(letter.peer).or_default().push((letter.id, letter.code));
     }
+    let first_window = shared.inboxes.first_window();
+    let config = |stored| Arc::new(LinkConfig { first_window, ..shared.config.link(stored) });
+    let configs = [config(false), config(true)];
     let mut peers = BTreeMap::new();
     for (name, encoding) in known {
         if name == shared.name {
             return Err(StartError::OwnName(name));
         }
         let store = store.filter(|_| encoding == Encoding::Sealed);
-        let mut link = link(shared, &name, encoding, store).await.map_err(StartError::Store)?;
+        let config = Arc::clone(&configs[usize::from(store.is_some())]);
+        let link = link(shared, config, &name, encoding, store).await;
+        let mut link = link.map_err(StartError::Store)?;
         for (id, code) in letters_of.remove(&name).unwrap_or_default() {
             link.recall(id, code);
         }
@@ -48,12 +53,11 @@ pub(crate) async fn peers(
 
 async fn link(
     shared: &Shared,
+    config: Arc<LinkConfig>,
     name: &PeerName,
     encoding: Encoding,
     store: Option<&Arc<dyn Store>>,
 ) -> Result<PeerLink, StoreError> {
-    let first_window = shared.inboxes.first_window();
-    let config = LinkConfig { first_window, ..shared.config.link(store.is_some()) };
     let Some(store) = store else {
         return Ok(PeerLink::new(encoding, config, shared.instance));
     };

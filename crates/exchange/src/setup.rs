@@ -128,9 +128,9 @@ impl Exchange {
             address: listener.as_ref().map(Listener::address),
             shared,
         });
-        let requests = request_worker::starter(handler, handlers, Arc::downgrade(&core));
+        let requests = Arc::new(request_worker::starter(handler, handlers, Arc::downgrade(&core)));
         for peer in core.peers.values() {
-            peer.set_request_handler(requests.clone());
+            peer.set_request_handler(Arc::clone(&requests));
         }
         // Everything that can fail comes before anything runs.
         let acceptor = match &listen {

@@ -45,7 +45,7 @@ pub(crate) fn starter<H: Handler>(
         };
         core.workers.spawn(in_request(Arc::clone(&core), depth, running));
     };
-    RequestHandler { begin: Arc::new(begin), takes_bytes }
+    RequestHandler { begin: Box::new(begin), takes_bytes }
 }
 
 /// A call of the handler. When it is dropped, the request has an answer and its place is free.

@@ -142,6 +142,9 @@ impl Peer {
 
     /// Refuses the requests that wait for a handler.
     pub(super) fn refuse_waiting_requests(&self, state: &mut State) {
+        if !state.has_calls() {
+            return;
+        }
         for request in state.calls_mut().asked.take_waiting() {
             let cost = RequestRoom::cost(request.content.len());
             state.calls_mut().asked.give_back(cost);
@@ -152,6 +155,9 @@ impl Peer {
 
     /// Stops the handling of all requests, for good. Returns whether one was running.
     pub(super) fn abort_requests(&self, state: &mut State) -> bool {
+        if !state.has_calls() {
+            return false;
+        }
         let was_running = state.calls_mut().asked.is_running();
         for (id, abort) in state.calls_mut().asked.take_running() {
             self.refuse(state, id, FailureCode::SHUTTING_DOWN);

@@ -50,14 +50,13 @@ pub(crate) struct Peer {
     ended: Notify,
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
-    requests: OnceLock<RequestHandler>,
+    requests: OnceLock<Arc<RequestHandler>>,
 }
 
 /// How the peer's requests are handled.
-#[derive(Clone)]
 pub(crate) struct RequestHandler {
     /// Calls the handler for a request, in a task of its own.
-    pub(crate) begin: Arc<BeginRequest>,
+    pub(crate) begin: Box<BeginRequest>,
     /// Whether the handler takes bytes.
     pub(crate) takes_bytes: bool,
 }
@@ -93,7 +92,7 @@ impl Peer {
     }
 
     /// Sets how requests are handled.
-    pub(crate) fn set_request_handler(&self, handler: RequestHandler) {
+    pub(crate) fn set_request_handler(&self, handler: Arc<RequestHandler>) {
         let _ = self.requests.set(handler); // it is set once, before anything arrives
     }
 

@@ -13,7 +13,8 @@ use super::inbox::Inbox;
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     slot: Slot,
-    live: Option<Live>,
+    /// Boxed because most peers of a large server are not connected.
+    live: Option<Box<Live>>,
     announced: Announced,
     /// When its connection ended, until the peer is back or the handler is told that it is absent.
     absent_since: Option<Instant>,
@@ -137,7 +138,7 @@ impl Presence {
         let (waker, closing) = (None, None);
         let live = Live { session, waker, closing, probe: false, heard: 0, since: Instant::now() };
         self.left = false;
-        let old = self.live.replace(live);
+        let old = self.live.replace(Box::new(live));
         let is_takeover = old.is_some();
         Ok(Taken { session, replaced: old.and_then(|old| old.waker), is_takeover })
     }
@@ -275,6 +276,6 @@ impl Presence {
     }
 
     fn live_mut(&mut self, session: SessionId) -> Option<&mut Live> {
-        self.live.as_mut().filter(|live| live.session == session)
+        self.live.as_deref_mut().filter(|live| live.session == session)
     }
 }

@@ -34,7 +34,8 @@ pub(super) struct State {
     outbox: Outbox,
     presence: Presence,
     inbox: Inbox,
-    calls: Calls,
+    /// `None` before the first call.
+    calls: Option<Box<Calls>>,
     lease: Lease,
     workers: Workers,
     appends: Appends,
@@ -64,7 +65,7 @@ impl State {
             outbox: Outbox::new(link, room),
             presence: Presence::default(),
             inbox: Inbox::default(),
-            calls: Calls::default(),
+            calls: None,
             lease: Lease::default(),
             workers: Workers::default(),
             appends: Appends::default(),
@@ -102,7 +103,12 @@ impl State {
 
     /// Returns the requests that wait for an answer of the peer or of the handler.
     pub(super) fn calls_mut(&mut self) -> &mut Calls {
-        &mut self.calls
+        self.calls.get_or_insert_default()
+    }
+
+    /// Returns whether there may be such requests.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls.is_some()
     }
 
     /// Returns this side's READY as of now.
@@ -143,7 +149,7 @@ impl State {
         self.abandoned = true;
         let messages = self.outbox.link().messages();
         self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
-        self.calls.waiters.abandon();
+        self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
         if !stored {
             self.outbox.change(room, PeerLink::abandon);
         }
