@@ -21,6 +21,11 @@ const CONFIG: LinkConfig = LinkConfig {
     ack_delay: 20,
     rejections: 1_024,
     listed: 64,
+    requests: 0,
+    request_window: 0,
+    reply_bytes: 0,
+    waiting_requests: 0,
+    waiting_request_bytes: 0,
     ended_time: 1_000,
     ended: 64,
 };
