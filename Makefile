@@ -85,9 +85,13 @@ models: ## Explore the models in their long form, which takes a quarter of an ho
 	$(MODELS) walk --long
 	$(MODELS) attack --long
 
-mutants: ## Break one delivery rule at a time, and check that the models notice
-	RUSTFLAGS="--cfg paddington_faults" $(CARGO) run -q --profile model --target-dir target/faults \
-		-p paddington-models -- mutants
+# The folder for the builds in which rules can be broken.
+FAULTS ?= target/faults
+WITH_FAULTS := RUSTFLAGS="--cfg paddington_faults" $(CARGO) run -q --profile model --target-dir $(FAULTS)
+
+mutants: ## Break one delivery rule at a time, and check that the models, or the simulation, notice
+	$(WITH_FAULTS) -p paddington-models -- mutants
+	$(WITH_FAULTS) -p paddington-sim -- --mutants
 
 demo: ## Run the countdown as two processes, their logs side by side
 	$(CARGO) run -q -p example-echo -- demo

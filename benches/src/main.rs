@@ -68,8 +68,10 @@ enum What {
     Durable,
     /// P10: from the start of both services to the first message.
     Startup,
-    /// All clients reconnect after a restart of the server.
+    /// P14: all clients reconnect after a restart of the server.
     Storm,
+    /// P14: a server that knows many clients, of which none is connected.
+    Links,
     /// Draws the plots of an earlier run again, from its JSON file.
     Draw {
         /// The file.
@@ -158,6 +160,9 @@ async fn measure(
     }
     if all || matches!(what, What::Storm) {
         output.add(experiments::storm(settings).await?)?;
+    }
+    if all || matches!(what, What::Links) {
+        output.add(experiments::links(settings).await?)?;
     }
     output.conclude()
 }

@@ -93,6 +93,16 @@ pub(crate) const BARS: &[Bar] = &[
         Number("ms"),
         AtMost(50.0, 20.0),
     ),
+    Bar {
+        experiment: "storm",
+        what: "s until 10 000 clients in one network are back",
+        contender: "all expected in one network",
+        at: 10_000.0,
+        figure: Number("s"),
+        bound: AtMost(5.0, 5.0),
+    },
+    ours("P14", "s to start with 100 000 links", 100_000.0, Number("s to start"), AtMost(2.0, 1.0)),
+    ours("P14", "KiB for each of 100 000 links", 100_000.0, Number("KiB each"), AtMost(2.0, 2.0)),
 ];
 
 const fn envelope(

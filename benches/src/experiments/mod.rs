@@ -5,6 +5,7 @@ mod crowd;
 mod duel;
 mod durable;
 mod envelope;
+mod links;
 mod startup;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub(crate) use crowd::{idle, peers, storm};
 pub(crate) use duel::{compare, ping, requests, stream};
 pub(crate) use durable::durable;
 pub(crate) use envelope::envelope;
+pub(crate) use links::links;
 pub(crate) use startup::startup;
 
 /// Duration and extent of the measurements.

@@ -117,7 +117,7 @@ impl Default for Config {
             transport: paddington_transport::Config::default(),
             software: SOFTWARE.parse().unwrap_or_default(),
             listen_wait: Duration::ZERO,
-            peers: 4_096,
+            peers: 100_000,
             window: link.window,
             inbox_bytes_total: 256 * MIB,
             outbox_messages: link.outbox_messages,

@@ -41,6 +41,14 @@ impl Core {
         self.peers.get(name)
     }
 
+    /// Adds the workers of a peer that has none: it needs none before it is connected, and many peers
+    /// never are.
+    pub(crate) fn ensure_workers(self: &Arc<Self>, peer: &Arc<Peer>) {
+        for _ in 0..peer.missing_workers() {
+            self.add_worker(peer);
+        }
+    }
+
     /// Adds a worker to a peer.
     pub(crate) fn add_worker(self: &Arc<Self>, peer: &Arc<Peer>) {
         (self.spawn_worker)(self, peer);

@@ -40,6 +40,7 @@ impl Host for ExchangeHost {
             peer.report_duplicate(address);
             return Err(Refusal::Close(CloseCode::Busy));
         };
+        self.core.ensure_workers(peer);
         Ok(PeerReservation::new(peer, probed))
     }
 }

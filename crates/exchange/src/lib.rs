@@ -13,6 +13,7 @@ mod error;
 mod escaped;
 mod event;
 mod exchange;
+mod faults;
 mod handling;
 mod host;
 mod lifecycle;
@@ -31,6 +32,8 @@ pub use delivered::Delivered;
 pub use error::{AlreadyRunning, FullOutbox, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
+#[cfg(paddington_faults)]
+pub use faults::Fault;
 pub use handling::{Handler, OnError, accept_bytes};
 pub use paddington_wire::link::{CallCounts, Counts};
 pub use peer::send::SendOptions;

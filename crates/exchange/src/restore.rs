@@ -1,6 +1,6 @@
 //! Creates the peers of an exchange, with the state that a store has kept for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use paddington_wire::link::{LinkConfig, StoredLink};
@@ -24,6 +24,10 @@ pub(crate) async fn peers(
         Some(store) => store.letters().await.map_err(StartError::Store)?,
         None => Vec::new(),
     };
+    let mut letters_of = HashMap::<_, Vec<_>>::new();
+    for (_, letter) in letters {
+        letters_of.entry(letter.peer).or_default().push((letter.id, letter.code));
+    }
     let mut peers = BTreeMap::new();
     for (name, encoding) in known {
         if name == shared.name {
@@ -31,8 +35,8 @@ pub(crate) async fn peers(
         }
         let store = store.filter(|_| encoding == Encoding::Sealed);
         let mut link = link(shared, &name, encoding, store).await.map_err(StartError::Store)?;
-        for (_, letter) in letters.iter().filter(|(_, letter)| letter.peer == name) {
-            link.recall(letter.id, letter.code);
+        for (id, code) in letters_of.remove(&name).unwrap_or_default() {
+            link.recall(id, code);
         }
         let peer = Arc::new(Peer::new(name.clone(), link, Arc::clone(shared), store.cloned()));
         if peers.insert(name.clone(), peer).is_some() {

@@ -194,9 +194,7 @@ fn acceptor(
 
 fn run_peers(core: &Arc<Core>) {
     for peer in core.peers.values() {
-        for _ in 0..peer.set_concurrency(core.shared.config.concurrency) {
-            core.add_worker(peer);
-        }
+        peer.set_concurrency(core.shared.config.concurrency);
         store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
     }
     watchdog::spawn(core);
@@ -208,6 +206,7 @@ fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network
     for server in servers {
         let Some(peer) = core.peer(server.name.as_str()) else { continue };
         let Some(stop) = core.dialers.get(&server.name) else { continue };
+        core.ensure_workers(peer);
         let login = Login { credentials: server.credentials, instance: core.shared.instance };
         let dialer = Dialer {
             endpoint: server.endpoint,

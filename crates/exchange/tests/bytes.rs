@@ -54,7 +54,7 @@ fn mixed() -> Vec<Given> {
 
 async fn start(pair: &Pair, server: bool, disk: Option<&MemoryDisk>, h: impl Handler) -> Service {
     let config = if server { &pair.server } else { &pair.client };
-    let store = disk.map(|disk| disk.open());
+    let store = disk.map(MemoryDisk::open);
     Service::start_with(pair.network.network(), store, config, h).await.unwrap()
 }
 

@@ -33,7 +33,8 @@ struct Hostile {
 impl Hostile {
     async fn enter(pair: &Pair, invite: &Invite, name: u8) -> Self {
         let (secrets, instance) = (credentials(invite), Instance::from([name; 16]));
-        let entered = Intruder::enter(&pair.network, SERVER, &secrets, instance).await;
+        let address = format!("{SERVER}?b={}", invite.url().bucket().unwrap());
+        let entered = Intruder::enter(&pair.network, &address, &secrets, instance).await;
         let (mut intruder, Greeting::Ready(mut session, ready)) = entered.unwrap() else {
             unreachable!("refused")
         };

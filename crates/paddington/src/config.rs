@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::format::{ClientEntry, Form, KeyTable, ServerEntry, ServiceFile};
-use crate::known::{KnownClient, KnownServer};
+use crate::known::{Known, KnownClient, KnownServer};
 use crate::renewal::InvitationFile;
 use crate::{FileError, Invite, file};
 
@@ -28,7 +28,7 @@ use crate::{FileError, Invite, file};
 /// let mut config = ServiceConfig::new("hub", "https://hub.example/paddington", "0.0.0.0", &6501)?;
 /// let invite = config.add_client("sensor", "192.0.2.0/24")?;
 /// assert_eq!(invite.name(), "hub");
-/// assert_eq!(invite.url().to_string(), "wss://hub.example:443/paddington");
+/// assert!(invite.url().to_string().starts_with("wss://hub.example:443/paddington?b="));
 /// # Ok::<(), paddington::ConfigError>(())
 /// ```
 ///
@@ -41,8 +41,7 @@ pub struct ServiceConfig {
     port: u16,
     outbox: Option<PathBuf>,
     settings: Config,
-    clients: Vec<KnownClient>,
-    servers: Vec<KnownServer>,
+    known: Known,
 }
 
 /// The reason why a configuration is not valid, or could not be read or written.
@@ -130,8 +129,7 @@ impl ServiceConfig {
             port: *port,
             outbox: None,
             settings: Config::default(),
-            clients: Vec::new(),
-            servers: Vec::new(),
+            known: Known::default(),
         })
     }
 
@@ -177,18 +175,27 @@ impl ServiceConfig {
         let name: PeerName = name.parse()?;
         let range = range.parse()?;
         self.check_new(&name)?;
-        let keys = KeyPair::generate();
-        let keys = keys.map_err(|source| ConfigError::Keys { peer: name.clone(), source })?;
-        let keys = Arc::new(keys);
-        self.clients.push(KnownClient {
+        let keys_error = |source| ConfigError::Keys { peer: name.clone(), source };
+        let keys = Arc::new(KeyPair::generate().map_err(keys_error)?);
+        // The original drops the query.
+        let bucket = match encoding {
+            Encoding::Hex => None,
+            _ => Some(self.known.buckets.choose().map_err(keys_error)?),
+        };
+        self.known.add_client(KnownClient {
             name: name.clone(),
             range,
+            bucket,
             encoding,
             keys: Arc::clone(&keys),
         });
+        let url = match bucket {
+            Some(bucket) => self.url.clone().with_bucket(bucket),
+            None => self.url.clone(),
+        };
         Ok(Invite {
             server: self.name.clone(),
-            url: self.url.clone(),
+            url,
             client: Some(name),
             encoding,
             keys,
@@ -230,7 +237,8 @@ impl ServiceConfig {
             return Err(ConfigError::NotInvited { invited, own: self.name.clone() });
         }
         self.check_new(&server)?;
-        self.servers.push(KnownServer { name: server, url, encoding, authorities, keys, source });
+        let server = KnownServer { name: server, url, encoding, authorities, keys, source };
+        self.known.add_server(server);
         Ok(())
     }
 
@@ -383,8 +391,8 @@ impl ServiceConfig {
     /// # Ok::<(), paddington::ConfigError>(())
     /// ```
     pub fn peers(&self) -> impl Iterator<Item = &str> {
-        let clients = self.clients.iter().map(|client| &client.name);
-        clients.chain(self.servers.iter().map(|server| &server.name)).map(PeerName::as_str)
+        let clients = self.known.clients.iter().map(|client| &client.name);
+        clients.chain(self.known.servers.iter().map(|server| &server.name)).map(PeerName::as_str)
     }
 
     /// Builds the setup of an exchange.
@@ -393,17 +401,17 @@ impl ServiceConfig {
         network: Arc<dyn Network>,
         store: Option<Arc<dyn Store>>,
     ) -> Result<Setup, ConfigError> {
-        let servers = self.servers.iter().map(|server| {
+        let servers = self.known.servers.iter().map(|server| {
             let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
             server.to_dial(&self.name, InvitationFile::of(&self.name, server)).map_err(tls)
         });
         Ok(Setup {
             name: self.name.clone(),
-            listen: (!self.clients.is_empty()).then(|| Listen {
+            listen: (!self.known.clients.is_empty()).then(|| Listen {
                 address: SocketAddr::new(self.ip, self.port),
                 path: self.url.path().to_owned(),
             }),
-            clients: self.clients.iter().map(|client| client.invited(&self.name)).collect(),
+            clients: self.known.clients.iter().map(|client| client.invited(&self.name)).collect(),
             servers: servers.collect::<Result<_, _>>()?,
             network,
             store,
@@ -414,7 +422,7 @@ impl ServiceConfig {
     /// Logs which kind of peers a service lacks that was just started: it may be a mistake.
     pub(crate) fn note_missing_peers(&self) {
         let service = &self.name;
-        match (self.clients.is_empty(), self.servers.is_empty()) {
+        match (self.known.clients.is_empty(), self.known.servers.is_empty()) {
             (true, true) => warn!(
                 %service,
                 "neither listening nor connecting: no client is invited and no server is known; \
@@ -429,7 +437,7 @@ impl ServiceConfig {
         if *name == self.name {
             return Err(ConfigError::Own(name.clone()));
         }
-        if self.peers().any(|known| known == name.as_str()) {
+        if self.known.knows(name) {
             return Err(ConfigError::Duplicate(name.clone()));
         }
         Ok(())
@@ -439,26 +447,18 @@ impl ServiceConfig {
         note_unused(&file);
         let ServiceFile { name, url, ip, port, outbox, settings, clients, servers, .. } = file;
         settings.check()?;
-        let mut config = Self {
-            name,
-            url,
-            ip,
-            port,
-            outbox,
-            settings,
-            clients: Vec::new(),
-            servers: Vec::new(),
-        };
-        for ClientEntry { name, range, encoding, inner_key, outer_key, .. } in clients {
+        let mut config = Self { name, url, ip, port, outbox, settings, known: Known::default() };
+        for ClientEntry { name, range, encoding, bucket, inner_key, outer_key, .. } in clients {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
-            config.clients.push(KnownClient { name, range, encoding, keys });
+            config.known.add_client(KnownClient { name, range, bucket, encoding, keys });
         }
         for ServerEntry { name, url, encoding, authorities, inner_key, outer_key, .. } in servers {
             config.check_new(&name)?;
             let keys = join(&name, inner_key, outer_key)?;
             let source = None;
-            config.servers.push(KnownServer { name, url, encoding, authorities, keys, source });
+            let server = KnownServer { name, url, encoding, authorities, keys, source };
+            config.known.add_server(server);
         }
         Ok(config)
     }
@@ -467,7 +467,8 @@ impl ServiceConfig {
         let client = |client: &KnownClient| {
             let (inner_key, outer_key) = KeyTable::pair(&client.keys, form);
             let (name, range, encoding) = (client.name.clone(), client.range, client.encoding);
-            ClientEntry { name, range, encoding, zone: None, inner_key, outer_key }
+            let bucket = client.bucket;
+            ClientEntry { name, range, encoding, zone: None, bucket, inner_key, outer_key }
         };
         let server = |server: &KnownServer| {
             let (inner_key, outer_key) = KeyTable::pair(&server.keys, form);
@@ -482,8 +483,8 @@ impl ServiceConfig {
             port: self.port,
             outbox: self.outbox.clone(),
             settings: self.settings.clone(),
-            clients: self.clients.iter().map(client).collect(),
-            servers: self.servers.iter().map(server).collect(),
+            clients: self.known.clients.iter().map(client).collect(),
+            servers: self.known.servers.iter().map(server).collect(),
             healthcheck_port: None,
             proxy_header: None,
             encryption: None,

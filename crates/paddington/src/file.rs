@@ -82,7 +82,7 @@ pub enum FileError {
 }
 
 /// The longest file that is read or written, in bytes: enough for tens of thousands of links.
-const MAX_LEN: u64 = 16 * 1024 * 1024;
+const MAX_LEN: u64 = 64 * 1024 * 1024;
 
 /// Reads a file.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, hint: &'static str) -> Result<T, FileError> {

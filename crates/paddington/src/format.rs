@@ -8,7 +8,7 @@ use std::sync::Arc;
 use paddington_crypto::{KeyError, KeyPair, SecretKey};
 use paddington_exchange::Config;
 use paddington_transport::Endpoint;
-use paddington_wire::{AddressRange, Encoding, PeerName};
+use paddington_wire::{AddressRange, Bucket, Encoding, PeerName};
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -67,6 +67,8 @@ pub(crate) struct ClientEntry {
     pub(crate) encoding: Encoding,
     #[serde(default, skip_serializing)]
     pub(crate) zone: Option<IgnoredAny>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bucket: Option<Bucket>,
     pub(crate) inner_key: KeyTable,
     pub(crate) outer_key: KeyTable,
 }

@@ -177,13 +177,14 @@ impl Invite {
     }
 
     /// Replaces the URL: behind a proxy or an address translation, clients may reach the server at
-    /// another URL than it knows. The keys are not bound to the URL.
+    /// another URL than it knows. The keys are not bound to the URL. The client's bucket, by which the
+    /// server finds it, stays in the query.
     ///
     /// ```
     /// # use paddington::ServiceConfig;
     /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
     /// let invite = hub.add_client("sensor", "192.0.2.0/24")?.at("wss://proxy.example/hub")?;
-    /// assert_eq!(invite.url().to_string(), "wss://proxy.example:443/hub");
+    /// assert!(invite.url().to_string().starts_with("wss://proxy.example:443/hub?b="));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -191,7 +192,11 @@ impl Invite {
     ///
     /// [`EndpointError`] if it is not the URL of a server.
     pub fn at(mut self, url: &str) -> Result<Self, EndpointError> {
-        self.url = url.parse()?;
+        let url: Endpoint = url.parse()?;
+        self.url = match self.url.bucket() {
+            Some(bucket) => url.with_bucket(bucket),
+            None => url,
+        };
         self.source = None;
         Ok(self)
     }

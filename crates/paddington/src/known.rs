@@ -1,20 +1,52 @@
 //! Clients and servers that a service knows.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use paddington_crypto::KeyPair;
 use paddington_exchange::{Renewal, Server};
 use paddington_transport::{Endpoint, Tls, TlsError};
-use paddington_wire::{AddressRange, Encoding, InvitedClient, PeerName};
+use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, PeerName};
 
+use crate::buckets::Buckets;
 use crate::credentials::credentials;
+
+/// All clients and servers that the service knows, each name once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) clients: Vec<KnownClient>,
+    pub(crate) servers: Vec<KnownServer>,
+    pub(crate) buckets: Buckets,
+    names: HashSet<PeerName>,
+}
+
+impl Known {
+    pub(crate) fn add_client(&mut self, client: KnownClient) {
+        self.names.insert(client.name.clone());
+        if let Some(bucket) = client.bucket {
+            self.buckets.add(bucket);
+        }
+        self.clients.push(client);
+    }
+
+    pub(crate) fn add_server(&mut self, server: KnownServer) {
+        self.names.insert(server.name.clone());
+        self.servers.push(server);
+    }
+
+    pub(crate) fn knows(&self, name: &PeerName) -> bool {
+        self.names.contains(name)
+    }
+}
 
 /// A client that the service has invited.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownClient {
     pub(crate) name: PeerName,
     pub(crate) range: AddressRange,
+    /// The group in which it is looked for, as its invitation says.
+    pub(crate) bucket: Option<Bucket>,
     pub(crate) encoding: Encoding,
     pub(crate) keys: Arc<KeyPair>,
 }
@@ -37,6 +69,7 @@ impl KnownClient {
         InvitedClient {
             name: self.name.clone(),
             range: self.range,
+            bucket: self.bucket.filter(|_| self.encoding == Encoding::Sealed),
             credentials: credentials(self.encoding, own, &self.name, &self.keys),
         }
     }

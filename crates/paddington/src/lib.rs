@@ -39,6 +39,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod buckets;
 pub mod config;
 mod credentials;
 mod draft;

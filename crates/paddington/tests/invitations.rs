@@ -349,7 +349,7 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
         ),
         (
             "[settings]\nhandelrs = 1",
-            "line 6: unknown field `handelrs`, expected one of `transport`, `peers`",
+            "line 6: unknown field `handelrs`, expected one of `transport`, `software`",
         ),
         (
             "[settings]\nwindow = 5000000000",

@@ -59,3 +59,32 @@ async fn a_port_in_use_is_an_error_at_once_or_waited_for() {
     assert!(freed.elapsed() <= Duration::from_millis(200), "{:?}", freed.elapsed());
     second.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_peers_than_the_setting_allows_are_refused_by_name_of_it() {
+    let mut pair = pair();
+    pair.server.settings_mut().peers = 1;
+    let (server, _) = pair.start_server().await;
+    server.shutdown().await;
+    pair.server.add_client("second", "127.0.0.1").unwrap();
+    let ignore = async |_: Message| Ok::<(), std::io::Error>(());
+    let refused = Service::start_on(pair.network.network(), &pair.server, ignore).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("2 peers"), "{refused}");
+}
+
+/// The numbers are for a debug build on a slow machine; a start that is quadratic takes minutes.
+#[test]
+fn a_configuration_of_many_clients_is_made_written_and_read_in_seconds() {
+    let begun = std::time::Instant::now();
+    let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &1).unwrap();
+    for number in 0..20_000 {
+        config.add_client(&format!("client-{number}"), "10.0.0.0/8").unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.toml");
+    config.save(&path).unwrap();
+    let read = ServiceConfig::load(&path).unwrap();
+    assert_eq!(read.peers().count(), 20_000);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}

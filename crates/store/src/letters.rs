@@ -7,6 +7,7 @@ use paddington_wire::{MessageId, RejectCode};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::error::Fault;
+use crate::faults::{self, broken};
 use crate::pieces;
 use crate::row::{self, blob, checksum, loaded, stored};
 
@@ -61,6 +62,9 @@ impl Kept {
     /// has the most letters or, if all together are too long, the most bytes. Nobody's failures
     /// cost another peer more than its own share.
     fn surplus(&self) -> Option<i64> {
+        if broken(faults::Fault::LettersUnbounded) {
+            return None;
+        }
         let weight: fn(&Share) -> (usize, usize) = if self.letters.len() > MAX_LETTERS {
             |share| (share.letters, share.bytes)
         } else if self.bytes > MAX_LETTER_BYTES {
@@ -69,7 +73,10 @@ impl Kept {
             return None;
         };
         let most = self.senders.values().map(weight).max()?;
-        let of_most = |sender: &String| self.senders.get(sender).map(weight) == Some(most);
+        let of_most = |sender: &String| {
+            self.senders.get(sender).map(weight) == Some(most)
+                || broken(faults::Fault::OldestLetterOfAll)
+        };
         self.letters.iter().find(|(_, (sender, _))| of_most(sender)).map(|(id, _)| *id)
     }
 }

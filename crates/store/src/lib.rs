@@ -16,6 +16,7 @@ mod answers;
 mod commit;
 mod cursors;
 mod error;
+mod faults;
 mod files;
 mod health;
 mod lazies;
@@ -39,6 +40,8 @@ mod upkeep;
 mod worker;
 
 pub use error::OpenStoreError;
+#[cfg(paddington_faults)]
+pub use faults::Fault;
 pub use open::SQLITE_NEEDED;
 pub use salvage::{SalvageError, SalvageReport, SalvagedPeer, salvage};
 pub use store::SqliteStore;

@@ -23,7 +23,7 @@ use crate::handshake::{self, Established, TrafficOf, Upgraded};
 use crate::refusal_log::{Cause, RefusalKind, RefusalLog, Stage};
 use crate::request_head::HeadError;
 use crate::stranger::{self, Stranger};
-use crate::upgrade::{self, Offer, Policy};
+use crate::upgrade::{self, Answered, Offer, Policy};
 use crate::{Config, Connection, Network, Stream, TrustedProxies, request_head};
 
 /// The server's side of connecting: admits, upgrades and authenticates accepted connections.
@@ -182,14 +182,14 @@ impl<H: Host> Acceptor<H> {
         stream.unread(head);
         let answered = upgrade::answer(stream, &self.config.limits, direct, challenge, &rules);
         let answered = timeout(self.config.timeouts.handshake_step, answered).await;
-        let (stream, address, offer) =
+        let Answered { stream, address, offer, bucket } =
             answered.map_err(|_| AcceptError::Timeout)?.map_err(AcceptError::Upgrade)?;
         if matches!(offer, Offer::Sealed(_)) && !rules.clients.admits_in(Encoding::Sealed, address)
         {
             stranger.use_other_encoding();
         }
         pending.answered(Instant::now());
-        Ok(Upgraded { stream, address, offer, pending })
+        Ok(Upgraded { stream, address, offer, bucket, pending })
     }
 }
 

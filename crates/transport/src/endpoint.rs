@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
+use paddington_wire::Bucket;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -70,6 +71,31 @@ impl Endpoint {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.split('?').next().unwrap_or("/")
+    }
+
+    /// Returns the bucket that the query names, if it names one.
+    #[must_use]
+    pub fn bucket(&self) -> Option<Bucket> {
+        Bucket::of_query(self.path.split_once('?').map(|(_, query)| query))
+    }
+
+    /// Returns the URL with `bucket` in its query, instead of any other.
+    ///
+    /// ```
+    /// use paddington_transport::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "wss://host.example/paddington?a=b".parse()?;
+    /// let endpoint = endpoint.with_bucket("3f2".parse()?);
+    /// assert_eq!(endpoint.to_string(), "wss://host.example:443/paddington?a=b&b=3f2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_bucket(self, bucket: Bucket) -> Self {
+        let (path, query) = match self.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (self.path.as_str(), None),
+        };
+        Self { path: format!("{path}?{}", bucket.in_query(query)), ..self }
     }
 
     /// Returns host and port as in an HTTP request, an IPv6 address in brackets.

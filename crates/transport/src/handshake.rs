@@ -10,7 +10,7 @@ use paddington_wire::sealed::{
     self, Challenge, Greeting, HelloRandom, ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Arrived, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Ready,
+    Arrived, Bucket, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Ready,
     Session, Transmission, Violation, hex,
 };
 use tokio::time::{Instant, timeout};
@@ -42,6 +42,8 @@ pub(crate) struct Upgraded<'a> {
     pub(crate) stream: Stream,
     pub(crate) address: IpAddr,
     pub(crate) offer: Offer,
+    /// The bucket that the client has asked for.
+    pub(crate) bucket: Option<Bucket>,
     pub(crate) pending: &'a PendingConnection,
 }
 
@@ -87,7 +89,7 @@ async fn respond_sealed<H: Host>(
     socket.allow(HELLO_LIMIT);
     let hello = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
 
-    let candidates = clients.sealed_candidates(upgraded.address);
+    let candidates = clients.sealed_candidates(upgraded.address, upgraded.bucket);
     let client = responder.authenticate(&hello, candidates.credentials())?;
     upgraded.pending.authenticated();
     let hello = AuthenticHello {

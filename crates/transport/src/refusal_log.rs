@@ -212,8 +212,12 @@ impl Cause {
                 "let a proxy pass on Upgrade, Connection and Sec-WebSocket headers; none is needed \
                  for a scanner or a browser"
             }
-            Self::NoSubprotocol | Self::SealedEncoding | Self::Unauthenticated => {
+            Self::NoSubprotocol | Self::SealedEncoding => {
                 "give the client its latest invitation, and check its range"
+            }
+            Self::Unauthenticated => {
+                "give the client its latest invitation, check its range, and let a proxy pass on the \
+                 query of the URL"
             }
             Self::Path => "let the path of the invitation, of the proxy and of this service agree",
             Self::Violation => "update the older side, or check who connects",

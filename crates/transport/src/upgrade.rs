@@ -15,8 +15,8 @@ use hyper::client::conn::http1 as http_client;
 use hyper::server::conn::http1 as http_server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use paddington_wire::Encoding;
 use paddington_wire::sealed::Challenge;
+use paddington_wire::{Bucket, Encoding};
 use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -119,15 +119,26 @@ pub(crate) trait Policy {
     fn admits_hex(&self, address: IpAddr) -> bool;
 }
 
-/// Answers the request whose head was put back into `stream`. Returns the stream after the upgrade,
-/// or the status with which the client was refused.
+/// A request that was answered with 101.
+pub(crate) struct Answered {
+    /// The stream after the upgrade.
+    pub(crate) stream: Stream,
+    /// The client's address.
+    pub(crate) address: IpAddr,
+    pub(crate) offer: Offer,
+    /// The bucket that the client has asked for.
+    pub(crate) bucket: Option<Bucket>,
+}
+
+/// Answers the request whose head was put back into `stream`. Returns the status with which the
+/// client was refused, if it was.
 pub(crate) async fn answer(
     stream: Stream,
     limits: &Limits,
     direct: IpAddr,
     challenge: Challenge,
     policy: &(impl Policy + Sync),
-) -> Result<(Stream, IpAddr, Offer), StatusCode> {
+) -> Result<Answered, StatusCode> {
     let verdict = std::sync::Mutex::new(Err(StatusCode::BAD_REQUEST));
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let judged = judge(
@@ -138,9 +149,10 @@ pub(crate) async fn answer(
             direct,
             policy,
         );
+        let bucket = Bucket::of_query(request.uri().query());
         let judged = judged.map(|(address, offer)| match offer {
-            Encoding::Hex => (address, Offer::Hex),
-            _ => (address, Offer::Sealed(challenge)),
+            Encoding::Hex => (address, Offer::Hex, None),
+            _ => (address, Offer::Sealed(challenge), bucket),
         });
         let response = response(request.headers(), &judged);
         if let Ok(mut verdict) = verdict.lock() {
@@ -158,10 +170,10 @@ pub(crate) async fn answer(
         .await
         .map(|parts| (parts.io.into_inner(), parts.read_buf));
     let verdict = verdict.into_inner().unwrap_or(Err(StatusCode::BAD_REQUEST));
-    let (address, offer) = verdict?;
+    let (address, offer, bucket) = verdict?;
     let (mut stream, unread) = served.map_err(|_| StatusCode::BAD_REQUEST)?;
     stream.unread(unread);
-    Ok((stream, address, offer))
+    Ok(Answered { stream, address, offer, bucket })
 }
 
 fn judge(
@@ -209,11 +221,11 @@ fn has_body(headers: &HeaderMap) -> bool {
 
 fn response(
     request: &HeaderMap,
-    verdict: &Result<(IpAddr, Offer), StatusCode>,
+    verdict: &Result<(IpAddr, Offer, Option<Bucket>), StatusCode>,
 ) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
     let offer = match verdict {
-        Ok((_, offer)) => offer,
+        Ok((_, offer, _)) => offer,
         Err(status) => {
             *response.status_mut() = *status;
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -40,6 +40,18 @@ impl AddressRange {
         self.0.contains(address.to_canonical())
     }
 
+    /// Returns the range of the network of this prefix length that `address` lies in. `None` if its
+    /// family has no such network.
+    pub(crate) fn around(address: IpAddr, prefix: u8) -> Option<Self> {
+        let around = IpNetwork::new(address.to_canonical(), prefix).ok()?;
+        IpNetwork::new(around.network(), prefix).ok().map(Self)
+    }
+
+    /// Returns the length of the prefix, in bits.
+    pub(crate) fn prefix(&self) -> u8 {
+        self.0.prefix()
+    }
+
     /// Returns the address if the range is a single one.
     #[must_use]
     pub fn single(&self) -> Option<IpAddr> {

@@ -4,10 +4,13 @@
 #[cfg(all(paddington_faults, not(debug_assertions)))]
 compile_error!("rules are broken in test builds only: faults need debug assertions");
 
-/// Defines the faults, which are public only in a build with the switch.
+/// Defines the faults of a crate: `Fault`, which is public only in a build with the switch, and
+/// `broken`, which is always false in any other.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A rule of `docs/delivery.md` that every link of the process breaks.
+        /// A rule of `docs/delivery.md` or `docs/limits.md` that this crate breaks in the whole process.
         #[cfg(paddington_faults)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Fault {
@@ -18,12 +21,37 @@ macro_rules! faults {
         impl Fault {
             /// Every fault.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Breaks this rule and no other of its crate.
+            pub fn inject(self) {
+                BROKEN.store(self as u8 + 1, ::std::sync::atomic::Ordering::Relaxed);
+            }
+
+            /// Keeps all rules again.
+            pub fn heal() {
+                BROKEN.store(0, ::std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+
+        /// The broken rule, counted from 1; 0 is none.
+        #[cfg(paddington_faults)]
+        static BROKEN: ::std::sync::atomic::AtomicU8 = ::std::sync::atomic::AtomicU8::new(0);
+
+        #[cfg(paddington_faults)]
+        pub(crate) fn broken(fault: Fault) -> bool {
+            BROKEN.load(::std::sync::atomic::Ordering::Relaxed) == fault as u8 + 1
         }
 
         #[cfg(not(paddington_faults))]
         #[derive(Clone, Copy)]
         pub(crate) enum Fault {
             $($name,)*
+        }
+
+        /// Returns whether a rule is broken, which none is in this build.
+        #[cfg(not(paddington_faults))]
+        pub(crate) const fn broken(_: Fault) -> bool {
+            false
         }
     };
 }
@@ -86,39 +114,4 @@ faults! {
     PlacesIgnored,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
-}
-
-/// Returns whether a rule is broken, which none is in this build.
-#[cfg(not(paddington_faults))]
-pub(crate) const fn broken(_: Fault) -> bool {
-    false
-}
-
-#[cfg(paddington_faults)]
-pub(crate) use switch::broken;
-
-#[cfg(paddington_faults)]
-mod switch {
-    use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-
-    use super::Fault;
-
-    /// The broken rule, counted from 1; 0 is none.
-    static BROKEN: AtomicU8 = AtomicU8::new(0);
-
-    impl Fault {
-        /// Breaks this rule and no other.
-        pub fn inject(self) {
-            BROKEN.store(self as u8 + 1, Relaxed);
-        }
-
-        /// Keeps all rules again.
-        pub fn heal() {
-            BROKEN.store(0, Relaxed);
-        }
-    }
-
-    pub(crate) fn broken(fault: Fault) -> bool {
-        BROKEN.load(Relaxed) == fault as u8 + 1
-    }
 }

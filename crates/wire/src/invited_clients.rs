@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::{AddressRange, Encoding, PeerName, hex, sealed};
+use crate::address_set::AddressSet;
+use crate::{AddressRange, Bucket, Encoding, PeerName, hex, sealed};
 
 /// The secrets of one link, in the encoding that its invitation pins.
 #[derive(Clone, Debug)]
@@ -35,18 +36,32 @@ pub struct InvitedClient {
     pub name: PeerName,
     /// The addresses from which it may connect.
     pub range: AddressRange,
+    /// The group in which it is looked for. Invitations without one, and those of the `hex`
+    /// encoding, have none.
+    pub bucket: Option<Bucket>,
     /// The secrets that authenticate it.
     pub credentials: Credentials,
 }
 
-/// All clients that a service has invited, found by their addresses.
+/// All clients that a service has invited, found by their buckets and addresses.
 #[derive(Clone, Debug, Default)]
 pub struct InvitedClients {
-    expected: Vec<InvitedClient>,
-    /// Indices of the clients with a single address, by that address.
-    at: HashMap<IpAddr, Vec<usize>>,
-    /// Indices of the clients with a whole network.
-    within: Vec<usize>,
+    invited: Vec<InvitedClient>,
+    sealed: Clients,
+    hex: Clients,
+}
+
+/// The clients of one encoding, as indices of all.
+#[derive(Clone, Debug, Default)]
+struct Clients {
+    /// The ranges of all of them.
+    ranges: AddressSet,
+    /// Those that have a bucket, by it.
+    buckets: HashMap<Bucket, Vec<u32>>,
+    /// Those without a bucket that have a single address, by it.
+    at: HashMap<IpAddr, Vec<u32>>,
+    /// Those without a bucket that have a whole network.
+    within: Vec<u32>,
 }
 
 /// The clients of one encoding that may have opened a connection, each with the secrets to try.
@@ -59,12 +74,12 @@ pub struct Candidates<'a, C> {
 impl InvitedClients {
     /// Makes the set of these clients.
     #[must_use]
-    pub fn new(expected: Vec<InvitedClient>) -> Self {
-        let mut clients = Self { expected, ..Self::default() };
-        for (index, client) in clients.expected.iter().enumerate() {
-            match client.range.single() {
-                Some(address) => clients.at.entry(address).or_default().push(index),
-                None => clients.within.push(index),
+    pub fn new(invited: Vec<InvitedClient>) -> Self {
+        let mut clients = Self { invited, ..Self::default() };
+        for (index, client) in (0..).zip(&clients.invited) {
+            match client.credentials.encoding() {
+                Encoding::Sealed => clients.sealed.add(index, client),
+                Encoding::Hex => clients.hex.add(index, client),
             }
         }
         clients
@@ -73,19 +88,27 @@ impl InvitedClients {
     /// Returns whether any client may connect from `address`.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
-        self.from(address).next().is_some()
+        self.sealed.ranges.contains(address) || self.hex.ranges.contains(address)
     }
 
     /// Returns whether any client of this `encoding` may connect from `address`.
     #[must_use]
     pub fn admits_in(&self, encoding: Encoding, address: IpAddr) -> bool {
-        self.from(address).any(|client| client.credentials.encoding() == encoding)
+        match encoding {
+            Encoding::Sealed => self.sealed.ranges.contains(address),
+            Encoding::Hex => self.hex.ranges.contains(address),
+        }
     }
 
-    /// Returns the clients of the `sealed` encoding that may connect from `address`.
+    /// Returns the clients of the `sealed` encoding that may connect from `address` and ask for
+    /// `bucket`; `None` finds those that have no bucket.
     #[must_use]
-    pub fn sealed_candidates(&self, address: IpAddr) -> Candidates<'_, sealed::Credentials> {
-        self.candidates(address, |credentials| match credentials {
+    pub fn sealed_candidates(
+        &self,
+        address: IpAddr,
+        bucket: Option<Bucket>,
+    ) -> Candidates<'_, sealed::Credentials> {
+        self.candidates(&self.sealed, address, bucket, |credentials| match credentials {
             Credentials::Sealed(secrets) => Some(secrets),
             Credentials::Hex(_) => None,
         })
@@ -94,30 +117,47 @@ impl InvitedClients {
     /// Returns the clients of the `hex` encoding that may connect from `address`.
     #[must_use]
     pub fn hex_candidates(&self, address: IpAddr) -> Candidates<'_, hex::Credentials> {
-        self.candidates(address, |credentials| match credentials {
+        self.candidates(&self.hex, address, None, |credentials| match credentials {
             Credentials::Hex(secrets) => Some(secrets),
             Credentials::Sealed(_) => None,
         })
     }
 
-    fn candidates<C>(
-        &self,
+    fn candidates<'a, C>(
+        &'a self,
+        clients: &'a Clients,
         address: IpAddr,
-        secrets: impl Fn(&Credentials) -> Option<&Arc<C>>,
-    ) -> Candidates<'_, C> {
-        let clients = self.from(address);
-        let (names, credentials) = clients
+        bucket: Option<Bucket>,
+        secrets: impl Fn(&'a Credentials) -> Option<&'a Arc<C>>,
+    ) -> Candidates<'a, C> {
+        let (alone, within) = clients.group(address.to_canonical(), bucket);
+        let within = within.iter().map(|index| &self.invited[*index as usize]);
+        let within = within.filter(|client| client.range.contains(address));
+        let alone = alone.iter().map(|index| &self.invited[*index as usize]);
+        let (names, credentials) = alone
+            .chain(within)
             .filter_map(|client| Some((&client.name, secrets(&client.credentials)?)))
             .unzip();
         Candidates { names, credentials }
     }
+}
 
-    fn from(&self, address: IpAddr) -> impl Iterator<Item = &InvitedClient> {
-        let address = address.to_canonical();
-        let alone = self.at.get(&address).into_iter().flatten();
-        let alone = alone.map(|index| &self.expected[*index]);
-        let within = self.within.iter().map(|index| &self.expected[*index]);
-        alone.chain(within.filter(move |client| client.range.contains(address)))
+impl Clients {
+    fn add(&mut self, index: u32, client: &InvitedClient) {
+        self.ranges.insert(client.range);
+        match (client.bucket, client.range.single()) {
+            (Some(bucket), _) => self.buckets.entry(bucket).or_default().push(index),
+            (None, Some(address)) => self.at.entry(address).or_default().push(index),
+            (None, None) => self.within.push(index),
+        }
+    }
+
+    /// Returns those that may connect from `address`, and those whose range has to be looked at.
+    fn group(&self, address: IpAddr, bucket: Option<Bucket>) -> (&[u32], &[u32]) {
+        match bucket {
+            Some(bucket) => (&[], self.buckets.get(&bucket).map_or(&[], Vec::as_slice)),
+            None => (self.at.get(&address).map_or(&[], Vec::as_slice), &self.within),
+        }
     }
 }
 
@@ -150,7 +190,7 @@ mod tests {
             ))),
             Encoding::Hex => Credentials::Hex(Arc::new(hex::Credentials::new(Arc::new(keys)))),
         };
-        InvitedClient { name, range: range.parse().unwrap(), credentials }
+        InvitedClient { name, range: range.parse().unwrap(), bucket: None, credentials }
     }
 
     fn names<'a, C>(candidates: &Candidates<'a, C>) -> Vec<&'a str> {
@@ -178,11 +218,41 @@ mod tests {
         ];
         for (address, sealed, hex) in cases {
             let address = address.parse().unwrap();
-            assert_eq!(names(&clients.sealed_candidates(address)), sealed);
+            assert_eq!(names(&clients.sealed_candidates(address, None)), sealed);
             assert_eq!(names(&clients.hex_candidates(address)), hex);
             assert_eq!(clients.admits(address), !sealed.is_empty() || !hex.is_empty());
             assert_eq!(clients.admits_in(Encoding::Hex, address), !hex.is_empty());
             assert_eq!(clients.admits_in(Encoding::Sealed, address), !sealed.is_empty());
         }
+    }
+    #[test]
+    fn a_client_with_a_bucket_is_a_candidate_there_and_nowhere_else() {
+        let bucket = |text: &str| Some(text.parse::<Bucket>().unwrap());
+        let within = |name: &str, range: &str, text: &str| InvitedClient {
+            bucket: bucket(text),
+            ..expected(name, range, Encoding::Sealed)
+        };
+        let clients = InvitedClients::new(vec![
+            within("a", "10.0.0.0/8", "001"),
+            within("b", "10.1.0.1", "001"),
+            within("c", "10.1.0.1", "002"),
+            expected("old", "10.0.0.0/8", Encoding::Sealed),
+            expected("older", "10.0.0.0/8", Encoding::Hex),
+        ]);
+        let cases: [(&str, &str, &[&str]); 5] = [
+            ("001", "10.1.0.1", &["a", "b"]),
+            ("001", "10.1.0.2", &["a"]),
+            ("002", "10.1.0.1", &["c"]),
+            ("002", "10.1.0.2", &[]),
+            ("003", "10.1.0.1", &[]),
+        ];
+        for (text, address, expected) in cases {
+            let found = clients.sealed_candidates(address.parse().unwrap(), bucket(text));
+            assert_eq!(names(&found), expected, "{text} {address}");
+        }
+        let address = "::ffff:10.1.0.1".parse().unwrap();
+        assert_eq!(names(&clients.sealed_candidates(address, None)), ["old"]);
+        assert_eq!(names(&clients.hex_candidates(address)), ["older"]);
+        assert!(clients.admits_in(Encoding::Sealed, address));
     }
 }

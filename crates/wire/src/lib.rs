@@ -40,7 +40,9 @@
 //! ```
 
 mod address_range;
+mod address_set;
 mod asker;
+mod bucket;
 mod call_items;
 mod control;
 mod encoding;
@@ -65,6 +67,7 @@ mod text;
 
 pub use address_range::{AddressRange, RangeError};
 pub use asker::{Asker, ReplyError};
+pub use bucket::{Bucket, BucketError};
 pub use call_items::{CallBody, CallItem, FailureCode};
 pub use control::Control;
 pub use encoding::Encoding;

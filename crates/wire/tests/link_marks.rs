@@ -8,27 +8,10 @@ use paddington_wire::{CursorState, Frame, Instance, MessageId, Ready, SessionId,
 
 /// Marks are at most 32 messages ahead, and 2 beyond the last message.
 const STEP: u64 = 32;
-const CONFIG: LinkConfig = LinkConfig {
-    window: 8 << 20,
-    first_window: u32::MAX,
-    held_overhead: 24,
-    max_payload: 1 << 20,
-    outbox_messages: 10_000,
-    outbox_bytes: 16 << 20,
-    in_flight: 4_096,
-    mark_step: STEP,
-    batch: 0,
-    ack_delay: 20,
-    rejections: 1_024,
-    listed: 64,
-    requests: 0,
-    request_window: 0,
-    reply_bytes: 0,
-    waiting_requests: 0,
-    waiting_request_bytes: 0,
-    ended_time: 1_000,
-    ended: 64,
-};
+
+fn config() -> LinkConfig {
+    LinkConfig { mark_step: STEP, batch: 0, ..LinkConfig::default() }
+}
 
 fn instance(byte: u8) -> Instance {
     Instance::from([byte; 16])
@@ -45,7 +28,7 @@ fn restarted(messages: usize, mark: u64) -> Link {
         true => Vec::new(),
         false => vec![StoredStream { instance: instance(1), base: 1, mark, messages }],
     };
-    Link::restore(CONFIG, instance(2), StoredLink { streams, cursors: Vec::new() }, 0)
+    Link::restore(config(), instance(2), StoredLink { streams, cursors: Vec::new() }, 0)
 }
 
 fn start(link: &mut Link) -> SessionId {
@@ -56,7 +39,7 @@ fn start_with(link: &mut Link, yours: Vec<CursorState>) -> SessionId {
     let mut slot = Slot::default();
     let ticket = slot.ticket();
     let session = slot.take(ticket, None).unwrap();
-    let peer = Ready { yours, ..Link::new(CONFIG, instance(9)).ready() };
+    let peer = Ready { yours, ..Link::new(config(), instance(9)).ready() };
     let ready = link.ready();
     link.start(session, &ready, &peer).unwrap();
     session

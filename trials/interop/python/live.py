@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from paddington.buckets import of_url, with_bucket
 from paddington.calls import Failure, FailureCode
 from paddington.client import Client, challenge, ready_of
 from paddington.connection import SUBPROTOCOL, Connection, End, Socket
@@ -95,7 +96,8 @@ async def python_server(
     """Runs a server of this implementation that has invited echo-client."""
     server, path = Server("python-server", limits), folder.file("from-python.toml")
     port = await server.listen(HOST)
-    invitation = Invitation.draw("python-server", f"ws://{HOST}:{port}/", "echo-client")
+    url = with_bucket(f"ws://{HOST}:{port}/", server.bucket())
+    invitation = Invitation.draw("python-server", url, "echo-client")
     invitation.write(path)
     try:
         yield server, server.add(invitation, handler), path
@@ -458,17 +460,22 @@ async def refusals(folder: Folder) -> str:
     async with folder.server(1) as (_, invitation):
         stranger = replace(invitation, inner_key=bytes(range(32)))
         renamed = replace(invitation, client="echo-client2")
-        for wrong in (stranger, renamed):
+        bucket = of_url(invitation.url)
+        expect(bucket is not None, f"no bucket in {invitation.url}")
+        other = with_bucket(invitation.url, (bucket or 0) ^ 1)
+        lost = [other, invitation.url.partition("?")[0], with_bucket(other, 0) + "&b=000"]
+        strayed = [replace(invitation, url=url) for url in lost]
+        for wrong in (stranger, renamed, *strayed):
             with suppress(ConnectionClosed):
                 async with raw(wrong) as (*_, frame):
                     raise Failed(f"a stranger got {frame}")
         await expect_no_replay(invitation)
-        url = invitation.url
+        url = invitation.url.partition("?")[0]
         expect(await status(url + "elsewhere", SUBPROTOCOL) == 404, "another path")
         expect(await status(url, "chat") == 400, "another subprotocol")
         expect(await status(url, None) == 400, "no subprotocol")
         expect(await status(url, SUBPROTOCOL, Origin("http://x")) == 400, "an Origin")
-    return "wrong keys, wrong names, a replayed HELLO, 404 and 400"
+    return "wrong keys, names and buckets, a replayed HELLO, 404 and 400"
 
 
 async def expect_no_replay(invitation: Invitation) -> None:

@@ -3,7 +3,9 @@
 
 #![expect(clippy::print_stdout, reason = "the results are printed")]
 
+mod bounds;
 mod ledger;
+mod mutants;
 mod network;
 mod node;
 mod plan;
@@ -13,7 +15,7 @@ use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, anyhow, bail, ensure};
+use anyhow::{Context, Error, anyhow, bail, ensure};
 use clap::Parser;
 use ledger::{Bound, Summary};
 use run::{Outcome, run};
@@ -42,6 +44,9 @@ struct Arguments {
     /// Stop at the first seed that fails.
     #[arg(long)]
     stop: bool,
+    /// Only break one rule at a time, which a situation at a bound has to notice.
+    #[arg(long)]
+    mutants: bool,
 }
 
 /// The figures of all runs.
@@ -105,6 +110,7 @@ impl Totals {
         );
         println!("seeds that reach a bound: {:?}", self.reached);
         println!("{} seeds run twice: the same; {} failures", self.run_twice, self.failures);
+        println!("{} situations at a bound hold", bounds::ALL.len());
     }
 }
 
@@ -114,7 +120,13 @@ fn main() -> Result<(), Error> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
     let filter = filter.from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+    if arguments.mutants {
+        return mutants::check();
+    }
     let begun = Instant::now();
+    for situation in bounds::ALL.iter().filter(|_| arguments.seed.is_none()) {
+        situation.check().with_context(|| format!("where {}", situation.name))?;
+    }
     let mut totals = Totals::default();
     let seeds = match arguments.seed {
         Some(seed) => seed..=seed,

@@ -113,10 +113,13 @@ impl RawClient {
         Self { stream: network.dial(address).await.unwrap() }
     }
 
-    /// Connects and asks for a WebSocket of the `sealed` encoding. Returns the challenge.
+    /// Connects and asks for a WebSocket of the `sealed` encoding. Returns the challenge. `address` may
+    /// be followed by `?` and a query; else the client is one of the first bucket.
     pub async fn upgrade(network: &MemoryNetwork, address: &str) -> (Self, Challenge) {
+        let (address, query) = address.split_once('?').unwrap_or((address, "b=000"));
         let mut client = Self::connect(network, address).await;
-        client.write(REQUEST.as_bytes()).await;
+        let request = REQUEST.replacen("GET / ", &format!("GET /?{query} "), 1);
+        client.write(request.as_bytes()).await;
         let answer = client.head().await;
         assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
         let challenge = answer

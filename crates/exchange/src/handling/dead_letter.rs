@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use paddington_wire::RejectCode;
 use tracing::error;
 
+use crate::faults::{Fault, broken};
 use crate::peer::{Call, Peer, WorkerId};
 use crate::store::DeadLetter;
 
@@ -31,7 +32,7 @@ pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Att
     call.counted = counted.is_ok();
     let max = peer.shared.config.crashes;
     match counted {
-        Ok(crashes) if crashes > max => {
+        Ok(crashes) if crashes > max && !broken(Fault::CrashesIgnored) => {
             error!(
                 peer = %peer.name, %id, crashes = max,
                 "rejected a message: each time that it was handled, the process ended without order"

@@ -133,6 +133,11 @@ impl Peer {
         self.lock().reports_mut().report(&self.name, Cause::TextOnly, 1, &id);
     }
 
+    /// Returns the number of workers that it lacks.
+    pub(crate) fn missing_workers(&self) -> usize {
+        self.lock().workers_mut().missing()
+    }
+
     pub(crate) fn add_worker(&self) -> WorkerId {
         self.lock().workers_mut().add()
     }

@@ -42,10 +42,10 @@ pub(super) enum Cause {
 /// The number of causes.
 const CAUSES: usize = 10;
 
-/// Reports about one peer.
+/// Reports about one peer. They take memory from the first one on only: of most peers there are none.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    folds: [Fold; CAUSES],
+    folds: Option<Box<[Fold; CAUSES]>>,
 }
 
 /// Repeats of one cause.
@@ -147,7 +147,7 @@ impl Fold {
 impl Reports {
     /// Reports messages of one cause. A line shows the `detail` of the last one.
     pub(super) fn report(&mut self, peer: &PeerName, cause: Cause, messages: u64, detail: &str) {
-        let fold = &mut self.folds[cause as usize];
+        let fold = &mut self.folds.get_or_insert_default()[cause as usize];
         if let Some(messages) = fold.add(messages, detail, Instant::now(), cause.interval()) {
             cause.log(peer, messages, detail);
         }
@@ -174,8 +174,9 @@ impl Reports {
 
     /// Writes the lines that are left, of whatever age: there will be no other time.
     pub(super) fn finish(&mut self, peer: &PeerName) {
+        let Some(folds) = &mut self.folds else { return };
         for cause in Cause::ALL {
-            let fold = &mut self.folds[cause as usize];
+            let fold = &mut folds[cause as usize];
             let messages = std::mem::take(&mut fold.messages);
             if messages > 0 {
                 cause.log(peer, messages, &fold.detail);
@@ -185,9 +186,10 @@ impl Reports {
 
     /// Writes the lines whose time has come, of messages that are over.
     pub(super) fn flush(&mut self, peer: &PeerName) {
+        let Some(folds) = &mut self.folds else { return };
         let now = Instant::now();
         for cause in Cause::ALL {
-            let fold = &mut self.folds[cause as usize];
+            let fold = &mut folds[cause as usize];
             if let Some(messages) = fold.flush(now, cause.interval()) {
                 cause.log(peer, messages, &fold.detail);
             }

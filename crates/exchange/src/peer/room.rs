@@ -8,6 +8,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::budget::Budget;
+use crate::faults::{Fault, broken};
 
 /// The most bytes that may be on their way into the store.
 const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
@@ -50,7 +51,7 @@ impl Room {
     /// half goes to whoever needs it.
     pub(crate) fn new(total: u64, peers: usize, max_payload: u32) -> Self {
         let peers = (peers as u64).max(1);
-        let floor = total / 2 / peers;
+        let floor = if broken(Fault::RoomWithoutFloors) { 0 } else { total / 2 / peers };
         Self {
             floor,
             shared: Budget::new(total - floor * peers),
@@ -89,7 +90,8 @@ impl Room {
         }
         let cost = Data::cost(len);
         if fits(len).is_err()
-            || !self.shared.take(self.beyond(charge.0 + cost) - self.beyond(charge.0))
+            || !(self.shared.take(self.beyond(charge.0 + cost) - self.beyond(charge.0))
+                || broken(Fault::RoomUnbounded))
         {
             return Err(NoRoom::Full);
         }

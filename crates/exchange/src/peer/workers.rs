@@ -82,6 +82,11 @@ impl Workers {
     /// are missing.
     pub(crate) fn set_concurrency(&mut self, concurrency: usize) -> usize {
         self.concurrency = concurrency.max(1);
+        self.missing()
+    }
+
+    /// Returns the number of workers that are missing.
+    pub(crate) fn missing(&self) -> usize {
         self.concurrency.saturating_sub(self.workers.len())
     }
 

@@ -12,6 +12,7 @@
 //! Every state is a type and every step consumes it, so steps in the wrong order do not compile. No
 //! state does IO. Randomness is passed in, so that test vectors can fix it.
 
+mod ack;
 mod await_ready;
 mod codec;
 mod credentials;

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import secrets
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
@@ -14,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from .buckets import CLIENTS, choose, of_query, of_url
 from .client import ready_of
 from .connection import CHALLENGE, SUBPROTOCOL, Connection, End, Socket, message_limit
 from .frames import CloseCode, Frame, Kind, Violation
@@ -30,6 +32,7 @@ class Slot:
     """The slot of a link: the session that holds it, and the reservation."""
 
     link: Link
+    bucket: int | None = None
     connection: Connection | None = None
     instance: bytes = b""
     waiting: Socket | None = None
@@ -53,8 +56,12 @@ class Server:
         """Admits the client of an invitation."""
         keys = invitation.keys()
         link = Link(invitation.client, keys, self.instance, handler, self.limits)
-        self.slots.append(Slot(link))
+        self.slots.append(Slot(link, of_url(invitation.url)))
         return link
+
+    def bucket(self) -> int:
+        """Returns the bucket to name in the invitation of the next client."""
+        return choose(Counter(slot.bucket for slot in self.slots if slot.bucket is not None))
 
     async def listen(self, host: str, port: int = 0) -> int:
         """Listens, and returns the port."""
@@ -82,7 +89,7 @@ class Server:
             slot.link.close()
 
     def _process_request(self, _: ServerConnection, request: Request) -> Response | None:
-        if request.path != "/":
+        if urlsplit(request.path).path != "/":
             return Response(HTTPStatus.NOT_FOUND, "Not Found", Headers([("Content-Length", "0")]))
         if "Origin" in request.headers:
             status = HTTPStatus.BAD_REQUEST
@@ -98,23 +105,27 @@ class Server:
 
     async def _serve(self, websocket: ServerConnection) -> None:
         socket = Socket(websocket)
-        assert websocket.response is not None
+        assert websocket.request is not None and websocket.response is not None
         challenge = bytes.fromhex(websocket.response.headers[CHALLENGE])
         try:
             async with asyncio.timeout(self.limits.handshake):
-                slot, hello = self._open(challenge, await socket.receive())
+                bucket = of_query(urlsplit(websocket.request.path).query)
+                slot, hello = self._open(bucket, challenge, await socket.receive())
             await self._admit(slot, hello, socket)
         except (Refused, Violation, ConnectionClosed, TimeoutError) as error:
             log.info("a connection is refused: %s", error)
             socket.cut()
 
-    def _open(self, challenge: bytes, message: bytes) -> tuple[Slot, Hello]:
+    def _open(self, bucket: int | None, challenge: bytes, message: bytes) -> tuple[Slot, Hello]:
         """Finds the link of a HELLO; a refusal does the same work, with the decoy."""
-        index = find([slot.link.keys for slot in self.slots], challenge, message)
-        if index is None:
+        slots = [slot for slot in self.slots if slot.bucket == bucket]
+        missing = max(0, CLIENTS - len(slots))
+        keys = [slot.link.keys for slot in slots] + [self._decoy] * missing
+        index = find(keys, challenge, message)
+        if index is None or index >= len(slots):
             open_hello(self._decoy, challenge, message)
-            raise Refused("no link has this hint")
-        return self.slots[index], open_hello(self.slots[index].link.keys, challenge, message)
+            raise Refused("no link of the bucket has this hint")
+        return slots[index], open_hello(slots[index].link.keys, challenge, message)
 
     async def _admit(self, slot: Slot, hello: Hello, socket: Socket) -> None:
         reply, session = answer(slot.link.keys, hello)

@@ -1,0 +1,15 @@
+//! Faults: rules of an exchange that a test build can break, one at a time, to show that the
+//! simulation notices. Only a build with `--cfg paddington_faults` has the switch.
+
+paddington_wire::faults! {
+    /// More may wait for all peers together than there is room for.
+    RoomUnbounded,
+    /// No peer has room of its own.
+    RoomWithoutFloors,
+    /// Outcomes are kept for the newest receipts only.
+    OutcomesForgotten,
+    /// A link may have any number of handshakes.
+    HandshakesUnbounded,
+    /// A message that ends its process is never given up.
+    CrashesIgnored,
+}

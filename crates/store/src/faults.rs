@@ -1,0 +1,9 @@
+//! Faults: rules of a store that a test build can break, one at a time, to show that the simulation
+//! notices. Only a build with `--cfg paddington_faults` has the switch.
+
+paddington_wire::faults! {
+    /// Any number of dead letters is kept.
+    LettersUnbounded,
+    /// The oldest dead letter makes room, whoever has the most.
+    OldestLetterOfAll,
+}
