@@ -141,13 +141,13 @@ impl Outbox {
 #[derive(Debug)]
 pub(crate) enum PeerLink {
     Sealed(Box<Link>),
-    Hex(HexOutbox),
+    Hex(Box<HexOutbox>),
 }
 
 impl PeerLink {
     pub(crate) fn new(encoding: Encoding, config: LinkConfig, instance: Instance) -> Self {
         match encoding {
-            Encoding::Hex => Self::Hex(HexOutbox::new(config, instance)),
+            Encoding::Hex => Self::Hex(Box::new(HexOutbox::new(config, instance))),
             _ => Self::Sealed(Box::new(Link::new(config, instance))),
         }
     }

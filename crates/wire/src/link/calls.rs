@@ -73,6 +73,7 @@ enum Sent {
 }
 
 /// What is to be transmitted next.
+#[derive(Clone, Copy)]
 enum Next {
     Answer,
     Cancel,
