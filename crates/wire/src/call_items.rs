@@ -236,7 +236,7 @@ mod tests {
 
     fn item(header: [u8; 4], left: u32, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 8];
-        bytes.put_u32((ITEM_HEADER + payload.len()) as u32);
+        bytes.put_u32(ITEM_HEADER.saturating_add(payload.len()) as u32);
         bytes.put_slice(&header);
         bytes.put_u32(left);
         bytes.put_u64(7);

@@ -507,11 +507,10 @@ fn a_ready_that_is_older_than_an_acknowledgement_changes_nothing() {
 fn a_peer_that_never_acknowledges_keeps_a_bounded_number_of_items() {
     let (mut a, mut b) = pair_with(LinkConfig { requests: 3, ..LinkConfig::default() });
     connect(&mut a, &mut b);
-    let mut call = 0;
-    for round in 0..10 {
+    for call in 0..10 {
         let items = vec![(call, request(0, b""))];
         let taken = a.receive(frame(call + 1, 0, items));
-        if round == 3 {
+        if call == 3 {
             assert_eq!(
                 taken,
                 Err(Violation::TooManyRequests),
@@ -523,7 +522,6 @@ fn a_peer_that_never_acknowledges_keeps_a_bounded_number_of_items() {
         let id = asked(&mut a)[0].id;
         a.link.answer(id, reply("x")).unwrap();
         a.frames(0);
-        call += 1;
     }
     unreachable!("nothing was refused");
 }

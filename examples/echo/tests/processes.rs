@@ -239,7 +239,7 @@ fn the_url_of_the_invitation_has_the_port_that_the_server_listens_on() {
     server.wait_for("the invitation");
     let invitation = fs::read_to_string(folder.path().join("invitation.toml")).unwrap();
     assert!(
-        invitation.contains(&format!("url = \"ws://localhost:{port}/\"")),
+        invitation.contains(&format!("url = \"ws://localhost:{port}/?b=000\"")),
         "the port is {port}"
     );
     let client = Running::start(folder.path(), &CLIENT).finish();

@@ -318,7 +318,7 @@ async def bytes_for_a_text_handler(folder: Folder) -> str:
         await asyncio.wait_for(client.run(), PATIENCE)
         await echo.exits()
     expect_countdown(received, 3)
-    told = [(number, RejectionCode.TEXT_ONLY)]
+    told = [Rejection(number, RejectionCode.TEXT_ONLY)]
     expect(client.link.rejections == told, f"it was told {client.link.rejections}")
     return "code 5, and the countdown goes on"
 

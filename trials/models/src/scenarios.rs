@@ -56,13 +56,13 @@ const SERVER_DISK: Scenario = Scenario { keeping: [Memory, Durable], ..PLAIN };
 pub fn all(long: bool) -> Vec<Scenario> {
     let sized = [
         alive(),
+        with_requests(),
         restarted(),
         sender_on_disk(),
         receiver_on_disk(),
         with_outcomes(),
         in_batches(),
         at_bounds(),
-        with_requests(),
     ];
     let pick = |(scenario, [small, large]): Sized| {
         let budget = if long { large } else { small };

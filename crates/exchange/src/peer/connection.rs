@@ -304,7 +304,10 @@ impl Traffic for PeerTraffic {
         if !state.hear(self.session) {
             return Ok(());
         }
-        let drains = matches!(frame, Frame::Drain | Frame::Calls(_)); // either may end a drain
+        let stopping = || peer.shared.stopping.is_cancelled();
+        // An acknowledgement of answers may be what a shutdown waits for.
+        let drains =
+            matches!(frame, Frame::Drain) || (matches!(frame, Frame::Calls(_)) && stopping());
         let received = match frame {
             Frame::Ping(_) | Frame::Pong(_) => Ok(()),
             Frame::Bare(text) => self.receive_bare(&mut state, text),

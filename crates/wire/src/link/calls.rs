@@ -75,6 +75,7 @@ enum Sent {
 }
 
 /// What is to be transmitted next.
+#[derive(Clone, Copy)]
 enum Next {
     Answer,
     Cancel,

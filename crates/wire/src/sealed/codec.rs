@@ -430,7 +430,7 @@ mod tests {
                     let Ok(Frame::Data(data)) = decoded else { panic!("{decoded:?}") };
                     assert!(data.payload.is_bytes() && !data.again);
                 }
-                READY..=BATCH => assert_eq!(decoded, Err(Violation::NotZero), "{kind}"),
+                READY..=CALLS => assert_eq!(decoded, Err(Violation::NotZero), "{kind}"),
                 kind => assert_eq!(decoded, Err(Violation::UnknownKind(kind))),
             }
         }
