@@ -102,6 +102,8 @@ faults! {
     CreditIgnored,
     /// When there are too many rejections, the oldest is forgotten.
     RejectionsForgotten,
+    /// A stream that is not listed yet is overtaken by newer ones.
+    UnlistedOvertaken,
     /// Calls with another process of the peer go on as if it were the former one.
     OldCallsKept,
     /// Calls that a broken connection has lost are not transmitted again.

@@ -28,6 +28,7 @@ pub(crate) const ALL: &[Situation] = &[
     Situation { name: "a link has too many handshakes", run: || handshakes().boxed_local() },
     Situation { name: "a message ends its process", run: || crashes().boxed_local() },
     Situation { name: "there are too many dead letters", run: || letters().boxed_local() },
+    Situation { name: "many instances have left messages", run: || old_streams().boxed_local() },
 ];
 
 impl Situation {
@@ -156,6 +157,34 @@ async fn is_killed(pair: &Pair, disk: &MemoryDisk) -> Result<bool, Error> {
     drop(disk.open()); // from now on it writes nothing
     server.shutdown().await;
     Ok(is_handling)
+}
+
+/// More instances of the sender have left messages than a READY lists.
+async fn old_streams() -> Result<(), Error> {
+    const INSTANCES: usize = 68;
+    let (pair, disk) = (pair(), MemoryDisk::default());
+    let mut last = None;
+    for number in 0..INSTANCES {
+        let network = pair.network.network();
+        let client = Service::start_with(network, Some(disk.open()), &pair.client, nothing).await?;
+        client.send(Message::new("server", number.to_string())).await?;
+        if number + 1 < INSTANCES {
+            drop(disk.open()); // from now on it writes nothing
+            client.shutdown().await;
+        } else {
+            last = Some(client);
+        }
+    }
+    let (_server, inbox) = pair.start_server().await;
+    for number in 0..INSTANCES {
+        let text = timeout(Duration::from_secs(60), inbox.text()).await?;
+        ensure!(text == number.to_string(), "message {text} comes in place of {number}");
+    }
+    sleep(Duration::from_secs(60)).await;
+    let more = inbox.drain().await;
+    ensure!(more.is_empty(), "after the last message come {more:?}");
+    ensure!(last.is_some_and(|client| client.peers()[0].outbox_messages == 0), "messages wait");
+    Ok(())
 }
 
 /// One peer's messages fail without end, and another one's once.

@@ -267,7 +267,7 @@ impl Outbound {
         for index in 0..self.streams.len() {
             let instance = self.streams[index].instance();
             let Some(name) = listed.iter().position(|listed| *listed == instance) else {
-                if self.streams[index].is_empty() {
+                if self.streams[index].is_empty() || broken(Fault::UnlistedOvertaken) {
                     continue;
                 }
                 return None; // it was not listed, because there were too many: a new session lists it
