@@ -425,8 +425,9 @@ impl Outbound {
     /// up those after it.
     fn transmitting(&self, listed: &[Instance]) -> Option<usize> {
         let is_listed = |stream: &Stream| listed.contains(&stream.instance());
-        let mut streams = self.streams.iter();
-        let index = streams.position(|it| it.has_more() || (!it.is_empty() && !is_listed(it)))?;
+        let is_overtaken = |it: &Stream| !is_listed(it) && broken(Fault::UnlistedOvertaken);
+        let holds_up = |it: &Stream| it.has_more() || (!it.is_empty() && !is_listed(it));
+        let index = self.streams.iter().position(|it| holds_up(it) && !is_overtaken(it))?;
         is_listed(&self.streams[index]).then_some(index)
     }
 
