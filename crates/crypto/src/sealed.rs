@@ -15,8 +15,8 @@ pub const OVERHEAD: usize = 2 * TAG_LEN;
 
 /// Both layers of an envelope, each with its own cipher and its own key.
 ///
-/// What the ciphers derive from their keys is computed once, by [`new`](Self::new). They stay at their place in memory when the
-/// value is moved, and are wiped when it is dropped.
+/// All that the ciphers derive from their keys is computed once, by [`new`](Self::new). It stays at its
+/// place in memory when the value is moved, and is wiped when it is dropped.
 pub struct Layers(Box<Ciphers>);
 
 struct Ciphers {

@@ -67,8 +67,8 @@ pub struct Config {
     /// Policy for a message that its handler has failed on.
     pub on_error: OnError,
     /// Whether the sender of a message or request is told the text of the error that its handler
-    /// returned: the first 255 bytes of it, or 1 KiB for a requester. Errors may tell of paths, addresses or data that are not the sender's
-    /// business.
+    /// returned: the first 255 bytes of it, or 1 KiB for a requester. Errors may tell of paths,
+    /// addresses or data that are not the sender's business.
     pub reveal_errors: bool,
     /// Number of times that a message of a peer may be handled when this process ends without order,
     /// after its first delivery; with a store, it then becomes a dead letter. A kill for another

@@ -41,8 +41,8 @@ impl Core {
         self.peers.get(name)
     }
 
-    /// Adds the workers of a peer that has none: it needs none before it is connected, and many peers
-    /// never are.
+    /// Adds the workers that a peer lacks. It needs none before it is connected, and many peers never
+    /// are.
     pub(crate) fn ensure_workers(self: &Arc<Self>, peer: &Arc<Peer>) {
         for _ in 0..peer.missing_workers() {
             self.add_worker(peer);

@@ -40,7 +40,7 @@ pub enum Event {
         outcome: Delivered,
         /// Number of messages.
         messages: u64,
-        /// What the peer has said about one of those that were rejected, if it has, with control
+        /// The words of the peer about one of those that were rejected, if it has, with control
         /// characters escaped.
         text: Option<String>,
     },

@@ -82,9 +82,8 @@ impl Exchange {
     /// [`SendError::UnknownPeer`] if there is no such peer.
     pub fn set_concurrency(&self, peer: &str, concurrency: usize) -> Result<(), SendError> {
         let peer = self.known(peer)?;
-        for _ in 0..peer.set_concurrency(concurrency) {
-            self.core.add_worker(peer);
-        }
+        peer.set_concurrency(concurrency);
+        self.core.ensure_workers(peer);
         Ok(())
     }
 

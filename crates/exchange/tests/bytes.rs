@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 const REJECTED: Delivered = Delivered::Rejected(RejectCode::TEXT_ONLY);
 
-/// What a handler was given: whether it was bytes, and the bytes.
+/// A message that a handler was given: whether it was bytes, and the bytes.
 type Given = (bool, Vec<u8>);
 
 /// Returns a handler that passes on what it is given, except for control messages.

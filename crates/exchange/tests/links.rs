@@ -1,4 +1,4 @@
-//! What a client costs that is configured and not connected.
+//! The cost of a client that is configured and not connected.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 

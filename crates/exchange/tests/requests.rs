@@ -12,6 +12,7 @@ use paddington::{
 };
 use paddington_test_support::{Pair, conserved, eventually, pair, pair_with};
 use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,6 +38,17 @@ async fn echo(message: Message) -> Result<(), HandlerError> {
 async fn ask(service: &Service, to: &str, text: &str) -> Result<String, RequestError> {
     let reply = service.request(Message::new(to, text), LONG).await?;
     Ok(reply.payload().to_owned())
+}
+
+/// Asks the server of [`never`] in a task of its own, and waits until its handler has begun.
+async fn asking(
+    client: &Service,
+    told: &mut mpsc::UnboundedReceiver<&'static str>,
+) -> JoinHandle<Result<String, RequestError>> {
+    let client = client.clone();
+    let asking = tokio::spawn(async move { ask(&client, "server", "x").await });
+    assert_eq!(told.recv().await, Some("begun"));
+    asking
 }
 
 fn failed(result: Result<String, RequestError>) -> (FailureCode, Option<String>) {
@@ -187,11 +199,7 @@ async fn dropping_the_future_drops_the_handler_of_the_peer() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let (server, client) = start(&pair, (never(tell), ignore)).await;
     let begun = Instant::now();
-    let asking = tokio::spawn({
-        let client = client.clone();
-        async move { ask(&client, "server", "x").await }
-    });
-    assert_eq!(told.recv().await, Some("begun"));
+    let asking = asking(&client, &mut told).await;
     asking.abort();
     assert_eq!(told.recv().await, Some("dropped"));
     assert!(begun.elapsed() < SECOND);
@@ -292,11 +300,7 @@ async fn another_process_of_the_peer_answers_nothing_that_it_was_not_asked() {
     let pair = pair();
     let (tell, mut told) = mpsc::unbounded_channel();
     let (server, client) = start(&pair, (never(tell), ignore)).await;
-    let asking = tokio::spawn({
-        let client = client.clone();
-        async move { ask(&client, "server", "x").await }
-    });
-    assert_eq!(told.recv().await, Some("begun"));
+    let asking = asking(&client, &mut told).await;
     pair.network.cut();
     server.exchange().ask_to_shut_down_now();
     server.finished().await;
@@ -313,11 +317,7 @@ async fn a_requester_that_is_gone_ends_its_requests() {
     let pair = pair();
     let (tell, mut told) = mpsc::unbounded_channel();
     let (server, client) = start(&pair, (never(tell), ignore)).await;
-    let asking = tokio::spawn({
-        let client = client.clone();
-        async move { ask(&client, "server", "x").await }
-    });
-    assert_eq!(told.recv().await, Some("begun"));
+    let asking = asking(&client, &mut told).await;
     pair.network.cut();
     client.exchange().ask_to_shut_down_now();
     client.finished().await;

@@ -16,6 +16,7 @@ mod answers;
 mod commit;
 mod cursors;
 mod error;
+mod expiries;
 mod faults;
 mod files;
 mod health;

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use paddington_exchange::store::{NewMessage, StoredMessage, StoredStream};
 use paddington_wire::{Instance, MessageId, Payload, PeerName};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
-use tracing::warn;
 
 use crate::error::Fault;
+use crate::expiries::Expiries;
 use crate::pieces::{self, COLUMNS, Messages, StreamRow};
 use crate::row::{self, Expiry, blob, loaded, stored};
 use crate::streams::{self, Known, Place, StreamId, Streams};
@@ -395,37 +395,6 @@ fn add(
     }
     stream.messages.push(message);
     Ok(())
-}
-
-/// Numbers of messages whose remaining time shows that the clock was set, or may do so.
-#[derive(Debug, Default)]
-struct Expiries {
-    capped: u64,
-    over: u64,
-}
-
-impl Expiries {
-    /// Counts a message. The salvage has reported those that take the place of lost ones.
-    fn count(&mut self, expiry: Option<Expiry>, now: i64) {
-        let expiry = expiry.filter(|expiry| *expiry != Expiry::LOST);
-        self.capped += u64::from(expiry.is_some_and(|expiry| expiry.is_clock_back(now)));
-        self.over += u64::from(expiry.is_some_and(|expiry| expiry.deadline <= now));
-    }
-
-    fn log(&self) {
-        if self.capped > 0 {
-            warn!(
-                messages = self.capped,
-                "the clock was set back while messages were stored: their time to live begins again"
-            );
-        }
-        if self.over > 0 {
-            warn!(
-                messages = self.over,
-                "the time to live of stored messages is over, by the clock of this machine"
-            );
-        }
-    }
 }
 
 #[cfg(test)]

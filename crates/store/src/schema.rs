@@ -10,8 +10,8 @@ pub(crate) const FORMAT: i64 = 3;
 pub(crate) const APPLICATION: i64 = 0x5064_5374;
 
 /// Every row has a checksum over all its columns; a message, whose payload may be cut into several
-/// rows, has one in the first of them, and there it says whether it is bytes or text. `age` orders the streams of a peer, oldest first. The
-/// position of a row holds the id of its stream in the upper bits, so that messages that are sent
+/// rows, has one in the first of them, and there it says whether it is bytes or text. `age` orders the
+/// streams of a peer, oldest first. The position of a row holds the id of its stream in the upper bits, so that messages that are sent
 /// together are stored together. The index of the streams is a copy of them on another page:
 /// without its stream, no message can be salvaged. It leaves out the transmission mark, which has a
 /// checksum of its own and changes alone.

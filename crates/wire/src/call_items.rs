@@ -20,7 +20,7 @@ pub struct CallItem {
     pub body: CallBody,
 }
 
-/// What an item of the stream of calls says.
+/// The content of an item of the stream of calls.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CallBody {
     /// A question that is answered once.

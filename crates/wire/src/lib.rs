@@ -42,6 +42,7 @@
 mod address_range;
 mod address_set;
 mod asker;
+mod beginning;
 mod bucket;
 mod call_items;
 mod control;
@@ -67,6 +68,7 @@ mod text;
 
 pub use address_range::{AddressRange, RangeError};
 pub use asker::{Asker, ReplyError};
+pub use beginning::beginning;
 pub use bucket::{Bucket, BucketError};
 pub use call_items::{CallBody, CallItem, FailureCode};
 pub use control::Control;

@@ -1,8 +1,10 @@
 //! The words with which a receiver may explain a rejection. Implements the text of an entry of ACK
 //! in `docs/protocol.md` §4.1.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 use std::sync::Arc;
+
+use crate::beginning::beginning;
 
 /// A short text about one rejection, mostly none: at most 255 bytes of UTF-8.
 ///
@@ -20,10 +22,7 @@ impl RejectText {
     /// formatted than fits.
     #[must_use]
     pub fn cut(text: &(impl Display + ?Sized)) -> Self {
-        let mut beginning = Beginning(String::new());
-        // An error means that the rest does not fit, or that `text` has failed: then this is it.
-        let _ = write!(beginning, "{text}");
-        Self::new(&beginning.0)
+        Self::new(&beginning(text, Self::MAX_LEN))
     }
 
     /// Takes a text that has arrived, of which the length field allows no more than the maximum.
@@ -50,18 +49,6 @@ impl fmt::Debug for RejectText {
     }
 }
 
-/// Keeps what fits of the text that is written to it.
-struct Beginning(String);
-
-impl Write for Beginning {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = RejectText::MAX_LEN.saturating_sub(self.0.len());
-        let end = text.floor_char_boundary(room);
-        self.0.push_str(text.get(..end).unwrap_or_default());
-        if end < text.len() { Err(fmt::Error) } else { Ok(()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,21 +64,5 @@ mod tests {
             RejectText::cut(&format_args!("{}{}", "x".repeat(250), "€€")).as_str().len(),
             253
         );
-    }
-
-    /// A text without an end.
-    struct Endless;
-
-    impl Display for Endless {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            loop {
-                f.write_str("more and ")?;
-            }
-        }
-    }
-
-    #[test]
-    fn no_more_is_formatted_than_fits() {
-        assert_eq!(RejectText::cut(&Endless).as_str().len(), 255);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use futures_util::FutureExt;
 use futures_util::future::Abortable;
 use paddington_wire::link::{Answer, CallId};
-use paddington_wire::{CallItem, FailureCode, Message, Text};
+use paddington_wire::{CallItem, FailureCode, Message, Text, beginning};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
@@ -18,8 +18,8 @@ use crate::escaped::Escaped;
 use crate::peer::{Begun, Peer, Request, RequestHandler};
 use crate::{Handler, HandlerError};
 
-/// Returns how requests are handled. Of each depth, at most `handlers` calls
-/// run at the same time: a request never waits for one that waits for it.
+/// Returns how requests are handled. Of each depth, at most `handlers` calls run at the same time: a
+/// request never waits for one that waits for it.
 pub(crate) fn starter<H: Handler>(
     handler: Arc<H>,
     handlers: usize,
@@ -111,9 +111,8 @@ async fn handle<H: Handler>(call: &Call, handler: &H, message: Message) -> Optio
 /// Returns the answer for an error of the handler, with its words if they may be revealed.
 fn failed(call: &Call, cause: HandlerError) -> Answer {
     let peer = &call.peer;
-    let words = if peer.shared.config.reveal_errors { cause.to_string() } else { String::new() };
+    let reveals = peer.shared.config.reveal_errors;
+    let text = if reveals { beginning(&cause, CallItem::MAX_TEXT).into() } else { Text::default() };
     peer.report_failed_request(call.id, &Escaped(cause));
-    let end = words.floor_char_boundary(CallItem::MAX_TEXT);
-    let text = words.get(..end).map(Text::from).unwrap_or_default();
     Answer::Failure { code: FailureCode::FAILED, text }
 }

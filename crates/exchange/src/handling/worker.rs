@@ -175,8 +175,8 @@ async fn call_once<H: Handler>(
     Err(RejectCode::FAILED.into())
 }
 
-/// Returns the output of `future`, or `None` if it runs for longer than `limit`, if there is one. A future that is
-/// ready at once costs no look at the clock.
+/// Returns the output of `future`, or `None` if it runs for longer than `limit`, if there is one. A
+/// future that is ready at once costs no look at the clock.
 pub(super) async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut over = None;

@@ -10,7 +10,7 @@ use paddington_wire::{Asker, Content, FailureCode, Message, ReplyError};
 use tokio::time::Instant;
 
 use super::Peer;
-use super::asked::{Begun, Request};
+use super::asked::{Asked, Begun, Request};
 use super::peer::wake;
 use super::reports::Cause;
 use super::request_room::RequestRoom;
@@ -90,15 +90,18 @@ impl Peer {
         }
     }
 
+    /// Gives back the memory of a request that was not begun.
+    fn give_back_request(&self, asked: &mut Asked, request: &Request) {
+        let cost = RequestRoom::cost(request.content.len());
+        asked.give_back(cost);
+        self.shared.requests.give_back(cost);
+    }
+
     /// Stops the handling of requests that `are` over.
     fn stop_requests(&self, state: &mut State, are: impl Fn(CallId) -> bool) {
         let asked = &mut state.calls_mut().asked;
         let (waiting, running) = asked.remove(are);
-        for request in waiting {
-            let cost = RequestRoom::cost(request.content.len());
-            asked.give_back(cost);
-            self.shared.requests.give_back(cost);
-        }
+        waiting.iter().for_each(|request| self.give_back_request(asked, request));
         running.iter().for_each(futures_util::future::AbortHandle::abort);
     }
 
@@ -146,9 +149,7 @@ impl Peer {
             return;
         }
         for request in state.calls_mut().asked.take_waiting() {
-            let cost = RequestRoom::cost(request.content.len());
-            state.calls_mut().asked.give_back(cost);
-            self.shared.requests.give_back(cost);
+            self.give_back_request(&mut state.calls_mut().asked, &request);
             self.refuse(state, request.id, FailureCode::SHUTTING_DOWN);
         }
     }

@@ -1,7 +1,6 @@
 //! Asking: requests to a peer, and the futures that wait for their answers. Implements
 //! `docs/protocol.md` §5.4 for the requester.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,35 +10,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Peer;
-use super::asked::Asked;
 use super::peer::wake;
 use super::shared::millis;
 use crate::current::{self, is_handler_of};
 use crate::{Exchange, Reply, RequestError, SendError};
-
-/// The calls of one peer, in both directions.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    pub(super) waiters: Waiters,
-    pub(super) asked: Asked,
-}
-
-/// The futures that wait for the answers of one peer, by request.
-#[derive(Debug, Default)]
-pub(super) struct Waiters(HashMap<u64, oneshot::Sender<CallEnd>>);
-
-impl Waiters {
-    pub(super) fn end(&mut self, call: u64, end: CallEnd) {
-        if let Some(waiter) = self.0.remove(&call) {
-            let _ = waiter.send(end); // whoever has waited may have given up at this moment
-        }
-    }
-
-    /// Ends all requests without an answer.
-    pub(super) fn abandon(&mut self) {
-        self.0.clear();
-    }
-}
 
 /// A request that waits for its answer. Dropping it cancels the request.
 struct Pending {
@@ -119,8 +93,7 @@ impl Peer {
         };
         let request = OutgoingRequest { payload: content.into(), depth, deadline };
         let call = link.request(request).map_err(|refused| self.refusal_of(refused, len))?;
-        let (waiter, answer) = oneshot::channel();
-        state.calls_mut().waiters.0.insert(call, waiter);
+        let answer = state.calls_mut().waiters.add(call);
         let connection = state.take_connection_waker();
         drop(state);
         wake(connection);
@@ -140,7 +113,7 @@ impl Peer {
     /// Gives up a request, unless its answer has come. Returns whether it had none.
     fn give_up(&self, call: u64, expired: bool) -> bool {
         let mut state = self.lock();
-        if state.calls_mut().waiters.0.remove(&call).is_none() {
+        if !state.calls_mut().waiters.remove(call) {
             return false;
         }
         let tells = state.sealed_link().is_some_and(|link| link.give_up_request(call, expired));

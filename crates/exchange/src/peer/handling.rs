@@ -154,15 +154,13 @@ impl Peer {
         output
     }
 
-    /// Sets how many of the peer's messages are handled at the same time. Returns the number of
-    /// workers that are missing.
-    pub(crate) fn set_concurrency(&self, concurrency: usize) -> usize {
+    /// Sets how many of the peer's messages are handled at the same time, by as many workers.
+    pub(crate) fn set_concurrency(&self, concurrency: usize) {
         let mut state = self.lock();
-        let missing = state.workers_mut().set_concurrency(concurrency);
+        state.workers_mut().set_concurrency(concurrency);
         let wakers = state.workers_mut().wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        missing
     }
 
     /// Resumes the handling of messages after a failure that has stopped it.

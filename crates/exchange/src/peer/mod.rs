@@ -6,6 +6,7 @@ mod appends;
 mod asked;
 mod asking;
 mod budget;
+mod calls;
 mod connection;
 mod handling;
 mod handshakes;

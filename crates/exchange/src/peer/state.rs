@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
-use super::asking::Calls;
+use super::calls::Calls;
 use super::handshakes::Handshakes;
 use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
@@ -42,7 +42,7 @@ pub(super) struct State {
     counters: PeerCounters,
     reports: Reports,
     handshakes: Handshakes,
-    /// What the peer has said of its software.
+    /// The software of the peer, as it says.
     software: Software,
     /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
     abandoned: bool,
@@ -465,8 +465,7 @@ impl State {
     pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
         let (in_flight, held, counts, calls) = match self.outbox.link() {
             PeerLink::Sealed(link) => {
-                let calls = CallsStatus::of(link);
-                (link.in_flight(), link.held(), Some(link.counts()), calls)
+                (link.in_flight(), link.held(), Some(link.counts()), CallsStatus::of(link))
             }
             PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None, CallsStatus::default()),
         };

@@ -78,11 +78,9 @@ impl Workers {
         id
     }
 
-    /// Sets how many messages may be handled at the same time. Returns the number of workers that
-    /// are missing.
-    pub(crate) fn set_concurrency(&mut self, concurrency: usize) -> usize {
+    /// Sets how many messages may be handled at the same time.
+    pub(crate) fn set_concurrency(&mut self, concurrency: usize) {
         self.concurrency = concurrency.max(1);
-        self.missing()
     }
 
     /// Returns the number of workers that are missing.

@@ -85,8 +85,8 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     /// answered. Counts that are not there are none.
     fn uncount(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<()>;
 
-    /// Makes every cursor and mark of the peer durable that was written lazily before. Durable once answered, and
-    /// without the wait of [`commit`](Self::commit).
+    /// Makes every cursor and mark of the peer durable that was written lazily before. Durable once
+    /// answered, and without the wait of [`commit`](Self::commit).
     fn sync(&self, peer: &PeerName) -> Answer<()>;
 }
 

@@ -1,4 +1,4 @@
-//! What a link tells about calls: requests that have arrived, and how those of this side end.
+//! The events of calls: requests that have arrived, and how those of this side end.
 
 use crate::call_items::{CallBody, FailureCode};
 use crate::payload::Payload;

@@ -60,7 +60,7 @@ pub(super) struct Calls {
 struct Pair {
     number: u64,
     peer: Option<Instance>,
-    /// Whose calls the peer remembered before.
+    /// The instance whose calls the peer remembered before.
     before: Option<Instance>,
     /// Whether the peer has certainly begun this pair too.
     confirmed: bool,
@@ -74,7 +74,7 @@ enum Sent {
     Cancel(u64),
 }
 
-/// What is to be transmitted next.
+/// The item that is to be transmitted next.
 #[derive(Clone, Copy)]
 enum Next {
     Answer,

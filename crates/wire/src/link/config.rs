@@ -41,8 +41,8 @@ pub struct LinkConfig {
     pub batch: u32,
     /// Delay for which an acknowledgement waits for a message that can carry it, in milliseconds.
     pub ack_delay: Millis,
-    /// Number of rejections of one stream, at least 1, after which completions are held back, until a new READY
-    /// of the peer shows which of them it knows.
+    /// Number of rejections of one stream, at least 1, after which completions are held back, until a
+    /// new READY of the peer shows which of them it knows.
     pub rejections: usize,
     /// Maximum number of streams that READY lists, from 2 up to [`Ready::MAX_ENTRIES`].
     pub listed: usize,

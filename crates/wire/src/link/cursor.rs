@@ -207,8 +207,8 @@ impl Cursor {
     }
 
     /// Returns the number to acknowledge, with at most `max_rejections` of the rejections up to
-    /// there, in at most `max_len` bytes if it is more than one, and counts them as told to the peer. If more rejections are due, the number ends
-    /// before the first that is left out.
+    /// there, in at most `max_len` bytes if it is more than one, and counts them as told to the peer.
+    /// If more rejections are due, the number ends before the first that is left out.
     pub(super) fn tell(&mut self, max_rejections: usize, max_len: usize) -> (u64, Vec<Rejection>) {
         let (mut rejected, mut len, mut told) = (Vec::new(), 0, self.completed);
         for rejection in self.untold_rejections() {

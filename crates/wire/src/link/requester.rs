@@ -52,7 +52,7 @@ pub enum RequestRefused {
     NotAnswered,
 }
 
-/// What is known of the peer's process.
+/// The bounds that the peer's process has set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PeerBounds {
     pub(super) places: Bounds,
@@ -290,7 +290,7 @@ impl Requester {
     }
 }
 
-/// What follows when a request is given up.
+/// The consequence of giving up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
     /// It was never transmitted.
