@@ -79,9 +79,10 @@ fn refusal(count: usize) -> Result<f64> {
     for index in 0..count {
         let name: PeerName = format!("client-{index}").parse()?;
         let keys = sealed::Credentials::new(&server, &name, &KeyPair::generate()?);
+        let link = keys.link_id();
         let bucket = Bucket::FIRST.all_from().nth(index / Bucket::CLIENTS);
         let credentials = Credentials::Sealed(Arc::new(keys));
-        clients.push(InvitedClient { name, range, bucket, credentials });
+        clients.push(InvitedClient { link, name, range, bucket, credentials });
     }
     let clients = InvitedClients::new(clients);
     let decoy = Arc::new(sealed::Credentials::decoy()?);

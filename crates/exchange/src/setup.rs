@@ -8,7 +8,7 @@ use std::time::Duration;
 use paddington_transport::{
     Acceptor, Dialer, Endpoint, Listener, Login, Network, Tls, stay_connected,
 };
-use paddington_wire::{Credentials, Encoding, InvitedClient, InvitedClients, PeerName};
+use paddington_wire::{Credentials, Encoding, InvitedClient, InvitedClients, LinkId, PeerName};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,6 +57,8 @@ pub struct Listen {
 /// A server that this service is invited to.
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// The link, whose messages and cursors are its own.
+    pub link: LinkId,
     /// The server's name.
     pub name: PeerName,
     /// Where the server listens.

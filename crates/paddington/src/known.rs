@@ -7,7 +7,7 @@ use std::sync::Arc;
 use paddington_crypto::KeyPair;
 use paddington_exchange::{Renewal, Server};
 use paddington_transport::{Endpoint, Tls, TlsError};
-use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, PeerName};
+use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, LinkId, PeerName};
 
 use crate::buckets::Buckets;
 use crate::credentials::credentials;
@@ -67,6 +67,7 @@ impl KnownClient {
     /// The client as a listener expects it, of the service called `own`.
     pub(crate) fn invited(&self, own: &PeerName) -> InvitedClient {
         InvitedClient {
+            link: LinkId::of(own, &self.name, &self.keys),
             name: self.name.clone(),
             range: self.range,
             bucket: self.bucket.filter(|_| self.encoding == Encoding::Sealed),
@@ -84,6 +85,7 @@ impl KnownServer {
         renewal: Option<Arc<dyn Renewal>>,
     ) -> Result<Server, TlsError> {
         Ok(Server {
+            link: LinkId::of(&self.name, own, &self.keys),
             renewal,
             name: self.name.clone(),
             endpoint: self.url.clone(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address_set::AddressSet;
-use crate::{AddressRange, Bucket, Encoding, PeerName, hex, sealed};
+use crate::{AddressRange, Bucket, Encoding, LinkId, PeerName, hex, sealed};
 
 /// The secrets of one link, in the encoding that its invitation pins.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ impl Credentials {
 /// A client that this service has invited.
 #[derive(Clone, Debug)]
 pub struct InvitedClient {
+    /// The link, whose messages and cursors are its own.
+    pub link: LinkId,
     /// The client's name.
     pub name: PeerName,
     /// The addresses from which it may connect.
@@ -182,6 +184,7 @@ mod tests {
 
     fn expected(name: &str, range: &str, encoding: Encoding) -> InvitedClient {
         let (name, keys): (PeerName, _) = (name.parse().unwrap(), KeyPair::generate().unwrap());
+        let link = LinkId::of(&"server".parse().unwrap(), &name, &keys);
         let credentials = match encoding {
             Encoding::Sealed => Credentials::Sealed(Arc::new(sealed::Credentials::new(
                 &"server".parse().unwrap(),
@@ -190,7 +193,7 @@ mod tests {
             ))),
             Encoding::Hex => Credentials::Hex(Arc::new(hex::Credentials::new(Arc::new(keys)))),
         };
-        InvitedClient { name, range: range.parse().unwrap(), bucket: None, credentials }
+        InvitedClient { link, name, range: range.parse().unwrap(), bucket: None, credentials }
     }
 
     fn names<'a, C>(candidates: &Candidates<'a, C>) -> Vec<&'a str> {

@@ -54,6 +54,7 @@ pub mod hex;
 mod instance;
 mod invited_clients;
 pub mod link;
+mod link_id;
 mod message;
 mod messages;
 mod payload;
@@ -82,6 +83,7 @@ pub use frame::{
 };
 pub use instance::{Instance, MessageId};
 pub use invited_clients::{Candidates, Credentials, InvitedClient, InvitedClients};
+pub use link_id::{LinkId, LinkIdError};
 pub use message::{Delivery, Message, Recipient};
 pub use messages::Messages;
 pub use paddington_crypto::KeyError;

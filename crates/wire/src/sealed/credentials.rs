@@ -6,7 +6,7 @@ use paddington_crypto::kdf::{Hash, Prk, hash};
 use paddington_crypto::{KeyError, SecretKey};
 
 use super::HINT_LEN;
-use crate::PeerName;
+use crate::{LinkId, PeerName};
 
 const PROTOCOL: &[u8] = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305 AES256GCM";
 
@@ -48,6 +48,12 @@ impl Credentials {
         let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
         let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
         Ok(Self { transcript, inner: extract(keys.inner()), outer: extract(keys.outer()) })
+    }
+
+    /// The identity of the link that begins with these keys.
+    #[must_use]
+    pub fn link_id(&self) -> LinkId {
+        LinkId::from(*self.outer.derive("link", &[]))
     }
 
     /// Derives the hint by which a server recognises a hello of this link.
