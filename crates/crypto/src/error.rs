@@ -15,6 +15,9 @@ pub enum KeyError {
     /// The two keys of a pair are the same, so the second layer would add nothing.
     #[error("the inner and the outer key must differ")]
     Equal,
+    /// The cost of a passphrase is out of bounds.
+    #[error("a passphrase is worked on in 1 to 64 iterations over 8 KiB to 1 GiB")]
+    Cost,
     /// The operating system gave no random bytes.
     #[error("the operating system's random generator failed")]
     NoRandomness,

@@ -33,6 +33,7 @@ pub mod hex;
 pub mod kdf;
 pub mod kem;
 mod key_pair;
+pub mod passphrase;
 mod random;
 pub mod sealed;
 mod secret_key;

@@ -199,6 +199,9 @@ impl ServiceConfig {
             client: Some(name),
             encoding,
             keys,
+            link: None,
+            generation: 0,
+            expires: None,
             source: None,
         })
     }
@@ -232,7 +235,7 @@ impl ServiceConfig {
         invite: Invite,
         authorities: Option<PathBuf>,
     ) -> Result<(), ConfigError> {
-        let Invite { server, url, client, encoding, keys, source } = invite;
+        let Invite { server, url, client, encoding, keys, source, .. } = invite;
         if let Some(invited) = client.filter(|invited| *invited != self.name) {
             return Err(ConfigError::NotInvited { invited, own: self.name.clone() });
         }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use paddington_crypto::{KeyError, KeyPair, SecretKey};
 use paddington_exchange::Config;
 use paddington_transport::Endpoint;
-use paddington_wire::{AddressRange, Bucket, Encoding, PeerName};
+use paddington_wire::{AddressRange, Bucket, Encoding, LinkId, PeerName};
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::timestamp::Timestamp;
 use crate::written::{HoldsKeys, stand_in};
 
 /// An invitation. Unknown fields are ignored, so that other implementations can add their own.
@@ -26,8 +27,54 @@ pub(crate) struct InviteFile {
     pub(crate) encoding: Option<Encoding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<u32>,
-    pub(crate) inner_key: KeyTable,
-    pub(crate) outer_key: KeyTable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<Identity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inner_key: Option<KeyTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outer_key: Option<KeyTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sealed: Option<SealedKeys>,
+}
+
+/// The keys of an invitation, sealed with a passphrase.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SealedKeys {
+    pub(crate) kdf: Kdf,
+    pub(crate) iterations: u32,
+    /// In KiB.
+    pub(crate) memory: u32,
+    /// In hexadecimal digits, as is `data`.
+    pub(crate) salt: String,
+    pub(crate) data: String,
+}
+
+/// How a passphrase becomes a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kdf {
+    Argon2id,
+}
+
+/// The identity of a link, as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(pub(crate) LinkId);
+
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
+    }
 }
 
 /// A service's configuration.
@@ -122,7 +169,8 @@ impl KeyTable {
 
 impl HoldsKeys for InviteFile {
     fn keys(&self) -> Vec<&SecretKey> {
-        vec![&self.inner_key.data.0, &self.outer_key.data.0]
+        let tables = self.inner_key.iter().chain(&self.outer_key);
+        tables.map(|table| &*table.data.0).collect()
     }
 }
 

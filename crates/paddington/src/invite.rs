@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_transport::{Endpoint, EndpointError};
-use paddington_wire::{Encoding, PeerName};
+use paddington_wire::{Encoding, LinkId, PeerName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -14,7 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::FileError;
 use crate::file;
-use crate::format::{Form, InviteFile, KeyTable};
+use crate::format::{Form, Identity, InviteFile, KeyTable};
+use crate::timestamp::Timestamp;
+
+mod sealed;
 
 /// The version of the `sealed` encoding that this crate speaks.
 const VERSION: u32 = 1;
@@ -31,6 +35,10 @@ pub struct Invite {
     pub(crate) client: Option<PeerName>,
     pub(crate) encoding: Encoding,
     pub(crate) keys: Arc<KeyPair>,
+    /// The link whose keys it renews; if none, it begins one.
+    pub(crate) link: Option<LinkId>,
+    pub(crate) generation: u64,
+    pub(crate) expires: Option<Timestamp>,
     /// The file that it was read from, if any.
     pub(crate) source: Option<PathBuf>,
 }
@@ -51,12 +59,26 @@ pub enum InviteError {
         /// The version in the invitation.
         found: u32,
     },
-    /// The invitation is `sealed` and lacks a field.
-    #[error("the invitation lacks {0:?}, which the sealed encoding requires")]
+    /// The invitation lacks a field.
+    #[error("the invitation lacks {0:?}, which every invitation of its encoding has")]
     Incomplete(&'static str),
     /// The keys are not a valid pair.
     #[error("the keys of the invitation cannot be used")]
     Keys(#[from] KeyError),
+    /// The invitation is sealed with a passphrase.
+    #[error("the invitation is sealed: it takes the passphrase that its writer chose")]
+    Sealed,
+    /// The invitation is not sealed, and a passphrase was given.
+    #[error(
+        "the invitation is not sealed with a passphrase, so anybody could have read it: load it without one"
+    )]
+    NotSealed,
+    /// The passphrase does not open it.
+    #[error("the invitation does not open: the passphrase is another one, or the file was changed")]
+    Passphrase,
+    /// The passphrase is empty.
+    #[error("an empty passphrase protects nothing: choose another one")]
+    EmptyPassphrase,
 }
 
 impl Invite {
@@ -138,10 +160,7 @@ impl Invite {
     ///
     /// [`InviteError`] if the path holds another file, or the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), InviteError> {
-        let is_ours = |path: &Path| {
-            file::read::<InviteFile>(path, "").map(drop).map_err(|_| "is not an invitation")
-        };
-        Ok(file::write(path.as_ref(), &self.to_file(Form::StandIns), is_ours)?)
+        Ok(file::write(path.as_ref(), &self.to_file(Form::StandIns), is_invitation)?)
     }
 
     /// Returns the invitation as [`save`](Self::save) writes it, for a place that keeps secrets.
@@ -164,6 +183,14 @@ impl Invite {
 
     fn to_file(&self, form: Form) -> InviteFile {
         let (inner_key, outer_key) = KeyTable::pair(&self.keys, form);
+        InviteFile {
+            inner_key: Some(inner_key),
+            outer_key: Some(outer_key),
+            ..self.to_file_without_keys()
+        }
+    }
+
+    fn to_file_without_keys(&self) -> InviteFile {
         let sealed = self.encoding == Encoding::Sealed;
         InviteFile {
             name: self.server.clone(),
@@ -171,8 +198,12 @@ impl Invite {
             client: self.client.clone(),
             encoding: Some(self.encoding),
             version: sealed.then_some(VERSION),
-            inner_key,
-            outer_key,
+            link: self.link.map(Identity),
+            generation: Some(self.generation).filter(|generation| *generation > 0),
+            expires: self.expires,
+            inner_key: None,
+            outer_key: None,
+            sealed: None,
         }
     }
 
@@ -225,7 +256,28 @@ impl Invite {
         self.encoding
     }
 
-    fn check(file: InviteFile) -> Result<Self, InviteError> {
+    /// Returns when the server stops accepting it, unless it was used before; `None` for never.
+    #[must_use]
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires.map(SystemTime::from)
+    }
+
+    /// Returns the identity of the link that it belongs to. The client's own name is `client`, which an
+    /// invitation of the original does not hold.
+    pub(crate) fn link_of(&self, client: &PeerName) -> LinkId {
+        self.link.unwrap_or_else(|| LinkId::of(&self.server, client, &self.keys))
+    }
+
+    fn check(mut file: InviteFile) -> Result<Self, InviteError> {
+        if file.sealed.is_some() {
+            return Err(InviteError::Sealed);
+        }
+        let inner = file.inner_key.take().ok_or(InviteError::Incomplete("inner_key"))?;
+        let outer = file.outer_key.take().ok_or(InviteError::Incomplete("outer_key"))?;
+        Self::with_keys(file, KeyTable::join(inner, outer)?)
+    }
+
+    fn with_keys(file: InviteFile, keys: KeyPair) -> Result<Self, InviteError> {
         let encoding = file.encoding.unwrap_or(Encoding::Hex);
         if encoding == Encoding::Sealed {
             match file.version {
@@ -242,10 +294,18 @@ impl Invite {
             url: file.url,
             client: file.client,
             encoding,
-            keys: Arc::new(KeyTable::join(file.inner_key, file.outer_key)?),
+            keys: Arc::new(keys),
+            link: file.link.map(|Identity(link)| link),
+            generation: file.generation.unwrap_or(0),
+            expires: file.expires,
             source: None,
         })
     }
+}
+
+/// Checks that a file may be replaced by an invitation: it holds one.
+fn is_invitation(path: &Path) -> Result<(), &'static str> {
+    file::read::<InviteFile>(path, "").map(drop).map_err(|_| "is not an invitation")
 }
 
 /// Writes the invitation as a value of another file, as its fields. They hold the keys, and the

@@ -55,6 +55,7 @@ mod process;
 mod renewal;
 mod service;
 mod signals;
+mod timestamp;
 mod written;
 
 pub use config::{ConfigError, ServiceConfig};
