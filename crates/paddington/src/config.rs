@@ -66,6 +66,15 @@ pub enum ConfigError {
     /// The service has the name of this service.
     #[error("the service {0} cannot be its own peer")]
     Own(PeerName),
+    /// Two links have a key in common.
+    #[error(
+        "the links with {} and {} have a key in common: each needs an invitation of its own",
+        .peers[0], .peers[1]
+    )]
+    SharedKey {
+        /// The peers of the two links.
+        peers: [PeerName; 2],
+    },
     /// The invitation was made for another service.
     #[error(
         "the invitation was made for {invited}, and this service is called {own}: use that name, \
@@ -240,6 +249,9 @@ impl ServiceConfig {
             return Err(ConfigError::NotInvited { invited, own: self.name.clone() });
         }
         self.check_new(&server)?;
+        if let Some(other) = self.known.owner_of(&keys) {
+            return Err(ConfigError::SharedKey { peers: [other.clone(), server] });
+        }
         let server = KnownServer { name: server, url, encoding, authorities, keys, source };
         self.known.add_server(server);
         Ok(())

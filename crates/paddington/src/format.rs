@@ -16,8 +16,10 @@ use zeroize::Zeroizing;
 use crate::timestamp::Timestamp;
 use crate::written::{HoldsKeys, stand_in};
 
-/// An invitation. Unknown fields are ignored, so that other implementations can add their own.
+/// An invitation, with keys or with sealed ones. Unknown fields are ignored, so that other
+/// implementations can add their own.
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub(crate) struct InviteFile {
     pub(crate) name: PeerName,
     pub(crate) url: Endpoint,
@@ -39,6 +41,23 @@ pub(crate) struct InviteFile {
     pub(crate) outer_key: Option<KeyTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sealed: Option<SealedKeys>,
+}
+
+impl Serialize for InviteFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for InviteFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let file = Self::deserialize(deserializer)?;
+        let keys = [("inner_key", &file.inner_key), ("outer_key", &file.outer_key)];
+        match keys.iter().find(|(_, key)| key.is_none()) {
+            Some((field, _)) if file.sealed.is_none() => Err(de::Error::missing_field(field)),
+            _ => Ok(file),
+        }
+    }
 }
 
 /// The keys of an invitation, sealed with a passphrase.

@@ -60,7 +60,7 @@ pub enum InviteError {
         found: u32,
     },
     /// The invitation lacks a field.
-    #[error("the invitation lacks {0:?}, which every invitation of its encoding has")]
+    #[error("the invitation lacks {0:?}, which the sealed encoding requires")]
     Incomplete(&'static str),
     /// The keys are not a valid pair.
     #[error("the keys of the invitation cannot be used")]

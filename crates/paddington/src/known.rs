@@ -1,6 +1,6 @@
 //! Clients and servers that a service knows.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,6 +37,29 @@ impl Known {
 
     pub(crate) fn knows(&self, name: &PeerName) -> bool {
         self.names.contains(name)
+    }
+
+    /// Returns the peers of two links that share a key, if there are any.
+    pub(crate) fn with_a_shared_key(&self) -> Option<[PeerName; 2]> {
+        let mut owners = HashMap::with_capacity(2 * self.names.len());
+        self.keys().find_map(|(name, keys)| {
+            let mut pair = [keys.inner(), keys.outer()].into_iter();
+            let other = pair.find_map(|key| owners.insert(key.expose_bytes(), name))?;
+            Some([other.clone(), name.clone()])
+        })
+    }
+
+    /// Returns the peer whose link has one of these keys.
+    pub(crate) fn owner_of(&self, keys: &KeyPair) -> Option<&PeerName> {
+        let both = [keys.inner(), keys.outer()];
+        let is_used =
+            |used: &KeyPair| both.iter().any(|key| *key == used.inner() || *key == used.outer());
+        self.keys().find_map(|(name, used)| is_used(used).then_some(name))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = (&PeerName, &KeyPair)> {
+        let clients = self.clients.iter().map(|client| (&client.name, &*client.keys));
+        clients.chain(self.servers.iter().map(|server| (&server.name, &*server.keys)))
     }
 }
 

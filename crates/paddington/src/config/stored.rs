@@ -30,7 +30,10 @@ impl ServiceConfig {
             let server = KnownServer { name, url, encoding, authorities, keys, source };
             config.known.add_server(server);
         }
-        Ok(config)
+        match config.known.with_a_shared_key() {
+            Some(peers) => Err(ConfigError::SharedKey { peers }),
+            None => Ok(config),
+        }
     }
 
     pub(super) fn to_file(&self, form: Form) -> ServiceFile {
