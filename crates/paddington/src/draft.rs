@@ -169,7 +169,7 @@ fn have_same_owner(_one: &Metadata, _other: &Metadata) -> bool {
 }
 
 /// Makes a new name durable, which not every system allows.
-fn sync(folder: &Path) {
+pub(crate) fn sync(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }

@@ -70,6 +70,15 @@ pub enum FileError {
         /// A clause about what the path holds.
         what: &'static str,
     },
+    /// The folder of links is in use by another process, such as the service itself.
+    #[error(
+        "the links in {path} are in use by another process: change them through the service that \
+         runs, or stop it"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The file cannot be written.
     #[error("{path} cannot be written")]
     Unwritable {

@@ -180,6 +180,10 @@ impl KeyTable {
         (table(keys.inner()), table(keys.outer()))
     }
 
+    pub(crate) fn secret(&self) -> &SecretKey {
+        &self.data.0
+    }
+
     /// Builds the keys of a link from the form in which they were read.
     pub(crate) fn join(inner: Self, outer: Self) -> Result<KeyPair, KeyError> {
         KeyPair::new(inner.data.0, outer.data.0)
