@@ -1,4 +1,4 @@
-//! The cost of a client that is configured and not connected.
+//! The cost of a client that is configured and not connected, and of reading its configuration.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -9,6 +9,8 @@ use paddington_test_support::pair;
 /// The most bytes that a client may take that was never connected.
 const EACH: i64 = 2 * 1024;
 const CLIENTS: usize = 1_000;
+/// The most bytes that reading a client may take, together with what is made of it.
+const READ: i64 = 1024;
 
 /// Returns the bytes that a server with so many more clients takes, with its configuration.
 fn taken(clients: usize) -> i64 {
@@ -37,4 +39,19 @@ fn taken(clients: usize) -> i64 {
 fn a_client_that_is_not_connected_takes_at_most_2_kib() {
     let each = (taken(1 + CLIENTS) - taken(1)) / CLIENTS as i64;
     assert!(each <= EACH, "{each} bytes");
+}
+
+#[test]
+fn reading_a_client_takes_at_most_1_kib() {
+    let mut config = ServiceConfig::new("server", "ws://127.0.0.1:1", "127.0.0.1", &6501).unwrap();
+    for client in 0..CLIENTS {
+        config.add_client(&format!("client-{client}"), "127.0.0.0/8").unwrap();
+    }
+    let text = config.to_toml().unwrap();
+    let mut read = None;
+    let taken = measure(|| read = Some(ServiceConfig::from_toml(&text).unwrap()));
+    assert_eq!(read.unwrap().peers().count(), CLIENTS);
+    // What is taken at once stays with the process, scattered between what lives longer.
+    let each = taken.bytes_max as i64 / CLIENTS as i64;
+    assert!(each <= READ, "{each} bytes");
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use paddington_transport::regular;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -90,26 +89,29 @@ pub enum FileError {
     },
 }
 
+/// What is read from the text of a file.
+pub(crate) trait FromText: Sized {
+    /// Reads the text. The error names the place in it.
+    fn from_text(text: &str) -> Result<Self, toml::de::Error>;
+}
+
 /// The longest file that is read or written, in bytes: enough for tens of thousands of links.
 const MAX_LEN: u64 = 64 * 1024 * 1024;
 
 /// Reads a file.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path, hint: &'static str) -> Result<T, FileError> {
+pub(crate) fn read<T: FromText>(path: &Path, hint: &'static str) -> Result<T, FileError> {
     Ok(read_with_metadata(path, hint)?.0)
 }
 
 /// Reads a file, and warns if others can read it too.
-pub(crate) fn read_private<T: DeserializeOwned>(
-    path: &Path,
-    hint: &'static str,
-) -> Result<T, FileError> {
+pub(crate) fn read_private<T: FromText>(path: &Path, hint: &'static str) -> Result<T, FileError> {
     let (value, metadata) = read_with_metadata(path, hint)?;
     warn_if_exposed(path, &metadata);
     Ok(value)
 }
 
 /// Reads a regular file of bounded length.
-fn read_with_metadata<T: DeserializeOwned>(
+fn read_with_metadata<T: FromText>(
     path: &Path,
     hint: &'static str,
 ) -> Result<(T, Metadata), FileError> {
@@ -137,8 +139,8 @@ fn read_with_metadata<T: DeserializeOwned>(
 }
 
 /// Reads the text of a file.
-pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
-    toml::from_str(text).map_err(|error| FileError::Malformed {
+pub(crate) fn parse<T: FromText>(path: &Path, text: &str) -> Result<T, FileError> {
+    T::from_text(text).map_err(|error| FileError::Malformed {
         path: path.to_owned(),
         line: error.span().map(|span| line_of(text, span.start)),
         reason: match error.span().and_then(|span| field_at(text, span.start)) {

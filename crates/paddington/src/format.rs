@@ -13,6 +13,7 @@ use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::file::FromText;
 use crate::timestamp::Timestamp;
 use crate::written::{HoldsKeys, stand_in};
 
@@ -139,6 +140,13 @@ pub(crate) struct ClientEntry {
     pub(crate) outer_key: KeyTable,
 }
 
+/// Clients of a configuration, without the rest of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Clients {
+    pub(crate) clients: Vec<ClientEntry>,
+}
+
 /// A server that the service is invited to. The original paddington writes it without `encoding`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -187,6 +195,12 @@ impl KeyTable {
     /// Builds the keys of a link from the form in which they were read.
     pub(crate) fn join(inner: Self, outer: Self) -> Result<KeyPair, KeyError> {
         KeyPair::new(inner.data.0, outer.data.0)
+    }
+}
+
+impl FromText for InviteFile {
+    fn from_text(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
     }
 }
 

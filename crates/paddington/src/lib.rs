@@ -40,6 +40,7 @@
 struct Readme;
 
 mod buckets;
+mod clients;
 pub mod config;
 mod credentials;
 mod draft;

@@ -252,6 +252,8 @@ fn the_keys_in_files_leave_memory() {
     {
         let config = |name| ServiceConfig::new(name, "ws://localhost:6501", "127.0.0.1", &6501);
         let mut hub = config("hub").unwrap();
+        // Clients after the first one are read in another way.
+        hub.add_client("another", "127.0.0.1").unwrap();
         hub.add_client("sensor", "127.0.0.1").unwrap().save(&invitation).unwrap();
         hub.save(&hub_path).unwrap();
         let mut sensor = config("sensor").unwrap();
