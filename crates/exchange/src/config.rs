@@ -23,6 +23,14 @@ pub struct Config {
     /// Time that a start waits for its port while another process still listens on it.
     #[serde(with = "seconds::or_zero")]
     pub listen_wait: Duration,
+    /// Age at which the keys of a `sealed` link are renewed, if both sides can store new ones; zero
+    /// for never. The keys of an invitation are replaced at first contact in any case.
+    #[serde(with = "seconds::or_zero")]
+    pub renew_keys: Duration,
+    /// Time after which an invitation that was not used is void, if the service can store new keys;
+    /// zero for never.
+    #[serde(with = "seconds::or_zero")]
+    pub invitation_lifetime: Duration,
     /// Maximum number of bytes that a peer may have sent and this service has not handled.
     pub window: u32,
     /// Maximum number of bytes that all peers together may have sent and this service has not
@@ -102,6 +110,7 @@ const SOFTWARE: &str = concat!("paddington/", env!("CARGO_PKG_VERSION"));
 
 /// Upper bound of every delay and deadline.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Period over which authenticated handshakes are counted.
 pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
@@ -117,6 +126,8 @@ impl Default for Config {
             transport: paddington_transport::Config::default(),
             software: SOFTWARE.parse().unwrap_or_default(),
             listen_wait: Duration::ZERO,
+            renew_keys: 30 * DAY,
+            invitation_lifetime: 7 * DAY,
             peers: 100_000,
             window: link.window,
             inbox_bytes_total: 256 * MIB,
@@ -184,6 +195,8 @@ impl Config {
         match self.times().into_iter().find(|(_, time)| !reasonable(*time)) {
             Some((name, _)) => Err(StartError::Time(name)),
             None if self.listen_wait > YEAR => Err(StartError::Time("listen_wait")),
+            None if self.renew_keys > YEAR => Err(StartError::Time("renew_keys")),
+            None if self.invitation_lifetime > YEAR => Err(StartError::Time("invitation_lifetime")),
             None if self.handler_timeout > YEAR => Err(StartError::Time("handler_timeout")),
             None => self.check_relations(),
         }

@@ -25,6 +25,18 @@ impl Buckets {
         }
     }
 
+    /// Counts a client no more.
+    pub(crate) fn remove(&mut self, bucket: Bucket) {
+        let Some(clients) = self.clients.get_mut(&bucket) else { return };
+        self.open.remove(&(*clients, bucket));
+        *clients -= 1;
+        if *clients == 0 {
+            self.clients.remove(&bucket);
+        } else if *clients < Bucket::CLIENTS {
+            self.open.insert((*clients, bucket));
+        }
+    }
+
     /// Returns the bucket for a new client: the one with the fewest clients among those that are not
     /// full, or else one that has none, the first one before others. Only when all have clients are
     /// full ones drawn.
@@ -79,6 +91,20 @@ mod tests {
         grow(&mut buckets, 4_096 * 32);
         let sizes = sizes(&buckets);
         assert!(sizes[0] > 32 && sizes[4_095] < 120, "they grow alike: {:?}", sizes[4_095]);
+    }
+
+    #[test]
+    fn removed_clients_leave_their_places() {
+        let mut buckets = Buckets::default();
+        grow(&mut buckets, 40);
+        (0..9).for_each(|_| buckets.remove(Bucket::FIRST));
+        assert_eq!(sizes(&buckets), [8, 23]);
+        (0..23).for_each(|_| buckets.remove(Bucket::FIRST));
+        assert_eq!(sizes(&buckets), [8]);
+        grow(&mut buckets, 24);
+        assert_eq!(sizes(&buckets), [32]);
+        buckets.remove(Bucket::FIRST); // it has none
+        assert_eq!(sizes(&buckets), [32]);
     }
 
     #[test]

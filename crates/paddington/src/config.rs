@@ -4,21 +4,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use paddington_crypto::{KeyError, KeyPair};
+use paddington_crypto::KeyError;
 use paddington_exchange::store::Store;
 use paddington_exchange::{Config, Listen, Setup, StartError};
 use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
-use paddington_wire::{Encoding, NameError, PeerName, RangeError};
+use paddington_wire::keys::KeyRingError;
+use paddington_wire::{NameError, PeerName, RangeError};
 use thiserror::Error;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::format::{Form, ServiceFile};
-use crate::known::{Known, KnownClient, KnownServer};
+use crate::known::{Known, KnownClient};
+use crate::links::LinkFolder;
 use crate::renewal::InvitationFile;
-use crate::{FileError, Invite, file};
+use crate::{FileError, file};
 
+mod folder;
+mod peers;
 mod stored;
+
+pub use peers::{FixedKeys, InvitationDetails, LinkDetails};
 
 /// The configuration of a service: its name, its URL, its clients and its servers.
 ///
@@ -40,6 +46,7 @@ pub struct ServiceConfig {
     ip: IpAddr,
     port: u16,
     outbox: Option<PathBuf>,
+    links: Option<LinkFolder>,
     settings: Config,
     known: Known,
 }
@@ -85,6 +92,41 @@ pub enum ConfigError {
         invited: PeerName,
         /// This service's name.
         own: PeerName,
+    },
+    /// There is no such peer.
+    #[error("there is no peer called {0}")]
+    Unknown(PeerName),
+    /// The peer is a server, and what was asked for is done to clients.
+    #[error("{0} is a server that has invited this service: only a client can be invited anew")]
+    NotAClient(PeerName),
+    /// The peer is a client, and what was asked for is done to servers.
+    #[error("{0} is a client of this service: only a server sends invitations")]
+    NotAServer(PeerName),
+    /// The invitation does not renew the keys of the link with its server.
+    #[error(
+        "the invitation begins another link with {0}, whose messages are its own: remove the present \
+         one first, or ask for an invitation that renews it"
+    )]
+    OtherLink(PeerName),
+    /// The invitation was accepted before.
+    #[error("this invitation from {0} was accepted before: ask for a new one")]
+    SeenInvitation(PeerName),
+    /// The generations of a link's keys do not fit together.
+    #[error("the keys for {peer} do not fit together")]
+    Ring {
+        /// The peer that the keys are for.
+        peer: PeerName,
+        /// The cause.
+        #[source]
+        source: KeyRingError,
+    },
+    /// The file of a link lacks a field.
+    #[error("the file of the link with {peer} lacks {field:?}")]
+    Lacks {
+        /// The peer.
+        peer: PeerName,
+        /// The field.
+        field: &'static str,
     },
     /// The file could not be read or written.
     #[error(transparent)]
@@ -137,124 +179,10 @@ impl ServiceConfig {
             ip: ip.parse().map_err(|_| ConfigError::Ip(ip.chars().take(80).collect()))?,
             port: *port,
             outbox: None,
+            links: None,
             settings: Config::default(),
             known: Known::default(),
         })
-    }
-
-    /// Invites a client to connect from an address or a range of addresses. The invitation is for
-    /// the client's operator; its keys are stored nowhere else but in this configuration.
-    ///
-    /// ```
-    /// # use paddington::ServiceConfig;
-    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
-    /// let invite = hub.add_client("sensor", "192.0.2.0/24")?;
-    /// assert_eq!((invite.name(), invite.client()), ("hub", Some("sensor")));
-    /// # Ok::<(), paddington::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if the name or the range is not valid, or the name is known already.
-    pub fn add_client(&mut self, name: &str, range: &str) -> Result<Invite, ConfigError> {
-        self.add_client_with(name, range, Encoding::default())
-    }
-
-    /// As [`add_client`](Self::add_client), with another encoding: `hex` for a client that runs the
-    /// original paddington.
-    ///
-    /// ```
-    /// use paddington::{Encoding, ServiceConfig};
-    ///
-    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
-    /// let invite = hub.add_client_with("sensor", "192.0.2.7", Encoding::Hex)?;
-    /// assert_eq!(invite.encoding(), Encoding::Hex);
-    /// # Ok::<(), paddington::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`add_client`](Self::add_client).
-    pub fn add_client_with(
-        &mut self,
-        name: &str,
-        range: &str,
-        encoding: Encoding,
-    ) -> Result<Invite, ConfigError> {
-        let name: PeerName = name.parse()?;
-        let range = range.parse()?;
-        self.check_new(&name)?;
-        let keys_error = |source| ConfigError::Keys { peer: name.clone(), source };
-        let keys = Arc::new(KeyPair::generate().map_err(keys_error)?);
-        // The original drops the query.
-        let bucket = match encoding {
-            Encoding::Hex => None,
-            _ => Some(self.known.buckets.choose().map_err(keys_error)?),
-        };
-        self.known.add_client(KnownClient {
-            name: name.clone(),
-            range,
-            bucket,
-            encoding,
-            keys: Arc::clone(&keys),
-        });
-        let url = match bucket {
-            Some(bucket) => self.url.clone().with_bucket(bucket),
-            None => self.url.clone(),
-        };
-        Ok(Invite {
-            server: self.name.clone(),
-            url,
-            client: Some(name),
-            encoding,
-            keys,
-            link: None,
-            generation: 0,
-            expires: None,
-            source: None,
-        })
-    }
-
-    /// Accepts an invitation: this service will connect to the server that wrote it.
-    ///
-    /// ```
-    /// # use paddington::ServiceConfig;
-    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
-    /// let mut sensor = ServiceConfig::new("sensor", "ws://localhost:6502", "127.0.0.1", &6502)?;
-    /// sensor.add_server(hub.add_client("sensor", "192.0.2.0/24")?)?;
-    /// assert_eq!(sensor.peers().collect::<Vec<_>>(), ["hub"]);
-    /// # Ok::<(), paddington::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if it was made for another service, or its server is known already.
-    pub fn add_server(&mut self, invite: Invite) -> Result<(), ConfigError> {
-        self.add_server_with(invite, None)
-    }
-
-    /// As [`add_server`](Self::add_server), but for `wss`, only the certificate authorities in the
-    /// PEM file `authorities` are trusted.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_server`](Self::add_server).
-    pub fn add_server_with(
-        &mut self,
-        invite: Invite,
-        authorities: Option<PathBuf>,
-    ) -> Result<(), ConfigError> {
-        let Invite { server, url, client, encoding, keys, source, .. } = invite;
-        if let Some(invited) = client.filter(|invited| *invited != self.name) {
-            return Err(ConfigError::NotInvited { invited, own: self.name.clone() });
-        }
-        self.check_new(&server)?;
-        if let Some(other) = self.known.owner_of(&keys) {
-            return Err(ConfigError::SharedKey { peers: [other.clone(), server] });
-        }
-        let server = KnownServer { name: server, url, encoding, authorities, keys, source };
-        self.known.add_server(server);
-        Ok(())
     }
 
     /// Reads a configuration from a file.
@@ -395,30 +323,15 @@ impl ServiceConfig {
         self.outbox = Some(path.into());
     }
 
-    /// Returns the names of all peers: clients first, then servers.
-    ///
-    /// ```
-    /// # use paddington::ServiceConfig;
-    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
-    /// hub.add_client("attic", "192.0.2.7")?;
-    /// hub.add_client("cellar", "192.0.2.8")?;
-    /// assert_eq!(hub.peers().collect::<Vec<_>>(), ["attic", "cellar"]);
-    /// # Ok::<(), paddington::ConfigError>(())
-    /// ```
-    pub fn peers(&self) -> impl Iterator<Item = &str> {
-        let clients = self.known.clients.iter().map(|client| &client.name);
-        clients.chain(self.known.servers.iter().map(|server| &server.name)).map(PeerName::as_str)
-    }
-
     /// Builds the setup of an exchange.
     pub(crate) fn setup(
         &self,
         network: Arc<dyn Network>,
         store: Option<Arc<dyn Store>>,
     ) -> Result<Setup, ConfigError> {
-        let servers = self.known.servers.iter().map(|server| {
+        let servers = self.known.servers.iter().filter_map(|server| {
             let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
-            server.to_dial(&self.name, InvitationFile::of(&self.name, server)).map_err(tls)
+            server.to_dial(InvitationFile::of(&self.name, server)).map_err(tls).transpose()
         });
         Ok(Setup {
             name: self.name.clone(),
@@ -426,7 +339,7 @@ impl ServiceConfig {
                 address: SocketAddr::new(self.ip, self.port),
                 path: self.url.path().to_owned(),
             }),
-            clients: self.known.clients.iter().map(|client| client.invited(&self.name)).collect(),
+            clients: self.known.clients.iter().filter_map(KnownClient::invited).collect(),
             servers: servers.collect::<Result<_, _>>()?,
             network,
             store,
@@ -446,15 +359,5 @@ impl ServiceConfig {
             (true, false) => info!(%service, "not listening, because no client is invited"),
             (false, _) => {}
         }
-    }
-
-    fn check_new(&self, name: &PeerName) -> Result<(), ConfigError> {
-        if *name == self.name {
-            return Err(ConfigError::Own(name.clone()));
-        }
-        if self.known.knows(name) {
-            return Err(ConfigError::Duplicate(name.clone()));
-        }
-        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::file::FromText;
+use crate::links::KeysEntry;
 use crate::timestamp::Timestamp;
 use crate::written::{HoldsKeys, stand_in};
 
@@ -107,6 +108,8 @@ pub(crate) struct ServiceFile {
     pub(crate) port: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outbox: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) links: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) settings: Config,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,8 +139,17 @@ pub(crate) struct ClientEntry {
     pub(crate) zone: Option<IgnoredAny>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bucket: Option<Bucket>,
+    /// Its identity, if other keys than these began the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<Identity>,
+    /// The number of these keys.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) generation: u64,
     pub(crate) inner_key: KeyTable,
     pub(crate) outer_key: KeyTable,
+    /// The keys that these are to replace, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) older: Vec<KeysEntry>,
 }
 
 /// Clients of a configuration, without the rest of it.
@@ -159,8 +171,17 @@ pub(crate) struct ServerEntry {
     pub(crate) zone: Option<IgnoredAny>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authorities: Option<PathBuf>,
+    /// Its identity, if other keys than these began the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<Identity>,
+    /// The number of these keys.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) generation: u64,
     pub(crate) inner_key: KeyTable,
     pub(crate) outer_key: KeyTable,
+    /// The keys that these are to replace, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) older: Vec<KeysEntry>,
 }
 
 /// A key: `data = "<64 hexadecimal digits>"`.
@@ -213,9 +234,15 @@ impl HoldsKeys for InviteFile {
 
 impl HoldsKeys for ServiceFile {
     fn keys(&self) -> Vec<&SecretKey> {
-        let clients = self.clients.iter().map(|entry| (&entry.inner_key, &entry.outer_key));
-        let servers = self.servers.iter().map(|entry| (&entry.inner_key, &entry.outer_key));
-        clients.chain(servers).flat_map(|(inner, outer)| [&*inner.data.0, &*outer.data.0]).collect()
+        let clients = self.clients.iter();
+        let clients = clients.map(|it| (&it.older, [&it.inner_key, &it.outer_key]));
+        let servers = self.servers.iter();
+        let servers = servers.map(|it| (&it.older, [&it.inner_key, &it.outer_key]));
+        let older = |(older, newest)| {
+            let older: &Vec<KeysEntry> = older;
+            older.iter().flat_map(KeysEntry::tables).chain(newest).collect::<Vec<_>>()
+        };
+        clients.chain(servers).flat_map(older).map(KeyTable::secret).collect()
     }
 }
 

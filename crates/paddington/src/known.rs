@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use paddington_crypto::KeyPair;
+use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::{Renewal, Server};
 use paddington_transport::{Endpoint, Tls, TlsError};
 use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, LinkId, PeerName};
 
 use crate::buckets::Buckets;
-use crate::credentials::credentials;
+use crate::format::{Form, Identity};
+use crate::links::{Keys, LinkFile, PeerRole};
 
 /// All clients and servers that the service knows, each name once.
 #[derive(Clone, Debug, Default)]
@@ -21,28 +22,122 @@ pub(crate) struct Known {
     names: HashSet<PeerName>,
 }
 
+/// A peer that the service knows.
+#[derive(Clone, Debug)]
+pub(crate) enum KnownPeer {
+    Client(KnownClient),
+    Server(KnownServer),
+}
+
+/// A client that the service has invited.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownClient {
+    pub(crate) name: PeerName,
+    pub(crate) range: AddressRange,
+    /// The group in which it is looked for, as its invitation says.
+    pub(crate) bucket: Option<Bucket>,
+    pub(crate) link: LinkId,
+    pub(crate) keys: Keys,
+}
+
+/// A server that the service is invited to.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownServer {
+    pub(crate) name: PeerName,
+    pub(crate) url: Endpoint,
+    pub(crate) authorities: Option<PathBuf>,
+    pub(crate) link: LinkId,
+    pub(crate) keys: Keys,
+    /// The file that the invitation was read from.
+    pub(crate) source: Option<PathBuf>,
+}
+
 impl Known {
-    pub(crate) fn add_client(&mut self, client: KnownClient) {
-        self.names.insert(client.name.clone());
-        if let Some(bucket) = client.bucket {
-            self.buckets.add(bucket);
+    pub(crate) fn add(&mut self, peer: KnownPeer) {
+        self.names.insert(peer.name().clone());
+        match peer {
+            KnownPeer::Client(client) => {
+                if let Some(bucket) = client.bucket {
+                    self.buckets.add(bucket);
+                }
+                self.clients.push(client);
+            }
+            KnownPeer::Server(server) => self.servers.push(server),
         }
-        self.clients.push(client);
     }
 
-    pub(crate) fn add_server(&mut self, server: KnownServer) {
-        self.names.insert(server.name.clone());
-        self.servers.push(server);
+    /// Removes a peer, and returns it if it was there.
+    pub(crate) fn remove(&mut self, name: &PeerName) -> Option<KnownPeer> {
+        if !self.names.remove(name) {
+            return None;
+        }
+        if let Some(at) = self.clients.iter().position(|client| client.name == *name) {
+            let client = self.clients.remove(at);
+            if let Some(bucket) = client.bucket {
+                self.buckets.remove(bucket);
+            }
+            return Some(KnownPeer::Client(client));
+        }
+        let at = self.servers.iter().position(|server| server.name == *name)?;
+        Some(KnownPeer::Server(self.servers.remove(at)))
+    }
+
+    /// Puts a peer in the place of one of the same name.
+    pub(crate) fn replace(&mut self, peer: KnownPeer) {
+        let slot = match &peer {
+            KnownPeer::Client(new) => self.client_mut(&new.name).is_some(),
+            KnownPeer::Server(new) => self.server_mut(&new.name).is_some(),
+        };
+        match peer {
+            KnownPeer::Client(new) if slot => {
+                let name = new.name.clone();
+                if let Some(old) = self.client_mut(&name) {
+                    *old = new;
+                }
+            }
+            KnownPeer::Server(new) if slot => {
+                let name = new.name.clone();
+                if let Some(old) = self.server_mut(&name) {
+                    *old = new;
+                }
+            }
+            other => {
+                self.remove(&other.name().clone());
+                self.add(other);
+            }
+        }
+    }
+
+    fn client_mut(&mut self, name: &PeerName) -> Option<&mut KnownClient> {
+        self.clients.iter_mut().find(|client| client.name == *name)
+    }
+
+    fn server_mut(&mut self, name: &PeerName) -> Option<&mut KnownServer> {
+        self.servers.iter_mut().find(|server| server.name == *name)
     }
 
     pub(crate) fn knows(&self, name: &PeerName) -> bool {
         self.names.contains(name)
     }
 
+    pub(crate) fn peer(&self, name: &PeerName) -> Option<KnownPeer> {
+        if !self.knows(name) {
+            return None;
+        }
+        let client = self.clients.iter().find(|client| client.name == *name);
+        let server = || self.servers.iter().find(|server| server.name == *name);
+        client.cloned().map(KnownPeer::Client).or_else(|| server().cloned().map(KnownPeer::Server))
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = KnownPeer> {
+        let clients = self.clients.iter().cloned().map(KnownPeer::Client);
+        clients.chain(self.servers.iter().cloned().map(KnownPeer::Server))
+    }
+
     /// Returns the peers of two links that share a key, if there are any.
     pub(crate) fn with_a_shared_key(&self) -> Option<[PeerName; 2]> {
         let mut owners = HashMap::with_capacity(2 * self.names.len());
-        self.keys().find_map(|(name, keys)| {
+        self.pairs().find_map(|(name, keys)| {
             let mut pair = [keys.inner(), keys.outer()].into_iter();
             let other = pair.find_map(|key| owners.insert(key.expose_bytes(), name))?;
             Some([other.clone(), name.clone()])
@@ -54,67 +149,109 @@ impl Known {
         let both = [keys.inner(), keys.outer()];
         let is_used =
             |used: &KeyPair| both.iter().any(|key| *key == used.inner() || *key == used.outer());
-        self.keys().find_map(|(name, used)| is_used(used).then_some(name))
+        self.pairs().find_map(|(name, used)| is_used(used).then_some(name))
     }
 
-    fn keys(&self) -> impl Iterator<Item = (&PeerName, &KeyPair)> {
-        let clients = self.clients.iter().map(|client| (&client.name, &*client.keys));
-        clients.chain(self.servers.iter().map(|server| (&server.name, &*server.keys)))
+    fn pairs(&self) -> impl Iterator<Item = (&PeerName, &Arc<KeyPair>)> {
+        let clients = self.clients.iter().map(|client| (&client.name, &client.keys));
+        let all = clients.chain(self.servers.iter().map(|server| (&server.name, &server.keys)));
+        all.flat_map(|(name, keys)| keys.pairs().map(move |pair| (name, pair)))
     }
 }
 
-/// A client that the service has invited.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownClient {
-    pub(crate) name: PeerName,
-    pub(crate) range: AddressRange,
-    /// The group in which it is looked for, as its invitation says.
-    pub(crate) bucket: Option<Bucket>,
-    pub(crate) encoding: Encoding,
-    pub(crate) keys: Arc<KeyPair>,
-}
+impl KnownPeer {
+    pub(crate) fn name(&self) -> &PeerName {
+        match self {
+            Self::Client(client) => &client.name,
+            Self::Server(server) => &server.name,
+        }
+    }
 
-/// A server that the service is invited to.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownServer {
-    pub(crate) name: PeerName,
-    pub(crate) url: Endpoint,
-    pub(crate) encoding: Encoding,
-    pub(crate) authorities: Option<PathBuf>,
-    pub(crate) keys: Arc<KeyPair>,
-    /// The file that the invitation was read from.
-    pub(crate) source: Option<PathBuf>,
+    pub(crate) fn link(&self) -> LinkId {
+        match self {
+            Self::Client(client) => client.link,
+            Self::Server(server) => server.link,
+        }
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        match self {
+            Self::Client(client) => &client.keys,
+            Self::Server(server) => &server.keys,
+        }
+    }
+
+    pub(crate) fn keys_mut(&mut self) -> &mut Keys {
+        match self {
+            Self::Client(client) => &mut client.keys,
+            Self::Server(server) => &mut server.keys,
+        }
+    }
+
+    pub(crate) fn role(&self) -> PeerRole {
+        match self {
+            Self::Client(_) => PeerRole::Client,
+            Self::Server(_) => PeerRole::Server,
+        }
+    }
+
+    /// The file of the link.
+    pub(crate) fn to_file(&self) -> Result<LinkFile, KeyError> {
+        let mut file = LinkFile {
+            peer: self.name().clone(),
+            role: self.role(),
+            link: Identity(self.link()),
+            encoding: self.keys().encoding(),
+            range: None,
+            bucket: None,
+            url: None,
+            authorities: None,
+            invitation: None,
+            keys: Vec::new(),
+            burned: Vec::new(),
+        };
+        match self {
+            Self::Client(client) => {
+                (file.range, file.bucket) = (Some(client.range), client.bucket);
+            }
+            Self::Server(server) => {
+                (file.url, file.authorities) =
+                    (Some(server.url.clone()), server.authorities.clone());
+            }
+        }
+        file.put(&self.keys().to_stored(self.link()), Form::StandIns)?;
+        Ok(file)
+    }
 }
 
 impl KnownClient {
-    /// The client as a listener expects it, of the service called `own`.
-    pub(crate) fn invited(&self, own: &PeerName) -> InvitedClient {
-        InvitedClient {
-            link: LinkId::of(own, &self.name, &self.keys),
+    /// The client as a listener expects it; `None` if it has no keys that are valid.
+    pub(crate) fn invited(&self) -> Option<InvitedClient> {
+        Some(InvitedClient {
+            link: self.link,
             name: self.name.clone(),
             range: self.range,
-            bucket: self.bucket.filter(|_| self.encoding == Encoding::Sealed),
-            credentials: credentials(self.encoding, own, &self.name, &self.keys),
-        }
+            bucket: self.bucket.filter(|_| self.keys.encoding() == Encoding::Sealed),
+            credentials: self.keys.credentials()?,
+        })
     }
 }
 
 impl KnownServer {
-    /// The server as a dialer of the service called `own` needs it, and where it finds a newer
-    /// invitation.
+    /// The server as a dialer needs it, and where it finds a newer invitation.
     pub(crate) fn to_dial(
         &self,
-        own: &PeerName,
         renewal: Option<Arc<dyn Renewal>>,
-    ) -> Result<Server, TlsError> {
-        Ok(Server {
-            link: LinkId::of(&self.name, own, &self.keys),
+    ) -> Result<Option<Server>, TlsError> {
+        let Some(credentials) = self.keys.credentials() else { return Ok(None) };
+        Ok(Some(Server {
             renewal,
+            link: self.link,
             name: self.name.clone(),
             endpoint: self.url.clone(),
-            credentials: credentials(self.encoding, &self.name, own, &self.keys),
+            credentials,
             tls: self.tls_for(&self.url)?,
-        })
+        }))
     }
 
     /// The TLS for this server at `url`, which may be a newer one; `None` for `ws`.
@@ -125,5 +262,9 @@ impl KnownServer {
             None => Tls::platform(),
         };
         tls.map(Some)
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.keys.encoding()
     }
 }

@@ -31,7 +31,7 @@ struct Seen {
     unusable: Option<Found>,
 }
 
-type Found = (Endpoint, Arc<KeyPair>);
+type Found = (Endpoint, Option<Arc<KeyPair>>);
 
 impl InvitationFile {
     /// Returns the source of newer invitations of the service called `own` to `server`, if its
@@ -42,14 +42,15 @@ impl InvitationFile {
     }
 
     fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
-        let used = (server.url.clone(), Arc::clone(&server.keys));
+        let newest = server.keys.pairs().last();
+        let used = (server.url.clone(), newest.map(Arc::clone));
         let seen = Mutex::new(Seen { used, unusable: None });
         Self { path: path.to_owned(), own: own.clone(), server: server.clone(), seen }
     }
 
     fn is_same_link(&self, invite: &Invite) -> bool {
         invite.server == self.server.name
-            && invite.encoding == self.server.encoding
+            && invite.encoding == self.server.encoding()
             && invite.client.as_ref().is_none_or(|client| *client == self.own)
     }
 }
@@ -59,7 +60,7 @@ impl Renewal for InvitationFile {
     /// may be half written.
     fn renewed(&self) -> Option<Renewed> {
         let invite = Invite::load_again(&self.path).ok()?;
-        let found = (invite.url.clone(), Arc::clone(&invite.keys));
+        let found = (invite.url.clone(), Some(Arc::clone(&invite.keys)));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_same_link(&invite) || seen.used == found {
             return None;
@@ -78,7 +79,7 @@ impl Renewal for InvitationFile {
             }
         };
         *seen = Seen { used: found, unusable: None };
-        let encoding = self.server.encoding;
+        let encoding = self.server.encoding();
         Some(Renewed {
             endpoint: invite.url,
             credentials: credentials(encoding, &self.server.name, &self.own, &invite.keys),
@@ -91,6 +92,15 @@ impl Renewal for InvitationFile {
 mod tests {
     use super::*;
     use crate::ServiceConfig;
+    use crate::known::KnownPeer;
+
+    fn joined(invite: Invite, authorities: Option<PathBuf>) -> KnownServer {
+        let config = ServiceConfig::new("sensor", "ws://localhost:2", "127.0.0.1", &2).unwrap();
+        match config.plan_server(invite, authorities).unwrap() {
+            KnownPeer::Server(server) => server,
+            KnownPeer::Client(_) => panic!("it is a server"),
+        }
+    }
 
     #[test]
     fn a_renewed_invitation_brings_the_tls_that_its_url_needs() {
@@ -100,14 +110,8 @@ mod tests {
         let invite = hub.add_client("sensor", "127.0.0.1").unwrap();
         invite.save(&path).unwrap();
         let authorities = folder.path().join("authorities.pem");
-        let server = KnownServer {
-            name: invite.server.clone(),
-            url: invite.url.clone(),
-            encoding: invite.encoding,
-            authorities: Some(authorities.clone()),
-            keys: Arc::clone(&invite.keys),
-            source: Some(path.clone()),
-        };
+        let source = Some(path.clone());
+        let server = joined(Invite { source, ..invite.clone() }, Some(authorities.clone()));
         let file = InvitationFile::new(&"sensor".parse().unwrap(), &server, &path);
         assert!(file.renewed().is_none(), "it has not changed");
 
@@ -127,9 +131,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("invitation.toml");
         let mut hub = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &1).unwrap();
-        let Invite { server: name, url, encoding, keys, .. } =
-            hub.add_client("sensor", "127.0.0.1").unwrap();
-        let server = KnownServer { name, url, encoding, authorities: None, keys, source: None };
+        let server = joined(hub.add_client("sensor", "127.0.0.1").unwrap(), None);
         let file = InvitationFile::new(&"sensor".parse().unwrap(), &server, &path);
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());

@@ -2,66 +2,139 @@
 
 use std::sync::Arc;
 
-use paddington_crypto::KeyPair;
-use paddington_wire::PeerName;
+use paddington_crypto::{KeyError, KeyPair};
+use paddington_wire::keys::StoredKeys;
+use paddington_wire::{Encoding, LinkId, PeerName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing::warn;
 
 use super::{ConfigError, ServiceConfig};
-use crate::format::{ClientEntry, Form, KeyTable, ServerEntry, ServiceFile};
-use crate::known::{Known, KnownClient, KnownServer};
+use crate::format::{ClientEntry, Form, Identity, KeyTable, ServerEntry, ServiceFile};
+use crate::known::{Known, KnownClient, KnownPeer, KnownServer};
+use crate::links::{Keys, KeysEntry, handed_over};
 
 impl ServiceConfig {
     pub(super) fn check(file: ServiceFile) -> Result<Self, ConfigError> {
         note_unused(&file);
-        let ServiceFile { name, url, ip, port, outbox, settings, clients, servers, .. } = file;
+        let ServiceFile { name, url, ip, port, outbox, links, settings, clients, servers, .. } =
+            file;
         settings.check()?;
-        let mut config = Self { name, url, ip, port, outbox, settings, known: Known::default() };
-        for ClientEntry { name, range, encoding, bucket, inner_key, outer_key, .. } in clients {
-            config.check_new(&name)?;
-            let keys = join(&name, inner_key, outer_key)?;
-            config.known.add_client(KnownClient { name, range, bucket, encoding, keys });
+        let (folder, known) = (links, Known::default());
+        let mut config = Self { name, url, ip, port, outbox, links: None, settings, known };
+        for entry in clients {
+            config.check_new(&entry.name)?;
+            let client = config.client_of(entry)?;
+            config.known.add(KnownPeer::Client(client));
         }
-        for ServerEntry { name, url, encoding, authorities, inner_key, outer_key, .. } in servers {
-            config.check_new(&name)?;
-            let keys = join(&name, inner_key, outer_key)?;
-            let source = None;
-            let server = KnownServer { name, url, encoding, authorities, keys, source };
-            config.known.add_server(server);
+        for entry in servers {
+            config.check_new(&entry.name)?;
+            let server = config.server_of(entry)?;
+            config.known.add(KnownPeer::Server(server));
         }
-        match config.known.with_a_shared_key() {
-            Some(peers) => Err(ConfigError::SharedKey { peers }),
-            None => Ok(config),
+        if let Some(peers) = config.known.with_a_shared_key() {
+            return Err(ConfigError::SharedKey { peers });
         }
+        if let Some(folder) = folder {
+            config.set_links(folder)?;
+        }
+        Ok(config)
+    }
+
+    fn client_of(&self, entry: ClientEntry) -> Result<KnownClient, ConfigError> {
+        let ClientEntry { name, range, encoding, bucket, link, generation, .. } = entry;
+        let pair = KeyTable::join(entry.inner_key, entry.outer_key);
+        let names = [&self.name, &name];
+        let (link, keys) = keys(&name, names, encoding, link, generation, pair, entry.older)?;
+        Ok(KnownClient { name, range, bucket, link, keys })
+    }
+
+    fn server_of(&self, entry: ServerEntry) -> Result<KnownServer, ConfigError> {
+        let ServerEntry { name, url, encoding, authorities, link, generation, .. } = entry;
+        let pair = KeyTable::join(entry.inner_key, entry.outer_key);
+        let names = [&name, &self.name];
+        let (link, keys) = keys(&name, names, encoding, link, generation, pair, entry.older)?;
+        Ok(KnownServer { name, url, authorities, link, keys, source: None })
     }
 
     pub(super) fn to_file(&self, form: Form) -> ServiceFile {
-        let client = |client: &KnownClient| {
-            let (inner_key, outer_key) = KeyTable::pair(&client.keys, form);
-            let (name, range, encoding) = (client.name.clone(), client.range, client.encoding);
-            let bucket = client.bucket;
-            ClientEntry { name, range, encoding, zone: None, bucket, inner_key, outer_key }
-        };
-        let server = |server: &KnownServer| {
-            let (inner_key, outer_key) = KeyTable::pair(&server.keys, form);
-            let (name, url, encoding) = (server.name.clone(), server.url.clone(), server.encoding);
-            let authorities = server.authorities.clone();
-            ServerEntry { name, url, encoding, zone: None, authorities, inner_key, outer_key }
-        };
+        // What is in the folder of links is kept there.
+        let inline = self.links.is_none();
+        let clients = self.known.clients.iter().filter(|_| inline);
+        let servers = self.known.servers.iter().filter(|_| inline);
         ServiceFile {
             name: self.name.clone(),
             url: self.url.clone(),
             ip: self.ip,
             port: self.port,
             outbox: self.outbox.clone(),
+            links: self.links.as_ref().map(|folder| folder.path().to_owned()),
             settings: self.settings.clone(),
-            clients: self.known.clients.iter().map(client).collect(),
-            servers: self.known.servers.iter().map(server).collect(),
+            clients: clients.filter_map(|client| self.client_entry(client, form)).collect(),
+            servers: servers.filter_map(|server| self.server_entry(server, form)).collect(),
             healthcheck_port: None,
             proxy_header: None,
             encryption: None,
         }
+    }
+
+    fn client_entry(&self, client: &KnownClient, form: Form) -> Option<ClientEntry> {
+        let written = Written::of(&client.keys, client.link, [&self.name, &client.name], form);
+        let Written { link, generation, inner_key, outer_key, older } = written?;
+        Some(ClientEntry {
+            name: client.name.clone(),
+            range: client.range,
+            encoding: client.keys.encoding(),
+            zone: None,
+            bucket: client.bucket,
+            link,
+            generation,
+            inner_key,
+            outer_key,
+            older,
+        })
+    }
+
+    fn server_entry(&self, server: &KnownServer, form: Form) -> Option<ServerEntry> {
+        let written = Written::of(&server.keys, server.link, [&server.name, &self.name], form);
+        let Written { link, generation, inner_key, outer_key, older } = written?;
+        Some(ServerEntry {
+            name: server.name.clone(),
+            url: server.url.clone(),
+            encoding: server.keys.encoding(),
+            zone: None,
+            authorities: server.authorities.clone(),
+            link,
+            generation,
+            inner_key,
+            outer_key,
+            older,
+        })
+    }
+}
+
+/// The keys of a link as an entry holds them: the newest, and those that they are to replace.
+struct Written {
+    link: Option<Identity>,
+    generation: u64,
+    inner_key: KeyTable,
+    outer_key: KeyTable,
+    older: Vec<KeysEntry>,
+}
+
+impl Written {
+    fn of(keys: &Keys, id: LinkId, [server, client]: [&PeerName; 2], form: Form) -> Option<Self> {
+        let mut generations = keys.to_stored(id).generations;
+        let newest = generations.pop()?;
+        let (inner_key, outer_key) = KeyTable::pair(&newest.keys, form);
+        let first = LinkId::of(server, client, &newest.keys);
+        Some(Self {
+            link: Some(Identity(id)).filter(|_| first != id),
+            generation: newest.number,
+            inner_key,
+            outer_key,
+            older: generations.iter().map(|older| KeysEntry::new(older, form)).collect(),
+        })
     }
 }
 
@@ -103,7 +176,24 @@ fn note_unused(file: &ServiceFile) {
     }
 }
 
-fn join(peer: &PeerName, inner: KeyTable, outer: KeyTable) -> Result<Arc<KeyPair>, ConfigError> {
-    let keys = KeyTable::join(inner, outer).map(Arc::new);
-    keys.map_err(|source| ConfigError::Keys { peer: peer.clone(), source })
+/// The identity and the keys of a link with `peer`, from its entry.
+fn keys(
+    peer: &PeerName,
+    names: [&PeerName; 2],
+    encoding: Encoding,
+    link: Option<Identity>,
+    generation: u64,
+    newest: Result<KeyPair, KeyError>,
+    older: Vec<KeysEntry>,
+) -> Result<(LinkId, Keys), ConfigError> {
+    let keys_error = |source| ConfigError::Keys { peer: peer.clone(), source };
+    let newest = Arc::new(newest.map_err(keys_error)?);
+    let first = LinkId::of(names[0], names[1], &newest);
+    let older = older.into_iter().map(KeysEntry::read).collect::<Result<Vec<_>, _>>();
+    let mut generations = older.map_err(keys_error)?;
+    generations.push(handed_over(generation, newest));
+    let stored = StoredKeys { generations, burned: Vec::new(), invitation: first };
+    let keys = Keys::from_stored(encoding, names, stored);
+    let keys = keys.map_err(|source| ConfigError::Ring { peer: peer.clone(), source })?;
+    Ok((link.map_or(first, |Identity(link)| link), keys))
 }

@@ -1,0 +1,123 @@
+//! The folder of links of a configuration.
+
+use std::path::{Path, PathBuf};
+
+use paddington_wire::PeerName;
+use tracing::debug;
+
+use super::{ConfigError, ServiceConfig};
+use crate::format::Identity;
+use crate::known::{Known, KnownClient, KnownPeer, KnownServer};
+use crate::links::{Keys, LinkFile, LinkFolder, PeerRole};
+
+impl ServiceConfig {
+    /// Keeps the links in a folder, one file for each, and reads those that are there. It is made if
+    /// there is none, for its owner only. Only with such a folder are keys renewed, and do invitations
+    /// burn and expire: `docs/links.md`.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// # let folder = tempfile::tempdir()?;
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// hub.set_links(folder.path().join("links"))?;
+    /// hub.add_client("sensor", "192.0.2.0/24")?;
+    /// let mut again = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// again.set_links(folder.path().join("links"))?;
+    /// assert_eq!(again.peers().collect::<Vec<_>>(), ["sensor"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the folder or a file in it cannot be read, is not valid, or holds a peer
+    /// that the configuration knows with other keys. The configuration is as before then.
+    pub fn set_links(&mut self, path: impl Into<PathBuf>) -> Result<(), ConfigError> {
+        let folder = LinkFolder::at(path.into())?;
+        let mut known = Known::default();
+        for file in folder.read()? {
+            let peer = self.peer_of(file)?;
+            self.check_other(peer.name())?;
+            known.add(peer);
+        }
+        let mut lock = None;
+        for peer in self.known.peers() {
+            match known.peer(peer.name()) {
+                None => {
+                    let lock = match &lock {
+                        Some(lock) => lock,
+                        None => lock.insert(folder.lock()?),
+                    };
+                    folder.write(lock, &file_of(&peer)?)?;
+                    known.add(peer);
+                }
+                // It was moved into the folder before.
+                Some(kept) if kept.link() == peer.link() => {
+                    debug!(peer = %peer.name(), "its keys are in the folder of links");
+                }
+                Some(_) => return Err(ConfigError::Duplicate(peer.name().clone())),
+            }
+        }
+        if let Some(peers) = known.with_a_shared_key() {
+            return Err(ConfigError::SharedKey { peers });
+        }
+        self.known = known;
+        self.links = Some(folder);
+        Ok(())
+    }
+
+    /// Returns the folder of links, if there is one.
+    #[must_use]
+    pub fn links(&self) -> Option<&Path> {
+        self.links.as_ref().map(LinkFolder::path)
+    }
+
+    /// Makes a link durable, if there is a place for it.
+    pub(super) fn keep(&self, peer: &KnownPeer) -> Result<(), ConfigError> {
+        let Some(folder) = &self.links else { return Ok(()) };
+        let lock = folder.lock()?;
+        Ok(folder.write(&lock, &file_of(peer)?)?)
+    }
+
+    /// Makes it durable that there is no link with a peer.
+    pub(super) fn forget(&self, peer: &PeerName) -> Result<(), ConfigError> {
+        let Some(folder) = &self.links else { return Ok(()) };
+        Ok(folder.remove(&folder.lock()?, peer)?)
+    }
+
+    /// Reads a link from its file.
+    fn peer_of(&self, mut file: LinkFile) -> Result<KnownPeer, ConfigError> {
+        let peer = file.peer.clone();
+        let keys_error = |source| ConfigError::Keys { peer: peer.clone(), source };
+        let stored = file.take().map_err(keys_error)?;
+        let names = match file.role {
+            PeerRole::Client => [&self.name, &peer],
+            PeerRole::Server => [&peer, &self.name],
+        };
+        let keys = Keys::from_stored(file.encoding, names, stored);
+        let keys = keys.map_err(|source| ConfigError::Ring { peer: peer.clone(), source })?;
+        let Identity(link) = file.link;
+        let lacks = |field| ConfigError::Lacks { peer: peer.clone(), field };
+        Ok(match file.role {
+            PeerRole::Client => KnownPeer::Client(KnownClient {
+                range: file.range.ok_or_else(|| lacks("range"))?,
+                bucket: file.bucket,
+                link,
+                keys,
+                name: peer,
+            }),
+            PeerRole::Server => KnownPeer::Server(KnownServer {
+                url: file.url.ok_or_else(|| lacks("url"))?,
+                authorities: file.authorities,
+                link,
+                keys,
+                source: None,
+                name: peer,
+            }),
+        })
+    }
+}
+
+/// The file of a link.
+pub(crate) fn file_of(peer: &KnownPeer) -> Result<LinkFile, ConfigError> {
+    peer.to_file().map_err(|source| ConfigError::Keys { peer: peer.name().clone(), source })
+}

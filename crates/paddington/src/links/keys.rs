@@ -1,0 +1,107 @@
+//! The keys of a link, in either encoding.
+
+use std::sync::Arc;
+
+use paddington_crypto::KeyPair;
+use paddington_wire::keys::{Expiry, KeyRing, KeyRingError, Origin, StoredGeneration, StoredKeys};
+use paddington_wire::{Credentials, Encoding, LinkId, PeerName, hex};
+
+use crate::timestamp::Timestamp;
+
+/// The keys of a link.
+#[derive(Clone, Debug)]
+pub(crate) enum Keys {
+    /// Two keys that stay until a person replaces them.
+    Hex(Arc<KeyPair>),
+    /// Generations of keys.
+    Sealed(KeyRing),
+}
+
+impl Keys {
+    /// The keys of a link between a server and a client, by `names`, that begins with an invitation,
+    /// which holds the generation `number`. At the server, `expires` is the end of the invitation.
+    pub(crate) fn begin(
+        encoding: Encoding,
+        names: [&PeerName; 2],
+        number: u64,
+        keys: Arc<KeyPair>,
+        expires: Option<Timestamp>,
+    ) -> Self {
+        match encoding {
+            Encoding::Hex => Self::Hex(keys),
+            _ => {
+                let (expires, now) = (expires.map(Timestamp::seconds), Timestamp::now().seconds());
+                Self::Sealed(KeyRing::begin(names, keys, number, expires, now))
+            }
+        }
+    }
+
+    /// The keys as they were stored.
+    pub(crate) fn from_stored(
+        encoding: Encoding,
+        [server, client]: [&PeerName; 2],
+        mut stored: StoredKeys,
+    ) -> Result<Self, KeyRingError> {
+        if encoding != Encoding::Hex {
+            return KeyRing::from_stored(server, client, stored).map(Self::Sealed);
+        }
+        match stored.generations.pop() {
+            Some(only) if stored.generations.is_empty() => Ok(Self::Hex(only.keys)),
+            _ => Err(KeyRingError::TooMany),
+        }
+    }
+
+    /// The keys as they are stored.
+    pub(crate) fn to_stored(&self, link: LinkId) -> StoredKeys {
+        match self {
+            Self::Sealed(ring) => ring.to_stored(),
+            Self::Hex(keys) => StoredKeys {
+                generations: vec![handed_over(0, Arc::clone(keys))],
+                burned: Vec::new(),
+                invitation: link,
+            },
+        }
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Hex(_) => Encoding::Hex,
+            Self::Sealed(_) => Encoding::Sealed,
+        }
+    }
+
+    /// The secrets that follow from the newest keys.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        match self {
+            Self::Hex(keys) => {
+                Some(Credentials::Hex(Arc::new(hex::Credentials::new(Arc::clone(keys)))))
+            }
+            Self::Sealed(ring) => {
+                let newest = ring.generations().last()?;
+                Some(Credentials::Sealed(Arc::clone(newest.credentials())))
+            }
+        }
+    }
+
+    /// All pairs, oldest first.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &Arc<KeyPair>> {
+        let (hex, ring) = match self {
+            Self::Hex(keys) => (Some(keys), None),
+            Self::Sealed(ring) => (None, Some(ring)),
+        };
+        let generations = ring.into_iter().flat_map(KeyRing::generations);
+        hex.into_iter().chain(generations.map(|generation| generation.keys()))
+    }
+}
+
+/// A generation that was handed over, and never ends, as it is stored.
+pub(crate) fn handed_over(number: u64, keys: Arc<KeyPair>) -> StoredGeneration {
+    StoredGeneration {
+        number,
+        keys,
+        since: 0,
+        origin: Origin::HandedOver,
+        used: false,
+        expiry: Expiry::Never,
+    }
+}

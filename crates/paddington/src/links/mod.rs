@@ -1,0 +1,10 @@
+//! Links as they are kept in a folder, one file for each.
+
+mod folder;
+mod keys;
+mod stored;
+
+pub(crate) use folder::{FolderLock, LinkFolder};
+pub(crate) use keys::{Keys, handed_over};
+pub use stored::PeerRole;
+pub(crate) use stored::{KeysEntry, LinkFile};
