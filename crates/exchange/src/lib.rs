@@ -17,6 +17,7 @@ mod faults;
 mod handling;
 mod host;
 mod lifecycle;
+mod orphans;
 mod peer;
 mod receipt;
 mod renewal;
@@ -35,6 +36,7 @@ pub use exchange::{Exchange, current, install};
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use handling::{Handler, OnError, accept_bytes};
+pub use orphans::PurgeError;
 pub use paddington_wire::link::{CallCounts, Counts};
 pub use peer::send::SendOptions;
 pub use receipt::Receipt;

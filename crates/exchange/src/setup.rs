@@ -20,7 +20,7 @@ use crate::host::{ExchangeHost, PeerCaller};
 use crate::lifecycle::Lifecycle;
 use crate::peer::{Shared, store_task};
 use crate::renewal::Renewal;
-use crate::store::Store;
+use crate::store::{Mailbox, Store};
 use crate::{Config, Exchange, Handler, StartError, deadlines, restore, shutdown};
 
 /// Pause between two attempts to bind a port that another process uses.
@@ -150,13 +150,18 @@ impl Exchange {
     }
 }
 
-/// Returns the names and encodings of all peers.
+/// Returns the mailboxes and encodings of all peers.
 fn known(
     clients: &[InvitedClient],
     servers: &[Server],
-) -> impl ExactSizeIterator<Item = (PeerName, Encoding)> {
-    let clients = clients.iter().map(|client| (client.name.clone(), client.credentials.encoding()));
-    let servers = servers.iter().map(|server| (server.name.clone(), server.credentials.encoding()));
+) -> impl ExactSizeIterator<Item = (Mailbox, Encoding)> {
+    let mailbox = |peer: &PeerName, link| Mailbox { peer: peer.clone(), link };
+    let clients = clients
+        .iter()
+        .map(|client| (mailbox(&client.name, client.link), client.credentials.encoding()));
+    let servers = servers
+        .iter()
+        .map(|server| (mailbox(&server.name, server.link), server.credentials.encoding()));
     clients.chain(servers).collect::<Vec<_>>().into_iter()
 }
 

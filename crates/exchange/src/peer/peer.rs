@@ -20,7 +20,7 @@ use super::reports::Cause;
 use super::state::{Probing, State};
 use super::{Number, PeerLink, Shared};
 use crate::escaped::escaped;
-use crate::store::Store;
+use crate::store::{Mailbox, Store};
 use crate::{Delivered, Event, PeerStatus};
 
 /// The longest time that a successor waits for the process that holds the slot to shut down. It is
@@ -37,6 +37,8 @@ pub(crate) type BeginRequest = dyn Fn(&Arc<Peer>, Begun) + Send + Sync;
 /// One peer.
 pub(crate) struct Peer {
     pub(crate) name: PeerName,
+    /// The mailbox of its link, which has its name.
+    pub(crate) mailbox: Mailbox,
     pub(crate) shared: Arc<Shared>,
     state: Mutex<State>,
     store: Option<Arc<dyn Store>>,
@@ -63,13 +65,14 @@ pub(crate) struct RequestHandler {
 
 impl Peer {
     pub(crate) fn new(
-        name: PeerName,
+        mailbox: Mailbox,
         link: PeerLink,
         shared: Arc<Shared>,
         store: Option<Arc<dyn Store>>,
     ) -> Self {
         Self {
-            name,
+            name: mailbox.peer.clone(),
+            mailbox,
             state: Mutex::new(State::new(link, &shared.room)),
             shared,
             store,

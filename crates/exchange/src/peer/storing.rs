@@ -25,7 +25,7 @@ impl Peer {
         let store = self.store()?;
         let (number, mark) =
             (message.id.number, state.sealed_link().and_then(Link::take_mark_of_last));
-        let answer = store.append(&self.name, NewMessage { mark, ..message });
+        let answer = store.append(&self.mailbox, NewMessage { mark, ..message });
         let stored = state.push_append(number, mark, answer);
         self.tell_work();
         Some(stored)
@@ -49,8 +49,8 @@ impl Peer {
     pub(super) fn take_mark(&self) -> Option<(MessageId, Answer<()>)> {
         let (store, mut state) = (self.store()?, self.lock());
         let mark = state.sealed_link()?.take_mark()?;
-        let answer = store.mark(&self.name, mark, self.fence());
-        drop(store.sync(&self.name));
+        let answer = store.mark(&self.mailbox, mark, self.fence());
+        drop(store.sync(&self.mailbox));
         Some((mark, answer))
     }
 
@@ -72,8 +72,9 @@ impl Peer {
     pub(super) fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
         let (Some(store), fence) = (self.store(), self.fence()) else { return Vec::new() };
         let changes = state.take_cursors();
-        let moved = changes.moved.into_iter().map(|it| store.commit(&self.name, it, fence));
-        let forgotten = changes.forgotten.into_iter().map(|it| store.forget(&self.name, it, fence));
+        let moved = changes.moved.into_iter().map(|it| store.commit(&self.mailbox, it, fence));
+        let forgotten =
+            changes.forgotten.into_iter().map(|it| store.forget(&self.mailbox, it, fence));
         moved.chain(forgotten).collect()
     }
 
@@ -81,7 +82,7 @@ impl Peer {
     pub(super) fn sync_cursors(&self, state: &mut State) {
         if let Some(store) = self.store() {
             drop(self.commit_cursors_of(state));
-            drop(store.sync(&self.name));
+            drop(store.sync(&self.mailbox));
         }
     }
 
