@@ -70,12 +70,14 @@ impl Core {
     }
 }
 
-/// Logs which mailboxes of the store belong to none of these links.
+/// Logs which mailboxes of the store belong to none of these links, unless there is nothing in them
+/// that anybody could miss.
 pub(crate) async fn warn_of_orphans(
     store: &dyn Store,
     known: Vec<LinkId>,
 ) -> Result<(), StoreError> {
-    let orphans = store.mailboxes(known).await?;
+    let mut orphans = store.mailboxes(known).await?;
+    orphans.retain(|orphan| orphan.messages + orphan.letters > 0);
     if !orphans.is_empty() {
         let orphans = listed(&orphans);
         warn!(
@@ -91,16 +93,23 @@ pub(crate) async fn warn_of_orphans(
 /// line.
 fn listed(orphans: &[MailboxStatus]) -> String {
     let mut text = String::new();
-    for MailboxStatus { mailbox, messages, .. } in orphans.iter().take(MAX_NAMED) {
+    for MailboxStatus { mailbox, messages, letters, .. } in orphans.iter().take(MAX_NAMED) {
         let comma = if text.is_empty() { "" } else { ", " };
-        let plural = if *messages == 1 { "" } else { "s" };
         // Writing to a text cannot fail.
-        let _ = write!(text, "{comma}{mailbox}: {messages} message{plural}");
+        let _ = write!(text, "{comma}{mailbox}: {}", counted(*messages, "message"));
+        if *letters > 0 {
+            let _ = write!(text, " and {}", counted(*letters, "dead letter"));
+        }
     }
     match orphans.len().saturating_sub(MAX_NAMED) {
         0 => text,
         others => format!("{text}, and {others} others"),
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 #[cfg(test)]
@@ -116,12 +125,14 @@ mod tests {
             orphan.messages = number.into();
             orphan
         };
-        let orphans: Vec<_> = (1..=20).map(orphan).collect();
+        let mut orphans: Vec<_> = (1..=20).map(orphan).collect();
         let first = format!("peer-1 (link {}): 1 message", "01".repeat(16));
         assert_eq!(listed(&orphans[..1]), first);
         let eight = listed(&orphans[..8]);
         assert!(eight.starts_with(&format!("{first}, peer-2 ")), "{eight}");
         assert!(eight.ends_with(": 8 messages"), "{eight}");
         assert_eq!(listed(&orphans), format!("{eight}, and 12 others"));
+        orphans[0].letters = 2;
+        assert_eq!(listed(&orphans[..1]), format!("{first} and 2 dead letters"));
     }
 }

@@ -115,3 +115,94 @@ fn part(connection: &Connection, stream: StreamId, purged: &Purged) -> Result<Pa
     }
     Ok(part)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use paddington_exchange::store::{NewMessage, StoredCursor};
+    use paddington_wire::{MessageId, Payload};
+
+    use super::*;
+    use crate::schema;
+
+    fn mailbox(link: u8) -> Mailbox {
+        Mailbox { peer: "hub".parse().unwrap(), link: [link; LinkId::LEN].into() }
+    }
+
+    fn append(tables: &mut Tables<'_>, streams: &mut Streams, to: &Mailbox, id: MessageId) {
+        // A message has several rows.
+        let payload = Payload::bytes(vec![b'x'; 1_500]);
+        let message = NewMessage { id, payload, ttl: None, mark: None };
+        let place = tables.outbox.place(streams, to, &message).unwrap();
+        tables.outbox.append(to, place, &message, SystemTime::now()).unwrap();
+    }
+
+    #[test]
+    fn after_each_step_what_is_left_is_a_store_that_can_be_purged_again() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection).unwrap();
+        let mut tables = Tables::prepare(&connection).unwrap();
+        let (mut streams, old, other) = (Streams::default(), mailbox(1), mailbox(2));
+        for stream in [1, 2] {
+            for number in 1..=1_500 {
+                let id = MessageId { stream: [stream; 16].into(), number };
+                append(&mut tables, &mut streams, &old, id);
+            }
+        }
+        let id = MessageId { stream: [1; 16].into(), number: 1 };
+        append(&mut tables, &mut streams, &other, id);
+        for number in 0..3_000 {
+            let id = MessageId { number, ..id };
+            tables.cursors.attempt(&old, id).unwrap();
+        }
+        let cursor = StoredCursor { instance: id.stream, completed: 0, finished: vec![] };
+        tables.cursors.replace(&old, &cursor).unwrap();
+        tables.cursors.replace(&other, &cursor).unwrap();
+
+        let (mut purged, mut steps, mut left) = (Purged::default(), 0, 3_000);
+        loop {
+            // As after a restart: nothing is known of what was done before.
+            let mut tables = Tables::prepare(&connection).unwrap();
+            let mut streams = Streams::default();
+            let step = step(&connection, &mut tables, &mut streams, &old).unwrap();
+            assert!(step.purged.messages <= MAX_STEP.into(), "{step:?}");
+            add(&mut purged, step.purged);
+            left -= step.purged.messages;
+            let found = tables.outbox.load_all(SystemTime::now()).unwrap();
+            let of_old = found.get(&old).into_iter().flatten();
+            assert_eq!(of_old.map(|it| it.messages.len() as u64).sum::<u64>(), left);
+            assert_eq!(found[&other][0].messages.len(), 1);
+            assert_eq!(tables.cursors.load(&other).unwrap().len(), 1);
+            steps += 1;
+            if step.is_last {
+                break;
+            }
+        }
+        assert!(tables.cursors.load(&old).unwrap().is_empty());
+        let rows = "SELECT (SELECT count(*) FROM stream) + (SELECT count(*) FROM attempt)";
+        let rows: i64 = connection.query_row(rows, (), |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1, "the stream of the other one");
+        let bytes = 3_000 * 1_500;
+        assert_eq!((purged, steps), (Purged { messages: 3_000, bytes, letters: 0 }, 5));
+    }
+
+    #[test]
+    fn a_step_removes_no_more_than_a_few_megabytes() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection).unwrap();
+        let mut tables = Tables::prepare(&connection).unwrap();
+        let (mut streams, old) = (Streams::default(), mailbox(1));
+        for number in 1..=6 {
+            let id = MessageId { stream: [1; 16].into(), number };
+            let payload = Payload::bytes(vec![b'x'; 3 << 20]);
+            let message = NewMessage { id, payload, ttl: None, mark: None };
+            let place = tables.outbox.place(&mut streams, &old, &message).unwrap();
+            tables.outbox.append(&old, place, &message, SystemTime::now()).unwrap();
+        }
+        let first = step(&connection, &mut tables, &mut streams, &old).unwrap();
+        assert_eq!((first.purged.messages, first.is_last), (3, false));
+        let last = step(&connection, &mut tables, &mut streams, &old).unwrap();
+        assert_eq!((last.purged.messages, last.is_last), (3, true));
+    }
+}
