@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use paddington_wire::{Encoding, InvitedClient, PeerName};
+use paddington_wire::{Encoding, Instance, InvitedClient, PeerName};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -189,7 +189,10 @@ impl Core {
         encoding: Encoding,
     ) -> Result<Arc<Peer>, AddError> {
         let mut kept = Kept::new(self.store.as_ref()).await.map_err(AddError::Store)?;
-        kept.peer(&self.shared, &identity.name, encoding).await.map_err(AddError::Store)
+        // A link that was removed before begins anew, as after a restart of this service.
+        let instance = Instance::random().map_err(|_| AddError::Random)?;
+        let peer = kept.peer(&self.shared, identity.mailbox(), instance, encoding).await;
+        peer.map_err(AddError::Store)
     }
 
     async fn make_durable<E: Into<HandlerError>>(

@@ -149,6 +149,9 @@ pub enum StartError {
         /// The other one.
         other: PeerName,
     },
+    /// A peer has the link of another one: what is stored for the one would reach the other.
+    #[error("the link to {0} is that of another peer: two peers need two invitations")]
+    DuplicateLink(PeerName),
     /// A peer has this service's own name.
     #[error("the service {0} cannot be its own peer")]
     OwnName(PeerName),

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dialing::{Dialing, Server};
 use crate::peer::Peer;
+use crate::store::Mailbox;
 
 /// The peers that an exchange knows.
 #[derive(Debug)]
@@ -81,6 +82,10 @@ impl Identity {
     pub(crate) fn of_server(server: &Server) -> Self {
         let (name, keys) = (server.name.clone(), server.credentials.keys_id());
         Self { name, link: server.link, keys }
+    }
+
+    pub(crate) fn mailbox(&self) -> Mailbox {
+        Mailbox { peer: self.name.clone(), link: self.link }
     }
 }
 
@@ -180,6 +185,11 @@ impl Registry {
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.read().peers.values().cloned().collect()
+    }
+
+    /// Returns the links of all peers.
+    pub(crate) fn links(&self) -> Vec<LinkId> {
+        self.read().links.keys().copied().collect()
     }
 
     /// Returns the peer of a link.

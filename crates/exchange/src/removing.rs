@@ -118,7 +118,7 @@ impl Exchange {
         durable.await.map_err(|cause| RemoveError::NotDurable(cause.into()))?;
         let Backlog { messages, unhandled } = core.leave(&entry, removal);
         let purges = waiting != Waiting::Keep;
-        let not_purged = if purges { core.purge(&entry).await.err() } else { None };
+        let not_purged = if purges { core.empty(&entry).await.err() } else { None };
         Ok(Removed { messages, unhandled, not_purged })
     }
 }
@@ -144,9 +144,11 @@ impl Core {
         backlog
     }
 
-    /// Removes from the store what it has kept for a link.
-    #[expect(clippy::unused_async, reason = "the store has no such call yet")]
-    async fn purge(&self, _entry: &Entry) -> Result<(), StoreError> {
-        Ok(())
+    /// Removes from the store what it has kept for a link that is known no more.
+    async fn empty(&self, entry: &Entry) -> Result<(), StoreError> {
+        match entry.peer.store() {
+            Some(store) => store.purge(&entry.peer.mailbox).await.map(drop),
+            None => Ok(()),
+        }
     }
 }

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use paddington_wire::link::StoredLink;
-use paddington_wire::{Encoding, MessageId, PeerName, RejectCode};
+use paddington_wire::{Encoding, Instance, LinkId, MessageId, RejectCode};
 
 use crate::peer::{Peer, PeerLink, Shared};
-use crate::store::{Store, StoreError};
+use crate::store::{Mailbox, Store, StoreError};
 
 /// What a store has kept, from which peers are made.
 pub(crate) struct Kept<'a> {
     store: Option<&'a Arc<dyn Store>>,
-    letters: HashMap<PeerName, Vec<(MessageId, RejectCode)>>,
+    letters: HashMap<LinkId, Vec<(MessageId, RejectCode)>>,
 }
 
 impl<'a> Kept<'a> {
@@ -24,38 +24,32 @@ impl<'a> Kept<'a> {
         };
         let mut letters = HashMap::<_, Vec<_>>::new();
         for (_, letter) in kept {
-            letters.entry(letter.peer).or_default().push((letter.id, letter.code));
+            letters.entry(letter.mailbox.link).or_default().push((letter.id, letter.code));
         }
         Ok(Self { store, letters })
     }
 
-    /// Creates a peer.
+    /// Creates the peer with this mailbox, on whose link this side is `instance`.
     pub(crate) async fn peer(
         &mut self,
         shared: &Arc<Shared>,
-        name: &PeerName,
+        mailbox: Mailbox,
+        instance: Instance,
         encoding: Encoding,
     ) -> Result<Arc<Peer>, StoreError> {
         let store = self.store.filter(|_| encoding == Encoding::Sealed);
-        let mut link = link(shared, name, encoding, store).await?;
-        for (id, code) in self.letters.remove(name).unwrap_or_default() {
+        let config = shared.link(store.is_some());
+        let mut link = match store {
+            None => PeerLink::new(encoding, config, instance),
+            Some(store) => {
+                let streams = store.streams(&mailbox).await?;
+                let stored = StoredLink { streams, cursors: store.cursors(&mailbox).await? };
+                PeerLink::restore(config, instance, stored, shared.now())
+            }
+        };
+        for (id, code) in self.letters.remove(&mailbox.link).unwrap_or_default() {
             link.recall(id, code);
         }
-        Ok(Arc::new(Peer::new(name.clone(), link, Arc::clone(shared), store.cloned())))
+        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), store.cloned())))
     }
-}
-
-async fn link(
-    shared: &Shared,
-    name: &PeerName,
-    encoding: Encoding,
-    store: Option<&Arc<dyn Store>>,
-) -> Result<PeerLink, StoreError> {
-    let config = shared.link(store.is_some());
-    let Some(store) = store else {
-        return Ok(PeerLink::new(encoding, config, shared.instance));
-    };
-    let stored =
-        StoredLink { streams: store.streams(name).await?, cursors: store.cursors(name).await? };
-    Ok(PeerLink::restore(config, shared.instance, stored, shared.now()))
 }

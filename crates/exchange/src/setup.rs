@@ -13,6 +13,7 @@ use crate::dialing::{Dialing, Server};
 use crate::handling::{request_worker, watchdog, worker};
 use crate::lifecycle::Lifecycle;
 use crate::listening::{Listen, bind};
+use crate::orphans::warn_of_orphans;
 use crate::peer::Shared;
 use crate::registry::{Conflict, Entry, Identity, Registry, Role};
 use crate::restore::Kept;
@@ -143,10 +144,14 @@ async fn add_all(
     let mut kept = Kept::new(store).await.map_err(StartError::Store)?;
     for (identity, encoding, role) in clients.chain(servers) {
         peers.check(&identity).map_err(|conflict| refusal(&identity, conflict))?;
-        let peer = kept.peer(shared, &identity.name, encoding).await.map_err(StartError::Store)?;
+        let peer = kept.peer(shared, identity.mailbox(), shared.instance, encoding).await;
+        let peer = peer.map_err(StartError::Store)?;
         peers.insert(Entry { peer, identity, role, stop: CancellationToken::new() });
     }
-    Ok(())
+    match store {
+        Some(store) => warn_of_orphans(&**store, peers.links()).await.map_err(StartError::Store),
+        None => Ok(()),
+    }
 }
 
 fn refusal(identity: &Identity, conflict: Conflict) -> StartError {
@@ -154,7 +159,8 @@ fn refusal(identity: &Identity, conflict: Conflict) -> StartError {
     match conflict {
         Conflict::OwnName => StartError::OwnName(name),
         Conflict::Name => StartError::DuplicatePeer(name),
-        Conflict::Link(other) | Conflict::Keys(other) => StartError::SharedKeys { name, other },
+        Conflict::Link(_) => StartError::DuplicateLink(name),
+        Conflict::Keys(other) => StartError::SharedKeys { name, other },
         Conflict::Full { peers, max } => StartError::TooManyPeers { peers, max },
     }
 }

@@ -211,7 +211,7 @@ impl Peer {
             return None;
         }
         drop(self.commit_cursors_of(&mut state));
-        Some(store.attempt(&self.name, id, self.fence()))
+        Some(store.attempt(&self.mailbox, id, self.fence()))
     }
 
     /// Records that the store has not counted the attempt of a worker.
@@ -228,7 +228,7 @@ impl Peer {
     /// Tells the store that attempts did not end with a crash. It writes that although nobody waits.
     pub(super) fn uncount(&self, counted: impl IntoIterator<Item = MessageId>) {
         if let Some(store) = self.store() {
-            counted.into_iter().for_each(|id| drop(store.uncount(&self.name, id, self.fence())));
+            counted.into_iter().for_each(|id| drop(store.uncount(&self.mailbox, id, self.fence())));
         }
     }
 

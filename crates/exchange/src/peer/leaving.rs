@@ -157,7 +157,7 @@ impl Peer {
         drop(self.commit_cursors_of(&mut state));
         if let Some(store) = self.store() {
             let trims = state.sealed_link().map(Link::take_trims).unwrap_or_default();
-            trims.into_iter().for_each(|upto| drop(store.trim(&self.name, upto, self.fence())));
+            trims.into_iter().for_each(|upto| drop(store.trim(&self.mailbox, upto, self.fence())));
         }
         self.uncount(state.workers_mut().take_all_counted());
         self.forget_requests(&mut state);

@@ -21,7 +21,7 @@ use super::reports::Cause;
 use super::state::{Probing, State};
 use super::{Number, PeerLink, Shared};
 use crate::escaped::escaped;
-use crate::store::Store;
+use crate::store::{Mailbox, Store};
 use crate::{Delivered, Event, PeerStatus};
 
 /// The longest time that a successor waits for the process that holds the slot to shut down. It is
@@ -38,6 +38,8 @@ pub(crate) type BeginRequest = dyn Fn(&Arc<Peer>, Begun) + Send + Sync;
 /// One peer.
 pub(crate) struct Peer {
     pub(crate) name: PeerName,
+    /// The mailbox of its link, which has its name.
+    pub(crate) mailbox: Mailbox,
     /// This side's instance on the link: one that is removed and added again begins anew, as if this
     /// side had been restarted.
     pub(crate) instance: Instance,
@@ -67,14 +69,15 @@ pub(crate) struct RequestHandler {
 
 impl Peer {
     pub(crate) fn new(
-        name: PeerName,
+        mailbox: Mailbox,
         instance: Instance,
         link: PeerLink,
         shared: Arc<Shared>,
         store: Option<Arc<dyn Store>>,
     ) -> Self {
         Self {
-            name,
+            name: mailbox.peer.clone(),
+            mailbox,
             instance,
             state: Mutex::new(State::new(link, &shared)),
             shared,

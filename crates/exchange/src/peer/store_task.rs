@@ -101,7 +101,7 @@ impl StoreTask {
         if self.reading.is_none()
             && let Some(first) = self.peer.wanted()
         {
-            let answer = self.store.read(&self.peer.name, first, READ_BYTES);
+            let answer = self.store.read(&self.peer.mailbox, first, READ_BYTES);
             self.reading = Some(answer.map(move |read| (first, read)).boxed());
         }
     }
@@ -142,7 +142,7 @@ impl StoreTask {
     fn commit(&mut self) {
         let (peer, fence) = (Arc::clone(&self.peer), self.peer.fence());
         for upto in peer.take_trims() {
-            let trim = self.store.trim(&peer.name, upto, fence);
+            let trim = self.store.trim(&peer.mailbox, upto, fence);
             self.push_lazy(trim, Lazy::Trim(upto));
         }
         for change in peer.commit_cursors() {

@@ -25,7 +25,7 @@ impl Peer {
         let store = self.store()?;
         let (number, mark) =
             (message.id.number, state.sealed_link().and_then(Link::take_mark_of_last));
-        let answer = store.append(&self.name, NewMessage { mark, ..message });
+        let answer = store.append(&self.mailbox, NewMessage { mark, ..message });
         let stored = state.push_append(number, mark, answer);
         self.tell_work();
         Some(stored)
@@ -56,8 +56,8 @@ impl Peer {
             return None;
         }
         let mark = state.sealed_link()?.take_mark()?;
-        let answer = store.mark(&self.name, mark, self.fence());
-        drop(store.sync(&self.name));
+        let answer = store.mark(&self.mailbox, mark, self.fence());
+        drop(store.sync(&self.mailbox));
         Some((mark, answer))
     }
 
@@ -82,8 +82,9 @@ impl Peer {
             return Vec::new();
         }
         let changes = state.take_cursors();
-        let moved = changes.moved.into_iter().map(|it| store.commit(&self.name, it, fence));
-        let forgotten = changes.forgotten.into_iter().map(|it| store.forget(&self.name, it, fence));
+        let moved = changes.moved.into_iter().map(|it| store.commit(&self.mailbox, it, fence));
+        let forgotten =
+            changes.forgotten.into_iter().map(|it| store.forget(&self.mailbox, it, fence));
         moved.chain(forgotten).collect()
     }
 
@@ -91,7 +92,7 @@ impl Peer {
     pub(super) fn sync_cursors(&self, state: &mut State) {
         if let Some(store) = self.store() {
             drop(self.commit_cursors_of(state));
-            drop(store.sync(&self.name));
+            drop(store.sync(&self.mailbox));
         }
     }
 
