@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use paddington::store::{NewMessage, Outbox, Store};
-use paddington::{Message, MessageId, Payload, PeerName, Service, ServiceConfig};
+use paddington::store::{Mailbox, NewMessage, Outbox, Store};
+use paddington::{Message, MessageId, Payload, Service, ServiceConfig};
 use paddington_store::SqliteStore;
 
 const LEN: usize = 256;
@@ -43,7 +43,7 @@ where
 /// If it fails.
 pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Result<f64> {
     let store = Arc::new(SqliteStore::open(folder.join("store"))?);
-    let peer: PeerName = "server".parse()?;
+    let mailbox = Mailbox { peer: "server".parse()?, link: [1; 16].into() };
     let next = Arc::new(Mutex::new(1));
     let shared = Arc::clone(&store);
     let rate = rate(senders, lasting, move || {
@@ -53,7 +53,7 @@ pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Resul
         *next += 1;
         let payload = Payload::text(vec![b'x'; LEN]);
         let message = NewMessage { id, payload, ttl: None, mark: None };
-        let answer = shared.append(&peer, message);
+        let answer = shared.append(&mailbox, message);
         async move { Ok(answer.await?) }
     })
     .await?;

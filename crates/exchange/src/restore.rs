@@ -1,67 +1,55 @@
 //! Creates the peers of an exchange, with the state that a store has kept for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use paddington_wire::link::{LinkConfig, StoredLink};
-use paddington_wire::{Encoding, PeerName};
+use paddington_wire::link::StoredLink;
+use paddington_wire::{Encoding, Instance, LinkId, MessageId, RejectCode};
 
-use crate::StartError;
 use crate::peer::{Peer, PeerLink, Shared};
-use crate::store::{Store, StoreError};
+use crate::store::{Mailbox, Store, StoreError};
 
-/// Returns all peers by name. Two services know each other by one link, as client and server
-/// (`docs/protocol.md` §1).
-pub(crate) async fn peers(
-    shared: &Arc<Shared>,
-    known: impl ExactSizeIterator<Item = (PeerName, Encoding)>,
-    store: Option<&Arc<dyn Store>>,
-) -> Result<BTreeMap<PeerName, Arc<Peer>>, StartError> {
-    if known.len() > shared.config.peers {
-        return Err(StartError::TooManyPeers { peers: known.len(), max: shared.config.peers });
-    }
-    let letters = match store {
-        Some(store) => store.letters().await.map_err(StartError::Store)?,
-        None => Vec::new(),
-    };
-    let mut letters_of = HashMap::<_, Vec<_>>::new();
-    for (_, letter) in letters {
-        letters_of.entry(letter.peer).or_default().push((letter.id, letter.code));
-    }
-    let first_window = shared.inboxes.first_window();
-    let config = |stored| Arc::new(LinkConfig { first_window, ..shared.config.link(stored) });
-    let configs = [config(false), config(true)];
-    let mut peers = BTreeMap::new();
-    for (name, encoding) in known {
-        if name == shared.name {
-            return Err(StartError::OwnName(name));
-        }
-        let store = store.filter(|_| encoding == Encoding::Sealed);
-        let config = Arc::clone(&configs[usize::from(store.is_some())]);
-        let link = link(shared, config, &name, encoding, store).await;
-        let mut link = link.map_err(StartError::Store)?;
-        for (id, code) in letters_of.remove(&name).unwrap_or_default() {
-            link.recall(id, code);
-        }
-        let peer = Arc::new(Peer::new(name.clone(), link, Arc::clone(shared), store.cloned()));
-        if peers.insert(name.clone(), peer).is_some() {
-            return Err(StartError::DuplicatePeer(name));
-        }
-    }
-    Ok(peers)
+/// What a store has kept, from which peers are made.
+pub(crate) struct Kept<'a> {
+    store: Option<&'a Arc<dyn Store>>,
+    letters: HashMap<LinkId, Vec<(MessageId, RejectCode)>>,
 }
 
-async fn link(
-    shared: &Shared,
-    config: Arc<LinkConfig>,
-    name: &PeerName,
-    encoding: Encoding,
-    store: Option<&Arc<dyn Store>>,
-) -> Result<PeerLink, StoreError> {
-    let Some(store) = store else {
-        return Ok(PeerLink::new(encoding, config, shared.instance));
-    };
-    let stored =
-        StoredLink { streams: store.streams(name).await?, cursors: store.cursors(name).await? };
-    Ok(PeerLink::restore(config, shared.instance, stored, shared.now()))
+impl<'a> Kept<'a> {
+    /// Looks into the store.
+    pub(crate) async fn new(store: Option<&'a Arc<dyn Store>>) -> Result<Self, StoreError> {
+        let kept = match store {
+            Some(store) => store.letters().await?,
+            None => Vec::new(),
+        };
+        let mut letters = HashMap::<_, Vec<_>>::new();
+        for (_, letter) in kept {
+            letters.entry(letter.mailbox.link).or_default().push((letter.id, letter.code));
+        }
+        Ok(Self { store, letters })
+    }
+
+    /// Creates the peer with this mailbox, on whose link this side is `instance`.
+    pub(crate) async fn peer(
+        &mut self,
+        shared: &Arc<Shared>,
+        mailbox: Mailbox,
+        instance: Instance,
+        encoding: Encoding,
+    ) -> Result<Arc<Peer>, StoreError> {
+        let store = self.store.filter(|_| encoding == Encoding::Sealed);
+        let config = shared.link(store.is_some());
+        let mut link = match store {
+            None => PeerLink::new(encoding, config, instance),
+            Some(store) => {
+                let streams = store.streams(&mailbox).await?;
+                let stored = StoredLink { streams, cursors: store.cursors(&mailbox).await? };
+                PeerLink::restore(config, instance, stored, shared.now())
+            }
+        };
+        for (id, code) in self.letters.remove(&mailbox.link).unwrap_or_default() {
+            link.recall(id, code);
+        }
+        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), store.cloned())))
+    }
 }

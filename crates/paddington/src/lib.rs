@@ -73,19 +73,19 @@ pub use signals::Signals;
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
     AlreadyRunning, CallCounts, CallsStatus, Config, Counts, Delivered, Event, Exchange,
-    FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters, PeerStatus, Receipt,
-    Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, accept_bytes, current,
-    store,
+    FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters, PeerStatus, PurgeError,
+    Receipt, Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, accept_bytes,
+    current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
-    OpenStoreError, SalvageError, SalvageReport, SalvagedPeer, SqliteStore, salvage,
+    OpenStoreError, SalvageError, SalvageReport, SalvagedMailbox, SqliteStore, salvage,
 };
 pub use paddington_transport::{
     Config as TransportConfig, Endpoint, EndpointError, Limits, Network, NetworkListener, Retry,
     Stream, Timeouts, TlsError, TrustedProxies,
 };
 pub use paddington_wire::{
-    AddressRange, Content, Control, Encoding, FailureCode, Instance, Message, MessageId, NameError,
-    NotText, Payload, PeerName, RangeError, RejectCode, ReplyError, Text,
+    AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,
+    MessageId, NameError, NotText, Payload, PeerName, RangeError, RejectCode, ReplyError, Text,
 };

@@ -100,7 +100,8 @@ async fn a_service_goes_on_with_what_was_salvaged() {
     };
     eventually(|| std::future::ready(salvaged())).await;
     let report = report.unwrap();
-    let server = report.peers["server"];
+    let (mailbox, server) = report.mailboxes.first_key_value().unwrap();
+    assert_eq!(mailbox.peer.as_str(), "server");
     assert_eq!((server.kept, server.lost_between, report.damaged_rows), (4, 2, 2));
     let client = start(&pair, &pair.client).await.unwrap();
     client.send(Message::new("server", "new")).await.unwrap();

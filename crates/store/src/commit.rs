@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Instant, SystemTime};
 
-use paddington_exchange::store::{DeadLetter, LetterId, StoreError, StoredStream};
-use paddington_wire::{Instance, PeerName};
+use paddington_exchange::store::{DeadLetter, LetterId, Mailbox, StoreError, StoredStream};
+use paddington_wire::Instance;
 use rusqlite::Connection;
 
 use crate::error::Fault;
@@ -13,7 +13,7 @@ use crate::lazies::{CursorChange, Lazies};
 use crate::operation::{Operation, QueueKey, Write};
 use crate::shared::Shared;
 use crate::streams::{StreamId, Streams};
-use crate::{cursors, letters, outbox};
+use crate::{cursors, letters, outbox, purge};
 
 /// The state of the thread, which outlives the connection to the file.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Memory {
     /// Whether the whole file was checked once.
     pub(crate) checked: bool,
     /// Streams that the check has read, until they are asked for or something is written.
-    pub(crate) found: HashMap<PeerName, Vec<StoredStream>>,
+    pub(crate) found: HashMap<Mailbox, Vec<StoredStream>>,
     pub(crate) found_at: Option<Instant>,
 }
 
@@ -60,6 +60,7 @@ enum Done {
     Written,
     Counted(u32),
     TakenLetter(Option<DeadLetter>),
+    Purged(purge::Step),
     /// These streams have more to trim.
     Left(Vec<Instance>),
     Refused(StoreError),
@@ -129,29 +130,31 @@ fn one(
     connection: &Connection,
     tables: &mut Tables<'_>,
     streams: &mut Streams,
-    key: Option<&PeerName>,
+    key: Option<&Mailbox>,
     operation: &Operation,
     undo: &mut Undo,
 ) -> Result<Done, Fault> {
     match (operation, key) {
-        (Operation::Write(Write::Append(message, _)), Some(peer)) => {
-            let place = tables.outbox.place(streams, peer, message)?;
-            // Before the insert, because a message that fails must be undone too.
-            undo.appended.entry(place.stream).or_insert(place.position);
-            tables.outbox.append(peer, place, message, SystemTime::now())?;
+        (Operation::Write(Write::Append(message, _)), Some(mailbox)) => {
+            let place = tables.outbox.place(streams, mailbox, message)?;
+            // Before the insert, because a message that fails must be undone too. The stream may have
+            // the place of one that the same transaction has purged.
+            let first = undo.appended.entry(place.stream).or_insert(place.position);
+            *first = place.position.min(*first);
+            tables.outbox.append(mailbox, place, message, SystemTime::now())?;
             Ok(Done::Written)
         }
-        (Operation::Write(Write::Attempt(id, _)), Some(peer)) => {
-            Ok(Done::Counted(tables.cursors.attempt(peer, *id)?))
+        (Operation::Write(Write::Attempt(id, _)), Some(mailbox)) => {
+            Ok(Done::Counted(tables.cursors.attempt(mailbox, *id)?))
         }
-        (Operation::Write(Write::Uncount(id, _)), Some(peer)) => {
-            tables.cursors.uncount(peer, *id)?;
+        (Operation::Write(Write::Uncount(id, _)), Some(mailbox)) => {
+            tables.cursors.uncount(mailbox, *id)?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::Sync(_)), Some(_)) => Ok(Done::Written),
         (Operation::Write(Write::AddLetter(letter, _)), _) => {
             tables.letters.add_letter(connection, letter)?;
-            tables.cursors.finish(&letter.peer, letter.id)?;
+            tables.cursors.finish(&letter.mailbox, letter.id)?;
             Ok(Done::Written)
         }
         (Operation::Write(Write::TakeLetter(id, _)), _) => {
@@ -159,9 +162,12 @@ fn one(
             undo.taken_letters.extend(letter.clone().map(|letter| (*id, letter)));
             Ok(Done::TakenLetter(letter))
         }
-        (Operation::Lazy(lazies), Some(peer)) => lazily(tables, streams, peer, lazies),
+        (Operation::Write(Write::Purge(..)), Some(mailbox)) => {
+            Ok(Done::Purged(purge::step(connection, tables, streams, mailbox)?))
+        }
+        (Operation::Lazy(lazies), Some(mailbox)) => lazily(tables, streams, mailbox, lazies),
         (Operation::Write(_) | Operation::Lazy(_) | Operation::Query(_), _) => {
-            Err(Fault::refused("the operation belongs to no peer"))
+            Err(Fault::refused("the operation belongs to no mailbox"))
         }
     }
 }
@@ -169,24 +175,24 @@ fn one(
 fn lazily(
     tables: &mut Tables<'_>,
     streams: &mut Streams,
-    peer: &PeerName,
+    mailbox: &Mailbox,
     lazies: &Lazies,
 ) -> Result<Done, Fault> {
     let mut left = Vec::new();
     for (stream, upto) in &lazies.trims {
-        if !tables.outbox.trim(streams, peer, *stream, *upto)? {
+        if !tables.outbox.trim(streams, mailbox, *stream, *upto)? {
             left.push(*stream);
         }
     }
     for (stream, mark) in &lazies.marks {
-        tables.outbox.mark(peer, *stream, *mark)?;
+        tables.outbox.mark(mailbox, *stream, *mark)?;
     }
     for (instance, change) in &lazies.cursors {
         if !matches!(change, CursorChange::Replace(_)) {
-            tables.cursors.forget(peer, *instance)?;
+            tables.cursors.forget(mailbox, *instance)?;
         }
         if let CursorChange::Replace(cursor) | CursorChange::Renew(cursor) = change {
-            tables.cursors.replace(peer, cursor)?;
+            tables.cursors.replace(mailbox, cursor)?;
         }
     }
     Ok(Done::Left(left))
@@ -214,11 +220,20 @@ fn answer(shared: &Shared, operations: Vec<(QueueKey, Operation)>, done: Vec<Don
             (Operation::Write(Write::TakeLetter(_, waiter)), Done::TakenLetter(letter)) => {
                 drop(waiter.send(Ok(letter)));
             }
+            (Operation::Write(Write::Purge(mut purged, waiter)), Done::Purged(step)) => {
+                purge::add(&mut purged, step.purged);
+                if step.is_last {
+                    drop(waiter.send(Ok(purged)));
+                } else {
+                    // What is put back later comes before it, as it did.
+                    shared.go_on(key, Write::Purge(purged, waiter));
+                }
+            }
             (Operation::Lazy(mut lazies), Done::Left(streams)) if !streams.is_empty() => {
                 lazies.trims.retain(|stream, _| streams.contains(stream));
                 lazies.cursors.clear();
                 lazies.marks.clear();
-                left.extend(key.map(|peer| (peer, lazies)));
+                left.extend(key.map(|mailbox| (mailbox, lazies)));
             }
             (Operation::Lazy(lazies), _) => lazies.answer(&Ok(())),
             // Dropping the waiter tells its caller that the store is closed.
@@ -235,7 +250,7 @@ fn refuse(shared: &Shared, operations: Vec<(QueueKey, Operation)>, why: &StoreEr
     for (key, operation) in operations {
         match operation {
             Operation::Write(write) => write.refuse(why),
-            Operation::Lazy(lazies) => kept.extend(key.map(|peer| (peer, lazies))),
+            Operation::Lazy(lazies) => kept.extend(key.map(|mailbox| (mailbox, lazies))),
             Operation::Query(query) => query.refuse(why),
         }
     }

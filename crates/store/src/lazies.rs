@@ -1,4 +1,4 @@
-//! Changes that need not be durable at once: trims, marks and cursors of one peer. Only the newest count.
+//! Changes that need not be durable at once: trims, marks and cursors of one mailbox. Only the newest count.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use paddington_wire::Instance;
 
 use crate::answers::Waiter;
 
-/// Lazy changes for one peer, merged into the first of them.
+/// Lazy changes for one mailbox, merged into the first of them.
 #[derive(Debug)]
 pub(crate) struct Lazies {
     /// Time at which the first of them was asked for.

@@ -1,15 +1,15 @@
-//! The table of the dead letters. When it is full, the peer with the most of it loses its oldest.
+//! The table of the dead letters. When it is full, the mailbox with the most of it loses its oldest.
 
 use std::collections::{BTreeMap, HashMap};
 
 use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
-use paddington_wire::{MessageId, RejectCode};
+use paddington_wire::{LinkId, MessageId, RejectCode};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::error::Fault;
 use crate::faults::{self, broken};
 use crate::pieces;
-use crate::row::{self, blob, checksum, loaded, stored};
+use crate::row::{self, Owner, blob, checksum, loaded, stored};
 
 /// The statements of the table, and the size of its letters.
 pub(crate) struct Table<'c> {
@@ -24,10 +24,10 @@ pub(crate) struct Table<'c> {
 /// The letters that are kept: what decides which one is removed when there are too many.
 #[derive(Debug, Default)]
 struct Kept {
-    /// Sender and payload length of each letter, by its id: oldest first.
-    letters: BTreeMap<i64, (String, usize)>,
-    /// Number of letters and sum of the payload lengths of each sender.
-    senders: HashMap<String, Share>,
+    /// Link and payload length of each letter, by its id: oldest first.
+    letters: BTreeMap<i64, (LinkId, usize)>,
+    /// Number of letters and sum of the payload lengths of each link.
+    senders: HashMap<LinkId, Share>,
     /// Sum of all payload lengths.
     bytes: usize,
 }
@@ -39,8 +39,8 @@ struct Share {
 }
 
 impl Kept {
-    fn add(&mut self, id: i64, sender: String, len: usize) {
-        let share = self.senders.entry(sender.clone()).or_default();
+    fn add(&mut self, id: i64, sender: LinkId, len: usize) {
+        let share = self.senders.entry(sender).or_default();
         share.letters += 1;
         share.bytes += len;
         self.bytes += len;
@@ -73,7 +73,7 @@ impl Kept {
             return None;
         };
         let most = self.senders.values().map(weight).max()?;
-        let of_most = |sender: &String| {
+        let of_most = |sender: &LinkId| {
             self.senders.get(sender).map(weight) == Some(most)
                 || broken(faults::Fault::OldestLetterOfAll)
         };
@@ -83,19 +83,20 @@ impl Kept {
 
 impl<'c> Table<'c> {
     pub(crate) fn prepare(connection: &'c Connection) -> Result<Self, Fault> {
-        let row = "SELECT id, peer, instance, number, code, given_up_at, checksum, is_bytes, \
-                   payload FROM dead_letter";
+        let row = "SELECT id, link, peer, instance, number, code, given_up_at, checksum, \
+                   is_bytes, payload FROM dead_letter";
         let mut kept = Kept::default();
-        let mut lens = connection.prepare("SELECT id, peer, length(payload) FROM dead_letter")?;
+        let mut lens = connection.prepare("SELECT id, link, length(payload) FROM dead_letter")?;
         let mut rows = lens.query(())?;
         while let Some(row) = rows.next()? {
-            // A damaged name is refused when the letter is read.
-            let sender = row.get_ref(1)?.as_str().unwrap_or_default().to_owned();
-            kept.add(row.get(0)?, sender, row.get::<_, u32>(2)? as usize);
+            // A damaged link is refused when the letter is read.
+            let link: [u8; LinkId::LEN] = blob(row, 1)?.try_into().unwrap_or_default();
+            kept.add(row.get(0)?, link.into(), row.get::<_, u32>(2)? as usize);
         }
         Ok(Self {
-            insert: connection
-                .prepare("INSERT INTO dead_letter VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
+            insert: connection.prepare(
+                "INSERT INTO dead_letter VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?,
             all: connection.prepare(&format!("{row} ORDER BY id"))?,
             one: connection.prepare(&format!("{row} WHERE id = ?1"))?,
             remove: connection.prepare("DELETE FROM dead_letter WHERE id = ?1")?,
@@ -115,7 +116,7 @@ impl<'c> Table<'c> {
         letter: &DeadLetter,
     ) -> Result<(), Fault> {
         self.insert(None, letter)?;
-        let (id, sender) = (connection.last_insert_rowid(), letter.peer.to_string());
+        let (id, sender) = (connection.last_insert_rowid(), letter.mailbox.link);
         self.kept.add(id, sender, letter.payload.len());
         while let Some(surplus) = self.kept.surplus() {
             self.remove.execute([surplus])?;
@@ -159,13 +160,25 @@ impl<'c> Table<'c> {
         Ok(())
     }
 
+    /// Removes all letters of a link, and returns how many there were.
+    pub(crate) fn purge(&mut self, link: LinkId) -> Result<u64, Fault> {
+        let letters = self.kept.letters.iter().filter(|(_, (sender, _))| *sender == link);
+        let ids: Vec<i64> = letters.map(|(id, _)| *id).collect();
+        for id in &ids {
+            self.remove.execute([id])?;
+            self.kept.remove(*id);
+        }
+        Ok(ids.len() as u64)
+    }
+
     fn insert(&mut self, id: Option<i64>, letter: &DeadLetter) -> Result<(), Fault> {
-        let DeadLetter { peer, id: MessageId { stream, number }, code, at, payload } = letter;
+        let DeadLetter { mailbox, id: MessageId { stream, number }, code, at, payload } = letter;
         let (instance, number) = (stream.as_bytes(), stored(*number)?);
-        let (peer, code, at) = (peer.as_str(), code.0, row::millis(*at));
+        let (owner, code, at) = (Owner::from(mailbox), code.0, row::millis(*at));
         let (is_bytes, payload) = (payload.is_bytes(), &payload[..]);
-        let sum = sum(peer, instance, number, code, at, is_bytes, payload);
-        let row = params![id, peer, instance, number, code, at, sum, is_bytes, payload];
+        let sum = sum(owner, instance, number, code, at, is_bytes, payload);
+        let Owner { link, peer } = owner;
+        let row = params![id, link, peer, instance, number, code, at, sum, is_bytes, payload];
         self.insert.execute(row)?;
         Ok(())
     }
@@ -174,14 +187,14 @@ impl<'c> Table<'c> {
 pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
     let id = row.get::<_, i64>(0)?;
     let checked = || -> Result<DeadLetter, Fault> {
-        let peer = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let (instance, is_bytes, payload) = (blob(row, 2)?, row.get(7)?, blob(row, 8)?);
-        let (number, code, at) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        if sum(peer, instance, number, code, at, is_bytes, payload) != row.get::<_, i64>(6)? {
+        let owner = Owner::read(row, 1, 2)?;
+        let (instance, is_bytes, payload) = (blob(row, 3)?, row.get(8)?, blob(row, 9)?);
+        let (number, code, at) = (row.get(4)?, row.get(5)?, row.get(6)?);
+        if sum(owner, instance, number, code, at, is_bytes, payload) != row.get::<_, i64>(7)? {
             return Err(Fault::refused("its checksum is wrong"));
         }
         Ok(DeadLetter {
-            peer: peer.parse().map_err(|_| Fault::refused("its sender is not a valid name"))?,
+            mailbox: owner.mailbox()?,
             id: MessageId { stream: row::instance(instance)?, number: loaded(number)? },
             code: RejectCode(code),
             at: row::moment(at),
@@ -194,7 +207,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
 
 /// The checksum of a dead letter.
 pub(crate) fn sum(
-    peer: &str,
+    owner: Owner<'_>,
     instance: &[u8],
     number: i64,
     code: u16,
@@ -203,7 +216,8 @@ pub(crate) fn sum(
     payload: &[u8],
 ) -> i64 {
     let (number, code, at) = (number.to_le_bytes(), code.to_le_bytes(), at.to_le_bytes());
-    checksum(&[peer.as_bytes(), instance, &number, &code, &at, &[u8::from(is_bytes)], payload])
+    let (peer, is_bytes) = (owner.peer.as_bytes(), [u8::from(is_bytes)]);
+    checksum(&[owner.link, peer, instance, &number, &code, &at, &is_bytes, payload])
 }
 
 #[cfg(test)]
@@ -212,17 +226,18 @@ mod tests {
 
     #[test]
     fn the_one_with_the_most_loses_its_oldest() {
+        let [quiet, loud, new, long] = [1, 2, 3, 4].map(|byte| LinkId::from([byte; 16]));
         let mut kept = Kept::default();
         for id in 0..MAX_LETTERS as i64 {
-            kept.add(id, if id % 10 == 0 { "quiet" } else { "loud" }.to_owned(), 1);
+            kept.add(id, if id % 10 == 0 { quiet } else { loud }, 1);
         }
         assert_eq!(kept.surplus(), None);
-        kept.add(5_000, "new".to_owned(), 1);
+        kept.add(5_000, new, 1);
         assert_eq!(kept.surplus(), Some(1), "the oldest of the loud one");
         kept.remove(1);
         assert_eq!(kept.surplus(), None);
         kept.remove(5_000);
-        kept.add(5_001, "long".to_owned(), MAX_LETTER_BYTES);
+        kept.add(5_001, long, MAX_LETTER_BYTES);
         assert_eq!(kept.surplus(), Some(5_001), "the one with the most bytes, though new");
         kept.remove(5_001);
         assert_eq!((kept.bytes, kept.senders.len()), (MAX_LETTERS - 1, 2));

@@ -26,6 +26,7 @@ mod open;
 mod operation;
 mod outbox;
 mod pieces;
+mod purge;
 mod queries;
 mod queue;
 mod recovery;
@@ -37,6 +38,7 @@ mod schema;
 mod shared;
 mod store;
 mod streams;
+mod survey;
 mod upkeep;
 mod worker;
 
@@ -44,5 +46,5 @@ pub use error::OpenStoreError;
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use open::SQLITE_NEEDED;
-pub use salvage::{SalvageError, SalvageReport, SalvagedPeer, salvage};
+pub use salvage::{SalvageError, SalvageReport, SalvagedMailbox, salvage};
 pub use store::SqliteStore;

@@ -1,15 +1,17 @@
 //! Operations that callers ask of the store's thread.
 
 use paddington_exchange::store::{
-    DeadLetter, LetterId, NewMessage, StoreError, StoredCursor, StoredStream,
+    DeadLetter, LetterId, Mailbox, MailboxStatus, NewMessage, Purged, StoreError, StoredCursor,
+    StoredStream,
 };
-use paddington_wire::{MessageId, Payload, PeerName};
+use paddington_wire::{MessageId, Payload};
 
 use crate::answers::Waiter;
 use crate::lazies::Lazies;
+use crate::survey::Survey;
 
-/// The key of a queue: a peer, or `None` for operations that belong to no single peer.
-pub(crate) type QueueKey = Option<PeerName>;
+/// The key of a queue: a mailbox, or `None` for operations that belong to no single one.
+pub(crate) type QueueKey = Option<Mailbox>;
 
 /// A change that is durable before it is answered.
 #[derive(Debug)]
@@ -21,15 +23,19 @@ pub(crate) enum Write {
     Sync(Waiter<()>),
     AddLetter(DeadLetter, Waiter<()>),
     TakeLetter(LetterId, Waiter<Option<DeadLetter>>),
+    /// Removes everything, with what is removed already.
+    Purge(Purged, Waiter<Purged>),
 }
 
 /// A question that reads the file.
 #[derive(Debug)]
 pub(crate) enum Query {
-    Streams(PeerName, Waiter<Vec<StoredStream>>),
-    Cursors(PeerName, Waiter<Vec<StoredCursor>>),
-    Read(PeerName, MessageId, usize, Waiter<Vec<Payload>>),
+    Streams(Mailbox, Waiter<Vec<StoredStream>>),
+    Cursors(Mailbox, Waiter<Vec<StoredCursor>>),
+    Read(Mailbox, MessageId, usize, Waiter<Vec<Payload>>),
     Letters(Waiter<Vec<(LetterId, DeadLetter)>>),
+    /// Counts what is in the mailboxes, step by step.
+    Mailboxes(Survey, Waiter<Vec<MailboxStatus>>),
 }
 
 /// One entry of a queue.
@@ -46,7 +52,8 @@ impl Write {
         match self {
             Self::Append(message, _) => message.payload.len(),
             Self::AddLetter(letter, _) => letter.payload.len(),
-            Self::Attempt(..) | Self::Uncount(..) | Self::Sync(_) | Self::TakeLetter(..) => 0,
+            Self::Attempt(..) | Self::Uncount(..) | Self::Sync(_) => 0,
+            Self::TakeLetter(..) | Self::Purge(..) => 0,
         }
     }
 
@@ -64,6 +71,7 @@ impl Write {
             | Self::Sync(waiter) => drop(waiter.send(Err(why.clone()))),
             Self::Attempt(_, waiter) => drop(waiter.send(Err(why.clone()))),
             Self::TakeLetter(_, waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::Purge(_, waiter) => drop(waiter.send(Err(why.clone()))),
         }
     }
 }
@@ -75,6 +83,7 @@ impl Query {
             Self::Cursors(_, waiter) => drop(waiter.send(Err(why.clone()))),
             Self::Read(.., waiter) => drop(waiter.send(Err(why.clone()))),
             Self::Letters(waiter) => drop(waiter.send(Err(why.clone()))),
+            Self::Mailboxes(_, waiter) => drop(waiter.send(Err(why.clone()))),
         }
     }
 }

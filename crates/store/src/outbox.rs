@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use paddington_exchange::store::{NewMessage, StoredMessage, StoredStream};
-use paddington_wire::{Instance, MessageId, Payload, PeerName};
+use paddington_exchange::store::{Mailbox, NewMessage, StoredMessage, StoredStream};
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
 
 use crate::error::Fault;
 use crate::expiries::Expiries;
 use crate::pieces::{self, COLUMNS, Messages, StreamRow};
-use crate::row::{self, Expiry, blob, loaded, stored};
+use crate::row::{self, Expiry, Owner, blob, loaded, stored};
 use crate::streams::{self, Known, Place, StreamId, Streams};
 
 /// The most messages that one transaction removes: a peer that returns after a long time
@@ -19,7 +19,7 @@ const MAX_TRIM: i64 = 1_024;
 
 /// The columns of a stream that [`stream_rows`] reads.
 pub(crate) const STREAMS: &str =
-    "SELECT id, peer, age, instance, checksum, mark, mark_checksum FROM stream";
+    "SELECT id, link, peer, age, instance, begun, checksum, mark, mark_checksum FROM stream";
 
 /// The statements of the tables.
 pub(crate) struct Table<'c> {
@@ -27,7 +27,7 @@ pub(crate) struct Table<'c> {
     highest: Statement<'c>,
     free: Statement<'c>,
     streams: Statement<'c>,
-    streams_of_peer: Statement<'c>,
+    streams_of_link: Statement<'c>,
     tidy: Statement<'c>,
     mark: Statement<'c>,
     insert: Statement<'c>,
@@ -42,14 +42,14 @@ impl<'c> Table<'c> {
         let prepare = |sql: &str| connection.prepare(sql);
         let within = "FROM message WHERE position BETWEEN ?1 AND ?2";
         Ok(Self {
-            begin: prepare("INSERT INTO stream VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
+            begin: prepare("INSERT INTO stream VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?,
             highest: prepare("SELECT coalesce(max(id), 0) FROM stream")?,
             free: prepare(
                 "SELECT coalesce(min(id), 0) FROM (SELECT 0 AS id UNION ALL SELECT id FROM stream) \
                  WHERE id + 1 NOT IN (SELECT id FROM stream)",
             )?,
             streams: prepare(STREAMS)?,
-            streams_of_peer: prepare(&format!("{STREAMS} WHERE peer = ?1 ORDER BY age"))?,
+            streams_of_link: prepare(&format!("{STREAMS} WHERE link = ?1 ORDER BY age"))?,
             tidy: prepare("DELETE FROM stream WHERE id = ?1")?,
             mark: prepare(
                 "UPDATE stream SET mark = ?2, mark_checksum = ?3 WHERE id = ?1 AND mark < ?2",
@@ -68,25 +68,25 @@ impl<'c> Table<'c> {
     pub(crate) fn place(
         &mut self,
         known: &mut Streams,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         message: &NewMessage,
     ) -> Result<Place, Fault> {
-        let of_peer = known.of(peer, || self.known(peer))?;
-        let index = match streams::continued(of_peer, message.id)? {
+        let of_link = known.of(mailbox.link, || self.known(mailbox.link))?;
+        let index = match streams::continued(of_link, message.id)? {
             Some(index) => index,
             None => {
-                let begun = self.begin(of_peer, peer, message.id)?;
-                of_peer.push(begun);
-                of_peer.len() - 1
+                let begun = self.begin(of_link, mailbox, message.id)?;
+                of_link.push(begun);
+                of_link.len() - 1
             }
         };
-        of_peer[index].place(pieces::rows(message.payload.len()))
+        of_link[index].place(pieces::rows(message.payload.len()))
     }
 
     /// Adds a message where [`place`](Self::place) has put it.
     pub(crate) fn append(
         &mut self,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         place: Place,
         message: &NewMessage,
         now: SystemTime,
@@ -95,15 +95,8 @@ impl<'c> Table<'c> {
         let Place { age, number, position, .. } = place;
         let expiry = ttl.map(|ttl| Expiry::new(now, ttl));
         let is_bytes = payload.is_bytes();
-        let sum = pieces::sum(
-            peer.as_str(),
-            age,
-            id.stream.as_bytes(),
-            number,
-            expiry,
-            is_bytes,
-            payload,
-        );
+        let sum =
+            pieces::sum(mailbox.link, age, id.stream.as_bytes(), number, expiry, is_bytes, payload);
         let (deadline, ttl) = expiry.map(|expiry| (expiry.deadline, expiry.ttl)).unzip();
         let (first, rest) = pieces::cut(payload);
         self.insert.execute(params![position, number, deadline, ttl, sum, is_bytes, first])?;
@@ -117,11 +110,11 @@ impl<'c> Table<'c> {
     /// Raises the transmission mark of a stream, whose messages may all be removed meanwhile.
     pub(crate) fn mark(
         &mut self,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         stream: Instance,
         mark: u64,
     ) -> Result<(), Fault> {
-        let rows = stream_rows(self.streams_of_peer.query([peer.as_str()])?)?;
+        let rows = self.rows_of(mailbox.link)?;
         let row = rows.into_iter().find(|row| row.instance == stream);
         row.map_or(Ok(()), |row| self.raise_mark(row.id, stream, mark))
     }
@@ -137,17 +130,20 @@ impl<'c> Table<'c> {
     pub(crate) fn read(
         &mut self,
         known: &mut Streams,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         first: MessageId,
         max_bytes: usize,
     ) -> Result<Vec<Payload>, Fault> {
-        let Some(stream) = self.stream(known, peer, first.stream)? else { return Ok(Vec::new()) };
+        let Some(stream) = self.stream(known, mailbox.link, first.stream)? else {
+            return Ok(Vec::new());
+        };
         let start = self.find(stream.id, stored(first.number)?)?;
         let row = StreamRow {
             id: stream.id,
-            peer: peer.as_str().to_owned(),
+            mailbox: mailbox.clone(),
             age: stream.age,
             instance: stream.instance,
+            begun: 0,             // as for the mark
             mark: StreamRow::ALL, // payloads are read whatever it is
         };
         let rows = self.read.query([start, stream.id.rows().end])?;
@@ -175,12 +171,12 @@ impl<'c> Table<'c> {
     pub(crate) fn trim(
         &mut self,
         known: &mut Streams,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         stream: Instance,
         upto: u64,
     ) -> Result<bool, Fault> {
         let upto = stored(upto).unwrap_or(i64::MAX);
-        let Some(stream) = self.stream(known, peer, stream)? else { return Ok(true) };
+        let Some(stream) = self.stream(known, mailbox.link, stream)? else { return Ok(true) };
         let Some((start, first)) = at(&mut self.first, stream.id)? else { return Ok(true) };
         let end = upto.min(first.saturating_add(MAX_TRIM - 1));
         if first <= end {
@@ -196,22 +192,20 @@ impl<'c> Table<'c> {
         Ok(())
     }
 
-    /// Reads all messages of all peers, and fails if anything is damaged.
+    /// Reads all messages of all mailboxes, and fails if anything is damaged.
     pub(crate) fn load_all(
         &mut self,
         now: SystemTime,
-    ) -> Result<HashMap<PeerName, Vec<StoredStream>>, Fault> {
+    ) -> Result<HashMap<Mailbox, Vec<StoredStream>>, Fault> {
         let rows = stream_rows(self.streams.query(())?)?;
         self.check_owners(&rows)?;
-        let mut found: HashMap<PeerName, Vec<StoredStream>> = HashMap::new();
+        let mut found: HashMap<Mailbox, Vec<StoredStream>> = HashMap::new();
         let (now, mut expiries) = (row::millis(now), Expiries::default());
         for row in &rows {
             let Some(stream) = self.load_stream(row, now, &mut expiries)? else { continue };
-            let peer = row.peer.parse();
-            let peer: PeerName = peer.map_err(|_| Fault::refused("a stored name is not valid"))?;
-            let streams = found.entry(peer).or_default();
+            let streams = found.entry(row.mailbox.clone()).or_default();
             if streams.iter().any(|known| known.instance == row.instance) {
-                let StreamRow { peer, instance, .. } = row;
+                let StreamRow { mailbox: Mailbox { peer, .. }, instance, .. } = row;
                 return Err(Fault::refused(format!(
                     "stream {instance} is stored twice, for {peer}"
                 )));
@@ -222,9 +216,9 @@ impl<'c> Table<'c> {
         Ok(found)
     }
 
-    /// Reads all messages of one peer, and fails if any is damaged.
-    pub(crate) fn load(&mut self, peer: &PeerName) -> Result<Vec<StoredStream>, Fault> {
-        let rows = stream_rows(self.streams_of_peer.query([peer.as_str()])?)?;
+    /// Reads all messages of one mailbox, and fails if any is damaged.
+    pub(crate) fn load(&mut self, mailbox: &Mailbox) -> Result<Vec<StoredStream>, Fault> {
+        let rows = self.rows_of(mailbox.link)?;
         let (now, mut expiries) = (row::millis(SystemTime::now()), Expiries::default());
         let mut found = Vec::new();
         for row in &rows {
@@ -270,17 +264,21 @@ impl<'c> Table<'c> {
     fn stream(
         &mut self,
         known: &mut Streams,
-        peer: &PeerName,
+        link: LinkId,
         instance: Instance,
     ) -> Result<Option<Known>, Fault> {
-        let streams = known.of(peer, || self.known(peer))?;
+        let streams = known.of(link, || self.known(link))?;
         Ok(streams.iter().find(|known| known.instance == instance).copied())
     }
 
-    /// Finds the streams of a peer that have messages, with two look-ups for each.
-    fn known(&mut self, peer: &PeerName) -> Result<Vec<Known>, Fault> {
+    fn rows_of(&mut self, link: LinkId) -> Result<Vec<StreamRow>, Fault> {
+        stream_rows(self.streams_of_link.query([link.as_bytes()])?)
+    }
+
+    /// Finds the streams of a mailbox that have messages, with two look-ups for each.
+    fn known(&mut self, link: LinkId) -> Result<Vec<Known>, Fault> {
         let mut found = Vec::new();
-        for row in stream_rows(self.streams_of_peer.query([peer.as_str()])?)? {
+        for row in self.rows_of(link)? {
             let StreamRow { id, age, instance, .. } = row;
             let Some((position, number)) = at(&mut self.last, id)? else { continue };
             found.push(Known { id, age, instance, next: number + 1, end: position + 1 });
@@ -288,16 +286,16 @@ impl<'c> Table<'c> {
         Ok(found)
     }
 
-    /// Begins a stream after those of a peer that are `known`. Empty ones are removed: a stream is
+    /// Begins a stream after those of a mailbox that are `known`. Empty ones are removed: a stream is
     /// begun once in the life of a service. If it was itself empty, its mark is kept.
     fn begin(
         &mut self,
         known: &mut Vec<Known>,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         id: MessageId,
     ) -> Result<Known, Fault> {
         let mut mark = 0;
-        for row in stream_rows(self.streams_of_peer.query([peer.as_str()])?)? {
+        for row in self.rows_of(mailbox.link)? {
             if at(&mut self.first, row.id)?.is_none() {
                 self.tidy.execute([row.id.0])?;
                 known.retain(|known| known.id != row.id);
@@ -311,10 +309,13 @@ impl<'c> Table<'c> {
         };
         let stream = id_of.ok_or_else(|| Fault::refused("there are too many streams"))?;
         let age = known.last().map_or(0, |known| known.age + 1);
-        let (peer, instance) = (peer.as_str(), id.stream.as_bytes());
-        let sum = StreamRow::checksum(stream, peer, age, instance);
+        let (owner, instance) = (Owner::from(mailbox), id.stream.as_bytes());
+        let begun = row::millis(SystemTime::now());
+        let sum = StreamRow::checksum(stream, owner, age, instance, begun);
         let mark_sum = StreamRow::mark_checksum(stream, instance, mark);
-        self.begin.execute(params![stream.0, peer, age, instance, sum, mark, mark_sum])?;
+        let Owner { link, peer } = owner;
+        let row = params![stream.0, link, peer, age, instance, begun, sum, mark, mark_sum];
+        self.begin.execute(row)?;
         let (next, end) = (stored(id.number)?, stream.rows().start);
         Ok(Known { id: stream, age, instance: id.stream, next, end })
     }
@@ -341,21 +342,20 @@ pub(crate) fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let checked = || -> Result<StreamRow, Fault> {
-            let (id, age) = (StreamId(row.get(0)?), row.get(2)?);
-            let peer = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            let instance = blob(row, 3)?;
-            if StreamRow::checksum(id, peer, age, instance) != row.get::<_, i64>(4)? {
+            let (id, owner) = (StreamId(row.get(0)?), Owner::read(row, 1, 2)?);
+            let (age, instance, begun) = (row.get(3)?, blob(row, 4)?, row.get(5)?);
+            if StreamRow::checksum(id, owner, age, instance, begun) != row.get::<_, i64>(6)? {
                 return Err(Fault::refused("its checksum is wrong"));
             }
             if !id.is_valid() {
                 return Err(Fault::refused("there is no such id"));
             }
-            let mark = row.get(5)?;
-            if mark < 0 || StreamRow::mark_checksum(id, instance, mark) != row.get::<_, i64>(6)? {
+            let mark = row.get(7)?;
+            if mark < 0 || StreamRow::mark_checksum(id, instance, mark) != row.get::<_, i64>(8)? {
                 return Err(Fault::refused("the checksum of its mark is wrong"));
             }
             let instance = row::instance(instance)?;
-            Ok(StreamRow { id, peer: peer.to_owned(), age, instance, mark })
+            Ok(StreamRow { id, mailbox: owner.mailbox()?, age, instance, begun, mark })
         };
         let damaged = |fault| Fault::refused(format!("a stored stream is damaged: {fault}"));
         found.push(checked().map_err(damaged)?);
@@ -390,7 +390,7 @@ fn add(
     });
     let next = stream.base + stream.messages.len() as u64;
     if number != next {
-        let why = format!("message {instance}/{next} is missing, for {}", row.peer);
+        let why = format!("message {instance}/{next} is missing, for {}", row.mailbox.peer);
         return Err(Fault::refused(why));
     }
     stream.messages.push(message);
@@ -406,19 +406,23 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
+    fn hub() -> Mailbox {
+        Mailbox { peer: "hub".parse().unwrap(), link: [7; LinkId::LEN].into() }
+    }
+
     /// Stores a message for an hour by a clock that is set by `jump` before it is loaded.
     fn left_after(jump: impl FnOnce(SystemTime) -> SystemTime) -> Duration {
         let connection = Connection::open_in_memory().unwrap();
         schema::create(&connection).unwrap();
         let mut table = Table::prepare(&connection).unwrap();
-        let peer: PeerName = "hub".parse().unwrap();
+        let hub = hub();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
         let message = NewMessage { id, payload: "".into(), ttl: Some(HOUR), mark: None };
         let stored_at = SystemTime::UNIX_EPOCH + 500_000 * HOUR;
-        let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
-        table.append(&peer, place, &message, stored_at).unwrap();
+        let place = table.place(&mut Streams::default(), &hub, &message).unwrap();
+        table.append(&hub, place, &message, stored_at).unwrap();
         let found = table.load_all(jump(stored_at)).unwrap();
-        found[&peer][0].messages[0].ttl.unwrap()
+        found[&hub][0].messages[0].ttl.unwrap()
     }
 
     #[test]
@@ -427,9 +431,11 @@ mod tests {
         schema::create(&connection).unwrap();
         let mut table = Table::prepare(&connection).unwrap();
         for id in [i64::MIN, -1, 0, 1 << 19, 1 << 20, i64::MAX] {
-            let sum = StreamRow::checksum(StreamId(id), "hub", 0, &[1; 16]);
-            let mark_sum = StreamRow::mark_checksum(StreamId(id), &[1; 16], 0);
-            let row = params![id, "hub", 0, [1_u8; 16], sum, 0, mark_sum];
+            let (hub, instance) = (hub(), [1_u8; 16]);
+            let sum = StreamRow::checksum(StreamId(id), Owner::from(&hub), 0, &instance, 0);
+            let mark_sum = StreamRow::mark_checksum(StreamId(id), &instance, 0);
+            let link = hub.link.as_bytes();
+            let row = params![id, link, "hub", 0, instance, 0, sum, 0, mark_sum];
             table.begin.execute(row).unwrap();
             assert!(table.load_all(SystemTime::now()).is_err(), "{id}");
             table.tidy.execute([id]).unwrap();
@@ -441,17 +447,17 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         schema::create(&connection).unwrap();
         let mut table = Table::prepare(&connection).unwrap();
-        let peer: PeerName = "hub".parse().unwrap();
+        let hub = hub();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
         let message = NewMessage { id, payload: "".into(), ttl: None, mark: None };
-        let place = table.place(&mut Streams::default(), &peer, &message).unwrap();
+        let place = table.place(&mut Streams::default(), &hub, &message).unwrap();
         let Place { age, number, position, .. } = place;
         let lost = Expiry::LOST;
-        let sum = pieces::sum("hub", age, id.stream.as_bytes(), number, Some(lost), false, &[]);
+        let sum = pieces::sum(hub.link, age, id.stream.as_bytes(), number, Some(lost), false, &[]);
         let row = params![position, number, lost.deadline, lost.ttl, sum, false, b""];
         table.insert.execute(row).unwrap();
         let found = table.load_all(SystemTime::now()).unwrap();
-        found[&peer][0].messages[0].ttl.unwrap()
+        found[&hub][0].messages[0].ttl.unwrap()
     }
 
     #[test]

@@ -4,11 +4,12 @@
 use std::mem;
 
 use bytes::Bytes;
-use paddington_wire::{Instance, Payload};
+use paddington_exchange::store::Mailbox;
+use paddington_wire::{Instance, LinkId, Payload};
 use rusqlite::{Row, Rows};
 
 use crate::error::Fault;
-use crate::row::{Expiry, blob, checksum};
+use crate::row::{Expiry, Owner, blob, checksum};
 use crate::streams::StreamId;
 
 /// The length of a piece: eight of them, with what belongs to each, fill a page of 4 KiB. Rows of
@@ -60,9 +61,11 @@ fn len_to_cut(len: usize) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StreamRow {
     pub(crate) id: StreamId,
-    pub(crate) peer: String,
+    pub(crate) mailbox: Mailbox,
     pub(crate) age: i64,
     pub(crate) instance: Instance,
+    /// When it was begun, in milliseconds since 1970.
+    pub(crate) begun: i64,
     /// The transmission mark.
     pub(crate) mark: i64,
 }
@@ -75,8 +78,15 @@ impl StreamRow {
         checksum(&[&id.0.to_le_bytes(), instance, &mark.to_le_bytes()])
     }
 
-    pub(crate) fn checksum(id: StreamId, peer: &str, age: i64, instance: &[u8]) -> i64 {
-        checksum(&[&id.0.to_le_bytes(), peer.as_bytes(), &age.to_le_bytes(), instance])
+    pub(crate) fn checksum(
+        id: StreamId,
+        owner: Owner<'_>,
+        age: i64,
+        instance: &[u8],
+        begun: i64,
+    ) -> i64 {
+        let (id, age, begun) = (id.0.to_le_bytes(), age.to_le_bytes(), begun.to_le_bytes());
+        checksum(&[&id, owner.link, owner.peer.as_bytes(), &age, instance, &begun])
     }
 }
 
@@ -113,9 +123,9 @@ impl Joined {
         let (deadline, ttl) = self.expiry;
         let expiry = deadline.zip(ttl).map(|(deadline, ttl)| Expiry { deadline, ttl });
         let is_whole = deadline.is_some() == ttl.is_some();
-        let StreamRow { peer, age, instance, .. } = stream;
-        let sum =
-            sum(peer, *age, instance.as_bytes(), self.number, expiry, self.is_bytes, &self.bytes);
+        let StreamRow { mailbox, age, instance, .. } = stream;
+        let (link, instance) = (mailbox.link, instance.as_bytes());
+        let sum = sum(link, *age, instance, self.number, expiry, self.is_bytes, &self.bytes);
         if !is_whole || self.checksum != Some(sum) || stream.id != self.stream() {
             return Err(damaged("its checksum is wrong"));
         }
@@ -196,7 +206,7 @@ pub(crate) fn payload(is_bytes: bool, bytes: &[u8]) -> Payload {
 
 /// The checksum of a message.
 pub(crate) fn sum(
-    peer: &str,
+    link: LinkId,
     age: i64,
     instance: &[u8],
     number: i64,
@@ -207,7 +217,8 @@ pub(crate) fn sum(
     let expiry = expiry.map(|expiry| [expiry.deadline.to_le_bytes(), expiry.ttl.to_le_bytes()]);
     let expiry = expiry.as_ref().map_or(&[][..], |expiry| expiry.as_flattened());
     let (age, number) = (age.to_le_bytes(), number.to_le_bytes());
-    checksum(&[peer.as_bytes(), &age, instance, &number, expiry, &[u8::from(is_bytes)], payload])
+    let is_bytes = [u8::from(is_bytes)];
+    checksum(&[link.as_bytes(), &age, instance, &number, expiry, &is_bytes, payload])
 }
 
 fn damaged(why: impl std::fmt::Display) -> Fault {

@@ -1,11 +1,10 @@
-//! Operations that were asked for and are not begun yet: one queue per peer, in the order of the
+//! Operations that were asked for and are not begun yet: one queue per mailbox, in the order of the
 //! calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use paddington_exchange::store::StoreError;
-use paddington_wire::PeerName;
+use paddington_exchange::store::{Mailbox, StoreError};
 
 use crate::lazies::Lazies;
 use crate::operation::{Operation, Query, QueueKey, Write};
@@ -36,9 +35,9 @@ impl Queue {
         self.queue(key).push_back(Operation::Write(write));
     }
 
-    /// Adds to the lazies at the end of a peer's queue.
-    pub(crate) fn lazy(&mut self, peer: PeerName, now: Instant, add: impl FnOnce(&mut Lazies)) {
-        let key = Some(peer);
+    /// Adds to the lazies at the end of a mailbox's queue.
+    pub(crate) fn lazy(&mut self, mailbox: Mailbox, now: Instant, add: impl FnOnce(&mut Lazies)) {
+        let key = Some(mailbox);
         if let Some(Operation::Lazy(last)) = self.queues.get_mut(&key).and_then(VecDeque::back_mut)
         {
             return add(last);
@@ -51,10 +50,10 @@ impl Queue {
     }
 
     /// Puts back lazies that could not be written yet, before everything that was asked for since.
-    pub(crate) fn put_back(&mut self, peer: PeerName, mut lazies: Lazies) {
+    pub(crate) fn put_back(&mut self, mailbox: Mailbox, mut lazies: Lazies) {
         self.due = Some(lazies.since + PATIENCE);
         self.lazy += 1;
-        let operations = self.queue(Some(peer));
+        let operations = self.queue(Some(mailbox));
         match operations.pop_front() {
             Some(Operation::Lazy(later)) => {
                 lazies.then(later);
@@ -68,6 +67,17 @@ impl Queue {
                 operations.push_front(Operation::Lazy(lazies));
             }
         }
+    }
+
+    /// Puts back a write that is not done yet, before everything that was asked for since.
+    pub(crate) fn go_on(&mut self, key: QueueKey, write: Write) {
+        self.urgent += 1;
+        self.queue(key).push_front(Operation::Write(write));
+    }
+
+    /// Puts back a query that is not answered yet.
+    pub(crate) fn ask_on(&mut self, query: Query) {
+        self.independent.push(query);
     }
 
     pub(crate) fn query(&mut self, key: QueueKey, query: Query) {
@@ -88,6 +98,7 @@ impl Queue {
             Operation::Write(Write::Append(message, _)) => {
                 message.id.stream == first.stream && message.id.number <= first.number
             }
+            Operation::Write(Write::Purge(..)) => true,
             Operation::Lazy(lazies) => lazies.trims(&first.stream, first.number),
             Operation::Write(_) | Operation::Query(_) => false,
         })

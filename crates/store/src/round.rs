@@ -1,10 +1,10 @@
-//! The operations of one transaction, and each peer's share of it.
+//! The operations of one transaction, and each mailbox's share of it.
 
-use crate::operation::{Operation, Query, QueueKey};
+use crate::operation::{Operation, Query, QueueKey, Write};
 
-/// The most messages of one peer in a transaction.
+/// The most messages of one mailbox in a transaction.
 const MAX_SHARE: usize = 64;
-/// The most bytes of one peer in a transaction, unless its first message alone is longer.
+/// The most bytes of one mailbox in a transaction, unless its first message alone is longer.
 const MAX_SHARE_BYTES: usize = 1024 * 1024;
 /// The most messages in a transaction.
 const MAX_ROUND: usize = 1_024;
@@ -28,6 +28,8 @@ pub(crate) struct Share {
     rows: usize,
     bytes: usize,
     writes: bool,
+    /// Whether the rest of the queue has to wait for the next step of a purge.
+    purges: bool,
 }
 
 impl Round {
@@ -47,6 +49,9 @@ impl Round {
         operation: Operation,
         share: &mut Share,
     ) -> Result<bool, Operation> {
+        if share.purges {
+            return Err(operation);
+        }
         let len = match &operation {
             // A query must see what was written before it.
             Operation::Query(_) if share.writes => return Err(operation),
@@ -61,6 +66,7 @@ impl Round {
                 if self.is_full() || (share.rows > 0 && !fits) {
                     return Err(operation);
                 }
+                share.purges = matches!(write, Write::Purge(..));
                 share.rows += 1;
                 self.rows += 1;
                 len

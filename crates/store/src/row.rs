@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use paddington_exchange::store::StoredMessage;
-use paddington_wire::Instance;
+use paddington_exchange::store::{Mailbox, StoredMessage};
+use paddington_wire::{Instance, LinkId};
 use rusqlite::Row;
 
 use crate::error::Fault;
@@ -34,6 +34,40 @@ pub(crate) fn instance(bytes: &[u8]) -> Result<Instance, Fault> {
     let bytes: [u8; Instance::LEN] =
         bytes.try_into().map_err(|_| Fault::refused("a stored instance has the wrong length"))?;
     Ok(bytes.into())
+}
+
+/// A mailbox as a row names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'r> {
+    pub(crate) link: &'r [u8],
+    pub(crate) peer: &'r str,
+}
+
+impl<'r> Owner<'r> {
+    /// Reads it from two columns of a row.
+    pub(crate) fn read(row: &'r Row<'_>, link: usize, peer: usize) -> Result<Self, Fault> {
+        Ok(Self { link: blob(row, link)?, peer: text(row, peer)? })
+    }
+
+    pub(crate) fn mailbox(self) -> Result<Mailbox, Fault> {
+        let link: [u8; LinkId::LEN] = self
+            .link
+            .try_into()
+            .map_err(|_| Fault::refused("a stored link has the wrong length"))?;
+        let peer = self.peer.parse().map_err(|_| Fault::refused("a stored name is not valid"))?;
+        Ok(Mailbox { peer, link: link.into() })
+    }
+}
+
+impl<'m> From<&'m Mailbox> for Owner<'m> {
+    fn from(mailbox: &'m Mailbox) -> Self {
+        Self { link: mailbox.link.as_bytes(), peer: mailbox.peer.as_str() }
+    }
+}
+
+/// Returns a column of a row as text.
+pub(crate) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Fault> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
 /// Returns a column of a row as bytes.

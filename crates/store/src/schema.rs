@@ -5,35 +5,37 @@ use rusqlite::Connection;
 use crate::error::Fault;
 
 /// The format of the file. A different format needs a different number.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 /// The application id in the file's header: "PdSt".
 pub(crate) const APPLICATION: i64 = 0x5064_5374;
 
-/// Every row has a checksum over all its columns; a message, whose payload may be cut into several
+/// What is stored belongs to a link; the name of its peer is for people. Every row has a checksum over
+/// all its columns; a message, whose payload may be cut into several
 /// rows, has one in the first of them, and there it says whether it is bytes or text. `age` orders the
-/// streams of a peer, oldest first. The position of a row holds the id of its stream in the upper bits, so that messages that are sent
+/// streams of a link, oldest first, and `begun` is when a stream was begun. The position of a row holds the id of its stream in the upper bits, so that messages that are sent
 /// together are stored together. The index of the streams is a copy of them on another page:
 /// without its stream, no message can be salvaged. It leaves out the transmission mark, which has a
 /// checksum of its own and changes alone.
 const TABLES: &str = "
     CREATE TABLE stream(
-        id INTEGER PRIMARY KEY, peer TEXT NOT NULL, age INTEGER NOT NULL, instance BLOB NOT NULL,
-        checksum INTEGER NOT NULL, mark INTEGER NOT NULL, mark_checksum INTEGER NOT NULL);
-    CREATE INDEX streams_of_peer ON stream(peer, age, instance, checksum);
+        id INTEGER PRIMARY KEY, link BLOB NOT NULL, peer TEXT NOT NULL, age INTEGER NOT NULL,
+        instance BLOB NOT NULL, begun INTEGER NOT NULL, checksum INTEGER NOT NULL,
+        mark INTEGER NOT NULL, mark_checksum INTEGER NOT NULL);
+    CREATE INDEX streams_of_link ON stream(link, age, instance, begun, peer, checksum);
     CREATE TABLE message(
         position INTEGER PRIMARY KEY, number INTEGER NOT NULL, deadline INTEGER, ttl INTEGER,
         checksum INTEGER, is_bytes INTEGER, payload BLOB NOT NULL);
     CREATE TABLE cursor(
-        peer TEXT NOT NULL, instance BLOB NOT NULL, completed INTEGER NOT NULL,
-        finished BLOB NOT NULL, checksum INTEGER NOT NULL,
-        PRIMARY KEY(peer, instance)) WITHOUT ROWID;
+        link BLOB NOT NULL, instance BLOB NOT NULL, peer TEXT NOT NULL,
+        completed INTEGER NOT NULL, finished BLOB NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY(link, instance)) WITHOUT ROWID;
     CREATE TABLE attempt(
-        peer TEXT NOT NULL, instance BLOB NOT NULL, number INTEGER NOT NULL,
-        attempts INTEGER NOT NULL, checksum INTEGER NOT NULL,
-        PRIMARY KEY(peer, instance, number)) WITHOUT ROWID;
+        link BLOB NOT NULL, instance BLOB NOT NULL, number INTEGER NOT NULL,
+        peer TEXT NOT NULL, attempts INTEGER NOT NULL, checksum INTEGER NOT NULL,
+        PRIMARY KEY(link, instance, number)) WITHOUT ROWID;
     CREATE TABLE dead_letter(
-        id INTEGER PRIMARY KEY AUTOINCREMENT, peer TEXT NOT NULL, instance BLOB NOT NULL,
-        number INTEGER NOT NULL, code INTEGER NOT NULL, given_up_at INTEGER NOT NULL,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, link BLOB NOT NULL, peer TEXT NOT NULL,
+        instance BLOB NOT NULL, number INTEGER NOT NULL, code INTEGER NOT NULL, given_up_at INTEGER NOT NULL,
         checksum INTEGER NOT NULL, is_bytes INTEGER NOT NULL, payload BLOB NOT NULL);
     CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ";

@@ -4,8 +4,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use paddington_exchange::store::{StoreError, StoreHealth};
-use paddington_wire::PeerName;
+use paddington_exchange::store::{Mailbox, StoreError, StoreHealth};
 
 use crate::answers::{Waiter, stopped};
 use crate::health::Health;
@@ -56,13 +55,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lazy(&self, peer: PeerName, add: impl FnOnce(&mut Lazies)) {
+    pub(crate) fn lazy(&self, mailbox: Mailbox, add: impl FnOnce(&mut Lazies)) {
         let mut state = self.lock();
         if state.refusal().is_some() {
             // Dropping the waiter tells its caller that the store is closed.
             return;
         }
-        state.queue.lazy(peer, Instant::now(), add);
+        state.queue.lazy(mailbox, Instant::now(), add);
         self.wake.notify_one();
     }
 
@@ -153,11 +152,21 @@ impl Shared {
         self.lock().health.record(took, appended);
     }
 
-    pub(crate) fn put_back(&self, lazies: Vec<(PeerName, Lazies)>) {
+    pub(crate) fn put_back(&self, lazies: Vec<(Mailbox, Lazies)>) {
         let mut state = self.lock();
-        for (peer, lazies) in lazies {
-            state.queue.put_back(peer, lazies);
+        for (mailbox, lazies) in lazies {
+            state.queue.put_back(mailbox, lazies);
         }
+    }
+
+    /// Puts back a write of which a step is done.
+    pub(crate) fn go_on(&self, key: QueueKey, write: Write) {
+        self.lock().queue.go_on(key, write);
+    }
+
+    /// Puts back a query of which a step is done.
+    pub(crate) fn ask_on(&self, query: Query) {
+        self.lock().queue.ask_on(query);
     }
 
     /// Accepts only lazies and independent queries from now on, until

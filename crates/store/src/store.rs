@@ -5,16 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use paddington_exchange::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
-    StoreHealth, StoredCursor, StoredStream,
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
+    NewMessage, Outbox, Purged, Store, StoreHealth, StoredCursor, StoredStream,
 };
-use paddington_wire::{Instance, MessageId, Payload, PeerName};
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
 use crate::answers::ask;
 use crate::error::OpenStoreError;
 use crate::lazies::CursorChange;
 use crate::operation::{Query, Write};
 use crate::shared::Shared;
+use crate::survey::Survey;
 use crate::{open, worker};
 
 /// A store in a file of SQLite. It has one owner for as long as it is open, so that every
@@ -43,62 +44,64 @@ impl SqliteStore {
 }
 
 impl Outbox for SqliteStore {
-    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
-        ask(|waiter| self.shared.query(key(peer), Query::Streams(peer.clone(), waiter)))
+    fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>> {
+        ask(|waiter| self.shared.query(key(mailbox), Query::Streams(mailbox.clone(), waiter)))
     }
 
-    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
-        ask(|waiter| self.shared.write(key(peer), Write::Append(message, waiter)))
+    fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
+        ask(|waiter| self.shared.write(key(mailbox), Write::Append(message, waiter)))
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
-        let query = |waiter| Query::Read(peer.clone(), first, max_bytes, waiter);
-        ask(|waiter| self.shared.query(key(peer), query(waiter)))
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
+        let query = |waiter| Query::Read(mailbox.clone(), first, max_bytes, waiter);
+        ask(|waiter| self.shared.query(key(mailbox), query(waiter)))
     }
 
-    fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+    fn trim(&self, mailbox: &Mailbox, upto: MessageId, _: Fence) -> Answer<()> {
         ask(|waiter| {
-            self.shared.lazy(peer.clone(), |lazies| lazies.trim(upto.stream, upto.number, waiter));
+            self.shared
+                .lazy(mailbox.clone(), |lazies| lazies.trim(upto.stream, upto.number, waiter));
         })
     }
 
-    fn mark(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
+    fn mark(&self, mailbox: &Mailbox, upto: MessageId, _: Fence) -> Answer<()> {
         ask(|waiter| {
-            self.shared.lazy(peer.clone(), |lazies| lazies.mark(upto.stream, upto.number, waiter));
+            self.shared
+                .lazy(mailbox.clone(), |lazies| lazies.mark(upto.stream, upto.number, waiter));
         })
     }
 }
 
 impl Cursors for SqliteStore {
-    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
-        ask(|waiter| self.shared.query(key(peer), Query::Cursors(peer.clone(), waiter)))
+    fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
+        ask(|waiter| self.shared.query(key(mailbox), Query::Cursors(mailbox.clone(), waiter)))
     }
 
-    fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
+    fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, _: Fence) -> Answer<()> {
         let instance = cursor.instance;
-        ask(|waiter| self.change(peer, instance, CursorChange::Replace(cursor), waiter))
+        ask(|waiter| self.change(mailbox, instance, CursorChange::Replace(cursor), waiter))
     }
 
-    fn forget(&self, peer: &PeerName, instance: Instance, _: Fence) -> Answer<()> {
-        ask(|waiter| self.change(peer, instance, CursorChange::Forget, waiter))
+    fn forget(&self, mailbox: &Mailbox, instance: Instance, _: Fence) -> Answer<()> {
+        ask(|waiter| self.change(mailbox, instance, CursorChange::Forget, waiter))
     }
 
-    fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
-        ask(|waiter| self.shared.write(key(peer), Write::Attempt(id, waiter)))
+    fn attempt(&self, mailbox: &Mailbox, id: MessageId, _: Fence) -> Answer<u32> {
+        ask(|waiter| self.shared.write(key(mailbox), Write::Attempt(id, waiter)))
     }
 
-    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
-        ask(|waiter| self.shared.write(key(peer), Write::Uncount(id, waiter)))
+    fn uncount(&self, mailbox: &Mailbox, id: MessageId, _: Fence) -> Answer<()> {
+        ask(|waiter| self.shared.write(key(mailbox), Write::Uncount(id, waiter)))
     }
 
-    fn sync(&self, peer: &PeerName) -> Answer<()> {
-        ask(|waiter| self.shared.write(key(peer), Write::Sync(waiter)))
+    fn sync(&self, mailbox: &Mailbox) -> Answer<()> {
+        ask(|waiter| self.shared.write(key(mailbox), Write::Sync(waiter)))
     }
 }
 
 impl DeadLetters for SqliteStore {
     fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
-        let key = key(&letter.peer);
+        let key = key(&letter.mailbox);
         ask(|waiter| self.shared.write(key, Write::AddLetter(letter, waiter)))
     }
 
@@ -108,6 +111,18 @@ impl DeadLetters for SqliteStore {
 
     fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
         ask(|waiter| self.shared.write(None, Write::TakeLetter(id, waiter)))
+    }
+}
+
+impl Mailboxes for SqliteStore {
+    fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
+        let survey = Survey::new(except);
+        ask(|waiter| self.shared.query(None, Query::Mailboxes(survey, waiter)))
+    }
+
+    fn purge(&self, mailbox: &Mailbox) -> Answer<Purged> {
+        let purge = |waiter| Write::Purge(Purged::default(), waiter);
+        ask(|waiter| self.shared.write(key(mailbox), purge(waiter)))
     }
 }
 
@@ -124,12 +139,12 @@ impl Store for SqliteStore {
 impl SqliteStore {
     fn change(
         &self,
-        peer: &PeerName,
+        mailbox: &Mailbox,
         instance: Instance,
         change: CursorChange,
         waiter: crate::answers::Waiter<()>,
     ) {
-        self.shared.lazy(peer.clone(), |lazies| lazies.change(instance, change, waiter));
+        self.shared.lazy(mailbox.clone(), |lazies| lazies.change(instance, change, waiter));
     }
 }
 
@@ -145,6 +160,6 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-fn key(peer: &PeerName) -> Option<PeerName> {
-    Some(peer.clone())
+fn key(mailbox: &Mailbox) -> Option<Mailbox> {
+    Some(mailbox.clone())
 }

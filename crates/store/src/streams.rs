@@ -1,10 +1,11 @@
-//! The streams of each peer, in memory, so that an append does not read the file; and where their
+//! The streams of each mailbox, in memory, so that an append does not read the file; and where their
 //! rows are.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use paddington_wire::{Instance, MessageId, PeerName};
+use paddington_wire::{Instance, LinkId, MessageId};
 
 use crate::error::Fault;
 use crate::row::stored;
@@ -14,11 +15,11 @@ const ROW_BITS: u32 = 44;
 /// The highest id of a stream.
 const MAX_ID: i64 = (1 << (63 - ROW_BITS)) - 1;
 
-/// One stream of one peer.
+/// One stream of one mailbox.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
     pub(crate) id: StreamId,
-    /// Position among the peer's streams: older ones have smaller numbers.
+    /// Position among the mailbox's streams: older ones have smaller numbers.
     pub(crate) age: i64,
     pub(crate) instance: Instance,
     /// The number of the next message.
@@ -64,28 +65,33 @@ pub(crate) struct Place {
     pub(crate) position: i64,
 }
 
-/// The streams of the peers that were used so far, oldest first.
+/// The streams of the mailboxes that were used so far, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    peers: HashMap<PeerName, Vec<Known>>,
+    mailboxes: HashMap<LinkId, Vec<Known>>,
 }
 
 impl Streams {
-    /// Returns the streams of a peer, which `load` reads the first time.
+    /// Returns the streams of a mailbox, which `load` reads the first time.
     pub(crate) fn of(
         &mut self,
-        peer: &PeerName,
+        link: LinkId,
         load: impl FnOnce() -> Result<Vec<Known>, Fault>,
     ) -> Result<&mut Vec<Known>, Fault> {
-        if !self.peers.contains_key(peer) {
-            self.peers.insert(peer.clone(), load()?);
-        }
-        Ok(self.peers.entry(peer.clone()).or_default())
+        Ok(match self.mailboxes.entry(link) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(load()?),
+        })
+    }
+
+    /// Forgets the streams of a mailbox, because they are removed.
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        self.mailboxes.remove(&link);
     }
 
     /// Forgets all streams, because the file may differ from them.
     pub(crate) fn clear(&mut self) {
-        self.peers.clear();
+        self.mailboxes.clear();
     }
 }
 

@@ -12,6 +12,7 @@ use crate::commit::{Memory, Tables, commit};
 use crate::error::{Fault, OpenStoreError};
 use crate::files::Files;
 use crate::open;
+use crate::operation::Query;
 use crate::queries;
 use crate::recovery::recover;
 use crate::reserve::Reserve;
@@ -115,9 +116,7 @@ impl Worker {
                 Step::Idle if self.short_until.is_some() => Ok(()),
                 Step::Idle => upkeep.tidy(),
                 Step::Work(round) => {
-                    for query in round.queries {
-                        queries::answer(connection, &mut tables, &mut self.memory, query);
-                    }
+                    self.answer(connection, &mut tables, round.queries);
                     if round.operations.is_empty() {
                         continue;
                     }
@@ -167,9 +166,14 @@ impl Worker {
             if reads.is_empty() {
                 return;
             }
-            for query in reads {
-                queries::answer(connection, &mut tables, &mut self.memory, query);
-            }
+            self.answer(connection, &mut tables, reads);
+        }
+    }
+
+    fn answer(&mut self, connection: &Connection, tables: &mut Tables<'_>, queries: Vec<Query>) {
+        for query in queries {
+            let more = queries::answer(connection, tables, &mut self.memory, query);
+            more.into_iter().for_each(|query| self.shared.ask_on(query));
         }
     }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use paddington::{Delivered, Message, SendError, SendOptions, Service, ServiceConfig};
 use paddington_exchange::HANDSHAKE_PERIOD;
-use paddington_exchange::store::{DeadLetter, DeadLetters, MAX_LETTERS};
+use paddington_exchange::store::{DeadLetter, DeadLetters, MAX_LETTERS, Mailbox};
 use paddington_store::SqliteStore;
 use paddington_test_support::{MemoryDisk, MemoryNetwork, Pair, pair};
 use paddington_wire::{MessageId, RejectCode};
@@ -191,21 +191,21 @@ async fn old_streams() -> Result<(), Error> {
 async fn letters() -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let store = SqliteStore::open(folder.path().join("store"))?;
-    let letter = |peer: &str, number: u64| -> Result<DeadLetter, Error> {
+    let letter = |peer: &str, link: u8, number: u64| -> Result<DeadLetter, Error> {
         let id = MessageId { stream: [1; 16].into(), number };
         let at = std::time::SystemTime::UNIX_EPOCH;
         Ok(DeadLetter {
-            peer: peer.parse()?,
+            mailbox: Mailbox { peer: peer.parse()?, link: [link; 16].into() },
             id,
             code: RejectCode::FAILED,
             at,
             payload: "x".into(),
         })
     };
-    store.add_letter(letter("quiet", 1)?).await?;
+    store.add_letter(letter("quiet", 1, 1)?).await?;
     let mut adding = Vec::new();
     for number in 1..=MAX_LETTERS as u64 + 10 {
-        adding.push(store.add_letter(letter("loud", number)?));
+        adding.push(store.add_letter(letter("loud", 2, number)?));
     }
     for added in adding {
         added.await?;
@@ -213,7 +213,7 @@ async fn letters() -> Result<(), Error> {
     let kept = store.letters().await?;
     ensure!(kept.len() <= MAX_LETTERS, "{} dead letters are kept", kept.len());
     ensure!(kept.len() == MAX_LETTERS, "the bound is not reached");
-    if !kept.iter().any(|(_, letter)| letter.peer.as_str() == "quiet") {
+    if !kept.iter().any(|(_, letter)| letter.peer().as_str() == "quiet") {
         bail!("the letters of one peer erase those of another");
     }
     Ok(())

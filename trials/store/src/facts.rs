@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use paddington_exchange::store::{Cursors, DeadLetters, Outbox, Store};
+use paddington_exchange::store::{Cursors, DeadLetters, Mailbox, Outbox, Store};
 use paddington_models::random::Random;
 use paddington_store::SqliteStore;
-use paddington_wire::{Instance, MessageId, Payload, PeerName};
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
 /// Number of peers of a workload.
 pub const PEERS: u8 = 3;
@@ -189,10 +189,11 @@ impl Facts {
     }
 }
 
-/// Returns the name of a peer.
+/// Returns the mailbox of a peer.
 #[must_use]
-pub fn peer(number: u8) -> PeerName {
-    format!("peer-{number}").parse().unwrap()
+pub fn peer(number: u8) -> Mailbox {
+    let link = [number; LinkId::LEN].into();
+    Mailbox { peer: format!("peer-{number}").parse().unwrap(), link }
 }
 
 /// Returns the stream of a byte.

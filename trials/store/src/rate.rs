@@ -13,7 +13,7 @@ use paddington_store::SqliteStore;
 use paddington_wire::{MessageId, Payload};
 use rusqlite::{Connection, params};
 
-use crate::facts::stream;
+use crate::facts::{peer, stream};
 
 /// The length of a message.
 const LEN: usize = 256;
@@ -90,8 +90,7 @@ pub fn senders_rate(path: &Path, senders: usize, peers: usize, time: Duration) -
     let started = Instant::now();
     let tasks: Vec<_> = (0..senders)
         .map(|sender| {
-            let name: paddington_wire::PeerName =
-                format!("peer-{}", sender % peers).parse().unwrap();
+            let name = peer((sender % peers) as u8);
             let number = Arc::clone(&numbers[sender % peers]);
             let (store, accepted) = (Arc::clone(&store), Arc::clone(&accepted));
             let payload = Payload::bytes(vec![sender as u8; LEN]);

@@ -104,7 +104,7 @@ impl Peer {
             let id = MessageId { number, ..id };
             let payload = payload(0, THEIR_STREAM, number);
             let (code, at) = (RejectCode::FAILED, SystemTime::now());
-            let letter = DeadLetter { peer: name.clone(), id, code, at, payload };
+            let letter = DeadLetter { mailbox: name.clone(), id, code, at, payload };
             self.store.add_letter(letter).await.unwrap();
             say(&format!("letter {number}"));
         }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
-    StoreError, StoreHealth, StoredCursor, StoredMessage, StoredStream,
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
+    NewMessage, Outbox, Purged, Store, StoreError, StoreHealth, StoredCursor, StoredMessage,
+    StoredStream,
 };
-use paddington::{MessageId, Payload, PeerName};
+use paddington::{LinkId, MessageId, Payload};
 use paddington_wire::Instance;
 
 pub use lagging::Lag;
@@ -36,9 +37,9 @@ struct Disk {
 /// The contents of a disk.
 #[derive(Clone, Debug, Default)]
 struct Contents {
-    streams: BTreeMap<PeerName, Vec<Stream>>,
-    cursors: BTreeMap<(PeerName, Instance), StoredCursor>,
-    attempts: BTreeMap<(PeerName, MessageId), u32>,
+    streams: BTreeMap<Mailbox, Vec<Stream>>,
+    cursors: BTreeMap<(Mailbox, Instance), StoredCursor>,
+    attempts: BTreeMap<(Mailbox, MessageId), u32>,
     letters: BTreeMap<u64, DeadLetter>,
     last_letter: u64,
     /// The time, on a disk with a clock.
@@ -65,10 +66,10 @@ struct MemoryStore {
 
 #[derive(Debug)]
 enum Lazy {
-    Trim(PeerName, MessageId),
-    Mark(PeerName, MessageId),
-    Commit(PeerName, StoredCursor),
-    Forget(PeerName, Instance),
+    Trim(Mailbox, MessageId),
+    Mark(Mailbox, MessageId),
+    Commit(Mailbox, StoredCursor),
+    Forget(Mailbox, Instance),
 }
 
 impl MemoryDisk {
@@ -156,8 +157,8 @@ impl MemoryStore {
 impl Contents {
     fn apply(&mut self, lazy: Lazy) {
         match lazy {
-            Lazy::Trim(peer, upto) => {
-                let streams = self.streams.entry(peer).or_default();
+            Lazy::Trim(mailbox, upto) => {
+                let streams = self.streams.entry(mailbox).or_default();
                 for stream in streams.iter_mut().filter(|stream| stream.instance == upto.stream) {
                     while stream.base <= upto.number && !stream.messages.is_empty() {
                         stream.messages.remove(0);
@@ -165,26 +166,26 @@ impl Contents {
                     }
                 }
             }
-            Lazy::Mark(peer, upto) => {
-                let streams = self.streams.entry(peer).or_default();
+            Lazy::Mark(mailbox, upto) => {
+                let streams = self.streams.entry(mailbox).or_default();
                 for stream in streams.iter_mut().filter(|stream| stream.instance == upto.stream) {
                     stream.mark = stream.mark.max(upto.number);
                 }
             }
-            Lazy::Commit(peer, cursor) => {
-                self.cursors.insert((peer, cursor.instance), cursor);
+            Lazy::Commit(mailbox, cursor) => {
+                self.cursors.insert((mailbox, cursor.instance), cursor);
             }
-            Lazy::Forget(peer, instance) => {
-                self.cursors.remove(&(peer, instance));
+            Lazy::Forget(mailbox, instance) => {
+                self.cursors.remove(&(mailbox, instance));
             }
         }
     }
 
-    fn append(&mut self, peer: PeerName, message: NewMessage) -> Result<(), StoreError> {
+    fn append(&mut self, mailbox: Mailbox, message: NewMessage) -> Result<(), StoreError> {
         let NewMessage { id, payload, ttl, mark } = message;
         let mark = mark.unwrap_or_default();
         let expires = ttl.map(|ttl| self.now + ttl);
-        let streams = self.streams.entry(peer).or_default();
+        let streams = self.streams.entry(mailbox).or_default();
         match streams.iter_mut().find(|stream| stream.instance == id.stream) {
             Some(stream) if stream.base + stream.messages.len() as u64 == id.number => {
                 stream.messages.push((payload, expires));
@@ -201,8 +202,8 @@ impl Contents {
         Ok(())
     }
 
-    fn streams(&self, peer: &PeerName) -> Vec<StoredStream> {
-        let streams = self.streams.get(peer).into_iter().flatten();
+    fn streams(&self, mailbox: &Mailbox) -> Vec<StoredStream> {
+        let streams = self.streams.get(mailbox).into_iter().flatten();
         let streams = streams.filter(|stream| !stream.messages.is_empty());
         let message = |(payload, expires): &(Payload, Option<Duration>)| StoredMessage {
             len: payload.len() as u32,
@@ -217,8 +218,8 @@ impl Contents {
         stored.collect()
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Vec<Payload> {
-        let mut streams = self.streams.get(peer).into_iter().flatten();
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Vec<Payload> {
+        let mut streams = self.streams.get(mailbox).into_iter().flatten();
         let Some(stream) = streams.find(|stream| stream.instance == first.stream) else {
             return Vec::new();
         };
@@ -232,34 +233,68 @@ impl Contents {
         payloads.cloned().collect()
     }
 
-    fn cursors(&self, peer: &PeerName) -> Vec<StoredCursor> {
-        let cursors = self.cursors.iter().filter(|((of, _), _)| of == peer);
+    fn cursors(&self, mailbox: &Mailbox) -> Vec<StoredCursor> {
+        let cursors = self.cursors.iter().filter(|((of, _), _)| of == mailbox);
         let mut cursors: Vec<_> = cursors.map(|(_, cursor)| cursor.clone()).collect();
-        for letter in self.letters.values().filter(|letter| letter.peer == *peer) {
+        for letter in self.letters.values().filter(|letter| letter.mailbox == *mailbox) {
             let of_letter = |cursor: &&mut StoredCursor| cursor.instance == letter.id.stream;
             cursors.iter_mut().find(of_letter).into_iter().for_each(|it| finish(it, letter.id));
         }
         cursors
     }
 
-    fn attempt(&mut self, peer: PeerName, id: MessageId) -> u32 {
-        let attempts = self.attempts.entry((peer, id)).or_default();
+    fn attempt(&mut self, mailbox: Mailbox, id: MessageId) -> u32 {
+        let attempts = self.attempts.entry((mailbox, id)).or_default();
         *attempts += 1;
         *attempts
     }
 
-    fn uncount(&mut self, peer: PeerName, id: MessageId) {
-        let attempts = self.attempts.entry((peer, id)).or_default();
+    fn uncount(&mut self, mailbox: Mailbox, id: MessageId) {
+        let attempts = self.attempts.entry((mailbox, id)).or_default();
         *attempts = attempts.saturating_sub(1);
     }
 
     fn add_letter(&mut self, letter: DeadLetter) {
         self.last_letter += 1;
-        let (peer, id) = (letter.peer.clone(), letter.id);
-        self.attempts.remove(&(peer.clone(), id));
+        let (mailbox, id) = (letter.mailbox.clone(), letter.id);
+        self.attempts.remove(&(mailbox.clone(), id));
         let new = StoredCursor { instance: id.stream, completed: 0, finished: Vec::new() };
-        finish(self.cursors.entry((peer, id.stream)).or_insert(new), id);
+        finish(self.cursors.entry((mailbox, id.stream)).or_insert(new), id);
         self.letters.insert(self.last_letter, letter);
+    }
+
+    fn mailboxes(&self, except: &[LinkId]) -> Vec<MailboxStatus> {
+        let mut found = BTreeMap::new();
+        let of = |mailbox: &Mailbox| (mailbox.clone(), MailboxStatus::new(mailbox.clone()));
+        found.extend(self.cursors.keys().map(|(mailbox, _)| of(mailbox)));
+        found.extend(self.attempts.keys().map(|(mailbox, _)| of(mailbox)));
+        for (mailbox, streams) in &self.streams {
+            let payloads = streams.iter().flat_map(|stream| &stream.messages);
+            let (_, mut status) = of(mailbox);
+            status.messages = payloads.clone().count() as u64;
+            status.bytes = payloads.map(|(payload, _)| payload.len() as u64).sum();
+            found.insert(mailbox.clone(), status);
+        }
+        for letter in self.letters.values() {
+            let new = || of(&letter.mailbox).1;
+            found.entry(letter.mailbox.clone()).or_insert_with(new).letters += 1;
+        }
+        found.retain(|mailbox, _| !except.contains(&mailbox.link));
+        let mut found: Vec<_> = found.into_values().collect();
+        found.sort_by(|one, other| one.mailbox.peer.cmp(&other.mailbox.peer));
+        found
+    }
+
+    fn purge(&mut self, mailbox: &Mailbox) -> Purged {
+        let streams = self.streams.remove(mailbox).unwrap_or_default();
+        let payloads = streams.iter().flat_map(|stream| &stream.messages);
+        let lens = payloads.map(|(payload, _)| payload.len() as u64);
+        let (messages, bytes, before) = (lens.clone().count(), lens.sum(), self.letters.len());
+        self.letters.retain(|_, letter| letter.mailbox != *mailbox);
+        self.attempts.retain(|(of, _), _| of != mailbox);
+        self.cursors.retain(|(of, _), _| of != mailbox);
+        let letters = before - self.letters.len();
+        Purged { messages: messages as u64, bytes, letters: letters as u64 }
     }
 
     fn letters(&self) -> Vec<(LetterId, DeadLetter)> {
@@ -276,52 +311,52 @@ fn finish(cursor: &mut StoredCursor, id: MessageId) {
 }
 
 impl Outbox for MemoryStore {
-    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
-        answer(Ok(self.disk.lock().durable.streams(peer)))
+    fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>> {
+        answer(Ok(self.disk.lock().durable.streams(mailbox)))
     }
 
-    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
-        answer(self.sync(|contents| contents.append(peer.clone(), message)))
+    fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
+        answer(self.sync(|contents| contents.append(mailbox.clone(), message)))
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
-        answer(Ok(self.disk.lock().durable.read(peer, first, max_bytes)))
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
+        answer(Ok(self.disk.lock().durable.read(mailbox, first, max_bytes)))
     }
 
-    fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
-        self.later(Lazy::Trim(peer.clone(), upto))
+    fn trim(&self, mailbox: &Mailbox, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Trim(mailbox.clone(), upto))
     }
 
-    fn mark(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
-        self.later(Lazy::Mark(peer.clone(), upto))
+    fn mark(&self, mailbox: &Mailbox, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Mark(mailbox.clone(), upto))
     }
 }
 
 impl Cursors for MemoryStore {
-    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
-        answer(Ok(self.disk.lock().durable.cursors(peer)))
+    fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
+        answer(Ok(self.disk.lock().durable.cursors(mailbox)))
     }
 
-    fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
-        self.later(Lazy::Commit(peer.clone(), cursor))
+    fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, _: Fence) -> Answer<()> {
+        self.later(Lazy::Commit(mailbox.clone(), cursor))
     }
 
-    fn forget(&self, peer: &PeerName, instance: Instance, _: Fence) -> Answer<()> {
-        self.later(Lazy::Forget(peer.clone(), instance))
+    fn forget(&self, mailbox: &Mailbox, instance: Instance, _: Fence) -> Answer<()> {
+        self.later(Lazy::Forget(mailbox.clone(), instance))
     }
 
-    fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
-        answer(self.sync(|contents| Ok(contents.attempt(peer.clone(), id))))
+    fn attempt(&self, mailbox: &Mailbox, id: MessageId, _: Fence) -> Answer<u32> {
+        answer(self.sync(|contents| Ok(contents.attempt(mailbox.clone(), id))))
     }
 
-    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
+    fn uncount(&self, mailbox: &Mailbox, id: MessageId, _: Fence) -> Answer<()> {
         answer(self.sync(|contents| {
-            contents.uncount(peer.clone(), id);
+            contents.uncount(mailbox.clone(), id);
             Ok(())
         }))
     }
 
-    fn sync(&self, _: &PeerName) -> Answer<()> {
+    fn sync(&self, _: &Mailbox) -> Answer<()> {
         answer(self.sync(|_| Ok(())))
     }
 }
@@ -340,6 +375,16 @@ impl DeadLetters for MemoryStore {
 
     fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
         answer(self.sync(|contents| Ok(contents.letters.remove(&id.0))))
+    }
+}
+
+impl Mailboxes for MemoryStore {
+    fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
+        answer(Ok(self.disk.lock().durable.mailboxes(&except)))
+    }
+
+    fn purge(&self, mailbox: &Mailbox) -> Answer<Purged> {
+        answer(self.sync(|contents| Ok(contents.purge(mailbox))))
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Att
 pub(super) async fn keep(peer: &Peer, call: &Call, code: RejectCode) {
     if let (Some(store), Some(id), Some(payload)) = (peer.store(), call.id, call.payload()) {
         let at = SystemTime::now();
-        let letter = DeadLetter { peer: peer.name.clone(), id, code, at, payload };
+        let letter = DeadLetter { mailbox: peer.mailbox.clone(), id, code, at, payload };
         drop(peer.commit_cursors());
         match store.add_letter(letter).await {
             Ok(()) => peer.note_dead_letter(id, code),

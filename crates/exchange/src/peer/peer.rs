@@ -14,13 +14,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::asked::Begun;
+use super::leaving::Standing;
 use super::presence::{Absence, Probed};
 use super::prospect::Prospect;
 use super::reports::Cause;
 use super::state::{Probing, State};
 use super::{Number, PeerLink, Shared};
 use crate::escaped::escaped;
-use crate::store::Store;
+use crate::store::{Mailbox, Store};
 use crate::{Delivered, Event, PeerStatus};
 
 /// The longest time that a successor waits for the process that holds the slot to shut down. It is
@@ -37,6 +38,11 @@ pub(crate) type BeginRequest = dyn Fn(&Arc<Peer>, Begun) + Send + Sync;
 /// One peer.
 pub(crate) struct Peer {
     pub(crate) name: PeerName,
+    /// The mailbox of its link, which has its name.
+    pub(crate) mailbox: Mailbox,
+    /// This side's instance on the link: one that is removed and added again begins anew, as if this
+    /// side had been restarted.
+    pub(crate) instance: Instance,
     pub(crate) shared: Arc<Shared>,
     state: Mutex<State>,
     store: Option<Arc<dyn Store>>,
@@ -63,14 +69,17 @@ pub(crate) struct RequestHandler {
 
 impl Peer {
     pub(crate) fn new(
-        name: PeerName,
+        mailbox: Mailbox,
+        instance: Instance,
         link: PeerLink,
         shared: Arc<Shared>,
         store: Option<Arc<dyn Store>>,
     ) -> Self {
         Self {
-            name,
-            state: Mutex::new(State::new(link, &shared.room)),
+            name: mailbox.peer.clone(),
+            mailbox,
+            instance,
+            state: Mutex::new(State::new(link, &shared)),
             shared,
             store,
             progress: Notify::new(),
@@ -294,11 +303,11 @@ impl Peer {
         self.lock().encoding()
     }
 
-    /// Returns the outcome of a message that this instance accepted, and whether it can no longer
-    /// change because the exchange has ended.
-    pub(crate) fn outcome(&self, number: Number) -> (Outcome, bool) {
+    /// Returns the outcome of a message that this instance accepted, and the standing of the peer,
+    /// which may mean that it can no longer change.
+    pub(crate) fn outcome(&self, number: Number) -> (Outcome, Standing) {
         let state = self.lock();
-        (state.outcome(number, self.shared.instance), state.is_abandoned())
+        (state.outcome(number, self.instance), state.standing)
     }
 
     /// Returns the number of messages that wait for this peer.

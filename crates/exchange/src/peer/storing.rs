@@ -25,7 +25,7 @@ impl Peer {
         let store = self.store()?;
         let (number, mark) =
             (message.id.number, state.sealed_link().and_then(Link::take_mark_of_last));
-        let answer = store.append(&self.name, NewMessage { mark, ..message });
+        let answer = store.append(&self.mailbox, NewMessage { mark, ..message });
         let stored = state.push_append(number, mark, answer);
         self.tell_work();
         Some(stored)
@@ -41,16 +41,23 @@ impl Peer {
     }
 
     pub(super) fn take_trims(&self) -> Vec<MessageId> {
-        self.lock().sealed_link().map(Link::take_trims).unwrap_or_default()
+        let mut state = self.lock();
+        if state.is_removed() {
+            return Vec::new(); // what waited may be kept
+        }
+        state.sealed_link().map(Link::take_trims).unwrap_or_default()
     }
 
     /// Hands a transmission mark to the store, if more messages are to be transmitted. The store
     /// writes it at once.
     pub(super) fn take_mark(&self) -> Option<(MessageId, Answer<()>)> {
         let (store, mut state) = (self.store()?, self.lock());
+        if state.is_removed() {
+            return None;
+        }
         let mark = state.sealed_link()?.take_mark()?;
-        let answer = store.mark(&self.name, mark, self.fence());
-        drop(store.sync(&self.name));
+        let answer = store.mark(&self.mailbox, mark, self.fence());
+        drop(store.sync(&self.mailbox));
         Some((mark, answer))
     }
 
@@ -71,9 +78,13 @@ impl Peer {
     /// The same under the peer's lock, so that the store gets the states of a cursor in order.
     pub(super) fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
         let (Some(store), fence) = (self.store(), self.fence()) else { return Vec::new() };
+        if state.is_removed() {
+            return Vec::new();
+        }
         let changes = state.take_cursors();
-        let moved = changes.moved.into_iter().map(|it| store.commit(&self.name, it, fence));
-        let forgotten = changes.forgotten.into_iter().map(|it| store.forget(&self.name, it, fence));
+        let moved = changes.moved.into_iter().map(|it| store.commit(&self.mailbox, it, fence));
+        let forgotten =
+            changes.forgotten.into_iter().map(|it| store.forget(&self.mailbox, it, fence));
         moved.chain(forgotten).collect()
     }
 
@@ -81,7 +92,7 @@ impl Peer {
     pub(super) fn sync_cursors(&self, state: &mut State) {
         if let Some(store) = self.store() {
             drop(self.commit_cursors_of(state));
-            drop(store.sync(&self.name));
+            drop(store.sync(&self.mailbox));
         }
     }
 
@@ -118,10 +129,11 @@ impl Peer {
         let mut state = self.lock();
         for (append, answer) in &answered {
             match answer {
+                _ if state.is_removed() => {}
                 Ok(()) => {
                     if let Some(link) = state.sealed_link() {
                         link.stored(append.number());
-                        let mark = |number| MessageId { stream: self.shared.instance, number };
+                        let mark = |number| MessageId { stream: self.instance, number };
                         append.mark().into_iter().for_each(|number| link.marked(mark(number)));
                     }
                 }

@@ -2,6 +2,9 @@
 //! how far the peer's own messages are handled, and the dead letters. Implements
 //! `docs/delivery.md`, "What is stored".
 //!
+//! What is stored belongs to a link, not to a peer's name: every call names a [`Mailbox`], whose link
+//! alone decides.
+//!
 //! An exchange drives a [`Store`]; `paddington-store` implements it with an SQLite file. The traits
 //! do not assume a single machine: a [`Fence`] distinguishes the current owner of a link from one
 //! that was replaced, so that several replicas may share a store later.
@@ -11,13 +14,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use paddington_wire::link::{StoredCursor, StoredStream};
-use paddington_wire::{Instance, MessageId, Payload, PeerName};
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
-use super::{DeadLetter, LetterId, StoreError};
+use super::{DeadLetter, LetterId, Mailbox, MailboxStatus, Purged, StoreError};
 
 /// Answer of a store, as a future.
 ///
-/// Calls for one peer take effect in the order in which they are made, not in which their futures
+/// Calls for one mailbox take effect in the order in which they are made, not in which their futures
 /// are polled. Dropping a future changes nothing.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 
@@ -27,7 +30,7 @@ pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 pub struct Fence(pub u64);
 
 /// A store: everything that an exchange keeps.
-pub trait Store: Outbox + Cursors + DeadLetters {
+pub trait Store: Outbox + Cursors + DeadLetters + Mailboxes {
     /// Makes everything durable that is not yet, and closes. Every later call fails.
     fn close(&self) -> Answer<()>;
 
@@ -37,9 +40,9 @@ pub trait Store: Outbox + Cursors + DeadLetters {
 
 /// Messages that wait for a peer's acknowledgement.
 pub trait Outbox: fmt::Debug + Send + Sync {
-    /// Returns the stored streams of a peer, in the order in which they were begun, each numbered
+    /// Returns the stored streams of a mailbox, in the order in which they were begun, each numbered
     /// without a gap. Fails if any of them cannot be trusted.
-    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>>;
+    fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>>;
 
     /// Stores a message. It is durable once this is answered. Numbers of one stream arrive in order
     /// and without a gap.
@@ -47,51 +50,51 @@ pub trait Outbox: fmt::Debug + Send + Sync {
     /// If it fails, every append after it fails too, and nothing is accepted until the store has
     /// recovered: from then on, nothing of what has failed is stored. If the process ends before, what
     /// [may be stored](StoreError::may_be_stored) may be found after a restart.
-    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()>;
+    fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()>;
 
     /// Raises the transmission mark of a stream to which messages were appended: those up to `upto`
     /// may have been transmitted from now on. Marks only grow, and outlive the messages that they
     /// cover: what is appended later does not repeat them. Written lazily, like
     /// [`trim`](Self::trim); [`Cursors::sync`] makes them durable without a wait, like cursors.
-    fn mark(&self, peer: &PeerName, upto: MessageId, fence: Fence) -> Answer<()>;
+    fn mark(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()>;
 
     /// Reads messages of one stream in order, starting with `first`: at least one if there is any,
     /// and about `max_bytes` of payload at most.
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>>;
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>>;
 
     /// Removes everything of a stream up to `upto`. The removal is durable once this is answered,
     /// which may take a while because it causes no sync of its own. A store that fails tries again.
-    fn trim(&self, peer: &PeerName, upto: MessageId, fence: Fence) -> Answer<()>;
+    fn trim(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()>;
 }
 
 /// Cursors: how far the messages of a peer are handled.
 pub trait Cursors: fmt::Debug + Send + Sync {
-    /// Returns all cursors of a peer.
-    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>>;
+    /// Returns all cursors of a mailbox.
+    fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>>;
 
     /// Replaces a cursor. Written lazily, like [`Outbox::trim`].
-    fn commit(&self, peer: &PeerName, cursor: StoredCursor, fence: Fence) -> Answer<()>;
+    fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, fence: Fence) -> Answer<()>;
 
     /// Removes the cursor of an instance that has ended, and its attempts. Written lazily, like
     /// [`Outbox::trim`].
-    fn forget(&self, peer: &PeerName, instance: Instance, fence: Fence) -> Answer<()>;
+    fn forget(&self, mailbox: &Mailbox, instance: Instance, fence: Fence) -> Answer<()>;
 
     /// Counts an attempt to handle a message, and returns which attempt this is (from 1). Durable
     /// once answered, so that a message that kills its process is noticed, together with every
-    /// cursor of the peer that was committed before.
-    fn attempt(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<u32>;
+    /// cursor of the mailbox that was committed before.
+    fn attempt(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<u32>;
 
     /// Takes the last count of an attempt back, because it did not end with a crash. Durable once
     /// answered. Counts that are not there are none.
-    fn uncount(&self, peer: &PeerName, id: MessageId, fence: Fence) -> Answer<()>;
+    fn uncount(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<()>;
 
-    /// Makes every cursor and mark of the peer durable that was written lazily before. Durable once
+    /// Makes every cursor and mark of the mailbox durable that was written lazily before. Durable once
     /// answered, and without the wait of [`commit`](Self::commit).
-    fn sync(&self, peer: &PeerName) -> Answer<()>;
+    fn sync(&self, mailbox: &Mailbox) -> Answer<()>;
 }
 
 /// Dead letters. When there are more than [`MAX_LETTERS`], or more than [`MAX_LETTER_BYTES`] of
-/// payload, the peer that has the most of them loses its oldest.
+/// payload, the mailbox that has the most of them loses its oldest.
 pub trait DeadLetters: fmt::Debug + Send + Sync {
     /// Adds a dead letter. Durable once answered. In the same transaction its message becomes one
     /// that is handled: from now on, until the cursor is forgotten, [`Cursors::cursors`] says so,
@@ -103,6 +106,22 @@ pub trait DeadLetters: fmt::Debug + Send + Sync {
 
     /// Removes a dead letter and returns it, if it is still there.
     fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>>;
+}
+
+/// The mailboxes as a whole, whether a link uses them or not.
+pub trait Mailboxes: fmt::Debug + Send + Sync {
+    /// Returns the mailboxes in which anything is stored, except those of these links, sorted by the
+    /// names of their peers. What is in a mailbox that is in use may change meanwhile.
+    fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>>;
+
+    /// Removes everything that a mailbox holds: messages, cursors, attempts and dead letters. The
+    /// removal is durable once this is answered.
+    ///
+    /// It is done in steps that others need not wait for. If the process ends meanwhile, or if this
+    /// fails, the mailbox may hold less than before, never anything else than it held, and can be
+    /// purged again. What is asked for later is stored as in a new mailbox; so nothing may use a
+    /// mailbox that is purged.
+    fn purge(&self, mailbox: &Mailbox) -> Answer<Purged>;
 }
 
 /// Maximum number of dead letters that are kept.

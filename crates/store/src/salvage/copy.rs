@@ -9,6 +9,7 @@ use super::pages::Pages;
 use super::records::{Row, TreePage, children, tree_page};
 use crate::error::Fault;
 use crate::pieces::StreamRow;
+use crate::row::Owner;
 use crate::streams::StreamId;
 use crate::{cursors, letters};
 
@@ -93,20 +94,21 @@ impl<'c> Inserts<'c> {
         };
         Ok(Self {
             message: insert("message", "?1, ?2, ?3, ?4, ?5, ?6, ?7")?,
-            stream: insert("stream", "?1, ?2, ?3, ?4, ?5, ?6, ?7")?,
+            stream: insert("stream", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9")?,
             cursor: new.prepare(
-                "INSERT INTO cursor VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
-                 SET completed = excluded.completed, finished = excluded.finished,
-                     checksum = excluded.checksum
+                "INSERT INTO cursor VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+                 SET peer = excluded.peer, completed = excluded.completed,
+                     finished = excluded.finished, checksum = excluded.checksum
                  WHERE (excluded.completed, length(excluded.finished))
                      > (completed, length(finished))",
             )?,
             attempt: new.prepare(
-                "INSERT INTO attempt VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
-                 SET attempts = excluded.attempts, checksum = excluded.checksum
+                "INSERT INTO attempt VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+                 SET peer = excluded.peer, attempts = excluded.attempts,
+                     checksum = excluded.checksum
                  WHERE excluded.attempts > attempts",
             )?,
-            letter: insert("dead_letter", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9")?,
+            letter: insert("dead_letter", "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10")?,
         })
     }
 
@@ -128,14 +130,34 @@ impl<'c> Inserts<'c> {
                     Blob(_),
                 ],
             ) => &mut self.message,
-            (Some(_), [Null, Text(_), Integer(_), Blob(_), Integer(_), Integer(_), Integer(_)])
-            | (None, [Text(_), Integer(_), Blob(_), Integer(_), Integer(_)]) => &mut self.stream,
-            (None, [Text(_), Blob(_), Integer(_), Blob(_), Integer(_)]) => &mut self.cursor,
-            (None, [Text(_), Blob(_), Integer(_), Integer(_), Integer(_)]) => &mut self.attempt,
             (
                 Some(_),
                 [
                     Null,
+                    Blob(_),
+                    Text(_),
+                    Integer(_),
+                    Blob(_),
+                    Integer(_),
+                    Integer(_),
+                    Integer(_),
+                    Integer(_),
+                ],
+            )
+            | (None, [Blob(_), Integer(_), Blob(_), Integer(_), Text(_), Integer(_), Integer(_)]) => {
+                &mut self.stream
+            }
+            (None, [Blob(_), Blob(_), Text(_), Integer(_), Blob(_), Integer(_)]) => {
+                &mut self.cursor
+            }
+            (None, [Blob(_), Blob(_), Integer(_), Text(_), Integer(_), Integer(_)]) => {
+                &mut self.attempt
+            }
+            (
+                Some(_),
+                [
+                    Null,
+                    Blob(_),
                     Text(_),
                     Blob(_),
                     Integer(_),
@@ -150,9 +172,7 @@ impl<'c> Inserts<'c> {
         };
         match id {
             Some(id) => values[0] = Integer(id),
-            // The index has the id of a stream at its end.
-            None if matches!(values[..], [Text(_), Integer(_), ..]) => values.rotate_right(1),
-            None => (),
+            None => order(&mut values),
         }
         if is_stream(&values) {
             give_mark(&mut values);
@@ -166,22 +186,42 @@ impl<'c> Inserts<'c> {
     }
 }
 
+/// Puts the columns of a stream that comes from its index into the order of the table. The index has
+/// none of its mark.
+fn order(values: &mut [Value]) {
+    use Value::{Blob, Integer};
+    if let [Blob(_), Integer(_), ..] = values {
+        values.rotate_right(1); // the id is at its end
+        values[2..6].rotate_right(1); // the name is behind the moment when it was begun
+    }
+}
+
 /// Returns whether a row has the columns of a stream, those of its mark or none of them.
 fn is_stream(values: &[Value]) -> bool {
     use Value::{Blob, Integer, Text};
     matches!(
         values,
-        [Integer(_), Text(_), Integer(_), Blob(_), Integer(_)]
-            | [Integer(_), Text(_), Integer(_), Blob(_), Integer(_), Integer(_), Integer(_)]
+        [Integer(_), Blob(_), Text(_), Integer(_), Blob(_), Integer(_), Integer(_)]
+            | [
+                Integer(_),
+                Blob(_),
+                Text(_),
+                Integer(_),
+                Blob(_),
+                Integer(_),
+                Integer(_),
+                Integer(_),
+                Integer(_),
+            ]
     )
 }
 
 /// Marks all messages of a stream as transmitted, because pages may be of different ages: which of
 /// them were not is only known for sure in a file that is whole.
 fn give_mark(values: &mut Vec<Value>) {
-    if let [Value::Integer(id), _, _, Value::Blob(instance), ..] = &values[..] {
+    if let [Value::Integer(id), _, _, _, Value::Blob(instance), ..] = &values[..] {
         let sum = StreamRow::mark_checksum(StreamId(*id), instance, StreamRow::ALL);
-        values.truncate(5);
+        values.truncate(7);
         values.extend([StreamRow::ALL.into(), sum.into()]);
     }
 }
@@ -191,18 +231,35 @@ fn give_mark(values: &mut Vec<Value>) {
 fn holds(values: &[Value]) -> bool {
     use Value::{Blob, Integer, Text};
     match values {
-        [Integer(id), Text(peer), Integer(age), Blob(instance), Integer(sum), _, _] => {
-            let id = StreamId(*id);
-            id.is_valid() && StreamRow::checksum(id, peer, *age, instance) == *sum
+        [
+            Integer(id),
+            Blob(link),
+            Text(peer),
+            Integer(age),
+            Blob(instance),
+            Integer(begun),
+            Integer(sum),
+            _,
+            _,
+        ] => {
+            let (id, owner) = (StreamId(*id), Owner { link, peer });
+            let is_possible = id.is_valid() && owner.mailbox().is_ok();
+            is_possible && StreamRow::checksum(id, owner, *age, instance, *begun) == *sum
         }
-        [Text(peer), Blob(instance), Integer(completed), Blob(finished), Integer(sum)] => {
-            cursors::cursor_sum(peer, instance, *completed, finished) == *sum
-        }
-        [Text(peer), Blob(instance), Integer(number), Integer(count), Integer(sum)] => {
-            cursors::attempts_sum(peer, instance, *number, *count) == *sum
+        [
+            Blob(link),
+            Blob(instance),
+            Text(peer),
+            Integer(completed),
+            Blob(finished),
+            Integer(sum),
+        ] => cursors::cursor_sum(Owner { link, peer }, instance, *completed, finished) == *sum,
+        [Blob(link), Blob(instance), Integer(number), Text(peer), Integer(count), Integer(sum)] => {
+            cursors::attempts_sum(Owner { link, peer }, instance, *number, *count) == *sum
         }
         [
             Integer(_),
+            Blob(link),
             Text(peer),
             Blob(instance),
             Integer(number),
@@ -213,7 +270,8 @@ fn holds(values: &[Value]) -> bool {
             Blob(payload),
         ] => u16::try_from(*code).is_ok_and(|code| {
             let is_bytes = *is_bytes != 0;
-            letters::sum(peer, instance, *number, code, *at, is_bytes, payload) == *sum
+            letters::sum(Owner { link, peer }, instance, *number, code, *at, is_bytes, payload)
+                == *sum
         }),
         _ => true,
     }
@@ -225,28 +283,30 @@ mod tests {
     use crate::schema;
 
     const INSTANCE: [u8; 16] = [1; 16];
+    const LINK: [u8; 16] = [7; 16];
+    const HUB: Owner<'static> = Owner { link: &LINK, peer: "hub" };
 
     fn cursor(completed: i64, finished: &[u8], damage: i64) -> Row {
-        let sum = cursors::cursor_sum("hub", &INSTANCE, completed, finished) ^ damage;
+        let sum = cursors::cursor_sum(HUB, &INSTANCE, completed, finished) ^ damage;
         let finished = finished.to_vec();
-        let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
-        let values = vec![peer.into(), instance.into(), completed.into(), finished.into()];
-        Row { id: None, values: [values, vec![sum.into()]].concat() }
+        let (peer, [link, instance]) = ("hub".to_owned(), [LINK, INSTANCE].map(Vec::from));
+        let values = vec![link.into(), instance.into(), peer.into(), completed.into()];
+        Row { id: None, values: [values, vec![finished.into(), sum.into()]].concat() }
     }
 
     fn attempt(count: i64, damage: i64) -> Row {
-        let sum = cursors::attempts_sum("hub", &INSTANCE, 7, count) ^ damage;
-        let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
-        let values = vec![peer.into(), instance.into(), 7.into(), count.into(), sum.into()];
-        Row { id: None, values }
+        let sum = cursors::attempts_sum(HUB, &INSTANCE, 7, count) ^ damage;
+        let (peer, [link, instance]) = ("hub".to_owned(), [LINK, INSTANCE].map(Vec::from));
+        let values = vec![link.into(), instance.into(), 7.into(), peer.into()];
+        Row { id: None, values: [values, vec![count.into(), sum.into()]].concat() }
     }
 
     fn letter(payload: &str, damage: i64) -> Row {
         let payload = payload.as_bytes().to_vec();
-        let sum = letters::sum("hub", &INSTANCE, 7, 3, 1_000, true, &payload) ^ damage;
-        let (peer, instance) = ("hub".to_owned(), INSTANCE.to_vec());
-        let values = vec![Value::Null, peer.into(), instance.into(), 7.into(), 3.into()];
-        let rest = vec![1_000.into(), sum.into(), 1.into(), payload.into()];
+        let sum = letters::sum(HUB, &INSTANCE, 7, 3, 1_000, true, &payload) ^ damage;
+        let (peer, [link, instance]) = ("hub".to_owned(), [LINK, INSTANCE].map(Vec::from));
+        let values = vec![Value::Null, link.into(), peer.into(), instance.into(), 7.into()];
+        let rest = vec![3.into(), 1_000.into(), sum.into(), 1.into(), payload.into()];
         Row { id: Some(1), values: [values, rest].concat() }
     }
 

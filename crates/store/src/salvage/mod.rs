@@ -10,5 +10,5 @@ mod report;
 mod run;
 mod verify;
 
-pub use report::{SalvageError, SalvageReport, SalvagedPeer};
+pub use report::{SalvageError, SalvageReport, SalvagedMailbox};
 pub use run::salvage;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use paddington_wire::PeerName;
+use paddington_exchange::store::Mailbox;
 use thiserror::Error;
 
 use crate::error::{Fault, OpenStoreError};
@@ -15,8 +15,8 @@ use crate::error::{Fault, OpenStoreError};
 pub struct SalvageReport {
     /// The damaged file, under its new name; its log has that name and `-wal`.
     pub damaged: PathBuf,
-    /// The messages for each peer.
-    pub peers: BTreeMap<PeerName, SalvagedPeer>,
+    /// The messages in each mailbox, which tells the peer and the link.
+    pub mailboxes: BTreeMap<Mailbox, SalvagedMailbox>,
     /// Number of cursors that were kept. Where one was lost, messages that were handled may be
     /// handled again.
     pub cursors: u64,
@@ -28,10 +28,10 @@ pub struct SalvageReport {
     pub damaged_rows: u64,
 }
 
-/// The messages for one peer.
+/// The messages in one mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SalvagedPeer {
+pub struct SalvagedMailbox {
     /// Number of messages that were kept, as they were and in order.
     pub kept: u64,
     /// Number of messages that were lost between others. How many were lost before the first or
@@ -79,7 +79,7 @@ impl SalvageReport {
     /// Number of messages that were kept.
     #[must_use]
     pub fn kept(&self) -> u64 {
-        self.peers.values().map(|peer| peer.kept).sum()
+        self.mailboxes.values().map(|mailbox| mailbox.kept).sum()
     }
 }
 

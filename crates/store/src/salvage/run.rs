@@ -237,6 +237,7 @@ mod tests {
 
     use super::*;
     use crate::pieces::{StreamRow, sum as sum_of};
+    use crate::row::Owner;
     use crate::streams::StreamId;
 
     #[test]
@@ -247,11 +248,13 @@ mod tests {
         let old = Connection::open(&path).unwrap();
         // The same stream of a peer twice: each row is whole, and no start accepts both.
         for id in [1, 2] {
-            let sum = StreamRow::checksum(StreamId(id), "hub", id, &[1; 16]);
+            let (link, instance) = ([7; 16], [1_u8; 16]);
+            let hub = Owner { link: &link, peer: "hub" };
+            let sum = StreamRow::checksum(StreamId(id), hub, id, &instance, 0);
             let mark_sum = StreamRow::mark_checksum(StreamId(id), &[1; 16], 0);
-            let stream = "INSERT INTO stream VALUES(?1, 'hub', ?1, ?2, ?3, 0, ?4)";
-            old.execute(stream, params![id, [1_u8; 16], sum, mark_sum]).unwrap();
-            let sum = sum_of("hub", id, &[1; 16], 1, None, false, &[]);
+            let stream = "INSERT INTO stream VALUES(?1, ?2, 'hub', ?1, ?3, 0, ?4, 0, ?5)";
+            old.execute(stream, params![id, link, instance, sum, mark_sum]).unwrap();
+            let sum = sum_of(link.into(), id, &[1; 16], 1, None, false, &[]);
             let message = "INSERT INTO message VALUES(?1, 1, NULL, NULL, ?2, 0, x'')";
             old.execute(message, [StreamId(id).rows().start, sum]).unwrap();
         }

@@ -1,14 +1,14 @@
 //! Removes from a new store what cannot be trusted.
 
-use paddington_wire::PeerName;
+use paddington_exchange::store::Mailbox;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::report::{SalvageReport, SalvagedPeer};
+use super::report::{SalvageReport, SalvagedMailbox};
 use crate::error::Fault;
 use crate::outbox::{STREAMS, stream_rows};
 use crate::pieces::{COLUMNS, Messages, StreamRow, sum};
-use crate::row::Expiry;
+use crate::row::{Expiry, Owner};
 use crate::{cursors, letters};
 
 /// Verifies everything, and counts what is left. In the place of lost messages no more are put than
@@ -21,36 +21,35 @@ pub(super) fn verify(
 ) -> Result<(), Fault> {
     let streams = stream_rows(new.prepare(STREAMS)?.query(())?)?;
     for stream in &streams {
-        let Ok(peer) = stream.peer.parse::<PeerName>() else { continue };
         let found = verify_stream(new, stream, most_lost, &mut report.damaged_rows)?;
         most_lost -= found.lost_between;
-        let of_peer = report.peers.entry(peer).or_default();
-        of_peer.kept += found.kept;
-        of_peer.lost_between += found.lost_between;
+        let of_link = report.mailboxes.entry(stream.mailbox.clone()).or_default();
+        of_link.kept += found.kept;
+        of_link.lost_between += found.lost_between;
     }
     let orphans = "DELETE FROM message WHERE position >> 44 NOT IN (SELECT id FROM stream)";
     report.damaged_rows += new.execute(orphans, ())? as u64;
     report.cursors = keep(
         new,
-        "SELECT instance, completed, finished, checksum, peer, peer, instance FROM cursor",
-        5,
-        "DELETE FROM cursor WHERE peer = ?1 AND instance = ?2",
-        |row| cursors::cursor(&peer(row, 4)?, row).map(drop),
+        "SELECT link, peer, instance, completed, finished, checksum, link, instance FROM cursor",
+        6,
+        "DELETE FROM cursor WHERE link = ?1 AND instance = ?2",
+        |row| cursors::cursor(row).and_then(|_| owner(row, 0, 1)),
         &mut report.damaged_rows,
     )?;
     keep(
         new,
-        "SELECT peer, peer, instance, number FROM attempt",
+        "SELECT peer, link, instance, number FROM attempt",
         1,
-        "DELETE FROM attempt WHERE peer = ?1 AND instance = ?2 AND number = ?3",
-        |row| peer(row, 0).map(drop), // its checksum held when it was copied
+        "DELETE FROM attempt WHERE link = ?1 AND instance = ?2 AND number = ?3",
+        |row| owner(row, 1, 0), // its checksum held when it was copied
         &mut report.damaged_rows,
     )?;
     report.letters = keep(
         new,
-        "SELECT id, peer, instance, number, code, given_up_at, checksum, is_bytes, payload, id \
-         FROM dead_letter",
-        9,
+        "SELECT id, link, peer, instance, number, code, given_up_at, checksum, is_bytes, payload, \
+         id FROM dead_letter",
+        10,
         "DELETE FROM dead_letter WHERE id = ?1",
         |row| letters::letter(row).map(drop),
         &mut report.damaged_rows,
@@ -93,13 +92,13 @@ fn verify_stream(
     stream: &StreamRow,
     most_lost: u64,
     damaged: &mut u64,
-) -> Result<SalvagedPeer, Fault> {
+) -> Result<SalvagedMailbox, Fault> {
     let rows = stream.id.rows();
     let mut select = new.prepare(&format!(
         "SELECT {COLUMNS} FROM message WHERE position BETWEEN ?1 AND ?2 ORDER BY position"
     ))?;
     let mut messages = Messages::new(select.query([rows.start, rows.end])?);
-    let mut found = SalvagedPeer::default();
+    let mut found = SalvagedMailbox::default();
     let (mut bad, mut gaps) = (Vec::new(), Vec::new());
     // The number of the last message that is kept, and the position after it.
     let mut last: Option<(i64, i64)> = None;
@@ -130,17 +129,17 @@ fn verify_stream(
     let Expiry { deadline, ttl } = Expiry::LOST;
     for (position, number, missing) in gaps {
         for (position, number) in (position..).zip(number..number + missing) {
-            let StreamRow { peer, age, instance, .. } = stream;
-            let sum = sum(peer, *age, instance.as_bytes(), number, Some(Expiry::LOST), false, &[]);
+            let StreamRow { mailbox: Mailbox { link, .. }, age, instance, .. } = stream;
+            let sum = sum(*link, *age, instance.as_bytes(), number, Some(Expiry::LOST), false, &[]);
             insert.execute(params![position, number, deadline, ttl, sum])?;
         }
     }
     Ok(found)
 }
 
-fn peer(row: &Row<'_>, column: usize) -> Result<PeerName, Fault> {
-    let name = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
-    name.parse().map_err(|_| Fault::refused("a stored name is not valid"))
+/// Checks that a row can belong to a mailbox.
+fn owner(row: &Row<'_>, link: usize, peer: usize) -> Result<(), Fault> {
+    Owner::read(row, link, peer)?.mailbox().map(drop)
 }
 
 #[cfg(test)]
@@ -157,19 +156,20 @@ mod tests {
         let new = Connection::open_in_memory().unwrap();
         schema::create(&new).unwrap();
         let (id, instance) = (StreamId(1), Instance::from([1; 16]));
-        let sum_of = StreamRow::checksum(id, "hub", 0, instance.as_bytes());
+        let hub = Mailbox { peer: "hub".parse().unwrap(), link: [7; 16].into() };
+        let sum_of = StreamRow::checksum(id, Owner::from(&hub), 0, instance.as_bytes(), 0);
         let mark_sum = StreamRow::mark_checksum(id, instance.as_bytes(), 0);
-        let stream = "INSERT INTO stream VALUES(?1, 'hub', 0, ?2, ?3, 0, ?4)";
-        new.execute(stream, params![id.0, instance.as_bytes(), sum_of, mark_sum]).unwrap();
+        let stream = "INSERT INTO stream VALUES(?1, ?2, 'hub', 0, ?3, 0, ?4, 0, ?5)";
+        let (link, bytes) = (hub.link.as_bytes(), instance.as_bytes());
+        new.execute(stream, params![id.0, link, bytes, sum_of, mark_sum]).unwrap();
         for number in numbers {
-            let sum = sum("hub", 0, instance.as_bytes(), *number, None, false, &[]);
+            let sum = sum(hub.link, 0, instance.as_bytes(), *number, None, false, &[]);
             let message = "INSERT INTO message VALUES(?1, ?2, NULL, NULL, ?3, 0, x'')";
             new.execute(message, [id.rows().start + number, *number, sum]).unwrap();
         }
         let mut report = SalvageReport::default();
         verify(&new, most_lost, &mut report).unwrap();
-        let hub: PeerName = "hub".parse().unwrap();
-        let SalvagedPeer { kept, lost_between } = report.peers[&hub];
+        let SalvagedMailbox { kept, lost_between } = report.mailboxes[&hub];
         let rows: u32 =
             new.query_row("SELECT count(*) FROM message", (), |row| row.get(0)).unwrap();
         assert_eq!(kept + lost_between, u64::from(rows));

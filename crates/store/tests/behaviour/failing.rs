@@ -9,8 +9,8 @@ use paddington_store::SqliteStore;
 use paddington_wire::RejectCode;
 
 use crate::support::{
-    FENCE, Place, accepts_again, close, commit, cursor, fill, id, message, payload, peer, stored,
-    text,
+    FENCE, Place, accepts_again, close, commit, cursor, fill, id, mailbox, message, payload,
+    stored, text,
 };
 
 /// A payload that makes its transaction fail, in a store that [`fragile`] opened.
@@ -39,7 +39,7 @@ pub(crate) async fn fragile(place: &Place, trouble: Duration) -> SqliteStore {
 async fn a_failed_commit_fails_everything_after_it() {
     let place = Place::new();
     let store = fragile(&place, Duration::ZERO).await;
-    let (hub, other) = (peer("hub"), peer("other"));
+    let (hub, other) = (mailbox("hub"), mailbox("other"));
     fill(&store, &hub, 1, 1..=5).await;
     let mut answers = vec![store.append(&hub, message(1, 6, POISON))];
     answers.extend((7..=500).map(|number| store.append(&hub, message(1, number, text(1, number)))));
@@ -81,7 +81,7 @@ async fn a_message_whose_commit_failed_may_be_stored_and_those_behind_it_are_not
     .unwrap();
     drop(raw);
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let first = store.append(&hub, message(1, 1, POISON));
     // More than fit into the transaction of the first one.
     let behind = (2..=500).map(|number| store.append(&hub, message(1, number, "behind")));
@@ -100,7 +100,7 @@ async fn a_message_whose_commit_failed_may_be_stored_and_those_behind_it_are_not
 async fn a_failing_store_still_reads_and_keeps_lazy_changes() {
     let place = Place::new();
     let store = fragile(&place, Duration::from_millis(1_500)).await;
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     fill(&store, &hub, 1, 1..=5).await;
     commit(&store, &hub, cursor(2, 1)).await;
     let cursor_answer = Cursors::commit(&store, &hub, cursor(2, 2), FENCE);
@@ -132,11 +132,11 @@ async fn a_failing_store_still_reads_and_keeps_lazy_changes() {
 async fn letters_are_as_they_were_after_a_failure() {
     let place = Place::new();
     let store = fragile(&place, Duration::ZERO).await;
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let at = std::time::SystemTime::UNIX_EPOCH;
     let letter = |number| {
         let (payload, code) = ("letter".into(), RejectCode::FAILED);
-        DeadLetter { peer: peer("hub"), id: id(1, number), code, at, payload }
+        DeadLetter { mailbox: mailbox("hub"), id: id(1, number), code, at, payload }
     };
     for number in 1..=3 {
         store.add_letter(letter(number)).await.unwrap();
@@ -156,7 +156,7 @@ async fn letters_are_as_they_were_after_a_failure() {
 async fn closing_a_failing_store_ends_and_reports_the_failure() {
     let place = Place::new();
     let store = fragile(&place, Duration::from_secs(3_600)).await;
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     store.append(&hub, message(1, 1, POISON)).await.unwrap_err();
     let lazy = Cursors::commit(&store, &hub, cursor(2, 9), FENCE);
     let failure = store.close().await.unwrap_err();
@@ -171,7 +171,7 @@ async fn closing_a_failing_store_ends_and_reports_the_failure() {
 async fn a_store_whose_file_is_gone_still_answers() {
     let place = Place::new();
     let store = fragile(&place, Duration::ZERO).await;
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     fill(&store, &hub, 1, 1..=1).await;
     std::fs::remove_file(place.path()).unwrap();
     store.append(&hub, message(1, 2, POISON)).await.unwrap_err();

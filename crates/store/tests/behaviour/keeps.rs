@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::support::{
-    FENCE, Place, close, commit, cursor, fill, id, instance, message, payload, peer, stored, text,
+    FENCE, Place, close, commit, cursor, fill, id, instance, mailbox, message, payload, stored,
+    text,
 };
 use paddington_exchange::store::{
     Cursors, DeadLetter, DeadLetters, LetterId, MAX_LETTER_BYTES, MAX_LETTERS, NewMessage, Outbox,
@@ -15,7 +16,7 @@ use paddington_wire::{Payload, RejectCode};
 #[tokio::test]
 async fn messages_outlive_the_process() {
     let place = Place::new();
-    let (hub, other) = (peer("hub"), peer("other"));
+    let (hub, other) = (mailbox("hub"), mailbox("other"));
     let store = place.open();
     assert_eq!(store.streams(&hub).await.unwrap(), []);
     fill(&store, &hub, 1, 1..=3).await;
@@ -37,7 +38,7 @@ async fn messages_outlive_the_process() {
 async fn messages_survive_without_a_close() {
     let place = Place::new();
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=100).await;
+    fill(&store, &mailbox("hub"), 1, 1..=100).await;
     // As after a kill: the file and its log are copied while the store has them open.
     let copy = Place::new();
     for end in ["", "-wal"] {
@@ -46,14 +47,14 @@ async fn messages_survive_without_a_close() {
     }
     assert!(std::fs::metadata(format!("{}-wal", copy.path().display())).unwrap().len() > 0);
     let survivor = copy.open();
-    assert_eq!(stored(&survivor, &peer("hub")).await.len(), 100);
+    assert_eq!(stored(&survivor, &mailbox("hub")).await.len(), 100);
 }
 
 #[tokio::test]
 async fn a_trim_removes_a_prefix() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     fill(&store, &hub, 1, 1..=3_000).await;
     fill(&store, &hub, 2, 1..=3).await;
     // More than one transaction removes; the answer comes when all of it is gone.
@@ -75,7 +76,7 @@ async fn a_trim_removes_a_prefix() {
 async fn a_read_is_bounded_and_sees_earlier_calls() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let waiting = [store.append(&hub, message(1, 1, vec![1; 600]))];
     let read = store.read(&hub, id(1, 1), 10).await.unwrap();
     assert_eq!(read, [Payload::text(vec![1; 600])], "at least one");
@@ -90,7 +91,7 @@ async fn a_read_is_bounded_and_sees_earlier_calls() {
     assert_eq!(store.read(&hub, id(1, 4), 100_000).await.unwrap().len(), 2);
     assert_eq!(store.read(&hub, id(1, 6), 100_000).await.unwrap(), Vec::<Payload>::new());
     assert_eq!(store.read(&hub, id(8, 1), 100_000).await.unwrap(), Vec::<Payload>::new());
-    assert_eq!(store.read(&peer("x"), id(1, 1), 1).await.unwrap(), Vec::<Payload>::new());
+    assert_eq!(store.read(&mailbox("x"), id(1, 1), 1).await.unwrap(), Vec::<Payload>::new());
     let trimmed = store.trim(&hub, id(1, 2), FENCE);
     assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), Vec::<Payload>::new(), "trimmed");
     trimmed.await.unwrap();
@@ -100,7 +101,7 @@ async fn a_read_is_bounded_and_sees_earlier_calls() {
 async fn a_time_to_live_runs_on_between_two_processes() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     for (number, ttl) in [(1, None), (2, Some(Duration::from_secs(60))), (3, Some(Duration::ZERO))]
     {
         let message = NewMessage { ttl, ..message(1, number, "") };
@@ -118,7 +119,7 @@ async fn a_time_to_live_runs_on_between_two_processes() {
 async fn only_numbers_out_of_order_are_refused() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let answers = [1, 2, 4, 3, 3, 0, u64::MAX, 4]
         .map(|number| store.append(&hub, message(1, number, text(1, number))));
     let mut stored_numbers = Vec::new();
@@ -136,13 +137,13 @@ async fn only_numbers_out_of_order_are_refused() {
 async fn cursors_are_replaced_and_forgotten() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let finished = StoredCursor { finished: vec![12, 15, u64::MAX], ..cursor(1, 10) };
     let early = Cursors::commit(&store, &hub, cursor(1, 3), FENCE);
     commit(&store, &hub, finished.clone()).await;
     early.await.unwrap();
     commit(&store, &hub, cursor(2, 5)).await;
-    commit(&store, &peer("other"), cursor(1, 99)).await;
+    commit(&store, &mailbox("other"), cursor(1, 99)).await;
     assert_eq!(store.cursors(&hub).await.unwrap(), [finished.clone(), cursor(2, 5)]);
     close(store).await;
 
@@ -152,14 +153,14 @@ async fn cursors_are_replaced_and_forgotten() {
     let forgotten = store.forget(&hub, instance(1), FENCE);
     assert_eq!(store.cursors(&hub).await.unwrap(), [cursor(2, 5)]);
     forgotten.await.unwrap();
-    assert_eq!(store.cursors(&peer("other")).await.unwrap(), [cursor(1, 99)]);
+    assert_eq!(store.cursors(&mailbox("other")).await.unwrap(), [cursor(1, 99)]);
 }
 
 #[tokio::test]
 async fn attempts_are_counted_until_the_message_is_handled() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 1);
     assert_eq!(store.attempt(&hub, id(1, 7), FENCE).await.unwrap(), 2);
     assert_eq!(store.attempt(&hub, id(1, 8), FENCE).await.unwrap(), 1);
@@ -188,7 +189,7 @@ async fn attempts_are_counted_until_the_message_is_handled() {
 fn letter(number: u64, len: usize) -> DeadLetter {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
     let payload = payload(number, vec![7; len]);
-    DeadLetter { peer: peer("hub"), id: id(1, number), code: RejectCode::POISON, at, payload }
+    DeadLetter { mailbox: mailbox("hub"), id: id(1, number), code: RejectCode::POISON, at, payload }
 }
 
 #[tokio::test]
@@ -249,7 +250,7 @@ pub(crate) fn after_a_crash(place: &Place) -> (Place, SqliteStore) {
 async fn with_its_letter_a_message_is_handled() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     for _ in 0..2 {
         store.attempt(&hub, id(1, 7), FENCE).await.unwrap();
     }
@@ -275,7 +276,7 @@ async fn with_its_letter_a_message_is_handled() {
 async fn an_attempt_and_a_sync_make_the_cursor_before_them_durable() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     drop(Cursors::commit(&store, &hub, cursor(1, 6), FENCE));
     store.attempt(&hub, id(1, 7), FENCE).await.unwrap();
     let (_copy, survivor) = after_a_crash(&place);
@@ -290,7 +291,8 @@ async fn an_attempt_and_a_sync_make_the_cursor_before_them_durable() {
 async fn the_letters_of_one_peer_do_not_erase_those_of_others() {
     let place = Place::new();
     let store = place.open();
-    let from = |name: &str, number, len| DeadLetter { peer: peer(name), ..letter(number, len) };
+    let from =
+        |name: &str, number, len| DeadLetter { mailbox: mailbox(name), ..letter(number, len) };
     for (number, name) in [(1, "a"), (2, "b"), (3, "a")] {
         store.add_letter(from(name, number, 10)).await.unwrap();
     }
@@ -308,8 +310,8 @@ async fn the_letters_of_one_peer_do_not_erase_those_of_others() {
     let letters = store.letters().await.unwrap();
     let quiet: Vec<_> = letters
         .iter()
-        .filter(|(_, letter)| letter.peer != peer("loud"))
-        .map(|(_, letter)| (letter.peer.to_string(), letter.id.number))
+        .filter(|(_, letter)| letter.mailbox != mailbox("loud"))
+        .map(|(_, letter)| (letter.peer().to_string(), letter.id.number))
         .collect();
     let expected = [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("c", 5)];
     assert_eq!(quiet, expected.map(|(name, number)| (name.to_owned(), number)));

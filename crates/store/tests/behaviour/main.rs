@@ -5,6 +5,7 @@
 
 mod failing;
 mod keeps;
+mod mailboxes;
 mod marks;
 mod moved;
 mod order;

@@ -2,27 +2,26 @@
 
 use std::time::Duration;
 
-use paddington_exchange::store::{Cursors, NewMessage, Outbox};
+use paddington_exchange::store::{Cursors, Mailbox, NewMessage, Outbox};
 use paddington_store::SqliteStore;
-use paddington_wire::PeerName;
 
 use crate::failing::{POISON, fragile};
 use crate::keeps::after_a_crash;
-use crate::support::{FENCE, Place, accepts_again, close, fill, id, message, peer, text};
+use crate::support::{FENCE, Place, accepts_again, close, fill, id, mailbox, message, text};
 
 fn marked(stream: u8, number: u64, mark: u64) -> NewMessage {
     NewMessage { mark: Some(mark), ..message(stream, number, text(stream, number)) }
 }
 
 /// The marks of the streams of a peer, oldest first.
-async fn marks(store: &SqliteStore, of: &PeerName) -> Vec<u64> {
+async fn marks(store: &SqliteStore, of: &Mailbox) -> Vec<u64> {
     store.streams(of).await.unwrap().iter().map(|stream| stream.mark).collect()
 }
 
 #[tokio::test]
 async fn a_mark_is_durable_with_its_message_or_a_sync_and_never_lowered() {
     let place = Place::new();
-    let (hub, other) = (peer("hub"), peer("other"));
+    let (hub, other) = (mailbox("hub"), mailbox("other"));
     let store = place.open();
     fill(&store, &hub, 1, 1..=2).await;
     fill(&store, &other, 1, 1..=2).await;
@@ -48,7 +47,7 @@ async fn a_mark_is_durable_with_its_message_or_a_sync_and_never_lowered() {
 #[tokio::test]
 async fn a_mark_outlives_the_messages_that_it_covers() {
     let place = Place::new();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let store = fragile(&place, Duration::ZERO).await;
     store.append(&hub, marked(1, 1, 5)).await.unwrap();
     store.trim(&hub, id(1, 1), FENCE).await.unwrap();
@@ -65,7 +64,7 @@ async fn a_mark_outlives_the_messages_that_it_covers() {
 #[tokio::test]
 async fn a_mark_whose_message_could_not_be_stored_is_not_kept_and_a_lazy_one_is() {
     let place = Place::new();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let store = fragile(&place, Duration::ZERO).await;
     fill(&store, &hub, 1, 1..=1).await;
     let lazy = store.mark(&hub, id(1, 3), FENCE);

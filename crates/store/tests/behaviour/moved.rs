@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{Place, accepts_again, close, fill, message, peer, stored, text};
+use crate::support::{Place, accepts_again, close, fill, mailbox, message, stored, text};
 use paddington_exchange::store::{Outbox, Store};
 use paddington_store::SqliteStore;
 
@@ -13,7 +13,7 @@ fn log(place: &Place) -> PathBuf {
 
 /// Appends a message, which has to fail because of what has become of the file.
 async fn fails(store: &SqliteStore, number: u64) {
-    let failure = store.append(&peer("hub"), message(1, number, "x")).await.unwrap_err();
+    let failure = store.append(&mailbox("hub"), message(1, number, "x")).await.unwrap_err();
     let failure = failure.to_string();
     assert!(failure.contains("moved, deleted or replaced"), "{failure}");
     assert!(store.health().failure.is_some());
@@ -23,7 +23,7 @@ async fn fails(store: &SqliteStore, number: u64) {
 async fn a_deleted_file_accepts_nothing_more() {
     let place = Place::new();
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=3).await;
+    fill(&store, &mailbox("hub"), 1, 1..=3).await;
     fs::remove_file(place.path()).unwrap();
     fails(&store, 4).await;
     fails(&store, 4).await;
@@ -37,7 +37,7 @@ async fn a_deleted_file_accepts_nothing_more() {
 async fn a_file_that_is_put_back_has_everything_that_was_accepted() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     fill(&store, &hub, 1, 1..=3).await;
     let aside = place.path().with_extension("aside");
     fs::rename(place.path(), &aside).unwrap();
@@ -54,7 +54,7 @@ async fn a_file_that_is_put_back_has_everything_that_was_accepted() {
 #[tokio::test]
 async fn a_second_store_at_the_path_is_not_touched_by_the_first() {
     let place = Place::new();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let first = place.open();
     fill(&first, &hub, 1, 1..=3).await;
     fs::remove_file(place.path()).unwrap();
@@ -72,7 +72,7 @@ async fn a_second_store_at_the_path_is_not_touched_by_the_first() {
 #[tokio::test]
 async fn a_deleted_log_loses_nothing() {
     let place = Place::new();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let store = place.open();
     fill(&store, &hub, 1, 1..=3).await;
     fs::remove_file(log(&place)).unwrap();

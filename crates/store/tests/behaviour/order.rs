@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use paddington_exchange::store::{Cursors, Outbox, Store};
 use tokio::sync::Mutex;
 
-use crate::support::{FENCE, Place, close, cursor, fill, id, message, payload, peer, stored, text};
+use crate::support::{
+    FENCE, Place, close, cursor, fill, id, mailbox, message, payload, stored, text,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_calls_of_64_senders_keep_their_order() {
@@ -17,7 +19,7 @@ async fn the_calls_of_64_senders_keep_their_order() {
     // As in an exchange: the lock of the peer is held while the number is drawn and the store is
     // called, and not while the answer is awaited.
     let peers: Vec<_> =
-        (0..4).map(|at| (peer(&format!("peer-{at}")), Arc::new(Mutex::new(0)))).collect();
+        (0..4).map(|at| (mailbox(&format!("peer-{at}")), Arc::new(Mutex::new(0)))).collect();
     let senders = (0..SENDERS).map(|sender| {
         let (store, (peer, next)) = (Arc::clone(&store), peers[sender as usize % 4].clone());
         tokio::spawn(async move {
@@ -47,7 +49,7 @@ async fn the_calls_of_64_senders_keep_their_order() {
 async fn a_call_takes_effect_even_if_its_future_is_dropped() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     for number in 1..=200 {
         drop(store.append(&hub, message(1, number, text(1, number))));
     }
@@ -64,7 +66,7 @@ async fn a_call_takes_effect_even_if_its_future_is_dropped() {
 async fn trims_and_cursors_wait_for_other_changes_but_not_for_ever() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     fill(&store, &hub, 1, 1..=10).await;
     let before = store.health().commits;
     let started = Instant::now();
@@ -82,7 +84,7 @@ async fn trims_and_cursors_wait_for_other_changes_but_not_for_ever() {
     assert!(waited >= Duration::from_millis(90), "they wait for other changes: {waited:?}");
     // With another change they do not wait.
     let trim = store.trim(&hub, id(1, 10), FENCE);
-    fill(&store, &peer("other"), 1, 1..=1).await;
+    fill(&store, &mailbox("other"), 1, 1..=1).await;
     let started = Instant::now();
     trim.await.unwrap();
     assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
@@ -93,7 +95,7 @@ async fn trims_and_cursors_wait_for_other_changes_but_not_for_ever() {
 async fn a_read_does_not_wait_for_a_long_queue() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     fill(&store, &hub, 1, 1..=10).await;
     let before = store.health().commits;
     let mut queued: Vec<_> = (11..=6_000)
@@ -112,7 +114,7 @@ async fn a_read_does_not_wait_for_a_long_queue() {
 async fn peers_take_turns() {
     let place = Place::new();
     let store = place.open();
-    let (busy, calm) = (peer("busy"), peer("calm"));
+    let (busy, calm) = (mailbox("busy"), mailbox("calm"));
     for number in 1..=6_400 {
         drop(store.append(&busy, message(1, number, "")));
     }
@@ -126,7 +128,7 @@ async fn peers_take_turns() {
 async fn a_drained_backlog_gives_its_space_back() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let answers: Vec<_> =
         (1..=2_000).map(|number| store.append(&hub, message(1, number, vec![5; 8_000]))).collect();
     for answer in answers {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Place, close, fill, message, peer, stored};
+use crate::support::{Place, close, fill, mailbox, message, stored};
 use paddington_exchange::store::{Outbox, Store};
 use paddington_store::{OpenStoreError, SqliteStore};
 
@@ -19,16 +19,16 @@ async fn a_store_has_one_owner() {
     assert!(text.contains("is in use") && text.contains("already running"), "{text}");
     // The refused one has not released the lock.
     assert!(matches!(SqliteStore::open(place.path()), Err(OpenStoreError::InUse(_))));
-    fill(&store, &peer("hub"), 1, 1..=1).await;
+    fill(&store, &mailbox("hub"), 1, 1..=1).await;
     close(store).await;
-    assert_eq!(stored(&place.open(), &peer("hub")).await.len(), 1);
+    assert_eq!(stored(&place.open(), &mailbox("hub")).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_closed_store_answers_nothing() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let before = store.append(&hub, message(1, 1, "before"));
     store.close().await.unwrap();
     before.await.unwrap();
@@ -43,7 +43,7 @@ async fn a_closed_store_answers_nothing() {
 fn a_store_that_is_dropped_releases_its_file() {
     let place = Place::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let store = place.open();
     // Its future is dropped, and it is written all the same.
     drop(store.append(&hub, message(1, 1, crate::support::text(1, 1))));
@@ -69,14 +69,14 @@ async fn only_the_owner_can_read_the_files() {
     let log = format!("{}-wal", place.path().display());
     let reserve = format!("{}-reserve", place.path().display());
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=1).await;
+    fill(&store, &mailbox("hub"), 1, 1..=1).await;
     assert_eq!((mode(place.path()), mode(&log), mode(&reserve)), (0o600, 0o600, 0o600));
     let entries = fs::read_dir(place.path().parent().unwrap()).unwrap().count();
     assert_eq!(entries, 3, "a file, its log and its reserve");
     close(store).await;
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
     let store = place.open();
-    fill(&store, &peer("hub"), 2, 1..=1).await;
+    fill(&store, &mailbox("hub"), 2, 1..=1).await;
     assert_eq!((mode(place.path()), mode(&log)), (0o600, 0o600));
 }
 
@@ -85,12 +85,12 @@ async fn opening_writes_nothing() {
     let place = Place::new();
     let log = format!("{}-wal", place.path().display());
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=10).await;
+    fill(&store, &mailbox("hub"), 1, 1..=10).await;
     close(store).await;
     let before = fs::read(place.path()).unwrap();
     // A backlog that has filled its disk can be read and delivered.
     let store = place.open();
-    assert_eq!(stored(&store, &peer("hub")).await.len(), 10);
+    assert_eq!(stored(&store, &mailbox("hub")).await.len(), 10);
     assert_eq!(fs::metadata(&log).unwrap().len(), 0);
     assert!(fs::read(place.path()).unwrap() == before);
 }
@@ -154,7 +154,7 @@ async fn another_format_is_refused() {
     raw.execute("UPDATE meta SET value = 1 WHERE key = 'format'", ()).unwrap();
     drop(raw);
     let error = SqliteStore::open(place.path()).unwrap_err();
-    assert!(matches!(error, OpenStoreError::Format { found: 1, known: 3, .. }), "{error:?}");
-    assert!(error.to_string().ends_with("has format 1, and this version knows format 3 only"));
+    assert!(matches!(error, OpenStoreError::Format { found: 1, known: 4, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("has format 1, and this version knows format 4 only"));
     assert!(error.source().is_none());
 }

@@ -8,18 +8,18 @@ use paddington_exchange::store::{
 use paddington_store::SqliteStore;
 use paddington_wire::RejectCode;
 
-use crate::support::{FENCE, Place, close, commit, cursor, fill, id, message, peer};
+use crate::support::{FENCE, Place, close, commit, cursor, fill, id, mailbox, message};
 
 const SECRET: &str = "the-codes-are-0000";
 
 /// Opens a store with rows in every table, of which `sql` has changed some while it was closed.
 async fn damaged(place: &Place, sql: &str) -> SqliteStore {
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     for number in 1..=5 {
         store.append(&hub, message(1, number, SECRET)).await.unwrap();
     }
-    fill(&store, &peer("other"), 1, 1..=3).await;
+    fill(&store, &mailbox("other"), 1, 1..=3).await;
     commit(&store, &hub, cursor(2, 7)).await;
     store.attempt(&hub, id(2, 8), FENCE).await.unwrap();
     store.add_letter(letter()).await.unwrap();
@@ -33,7 +33,7 @@ async fn damaged(place: &Place, sql: &str) -> SqliteStore {
 fn letter() -> DeadLetter {
     let at = std::time::SystemTime::now();
     let (payload, code) = (SECRET.into(), RejectCode::FAILED);
-    DeadLetter { peer: peer("hub"), id: id(2, 6), code, at, payload }
+    DeadLetter { mailbox: mailbox("hub"), id: id(2, 6), code, at, payload }
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_damaged_outbox_is_refused_for_every_peer() {
     ] {
         let place = Place::new();
         let store = damaged(&place, sql).await;
-        let failure = store.streams(&peer("other")).await.unwrap_err().to_string();
+        let failure = store.streams(&mailbox("other")).await.unwrap_err().to_string();
         assert!(failure.contains(said), "{sql}: {failure}");
         assert!(!failure.contains(SECRET), "{failure}");
     }
@@ -68,7 +68,7 @@ async fn a_damaged_message_is_not_passed_on() {
     let place = Place::new();
     let sql = "UPDATE message SET payload = CAST('other' AS BLOB) WHERE number = 4";
     let store = damaged(&place, sql).await;
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     assert_eq!(store.read(&hub, id(1, 1), 1).await.unwrap(), [SECRET]);
     store.read(&hub, id(1, 1), 1_000).await.unwrap_err();
     store.read(&hub, id(1, 4), 1_000).await.unwrap_err();
@@ -83,10 +83,10 @@ async fn damaged_cursors_attempts_and_letters_are_refused() {
     };
     let place = Place::new();
     let store = damaged(&place, "UPDATE cursor SET completed = completed + 1").await;
-    refused(store.cursors(&peer("hub")).await.map(drop), "a cursor for hub is damaged");
+    refused(store.cursors(&mailbox("hub")).await.map(drop), "a cursor for hub is damaged");
     let place = Place::new();
     let store = damaged(&place, "UPDATE attempt SET attempts = 0").await;
-    refused(store.attempt(&peer("hub"), id(2, 8), FENCE).await.map(drop), "are damaged");
+    refused(store.attempt(&mailbox("hub"), id(2, 8), FENCE).await.map(drop), "are damaged");
     for sql in ["UPDATE dead_letter SET number = 5", "UPDATE dead_letter SET is_bytes = 1"] {
         let place = Place::new();
         let store = damaged(&place, sql).await;
@@ -100,7 +100,7 @@ async fn no_payload_is_shown_or_logged() {
     let logs = paddington_test_support::capture_logs();
     let place = Place::new();
     let store = damaged(&place, "UPDATE meta SET value = value").await;
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     let mut shown = format!("{store:?} {:?} {:?}", letter(), message(1, 6, SECRET));
     let append = store.append(&hub, message(1, 9, SECRET)).await.unwrap_err();
     write!(shown, "{append:?} {append} {:?}", store.health()).unwrap();

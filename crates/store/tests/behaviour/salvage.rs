@@ -7,7 +7,7 @@ use paddington_exchange::store::{Cursors, DeadLetter, DeadLetters, Outbox, Store
 use paddington_store::{OpenStoreError, SalvageError, SalvageReport, SqliteStore, salvage};
 use paddington_wire::{Payload, RejectCode};
 
-use crate::support::{self, FENCE, Place, close, commit, cursor, id, message, peer};
+use crate::support::{self, FENCE, Place, close, commit, cursor, id, mailbox, message};
 
 const PAGE: usize = 4_096;
 const PEERS: [&str; 2] = ["hub", "other"];
@@ -25,14 +25,14 @@ fn payload(peer: &str, stream: u8, number: u64) -> Payload {
 fn letter(number: u64) -> DeadLetter {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
     let payload = payload("letter", 7, number);
-    DeadLetter { peer: peer("hub"), id: id(7, number), code: RejectCode::FAILED, at, payload }
+    DeadLetter { mailbox: mailbox("hub"), id: id(7, number), code: RejectCode::FAILED, at, payload }
 }
 
 /// Fills a store with everything that one can hold.
 async fn filled(place: &Place) -> SqliteStore {
     let store = place.open();
     for name in PEERS {
-        let to = peer(name);
+        let to = mailbox(name);
         for stream in [1, 2] {
             let append = |number| {
                 store.append(
@@ -62,7 +62,7 @@ async fn salvaged(place: &Place, what: &str) -> (SalvageReport, u64) {
     let store = SqliteStore::open(place.path()).unwrap();
     let mut kept = 0;
     for name in PEERS {
-        let to = peer(name);
+        let to = mailbox(name);
         let streams = store.streams(&to).await.unwrap();
         let (mut of_peer, mut between) = (0, 0);
         let mut order = Vec::new();
@@ -88,7 +88,7 @@ async fn salvaged(place: &Place, what: &str) -> (SalvageReport, u64) {
             }
         }
         assert!(order.is_sorted() && order.len() <= 2, "{what}: {order:?}");
-        let reported = report.peers.get(&to).copied().unwrap_or_default();
+        let reported = report.mailboxes.get(&to).copied().unwrap_or_default();
         assert_eq!((reported.kept, reported.lost_between), (of_peer, between), "{what}");
         kept += of_peer;
         let cursors = store.cursors(&to).await.unwrap();
@@ -104,7 +104,7 @@ async fn salvaged(place: &Place, what: &str) -> (SalvageReport, u64) {
     }
     // A new instance goes on.
     for name in PEERS {
-        store.append(&peer(name), message(50, 1, "new")).await.unwrap();
+        store.append(&mailbox(name), message(50, 1, "new")).await.unwrap();
     }
     close(store).await;
     let written = 2 * (2 * LAST - TRIMMED);
@@ -168,7 +168,7 @@ async fn a_store_that_is_whole_is_kept_as_a_whole() {
 async fn a_log_that_is_damaged_is_kept_up_to_there() {
     let place = Place::new();
     let store = place.open();
-    let hub = peer("hub");
+    let hub = mailbox("hub");
     for number in 1..=40 {
         store
             .append(&hub, message(2, number, payload("hub", 2, number).into_bytes()))
@@ -214,7 +214,7 @@ async fn a_store_of_another_format_is_left_as_it_is() {
     other.execute_batch("UPDATE meta SET value = 1 WHERE key = 'format'").unwrap();
     drop(other);
     let refused = salvage(place.path());
-    let format = OpenStoreError::Format { path: place.path().to_owned(), found: 1, known: 3 };
+    let format = OpenStoreError::Format { path: place.path().to_owned(), found: 1, known: 4 };
     assert_eq!(refused.unwrap_err().to_string(), format.to_string());
     assert_eq!(fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 2, "and its reserve");
 }
@@ -299,7 +299,7 @@ async fn an_error_about_damage_names_the_way_out() {
     bytes[PAGE..2 * PAGE].fill(0);
     fs::write(place.path(), bytes).unwrap();
     let store = place.open();
-    let failure = store.streams(&peer("hub")).await.unwrap_err().to_string();
+    let failure = store.streams(&mailbox("hub")).await.unwrap_err().to_string();
     assert!(failure.contains("ptrmap") && failure.contains("salvage"), "{failure}");
     close(store).await;
     let (report, lost) = salvaged(&place, "ptrmap").await;

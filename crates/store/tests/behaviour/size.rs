@@ -4,14 +4,14 @@ use std::path::Path;
 
 use paddington_exchange::store::Outbox;
 
-use crate::support::{FENCE, Place, close, id, message, peer};
+use crate::support::{FENCE, Place, close, id, mailbox, message};
 
 /// Appends about three megabytes in messages of `len` bytes each, to some peers in turn, and
 /// returns their number and the bytes that the closed store takes.
 async fn disk(len: usize, peers: u64) -> (u64, u64) {
     let place = Place::new();
     let store = place.open();
-    let names: Vec<_> = (0..peers).map(|number| peer(&format!("peer-{number}"))).collect();
+    let names: Vec<_> = (0..peers).map(|number| mailbox(&format!("peer-{number}"))).collect();
     let each = (3_000_000 / (len as u64 + 24) / peers).clamp(5, 5_000);
     let mut answers = Vec::new();
     for number in 1..=each {
@@ -63,7 +63,7 @@ async fn the_bound_counts_what_the_disk_holds() {
 async fn what_one_peer_keeps_does_not_hold_the_room_of_others() {
     let place = Place::new();
     let store = place.open();
-    let (dead, alive) = (peer("dead"), peer("alive"));
+    let (dead, alive) = (mailbox("dead"), mailbox("alive"));
     let mut answers = Vec::new();
     for number in 1..=1_000 {
         answers.push(store.append(&dead, message(1, number, vec![7; 300])));

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Place, close, fill, peer, stored};
+use crate::support::{Place, close, fill, mailbox, stored};
 use paddington_store::{OpenStoreError, SqliteStore};
 
 /// Everything in a folder: kind, mode, owner, length, content, by name.
@@ -161,13 +161,13 @@ async fn what_has_the_name_of_the_log_is_checked_too() {
 async fn the_log_of_a_store_that_is_missing_is_kept() {
     let place = Place::new();
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=3).await;
+    fill(&store, &mailbox("hub"), 1, 1..=3).await;
     let copy = Place::new();
     let name = |place: &Place, end: &str| format!("{}{end}", place.path().display());
     fs::copy(name(&place, "-wal"), name(&copy, "-wal")).unwrap();
     assert!(matches!(refused(&copy), OpenStoreError::LogWithoutFile(_)));
     fs::copy(place.path(), copy.path()).unwrap();
-    assert_eq!(stored(&copy.open(), &peer("hub")).await.len(), 3);
+    assert_eq!(stored(&copy.open(), &mailbox("hub")).await.len(), 3);
 }
 
 #[tokio::test]
@@ -182,8 +182,8 @@ async fn an_interrupted_creation_is_done_again() {
         fs::write(place.path(), left).unwrap();
         fs::write(format!("{}-journal", place.path().display()), &journal).unwrap();
         let store = place.open();
-        fill(&store, &peer("hub"), 1, 1..=3).await;
-        assert_eq!(stored(&store, &peer("hub")).await.len(), 3);
+        fill(&store, &mailbox("hub"), 1, 1..=3).await;
+        assert_eq!(stored(&store, &mailbox("hub")).await.len(), 3);
     }
 }
 
@@ -197,11 +197,11 @@ async fn a_journal_that_was_never_synced_is_no_obstacle() {
     journal[24..28].copy_from_slice(&4096_u32.to_be_bytes());
     let place = Place::new();
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=3).await;
+    fill(&store, &mailbox("hub"), 1, 1..=3).await;
     close(store).await;
     fs::write(format!("{}-journal", place.path().display()), &journal).unwrap();
     let store = place.open();
-    assert_eq!(stored(&store, &peer("hub")).await.len(), 3);
+    assert_eq!(stored(&store, &mailbox("hub")).await.len(), 3);
 }
 
 #[tokio::test]
@@ -210,6 +210,6 @@ async fn an_empty_file_becomes_a_store() {
     fs::write(place.path(), "").unwrap();
     open_to_all(place.path());
     let store = place.open();
-    fill(&store, &peer("hub"), 1, 1..=3).await;
+    fill(&store, &mailbox("hub"), 1, 1..=3).await;
     assert_eq!(fs::metadata(place.path()).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use paddington_exchange::store::{Cursors, Fence, NewMessage, Outbox, Store, StoredCursor};
+use paddington_exchange::store::{
+    Cursors, Fence, Mailbox, NewMessage, Outbox, Store, StoredCursor,
+};
 use paddington_store::SqliteStore;
-use paddington_wire::{Instance, MessageId, Payload, PeerName};
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
 use tempfile::TempDir;
 
 /// A folder for one store, removed when the test ends.
@@ -34,8 +36,11 @@ impl Place {
     }
 }
 
-pub(crate) fn peer(name: &str) -> PeerName {
-    name.parse().unwrap()
+/// The mailbox of a link that belongs to this name.
+pub(crate) fn mailbox(name: &str) -> Mailbox {
+    let mut link = [0; LinkId::LEN];
+    link.iter_mut().zip(name.bytes()).for_each(|(at, byte)| *at = byte);
+    Mailbox { peer: name.parse().unwrap(), link: link.into() }
 }
 
 pub(crate) fn instance(byte: u8) -> Instance {
@@ -62,7 +67,7 @@ pub(crate) fn cursor(stream: u8, completed: u64) -> StoredCursor {
 /// Appends messages `numbers` of a stream, each with its own text, and waits for all.
 pub(crate) async fn fill(
     store: &SqliteStore,
-    to: &PeerName,
+    to: &Mailbox,
     stream: u8,
     numbers: impl Iterator<Item = u64>,
 ) {
@@ -80,7 +85,7 @@ pub(crate) fn text(stream: u8, number: u64) -> String {
 }
 
 /// Reads all messages of a peer, checks their texts, and returns their streams and numbers.
-pub(crate) async fn stored(store: &SqliteStore, to: &PeerName) -> Vec<(u8, u64)> {
+pub(crate) async fn stored(store: &SqliteStore, to: &Mailbox) -> Vec<(u8, u64)> {
     let mut found = Vec::new();
     for stream in store.streams(to).await.unwrap() {
         let byte = stream.instance.as_bytes()[0];
@@ -110,7 +115,7 @@ pub(crate) async fn accepts_again(store: &SqliteStore) -> Duration {
 pub(crate) const FENCE: Fence = Fence(0);
 
 /// Commits a cursor and waits for it.
-pub(crate) async fn commit(store: &SqliteStore, from: &PeerName, cursor: StoredCursor) {
+pub(crate) async fn commit(store: &SqliteStore, from: &Mailbox, cursor: StoredCursor) {
     Cursors::commit(store, from, cursor, FENCE).await.unwrap();
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, NewMessage, Outbox, Store,
-    StoreError, StoreHealth, StoredCursor, StoredStream,
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
+    NewMessage, Outbox, Purged, Store, StoreError, StoreHealth, StoredCursor, StoredStream,
 };
-use paddington::{MessageId, Payload, PeerName};
+use paddington::{LinkId, MessageId, Payload};
 use paddington_wire::Instance;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -170,55 +170,55 @@ impl LaggingStore {
 }
 
 impl Outbox for LaggingStore {
-    fn streams(&self, peer: &PeerName) -> Answer<Vec<StoredStream>> {
-        let peer = peer.clone();
-        self.now(move |contents| contents.streams(&peer))
+    fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>> {
+        let mailbox = mailbox.clone();
+        self.now(move |contents| contents.streams(&mailbox))
     }
 
-    fn append(&self, peer: &PeerName, message: NewMessage) -> Answer<()> {
-        let peer = peer.clone();
-        self.change(false, move |contents| contents.append(peer, message))
+    fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
+        let mailbox = mailbox.clone();
+        self.change(false, move |contents| contents.append(mailbox, message))
     }
 
-    fn read(&self, peer: &PeerName, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
-        let peer = peer.clone();
-        self.now(move |contents| contents.read(&peer, first, max_bytes))
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
+        let mailbox = mailbox.clone();
+        self.now(move |contents| contents.read(&mailbox, first, max_bytes))
     }
 
-    fn trim(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
-        self.later(Lazy::Trim(peer.clone(), upto))
+    fn trim(&self, mailbox: &Mailbox, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Trim(mailbox.clone(), upto))
     }
 
-    fn mark(&self, peer: &PeerName, upto: MessageId, _: Fence) -> Answer<()> {
-        self.later(Lazy::Mark(peer.clone(), upto))
+    fn mark(&self, mailbox: &Mailbox, upto: MessageId, _: Fence) -> Answer<()> {
+        self.later(Lazy::Mark(mailbox.clone(), upto))
     }
 }
 
 impl Cursors for LaggingStore {
-    fn cursors(&self, peer: &PeerName) -> Answer<Vec<StoredCursor>> {
-        let peer = peer.clone();
-        self.now(move |contents| contents.cursors(&peer))
+    fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
+        let mailbox = mailbox.clone();
+        self.now(move |contents| contents.cursors(&mailbox))
     }
 
-    fn commit(&self, peer: &PeerName, cursor: StoredCursor, _: Fence) -> Answer<()> {
-        self.later(Lazy::Commit(peer.clone(), cursor))
+    fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, _: Fence) -> Answer<()> {
+        self.later(Lazy::Commit(mailbox.clone(), cursor))
     }
 
-    fn forget(&self, peer: &PeerName, instance: Instance, _: Fence) -> Answer<()> {
-        self.later(Lazy::Forget(peer.clone(), instance))
+    fn forget(&self, mailbox: &Mailbox, instance: Instance, _: Fence) -> Answer<()> {
+        self.later(Lazy::Forget(mailbox.clone(), instance))
     }
 
-    fn attempt(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<u32> {
-        let peer = peer.clone();
-        self.now(move |contents| contents.attempt(peer, id))
+    fn attempt(&self, mailbox: &Mailbox, id: MessageId, _: Fence) -> Answer<u32> {
+        let mailbox = mailbox.clone();
+        self.now(move |contents| contents.attempt(mailbox, id))
     }
 
-    fn uncount(&self, peer: &PeerName, id: MessageId, _: Fence) -> Answer<()> {
-        let peer = peer.clone();
-        self.now(move |contents| contents.uncount(peer, id))
+    fn uncount(&self, mailbox: &Mailbox, id: MessageId, _: Fence) -> Answer<()> {
+        let mailbox = mailbox.clone();
+        self.now(move |contents| contents.uncount(mailbox, id))
     }
 
-    fn sync(&self, _: &PeerName) -> Answer<()> {
+    fn sync(&self, _: &Mailbox) -> Answer<()> {
         self.now(|_| ())
     }
 }
@@ -234,6 +234,17 @@ impl DeadLetters for LaggingStore {
 
     fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
         self.now(move |contents| contents.letters.remove(&id.0))
+    }
+}
+
+impl Mailboxes for LaggingStore {
+    fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
+        self.now(move |contents| contents.mailboxes(&except))
+    }
+
+    fn purge(&self, mailbox: &Mailbox) -> Answer<Purged> {
+        let mailbox = mailbox.clone();
+        self.now(move |contents| contents.purge(&mailbox))
     }
 }
 
