@@ -56,6 +56,12 @@ impl Prk {
             .expect("HKDF-Extract accepts any input")
     }
 
+    /// Reads a key that was stored; `None` if it does not have 64 bytes.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        cleared(|| Tag::try_from(bytes).ok().map(Box::new).map(Self))
+    }
+
     /// Derives the key with `label` and the context `ctx` (at most 255 bytes each).
     #[must_use]
     #[expect(clippy::expect_used, reason = "32 pseudorandom bytes are not all zero")]

@@ -35,7 +35,8 @@ impl AddressSet {
     /// Returns whether any of the ranges contains `address`.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|(prefix, networks)| {
-            AddressRange::around(address, *prefix).is_some_and(|range| networks.contains_key(&range))
+            AddressRange::around(address, *prefix)
+                .is_some_and(|range| networks.contains_key(&range))
         })
     }
 }

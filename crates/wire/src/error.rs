@@ -116,6 +116,9 @@ pub enum Violation {
     /// The peer answered a request that was never made, or is answered.
     #[error("call {0} was answered, but no such request waits for an answer")]
     AnswerOfNothing(u64),
+    /// A frame about new keys that §5.5 of the protocol rules out.
+    #[error("a renewal of the keys breaks the protocol: {0}")]
+    BadRenewal(&'static str),
     /// A WebSocket message of a type that this session's encoding does not use.
     #[error("a WebSocket message does not belong to the session's encoding")]
     OtherEncoding,

@@ -116,4 +116,16 @@ faults! {
     PlacesIgnored,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
+    /// The other side is told of new keys that could not be stored.
+    KeysToldUnstored,
+    /// A client forgets keys as soon as it has stored the next ones.
+    OldKeysForgottenByClient,
+    /// A server forgets keys as soon as it has stored the next ones.
+    OldKeysForgottenByServer,
+    /// Keys stay although newer ones were used.
+    OldKeysKept,
+    /// Keys are renewed in a session whose own are gone.
+    RenewedWithoutSession,
+    /// Keys that are removed leave nothing that recognises them.
+    BurnedForgotten,
 }

@@ -33,6 +33,11 @@ pub enum Frame {
     Batch(Batch),
     /// Requests and their answers, only for a peer with [`Features::CALLS`].
     Calls(Calls),
+    /// From the server, the generation of the keys that are next; from the client 0, which asks for
+    /// them. Only with [`Features::RENEW`] in both READYs.
+    Renew(u64),
+    /// The generation of the keys that the client has stored, the answer to [`Frame::Renew`].
+    Renewed(u64),
 }
 
 /// The number up to which everything is completed, in one stream of the frame's receiver.
@@ -283,6 +288,8 @@ impl Features {
     pub const BATCH: Self = Self(1);
     /// The service understands [`Frame::Calls`].
     pub const CALLS: Self = Self(2);
+    /// The service understands [`Frame::Renew`] and [`Frame::Renewed`], and can store new keys.
+    pub const RENEW: Self = Self(4);
 
     /// Returns these and `others`.
     #[must_use]

@@ -543,3 +543,12 @@ fn texts_of_rejections_are_told_and_bounded() {
     assert!(texts.iter().all(|(number, text)| text.as_str().starts_with(&number.to_string())));
     assert_eq!(a.link.take_outcomes().len(), 500);
 }
+
+#[test]
+fn a_renewal_of_keys_that_was_not_offered_is_a_violation() {
+    for frame in [Frame::Renew(0), Frame::Renew(1), Frame::Renewed(1)] {
+        let (mut a, mut b) = pair();
+        connect(&mut a, &mut b);
+        assert!(matches!(a.receive(frame), Err(Violation::BadRenewal(_))));
+    }
+}

@@ -468,3 +468,17 @@ fn with_other_kem_randomness_all_traffic_keys_differ() {
     assert_ne!(const_hex::encode(&first), v.frame_s2c_0_ready);
     assert!(server.finish(&bytes(&v.frame_c2s_0_ready), MAX_PAYLOAD).is_err());
 }
+
+#[test]
+fn both_sides_take_the_secrets_of_the_next_keys_once() {
+    let (mut client, mut server) = vectors().establish();
+    let (mut ours, mut theirs) = (client.take_exporter().unwrap(), server.take_exporter().unwrap());
+    assert!(client.take_exporter().is_none() && server.take_exporter().is_none());
+    for generation in [1, 2] {
+        assert_eq!(ours.keys(generation).unwrap(), theirs.keys(generation).unwrap());
+        ours.advance();
+        theirs.advance();
+    }
+    let ping = Frame::Ping(1);
+    assert_eq!(client.decode(&server.encode(&ping).unwrap()).unwrap(), ping, "the session goes on");
+}

@@ -232,6 +232,7 @@ impl Link {
                 self.session.iter_mut().for_each(|session| session.peer_drains = true);
                 Ok(false)
             }
+            Frame::Renew(_) | Frame::Renewed(_) => Err(Violation::BadRenewal("it was not offered")),
             _ => Ok(false),
         };
         if received.is_err() {

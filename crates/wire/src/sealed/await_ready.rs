@@ -39,12 +39,13 @@ pub enum Greeting {
 
 impl AwaitReady {
     pub(super) fn new(role: Role, secrets: SessionSecrets) -> Self {
-        let SessionSecrets { client_to_server, server_to_client } = secrets;
+        let SessionSecrets { client_to_server, server_to_client, exporter } = secrets;
         let (outgoing, incoming) = match role {
             Role::Client => (client_to_server, server_to_client),
             Role::Server { .. } => (server_to_client, client_to_server),
         };
-        Self { role, session: Box::new(SealedSession::new(outgoing, incoming, Ready::MAX_LEN)) }
+        let session = SealedSession::new(outgoing, incoming, exporter, Ready::MAX_LEN);
+        Self { role, session: Box::new(session) }
     }
 
     /// Sets how frames are padded.

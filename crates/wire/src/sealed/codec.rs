@@ -21,6 +21,8 @@ const SKIP: u8 = 7;
 const DRAIN: u8 = 8;
 const BATCH: u8 = 9;
 const CALLS: u8 = 10;
+const RENEW: u8 = 11;
+const RENEWED: u8 = 12;
 
 /// The flag on DATA and BATCH that were transmitted in an earlier session too.
 const AGAIN: u8 = 1;
@@ -147,6 +149,8 @@ fn header(frame: &Frame) -> Result<Header, TransmitError> {
         }
         Frame::Drain => Header::bare(DRAIN, 0),
         Frame::Calls(calls) => Header::acknowledging(CALLS, calls.first, calls.ack),
+        Frame::Renew(generation) => Header::bare(RENEW, *generation),
+        Frame::Renewed(generation) => Header::bare(RENEWED, *generation),
     })
 }
 
@@ -181,7 +185,7 @@ pub(super) fn decode(mut plaintext: Bytes, max_payload: u32) -> Result<Frame, Vi
     if !is_zero(&padding) {
         return Err(Violation::NotZero);
     }
-    if !(READY..=CALLS).contains(&header.kind) {
+    if !(READY..=RENEWED).contains(&header.kind) {
         return Err(Violation::UnknownKind(header.kind));
     }
     header.check()?;
@@ -245,6 +249,8 @@ fn frame(header: &Header, payload: Bytes) -> Result<Frame, Violation> {
         CLOSE => Frame::Close(CloseCode::from(header.id)),
         SKIP => Frame::Skip(Skip { stream: header.stream, to: header.id, ack: header.completed() }),
         DRAIN => Frame::Drain,
+        RENEW => Frame::Renew(header.id),
+        RENEWED => Frame::Renewed(header.id),
         kind => return Err(Violation::UnknownKind(kind)),
     })
 }

@@ -1,9 +1,11 @@
 //! The secrets that both sides of a link derive from their invitation. Implements
 //! `docs/protocol.md` §1.2.
 
+use std::sync::Arc;
+
 use paddington_crypto::KeyPair;
-use paddington_crypto::kdf::{Hash, Prk, hash};
-use paddington_crypto::{KeyError, SecretKey};
+use paddington_crypto::kdf::{HASH_LEN, Hash, Prk, hash};
+use paddington_crypto::{KeyError, SecretKey, equal};
 
 use super::HINT_LEN;
 use crate::{KeysId, LinkId, PeerName};
@@ -17,7 +19,7 @@ pub struct Credentials {
     /// The hash with which every transcript of this link begins.
     pub(super) transcript: Hash,
     pub(super) inner: Prk,
-    pub(super) outer: Prk,
+    pub(super) outer: Arc<Prk>,
     keys: KeysId,
 }
 
@@ -35,7 +37,7 @@ impl Credentials {
         ]);
         let extract = |key: &SecretKey| Prk::extract(&transcript, &[key.expose_bytes()]);
         let (inner, outer) = (extract(invitation.inner()), extract(invitation.outer()));
-        Self { transcript, inner, outer, keys: KeysId::of(invitation) }
+        Self { transcript, inner, outer: Arc::new(outer), keys: KeysId::of(invitation) }
     }
 
     /// Makes random secrets that no peer has. A server tries to open the hellos of strangers with
@@ -49,7 +51,7 @@ impl Credentials {
         let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
         let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
         let (inner, outer) = (extract(keys.inner()), extract(keys.outer()));
-        Ok(Self { transcript, inner, outer, keys: KeysId::of(&keys) })
+        Ok(Self { transcript, inner, outer: Arc::new(outer), keys: KeysId::of(&keys) })
     }
 
     /// The identity of the link that begins with these keys.
@@ -64,11 +66,52 @@ impl Credentials {
         self.keys
     }
 
+    /// Returns what recognises the hints of these secrets, and opens nothing.
+    #[must_use]
+    pub fn hint_key(&self) -> HintKey {
+        HintKey(Arc::clone(&self.outer))
+    }
+
     /// Derives the hint by which a server recognises a hello of this link.
     pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
-        *self.outer.derive("hint", &[challenge, client_random].concat())
+        self.hint_key().hint(challenge, client_random)
     }
 }
+
+/// What recognises the hints of a link's keys, and opens nothing (`po` of `docs/protocol.md` §1.2). It
+/// is wiped when dropped, and compared in constant time.
+#[derive(Clone, Debug)]
+pub struct HintKey(Arc<Prk>);
+
+impl HintKey {
+    /// The length in bytes.
+    pub const LEN: usize = HASH_LEN;
+
+    /// Reads what [`expose_bytes`](Self::expose_bytes) has returned; `None` if it has another length.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Prk::from_slice(bytes).map(Arc::new).map(Self)
+    }
+
+    /// Returns the bytes, which are stored. Wherever this is called, a secret leaves its type.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
+        self.0.expose_bytes()
+    }
+
+    /// Derives the hint of a hello.
+    pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
+        *self.0.derive("hint", &[challenge, client_random].concat())
+    }
+}
+
+impl PartialEq for HintKey {
+    fn eq(&self, other: &Self) -> bool {
+        equal(self.expose_bytes(), other.expose_bytes())
+    }
+}
+
+impl Eq for HintKey {}
 
 /// Returns the length as one byte: names and `PROTOCOL` are far shorter than 256 bytes.
 fn short_len(text: &[u8]) -> u8 {

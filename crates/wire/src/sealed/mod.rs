@@ -16,6 +16,7 @@ mod ack;
 mod await_ready;
 mod codec;
 mod credentials;
+mod exporter;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod initiator;
@@ -26,7 +27,8 @@ mod schedule;
 mod sealed_session;
 
 pub use await_ready::{AwaitReady, Greeting};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, HintKey};
+pub use exporter::Exporter;
 pub use initiator::{AwaitReply, HelloRandom, Initiator};
 pub use padding::Padding;
 pub use responder::{Authenticated, Challenge, ReplyRandom, Responder};

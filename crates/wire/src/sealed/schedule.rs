@@ -5,8 +5,8 @@ use paddington_crypto::kdf::{Hash, Prk, hash};
 use paddington_crypto::kem::SharedSecret;
 use paddington_crypto::sealed::Layers;
 
-use super::Credentials;
 use super::sealed_session::Chain;
+use super::{Credentials, Exporter};
 
 /// The transcript and the keys of HELLO, which both sides compute.
 pub(super) struct HelloKeys {
@@ -41,10 +41,11 @@ pub(super) fn reply_layers(
     Layers::new(&inner, &outer)
 }
 
-/// The secrets of a session, one chain for each direction.
+/// The secrets of a session: one chain for each direction, and those of the link's next keys.
 pub(super) struct SessionSecrets {
     pub(super) client_to_server: Chain,
     pub(super) server_to_client: Chain,
+    pub(super) exporter: Exporter,
 }
 
 impl SessionSecrets {
@@ -77,6 +78,10 @@ impl SessionSecrets {
                 outer.derive_prk(direction, &transcript),
             )
         };
-        Self { client_to_server: chain("c2s"), server_to_client: chain("s2c") }
+        let exporter = Exporter::new(
+            inner.derive_prk("renew", &transcript),
+            outer.derive_prk("renew", &transcript),
+        );
+        Self { client_to_server: chain("c2s"), server_to_client: chain("s2c"), exporter }
     }
 }

@@ -8,8 +8,8 @@ use paddington_crypto::kdf::Prk;
 use paddington_crypto::sealed::{Layers, OVERHEAD};
 use paddington_crypto::{OpenError, SealError, clear_stack};
 
-use super::Padding;
 use super::codec::{self, CALL_OVERHEAD, COPIED};
+use super::{Exporter, Padding};
 use crate::frame::{Frame, HEADER_LEN};
 use crate::{ReceiveError, TransmitError, Violation};
 
@@ -30,6 +30,8 @@ const NUMBER_LIMIT: u64 = 1 << 48;
 pub struct SealedSession {
     sealer: Direction,
     opener: Direction,
+    /// The secrets of the link's next keys, until somebody takes them.
+    exporter: Option<Exporter>,
     padding: Padding,
     max_payload: u32,
     outgoing: BytesMut,
@@ -37,10 +39,16 @@ pub struct SealedSession {
 }
 
 impl SealedSession {
-    pub(super) fn new(outgoing: Chain, incoming: Chain, max_payload: u32) -> Self {
+    pub(super) fn new(
+        outgoing: Chain,
+        incoming: Chain,
+        exporter: Exporter,
+        max_payload: u32,
+    ) -> Self {
         Self {
             sealer: Direction::new(outgoing),
             opener: Direction::new(incoming),
+            exporter: Some(exporter),
             padding: Padding::default(),
             max_payload,
             outgoing: BytesMut::with_capacity(SCRATCH),
@@ -56,6 +64,12 @@ impl SealedSession {
     /// Sets the longest message that is accepted, in bytes.
     pub(super) fn set_max_payload(&mut self, max_payload: u32) {
         self.max_payload = max_payload;
+    }
+
+    /// Takes the secrets from which the link's next keys are derived (`docs/protocol.md` §5.5). There
+    /// is one set of them for each session.
+    pub fn take_exporter(&mut self) -> Option<Exporter> {
+        self.exporter.take()
     }
 
     /// Seals the next frame.

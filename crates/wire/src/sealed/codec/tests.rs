@@ -109,6 +109,8 @@ fn frames() -> impl Strategy<Value = Frame> {
         skip,
         Just(Frame::Drain),
         calls(),
+        any::<u64>().prop_map(Frame::Renew),
+        any::<u64>().prop_map(Frame::Renewed),
     ]
 }
 
@@ -126,7 +128,7 @@ proptest! {
 
     #[test]
     fn any_kind_with_any_bytes_decodes_or_is_refused(
-        kind in 0..12_u8,
+        kind in 0..14_u8,
         mut bytes in proptest::collection::vec(any::<u8>(), 24..300),
     ) {
         bytes[0] = kind;
@@ -169,7 +171,7 @@ fn only_data_and_entries_of_a_batch_say_that_they_are_bytes() {
                 let Ok(Frame::Data(data)) = decoded else { panic!("{decoded:?}") };
                 assert!(data.payload.is_bytes() && !data.again);
             }
-            READY..=CALLS => assert_eq!(decoded, Err(Violation::NotZero), "{kind}"),
+            READY..=RENEWED => assert_eq!(decoded, Err(Violation::NotZero), "{kind}"),
             kind => assert_eq!(decoded, Err(Violation::UnknownKind(kind))),
         }
     }
@@ -191,7 +193,15 @@ fn malformed_frames_are_refused() {
         Err(Violation::TooLong { len: u32::MAX, max: 100 })
     );
     assert_eq!(decode(header(0, 0), 100), Err(Violation::UnknownKind(0)));
-    assert_eq!(decode(header(11, 0), 100), Err(Violation::UnknownKind(11)));
+    assert_eq!(decode(header(13, 0), 100), Err(Violation::UnknownKind(13)));
+    for kind in [RENEW, RENEWED] {
+        assert_eq!(decode(header(kind, 8), 100), Err(Violation::BadPayload));
+        for at in [1, 2, 3, 16, 23, 24] {
+            let mut changed = header(kind, 0).to_vec();
+            changed[at] = 1;
+            assert_eq!(decode(changed.into(), 100), Err(Violation::NotZero), "{kind} {at}");
+        }
+    }
     assert_eq!(decode(header(CALLS, 7), 100), Err(Violation::BadPayload));
     let long = Err(Violation::TooLong { len: 129, max: 100 });
     assert_eq!(decode(header(CALLS, 129).repeat(2).into(), 100), long.clone());

@@ -1,0 +1,281 @@
+//! One session in which the keys of its link may be renewed. Implements `docs/protocol.md` §5.5.
+
+use std::sync::Arc;
+
+use paddington_crypto::KeyError;
+
+use super::draft::{Draft, Settled, Storing, What};
+use super::{KeyRing, Role, Seconds};
+use crate::faults::{Fault, broken};
+use crate::frame::Features;
+use crate::sealed::Exporter;
+use crate::{Frame, Violation};
+
+/// The time after which a server answers another request for new keys, a client asks again, and
+/// either tries again to store, in seconds.
+const PAUSE: Seconds = 10;
+/// The least time between two times that a client stores new keys, in seconds.
+const STORE_PAUSE: Seconds = 1;
+
+/// The renewal of a link's keys in one session.
+///
+/// **Contract.** Pass it each RENEW and RENEWED that arrives. After each event, and when the time of
+/// [`wake_at`](Self::wake_at) has come, [`poll`](Self::poll) it with the ring in use: send the frame,
+/// or store the draft and [`settle`](Self::settle) it. No other change of the ring may be under way
+/// while a draft is being stored.
+#[derive(Debug)]
+pub struct Renewal {
+    role: Role,
+    /// The generation of the session's keys.
+    session: u64,
+    /// `None` if there are no renewals in this session.
+    exporter: Option<Exporter>,
+    /// How long keys stay, in seconds.
+    interval: Seconds,
+    stage: Stage,
+    /// Whether somebody has asked for new keys.
+    asked: bool,
+    /// Whether one of the two sides is about to end.
+    draining: bool,
+    /// Whether this session has led to new keys, so that the age of its own counts no more.
+    renewed: bool,
+    /// When this side stored, tried to, or asked last, and how long it waits then.
+    last: Option<(Seconds, Seconds)>,
+}
+
+/// How far a renewal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// The frame with this generation has arrived, and something is to be stored because of it.
+    Arrived(u64),
+    /// A draft is being stored.
+    Storing,
+    /// The server's RENEW of this generation has no answer.
+    Unanswered(u64),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+#[must_use]
+pub enum Step {
+    /// Store the draft.
+    Store(Draft),
+    /// Send the frame.
+    Send(Frame),
+}
+
+impl Renewal {
+    /// Makes the renewal of a session with the generation `session`, in which the two READYs have
+    /// these features. The keys stay for `interval` seconds.
+    #[must_use]
+    pub fn new(
+        role: Role,
+        session: u64,
+        exporter: Exporter,
+        [ours, theirs]: [Features; 2],
+        interval: Seconds,
+    ) -> Self {
+        let offered = ours.has(Features::RENEW) && theirs.has(Features::RENEW);
+        Self {
+            role,
+            session,
+            exporter: offered.then_some(exporter),
+            interval,
+            stage: Stage::Idle,
+            asked: false,
+            draining: false,
+            renewed: false,
+            last: None,
+        }
+    }
+
+    /// Returns whether both sides can renew the keys in this session.
+    #[must_use]
+    pub fn is_offered(&self) -> bool {
+        self.exporter.is_some()
+    }
+
+    /// Returns whether a draft is being stored. A client dials again only when it is settled.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        self.stage == Stage::Storing
+    }
+
+    /// Wants new keys as soon as they are possible. Nothing happens if they are not.
+    pub fn ask(&mut self) {
+        self.asked = self.exporter.is_some() && !self.draining;
+    }
+
+    /// Begins no more renewals: one of the two sides is about to end.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.asked = false;
+    }
+
+    /// Takes a RENEW or a RENEWED that arrived. Other frames do not concern it.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::BadRenewal`] if the other side broke §5.5. The session must then end.
+    pub fn receive(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let bad = |why| Err(Violation::BadRenewal(why));
+        if !matches!(frame, Frame::Renew(_) | Frame::Renewed(_)) {
+            return Ok(());
+        }
+        if self.exporter.is_none() {
+            return bad("it was not offered");
+        }
+        match (self.role, frame) {
+            (Role::Server, Frame::Renew(0)) => {
+                self.asked |= self.stage == Stage::Idle && !self.draining;
+            }
+            (Role::Server, Frame::Renew(_)) => return bad("a client does not choose keys"),
+            (Role::Server, Frame::Renewed(number)) if self.stage == Stage::Unanswered(*number) => {
+                self.stage = Stage::Arrived(*number);
+            }
+            (Role::Client, Frame::Renew(number)) => {
+                if self.stage != Stage::Idle {
+                    return bad("another one is not answered");
+                }
+                if *number <= self.session {
+                    return bad("its generation is not new");
+                }
+                self.stage = Stage::Arrived(*number);
+            }
+            _ => return bad("an answer to nothing"),
+        }
+        Ok(())
+    }
+
+    /// Returns what is to be done at the time `now`, with the ring that is in use.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`], which does not happen: see [`Exporter::keys`].
+    pub fn poll(&mut self, ring: &KeyRing, now: Seconds) -> Result<Option<Step>, KeyError> {
+        if self.is_pausing(now) {
+            return Ok(None);
+        }
+        match (self.role, self.stage) {
+            (Role::Client, Stage::Idle) if self.asked => {
+                self.asked = false;
+                self.last = Some((now, PAUSE));
+                Ok(Some(Step::Send(Frame::Renew(0))))
+            }
+            (Role::Client, Stage::Arrived(number)) => self.store_at_client(ring, number, now),
+            (Role::Server, Stage::Arrived(number)) => {
+                self.renewed = true;
+                let Some(ring) = ring.confirmed(self.session, number, now) else {
+                    self.stage = Stage::Idle;
+                    return Ok(None);
+                };
+                Ok(self.store(ring, What::Burn(number)))
+            }
+            (Role::Server, Stage::Idle) => self.begin(ring, now),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends the storing of a draft. Its ring is in use from now on if it was stored, and only then is
+    /// there something to say.
+    pub fn settle(&mut self, draft: Draft, storing: Storing, now: Seconds) -> Settled {
+        let Draft { ring, what } = draft;
+        if storing == Storing::Failed && !broken(Fault::KeysToldUnstored) {
+            self.last = Some((now, PAUSE));
+            self.stage = match what {
+                What::Renew(_) => Stage::Idle,
+                What::Renewed(number) | What::Burn(number) => Stage::Arrived(number),
+            };
+            return Settled { ring: None, frame: None };
+        }
+        if !matches!(what, What::Burn(_))
+            && let Some(exporter) = &mut self.exporter
+        {
+            exporter.advance();
+        }
+        (self.stage, self.last) = match what {
+            What::Renew(number) => (Stage::Unanswered(number), Some((now, PAUSE))),
+            What::Renewed(_) => (Stage::Idle, Some((now, STORE_PAUSE))),
+            What::Burn(_) => (Stage::Idle, self.last),
+        };
+        Settled { ring: (storing == Storing::Done).then_some(ring), frame: what.frame() }
+    }
+
+    /// Returns when it is to be polled again, in seconds since 1970, if nothing happens before. It was
+    /// just polled at the time `now`.
+    #[must_use]
+    pub fn wake_at(&self, ring: &KeyRing, now: Seconds) -> Option<Seconds> {
+        let paused = self.last.map_or(0, |(last, pause)| last.saturating_add(pause));
+        let moment = match self.stage {
+            Stage::Arrived(_) => Some(paused),
+            Stage::Idle if self.asked => Some(paused),
+            Stage::Idle if self.role == Role::Server && self.is_open() && !self.renewed => {
+                ring.due(self.session, self.interval).map(|due| due.max(paused))
+            }
+            _ => None,
+        };
+        moment.filter(|moment| *moment > now)
+    }
+
+    /// Returns whether a renewal may begin.
+    fn is_open(&self) -> bool {
+        self.exporter.is_some() && !self.draining
+    }
+
+    /// A clock that is set back does not make a pause longer than it is.
+    fn is_pausing(&self, now: Seconds) -> bool {
+        self.last.is_some_and(|(last, pause)| last.abs_diff(now) < pause)
+    }
+
+    fn begin(&mut self, ring: &KeyRing, now: Seconds) -> Result<Option<Step>, KeyError> {
+        if !self.is_open() {
+            return Ok(None);
+        }
+        if !ring.may_renew(self.session, now) {
+            self.asked = false;
+            return Ok(None);
+        }
+        let by_age = ring.due(self.session, self.interval).is_some_and(|due| due <= now);
+        if !self.asked && (self.renewed || !by_age) {
+            return Ok(None);
+        }
+        self.asked = false;
+        let number = ring.next_number();
+        let ring = ring.expire(now).unwrap_or_else(|| ring.clone());
+        let Some(ring) = self.agree(&ring, number, now)? else { return Ok(None) };
+        Ok(self.store(ring, What::Renew(number)))
+    }
+
+    fn store_at_client(
+        &mut self,
+        ring: &KeyRing,
+        number: u64,
+        now: Seconds,
+    ) -> Result<Option<Step>, KeyError> {
+        if !ring.generation(self.session).is_some_and(|it| it.is_used()) {
+            return Ok(None); // this is to be stored first
+        }
+        let Some(ring) = self.agree(ring, number, now)? else {
+            self.stage = Stage::Unanswered(number);
+            return Ok(None);
+        };
+        Ok(self.store(ring, What::Renewed(number)))
+    }
+
+    fn agree(
+        &self,
+        ring: &KeyRing,
+        number: u64,
+        now: Seconds,
+    ) -> Result<Option<KeyRing>, KeyError> {
+        let Some(exporter) = &self.exporter else { return Ok(None) };
+        let keys = Arc::new(exporter.keys(number)?);
+        Ok(ring.agree(self.role, self.session, number, keys, now))
+    }
+
+    fn store(&mut self, ring: KeyRing, what: What) -> Option<Step> {
+        self.stage = Stage::Storing;
+        Some(Step::Store(Draft { ring, what }))
+    }
+}

@@ -1,0 +1,515 @@
+//! The generations of a link's keys and their renewal, sentence by sentence (`docs/protocol.md` §3.6
+//! and §5.5).
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::sync::Arc;
+
+use paddington_crypto::KeyPair;
+use paddington_wire::keys::{
+    Draft, Expiry, KeyRing, KeyRingError, Origin, Renewal, Role, Seconds, Step, Storing, Why,
+};
+use paddington_wire::link::{Link, LinkConfig};
+use paddington_wire::sealed::{
+    Challenge, Credentials, Exporter, Greeting, HelloRandom, Initiator, ReplyRandom, Responder,
+};
+use paddington_wire::{Features, Frame, Instance, PeerName, Violation};
+
+const NOW: Seconds = 1_800_000_000;
+const DAY: Seconds = 86_400;
+const BIT: [Features; 2] = [Features::RENEW; 2];
+
+fn names() -> [PeerName; 2] {
+    ["hub", "sensor"].map(|name| name.parse().unwrap())
+}
+
+fn keys() -> Arc<KeyPair> {
+    Arc::new(KeyPair::generate().unwrap())
+}
+
+fn begin(keys: &Arc<KeyPair>, expires: Option<Seconds>) -> KeyRing {
+    let [hub, sensor] = names();
+    KeyRing::begin([&hub, &sensor], Arc::clone(keys), 0, expires, NOW)
+}
+
+/// Performs a handshake with these secrets, and returns what both sides take out of it.
+fn exporters(link: &Arc<Credentials>) -> [Exporter; 2] {
+    let challenge = Challenge::random().unwrap();
+    let instance = Instance::random().unwrap();
+    let initiator = Initiator::new(Arc::clone(link), instance);
+    let (waiting, hello) = initiator.hello(&challenge, HelloRandom::generate().unwrap()).unwrap();
+    let responder = Responder::new(challenge, Arc::new(Credentials::decoy().unwrap()));
+    let client = responder.authenticate(&hello, &[Arc::clone(link)]).unwrap();
+    let (mut server, reply) = client.reply(&ReplyRandom::generate().unwrap()).unwrap();
+    let ready = Frame::Ready(Link::new(LinkConfig::default(), instance).ready());
+    let first = server.first(&ready).unwrap();
+    let Greeting::Ready(mut client, _) =
+        waiting.finish(&reply).unwrap().finish(&first, 1024).unwrap()
+    else {
+        panic!("a READY was sent")
+    };
+    let ready = client.encode(&ready).unwrap();
+    let Greeting::Ready(mut server, _) = server.finish(&ready, 1024).unwrap() else {
+        panic!("a READY was sent")
+    };
+    [client.take_exporter().unwrap(), server.take_exporter().unwrap()]
+}
+
+fn numbers(ring: &KeyRing) -> Vec<u64> {
+    ring.generations().iter().map(|it| it.number()).collect()
+}
+
+fn burned(ring: &KeyRing) -> Vec<(u64, Why)> {
+    ring.burned().iter().map(|it| (it.number(), it.why())).collect()
+}
+
+/// One side of a link, whose disk works.
+struct Side {
+    ring: KeyRing,
+    renewal: Renewal,
+}
+
+impl Side {
+    fn poll(&mut self, now: Seconds) -> Option<Step> {
+        self.renewal.poll(&self.ring, now).unwrap()
+    }
+
+    fn draft(&mut self, now: Seconds) -> Draft {
+        match self.poll(now) {
+            Some(Step::Store(draft)) => draft,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Stores what is to be stored, and returns what is to be said.
+    fn go(&mut self, now: Seconds) -> Option<Frame> {
+        match self.poll(now)? {
+            Step::Send(frame) => Some(frame),
+            Step::Store(draft) => {
+                let settled = self.renewal.settle(draft, Storing::Done, now);
+                self.ring = settled.ring.unwrap();
+                settled.frame
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Option<Frame>) {
+        self.renewal.receive(&frame.unwrap()).unwrap();
+    }
+
+    fn bad(&mut self, frame: &Frame) {
+        let received = self.renewal.receive(frame);
+        assert!(matches!(received, Err(Violation::BadRenewal(_))), "{frame:?}");
+    }
+}
+
+/// Both sides of a session with the generation `number`, which both have marked as used.
+fn session(client: &KeyRing, server: &KeyRing, number: u64, now: Seconds) -> [Side; 2] {
+    let link = client.generation(number).unwrap().credentials();
+    let [ours, theirs] = exporters(link);
+    let ring = |ring: &KeyRing| ring.used(number, now).unwrap_or_else(|| ring.clone());
+    let renewal = |role, exporter| Renewal::new(role, number, exporter, BIT, 30 * DAY);
+    [
+        Side { ring: ring(client), renewal: renewal(Role::Client, ours) },
+        Side { ring: ring(server), renewal: renewal(Role::Server, theirs) },
+    ]
+}
+
+/// Both sides of the first session of a link, and its invitation.
+fn first_session() -> ([Side; 2], Arc<KeyPair>) {
+    let keys = keys();
+    let sides = session(&begin(&keys, None), &begin(&keys, Some(NOW + 7 * DAY)), 0, NOW);
+    (sides, keys)
+}
+
+/// The rings of a link of which generation 1 is in use.
+fn renewed() -> [KeyRing; 2] {
+    let ([mut client, mut server], _) = first_session();
+    client.take(server.go(NOW));
+    server.take(client.go(NOW));
+    assert!(server.go(NOW + 10).is_none(), "the server has nothing to say to that");
+    let [client, server] = session(&client.ring, &server.ring, 1, NOW + 20);
+    [client.ring, server.ring]
+}
+
+#[test]
+fn an_invitation_burns_at_first_use() {
+    let ([mut client, mut server], invitation) = first_session();
+    assert_eq!(server.go(NOW), Some(Frame::Renew(1)));
+    assert_eq!(numbers(&server.ring), [0, 1], "both are valid until the client has stored them");
+    client.take(Some(Frame::Renew(1)));
+    assert_eq!(client.go(NOW), Some(Frame::Renewed(1)));
+    assert_eq!(numbers(&client.ring), [1]);
+    server.take(Some(Frame::Renewed(1)));
+    assert_eq!(server.go(NOW + 10), None);
+    assert_eq!(numbers(&server.ring), [1]);
+    assert_eq!(burned(&server.ring), [(0, Why::Burned)]);
+    let hints = Credentials::new(&names()[0], &names()[1], &invitation).hint_key();
+    assert_eq!(*server.ring.burned()[0].hints(), hints);
+    let [ours, theirs] = [&client, &server].map(|it| it.ring.generation(1).unwrap());
+    assert_eq!(ours.keys(), theirs.keys());
+    assert_ne!(**ours.keys(), *invitation);
+    assert_eq!((theirs.origin(), theirs.expiry()), (Origin::Agreed, Expiry::Never));
+}
+
+#[test]
+fn nothing_is_renewed_in_a_session_whose_keys_are_gone() {
+    let ([mut client, mut server], _) = first_session();
+    client.take(server.go(NOW));
+    server.take(client.go(NOW));
+    server.go(NOW + 10);
+    for now in [NOW + 20, NOW + 100 * DAY] {
+        server.renewal.ask();
+        assert!(server.poll(now).is_none());
+        client.renewal.ask();
+        server.take(client.go(now));
+        assert!(server.poll(now).is_none(), "a client that asks is answered by nothing");
+    }
+}
+
+#[test]
+fn keys_are_renewed_when_they_are_old_or_somebody_asks() {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    let old = server.ring.generation(1).unwrap().since() + 30 * DAY;
+    assert!(server.poll(old - 1).is_none());
+    assert_eq!(server.renewal.wake_at(&server.ring, NOW + 20), Some(old));
+    assert_eq!(server.go(old), Some(Frame::Renew(2)));
+    assert_eq!(numbers(&server.ring), [1, 2]);
+    client.take(Some(Frame::Renew(2)));
+    server.take(client.go(old));
+    assert_eq!(numbers(&client.ring), [1, 2], "a client keeps keys that were agreed on until then");
+    assert_eq!(server.go(old + 10), None);
+    assert_eq!(numbers(&server.ring), [1, 2], "and so does the server");
+    assert!(server.poll(old + 40 * DAY).is_none(), "once for each session");
+    server.renewal.ask();
+    let asked = server.go(old + 20);
+    assert_eq!(asked, Some(Frame::Renew(3)), "unless somebody asks");
+    assert_eq!(numbers(&server.ring), [1, 3], "in place of the keys that were not used");
+    assert!(server.ring.burned().iter().all(|it| it.number() != 2), "which are no alarm");
+    client.take(asked);
+    client.go(old + 20);
+    assert_eq!(numbers(&client.ring), [1, 3]);
+    assert_eq!(
+        client.ring.generation(3).unwrap().keys(),
+        server.ring.generation(3).unwrap().keys(),
+        "the second renewal of the session has keys of its own"
+    );
+}
+
+#[test]
+fn what_has_been_used_makes_older_keys_worthless() {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    client.take(server.go(NOW + 30));
+    client.go(NOW + 30);
+    for ring in [&client.ring, &server.ring] {
+        let used = ring.used(2, NOW + 40).unwrap();
+        assert_eq!(numbers(&used), [2]);
+        assert_eq!(burned(&used).last(), Some(&(1, Why::Burned)));
+        assert_eq!(used.burned().last().unwrap().since(), NOW + 40);
+        assert!(used.used(2, NOW + 50).is_none() && used.used(1, NOW + 50).is_none());
+    }
+    let copy = client.ring.clone(); // of generations 1 and 2
+    let server = server.ring.used(2, NOW + 40).unwrap();
+    assert!(server.generation(2).is_some(), "a copy that is one list older works");
+    let [_, mut later] = session(&copy, &server, 2, NOW + 50);
+    later.renewal.ask();
+    later.go(NOW + 60);
+    let third = later.ring.used(3, NOW + 70).unwrap();
+    for old in copy.generations() {
+        assert!(third.generation(old.number()).is_none(), "one that is two older is refused");
+        assert!(third.burned().iter().any(|it| *it.hints() == old.credentials().hint_key()));
+    }
+}
+
+#[test]
+fn a_new_invitation_has_an_overlap() {
+    let [client, server] = renewed();
+    let (new, later) = (keys(), NOW + 100);
+    let server = server.invite(Arc::clone(&new), Some(later + 7 * DAY), later).unwrap();
+    assert_eq!(numbers(&server), [1, 2]);
+    let expiry = |ring: &KeyRing, number| ring.generation(number).unwrap().expiry();
+    assert_eq!(expiry(&server, 1), Expiry::At(later + DAY));
+    assert_eq!(expiry(&server, 2), Expiry::UnlessUsed(later + 7 * DAY));
+    assert_eq!(
+        expiry(&server.used(1, later).unwrap_or(server.clone()), 1),
+        Expiry::At(later + DAY)
+    );
+    assert!(!server.may_renew(1, later), "nothing is renewed while an invitation waits");
+
+    let client = client.accept(Arc::clone(&new), 2, later).unwrap();
+    assert_eq!(numbers(&client), [1, 2]);
+    assert!(client.accept(new, 2, later).is_none(), "it is the same");
+    let used = server.used(2, later + 1).unwrap();
+    assert_eq!((numbers(&used), expiry(&used, 2)), (vec![2], Expiry::Never));
+    let unused = server.expire(later + DAY).unwrap();
+    assert_eq!((numbers(&unused), burned(&unused).last()), (vec![2], Some(&(1, Why::Expired))));
+    let none = unused.expire(later + 7 * DAY).unwrap();
+    assert_eq!(none.generations().len(), 0);
+    assert_eq!(none.next_number(), 3);
+    assert!(none.used(2, later + 8 * DAY).is_none());
+}
+
+#[test]
+fn an_invitation_expires_unless_it_is_used() {
+    let server = begin(&keys(), Some(NOW + 7 * DAY));
+    assert!(server.expire(NOW + 7 * DAY - 1).is_none());
+    assert_eq!(burned(&server.expire(NOW + 7 * DAY).unwrap()), [(0, Why::Expired)]);
+    assert!(server.used(0, NOW).unwrap().expire(NOW + 70 * DAY).is_none());
+    assert!(begin(&keys(), None).expire(u64::MAX).is_none());
+}
+
+#[test]
+fn an_unused_invitation_is_replaced_by_a_newer_one_only() {
+    let mut server = begin(&keys(), None);
+    for number in 1..=4 {
+        server = server.invite(keys(), None, NOW).unwrap();
+        assert!(server.generation(number).is_some() && server.generations().len() <= 3);
+    }
+    assert_eq!(numbers(&server), [2, 3, 4]);
+
+    // The server writes an invitation while its RENEW is on the way, which arrives after it.
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    let renew = server.go(NOW + 30);
+    let invitation = keys();
+    server.ring = server.ring.invite(Arc::clone(&invitation), None, NOW + 31).unwrap();
+    client.ring = client.ring.accept(invitation, 3, NOW + 32).unwrap();
+    client.take(renew);
+    server.take(client.go(NOW + 33));
+    assert_eq!(numbers(&client.ring), [1, 2, 3]);
+    assert_eq!(numbers(&server.ring), [1, 2, 3]);
+}
+
+#[test]
+fn an_invitation_of_a_server_that_was_set_back_is_taken() {
+    let [client, _] = renewed();
+    let (way_out, late) = (keys(), NOW + 100);
+    let taken = client.accept(Arc::clone(&way_out), 1, late).unwrap();
+    assert_eq!(taken.generations().len(), 1, "it names other keys by this number");
+    assert_eq!(*taken.generations()[0].keys(), way_out);
+    let lower = client.accept(keys(), 0, late).unwrap();
+    assert_eq!(numbers(&lower), [1, 0], "the newest is the last one");
+}
+
+#[test]
+fn an_old_invitation_is_not_taken_again() {
+    let ([mut client, mut server], invitation) = first_session();
+    client.take(server.go(NOW));
+    client.go(NOW);
+    let mut ring = client.ring.used(1, NOW).unwrap();
+    for number in 2..6 {
+        assert!(ring.accept(Arc::clone(&invitation), 0, NOW).is_none());
+        let [mut client, mut server] = session(&ring, &ring, number - 1, NOW);
+        server.renewal.ask();
+        client.take(server.go(NOW));
+        client.go(NOW);
+        ring = client.ring.used(number, NOW).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_said_that_is_not_stored() {
+    let ([mut client, mut server], _) = first_session();
+    let before = server.ring.to_stored();
+    for now in [NOW, NOW + 10] {
+        let draft = server.draft(now);
+        assert!(server.renewal.is_storing() && server.poll(now).is_none(), "one at a time");
+        let settled = server.renewal.settle(draft, Storing::Failed, now);
+        assert!(settled.ring.is_none() && settled.frame.is_none());
+        assert_eq!(server.renewal.wake_at(&server.ring, now), Some(now + 10));
+        assert!(server.poll(now + 9).is_none(), "it is tried again after a while");
+    }
+    assert_eq!(server.ring.to_stored(), before);
+    assert_eq!(server.go(NOW + 20), Some(Frame::Renew(1)));
+    client.take(Some(Frame::Renew(1)));
+    let draft = client.draft(NOW);
+    let settled = client.renewal.settle(draft, Storing::Failed, NOW);
+    assert!(settled.ring.is_none() && settled.frame.is_none());
+    assert_eq!(client.go(NOW + 10), Some(Frame::Renewed(1)));
+    server.take(Some(Frame::Renewed(1)));
+    let draft = server.draft(NOW + 30);
+    let _ = server.renewal.settle(draft, Storing::Failed, NOW + 30);
+    assert_eq!(numbers(&server.ring), [0, 1], "the invitation is valid until that is durable");
+    server.go(NOW + 40);
+    assert_eq!(numbers(&server.ring), [1]);
+    let [ours, theirs] = [&client, &server].map(|it| it.ring.generation(1).unwrap());
+    assert_eq!(ours.keys(), theirs.keys(), "a failure does not change the keys");
+}
+
+#[test]
+fn a_client_stores_new_keys_once_a_second_and_asks_every_ten() {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    client.renewal.ask();
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renew(0)));
+    client.renewal.ask();
+    assert!(client.poll(NOW + 39).is_none());
+    assert_eq!(client.go(NOW + 5), Some(Frame::Renew(0)), "its clock was set back");
+    server.take(Some(Frame::Renew(0)));
+    client.take(server.go(NOW + 30));
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(2)));
+    server.take(Some(Frame::Renewed(2)));
+    server.take(Some(Frame::Renew(0)));
+    server.go(NOW + 40);
+    server.take(Some(Frame::Renew(0)));
+    assert!(server.poll(NOW + 39).is_none(), "whoever asks more often waits");
+    client.take(server.go(NOW + 40));
+    let mut quick = client.renewal.poll(&client.ring, NOW + 30).unwrap();
+    assert!(quick.take().is_none(), "in the second in which it has stored some");
+    assert_eq!(client.go(NOW + 31), Some(Frame::Renewed(3)));
+}
+
+#[test]
+fn a_side_that_ends_begins_nothing() {
+    let ([mut client, mut server], _) = first_session();
+    server.renewal.drain();
+    client.renewal.drain();
+    server.renewal.ask();
+    client.renewal.ask();
+    assert!(server.poll(NOW).is_none() && client.poll(NOW).is_none());
+    server.take(Some(Frame::Renew(0)));
+    assert!(server.poll(NOW).is_none());
+}
+
+#[test]
+fn without_the_bit_of_both_there_are_no_renewals() {
+    for features in [[Features::RENEW, Features::NONE], [Features::BATCH, Features::RENEW]] {
+        for role in [Role::Client, Role::Server] {
+            let ring = begin(&keys(), None).used(0, NOW).unwrap();
+            let [exporter, _] = exporters(ring.generations()[0].credentials());
+            let renewal = Renewal::new(role, 0, exporter, features, 0);
+            let mut side = Side { ring, renewal };
+            side.renewal.ask();
+            assert!(side.poll(NOW).is_none() && !side.renewal.is_offered());
+            assert!(side.renewal.wake_at(&side.ring, NOW).is_none());
+            for frame in [Frame::Renew(0), Frame::Renew(1), Frame::Renewed(1)] {
+                side.bad(&frame);
+            }
+            side.take(Some(Frame::Drain));
+        }
+    }
+}
+
+#[test]
+fn everything_that_a_peer_can_send_wrong_is_a_violation() {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    for frame in [Frame::Renew(0), Frame::Renew(1), Frame::Renewed(0), Frame::Renewed(1)] {
+        client.bad(&frame);
+    }
+    for frame in [Frame::Renew(1), Frame::Renew(u64::MAX), Frame::Renewed(0), Frame::Renewed(2)] {
+        server.bad(&frame);
+    }
+    server.renewal.ask();
+    let draft = server.draft(NOW + 30);
+    server.bad(&Frame::Renewed(2)); // which is not said yet
+    let settled = server.renewal.settle(draft, Storing::Done, NOW + 30);
+    server.ring = settled.ring.unwrap();
+    server.bad(&Frame::Renewed(3));
+    client.take(settled.frame);
+    client.bad(&Frame::Renew(2));
+    client.bad(&Frame::Renew(3));
+    server.take(client.go(NOW + 30));
+    server.bad(&Frame::Renewed(2)); // a second time
+}
+
+#[test]
+fn a_client_that_has_no_place_for_new_keys_says_nothing() {
+    let [client, server] = renewed();
+    let [mut client, _] = session(&client, &server, 1, NOW + 20);
+    client.ring = client.ring.accept(keys(), 2, NOW).unwrap();
+    let before = client.ring.to_stored();
+    client.take(Some(Frame::Renew(2))); // of a server that was set back, and knows no such invitation
+    assert!(client.poll(NOW + 30).is_none() && client.poll(NOW + 300).is_none());
+    assert_eq!(client.ring.to_stored(), before);
+    client.bad(&Frame::Renew(3));
+}
+
+#[test]
+fn keys_are_not_renewed_before_it_is_stored_that_those_of_the_session_are_used() {
+    let keys = keys();
+    let [mut client, mut server] = session(&begin(&keys, None), &begin(&keys, None), 0, NOW);
+    server.ring = begin(&keys, None);
+    assert!(server.poll(NOW).is_none());
+    server.ring = server.ring.used(0, NOW).unwrap();
+    client.ring = begin(&keys, None);
+    client.take(server.go(NOW));
+    assert!(client.poll(NOW).is_none());
+    client.ring = client.ring.used(0, NOW).unwrap();
+    assert_eq!(client.go(NOW), Some(Frame::Renewed(1)));
+}
+
+#[test]
+fn a_ring_is_read_back_as_it_was_stored() {
+    let [hub, sensor] = names();
+    let [_, server] = renewed();
+    for ring in [begin(&keys(), Some(5)), server.invite(keys(), Some(7), 6).unwrap(), server] {
+        let stored = ring.to_stored();
+        let read = KeyRing::from_stored(&hub, &sensor, stored.clone()).unwrap();
+        assert_eq!(read.to_stored(), stored);
+        for (ours, theirs) in ring.generations().iter().zip(read.generations()) {
+            assert_eq!(ours.credentials().keys_id(), theirs.credentials().keys_id());
+        }
+    }
+}
+
+#[test]
+fn nonsense_is_not_read_back() {
+    let [hub, sensor] = names();
+    let [client, server] = renewed();
+    let [_, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    server.go(NOW + 30);
+    let ring = server.ring.invite(keys(), None, NOW).unwrap();
+    let good = ring.to_stored();
+    let check = |change: &dyn Fn(&mut paddington_wire::keys::StoredKeys)| {
+        let mut stored = good.clone();
+        change(&mut stored);
+        KeyRing::from_stored(&hub, &sensor, stored).map(drop)
+    };
+    assert_eq!(check(&|_| {}), Ok(()));
+    assert_eq!(check(&|it| it.generations.clear()), Ok(()), "all have expired");
+    let swapped = |pair: &KeyPair| {
+        Arc::new(KeyPair::new(Arc::clone(pair.outer()), keys().inner().clone()).unwrap())
+    };
+    let many = |it: &mut paddington_wire::keys::StoredKeys| {
+        let mut more = it.generations[2].clone();
+        (more.number, more.keys) = (9, keys());
+        it.generations.push(more);
+    };
+    assert_eq!(check(&many), Err(KeyRingError::TooMany));
+    let burned = |it: &mut paddington_wire::keys::StoredKeys| {
+        it.burned = vec![it.burned[0].clone(), it.burned[0].clone(), it.burned[0].clone()];
+    };
+    assert_eq!(check(&burned), Err(KeyRingError::TooMany));
+    assert_eq!(check(&|it| it.generations[1].number = 1), Err(KeyRingError::SameNumber(1)));
+    assert_eq!(
+        check(&|it| it.generations[2].keys = it.generations[0].keys.clone()),
+        Err(KeyRingError::SharedKey)
+    );
+    assert_eq!(
+        check(&|it| it.generations[2].keys = swapped(&it.generations[1].keys)),
+        Err(KeyRingError::SharedKey)
+    );
+    assert_eq!(check(&|it| it.generations[1].used = true), Err(KeyRingError::OutOfOrder));
+    assert_eq!(
+        check(&|it| it.generations[2].origin = Origin::Agreed),
+        Err(KeyRingError::OutOfOrder)
+    );
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let ([_, mut server], invitation) = first_session();
+    server.go(NOW);
+    let shown = format!("{:?} {:?} {:?}", server.ring, server.renewal, server.ring.to_stored());
+    for key in [invitation.inner(), invitation.outer()] {
+        let digits = const_hex::encode(key.expose_bytes());
+        assert!(!shown.contains(&digits) && !shown.contains(&format!("{:?}", key.expose_bytes())));
+    }
+    assert!(shown.contains("Exporter(..)") && shown.contains("SecretKey(..)"));
+}
