@@ -181,20 +181,74 @@ fn keys_are_renewed_when_they_are_old_or_somebody_asks() {
     assert_eq!(numbers(&client.ring), [1, 2], "a client keeps keys that were agreed on until then");
     assert_eq!(server.go(old + 10), None);
     assert_eq!(numbers(&server.ring), [1, 2], "and so does the server");
-    assert!(server.poll(old + 40 * DAY).is_none(), "once for each session");
-    server.renewal.ask();
-    let asked = server.go(old + 20);
-    assert_eq!(asked, Some(Frame::Renew(3)), "unless somebody asks");
-    assert_eq!(numbers(&server.ring), [1, 3], "in place of the keys that were not used");
-    assert!(server.ring.burned().iter().all(|it| it.number() != 2), "which are no alarm");
-    client.take(asked);
-    client.go(old + 20);
-    assert_eq!(numbers(&client.ring), [1, 3]);
+    for now in [old + 20, old + 40 * DAY] {
+        server.renewal.ask();
+        assert!(server.poll(now).is_none(), "none while those wait to be used");
+    }
+    assert!(server.renewal.wake_at(&server.ring, old).is_none());
     assert_eq!(
-        client.ring.generation(3).unwrap().keys(),
-        server.ring.generation(3).unwrap().keys(),
-        "the second renewal of the session has keys of its own"
+        client.ring.generation(2).unwrap().keys(),
+        server.ring.generation(2).unwrap().keys()
     );
+}
+
+/// The rings of a link of which generation 1 is in use, and 2 was agreed on: the server has stored it,
+/// and the client if `stored`. The RENEWED is lost.
+fn interrupted(stored: bool) -> [KeyRing; 2] {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    client.take(server.go(NOW + 30));
+    if stored {
+        client.go(NOW + 30);
+    }
+    [client.ring, server.ring]
+}
+
+#[test]
+fn keys_that_the_client_may_have_are_replaced_only_if_it_says_that_it_has_none() {
+    let [client, server] = interrupted(false);
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 40);
+    server.renewal.ask();
+    let question = server.go(NOW + 50);
+    assert_eq!(question, Some(Frame::Renew(1)), "with the number of the session's keys");
+    client.take(question);
+    let answer = client.go(NOW + 50);
+    assert_eq!(answer, Some(Frame::Renewed(1)), "it has nothing newer");
+    server.take(answer);
+    assert_eq!(server.go(NOW + 50), Some(Frame::Renew(3)));
+    assert_eq!(numbers(&server.ring), [1, 3]);
+    client.take(Some(Frame::Renew(3)));
+    server.take(client.go(NOW + 50));
+    assert!(server.poll(NOW + 70).is_none());
+    let [ours, theirs] = [&client, &server].map(|it| it.ring.generation(3).unwrap());
+    assert_eq!(ours.keys(), theirs.keys(), "a question is no renewal");
+
+    let [client, server] = interrupted(true);
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 40);
+    server.renewal.ask();
+    client.take(server.go(NOW + 50));
+    let answer = client.go(NOW + 50);
+    assert_eq!(answer, Some(Frame::Renewed(2)), "it has these");
+    server.take(answer);
+    assert!(server.poll(NOW + 50).is_none());
+    assert_eq!(numbers(&server.ring), [1, 2]);
+}
+
+#[test]
+fn a_thief_who_takes_the_place_of_a_client_at_first_contact_causes_an_alarm() {
+    let ([mut client, mut server], invitation) = first_session();
+    client.take(server.go(NOW));
+    client.go(NOW); // its RENEWED is lost
+    let [mut thief, mut server] = session(&begin(&invitation, None), &server.ring, 0, NOW + 20);
+    thief.take(server.go(NOW + 30));
+    server.take(thief.go(NOW + 30));
+    thief.take(server.go(NOW + 30));
+    server.take(thief.go(NOW + 30));
+    server.go(NOW + 40);
+    assert_eq!(numbers(&server.ring), [2]);
+    let hints = client.ring.generation(1).unwrap().credentials().hint_key();
+    assert!(server.ring.burned().iter().any(|it| *it.hints() == hints), "the client is recognised");
 }
 
 #[test]
@@ -352,15 +406,23 @@ fn a_client_stores_new_keys_once_a_second_and_asks_every_ten() {
     server.take(Some(Frame::Renew(0)));
     client.take(server.go(NOW + 30));
     assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(2)));
-    server.take(Some(Frame::Renewed(2)));
-    server.take(Some(Frame::Renew(0)));
-    server.go(NOW + 40);
-    server.take(Some(Frame::Renew(0)));
-    assert!(server.poll(NOW + 39).is_none(), "whoever asks more often waits");
-    client.take(server.go(NOW + 40));
-    let mut quick = client.renewal.poll(&client.ring, NOW + 30).unwrap();
-    assert!(quick.take().is_none(), "in the second in which it has stored some");
+    // A server that renews again at once is not ours.
+    client.take(Some(Frame::Renew(3)));
+    assert!(client.poll(NOW + 30).is_none(), "in the second in which it has stored some");
     assert_eq!(client.go(NOW + 31), Some(Frame::Renewed(3)));
+    assert_eq!(numbers(&client.ring), [1, 3]);
+}
+
+#[test]
+fn a_server_does_not_store_more_often_than_every_ten_seconds_because_a_client_asks() {
+    let [client, server] = renewed();
+    let [_, mut server] = session(&client, &server, 1, NOW + 20);
+    server.take(Some(Frame::Renew(0)));
+    let draft = server.draft(NOW + 30);
+    let _ = server.renewal.settle(draft, Storing::Failed, NOW + 30);
+    server.take(Some(Frame::Renew(0)));
+    assert!(server.poll(NOW + 39).is_none());
+    let _ = server.draft(NOW + 40);
 }
 
 #[test]
@@ -398,7 +460,7 @@ fn without_the_bit_of_both_there_are_no_renewals() {
 fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     let [client, server] = renewed();
     let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
-    for frame in [Frame::Renew(0), Frame::Renew(1), Frame::Renewed(0), Frame::Renewed(1)] {
+    for frame in [Frame::Renew(0), Frame::Renewed(0), Frame::Renewed(1)] {
         client.bad(&frame);
     }
     for frame in [Frame::Renew(1), Frame::Renew(u64::MAX), Frame::Renewed(0), Frame::Renewed(2)] {
@@ -415,6 +477,14 @@ fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     client.bad(&Frame::Renew(3));
     server.take(client.go(NOW + 30));
     server.bad(&Frame::Renewed(2)); // a second time
+    client.take(Some(Frame::Renew(1)));
+    client.bad(&Frame::Renew(1)); // before it has answered
+
+    let [client, server] = interrupted(true);
+    let [_, mut server] = session(&client, &server, 1, NOW + 40);
+    server.renewal.ask();
+    assert_eq!(server.go(NOW + 50), Some(Frame::Renew(1)));
+    server.bad(&Frame::Renewed(0)); // older than the session
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use paddington_crypto::kdf::Prk;
 use paddington_crypto::kem::EncapsulationSeed;
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyPair, SecretKey};
@@ -11,8 +12,8 @@ use paddington_crypto::{KeyPair, SecretKey};
 use super::initiator::HelloParts;
 use super::schedule::HelloKeys;
 use super::{
-    AwaitReady, Challenge, Credentials, HELLO_LEN, HINT_LEN, Padding, RANDOM_LEN, ReplyRandom,
-    Responder, SealedSession, codec,
+    AwaitReady, Challenge, Credentials, Exporter, HELLO_LEN, HINT_LEN, Padding, RANDOM_LEN,
+    ReplyRandom, Responder, SealedSession, codec,
 };
 use crate::{Frame, HandshakeError, TransmitError, Violation};
 
@@ -100,6 +101,12 @@ pub fn seal_hello(
     // Cannot fail: the buffer has room for the layers.
     let _ = keys.layers.seal(0, &keys.transcript, &mut sealed);
     [&hint[..], &client_random, &sealed].concat()
+}
+
+/// Makes the secrets of the next keys as a session would that nobody else has, from a seed.
+#[must_use]
+pub fn exporter(seed: &[u8]) -> Exporter {
+    Exporter::new(Prk::extract(b"inner", &[seed]), Prk::extract(b"outer", &[seed]))
 }
 
 impl SealedSession {
