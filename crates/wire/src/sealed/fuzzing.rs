@@ -9,6 +9,7 @@ use paddington_crypto::kem::EncapsulationSeed;
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyPair, SecretKey};
 
+use super::credentials::Hinted;
 use super::initiator::HelloParts;
 use super::schedule::HelloKeys;
 use super::{
@@ -95,7 +96,7 @@ pub fn seal_hello(
     body: &[u8; HELLO_LEN - HINT_LEN - RANDOM_LEN - OVERHEAD],
 ) -> Vec<u8> {
     let client_random = [6; RANDOM_LEN];
-    let hint = link.hint(challenge.as_bytes(), &client_random);
+    let hint = link.outer.hint(&Hinted::new(challenge.as_bytes(), &client_random));
     let keys = HelloKeys::new(link, challenge.as_bytes(), &client_random, &hint);
     let mut sealed = [body.as_slice(), &[0; OVERHEAD]].concat();
     // Cannot fail: the buffer has room for the layers.
