@@ -13,7 +13,10 @@ use paddington_wire::link::{Link, LinkConfig};
 use paddington_wire::sealed::{
     Challenge, Credentials, Exporter, Greeting, HelloRandom, Initiator, ReplyRandom, Responder,
 };
-use paddington_wire::{Features, Frame, Instance, PeerName, Violation};
+use paddington_wire::{
+    Features, Frame, HandshakeError, Instance, InvitedClient, InvitedClients, LinkId, PeerName,
+    Violation,
+};
 
 const NOW: Seconds = 1_800_000_000;
 const DAY: Seconds = 86_400;
@@ -582,4 +585,72 @@ fn no_secret_is_shown() {
         assert!(!shown.contains(&digits) && !shown.contains(&format!("{:?}", key.expose_bytes())));
     }
     assert!(shown.contains("Exporter(..)") && shown.contains("SecretKey(..)"));
+}
+
+/// A server with one client, whose keys are those of `ring`.
+fn server_of(ring: KeyRing) -> (InvitedClients, LinkId) {
+    let client = InvitedClient {
+        link: ring.invitation(),
+        name: names()[1].clone(),
+        range: "10.0.0.0/8".parse().unwrap(),
+        bucket: None,
+        credentials: paddington_wire::Credentials::Ring(Arc::new(ring)),
+    };
+    let link = client.link;
+    (InvitedClients::new(vec![client]), link)
+}
+
+/// Says HELLO with these keys at `now`, and returns what the server makes of it.
+fn say_hello(
+    clients: &InvitedClients,
+    secrets: &Arc<Credentials>,
+    now: Seconds,
+    spoiled: bool,
+) -> Result<u64, Option<(u64, Why)>> {
+    let challenge = Challenge::random().unwrap();
+    let initiator = Initiator::new(Arc::clone(secrets), Instance::random().unwrap());
+    let (_, mut hello) = initiator.hello(&challenge, HelloRandom::generate().unwrap()).unwrap();
+    if spoiled {
+        hello[1000] ^= 1;
+    }
+    let responder = Responder::new(challenge, Arc::new(Credentials::decoy().unwrap()));
+    let candidates = clients.sealed_candidates("10.0.0.1".parse().unwrap(), None, now);
+    match candidates.authenticate(responder, &hello) {
+        Ok(recognised) => {
+            assert_eq!(recognised.client.name, names()[1]);
+            Ok(recognised.generation)
+        }
+        Err(refused) => {
+            assert!(matches!(refused.error, HandshakeError::Unauthenticated(_)));
+            Err(refused.worthless.map(|it| (it.generation, it.why)))
+        }
+    }
+}
+
+#[test]
+fn a_server_knows_every_generation_and_recognises_what_is_burned_or_expired() {
+    let [_, server] = renewed();
+    let invitation = keys();
+    let later = NOW + 100;
+    let server = server.invite(Arc::clone(&invitation), Some(later + 50), later).unwrap();
+    let secrets = |number| Arc::clone(server.generation(number).unwrap().credentials());
+    let (clients, link) = server_of(server.clone());
+    assert_eq!(say_hello(&clients, &secrets(1), later, false), Ok(1));
+    assert_eq!(say_hello(&clients, &secrets(2), later, false), Ok(2));
+    assert_eq!(say_hello(&clients, &secrets(2), later + 50, false), Err(Some((2, Why::Expired))));
+    assert_eq!(say_hello(&clients, &secrets(2), later, true), Err(None), "it is no whole HELLO");
+    let stranger = Arc::new(Credentials::new(&names()[0], &names()[1], &keys()));
+    assert_eq!(say_hello(&clients, &stranger, later, false), Err(None));
+
+    let used = Arc::new(server.used(2, later).unwrap());
+    let ring = paddington_wire::Credentials::Ring(used);
+    assert!(clients.change(link, |client| client.credentials = ring));
+    assert_eq!(say_hello(&clients, &secrets(2), later + 500, false), Ok(2));
+    for spoiled in [false, true] {
+        let burned = say_hello(&clients, &secrets(1), later, spoiled);
+        assert_eq!(burned, Err(Some((1, Why::Burned))), "the hint alone says so");
+    }
+    let pruned = server.expire(later + 50).unwrap();
+    let (clients, _) = server_of(pruned);
+    assert_eq!(say_hello(&clients, &secrets(2), later + 60, false), Err(Some((2, Why::Expired))));
 }
