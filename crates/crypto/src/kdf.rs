@@ -109,7 +109,7 @@ impl fmt::Debug for Prk {
 
 /// Builds the `info` of HKDF for an output of `N` bytes (`docs/protocol.md` §1.2).
 #[expect(clippy::expect_used, reason = "constants of the protocol")]
-fn info<const N: usize>(label: &str, ctx: &[u8]) -> Vec<u8> {
+pub(crate) fn info<const N: usize>(label: &str, ctx: &[u8]) -> Vec<u8> {
     let mut info = Vec::with_capacity(4 + LABEL_PREFIX.len() + label.len() + ctx.len());
     info.extend(u16::try_from(N).expect("the output is short enough").to_be_bytes());
     info.push(short_len(LABEL_PREFIX.len() + label.len()));

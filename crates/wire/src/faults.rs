@@ -124,8 +124,8 @@ faults! {
     OldKeysForgottenByServer,
     /// Keys stay although newer ones were used.
     OldKeysKept,
-    /// Keys are renewed in a session whose own are gone.
-    RenewedWithoutSession,
+    /// Keys that were agreed on are replaced although the client may have them.
+    AgreedReplacedUnasked,
     /// Keys that are removed leave nothing that recognises them.
     BurnedForgotten,
 }

@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::address_set::AddressSet;
+use crate::keys::{KeyRing, Seconds};
+use crate::sealed_candidates::SealedCandidates;
 use crate::{AddressRange, Bucket, Encoding, KeysId, LinkId, PeerName, hex, sealed};
 
 /// The secrets of one link, in the encoding that its invitation pins.
@@ -18,6 +20,8 @@ use crate::{AddressRange, Bucket, Encoding, KeysId, LinkId, PeerName, hex, seale
 pub enum Credentials {
     /// The secrets of a link of the `sealed` encoding.
     Sealed(Arc<sealed::Credentials>),
+    /// The secrets of a link of the `sealed` encoding whose keys have generations.
+    Ring(Arc<KeyRing>),
     /// The secrets of a link of the `hex` encoding.
     Hex(Arc<hex::Credentials>),
 }
@@ -27,16 +31,21 @@ impl Credentials {
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         match self {
-            Self::Sealed(_) => Encoding::Sealed,
+            Self::Sealed(_) | Self::Ring(_) => Encoding::Sealed,
             Self::Hex(_) => Encoding::Hex,
         }
     }
 
-    /// Returns the identity of the keys that the secrets come from.
+    /// Returns the identity of the keys that the secrets come from, the newest ones if they have
+    /// generations.
     #[must_use]
     pub fn keys_id(&self) -> KeysId {
         match self {
             Self::Sealed(secrets) => secrets.keys_id(),
+            Self::Ring(ring) => match ring.generations().last() {
+                Some(newest) => newest.credentials().keys_id(),
+                None => KeysId::of_nothing(ring.invitation()),
+            },
             Self::Hex(secrets) => secrets.keys_id(),
         }
     }
@@ -191,26 +200,34 @@ impl InvitedClients {
     }
 
     /// Returns the clients of the `sealed` encoding that may connect from `address` and ask for
-    /// `bucket`; `None` finds those that have no bucket.
+    /// `bucket`; `None` finds those that have no bucket. What has expired by `now`, in seconds since 1970,
+    /// is worthless.
     #[must_use]
     pub fn sealed_candidates(
         &self,
         address: IpAddr,
         bucket: Option<Bucket>,
-    ) -> Candidates<sealed::Credentials> {
-        self.read().sealed.candidates(address, bucket, |credentials| match credentials {
-            Credentials::Sealed(secrets) => Some(Arc::clone(secrets)),
-            Credentials::Hex(_) => None,
-        })
+        now: Seconds,
+    ) -> SealedCandidates<InvitedClient> {
+        let mut candidates = SealedCandidates::new();
+        self.read().sealed.find(address, bucket, |client| match &client.credentials {
+            Credentials::Sealed(secrets) => candidates.add(client, secrets),
+            Credentials::Ring(ring) => candidates.add_ring(client, ring, now),
+            Credentials::Hex(_) => {}
+        });
+        candidates
     }
 
     /// Returns the clients of the `hex` encoding that may connect from `address`.
     #[must_use]
     pub fn hex_candidates(&self, address: IpAddr) -> Candidates<hex::Credentials> {
-        self.read().hex.candidates(address, None, |credentials| match credentials {
-            Credentials::Hex(secrets) => Some(Arc::clone(secrets)),
-            Credentials::Sealed(_) => None,
-        })
+        let mut found = Vec::new();
+        self.read().hex.find(address, None, |client| {
+            if let Credentials::Hex(secrets) = &client.credentials {
+                found.push((Arc::clone(client), Arc::clone(secrets)));
+            }
+        });
+        Candidates { found }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {
@@ -265,20 +282,18 @@ impl Clients {
         }
     }
 
-    fn candidates<C>(
+    /// Passes on each client that may have connected from `address` and asked for `bucket`.
+    fn find(
         &self,
         address: IpAddr,
         bucket: Option<Bucket>,
-        secrets: impl Fn(&Credentials) -> Option<Arc<C>>,
-    ) -> Candidates<C> {
+        found: impl FnMut(&Arc<InvitedClient>),
+    ) {
         let (alone, within) = self.group(address.to_canonical(), bucket);
         let within = within.into_iter().flat_map(Group::values);
         let within = within.filter(|client| client.range.contains(address));
         let alone = alone.into_iter().flat_map(Group::values);
-        let found = alone
-            .chain(within)
-            .filter_map(|client| Some((Arc::clone(client), secrets(&client.credentials)?)));
-        Candidates { found: found.collect() }
+        alone.chain(within).for_each(found);
     }
 
     /// Returns those that may connect from `address`, and those whose range has to be looked at.
@@ -337,6 +352,10 @@ mod tests {
         candidates.found.iter().map(|(client, _)| client.name.as_str()).collect()
     }
 
+    fn sealed_names(candidates: &SealedCandidates<InvitedClient>) -> Vec<&str> {
+        candidates.clients().map(|client| client.name.as_str()).collect()
+    }
+
     #[test]
     fn only_clients_whose_range_contains_the_address_are_candidates() {
         let clients = InvitedClients::new(vec![
@@ -358,7 +377,7 @@ mod tests {
         ];
         for (address, sealed, hex) in cases {
             let address = address.parse().unwrap();
-            assert_eq!(names(&clients.sealed_candidates(address, None)), sealed);
+            assert_eq!(sealed_names(&clients.sealed_candidates(address, None, 0)), sealed);
             assert_eq!(names(&clients.hex_candidates(address)), hex);
             assert_eq!(clients.admits(address), !sealed.is_empty() || !hex.is_empty());
             assert_eq!(clients.admits_in(Encoding::Hex, address), !hex.is_empty());
@@ -387,11 +406,11 @@ mod tests {
             ("003", "10.1.0.1", &[]),
         ];
         for (text, address, expected) in cases {
-            let found = clients.sealed_candidates(address.parse().unwrap(), bucket(text));
-            assert_eq!(names(&found), expected, "{text} {address}");
+            let found = clients.sealed_candidates(address.parse().unwrap(), bucket(text), 0);
+            assert_eq!(sealed_names(&found), expected, "{text} {address}");
         }
         let address = "::ffff:10.1.0.1".parse().unwrap();
-        assert_eq!(names(&clients.sealed_candidates(address, None)), ["old"]);
+        assert_eq!(sealed_names(&clients.sealed_candidates(address, None, 0)), ["old"]);
         assert_eq!(names(&clients.hex_candidates(address)), ["older"]);
         assert!(clients.admits_in(Encoding::Sealed, address));
     }
@@ -413,7 +432,7 @@ mod tests {
         ];
         assert!(added.iter().all(|client| clients.add(client.clone())));
         assert!(!clients.add(added[0].clone()), "its link is known");
-        assert_eq!(names(&clients.sealed_candidates(address, None)), ["c", "a", "b"]);
+        assert_eq!(sealed_names(&clients.sealed_candidates(address, None, 0)), ["c", "a", "b"]);
 
         let before = clients.get(added[0].link).unwrap();
         assert!(clients.is_current(&before));
@@ -422,12 +441,16 @@ mod tests {
             client.link = added[1].link;
         }));
         assert!(!clients.is_current(&before));
-        assert_eq!(names(&clients.sealed_candidates(address, None)), ["c", "b"]);
+        assert_eq!(sealed_names(&clients.sealed_candidates(address, None, 0)), ["c", "b"]);
         assert_eq!(clients.get(added[0].link).unwrap().name, added[0].name, "it keeps its link");
         let other = "10.2.0.1".parse().unwrap();
-        assert_eq!(names(&clients.sealed_candidates(other, None)), ["a", "b"], "and its place");
+        assert_eq!(
+            sealed_names(&clients.sealed_candidates(other, None, 0)),
+            ["a", "b"],
+            "and its place"
+        );
         assert!(clients.change(added[0].link, |it| it.bucket = added[3].bucket));
-        assert_eq!(names(&clients.sealed_candidates(other, added[3].bucket)), ["a", "d"]);
+        assert_eq!(sealed_names(&clients.sealed_candidates(other, added[3].bucket, 0)), ["a", "d"]);
 
         for client in &added {
             assert!(clients.admits(address));

@@ -6,6 +6,8 @@ use std::fmt;
 use paddington_crypto::KeyPair;
 use paddington_crypto::kdf::Prk;
 
+use crate::LinkId;
+
 /// A pair of keys: 16 bytes that are the same whatever the names and the encoding of the link. They
 /// stay in memory, and nothing about the keys follows from them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,6 +19,11 @@ impl KeysId {
     pub fn of(invitation: &KeyPair) -> Self {
         let keys = [invitation.inner().expose_bytes(), invitation.outer().expose_bytes()];
         Self(*Prk::extract(b"paddington keys", &keys.map(|key| &key[..])).derive("keys", &[]))
+    }
+
+    /// Returns the identity of a link that has no keys at present, which is that of no keys.
+    pub(crate) fn of_nothing(invitation: LinkId) -> Self {
+        Self(*invitation.as_bytes())
     }
 }
 

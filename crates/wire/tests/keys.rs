@@ -13,7 +13,10 @@ use paddington_wire::link::{Link, LinkConfig};
 use paddington_wire::sealed::{
     Challenge, Credentials, Exporter, Greeting, HelloRandom, Initiator, ReplyRandom, Responder,
 };
-use paddington_wire::{Features, Frame, Instance, PeerName, Violation};
+use paddington_wire::{
+    Features, Frame, HandshakeError, Instance, InvitedClient, InvitedClients, LinkId, PeerName,
+    Violation,
+};
 
 const NOW: Seconds = 1_800_000_000;
 const DAY: Seconds = 86_400;
@@ -181,20 +184,74 @@ fn keys_are_renewed_when_they_are_old_or_somebody_asks() {
     assert_eq!(numbers(&client.ring), [1, 2], "a client keeps keys that were agreed on until then");
     assert_eq!(server.go(old + 10), None);
     assert_eq!(numbers(&server.ring), [1, 2], "and so does the server");
-    assert!(server.poll(old + 40 * DAY).is_none(), "once for each session");
-    server.renewal.ask();
-    let asked = server.go(old + 20);
-    assert_eq!(asked, Some(Frame::Renew(3)), "unless somebody asks");
-    assert_eq!(numbers(&server.ring), [1, 3], "in place of the keys that were not used");
-    assert!(server.ring.burned().iter().all(|it| it.number() != 2), "which are no alarm");
-    client.take(asked);
-    client.go(old + 20);
-    assert_eq!(numbers(&client.ring), [1, 3]);
+    for now in [old + 20, old + 40 * DAY] {
+        server.renewal.ask();
+        assert!(server.poll(now).is_none(), "none while those wait to be used");
+    }
+    assert!(server.renewal.wake_at(&server.ring, old).is_none());
     assert_eq!(
-        client.ring.generation(3).unwrap().keys(),
-        server.ring.generation(3).unwrap().keys(),
-        "the second renewal of the session has keys of its own"
+        client.ring.generation(2).unwrap().keys(),
+        server.ring.generation(2).unwrap().keys()
     );
+}
+
+/// The rings of a link of which generation 1 is in use, and 2 was agreed on: the server has stored it,
+/// and the client if `stored`. The RENEWED is lost.
+fn interrupted(stored: bool) -> [KeyRing; 2] {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    client.take(server.go(NOW + 30));
+    if stored {
+        client.go(NOW + 30);
+    }
+    [client.ring, server.ring]
+}
+
+#[test]
+fn keys_that_the_client_may_have_are_replaced_only_if_it_says_that_it_has_none() {
+    let [client, server] = interrupted(false);
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 40);
+    server.renewal.ask();
+    let question = server.go(NOW + 50);
+    assert_eq!(question, Some(Frame::Renew(1)), "with the number of the session's keys");
+    client.take(question);
+    let answer = client.go(NOW + 50);
+    assert_eq!(answer, Some(Frame::Renewed(1)), "it has nothing newer");
+    server.take(answer);
+    assert_eq!(server.go(NOW + 50), Some(Frame::Renew(3)));
+    assert_eq!(numbers(&server.ring), [1, 3]);
+    client.take(Some(Frame::Renew(3)));
+    server.take(client.go(NOW + 50));
+    assert!(server.poll(NOW + 70).is_none());
+    let [ours, theirs] = [&client, &server].map(|it| it.ring.generation(3).unwrap());
+    assert_eq!(ours.keys(), theirs.keys(), "a question is no renewal");
+
+    let [client, server] = interrupted(true);
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 40);
+    server.renewal.ask();
+    client.take(server.go(NOW + 50));
+    let answer = client.go(NOW + 50);
+    assert_eq!(answer, Some(Frame::Renewed(2)), "it has these");
+    server.take(answer);
+    assert!(server.poll(NOW + 50).is_none());
+    assert_eq!(numbers(&server.ring), [1, 2]);
+}
+
+#[test]
+fn a_thief_who_takes_the_place_of_a_client_at_first_contact_causes_an_alarm() {
+    let ([mut client, mut server], invitation) = first_session();
+    client.take(server.go(NOW));
+    client.go(NOW); // its RENEWED is lost
+    let [mut thief, mut server] = session(&begin(&invitation, None), &server.ring, 0, NOW + 20);
+    thief.take(server.go(NOW + 30));
+    server.take(thief.go(NOW + 30));
+    thief.take(server.go(NOW + 30));
+    server.take(thief.go(NOW + 30));
+    server.go(NOW + 40);
+    assert_eq!(numbers(&server.ring), [2]);
+    let hints = client.ring.generation(1).unwrap().credentials().hint_key();
+    assert!(server.ring.burned().iter().any(|it| *it.hints() == hints), "the client is recognised");
 }
 
 #[test]
@@ -352,15 +409,23 @@ fn a_client_stores_new_keys_once_a_second_and_asks_every_ten() {
     server.take(Some(Frame::Renew(0)));
     client.take(server.go(NOW + 30));
     assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(2)));
-    server.take(Some(Frame::Renewed(2)));
-    server.take(Some(Frame::Renew(0)));
-    server.go(NOW + 40);
-    server.take(Some(Frame::Renew(0)));
-    assert!(server.poll(NOW + 39).is_none(), "whoever asks more often waits");
-    client.take(server.go(NOW + 40));
-    let mut quick = client.renewal.poll(&client.ring, NOW + 30).unwrap();
-    assert!(quick.take().is_none(), "in the second in which it has stored some");
+    // A server that renews again at once is not ours.
+    client.take(Some(Frame::Renew(3)));
+    assert!(client.poll(NOW + 30).is_none(), "in the second in which it has stored some");
     assert_eq!(client.go(NOW + 31), Some(Frame::Renewed(3)));
+    assert_eq!(numbers(&client.ring), [1, 3]);
+}
+
+#[test]
+fn a_server_does_not_store_more_often_than_every_ten_seconds_because_a_client_asks() {
+    let [client, server] = renewed();
+    let [_, mut server] = session(&client, &server, 1, NOW + 20);
+    server.take(Some(Frame::Renew(0)));
+    let draft = server.draft(NOW + 30);
+    let _ = server.renewal.settle(draft, Storing::Failed, NOW + 30);
+    server.take(Some(Frame::Renew(0)));
+    assert!(server.poll(NOW + 39).is_none());
+    let _ = server.draft(NOW + 40);
 }
 
 #[test]
@@ -398,7 +463,7 @@ fn without_the_bit_of_both_there_are_no_renewals() {
 fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     let [client, server] = renewed();
     let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
-    for frame in [Frame::Renew(0), Frame::Renew(1), Frame::Renewed(0), Frame::Renewed(1)] {
+    for frame in [Frame::Renew(0), Frame::Renewed(0), Frame::Renewed(1)] {
         client.bad(&frame);
     }
     for frame in [Frame::Renew(1), Frame::Renew(u64::MAX), Frame::Renewed(0), Frame::Renewed(2)] {
@@ -415,6 +480,14 @@ fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     client.bad(&Frame::Renew(3));
     server.take(client.go(NOW + 30));
     server.bad(&Frame::Renewed(2)); // a second time
+    client.take(Some(Frame::Renew(1)));
+    client.bad(&Frame::Renew(1)); // before it has answered
+
+    let [client, server] = interrupted(true);
+    let [_, mut server] = session(&client, &server, 1, NOW + 40);
+    server.renewal.ask();
+    assert_eq!(server.go(NOW + 50), Some(Frame::Renew(1)));
+    server.bad(&Frame::Renewed(0)); // older than the session
 }
 
 #[test]
@@ -512,4 +585,72 @@ fn no_secret_is_shown() {
         assert!(!shown.contains(&digits) && !shown.contains(&format!("{:?}", key.expose_bytes())));
     }
     assert!(shown.contains("Exporter(..)") && shown.contains("SecretKey(..)"));
+}
+
+/// A server with one client, whose keys are those of `ring`.
+fn server_of(ring: KeyRing) -> (InvitedClients, LinkId) {
+    let client = InvitedClient {
+        link: ring.invitation(),
+        name: names()[1].clone(),
+        range: "10.0.0.0/8".parse().unwrap(),
+        bucket: None,
+        credentials: paddington_wire::Credentials::Ring(Arc::new(ring)),
+    };
+    let link = client.link;
+    (InvitedClients::new(vec![client]), link)
+}
+
+/// Says HELLO with these keys at `now`, and returns what the server makes of it.
+fn say_hello(
+    clients: &InvitedClients,
+    secrets: &Arc<Credentials>,
+    now: Seconds,
+    spoiled: bool,
+) -> Result<u64, Option<(u64, Why)>> {
+    let challenge = Challenge::random().unwrap();
+    let initiator = Initiator::new(Arc::clone(secrets), Instance::random().unwrap());
+    let (_, mut hello) = initiator.hello(&challenge, HelloRandom::generate().unwrap()).unwrap();
+    if spoiled {
+        hello[1000] ^= 1;
+    }
+    let responder = Responder::new(challenge, Arc::new(Credentials::decoy().unwrap()));
+    let candidates = clients.sealed_candidates("10.0.0.1".parse().unwrap(), None, now);
+    match candidates.authenticate(responder, &hello) {
+        Ok(recognised) => {
+            assert_eq!(recognised.client.name, names()[1]);
+            Ok(recognised.generation)
+        }
+        Err(refused) => {
+            assert!(matches!(refused.error, HandshakeError::Unauthenticated(_)));
+            Err(refused.worthless.map(|it| (it.generation, it.why)))
+        }
+    }
+}
+
+#[test]
+fn a_server_knows_every_generation_and_recognises_what_is_burned_or_expired() {
+    let [_, server] = renewed();
+    let invitation = keys();
+    let later = NOW + 100;
+    let server = server.invite(Arc::clone(&invitation), Some(later + 50), later).unwrap();
+    let secrets = |number| Arc::clone(server.generation(number).unwrap().credentials());
+    let (clients, link) = server_of(server.clone());
+    assert_eq!(say_hello(&clients, &secrets(1), later, false), Ok(1));
+    assert_eq!(say_hello(&clients, &secrets(2), later, false), Ok(2));
+    assert_eq!(say_hello(&clients, &secrets(2), later + 50, false), Err(Some((2, Why::Expired))));
+    assert_eq!(say_hello(&clients, &secrets(2), later, true), Err(None), "it is no whole HELLO");
+    let stranger = Arc::new(Credentials::new(&names()[0], &names()[1], &keys()));
+    assert_eq!(say_hello(&clients, &stranger, later, false), Err(None));
+
+    let used = Arc::new(server.used(2, later).unwrap());
+    let ring = paddington_wire::Credentials::Ring(used);
+    assert!(clients.change(link, |client| client.credentials = ring));
+    assert_eq!(say_hello(&clients, &secrets(2), later + 500, false), Ok(2));
+    for spoiled in [false, true] {
+        let burned = say_hello(&clients, &secrets(1), later, spoiled);
+        assert_eq!(burned, Err(Some((1, Why::Burned))), "the hint alone says so");
+    }
+    let pruned = server.expire(later + 50).unwrap();
+    let (clients, _) = server_of(pruned);
+    assert_eq!(say_hello(&clients, &secrets(2), later + 60, false), Err(Some((2, Why::Expired))));
 }

@@ -18,6 +18,7 @@ pub mod calls;
 pub mod check;
 pub mod connection;
 pub mod disk;
+pub mod keys;
 pub mod ledger;
 #[cfg(feature = "checker")]
 pub mod mutants;

@@ -13,7 +13,7 @@ use paddington_models::attack::{Attempt, attack};
 use paddington_models::mutants::Mutant;
 use paddington_models::random::Random;
 use paddington_models::walk::{self, walk};
-use paddington_models::{check, scenarios};
+use paddington_models::{check, keys, scenarios};
 
 use options::{Command, Options};
 
@@ -55,6 +55,17 @@ fn run_check(options: &Options) -> bool {
             broken += 1;
             println!("    BROKEN: {promise}, by");
             actions.iter().for_each(|action| println!("        {action:?}"));
+        }
+    }
+    for (name, budget) in keys::budgets(options.long) {
+        let began = Instant::now();
+        let found = keys::explore(budget, usize::MAX);
+        states += found.states;
+        println!("{name:46} {:>9} states, {:>14.1} s", found.states, began.elapsed().as_secs_f32());
+        if let Some(breach) = found.breach {
+            broken += 1;
+            println!("    BROKEN: {}, by", breach.promise);
+            breach.acts.iter().for_each(|act| println!("        {act:?}"));
         }
     }
     let seconds = start.elapsed().as_secs_f32();

@@ -5,11 +5,15 @@
 use paddington_wire::Fault;
 
 use crate::check::{self, Found};
+use crate::keys;
 use crate::scenario::{Sabotage, Scenario};
 use crate::scenarios;
 
 /// The most states of a scenario that are looked at before the next one is tried.
 const PATIENCE: usize = 400_000;
+
+/// The place of the rules about keys.
+const KEYS: &str = "keys";
 
 /// A broken rule.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,9 @@ impl Mutant {
     /// Looks for a scenario that catches it: first where it should be noticed, then anywhere.
     #[must_use]
     pub fn hunt(self) -> Option<Caught> {
+        if self.place() == KEYS {
+            return self.hunt_keys();
+        }
         let mut states = 0;
         let (first, others): (Vec<_>, Vec<_>) =
             scenarios::all(false).into_iter().partition(|it| it.name.contains(self.place()));
@@ -66,6 +73,17 @@ impl Mutant {
             let (promise, _) = found.breach?;
             Some(Caught { scenario: name, states, promise })
         })
+    }
+
+    fn hunt_keys(self) -> Option<Caught> {
+        #[cfg(paddington_faults)]
+        if let Self::Link(fault) = self {
+            fault.inject();
+        }
+        let found = keys::hunt(PATIENCE);
+        #[cfg(paddington_faults)]
+        Fault::heal();
+        found.map(|(scenario, states, promise)| Caught { scenario, states, promise })
     }
 
     fn explore(self, scenario: Scenario) -> Found {
@@ -118,5 +136,8 @@ fn place(fault: Fault) -> &'static str {
         Fault::PlacesIgnored | Fault::CallsNotRepeated => "requests, cuts",
         Fault::CallRepeatsTakenForNew => "requests, old and new",
         Fault::OldCallsKept | Fault::AnotherProcessAsked => "requests, answering",
+        Fault::KeysToldUnstored | Fault::AgreedReplacedUnasked => KEYS,
+        Fault::OldKeysForgottenByClient | Fault::OldKeysForgottenByServer => KEYS,
+        Fault::OldKeysKept | Fault::BurnedForgotten => KEYS,
     }
 }

@@ -6,6 +6,7 @@ use crate::Frame;
 /// A ring that is to be stored, and what the other side is told afterwards. Nothing but
 /// [`Renewal::settle`](super::Renewal::settle) gets the frame out.
 #[derive(Debug)]
+#[cfg_attr(feature = "fuzzing", derive(Clone))]
 #[must_use = "it is to be stored, and then settled"]
 pub struct Draft {
     pub(super) ring: KeyRing,

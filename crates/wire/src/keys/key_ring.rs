@@ -167,24 +167,27 @@ impl KeyRing {
         now: Seconds,
     ) -> Option<Self> {
         let mut next = self.clone();
-        next.generations.retain(|it| !it.is_unused(Origin::Agreed));
+        let is_waiting = |it: &Generation| it.is_unused(Origin::Agreed);
+        let was_handed_over =
+            self.generation(session).is_some_and(|it| it.origin == Origin::HandedOver);
+        if let Some(at) = next.generations.iter().position(is_waiting) {
+            // If it was not the client that had the invitation, the client has these.
+            let old = next.generations.remove(at);
+            if was_handed_over && role == Role::Server {
+                next.remember(&old, Why::Burned, now);
+            }
+        }
         let agreed = next.generation_of(number, keys, Origin::Agreed, now);
         if next.generation(number).is_some() || next.check_new(&agreed).is_err() {
             return None;
         }
-        let at = next.generations.iter().position(|it| it.number == session && it.used);
-        if at.is_none() && !broken(Fault::RenewedWithoutSession) {
-            return None;
-        }
-        next.generations.insert(at.map_or(0, |at| at + 1), agreed);
+        let at = next.generations.iter().position(|it| it.number == session && it.used)?;
+        next.generations.insert(at + 1, agreed);
         let is_replaced = match role {
-            Role::Client => {
-                self.generation(session).is_some_and(|it| it.origin == Origin::HandedOver)
-                    || broken(Fault::OldKeysForgottenByClient)
-            }
+            Role::Client => was_handed_over || broken(Fault::OldKeysForgottenByClient),
             Role::Server => broken(Fault::OldKeysForgottenByServer),
         };
-        if let (true, Some(at)) = (is_replaced, at) {
+        if is_replaced {
             next.remove(at, Why::Burned, now);
         }
         next.trim(now);
@@ -234,6 +237,13 @@ impl KeyRing {
         numbers.max().map_or(0, |number| number.saturating_add(1))
     }
 
+    /// Returns the number of the keys that were agreed on and wait to be used, other than those of a
+    /// session with the generation `session`.
+    pub(super) fn waiting(&self, session: u64) -> Option<u64> {
+        let is_waiting = |it: &&Generation| it.number != session && it.is_unused(Origin::Agreed);
+        self.generations.iter().find(is_waiting).map(|it| it.number)
+    }
+
     /// Returns whether a server may renew the keys in a session with the generation `session`: it is
     /// the one in use, nobody has written an invitation to replace it, and none waits to be used.
     #[must_use]
@@ -241,11 +251,8 @@ impl KeyRing {
         let waits = |it: &Generation| {
             it.number != session && it.is_unused(Origin::HandedOver) && !it.expiry.has_passed(now)
         };
-        let is_in_use = match self.generation(session) {
-            Some(it) => it.used && !matches!(it.expiry, Expiry::At(_)),
-            None => broken(Fault::RenewedWithoutSession),
-        };
-        is_in_use && !self.generations.iter().any(waits)
+        let is_in_use = |it: &Generation| it.used && !matches!(it.expiry, Expiry::At(_));
+        self.generation(session).is_some_and(is_in_use) && !self.generations.iter().any(waits)
     }
 
     /// Returns the moment from which on a server renews the keys of a session with the generation
@@ -300,6 +307,10 @@ impl KeyRing {
     /// Removes a generation, and remembers its hints.
     fn remove(&mut self, at: usize, why: Why, now: Seconds) {
         let removed = self.generations.remove(at);
+        self.remember(&removed, why, now);
+    }
+
+    fn remember(&mut self, removed: &Generation, why: Why, now: Seconds) {
         if broken(Fault::BurnedForgotten) {
             return;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use paddington_crypto::KeyError;
 
 use super::draft::{Draft, Settled, Storing, What};
+use super::generation::Generation;
 use super::{KeyRing, Role, Seconds};
 use crate::faults::{Fault, broken};
 use crate::frame::Features;
@@ -24,6 +25,7 @@ const STORE_PAUSE: Seconds = 1;
 /// or store the draft and [`settle`](Self::settle) it. No other change of the ring may be under way
 /// while a draft is being stored.
 #[derive(Debug)]
+#[cfg_attr(feature = "fuzzing", derive(Clone))]
 pub struct Renewal {
     role: Role,
     /// The generation of the session's keys.
@@ -37,8 +39,10 @@ pub struct Renewal {
     asked: bool,
     /// Whether one of the two sides is about to end.
     draining: bool,
-    /// Whether this session has led to new keys, so that the age of its own counts no more.
+    /// Whether the client has keys that wait to be used, so that there are no others in this session.
     renewed: bool,
+    /// Whether the client has said that it has no such keys.
+    has_none: bool,
     /// When this side stored, tried to, or asked last, and how long it waits then.
     last: Option<(Seconds, Seconds)>,
 }
@@ -51,7 +55,7 @@ enum Stage {
     Arrived(u64),
     /// A draft is being stored.
     Storing,
-    /// The server's RENEW of this generation has no answer.
+    /// The server's RENEW with this generation, or with the session's own, has no answer.
     Unanswered(u64),
 }
 
@@ -86,6 +90,7 @@ impl Renewal {
             asked: false,
             draining: false,
             renewed: false,
+            has_none: false,
             last: None,
         }
     }
@@ -131,15 +136,15 @@ impl Renewal {
                 self.asked |= self.stage == Stage::Idle && !self.draining;
             }
             (Role::Server, Frame::Renew(_)) => return bad("a client does not choose keys"),
-            (Role::Server, Frame::Renewed(number)) if self.stage == Stage::Unanswered(*number) => {
+            (Role::Server, Frame::Renewed(number)) if self.is_answer(*number) => {
                 self.stage = Stage::Arrived(*number);
             }
             (Role::Client, Frame::Renew(number)) => {
                 if self.stage != Stage::Idle {
                     return bad("another one is not answered");
                 }
-                if *number <= self.session {
-                    return bad("its generation is not new");
+                if *number < self.session {
+                    return bad("its generation is older than the session's");
                 }
                 self.stage = Stage::Arrived(*number);
             }
@@ -163,15 +168,8 @@ impl Renewal {
                 self.last = Some((now, PAUSE));
                 Ok(Some(Step::Send(Frame::Renew(0))))
             }
-            (Role::Client, Stage::Arrived(number)) => self.store_at_client(ring, number, now),
-            (Role::Server, Stage::Arrived(number)) => {
-                self.renewed = true;
-                let Some(ring) = ring.confirmed(self.session, number, now) else {
-                    self.stage = Stage::Idle;
-                    return Ok(None);
-                };
-                Ok(self.store(ring, What::Burn(number)))
-            }
+            (Role::Client, Stage::Arrived(number)) => self.answer(ring, number, now),
+            (Role::Server, Stage::Arrived(number)) => self.conclude(ring, number, now),
             (Role::Server, Stage::Idle) => self.begin(ring, now),
             _ => Ok(None),
         }
@@ -210,7 +208,7 @@ impl Renewal {
         let moment = match self.stage {
             Stage::Arrived(_) => Some(paused),
             Stage::Idle if self.asked => Some(paused),
-            Stage::Idle if self.role == Role::Server && self.is_open() && !self.renewed => {
+            Stage::Idle if self.role == Role::Server && self.is_open() => {
                 ring.due(self.session, self.interval).map(|due| due.max(paused))
             }
             _ => None,
@@ -218,9 +216,26 @@ impl Renewal {
         moment.filter(|moment| *moment > now)
     }
 
+    /// Returns how far it is, without the time, for a model checker.
+    #[cfg(feature = "fuzzing")]
+    #[must_use]
+    pub fn shape(&self) -> String {
+        let Self { stage, session, asked, renewed, has_none, .. } = self;
+        format!("{stage:?} {session} {asked} {renewed} {has_none}")
+    }
+
     /// Returns whether a renewal may begin.
     fn is_open(&self) -> bool {
-        self.exporter.is_some() && !self.draining
+        self.exporter.is_some() && !self.draining && !self.renewed
+    }
+
+    /// Returns whether a RENEWED with this number answers the RENEW that has no answer.
+    fn is_answer(&self, number: u64) -> bool {
+        match self.stage {
+            Stage::Unanswered(asked) if asked == self.session => number >= asked,
+            Stage::Unanswered(next) => number == next,
+            _ => false,
+        }
     }
 
     /// A clock that is set back does not make a pause longer than it is.
@@ -229,16 +244,18 @@ impl Renewal {
     }
 
     fn begin(&mut self, ring: &KeyRing, now: Seconds) -> Result<Option<Step>, KeyError> {
-        if !self.is_open() {
-            return Ok(None);
-        }
-        if !ring.may_renew(self.session, now) {
+        if !self.is_open() || !ring.may_renew(self.session, now) {
             self.asked = false;
             return Ok(None);
         }
         let by_age = ring.due(self.session, self.interval).is_some_and(|due| due <= now);
-        if !self.asked && (self.renewed || !by_age) {
+        if !self.asked && !by_age {
             return Ok(None);
+        }
+        let has_waiting = ring.waiting(self.session).is_some();
+        if has_waiting && !self.has_none && !broken(Fault::AgreedReplacedUnasked) {
+            self.stage = Stage::Unanswered(self.session);
+            return Ok(Some(Step::Send(Frame::Renew(self.session))));
         }
         self.asked = false;
         let number = ring.next_number();
@@ -247,14 +264,41 @@ impl Renewal {
         Ok(self.store(ring, What::Renew(number)))
     }
 
-    fn store_at_client(
+    /// Draws the server's conclusion from the client's RENEWED.
+    fn conclude(
         &mut self,
         ring: &KeyRing,
         number: u64,
         now: Seconds,
     ) -> Result<Option<Step>, KeyError> {
-        if !ring.generation(self.session).is_some_and(|it| it.is_used()) {
+        if ring.waiting(self.session) != Some(number) {
+            self.has_none = true;
+            self.stage = Stage::Idle;
+            return self.begin(ring, now);
+        }
+        self.renewed = true;
+        self.asked = false;
+        let Some(ring) = ring.confirmed(self.session, number, now) else {
+            self.stage = Stage::Idle;
+            return Ok(None);
+        };
+        Ok(self.store(ring, What::Burn(number)))
+    }
+
+    /// Makes the client's answer to RENEW, if it has one.
+    fn answer(
+        &mut self,
+        ring: &KeyRing,
+        number: u64,
+        now: Seconds,
+    ) -> Result<Option<Step>, KeyError> {
+        if !ring.generation(self.session).is_some_and(Generation::is_used) {
             return Ok(None); // this is to be stored first
+        }
+        if number == self.session {
+            self.stage = Stage::Idle;
+            let held = ring.waiting(self.session).unwrap_or(number);
+            return Ok(Some(Step::Send(Frame::Renewed(held))));
         }
         let Some(ring) = self.agree(ring, number, now)? else {
             self.stage = Stage::Unanswered(number);

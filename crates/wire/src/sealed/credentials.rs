@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use paddington_crypto::KeyPair;
 use paddington_crypto::kdf::{HASH_LEN, Hash, Prk, hash};
-use paddington_crypto::{KeyError, SecretKey, equal};
+use paddington_crypto::{Expansion, KeyError, PreparedPrk, SecretKey, equal};
 
 use super::HINT_LEN;
 use crate::{KeysId, LinkId, PeerName};
@@ -19,7 +19,7 @@ pub struct Credentials {
     /// The hash with which every transcript of this link begins.
     pub(super) transcript: Hash,
     pub(super) inner: Prk,
-    pub(super) outer: Arc<Prk>,
+    pub(super) outer: HintKey,
     keys: KeysId,
 }
 
@@ -37,7 +37,7 @@ impl Credentials {
         ]);
         let extract = |key: &SecretKey| Prk::extract(&transcript, &[key.expose_bytes()]);
         let (inner, outer) = (extract(invitation.inner()), extract(invitation.outer()));
-        Self { transcript, inner, outer: Arc::new(outer), keys: KeysId::of(invitation) }
+        Self { transcript, inner, outer: HintKey::new(outer), keys: KeysId::of(invitation) }
     }
 
     /// Makes random secrets that no peer has. A server tries to open the hellos of strangers with
@@ -51,13 +51,13 @@ impl Credentials {
         let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
         let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
         let (inner, outer) = (extract(keys.inner()), extract(keys.outer()));
-        Ok(Self { transcript, inner, outer: Arc::new(outer), keys: KeysId::of(&keys) })
+        Ok(Self { transcript, inner, outer: HintKey::new(outer), keys: KeysId::of(&keys) })
     }
 
     /// The identity of the link that begins with these keys.
     #[must_use]
     pub fn link_id(&self) -> LinkId {
-        LinkId::from(*self.outer.derive("link", &[]))
+        LinkId::from(*self.outer.prk().derive("link", &[]))
     }
 
     /// The identity of the keys that these secrets come from.
@@ -69,39 +69,52 @@ impl Credentials {
     /// Returns what recognises the hints of these secrets, and opens nothing.
     #[must_use]
     pub fn hint_key(&self) -> HintKey {
-        HintKey(Arc::clone(&self.outer))
-    }
-
-    /// Derives the hint by which a server recognises a hello of this link.
-    pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
-        self.hint_key().hint(challenge, client_random)
+        self.outer.clone()
     }
 }
 
 /// What recognises the hints of a link's keys, and opens nothing (`po` of `docs/protocol.md` §1.2). It
 /// is wiped when dropped, and compared in constant time.
 #[derive(Clone, Debug)]
-pub struct HintKey(Arc<Prk>);
+pub struct HintKey(Arc<(Prk, PreparedPrk)>);
 
 impl HintKey {
     /// The length in bytes.
     pub const LEN: usize = HASH_LEN;
 
+    fn new(outer: Prk) -> Self {
+        let prepared = PreparedPrk::new(&outer);
+        Self(Arc::new((outer, prepared)))
+    }
+
     /// Reads what [`expose_bytes`](Self::expose_bytes) has returned; `None` if it has another length.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        Prk::from_slice(bytes).map(Arc::new).map(Self)
+        Prk::from_slice(bytes).map(Self::new)
     }
 
     /// Returns the bytes, which are stored. Wherever this is called, a secret leaves its type.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
-        self.0.expose_bytes()
+        self.prk().expose_bytes()
     }
 
-    /// Derives the hint of a hello.
-    pub(super) fn hint(&self, challenge: &[u8], client_random: &[u8]) -> [u8; HINT_LEN] {
-        *self.0.derive("hint", &[challenge, client_random].concat())
+    pub(super) fn prk(&self) -> &Prk {
+        &self.0.0
+    }
+
+    /// Derives the hint by which a server recognises a hello of these keys.
+    pub(super) fn hint(&self, of: &Hinted) -> [u8; HINT_LEN] {
+        self.0.1.expand(&of.0)
+    }
+}
+
+/// The values of one handshake that its hints are made of, whatever the keys are.
+pub(super) struct Hinted(Expansion<HINT_LEN>);
+
+impl Hinted {
+    pub(super) fn new(challenge: &[u8], client_random: &[u8]) -> Self {
+        Self(Expansion::new("hint", &[challenge, client_random].concat()))
     }
 }
 

@@ -37,6 +37,16 @@ impl Exporter {
     }
 }
 
+/// Only a model checker copies a session.
+#[cfg(feature = "fuzzing")]
+impl Clone for Exporter {
+    #[expect(clippy::expect_used, reason = "a key has the length of a key")]
+    fn clone(&self) -> Self {
+        let copy = |secret: &Prk| Prk::from_slice(secret.expose_bytes()).expect("64 bytes");
+        Self { inner: copy(&self.inner), outer: copy(&self.outer) }
+    }
+}
+
 impl fmt::Debug for Exporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Exporter(..)")

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use paddington_crypto::kdf::Prk;
 use paddington_crypto::kem::EncapsulationSeed;
 use paddington_crypto::sealed::OVERHEAD;
 use paddington_crypto::{KeyPair, SecretKey};
 
+use super::credentials::Hinted;
 use super::initiator::HelloParts;
 use super::schedule::HelloKeys;
 use super::{
-    AwaitReady, Challenge, Credentials, HELLO_LEN, HINT_LEN, Padding, RANDOM_LEN, ReplyRandom,
-    Responder, SealedSession, codec,
+    AwaitReady, Challenge, Credentials, Exporter, HELLO_LEN, HINT_LEN, Padding, RANDOM_LEN,
+    ReplyRandom, Responder, SealedSession, codec,
 };
 use crate::{Frame, HandshakeError, TransmitError, Violation};
 
@@ -94,12 +96,18 @@ pub fn seal_hello(
     body: &[u8; HELLO_LEN - HINT_LEN - RANDOM_LEN - OVERHEAD],
 ) -> Vec<u8> {
     let client_random = [6; RANDOM_LEN];
-    let hint = link.hint(challenge.as_bytes(), &client_random);
+    let hint = link.outer.hint(&Hinted::new(challenge.as_bytes(), &client_random));
     let keys = HelloKeys::new(link, challenge.as_bytes(), &client_random, &hint);
     let mut sealed = [body.as_slice(), &[0; OVERHEAD]].concat();
     // Cannot fail: the buffer has room for the layers.
     let _ = keys.layers.seal(0, &keys.transcript, &mut sealed);
     [&hint[..], &client_random, &sealed].concat()
+}
+
+/// Makes the secrets of the next keys as a session would that nobody else has, from a seed.
+#[must_use]
+pub fn exporter(seed: &[u8]) -> Exporter {
+    Exporter::new(Prk::extract(b"inner", &[seed]), Prk::extract(b"outer", &[seed]))
 }
 
 impl SealedSession {

@@ -10,6 +10,7 @@ use paddington_crypto::{KeyError, OpenError, SecretKey, random_bytes};
 use zeroize::Zeroizing;
 
 use super::await_ready::{AwaitReady, Role};
+use super::credentials::Hinted;
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
 use super::{Challenge, Credentials, HELLO_LEN, HINT_LEN, RANDOM_LEN, REPLY_LEN};
 use crate::{HandshakeError, Instance};
@@ -79,7 +80,7 @@ impl Initiator {
     ) -> Result<(AwaitReply, [u8; HELLO_LEN]), HandshakeError> {
         let HelloRandom { client_random, client_key, kem } = random;
         let challenge = challenge.as_bytes();
-        let hint = self.link.hint(challenge, &client_random);
+        let hint = self.link.outer.hint(&Hinted::new(challenge, &client_random));
         let keys = HelloKeys::new(&self.link, challenge, &client_random, &hint);
 
         let mut hello = [0; HELLO_LEN];

@@ -31,7 +31,7 @@ pub use credentials::{Credentials, HintKey};
 pub use exporter::Exporter;
 pub use initiator::{AwaitReply, HelloRandom, Initiator};
 pub use padding::Padding;
-pub use responder::{Authenticated, Challenge, ReplyRandom, Responder};
+pub use responder::{Authenticated, Challenge, Refused, ReplyRandom, Responder};
 pub use sealed_session::SealedSession;
 
 /// The length of HELLO in bytes.

@@ -12,11 +12,14 @@ use paddington_crypto::{KeyError, OpenError, SecretKey, equal, random_bytes};
 use zeroize::Zeroizing;
 
 use super::await_ready::{AwaitReady, Role};
+use super::credentials::Hinted;
 use super::initiator::{HelloBody, HelloParts};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
-use super::{Credentials, REPLY_LEN};
-use crate::{Bucket, HandshakeError, Instance};
+use super::{Credentials, HintKey, REPLY_LEN};
+use crate::{HandshakeError, Instance};
 
+/// The number of hints that are computed for a refusal, at least.
+const HINTS: usize = 128;
 /// The number of hints that are compared before a hello with a matching one is opened.
 const AT_ONCE: usize = 64;
 
@@ -122,9 +125,7 @@ impl Responder {
     }
 
     /// Opens HELLO with the secrets of the candidate that matches its hint. Every refusal takes the
-    /// same work: the hints of all candidates are compared, and of the decoy in the place of those that
-    /// are fewer than a full bucket has, and HELLO is opened once, with the decoy's secrets if no hint
-    /// matches.
+    /// same work: see [`authenticate_or_recognise`](Self::authenticate_or_recognise).
     ///
     /// # Errors
     ///
@@ -134,8 +135,27 @@ impl Responder {
         hello: &[u8],
         candidates: impl IntoIterator<Item = &'a Arc<Credentials>>,
     ) -> Result<Authenticated, HandshakeError> {
+        self.authenticate_or_recognise(hello, candidates, []).map_err(|refused| refused.error)
+    }
+
+    /// Opens HELLO with the secrets of the candidate that matches its hint, or finds out which of the
+    /// `worthless` keys made it. Every refusal takes the same work: the hints of all candidates and of
+    /// all worthless keys are compared, and of the decoy until there are 128 in all, and HELLO is opened
+    /// once, with the decoy's secrets if no hint matches.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if anything is wrong with it.
+    pub fn authenticate_or_recognise<'a, 'b>(
+        self,
+        hello: &[u8],
+        candidates: impl IntoIterator<Item = &'a Arc<Credentials>>,
+        worthless: impl IntoIterator<Item = &'b HintKey>,
+    ) -> Result<Authenticated, Refused> {
         let parts = HelloParts::split(hello)?;
         let challenge = self.challenge.as_bytes();
+        let hinted = Hinted::new(challenge, parts.client_random);
+        let is_made_by = |key: &HintKey| equal(&key.hint(&hinted), parts.hint);
         let mut candidates = candidates.into_iter().enumerate();
         let (mut tried, mut all, mut opened) = (AT_ONCE, 0_usize, false);
         while tried == AT_ONCE {
@@ -143,7 +163,7 @@ impl Responder {
             tried = 0;
             for (candidate, link) in candidates.by_ref().take(AT_ONCE) {
                 tried += 1;
-                if equal(&link.hint(challenge, parts.client_random), parts.hint) {
+                if is_made_by(&link.outer) {
                     matching = Some((candidate, link));
                 }
             }
@@ -157,11 +177,32 @@ impl Responder {
                 return Ok(Authenticated { candidate, link: Arc::clone(link), hello });
             }
         }
-        for _ in all..Bucket::CLIENTS {
-            // Its result matters as little as that of the others.
-            black_box(equal(&self.decoy.hint(challenge, parts.client_random), parts.hint));
+        let mut recognised = None;
+        for (index, key) in worthless.into_iter().enumerate() {
+            all = all.saturating_add(1);
+            if is_made_by(key) {
+                recognised = Some(index);
+            }
         }
-        Err(OpenError.into())
+        for _ in all..HINTS {
+            black_box(is_made_by(&self.decoy.outer)); // as little is made of it as of the others
+        }
+        Err(Refused { error: OpenError.into(), recognised })
+    }
+}
+
+/// The refusal of a HELLO. Whoever sent it learns none of this.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why it was refused.
+    pub error: HandshakeError,
+    /// Index of the worthless keys that made its hint, if any did.
+    pub recognised: Option<usize>,
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        Self { error: error.into(), recognised: None }
     }
 }
 

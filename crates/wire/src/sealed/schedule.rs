@@ -19,7 +19,7 @@ impl HelloKeys {
     pub(super) fn new(link: &Credentials, challenge: &[u8], random: &[u8], hint: &[u8]) -> Self {
         let transcript = hash(&[&link.transcript, challenge, random, hint]);
         let inner = link.inner.derive_key("hello inner", &transcript);
-        let outer = link.outer.derive_key("hello outer", &transcript);
+        let outer = link.outer.prk().derive_key("hello outer", &transcript);
         Self { transcript, layers: Layers::new(&inner, &outer) }
     }
 
