@@ -12,14 +12,20 @@ from websockets.typing import Subprotocol
 
 from .connection import CHALLENGE, SUBPROTOCOL, Connection, End, Socket, message_limit
 from .frames import CloseCode, Frame, Kind, Ready, Violation
+from .generations import Ring
 from .handshake import INSTANCE, ClientHandshake
 from .invitation import Invitation
+from .keyring import Keyring, Store
 from .keys import Refused
 from .link import Handler, Limits, Link, now
 
 log = logging.getLogger("paddington")
 DIGITS = re.compile(r"[0-9a-f]{64}")
 GOOD_SESSION = 10.0
+
+
+class HungUp(Refused):
+    """The server has hung up on HELLO: perhaps it does not have these keys any more."""
 
 
 class _Connect(connect):
@@ -50,8 +56,13 @@ class Client:
     """One instance of the client of an invitation."""
 
     def __init__(
-        self, invitation: Invitation, handler: Handler, limits: Limits | None = None
+        self,
+        invitation: Invitation,
+        handler: Handler,
+        limits: Limits | None = None,
+        store: Store | None = None,
     ) -> None:
+        """`store` is the place for newer keys of the link."""
         self.limits = limits or Limits()
         self.instance = secrets.token_bytes(INSTANCE)
         keys = invitation.keys()
@@ -59,6 +70,24 @@ class Client:
         self.connection: Connection | None = None
         self.ends: list[End] = []
         self._url = invitation.url
+        if store is not None:
+            self.link.keyring = self._keyring(invitation, store)
+        # The number of generations on which the server has hung up in a row.
+        self._hung_up = 0
+
+    @staticmethod
+    def _keyring(invitation: Invitation, store: Store) -> Keyring:
+        """Returns the stored keys; an invitation that is news is the newest generation."""
+        kept = store.load()
+        keyring = Keyring(store, kept or Ring.begin(invitation, False, 0.0))
+        if kept is not None:
+            if kept.is_server or (kept.server, kept.client) != (
+                invitation.server,
+                invitation.client,
+            ):
+                raise ValueError("these are the keys of another link")
+            keyring.ring = kept.with_invitation(invitation, keyring.clock())
+        return keyring
 
     async def run(self) -> None:
         """Stays connected until the link is shut down and everything accepted is delivered."""
@@ -103,6 +132,7 @@ class Client:
                 await socket.close(self.limits.flush)
                 return End(frame.id, by_peer=True)
             peers, mine = ready_of(frame), self.link.ready()
+            await self._used(connection.generation)
             await connection.say(Frame(Kind.READY, payload=mine.encode()))
         except (Refused, Violation, ConnectionClosed, TimeoutError) as error:
             log.info("the handshake with %s failed: %s", self.link.peer, error)
@@ -126,8 +156,32 @@ class Client:
     async def shake_hands(self, socket: Socket) -> tuple[Connection, Frame]:
         """Makes the handshake up to the server's frame 0."""
         found = challenge(socket.websocket)
+        generation = await self._generation()
         handshake = ClientHandshake(self.link.keys, self.instance, found)
         await socket.send(handshake.hello)
-        session = handshake.finish(await socket.receive())
-        connection = Connection(self.link, socket, session)
+        try:
+            reply = await socket.receive()
+        except ConnectionClosed as error:
+            self._hung_up += 1
+            raise HungUp(f"it hangs up on HELLO: {error}") from None
+        self._hung_up = 0
+        session = handshake.finish(reply)
+        connection = Connection(self.link, socket, session, generation=generation)
         return connection, await connection.hear()
+
+    async def _generation(self) -> int | None:
+        """Takes the keys of the next generation to try, once nothing is being stored any more."""
+        keyring = self.link.keyring
+        if keyring is None:
+            return None
+        async with keyring.lock:
+            kept = keyring.newest_first()
+            generation = kept[self._hung_up % len(kept)]
+            self.link.keys = keyring.ring.keys(generation)
+            return generation.number
+
+    async def _used(self, number: int | None) -> None:
+        """The server's READY has opened: older keys are not needed any more."""
+        keyring = self.link.keyring
+        if keyring is not None and number is not None:
+            await keyring.change(lambda ring: ring.after_use(number))

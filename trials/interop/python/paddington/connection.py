@@ -8,9 +8,10 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 
 from .conversation import Conversation
-from .frames import CloseCode, Frame, Kind, Ready, Violation, padme
+from .frames import UNDERSTANDS_RENEW, CloseCode, Frame, Kind, Ready, Violation, padme
 from .keys import Refused
 from .link import Link, now
+from .renewal import Renewal
 from .session import Session
 
 log = logging.getLogger("paddington")
@@ -72,9 +73,11 @@ class Connection:
         session: Session,
         patience: float = 1.0,
         age: float = 1.0,
+        generation: int | None = None,
     ) -> None:
         """`patience` and `age` are the parts of a client's times after which this side asks (§7), and
-        ends a session (§4)."""
+        ends a session (§4). `generation` is that of the keys, if this side can store newer ones."""
+        self.generation = generation
         self.link, self.session = link, session
         self._ping_after = patience * link.limits.ping_after
         self._oldest = age * link.limits.session_age
@@ -114,8 +117,11 @@ class Connection:
     async def run(self, mine: Ready, peers: Ready) -> End:
         """Runs the session until one side or the network ends it."""
         self.conversation = conversation = Conversation(self.link, mine, peers, self._wake.set)
+        conversation.renewal = renewal = self._renewal(conversation)
         try:
             conversation.begin()
+            if renewal:
+                renewal.consider()
             tasks = [self._read(conversation), self._write(conversation), self._live(conversation)]
             await self._first_of(tasks)
         except Violation as violation:
@@ -126,12 +132,30 @@ class Connection:
             self.cut()
             return End(None)
         finally:
+            if renewal:
+                renewal.end()
             if self.link.attached is conversation:
                 self.link.attached = None
         await self._socket.close(self.link.limits.flush)
         if conversation.peer_closed is not None:
             return End(conversation.peer_closed, by_peer=True)
         return End(conversation.closing or CloseCode.VIOLATION)
+
+    def _renewal(self, conversation: Conversation) -> Renewal | None:
+        """Returns the renewals of the session, if both READYs have the bit."""
+        both = conversation.mine.features & conversation.peers.features & UNDERSTANDS_RENEW
+        keyring, limits = self.link.keyring, self.link.limits
+        if not both or keyring is None or self.generation is None:
+            return None
+        return Renewal(
+            keyring,
+            self.generation,
+            self.session.renewal,
+            conversation.say,
+            renew_after=limits.renew_after,
+            ask_every=limits.ask_every,
+            store_every=limits.store_every,
+        )
 
     async def _first_of(self, coroutines: list[Any]) -> None:
         """Runs them until the first ends, and fails as it does."""
@@ -177,6 +201,8 @@ class Connection:
         while True:
             due = max(asked, self.last_opened) + self._ping_after - now()
             await asyncio.sleep(min(max(due, 0.01), self._ping_after, self._oldest / 4))
+            if conversation.renewal:
+                conversation.renewal.consider()
             if now() - self.last_opened > limits.dead_after:
                 raise Refused("no sign of life")
             if now() - self.began > self._oldest:

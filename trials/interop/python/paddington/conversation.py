@@ -24,6 +24,7 @@ from .frames import (
     require,
 )
 from .link import Cursor, Link, Outgoing, now
+from .renewal import Renewal
 
 ACK_AFTER = 64
 ACK_WITHIN = 0.02
@@ -41,6 +42,8 @@ class Conversation:
         self.closing: int | None = None
         self.pings_answered = self.pings_received = 0
         self.batches_sent = self.batches_received = 0
+        # Only if both READYs have the bit.
+        self.renewal: Renewal | None = None
         self._drained = self._calls_first = False
         self._peer_drains = False
         self._cursors: list[Cursor] = []
@@ -79,8 +82,15 @@ class Conversation:
             self._control.append(Frame(Kind.PING, id=self._ping))
             self.wake()
 
+    def say(self, frame: Frame) -> None:
+        """Sends a frame that waits for nothing."""
+        self._control.append(frame)
+        self.wake()
+
     def close(self, code: int) -> None:
         """Ends the session with this code: the next frame is CLOSE, and nothing follows."""
+        if self.renewal:
+            self.renewal.end()
         self.closing = self.closing or code
         self.wake()
 
@@ -92,6 +102,7 @@ class Conversation:
             return self._control.popleft()
         if self.link.shutting_down.is_set() and not self._drained:
             self._drained = True
+            self._no_more_renewals()
             return Frame(Kind.DRAIN)
         if self._untold or self._credit_is_due():
             return self._ack()
@@ -277,12 +288,23 @@ class Conversation:
                 self._answered(frame.id)
             case Kind.CLOSE:
                 self.peer_closed = frame.id
+                if self.renewal:
+                    self.renewal.end()
             case Kind.CALLS:
                 self._acknowledged(frame)
                 self.link.calls.handle(frame.id, frame.payload)
             case Kind.DRAIN:
                 self._peer_drains = self.link.calls.drains = True
+                self._no_more_renewals()
+            case Kind.RENEW | Kind.RENEWED:
+                require(self.renewal is not None, "a renewal that was not offered")
+                assert self.renewal is not None
+                self.renewal.handle(frame)
         self.wake()
+
+    def _no_more_renewals(self) -> None:
+        if self.renewal:
+            self.renewal.draining = True
 
     def _acknowledged(self, frame: Frame) -> None:
         require(frame.ack < self._at, "an ack of what was never sent")

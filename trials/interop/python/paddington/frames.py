@@ -10,7 +10,7 @@ MAX_SOFTWARE = 64
 MAX_PAYLOAD = 16_777_192
 AGAIN, BYTES = 1, 2
 ENTRY_HEAD, MAX_BATCH = 4, 1024
-UNDERSTANDS_BATCH, UNDERSTANDS_CALLS = 1, 2
+UNDERSTANDS_BATCH, UNDERSTANDS_CALLS, UNDERSTANDS_RENEW = 1, 2, 4
 CALLS_STATE = 30
 
 
@@ -31,6 +31,8 @@ class Kind(IntEnum):
     DRAIN = 8
     BATCH = 9
     CALLS = 10
+    RENEW = 11
+    RENEWED = 12
 
 
 class CloseCode(IntEnum):
@@ -58,7 +60,7 @@ class RejectionCode(IntEnum):
 HAS_MESSAGES = {Kind.DATA, Kind.BATCH}
 HAS_STREAM = HAS_MESSAGES | {Kind.SKIP}
 HAS_ACK = HAS_STREAM | {Kind.ACK, Kind.CALLS}
-HAS_ID = HAS_ACK | {Kind.PING, Kind.PONG, Kind.CLOSE}
+HAS_ID = HAS_ACK | {Kind.PING, Kind.PONG, Kind.CLOSE, Kind.RENEW, Kind.RENEWED}
 HAS_PAYLOAD = HAS_MESSAGES | {Kind.READY, Kind.ACK, Kind.CALLS}
 
 
@@ -113,7 +115,7 @@ class Frame:
     def decode(plaintext: bytes, max_payload: int) -> "Frame":
         """Reads a plaintext; fails with Violation."""
         require(len(plaintext) >= HEAD, "a frame without its head")
-        require(Kind.READY <= plaintext[0] <= Kind.CALLS, "an unknown kind")
+        require(Kind.READY <= plaintext[0] <= Kind.RENEWED, "an unknown kind")
         kind, stream, ack_stream, flags = Kind(plaintext[0]), *plaintext[1:4]
         end = HEAD + int.from_bytes(plaintext[4:8], "big")
         number, ack = (int.from_bytes(plaintext[at : at + 8], "big") for at in (8, 16))

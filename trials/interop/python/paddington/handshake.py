@@ -16,7 +16,7 @@ from .keys import (
     unseal_inner,
     unseal_outer,
 )
-from .session import Direction, Session
+from .session import Direction, RenewalSecrets, Session
 
 HELLO, REPLY, KEY, INSTANCE, HINT = 1344, 1184, 32, 16, 16
 
@@ -93,7 +93,8 @@ def _session(
     c2s, s2c = (
         Direction(derive(inner, d, h3, 64), derive(outer, d, h3, 64)) for d in ("c2s", "s2c")
     )
-    return Session(c2s, s2c) if is_client else Session(s2c, c2s)
+    renewal = RenewalSecrets(derive(inner, "renew", h3, 64), derive(outer, "renew", h3, 64))
+    return Session(c2s, s2c, renewal) if is_client else Session(s2c, c2s, renewal)
 
 
 class ClientHandshake:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
@@ -86,6 +87,12 @@ def unseal_outer(key: bytes, number: int, associated: bytes, sealed: bytes) -> b
         raise Refused("does not open") from None
 
 
+def passphrase_key(passphrase: str, salt: bytes, iterations: int, memory: int) -> bytes:
+    """Returns the 32 bytes that Argon2id (RFC 9106) makes of a passphrase; `memory` is in KiB."""
+    kdf = Argon2id(salt=salt, length=32, iterations=iterations, lanes=1, memory_cost=memory)
+    return kdf.derive(passphrase.encode())
+
+
 @dataclass(frozen=True)
 class LinkKeys:
     """The secrets that server and client of a link share before they connect: `h0`, `pi`, `po`."""
@@ -100,3 +107,7 @@ class LinkKeys:
         names = prefixed(server.encode()) + prefixed(client.encode())
         h0 = digest(prefixed(PROTOCOL) + names)
         return LinkKeys(h0, extract(h0, inner_key), extract(h0, outer_key))
+
+    def identity(self) -> bytes:
+        """Returns the identity of the link of which these are the first keys (§1.4)."""
+        return derive(self.outer, "link", b"", 16)

@@ -15,6 +15,7 @@ from .frames import (
     MAX_STREAMS,
     UNDERSTANDS_BATCH,
     UNDERSTANDS_CALLS,
+    UNDERSTANDS_RENEW,
     Payload,
     Ready,
     Rejection,
@@ -23,6 +24,7 @@ from .frames import (
     cut,
     require,
 )
+from .keyring import Keyring
 from .keys import LinkKeys
 
 log = logging.getLogger("paddington")
@@ -49,6 +51,11 @@ class Limits:
     retries: tuple[float, ...] = (1.0, 2.0, 4.0, 5.0)
     retry_busy: float = 60.0
     reveal_errors: bool = False
+    renew_after: float = 30 * 24 * 3600.0
+    ask_every: float = 10.0
+    store_every: float = 1.0
+    invitation_valid: float | None = 7 * 24 * 3600.0
+    overlap: float = 24 * 3600.0
 
 
 @dataclass
@@ -100,6 +107,8 @@ class Link:
         self, peer: str, keys: LinkKeys, instance: bytes, handler: Handler, limits: Limits
     ) -> None:
         self.peer, self.keys, self.instance, self.limits = peer, keys, instance, limits
+        # The place for new keys; without it, those that were handed over stay.
+        self.keyring: Keyring | None = None
         self.pending: deque[Outgoing] = deque()
         self.base = self.next = 1
         self.cursors: dict[bytes, Cursor] = {}
@@ -153,7 +162,9 @@ class Link:
             max(0, self.limits.window - self.held),
             [StreamEntry(self.instance, self.base, self.next)],
             yours[-MAX_STREAMS:],
-            UNDERSTANDS_BATCH | UNDERSTANDS_CALLS,
+            UNDERSTANDS_BATCH
+            | UNDERSTANDS_CALLS
+            | (UNDERSTANDS_RENEW if self.keyring is not None else 0),
             SOFTWARE,
             self.calls.state(),
         )

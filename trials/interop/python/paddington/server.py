@@ -4,7 +4,8 @@ import asyncio
 import logging
 import secrets
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -15,16 +16,27 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from .buckets import CLIENTS, choose, of_query, of_url
+from .buckets import choose, of_query, of_url
 from .client import ready_of
 from .connection import CHALLENGE, SUBPROTOCOL, Connection, End, Socket, message_limit
-from .frames import CloseCode, Frame, Kind, Violation
+from .frames import CloseCode, Frame, Kind, Ready, Violation
+from .generations import Generation, Ring
 from .handshake import INSTANCE, Hello, answer, find, open_hello
 from .invitation import Invitation
+from .keyring import Keyring, Store
 from .keys import LinkKeys, Refused
 from .link import Handler, Limits, Link, now
 
 log = logging.getLogger("paddington")
+HINTS = 128
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A HELLO with keys that were burned, or have expired."""
+
+    client: str
+    address: str
 
 
 @dataclass
@@ -33,11 +45,32 @@ class Slot:
 
     link: Link
     bucket: int | None = None
+    invitation: Invitation | None = None
     connection: Connection | None = None
     instance: bytes = b""
     waiting: Socket | None = None
     ticket: int = 0
     recent: deque[float] = field(default_factory=deque)
+
+    def candidates(self) -> list["Candidate"]:
+        """Returns the keys by which the client is recognised, and those that are an alarm."""
+        keyring = self.link.keyring
+        if keyring is None:
+            return [Candidate(self, self.link.keys, None)]
+        ring, now = keyring.ring, keyring.clock()
+        valid = [Candidate(self, ring.keys(g), g.number) for g in ring.valid(now)]
+        burned = [LinkKeys(b"", b"", outer) for outer in ring.refused(now)]
+        return valid + [Candidate(self, keys, None, is_burned=True) for keys in burned]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Keys with which a HELLO may have been made."""
+
+    slot: Slot
+    keys: LinkKeys
+    generation: int | None
+    is_burned: bool = False
 
 
 class Server:
@@ -49,15 +82,64 @@ class Server:
         self.slots: list[Slot] = []
         self.ends: list[End] = []
         self.busy = 0
+        self.alarms: list[Alarm] = []
         self._decoy = LinkKeys.of(name, "nobody", secrets.token_bytes(32), secrets.token_bytes(32))
         self._server: WebSocketServer | None = None
 
-    def add(self, invitation: Invitation, handler: Handler) -> Link:
-        """Admits the client of an invitation."""
-        keys = invitation.keys()
-        link = Link(invitation.client, keys, self.instance, handler, self.limits)
-        self.slots.append(Slot(link, of_url(invitation.url)))
+    def add(self, invitation: Invitation, handler: Handler, store: Store | None = None) -> Link:
+        """Admits the client of an invitation. `store` is the place for newer keys of the link. Fails
+        with ValueError if another link has one of the keys, or the name."""
+        kept = store.load() if store is not None else None
+        keys = {invitation.inner_key, invitation.outer_key} if kept is None else kept.all_keys()
+        for slot in self.slots:
+            if slot.link.peer == invitation.client:
+                raise ValueError(f"{invitation.client} has an invitation already")
+            if keys & self._keys_of(slot):
+                raise ValueError(f"{slot.link.peer} has the same keys as {invitation.client}")
+        link = Link(invitation.client, invitation.keys(), self.instance, handler, self.limits)
+        link.keyring = self._keyring(invitation, store, kept) if store is not None else None
+        self.slots.append(Slot(link, of_url(invitation.url), invitation))
         return link
+
+    def _keyring(self, invitation: Invitation, store: Store, kept: Ring | None) -> Keyring:
+        keyring = Keyring(store, kept or Ring.begin(invitation, True, 0.0))
+        if kept is None:
+            valid = self.limits.invitation_valid
+            keyring.ring = Ring.begin(invitation, True, keyring.clock(), valid)
+            store.replace(keyring.ring)
+        elif not kept.is_server or (kept.server, kept.client) != (self.name, invitation.client):
+            raise ValueError("these are the keys of another link")
+        return keyring
+
+    @staticmethod
+    def _keys_of(slot: Slot) -> set[bytes]:
+        assert slot.invitation is not None
+        if slot.link.keyring is None:
+            return {slot.invitation.inner_key, slot.invitation.outer_key}
+        return slot.link.keyring.ring.all_keys()
+
+    async def invite_again(self, client: str, valid: float | None = 7 * 24 * 3600.0) -> Invitation:
+        """Returns a new invitation for a known client, whose keys are to replace the others."""
+        slot = next(slot for slot in self.slots if slot.link.peer == client)
+        keyring = slot.link.keyring
+        assert keyring is not None and slot.invitation is not None
+        made = Invitation.draw(self.name, slot.invitation.url, client)
+        now = keyring.clock()
+        expires = None if valid is None else now + valid
+        pair = made.inner_key, made.outer_key
+        numbers: list[int] = []
+
+        def change(ring: Ring) -> Ring:
+            numbers.append(ring.highest + 1)
+            new = Generation(numbers[0], *pair, handed_over=True, made=now, expires=expires)
+            return ring.without_expired(now).invited(new, now, self.limits.overlap)
+
+        if not await keyring.change(change):
+            raise OSError("the keys of the invitation cannot be stored")
+        until = None if expires is None else datetime.fromtimestamp(int(expires), UTC)
+        told = None if until is None else until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        link = keyring.ring.link
+        return replace(made, link=link, generation=numbers[0], expires=told)
 
     def bucket(self) -> int:
         """Returns the bucket to name in the invitation of the next client."""
@@ -110,32 +192,82 @@ class Server:
         try:
             async with asyncio.timeout(self.limits.handshake):
                 bucket = of_query(urlsplit(websocket.request.path).query)
-                slot, hello = self._open(bucket, challenge, await socket.receive())
-            await self._admit(slot, hello, socket)
+                message = await socket.receive()
+                address = str(websocket.remote_address[0])
+                found, hello = self._open(bucket, challenge, message, address)
+            await self._admit(found, hello, socket)
         except (Refused, Violation, ConnectionClosed, TimeoutError) as error:
             log.info("a connection is refused: %s", error)
             socket.cut()
 
-    def _open(self, bucket: int | None, challenge: bytes, message: bytes) -> tuple[Slot, Hello]:
-        """Finds the link of a HELLO; a refusal does the same work, with the decoy."""
+    def _open(
+        self, bucket: int | None, challenge: bytes, message: bytes, address: str
+    ) -> tuple[Candidate, Hello]:
+        """Finds the keys of a HELLO; a refusal does the same work, with the decoy."""
         slots = [slot for slot in self.slots if slot.bucket == bucket]
-        missing = max(0, CLIENTS - len(slots))
-        keys = [slot.link.keys for slot in slots] + [self._decoy] * missing
+        known = [candidate for slot in slots for candidate in slot.candidates()]
+        keys = [candidate.keys for candidate in known]
+        keys += [self._decoy] * max(0, HINTS - len(known))
         index = find(keys, challenge, message)
-        if index is None or index >= len(slots):
-            open_hello(self._decoy, challenge, message)
-            raise Refused("no link of the bucket has this hint")
-        return slots[index], open_hello(slots[index].link.keys, challenge, message)
+        found = known[index] if index is not None and index < len(known) else None
+        if found is not None and not found.is_burned:
+            return found, open_hello(found.keys, challenge, message)
+        if found is not None:
+            self._raise_alarm(Alarm(found.slot.link.peer, address))
+        open_hello(self._decoy, challenge, message)
+        raise Refused("no link of the bucket has this hint")
 
-    async def _admit(self, slot: Slot, hello: Hello, socket: Socket) -> None:
-        reply, session = answer(slot.link.keys, hello)
+    def _raise_alarm(self, alarm: Alarm) -> None:
+        self.alarms.append(alarm)
+        log.error("%s has keys of %s that were used, or expired", alarm.address, alarm.client)
+
+    async def _admit(self, found: Candidate, hello: Hello, socket: Socket) -> None:
+        slot = found.slot
+        reply, session = answer(found.keys, hello)
         refusal = await self._refusal(slot, hello)
-        connection = Connection(slot.link, socket, session, patience=1.25, age=1.2)
-        if refusal is not None:
-            await socket.send(reply)
-            await connection.say(Frame(Kind.CLOSE, id=refusal))
-            await socket.close(self.limits.flush)
-            return
+        number, keyring = found.generation, slot.link.keyring
+        # From REPLY to READY no renewal may take these keys away: the client gives up its older ones.
+        if keyring is not None and number is not None and not await keyring.pin(number):
+            raise Refused("these keys were replaced in the meantime")
+        connection = Connection(
+            slot.link, socket, session, patience=1.25, age=1.2, generation=number
+        )
+        try:
+            if refusal is not None:
+                await socket.send(reply)
+                await connection.say(Frame(Kind.CLOSE, id=refusal))
+                await socket.close(self.limits.flush)
+                return
+            mine, peers = await self._exchange_readies(slot, hello, reply, connection, socket)
+            if keyring is not None and number is not None:
+                await keyring.change(lambda ring: ring.after_use(number))
+        except BaseException:
+            self._vacate(slot, connection)
+            raise
+        finally:
+            if keyring is not None and number is not None:
+                keyring.unpin(number)
+                self._consider(slot)
+        try:
+            self.ends.append(await connection.run(mine, peers))
+        finally:
+            self._vacate(slot, connection)
+
+    @staticmethod
+    def _vacate(slot: Slot, connection: Connection) -> None:
+        if slot.connection is connection:
+            slot.connection = None
+
+    def _consider(self, slot: Slot) -> None:
+        """Begins a renewal that had to wait for a handshake."""
+        running = slot.connection.conversation if slot.connection else None
+        if running is not None and running.renewal is not None:
+            running.renewal.consider()
+
+    async def _exchange_readies(
+        self, slot: Slot, hello: Hello, reply: bytes, connection: Connection, socket: Socket
+    ) -> tuple[Ready, Ready]:
+        """Sends REPLY and READY, and gives the connection the slot when the client's READY opens."""
         slot.ticket += 1
         ticket = slot.ticket
         if slot.waiting:
@@ -150,15 +282,14 @@ class Server:
             raise Violation("READY is of another instance than HELLO")
         if ticket != slot.ticket:
             raise Refused("a newer HELLO came")
+        keyring, number = slot.link.keyring, connection.generation
+        if keyring is not None and number is not None and keyring.ring.get(number) is None:
+            raise Refused("these keys were burned in the meantime")
         old, slot.connection = slot.connection, connection
         slot.waiting, slot.instance = None, hello.instance
         if old:
             old.close(CloseCode.REPLACED)
-        try:
-            self.ends.append(await connection.run(mine, peers))
-        finally:
-            if slot.connection is connection:
-                slot.connection = None
+        return mine, peers
 
     async def _refusal(self, slot: Slot, hello: Hello) -> CloseCode | None:
         """Returns the reason why an authentic client gets no session, if it gets none."""

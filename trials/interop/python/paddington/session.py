@@ -1,6 +1,6 @@
 """The two ciphers of a session, which count its frames and change its keys (§4)."""
 
-from .keys import Refused, derive, seal_inner, seal_outer, unseal_inner, unseal_outer
+from .keys import Refused, derive, seal_inner, seal_outer, u64, unseal_inner, unseal_outer
 
 FRAMES_PER_EPOCH = 1024
 LAST_FRAME = 1 << 48
@@ -43,9 +43,31 @@ class Direction:
         return unseal_inner(self._inner_key, number, b"", layer)
 
 
-class Session:
-    """The result of a handshake: a direction to send on and one to receive on."""
+class RenewalSecrets:
+    """`xi` and `xo` of a session, from which the keys of its next RENEW follow (§5.5)."""
 
-    def __init__(self, sending: Direction, receiving: Direction) -> None:
+    def __init__(self, inner: bytes, outer: bytes) -> None:
+        self.inner, self.outer = inner, outer
+
+    def keys(self, generation: int) -> tuple[bytes, bytes]:
+        """Returns the two keys of the next RENEW, if it has this number."""
+        context = u64(generation)
+        inner = derive(self.inner, "key", context, 32)
+        return inner, derive(self.outer, "key", context, 32)
+
+    def advance(self) -> None:
+        """Goes on to the RENEW after that."""
+        self.inner = derive(self.inner, "next", b"", 64)
+        self.outer = derive(self.outer, "next", b"", 64)
+
+
+class Session:
+    """The result of a handshake: a direction to send on and one to receive on, and the secrets of
+    renewals (§5.5)."""
+
+    def __init__(
+        self, sending: Direction, receiving: Direction, renewal: RenewalSecrets
+    ) -> None:
         self.sending = sending
         self.receiving = receiving
+        self.renewal = renewal

@@ -253,6 +253,31 @@ class Sealed(unittest.TestCase):
             self.assertRaises(Refused, handshake.open_hello, keys, v["challenge"], v["hello"])
 
 
+    def test_renewals(self) -> None:
+        if not (VECTORS / "renewal.json").exists():
+            self.skipTest("there is no renewal.json yet")
+        table = load("renewal.json")
+        client, server = self.sessions()
+        self.assertEqual(self.keys.identity().hex(), table["link"])
+        for layer, name in (("inner", "xi"), ("outer", "xo")):
+            secret = derive(self.v[f"session_{layer}"], "renew", self.v["h3"], 64)
+            self.assertEqual(secret.hex(), table[name])
+        for renewal in table["renewals"]:
+            for session in (client, server):
+                pair = session.renewal.keys(renewal["generation"])
+                session.renewal.advance()
+                told = renewal["inner_key"], renewal["outer_key"]
+                self.assertEqual(tuple(key.hex() for key in pair), told)
+        number = table["renewals"][0]["generation"]
+        for session, name, frame in (
+            (server, "frame_s2c_1_renew", Frame(Kind.RENEW, id=number)),
+            (client, "frame_c2s_1_renewed", Frame(Kind.RENEWED, id=number)),
+        ):
+            session.sending.seal(b"READY is frame 0")
+            self.assertEqual(session.sending.seal(frame.encode()).hex(), table[name])
+            self.assertEqual(Frame.decode(frame.encode(), 100), frame)
+
+
 class Hex(unittest.TestCase):
     """hex.json: the envelopes of the original."""
 

@@ -1,0 +1,564 @@
+"""Renewals of keys (§3.6, §5.5) without sockets and without a disk: both sides, and what a crash, a cut
+or a takeover at any step leaves behind."""
+
+import asyncio
+import unittest
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from paddington.conversation import Conversation
+from paddington.frames import UNDERSTANDS_RENEW, Frame, Kind, Violation
+from paddington.generations import DAY, Generation, Ring
+from paddington.invitation import Invitation
+from paddington.keyring import Keyring
+from paddington.keys import digest
+from paddington.link import Limits, Link
+from paddington.renewal import Renewal
+from paddington.session import RenewalSecrets
+
+INVITATION = Invitation("server", "ws://host:1/", "client", bytes([1]) * 32, bytes([2]) * 32)
+SIDES = ("server", "client")
+
+
+def numbers(ring: Ring) -> list[int]:
+    """The generations of a list."""
+    return [g.number for g in ring.generations]
+
+
+def pairs(ring: Ring) -> set[bytes]:
+    """The keys of a list."""
+    return {g.inner_key + g.outer_key for g in ring.generations}
+
+
+class Stopped(Exception):
+    """The connection is cut, or a side has crashed."""
+
+
+class World:
+    """Two services, their disks, and what goes wrong at which step."""
+
+    def __init__(self, plan: dict[int, str] | None = None) -> None:
+        self.plan, self.steps = plan or {}, 0
+        self.now = 1_000_000.0
+        self.disks = {side: Ring.begin(INVITATION, side == "server", self.now) for side in SIDES}
+        self.first = self.disks["server"]
+        self.rings: dict[str, Keyring] = {}
+        self.renewals: dict[str, Renewal] = {}
+        self.frames: list[tuple[str, Frame]] = []
+        self.stopped = asyncio.Event()
+        self.crashed: str | None = None
+        self.alarms = self.sessions = self.hung_up = 0
+        self.log: list[str] = []
+        for side in SIDES:
+            self.start(side)
+
+    def start(self, side: str) -> None:
+        """Starts a side from its disk."""
+        if before := self.rings.get(side):
+            assert isinstance(before.store, Disk)
+            before.store.is_dead = True
+        self.rings[side] = Keyring(Disk(self, side), self.disks[side], lambda: self.now)
+        if side == "client":
+            self.hung_up = 0
+
+    async def step(self, side: str, what: str) -> None:
+        """A moment at which something may go wrong."""
+        self.steps += 1
+        self.log.append(f"{self.steps} {side} {what}")
+        wrong = self.plan.get(self.steps)
+        if wrong and not self.stopped.is_set():
+            self.log.append(f"-- {wrong}")
+            self.crashed = wrong if wrong in SIDES else None
+            self.stopped.set()
+        if self.crashed == side and self.stopped.is_set():
+            raise asyncio.CancelledError
+        await asyncio.sleep(0)
+
+    async def attempt(self) -> tuple[int, RenewalSecrets, RenewalSecrets] | None:
+        """One attempt of the client. Returns the generation and the secrets, if it was not hung up on."""
+        client, server = self.rings["client"], self.rings["server"]
+        async with client.lock:
+            kept = client.newest_first()
+            generation = kept[self.hung_up % len(kept)]
+        keys = client.ring.keys(generation)
+        if keys.outer in server.ring.refused(self.now):
+            self.alarms += 1
+        found = [g for g in server.ring.valid(self.now) if server.ring.keys(g) == keys]
+        await self.step("server", "HELLO")
+        if not found or not await server.pin(generation.number):
+            self.hung_up += 1
+            return None
+        try:
+            self.hung_up = 0
+            await self.step("client", "READY of the server")
+            await self.change(client, lambda ring: ring.after_use(generation.number))
+            await self.step("server", "READY of the client")
+            if server.ring.get(generation.number) is None:
+                return None
+            if zombie := self.renewals.pop("server", None):
+                zombie.end()
+            await self.change(server, lambda ring: ring.after_use(generation.number))
+        finally:
+            server.unpin(generation.number)
+        self.sessions += 1
+        xi, xo = (digest(keys.inner + bytes([layer, self.sessions])) for layer in (1, 2))
+        return generation.number, RenewalSecrets(xi, xo), RenewalSecrets(xi, xo)
+
+    @staticmethod
+    async def change(keyring: Keyring, change: Callable[[Ring], Ring | None]) -> None:
+        """Makes a change that goes on if the connection is cut."""
+        await asyncio.shield(asyncio.ensure_future(keyring.change(change)))
+
+    async def session(self, requests: int) -> None:
+        """Connects, and lets frames pass until there are none; then one side asks, and again."""
+        for _ in range(6):
+            if begun := await self.attempt():
+                break
+        else:
+            raise AssertionError("the client is locked out")
+        number, *secrets = begun
+        for side, secret in zip(SIDES, secrets, strict=True):
+            self.renewals[side] = Renewal(
+                self.rings[side], number, secret, self.sender(side), store_every=0.0, ask_every=0.0
+            )
+        self.renewals["server"].consider()
+        await self.pump()
+        for request in range(requests):
+            self.renewals[SIDES[request % 2]].request()
+            await self.pump()
+
+    def sender(self, side: str) -> Callable[[Frame], None]:
+        """Returns the way of a side's frames."""
+        return lambda frame: self.frames.append((side, frame))
+
+    async def pump(self) -> None:
+        """Lets frames pass until both sides are quiet."""
+        quiet = 0
+        while quiet < 12:
+            quiet += 1
+            await asyncio.sleep(0)
+            while self.frames:
+                side, frame = self.frames.pop(0)
+                other = SIDES[side == "server"]
+                await self.step(side, f"sends {frame.kind.name} {frame.id}")
+                self.renewals[other].handle(frame)
+                await self.step(other, f"has {frame.kind.name} {frame.id}")
+                quiet = 0
+
+    async def run(self, requests: int = 0) -> None:
+        """Runs a session until it is quiet, or until something goes wrong."""
+        running = asyncio.ensure_future(self.session(requests))
+        stopped = asyncio.ensure_future(self.stopped.wait())
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for renewal in self.renewals.values():
+            renewal.end()
+        if not self.stopped.is_set():
+            running.result()
+        running.cancel()
+        stopped.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
+        for side in SIDES:
+            if side == self.crashed:
+                self.start(side)
+            else:
+                async with self.rings[side].lock:
+                    pass
+        self.renewals.clear()
+        self.frames.clear()
+        self.stopped.clear()
+        self.crashed = None
+
+
+class Disk:
+    """The disk of one side."""
+
+    def __init__(self, world: World, side: str) -> None:
+        self._world, self._side = world, side
+        # Its process has crashed.
+        self.is_dead = False
+
+    def load(self) -> Ring | None:
+        """What is on it."""
+        return self._world.disks[self._side]
+
+    def replace(self, ring: Ring) -> None:
+        """Not needed: the disk begins with the invitation."""
+
+    async def save(self, ring: Ring) -> None:
+        """Stores, with a moment before and one after."""
+        await self._world.step(self._side, f"stores {numbers(ring)}")
+        if self.is_dead:
+            raise asyncio.CancelledError
+        self._world.disks[self._side] = ring
+        await self._world.step(self._side, f"has stored {numbers(ring)}")
+
+
+class Crashes(unittest.IsolatedAsyncioTestCase):
+    """Whatever goes wrong, there are keys that both have, and no honest client is an alarm."""
+
+    async def asyncSetUp(self) -> None:
+        asyncio.get_running_loop().set_debug(False)
+
+    def check(self, world: World) -> None:
+        """What holds at every moment."""
+        common = pairs(world.disks["server"]) & pairs(world.disks["client"])
+        self.assertTrue(common, "\n".join(world.log))
+        self.assertEqual(world.alarms, 0, "\n".join(world.log))
+        for ring in world.disks.values():
+            self.assertLessEqual(len(ring.generations), 3)
+
+    async def settle(self, world: World) -> None:
+        """Runs a session in which nothing goes wrong; the invitation opens nothing after it."""
+        world.plan = {}
+        await world.run()
+        self.check(world)
+        self.assertFalse(any(g.handed_over for r in world.disks.values() for g in r.generations))
+        self.assertEqual(len(world.disks["client"].burned), 0)
+        self.assertFalse(world.disks["server"].all_keys() & world.first.all_keys())
+
+    async def test_a_session_without_faults(self) -> None:
+        world = World()
+        await world.run(requests=4)
+        await self.settle(world)
+        for ring in world.disks.values():
+            self.assertEqual(numbers(ring), [5])
+        self.assertGreater(world.steps, 40)
+
+    async def test_one_fault_at_every_step(self) -> None:
+        for wrong in ("server", "client", "cut"):
+            step = 0
+            while True:
+                step += 1
+                world = World({step: wrong})
+                await world.run(requests=3)
+                if step > world.steps:
+                    break
+                self.check(world)
+                await world.run(requests=1)
+                self.check(world)
+                await self.settle(world)
+
+    async def test_two_faults_at_every_two_steps(self) -> None:
+        for first in ("server", "client", "cut"):
+            for second in ("server", "client", "cut"):
+                for step in range(1, 30):
+                    for later in range(step + 1, step + 24, 5):
+                        world = World({step: first, later: second})
+                        await world.run(requests=2)
+                        await world.run(requests=1)
+                        self.check(world)
+                        await self.settle(world)
+
+    async def test_an_old_session_takes_no_keys_from_a_new_one(self) -> None:
+        # Both have agreed on 1, and the client fell back to 0 for some reason; then it crashed, and
+        # comes with 1 while the server still believes in the session with 0, in which somebody asks.
+        for moment in range(1, 12):
+            for unconfirmed in (False, True):
+                world = World()
+                used = {
+                    side: replace(ring, generations=(replace(ring.generations[0], handed_over=False),))
+                    for side, ring in world.disks.items()
+                }
+                one = Generation(1, bytes([3]) * 32, bytes([4]) * 32, made=world.now)
+                for side in SIDES:
+                    world.disks[side] = used[side].agreed(0, one)
+                    world.start(side)
+                secrets = RenewalSecrets(bytes(64), bytes([1]) * 64)
+                said: list[Frame] = []
+                zombie = Renewal(world.rings["server"], 0, secrets, said.append)
+                world.renewals["server"] = zombie
+
+                async def ask(now: World = world, old: Renewal = zombie, at: int = moment) -> None:
+                    while now.steps < at:
+                        await asyncio.sleep(0)
+                    if not old.over:
+                        old.request()
+
+                asking = asyncio.ensure_future(ask())
+                if unconfirmed:
+                    world.plan = {moment + 3: "client"}
+                await world.run()
+                asking.cancel()
+                self.check(world)
+                await self.settle(world)
+
+    async def test_lists_that_are_put_back_by_one(self) -> None:
+        for side in SIDES:
+            world = World()
+            await world.run()
+            await world.run()
+            older = world.disks[side]
+            await world.run(requests=1)
+            # The newest is agreed on, and not used: then the older list of either side has one that
+            # is still in the other's.
+            world.disks[side] = older
+            world.start(side)
+            before = world.sessions
+            await world.run()
+            self.assertEqual(world.sessions, before + 1, side)
+            await self.settle(world)
+
+    async def test_a_client_that_cannot_store_keeps_its_keys(self) -> None:
+        world = World()
+        real = world.rings["client"].store
+
+        class Full(Disk):
+            async def save(self, ring: Ring) -> None:
+                raise OSError("the disk is full")
+
+        world.rings["client"].store = Full(world, "client")
+        with self.assertLogs("paddington", "ERROR"):
+            await world.run(requests=2)
+        self.assertEqual(numbers(world.disks["client"]), [0])
+        self.assertEqual(numbers(world.disks["server"]), [0, 1])
+        world.rings["client"].store = real
+        await world.run()
+        await self.settle(world)
+        self.assertEqual(numbers(world.disks["server"]), [2])
+
+
+class Lists(unittest.TestCase):
+    """The changes of a list."""
+
+    def setUp(self) -> None:
+        self.server = Ring.begin(INVITATION, True, 0.0)
+        self.client = Ring.begin(INVITATION, False, 0.0)
+
+    @staticmethod
+    def made(number: int, handed_over: bool = False, expires: float | None = None) -> Generation:
+        """New keys."""
+        keys = bytes([number + 10]) * 32, bytes([number + 100]) * 32
+        return Generation(number, *keys, handed_over=handed_over, expires=expires)
+
+    def joined(self) -> tuple[Ring, Ring]:
+        """Both lists after the first renewal."""
+        one = self.made(1)
+        server = self.server.agreed(0, one).confirmed(1).after_use(1)
+        return server, self.client.taken(0, one).after_use(1)
+
+    def test_an_invitation_expires_unless_it_is_used(self) -> None:
+        outer = INVITATION.keys().outer
+        self.assertEqual(len(self.server.valid(7 * DAY - 1)), 1)
+        self.assertEqual(self.server.valid(7 * DAY), [])
+        self.assertEqual(self.server.refused(7 * DAY), [outer])
+        self.assertEqual(self.server.without_expired(7 * DAY).burned, (outer,))
+        self.assertEqual(len(self.server.after_use(0).valid(8 * DAY)), 1)
+        never = Ring.begin(INVITATION, True, 0.0, None)
+        self.assertEqual(len(never.valid(1e12)), 1)
+        self.assertEqual(len(self.client.valid(1e12)), 1)
+
+    def test_burned_are_the_last_two_and_nothing_that_was_never_used(self) -> None:
+        server, _ = self.joined()
+        self.assertEqual(server.burned, (INVITATION.keys().outer,))
+        for number in range(2, 6):
+            server = server.agreed(1, self.made(number))
+        self.assertEqual(server.burned, (INVITATION.keys().outer,))
+        self.assertEqual(numbers(server), [1, 5])
+        server = server.after_use(5)
+        server = server.agreed(5, self.made(6)).after_use(6)
+        self.assertEqual(len(server.burned), 2)
+        self.assertNotIn(INVITATION.keys().outer, server.burned)
+
+    def test_a_new_invitation_replaces_the_keys_after_a_day_or_when_it_is_used(self) -> None:
+        server, client = self.joined()
+        new = self.made(2, handed_over=True, expires=8 * DAY)
+        invited = server.invited(new, DAY)
+        self.assertEqual([g.number for g in invited.valid(2 * DAY - 1)], [1, 2])
+        self.assertEqual([g.number for g in invited.valid(2 * DAY)], [2])
+        self.assertTrue(invited.waits(1, DAY))
+        self.assertEqual([g.number for g in invited.after_use(1).valid(2 * DAY)], [2])
+        self.assertEqual(numbers(invited.after_use(2)), [2])
+        file = replace(INVITATION, inner_key=new.inner_key, outer_key=new.outer_key)
+        file = replace(file, link=client.link, generation=2)
+        taken = client.with_invitation(file, DAY)
+        self.assertEqual(numbers(taken), [1, 2])
+        self.assertEqual(taken.with_invitation(file, DAY), taken)
+        later = taken.after_use(2).taken(2, self.made(3)).after_use(3)
+        self.assertEqual(later.with_invitation(file, DAY), later)
+
+    def test_an_invitation_that_was_taken_up_is_no_news(self) -> None:
+        _, client = self.joined()
+        self.assertEqual(client.with_invitation(INVITATION, DAY), client)
+
+    def test_an_invitation_without_a_link_begins_another_link(self) -> None:
+        _, client = self.joined()
+        other = replace(INVITATION, inner_key=bytes([9]) * 32, outer_key=bytes([8]) * 32)
+        begun = client.with_invitation(other, DAY)
+        self.assertNotEqual(begun.link, client.link)
+        self.assertEqual(numbers(begun), [0])
+
+    def test_there_are_three_at_most(self) -> None:
+        server, client = self.joined()
+        server = server.agreed(1, self.made(2))
+        client = client.taken(1, self.made(2))
+        for number in range(3, 7):
+            server = server.invited(self.made(number, handed_over=True), DAY)
+            file = replace(INVITATION, link=client.link, generation=number)
+            file = replace(file, inner_key=bytes([50]) * 32, outer_key=bytes([number]) * 32)
+            client = client.with_invitation(file, DAY)
+            self.assertEqual(numbers(server), [1, 2, number])
+            self.assertEqual(numbers(client), [1, 2, number])
+
+    def test_a_renewal_leaves_an_invitation_that_waits(self) -> None:
+        _, client = self.joined()
+        file = replace(INVITATION, link=client.link, generation=3)
+        file = replace(file, inner_key=bytes([7]) * 32, outer_key=bytes([50]) * 32)
+        client = client.with_invitation(file, DAY).taken(1, self.made(2))
+        self.assertEqual(numbers(client), [1, 2, 3])
+
+    def test_the_identity_stays(self) -> None:
+        server, client = self.joined()
+        self.assertEqual(server.link, INVITATION.keys().identity())
+        self.assertEqual(client.link, server.link)
+
+    def test_a_list_comes_back_from_its_table(self) -> None:
+        for ring in (self.server, *self.joined()):
+            self.assertEqual(Ring.from_table(ring.to_table()), ring)
+        tables: list[Any] = [{}, {"version": 2}, [], self.server.to_table() | {"generations": [1]}]
+        for table in tables:
+            self.assertRaises(ValueError, Ring.from_table, table)
+
+
+class Rules(unittest.IsolatedAsyncioTestCase):
+    """Violations of §5.5, and when nothing is renewed."""
+
+    def renewal(self, side: str, **settings: float) -> tuple[Renewal, list[Frame]]:
+        """One side of a session with the keys of the invitation."""
+        said: list[Frame] = []
+        world = World()
+        secrets = RenewalSecrets(bytes(64), bytes([1]) * 64)
+        return Renewal(world.rings[side], 0, secrets, said.append, **settings), said
+
+    @staticmethod
+    async def settle() -> None:
+        """Lets tasks run."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def test_violations_of_a_server(self) -> None:
+        renew = Frame(Kind.RENEW, id=1)
+        for why, frames in {
+            "no generation": [Frame(Kind.RENEW)],
+            "while another is not answered": [renew, Frame(Kind.RENEW, id=2)],
+            "RENEWED": [Frame(Kind.RENEWED, id=1)],
+        }.items():
+            with self.subTest(why=why):
+                client, said = self.renewal("client")
+                for frame in frames[:-1]:
+                    client.handle(frame)
+                self.assertRaises(Violation, client.handle, frames[-1])
+                self.assertEqual(said, [])
+        client, said = self.renewal("client")
+        client.handle(renew)
+        await self.settle()
+        self.assertEqual(said, [Frame(Kind.RENEWED, id=1)])
+        self.assertRaises(Violation, client.handle, renew)
+
+    async def test_a_generation_that_is_not_higher_than_the_sessions(self) -> None:
+        client, _ = self.renewal("client")
+        client.base = 5
+        for number in (0, 4, 5):
+            self.assertRaises(Violation, client.handle, Frame(Kind.RENEW, id=number))
+        client.handle(Frame(Kind.RENEW, id=6))
+
+    async def test_violations_of_a_client(self) -> None:
+        server, said = self.renewal("server")
+        self.assertRaises(Violation, server.handle, Frame(Kind.RENEW, id=1))
+        self.assertRaises(Violation, server.handle, Frame(Kind.RENEWED, id=1))
+        self.assertRaises(Violation, server.handle, Frame(Kind.RENEWED))
+        server.consider()
+        await self.settle()
+        self.assertEqual(said, [Frame(Kind.RENEW, id=1)])
+        self.assertRaises(Violation, server.handle, Frame(Kind.RENEWED, id=2))
+        server.handle(Frame(Kind.RENEWED, id=1))
+        self.assertRaises(Violation, server.handle, Frame(Kind.RENEWED, id=1))
+
+    async def test_without_the_bit_both_kinds_are_violations(self) -> None:
+        async def ignore(_: Link, _text: str) -> None:
+            pass
+
+        link = Link("client", INVITATION.keys(), bytes([1]) * 16, ignore, Limits())
+        other = Link("server", INVITATION.keys(), bytes([2]) * 16, ignore, Limits())
+        self.assertFalse(link.ready().features & UNDERSTANDS_RENEW)
+        link.keyring = World().rings["server"]
+        self.assertTrue(link.ready().features & UNDERSTANDS_RENEW)
+        conversation = Conversation(link, link.ready(), other.ready(), lambda: None)
+        conversation.begin()
+        for frame in (Frame(Kind.RENEW), Frame(Kind.RENEW, id=1), Frame(Kind.RENEWED, id=1)):
+            self.assertRaises(Violation, conversation.handle, frame)
+        link.close()
+        other.close()
+
+    async def test_a_client_that_asks_too_often_is_answered_by_nothing(self) -> None:
+        server, said = self.renewal("server")
+        server.consider()
+        await self.settle()
+        server.handle(Frame(Kind.RENEW))
+        server.handle(Frame(Kind.RENEWED, id=1))
+        await self.settle()
+        self.assertEqual([frame.id for frame in said], [1])
+        for _ in range(10):
+            server.handle(Frame(Kind.RENEW))
+            await self.settle()
+        self.assertEqual([frame.id for frame in said], [1])
+
+    async def test_nothing_is_renewed_after_drain_or_the_end(self) -> None:
+        for end in ("draining", "over"):
+            for side in SIDES:
+                renewal, said = self.renewal(side)
+                setattr(renewal, end, True)
+                renewal.request()
+                renewal.consider()
+                await self.settle()
+                self.assertEqual(said, [])
+
+    async def test_nothing_of_a_session_that_has_ended_is_stored(self) -> None:
+        for side in SIDES:
+            renewal, said = self.renewal(side)
+            async with renewal.keyring.lock:
+                renewal.consider()
+                if side == "client":
+                    renewal.handle(Frame(Kind.RENEW, id=1))
+                await self.settle()
+                renewal.end()
+            await self.settle()
+            self.assertEqual(numbers(renewal.keyring.ring), [0])
+            self.assertEqual(said, [])
+
+    async def test_nothing_is_renewed_while_an_invitation_waits(self) -> None:
+        server, said = self.renewal("server")
+        keyring = server.keyring
+        keyring.ring = keyring.ring.after_use(0).invited(Lists.made(1, True), keyring.clock())
+        server.request()
+        await self.settle()
+        self.assertEqual(said, [])
+        self.assertFalse(server.wanted)
+
+    async def test_keys_are_renewed_when_they_are_old(self) -> None:
+        server, said = self.renewal("server")
+        keyring = server.keyring
+        first = replace(keyring.ring.generations[0], handed_over=False, used=True)
+        keyring.ring = replace(keyring.ring, generations=(first,))
+        server.consider()
+        await self.settle()
+        self.assertEqual(said, [])
+        began = first.made
+        keyring.clock = lambda: began + 30 * DAY
+        server.consider()
+        await self.settle()
+        self.assertEqual(said, [Frame(Kind.RENEW, id=1)])
+
+    async def test_a_client_stores_once_a_second(self) -> None:
+        client, said = self.renewal("client", store_every=3600.0)
+        client.handle(Frame(Kind.RENEW, id=1))
+        await self.settle()
+        client.handle(Frame(Kind.RENEW, id=2))
+        await self.settle()
+        self.assertEqual(said, [Frame(Kind.RENEWED, id=1)])
+        for task in client._tasks:
+            task.cancel()
+
+
+if __name__ == "__main__":
+    unittest.main()
