@@ -1,0 +1,382 @@
+//! The keys of a peer's link: one change at a time, each durable before it counts and before the other
+//! side is told. Implements `docs/protocol.md` §3.6 and §5.5.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures_util::future::BoxFuture;
+use paddington_transport::{Network, SessionKeys};
+use paddington_wire::keys::{Draft, KeyRing, Renewal, Role, Seconds, Step, Storing};
+use paddington_wire::{Features, Frame, KeyError, PeerName, SessionId, Violation};
+use tokio::sync::Notify;
+use tracing::error;
+
+use crate::{HandlerError, KeyStore};
+
+/// The time after which storing is tried again, in seconds.
+const RETRY: Seconds = 10;
+
+/// Is told of the keys that are in use from now on.
+pub(crate) type OnChange = dyn Fn(&Arc<KeyRing>) + Send + Sync;
+
+/// The keys of one link.
+pub(crate) struct LinkKeys {
+    pub(super) role: Role,
+    /// The age at which they are renewed, in seconds.
+    interval: Seconds,
+    store: Option<Arc<dyn KeyStore>>,
+    network: Arc<dyn Network>,
+    state: Mutex<State>,
+    /// Told when a change has ended.
+    settled: Notify,
+    /// Told when there is something to do.
+    news: Notify,
+    on_change: OnceLock<Box<OnChange>>,
+}
+
+struct State {
+    ring: Arc<KeyRing>,
+    /// Whether a change is being stored.
+    changing: bool,
+    /// A generation that a handshake has used, which is not durable yet.
+    used: Option<u64>,
+    session: Option<InSession>,
+    /// Whether a task looks after the keys.
+    attended: bool,
+    /// Whether something has happened since the task has looked.
+    poked: bool,
+    /// When storing has failed last.
+    failed: Option<Seconds>,
+}
+
+struct InSession {
+    id: SessionId,
+    renewal: Renewal,
+}
+
+/// What is to be done about the keys.
+pub(super) enum Next {
+    /// Store this.
+    Store(Change),
+    /// Send this in a session.
+    Say(SessionId, Frame),
+    /// Look again at this time, in seconds since 1970, or when something happens.
+    Wait(Seconds),
+    /// Nothing, until something happens.
+    Nothing,
+}
+
+/// A change of the keys that is being stored.
+pub(super) struct Change {
+    pub(super) ring: Arc<KeyRing>,
+    /// The session that it belongs to, and what it says there.
+    draft: Option<(SessionId, Draft)>,
+}
+
+impl LinkKeys {
+    pub(crate) fn new(
+        role: Role,
+        ring: Arc<KeyRing>,
+        interval: Seconds,
+        store: Option<Arc<dyn KeyStore>>,
+        network: Arc<dyn Network>,
+    ) -> Self {
+        let state = State {
+            ring,
+            changing: false,
+            used: None,
+            session: None,
+            attended: false,
+            poked: false,
+            failed: None,
+        };
+        Self {
+            role,
+            interval,
+            store,
+            network,
+            state: Mutex::new(state),
+            settled: Notify::new(),
+            news: Notify::new(),
+            on_change: OnceLock::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says who is told of new keys; once, before anything happens.
+    pub(crate) fn set_on_change(&self, on_change: Box<OnChange>) {
+        let _ = self.on_change.set(on_change);
+    }
+
+    /// Returns the present time, in seconds since 1970.
+    pub(super) fn now(&self) -> Seconds {
+        self.network.unix_time()
+    }
+
+    /// Returns the keys in use and to come.
+    pub(crate) fn ring(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.lock().ring)
+    }
+
+    /// Returns what this side offers in READY.
+    pub(super) fn features(&self) -> Features {
+        if self.store.is_some() { Features::RENEW } else { Features::NONE }
+    }
+
+    /// Resolves with the keys once none are being stored.
+    pub(crate) async fn quiet(&self) -> Arc<KeyRing> {
+        loop {
+            let settled = self.settled.notified();
+            {
+                let state = self.lock();
+                if !state.changing {
+                    return Arc::clone(&state.ring);
+                }
+            }
+            settled.await;
+        }
+    }
+
+    /// Begins a session: a handshake has used a generation. Returns whether it is still valid.
+    pub(super) fn begin(
+        &self,
+        id: SessionId,
+        keys: SessionKeys,
+        features: [Features; 2],
+    ) -> bool {
+        let mut state = self.lock();
+        let SessionKeys { generation, exporter } = keys;
+        if state.ring.generation(generation).is_none() {
+            return false;
+        }
+        state.used = Some(generation);
+        state.session = exporter.map(|exporter| InSession {
+            id,
+            renewal: Renewal::new(self.role, generation, exporter, features, self.interval),
+        });
+        true
+    }
+
+    /// Ends a session. Nothing of it is stored any more.
+    pub(super) fn end(&self, id: SessionId) {
+        let mut state = self.lock();
+        if state.session.as_ref().is_some_and(|session| session.id == id) {
+            state.session = None;
+        }
+        drop(state);
+        self.news.notify_one();
+    }
+
+    /// Takes a frame about keys that arrived in a session.
+    pub(super) fn receive(&self, id: SessionId, frame: &Frame) -> Result<(), Violation> {
+        match &mut self.lock().session {
+            Some(session) if session.id == id => session.renewal.receive(frame),
+            _ => Err(Violation::BadRenewal("it was not offered")),
+        }
+    }
+
+    /// Wants new keys in the present session. Returns whether both sides can.
+    pub(super) fn ask(&self) -> bool {
+        let mut state = self.lock();
+        let Some(session) = &mut state.session else { return false };
+        session.renewal.ask();
+        session.renewal.is_offered()
+    }
+
+    /// Begins nothing more: one of the two sides is about to end.
+    pub(super) fn drain(&self) {
+        if let Some(session) = &mut self.lock().session {
+            session.renewal.drain();
+        }
+    }
+
+    /// Notes that something has happened. Returns whether a task has to be started for it.
+    pub(super) fn poke(&self) -> bool {
+        let mut state = self.lock();
+        state.poked = true;
+        let starts = !std::mem::replace(&mut state.attended, true);
+        drop(state);
+        self.news.notify_one();
+        starts
+    }
+
+    /// Ends the task if there is nothing to do for it. Returns whether it ends.
+    pub(super) fn leave(&self) -> bool {
+        let mut state = self.lock();
+        state.attended = state.poked;
+        !state.attended
+    }
+
+    /// Resolves when something has happened.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Returns what is to be done now.
+    pub(super) fn next(&self) -> Next {
+        let now = self.now();
+        let mut state = self.lock();
+        state.poked = false;
+        if state.changing {
+            return Next::Nothing; // its end is told
+        }
+        if let Some(failed) = state.failed {
+            if failed.abs_diff(now) < RETRY {
+                return Next::Wait(failed.saturating_add(RETRY));
+            }
+            state.failed = None;
+        }
+        match state.step(self.role, now) {
+            Ok(next) => next,
+            Err(cause) => {
+                error!(%cause, "the keys of a link are not renewed in this session");
+                state.session = None;
+                Next::Nothing
+            }
+        }
+    }
+
+    /// Makes a change durable, if there is a place for it.
+    pub(super) fn store(
+        &self,
+        peer: &PeerName,
+        ring: &Arc<KeyRing>,
+    ) -> BoxFuture<'static, Result<(), HandlerError>> {
+        match &self.store {
+            Some(store) => store.store(peer, Arc::clone(ring)),
+            None => Box::pin(std::future::ready(Ok(()))),
+        }
+    }
+
+    /// Ends a change. Returns what is to be said in a session because of it.
+    pub(super) fn settle(&self, change: Change, storing: Storing) -> Option<(SessionId, Frame)> {
+        let now = self.now();
+        let mut state = self.lock();
+        state.changing = false;
+        let Change { ring, draft } = change;
+        let mut said = None;
+        match (draft, &mut state.session) {
+            (Some((id, draft)), Some(session)) if session.id == id => {
+                let settled = session.renewal.settle(draft, storing, now);
+                said = settled.frame.map(|frame| (id, frame));
+            }
+            // Its session has ended meanwhile. What was stored counts all the same.
+            (Some(_), _) => {}
+            (None, _) if storing == Storing::Failed => state.failed = Some(now),
+            (None, _) => {}
+        }
+        let changed = storing == Storing::Done;
+        if changed {
+            state.ring = Arc::clone(&ring);
+        }
+        // Whoever is told sees the keys in the order in which they came.
+        if changed && let Some(on_change) = self.on_change.get() {
+            on_change(&ring);
+        }
+        drop(state);
+        self.settled.notify_waiters();
+        self.news.notify_one();
+        said
+    }
+
+    /// Begins a change that a person has ordered, once no other is under way: `change` makes the new
+    /// keys from those in use. Nobody else changes them until it is settled.
+    pub(crate) async fn order<E>(
+        &self,
+        change: impl FnOnce(&KeyRing) -> Result<KeyRing, E>,
+    ) -> Result<Ordered<'_>, E> {
+        loop {
+            let settled = self.settled.notified();
+            {
+                let mut state = self.lock();
+                if !state.changing {
+                    let ring = Arc::new(change(&state.ring)?);
+                    state.changing = true;
+                    return Ok(Ordered { keys: self, ring: Some(ring) });
+                }
+            }
+            settled.await;
+        }
+    }
+}
+
+/// A change that a person has ordered. If it is dropped, nothing has changed.
+pub(crate) struct Ordered<'a> {
+    keys: &'a LinkKeys,
+    ring: Option<Arc<KeyRing>>,
+}
+
+impl Ordered<'_> {
+    /// Returns the new keys.
+    pub(crate) fn ring(&self) -> Option<&Arc<KeyRing>> {
+        self.ring.as_ref()
+    }
+
+    /// Uses the new keys, which are durable by now.
+    pub(crate) fn done(mut self) {
+        self.settle(Storing::Done);
+    }
+
+    fn settle(&mut self, storing: Storing) {
+        if let Some(ring) = self.ring.take() {
+            let _ = self.keys.settle(Change { ring, draft: None }, storing);
+            if storing == Storing::Failed {
+                self.keys.lock().failed = None; // it was a person's, who is told
+            }
+        }
+    }
+}
+
+impl Drop for Ordered<'_> {
+    fn drop(&mut self) {
+        self.settle(Storing::Failed);
+    }
+}
+
+impl State {
+    fn step(&mut self, role: Role, now: Seconds) -> Result<Next, KeyError> {
+        if let Some(number) = self.used {
+            match self.ring.used(number, now) {
+                Some(ring) => return Ok(self.change(ring)),
+                None => self.used = None,
+            }
+        }
+        if role == Role::Server
+            && let Some(ring) = self.ring.expire(now)
+        {
+            return Ok(self.change(ring));
+        }
+        let Some(InSession { id, renewal }) = &mut self.session else { return Ok(Next::Nothing) };
+        let id = *id;
+        match renewal.poll(&self.ring, now)? {
+            Some(Step::Send(frame)) => Ok(Next::Say(id, frame)),
+            Some(Step::Store(draft)) => {
+                let ring = Arc::new(draft.ring().clone());
+                self.changing = true;
+                Ok(Next::Store(Change { ring, draft: Some((id, draft)) }))
+            }
+            None => Ok(renewal.wake_at(&self.ring).map_or(Next::Nothing, Next::Wait)),
+        }
+    }
+
+    fn change(&mut self, ring: KeyRing) -> Next {
+        self.changing = true;
+        Next::Store(Change { ring: Arc::new(ring), draft: None })
+    }
+}
+
+impl Change {
+    /// Returns whether both sides agree on new keys with it.
+    pub(super) fn is_agreed(&self) -> bool {
+        self.draft.as_ref().is_some_and(|(_, draft)| draft.is_agreed())
+    }
+}
+
+impl fmt::Debug for LinkKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkKeys").field("role", &self.role).finish_non_exhaustive()
+    }
+}
