@@ -27,7 +27,8 @@ impl Host for ExchangeHost {
     }
 
     async fn reserve(&self, hello: AuthenticHello) -> Result<PeerReservation, Refusal> {
-        let AuthenticHello { peer: name, address, instance, .. } = hello;
+        let AuthenticHello { client, address, instance, .. } = hello;
+        let name = &client.name;
         let Some(peer) = self.core.peer(name.as_str()) else { return Err(Refusal::Silent) };
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
