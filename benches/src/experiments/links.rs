@@ -95,7 +95,7 @@ fn refusal(count: usize) -> Result<f64> {
         let (_, hello) = initiator.hello(&challenge, HelloRandom::generate()?)?;
         let began = Instant::now();
         let admitted = clients.admits(address) && clients.admits_in(Encoding::Sealed, address);
-        let candidates = clients.sealed_candidates(address, Some(Bucket::FIRST));
+        let candidates = clients.sealed_candidates(address, Some(Bucket::FIRST), 0);
         let responder = Responder::new(challenge, Arc::clone(&decoy));
         let refused = responder.authenticate(&hello, candidates.credentials());
         whole += began.elapsed();

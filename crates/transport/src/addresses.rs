@@ -74,6 +74,7 @@ fn doubts_address(error: &DialError) -> bool {
         | DialError::Connect { .. }
         | DialError::Transmit(_)
         | DialError::Refused(_)
+        | DialError::NoKeys
         | DialError::Superseded => false,
         DialError::Tls(_)
         | DialError::Upgrade(_)

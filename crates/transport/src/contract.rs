@@ -5,7 +5,10 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use paddington_wire::keys::{KeyRing, Why};
+use paddington_wire::sealed::Exporter;
 use paddington_wire::{
     CloseCode, Credentials, Encoding, Frame, Instance, InvitedClient, InvitedClients, Ready,
     Violation,
@@ -60,12 +63,23 @@ pub trait ReadyReservation: Send + 'static {
     /// The traffic of the connection.
     type Traffic: Traffic;
 
-    /// Takes the slot: the peer is authenticated, and `theirs` is its READY.
+    /// Takes the slot: the peer is authenticated, and `theirs` is its READY. The keys with which it
+    /// was authenticated are used by that.
     ///
     /// # Errors
     ///
     /// [`Refusal`] if a newer connection has taken the slot, or the peer's READY is invalid.
-    fn establish(self, theirs: &Ready) -> Result<Self::Traffic, Refusal>;
+    fn establish(self, theirs: &Ready, keys: SessionKeys) -> Result<Self::Traffic, Refusal>;
+}
+
+/// The keys of the link with which a session began, and the secrets of its next ones
+/// (`docs/protocol.md` §3.6 and §5.5).
+#[derive(Debug)]
+pub struct SessionKeys {
+    /// Their generation; 0 if they have none.
+    pub generation: u64,
+    /// What the next keys are derived from.
+    pub exporter: Option<Exporter>,
 }
 
 /// A service that listens.
@@ -82,6 +96,16 @@ pub trait Host: Clone + Send + Sync + 'static {
         &self,
         hello: AuthenticHello,
     ) -> impl Future<Output = Result<Self::Reservation, Refusal>> + Send;
+
+    /// Returns the time, in seconds since 1970, which decides whether an invitation has expired.
+    fn unix_time(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    }
+
+    /// Takes note of somebody who was refused, and who has keys of a client that are no longer valid.
+    /// It is called for every such hello.
+    fn recognised(&self, _: WorthlessHello) {}
 }
 
 /// A service that dials.
@@ -91,6 +115,12 @@ pub trait Caller: Send + Sync + 'static {
 
     /// Reserves the slot for the next attempt. The previous connection has ended by then.
     fn reserve(&self) -> Self::Reservation;
+
+    /// Resolves with the keys for the next attempt, if they have generations, once none are being
+    /// stored.
+    fn keys(&self) -> impl Future<Output = Option<Arc<KeyRing>>> + Send {
+        std::future::ready(None)
+    }
 
     /// Returns whether the invitation can change at all.
     fn is_renewable(&self) -> bool;
@@ -138,10 +168,26 @@ pub struct AuthenticHello {
     pub client: Arc<InvitedClient>,
     /// The address that it connects from.
     pub address: IpAddr,
+    /// The generation of the keys that it has used; 0 if they have none.
+    pub generation: u64,
     /// The encoding that it uses.
     pub encoding: Encoding,
     /// Its instance, which the `hex` encoding does not transmit.
     pub instance: Option<Instance>,
+}
+
+/// A hello that was made with keys which are no longer valid: an invitation that was used, has expired
+/// or was replaced, or a stolen or an old copy of a client's keys. It was refused like any other.
+#[derive(Clone, Debug)]
+pub struct WorthlessHello {
+    /// The client whose keys they were.
+    pub client: Arc<InvitedClient>,
+    /// The address that it came from.
+    pub address: IpAddr,
+    /// Their generation.
+    pub generation: u64,
+    /// Why they are not valid.
+    pub why: Why,
 }
 
 /// The refusal of an authenticated peer.

@@ -32,10 +32,12 @@ pub struct Dialer {
 
 impl Dialer {
     /// Connects, performs the handshake and takes the slot of `reservation`. Addresses that failed
-    /// in an earlier attempt are tried last.
+    /// in an earlier attempt are tried last. Of keys with generations, it uses those that are `back`
+    /// before the newest.
     pub(crate) async fn dial<P: Reservation>(
         &self,
         reservation: P,
+        back: usize,
         known: &mut Addresses,
     ) -> Result<Established<P::Traffic>, DialError> {
         let config = &self.config;
@@ -49,7 +51,7 @@ impl Dialer {
             Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
         })
         .await?;
-        initiate(reservation, &self.login, stream, offer, config).await
+        initiate(reservation, &self.login, back, stream, offer, config).await
     }
 
     /// Opens a byte stream to the server.

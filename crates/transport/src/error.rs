@@ -92,6 +92,9 @@ pub enum DialError {
     /// The server proved its identity, and refused the connection.
     #[error("the server refused the connection: {0}")]
     Refused(CloseCode),
+    /// This side has no keys of the link.
+    #[error("there are no keys for this server; ask for a new invitation")]
+    NoKeys,
     /// The connection could be established, but this side no longer accepted it.
     #[error("replaced by a newer connection")]
     Superseded,
@@ -108,7 +111,7 @@ impl DialError {
             Self::Tls(source) => source
                 .get_ref()
                 .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>),
-            Self::HungUp(_) | Self::Handshake(_) => true,
+            Self::HungUp(_) | Self::Handshake(_) | Self::NoKeys => true,
             _ => false,
         }
     }
@@ -127,6 +130,7 @@ impl DialError {
                 | Self::HungUp(_)
                 | Self::HungUpLate(_)
                 | Self::Handshake(_)
+                | Self::NoKeys
                 | Self::Refused(CloseCode::Removed)
         )
     }

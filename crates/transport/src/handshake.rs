@@ -10,13 +10,15 @@ use paddington_wire::sealed::{
     self, Challenge, Greeting, HelloRandom, ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Arrived, Bucket, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClients, Ready,
-    Session, Transmission, Violation, hex,
+    Arrived, Bucket, Credentials, Encoding, Frame, HandshakeError, Instance, InvitedClient,
+    InvitedClients, Ready, Recognised, Session, Transmission, Violation, Worthless, hex,
 };
 use tokio::time::{Instant, timeout};
 
 use crate::admission::PendingConnection;
-use crate::contract::{AuthenticHello, Host, ReadyReservation, Refusal, Reservation};
+use crate::contract::{
+    AuthenticHello, Host, ReadyReservation, Refusal, Reservation, SessionKeys, WorthlessHello,
+};
 use crate::error::AcceptError;
 use crate::upgrade::Offer;
 use crate::websocket::{SocketError, WebSocket};
@@ -53,7 +55,7 @@ pub(crate) type TrafficOf<H> = <<H as Host>::Reservation as Reservation>::Traffi
 /// The credentials with which a client proves its name.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// The secrets of the link.
+    /// The secrets of the link. Of keys with generations, an attempt uses one.
     pub credentials: Credentials,
     /// The instance of the client.
     pub instance: Instance,
@@ -89,17 +91,15 @@ async fn respond_sealed<H: Host>(
     socket.allow(HELLO_LIMIT);
     let hello = step(timeouts.handshake_step, next_binary(&mut socket)).await?;
 
-    let candidates = clients.sealed_candidates(upgraded.address, upgraded.bucket);
-    let client = responder.authenticate(&hello, candidates.credentials())?;
+    let (address, bucket) = (upgraded.address, upgraded.bucket);
+    let Recognised { client, generation, authenticated } =
+        recognise(host, clients, address, bucket, responder, &hello)?;
     upgraded.pending.authenticated();
-    let hello = AuthenticHello {
-        client: Arc::clone(candidates.client(client.candidate())),
-        address: upgraded.address,
-        encoding: Encoding::Sealed,
-        instance: Some(client.instance()),
-    };
+    let instance = Some(authenticated.instance());
+    let hello =
+        AuthenticHello { client, address, generation, encoding: Encoding::Sealed, instance };
     let random = ReplyRandom::generate().map_err(HandshakeError::from)?;
-    let (mut waiting, reply) = client.reply(&random)?;
+    let (mut waiting, reply) = authenticated.reply(&random)?;
     let (reservation, first) = match host.reserve(hello).await {
         Ok(reservation) => {
             let (ready, reservation) = reservation.ready();
@@ -124,7 +124,8 @@ async fn respond_sealed<H: Host>(
         return Err(AcceptError::Refused);
     };
     socket.allow_all();
-    match reservation.establish(&theirs) {
+    let keys = SessionKeys { generation, exporter: session.take_exporter() };
+    match reservation.establish(&theirs, keys) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
         Err(refusal) => {
             let sent = farewell(&mut socket, &mut session, refusal);
@@ -132,6 +133,25 @@ async fn respond_sealed<H: Host>(
             Err(AcceptError::Refused)
         }
     }
+}
+
+/// Finds out who has sent a hello. The host is told if it is somebody with keys that are no longer valid,
+/// who then learns no more than any stranger.
+fn recognise<H: Host>(
+    host: &H,
+    clients: &InvitedClients,
+    address: IpAddr,
+    bucket: Option<Bucket>,
+    responder: Responder,
+    hello: &[u8],
+) -> Result<Recognised<InvitedClient>, AcceptError> {
+    let candidates = clients.sealed_candidates(address, bucket, host.unix_time());
+    candidates.authenticate(responder, hello).map_err(|refused| {
+        if let Some(Worthless { client, generation, why }) = refused.worthless {
+            host.recognised(WorthlessHello { client, address, generation, why });
+        }
+        refused.error.into()
+    })
 }
 
 async fn respond_hex<H: Host>(
@@ -151,6 +171,7 @@ async fn respond_hex<H: Host>(
     let hello = AuthenticHello {
         client: Arc::clone(candidates.client(client.candidate())),
         address: upgraded.address,
+        generation: 0,
         encoding: Encoding::Hex,
         instance: None,
     };
@@ -163,10 +184,12 @@ async fn respond_hex<H: Host>(
     Ok(Established { socket, session: session.into(), traffic })
 }
 
-/// Performs the client's side of the handshake: authenticates both services and takes the slot.
+/// Performs the client's side of the handshake: authenticates both services and takes the slot. Of keys
+/// with generations, it uses those that are `back` before the newest.
 pub(crate) async fn initiate<P: Reservation>(
     reservation: P,
     login: &Login,
+    back: usize,
     stream: Stream,
     offer: Offer,
     config: &Config,
@@ -176,7 +199,14 @@ pub(crate) async fn initiate<P: Reservation>(
     match (&login.credentials, offer) {
         (Credentials::Sealed(link), Offer::Sealed(challenge)) => {
             let initiator = sealed::Initiator::new(Arc::clone(link), login.instance);
-            initiate_sealed(reservation, initiator, &challenge, socket, config).await
+            initiate_sealed(reservation, initiator, 0, &challenge, socket, config).await
+        }
+        (Credentials::Ring(ring), Offer::Sealed(challenge)) => {
+            let offered = ring.generations().iter().rev().nth(back).ok_or(DialError::NoKeys)?;
+            let initiator =
+                sealed::Initiator::new(Arc::clone(offered.credentials()), login.instance);
+            let generation = offered.number();
+            initiate_sealed(reservation, initiator, generation, &challenge, socket, config).await
         }
         (Credentials::Hex(link), Offer::Hex) => {
             initiate_hex(reservation, hex::Initiator::new(Arc::clone(link)), socket, config).await
@@ -188,6 +218,7 @@ pub(crate) async fn initiate<P: Reservation>(
 async fn initiate_sealed<P: Reservation>(
     reservation: P,
     initiator: sealed::Initiator,
+    generation: u64,
     challenge: &Challenge,
     mut socket: WebSocket,
     config: &Config,
@@ -209,7 +240,8 @@ async fn initiate_sealed<P: Reservation>(
     let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
     said(config, socket.send(Transmission::Binary(first))).await?;
     socket.allow_all();
-    match reservation.establish(&theirs) {
+    let keys = SessionKeys { generation, exporter: session.take_exporter() };
+    match reservation.establish(&theirs, keys) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
         Err(refusal) => {
             let sent = farewell(&mut socket, &mut session, refusal);

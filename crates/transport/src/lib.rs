@@ -25,6 +25,7 @@ mod frame_heads;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod handshake;
+mod key_choice;
 mod listener;
 mod liveness;
 mod network;
@@ -48,7 +49,8 @@ pub use acceptor::Acceptor;
 pub use config::{Config, Limits, Retry, Timeouts};
 pub use connection::Connection;
 pub use contract::{
-    AuthenticHello, Caller, Change, Host, ReadyReservation, Refusal, Renewed, Reservation, Traffic,
+    AuthenticHello, Caller, Change, Host, ReadyReservation, Refusal, Renewed, Reservation,
+    SessionKeys, Traffic, WorthlessHello,
 };
 pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};

@@ -16,7 +16,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::addresses::Addresses;
 use crate::backoff::Delays;
-use crate::contract::{Caller, Change, Renewed};
+use crate::contract::{Caller, Change, Renewed, Traffic};
+use crate::handshake::Established;
+use crate::key_choice::KeyChoice;
 use crate::{Connection, DialError, Dialer, End, Tls};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
@@ -36,10 +38,17 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
     let caller = Arc::new(caller);
     let mut delays = Delays::new(dialer.config.retry);
     let (mut report, mut addresses) = (Report::default(), Addresses::default());
+    let mut choice = KeyChoice::default();
     loop {
         caller.changes().into_iter().for_each(|change| dialer.change(change));
+        let keys = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            keys = caller.keys() => keys,
+        };
+        choice.take(keys, &mut dialer.login.credentials);
         let began = Instant::now();
-        let attempt = Box::pin(dialer.dial(caller.reserve(), &mut addresses));
+        let attempt = Box::pin(dialer.dial(caller.reserve(), choice.back(), &mut addresses));
         let dialled = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -49,21 +58,13 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
         let (delay, mends) = match dialled {
             Ok(established) => {
                 addresses.succeeded();
+                choice.restart();
                 report.connected(&dialer, &addresses);
-                let connected_at = Instant::now();
-                let mut connection = Connection::new(
-                    established,
-                    dialer.config.timeouts,
-                    Arc::clone(&dialer.network),
-                );
-                connection.renew_after(dialer.jittered(dialer.config.timeouts.session_age));
-                let end = connection.run().await;
-                let chance = dialer.network.chance();
-                (
-                    delays.after_session(connected_at.elapsed(), &end, chance),
-                    Mends::after(&end, &caller),
-                )
+                let (lasted, end) = dialer.carry(established).await;
+                let delay = delays.after_session(lasted, &end, dialer.network.chance());
+                (delay, Mends::after(&end, &caller))
             }
+            Err(error) if choice.falls_back(&error, &dialer) => continue,
             Err(error) => {
                 addresses.failed(&error);
                 let mends = Mends::of(&error, &dialer, &caller);
@@ -146,6 +147,15 @@ async fn renewed<C: Caller>(caller: &Arc<C>) -> Option<Renewed> {
 }
 
 impl Dialer {
+    /// Runs a connection to its end. Returns how long it has lasted.
+    async fn carry<T: Traffic>(&self, established: Established<T>) -> (Duration, End) {
+        let (began, timeouts) = (Instant::now(), self.config.timeouts);
+        let mut connection = Connection::new(established, timeouts, Arc::clone(&self.network));
+        connection.renew_after(self.jittered(timeouts.session_age));
+        let end = connection.run().await;
+        (began.elapsed(), end)
+    }
+
     /// Goes on with what somebody has changed.
     fn change(&mut self, change: Change) {
         match change {

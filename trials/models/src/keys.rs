@@ -35,6 +35,9 @@ pub struct Budget {
     pub faults: u8,
     /// Copies of a list that are restored.
     pub restores: u8,
+    /// Whether it begins with keys in use, and others that were agreed on and not used, instead of an
+    /// invitation.
+    pub agreed: bool,
 }
 
 /// What happens next.
@@ -185,10 +188,7 @@ type Kept = Result<(), &'static str>;
 
 impl World {
     fn new(left: Budget) -> Self {
-        let keys = exporter(b"invitation").keys(0).map(Arc::new);
-        let (hub, sensor): (PeerName, PeerName) = names();
-        let ring = keys.map(|keys| KeyRing::begin([&hub, &sensor], keys, 0, None, 0));
-        let Ok(ring) = ring else { unreachable!("the keys of a seed") };
+        let ring = first_ring(left.agreed);
         let side = |ring: &KeyRing| Side {
             ring: ring.clone(),
             before: None,
@@ -197,7 +197,7 @@ impl World {
             session: None,
             inbox: VecDeque::new(),
         };
-        let ages = HashMap::from([(id(&ring.generations()[0]), 0)]);
+        let ages = ring.generations().iter().map(id).zip(0..).collect();
         Self {
             sides: [side(&ring), side(&ring)],
             attempt: 0,
@@ -559,6 +559,26 @@ impl World {
     }
 }
 
+/// The ring of a link with an invitation; or with one generation in use, and one that was agreed on.
+fn first_ring(agreed: bool) -> KeyRing {
+    let (hub, sensor) = names();
+    let keys = |number| exporter(b"first").keys(number).map(Arc::new);
+    let (Ok(first), Ok(second)) = (keys(0), keys(1)) else { unreachable!("the keys of a seed") };
+    let ring = KeyRing::begin([&hub, &sensor], first, 0, None, 0);
+    if !agreed {
+        return ring;
+    }
+    let mut stored = ring.to_stored();
+    stored.generations[0].origin = Origin::Agreed;
+    stored.generations.push(stored.generations[0].clone());
+    (stored.generations[0].used, stored.generations[1].number) = (true, 1);
+    stored.generations[1].keys = second;
+    match KeyRing::from_stored(&hub, &sensor, stored) {
+        Ok(ring) => ring,
+        Err(_) => unreachable!("a ring that can be stored"),
+    }
+}
+
 fn names() -> (PeerName, PeerName) {
     match ("hub".parse(), "sensor".parse()) {
         (Ok(hub), Ok(sensor)) => (hub, sensor),
@@ -573,16 +593,20 @@ fn id(generation: &Generation) -> KeysId {
 /// The situations of the short form, and those that the long one has besides.
 #[must_use]
 pub fn budgets(long: bool) -> Vec<(&'static str, Budget)> {
-    let base = Budget { dials: 4, asks: 1, invites: 0, faults: 2, restores: 0 };
+    let base = Budget { dials: 4, asks: 1, invites: 0, faults: 2, restores: 0, agreed: false };
     let mut all = vec![
         ("keys: renewals", base),
         ("keys: invitations", Budget { dials: 3, invites: 2, ..base }),
         ("keys: restored copies", Budget { asks: 2, restores: 1, faults: 3, ..base }),
     ];
+    all.push((
+        "keys: agreed on and not used",
+        Budget { dials: 3, faults: 3, agreed: true, ..base },
+    ));
     if long {
         all.extend([
             ("keys: renewals, long", Budget { dials: 5, asks: 2, faults: 3, ..base }),
-            ("keys: all", Budget { dials: 4, asks: 2, invites: 1, faults: 2, restores: 1 }),
+            ("keys: all", Budget { asks: 2, invites: 1, restores: 1, ..base }),
         ]);
     }
     all

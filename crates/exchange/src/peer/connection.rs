@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use paddington_transport::{End, ReadyReservation, Refusal, Reservation, Traffic};
+use paddington_transport::{End, ReadyReservation, Refusal, Reservation, SessionKeys, Traffic};
 use paddington_wire::link::{AckTime, Incoming, Millis, Started};
 use paddington_wire::{
     CloseCode, Content, Encoding, Frame, Instance, Ready, RejectCode, SessionId, Text, Ticket,
@@ -134,7 +134,7 @@ impl Reservation for PeerReservation {
 impl ReadyReservation for ReadyPeerReservation {
     type Traffic = PeerTraffic;
 
-    fn establish(self, theirs: &Ready) -> Result<PeerTraffic, Refusal> {
+    fn establish(self, theirs: &Ready, _: SessionKeys) -> Result<PeerTraffic, Refusal> {
         let Self { reservation, ours } = self;
         let peer = Arc::clone(&reservation.peer);
         reservation.take(Some(theirs.instance), |state, session| {

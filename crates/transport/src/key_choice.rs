@@ -1,0 +1,54 @@
+//! Which generation of a link's keys an attempt uses. Implements the client's side of `docs/protocol.md`
+//! §3.6.
+
+use std::sync::Arc;
+
+use paddington_wire::Credentials;
+use paddington_wire::keys::KeyRing;
+use tracing::debug;
+
+use crate::{DialError, Dialer};
+
+/// How far the next attempt is behind the newest keys.
+#[derive(Debug, Default)]
+pub(crate) struct KeyChoice {
+    back: usize,
+}
+
+impl KeyChoice {
+    /// Returns how many generations are newer than the one to use.
+    pub(crate) fn back(&self) -> usize {
+        self.back
+    }
+
+    /// Begins anew with the newest.
+    pub(crate) fn restart(&mut self) {
+        self.back = 0;
+    }
+
+    /// Puts `ring` in the place of `credentials`, and begins anew if it is another one.
+    pub(crate) fn take(&mut self, ring: Option<Arc<KeyRing>>, credentials: &mut Credentials) {
+        let Some(ring) = ring else { return };
+        if matches!(credentials, Credentials::Ring(old) if Arc::ptr_eq(old, &ring)) {
+            return;
+        }
+        *credentials = Credentials::Ring(ring);
+        self.restart();
+    }
+
+    /// Returns whether the failure may be that of the keys, and there are older ones, which the next
+    /// attempt uses. After the oldest it begins anew.
+    pub(crate) fn falls_back(&mut self, error: &DialError, dialer: &Dialer) -> bool {
+        let (DialError::HungUp(_), Credentials::Ring(ring)) = (error, &dialer.login.credentials)
+        else {
+            return false;
+        };
+        let next = self.back + 1;
+        let has_older = next < ring.generations().len();
+        self.back = if has_older { next } else { 0 };
+        if has_older {
+            debug!(endpoint = %dialer.endpoint, "the server hung up; trying older keys");
+        }
+        has_older
+    }
+}
