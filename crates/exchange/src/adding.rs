@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use paddington_wire::{Encoding, Instance, InvitedClient, PeerName};
+use paddington_wire::{Credentials, Instance, InvitedClient, PeerName};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -113,7 +113,7 @@ impl Exchange {
         let identity = Identity::of_client(&client);
         core.check(&identity)?;
         let hosted = core.first_listener().await?;
-        let peer = core.restore(&identity, client.credentials.encoding()).await?;
+        let peer = core.restore(&identity, &Role::Client, &client.credentials).await?;
         core.make_durable(durable).await?;
         core.join(peer, identity, Role::Client);
         core.clients.add(client);
@@ -147,9 +147,10 @@ impl Exchange {
         let Some(_change) = core.begin_change().await else { return Err(AddError::ShuttingDown) };
         let identity = Identity::of_server(&server);
         core.check(&identity)?;
-        let peer = core.restore(&identity, server.credentials.encoding()).await?;
+        let role = Role::Server(Arc::new(Dialing::default()));
+        let peer = core.restore(&identity, &role, &server.credentials).await?;
         core.make_durable(durable).await?;
-        core.join(peer, identity, Role::Server(Arc::new(Dialing::default())));
+        core.join(peer, identity, role);
         joining::dial(core, server);
         Ok(())
     }
@@ -186,13 +187,17 @@ impl Core {
     async fn restore(
         &self,
         identity: &Identity,
-        encoding: Encoding,
+        role: &Role,
+        credentials: &Credentials,
     ) -> Result<Arc<Peer>, AddError> {
         let mut kept = Kept::new(self.store.as_ref()).await.map_err(AddError::Store)?;
         // A link that was removed before begins anew, as after a restart of this service.
         let instance = Instance::random().map_err(|_| AddError::Random)?;
+        let encoding = credentials.encoding();
         let peer = kept.peer(&self.shared, identity.mailbox(), instance, encoding).await;
-        peer.map_err(AddError::Store)
+        let peer = peer.map_err(AddError::Store)?;
+        self.keys.give(&peer, role, credentials);
+        Ok(peer)
     }
 
     async fn make_durable<E: Into<HandlerError>>(

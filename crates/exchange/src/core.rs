@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::joining::KeyMaker;
 use crate::lifecycle::Lifecycle;
 use crate::listening::Listen;
 use crate::peer::{Peer, RequestHandler, Shared};
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     /// Stops the tasks that look for overdue calls and expired messages.
     pub(crate) watchers: CancellationToken,
     pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) keys: KeyMaker,
     pub(crate) store_tasks: TaskTracker,
     pub(crate) store_tasks_stop: CancellationToken,
     pub(crate) network: Arc<dyn Network>,

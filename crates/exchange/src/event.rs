@@ -1,5 +1,7 @@
 //! The events that an exchange reports to whoever monitors it.
 
+use std::net::IpAddr;
+
 use paddington_wire::{MessageId, PeerName, RejectCode};
 
 use crate::Delivered;
@@ -35,6 +37,17 @@ pub enum Event {
     Duplicate {
         /// The peer.
         peer: PeerName,
+    },
+    /// Somebody was refused who used keys of the link with the peer that are not valid any more: an
+    /// invitation that was used before, or a stolen or an old copy. It is told at most once in 10 s
+    /// for each peer.
+    BurnedKeys {
+        /// The peer.
+        peer: PeerName,
+        /// The address that they came from.
+        address: IpAddr,
+        /// The generation of the keys.
+        generation: u64,
     },
     /// The peer has received messages that this service's store does not know: the store was
     /// restored from an older copy, or has lost something.

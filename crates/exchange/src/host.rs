@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use paddington_transport::{
-    Acceptor, AuthenticHello, Caller, Change, Host, Listener, Refusal, Renewed,
+    Acceptor, AuthenticHello, Caller, Change, Host, Listener, Refusal, Renewed, WorthlessHello,
 };
+use paddington_wire::keys::KeyRing;
 use paddington_wire::{CloseCode, InvitedClients, KeyError};
 use tracing::{info, warn};
 
@@ -73,6 +74,17 @@ impl Host for ExchangeHost {
         self.core.ensure_workers(&peer);
         Ok(reservation)
     }
+
+    fn unix_time(&self) -> u64 {
+        self.core.network.unix_time()
+    }
+
+    fn recognised(&self, hello: WorthlessHello) {
+        let WorthlessHello { client, address, generation, why } = hello;
+        if let Some(peer) = self.core.peers.peer_of(client.link) {
+            peer.report_worthless_keys(address, generation, why);
+        }
+    }
 }
 
 impl fmt::Debug for ExchangeHost {
@@ -94,6 +106,13 @@ impl Caller for PeerCaller {
 
     fn reserve(&self) -> PeerReservation {
         PeerReservation::new(&self.peer, None, None)
+    }
+
+    async fn keys(&self) -> Option<Arc<KeyRing>> {
+        match self.peer.keys() {
+            Some(keys) => Some(keys.quiet().await),
+            None => None,
+        }
     }
 
     fn is_renewable(&self) -> bool {

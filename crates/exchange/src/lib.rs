@@ -20,6 +20,7 @@ mod faults;
 mod handling;
 mod host;
 mod joining;
+mod keys;
 mod lifecycle;
 mod listening;
 mod orphans;
@@ -46,6 +47,7 @@ pub use exchange::{Exchange, current, install};
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use handling::{Handler, OnError, accept_bytes};
+pub use keys::KeyStore;
 pub use listening::Listen;
 pub use orphans::PurgeError;
 pub use paddington_wire::link::{CallCounts, Counts};

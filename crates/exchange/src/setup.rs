@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::core::Core;
 use crate::dialing::{Dialing, Server};
 use crate::handling::{request_worker, watchdog, worker};
+use crate::joining::KeyMaker;
 use crate::lifecycle::Lifecycle;
 use crate::listening::{Listen, bind};
 use crate::orphans::warn_of_orphans;
@@ -18,7 +19,7 @@ use crate::peer::Shared;
 use crate::registry::{Conflict, Entry, Identity, Registry, Role};
 use crate::restore::Kept;
 use crate::store::Store;
-use crate::{Config, Exchange, Handler, StartError, deadlines, host, joining, shutdown};
+use crate::{Config, Exchange, Handler, KeyStore, StartError, deadlines, host, joining, shutdown};
 
 /// The parts that an exchange is made from.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Setup {
     pub network: Arc<dyn Network>,
     /// Store for the messages of `sealed` peers. Without it they are lost when the process ends.
     pub store: Option<Arc<dyn Store>>,
+    /// Where the keys of links are stored; without, they stay as they were handed over.
+    pub key_store: Option<Arc<dyn KeyStore>>,
     /// Limits, deadlines and policies.
     pub config: Config,
 }
@@ -71,7 +74,7 @@ impl Exchange {
     ///
     /// [`StartError`] if it cannot listen, or its peers or settings are invalid. Nothing runs then.
     pub async fn start<H: Handler>(setup: Setup, handler: H) -> Result<Self, StartError> {
-        let Setup { name, listen, clients, servers, network, store, config } = setup;
+        let Setup { name, listen, clients, servers, network, store, key_store, config } = setup;
         config.check()?;
         let count = clients.len() + servers.len();
         if count > config.peers {
@@ -80,7 +83,8 @@ impl Exchange {
         let places = count.max(1);
         let shared = Arc::new(Shared::new(name, config, places, store.is_some())?);
         let peers = Registry::new(shared.name.clone(), shared.config.peers, places);
-        add_all(&peers, &shared, store.as_ref(), &clients, &servers).await?;
+        let keys = KeyMaker::new(&shared, key_store, &network);
+        add_all(&peers, &shared, store.as_ref(), &keys, &clients, &servers).await?;
         let listener = match &listen {
             Some(at) if !clients.is_empty() => Some(listener(&network, at, &shared).await?),
             _ => None,
@@ -97,6 +101,7 @@ impl Exchange {
             requests: Arc::new(request_worker::starter(handler, handlers, core.clone())),
             watchers: CancellationToken::new(),
             store,
+            keys,
             store_tasks: TaskTracker::new(),
             store_tasks_stop: CancellationToken::new(),
             network,
@@ -131,21 +136,24 @@ async fn add_all(
     peers: &Registry,
     shared: &Arc<Shared>,
     store: Option<&Arc<dyn Store>>,
+    keys: &KeyMaker,
     clients: &[InvitedClient],
     servers: &[Server],
 ) -> Result<(), StartError> {
     let clients = clients
         .iter()
-        .map(|client| (Identity::of_client(client), client.credentials.encoding(), Role::Client));
+        .map(|client| (Identity::of_client(client), &client.credentials, Role::Client));
     let servers = servers.iter().map(|server| {
         let role = Role::Server(Arc::new(Dialing::default()));
-        (Identity::of_server(server), server.credentials.encoding(), role)
+        (Identity::of_server(server), &server.credentials, role)
     });
     let mut kept = Kept::new(store).await.map_err(StartError::Store)?;
-    for (identity, encoding, role) in clients.chain(servers) {
+    for (identity, credentials, role) in clients.chain(servers) {
         peers.check(&identity).map_err(|conflict| refusal(&identity, conflict))?;
+        let encoding = credentials.encoding();
         let peer = kept.peer(shared, identity.mailbox(), shared.instance, encoding).await;
         let peer = peer.map_err(StartError::Store)?;
+        keys.give(&peer, &role, credentials);
         peers.insert(Entry { peer, identity, role, stop: CancellationToken::new() });
     }
     match store {

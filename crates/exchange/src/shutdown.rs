@@ -51,6 +51,8 @@ impl Core {
         let flushed = join_all(peers.iter().map(|peer| self.flush(peer)));
         self.within(limit, flushed).await;
         self.close_connections().await;
+        self.shared.key_tasks.close();
+        self.within(limit, self.shared.key_tasks.wait()).await;
         let store = self.close_store().await;
         let mut report = ShutdownReport { unfinished, store, ..self.abandon() };
         report.unsent.sort();

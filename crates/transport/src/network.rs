@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use rand::RngExt;
@@ -38,6 +38,13 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// count that time, in which connections may have been lost unnoticed.
     fn slept(&self) -> Duration {
         suspend::slept()
+    }
+
+    /// Returns the time of the wall clock, in seconds since 1970: it decides when an invitation
+    /// expires and when keys are renewed.
+    fn unix_time(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
     }
 
     /// Rounds up a wait that may as well be a little longer: many timers that end together wake the

@@ -134,10 +134,16 @@ impl Reservation for PeerReservation {
 impl ReadyReservation for ReadyPeerReservation {
     type Traffic = PeerTraffic;
 
-    fn establish(self, theirs: &Ready, _: SessionKeys) -> Result<PeerTraffic, Refusal> {
+    fn establish(self, theirs: &Ready, keys: SessionKeys) -> Result<PeerTraffic, Refusal> {
         let Self { reservation, ours } = self;
         let peer = Arc::clone(&reservation.peer);
-        reservation.take(Some(theirs.instance), |state, session| {
+        if peer.keys().is_some_and(|link| link.ring().generation(keys.generation).is_none()) {
+            return Err(Refusal::Silent); // others have taken their place during the handshake
+        }
+        let traffic = reservation.take(Some(theirs.instance), |state, session| {
+            if let Some(link) = peer.keys() {
+                link.begin(session, keys, [ours.features, theirs.features]);
+            }
             let (started, freed) =
                 state.start_session(&peer.shared.room, session, [&ours, theirs], peer.now())?;
             state.settle_inbox(&peer.shared.inboxes);
@@ -145,7 +151,9 @@ impl ReadyReservation for ReadyPeerReservation {
             peer.note_store_work(state);
             report_regression(&peer, started);
             Ok(peer.take_call_events(state))
-        })
+        })?;
+        peer.attend_keys();
+        Ok(traffic)
     }
 }
 
@@ -278,6 +286,11 @@ impl Traffic for PeerTraffic {
             }
             Order::Close(code) => return Poll::Ready(self.last_frame(&mut state, code)),
             Order::Probe => return Poll::Ready(Frame::Ping(u64::MAX)),
+            Order::Say => {
+                if let Some(frame) = state.take_said(self.session) {
+                    return Poll::Ready(frame);
+                }
+            }
             Order::Carry => {}
         }
         if let Some(frame) = self.next_frame(&mut state, cx) {
@@ -310,11 +323,21 @@ impl Traffic for PeerTraffic {
         }
         let stopping = || peer.shared.stopping.is_cancelled();
         // An acknowledgement of answers may be what a shutdown waits for.
+        if matches!(frame, Frame::Drain)
+            && let Some(keys) = peer.keys()
+        {
+            keys.drain();
+        }
         let drains =
             matches!(frame, Frame::Drain) || (matches!(frame, Frame::Calls(_)) && stopping());
         let received = match frame {
             Frame::Ping(_) | Frame::Pong(_) => Ok(()),
             Frame::Bare(text) => self.receive_bare(&mut state, text),
+            Frame::Renew(_) | Frame::Renewed(_) => {
+                drop(state);
+                peer.tell_heard();
+                return peer.receive_keys(self.session, &frame);
+            }
             frame => self.receive_sealed(&mut state, frame),
         };
         let worker = state.take_worker_waker();
@@ -334,6 +357,9 @@ impl Traffic for PeerTraffic {
         let peer = self.peer;
         let mut state = peer.lock();
         let left = matches!(end, End::PeerClosed(CloseCode::Shutdown));
+        if let Some(keys) = peer.keys() {
+            keys.end(self.session);
+        }
         if !state.end_session(&peer.name, self.session, left) {
             drop(state);
             debug!(peer = %peer.name, cause = %end, "an older connection has ended");

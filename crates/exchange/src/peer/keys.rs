@@ -141,12 +141,7 @@ impl LinkKeys {
     }
 
     /// Begins a session: a handshake has used a generation. Returns whether it is still valid.
-    pub(super) fn begin(
-        &self,
-        id: SessionId,
-        keys: SessionKeys,
-        features: [Features; 2],
-    ) -> bool {
+    pub(super) fn begin(&self, id: SessionId, keys: SessionKeys, features: [Features; 2]) -> bool {
         let mut state = self.lock();
         let SessionKeys { generation, exporter } = keys;
         if state.ring.generation(generation).is_none() {
@@ -358,7 +353,7 @@ impl State {
                 self.changing = true;
                 Ok(Next::Store(Change { ring, draft: Some((id, draft)) }))
             }
-            None => Ok(renewal.wake_at(&self.ring).map_or(Next::Nothing, Next::Wait)),
+            None => Ok(renewal.wake_at(&self.ring, now).map_or(Next::Nothing, Next::Wait)),
         }
     }
 

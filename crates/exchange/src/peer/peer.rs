@@ -6,14 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use paddington_wire::keys::Why;
 use paddington_wire::link::{Millis, Outcome};
-use paddington_wire::{CloseCode, Encoding, Instance, PeerName, Ready};
+use paddington_wire::{
+    CloseCode, Encoding, Features, Frame, Instance, PeerName, Ready, SessionId, Violation,
+};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::asked::Begun;
+use super::keys::LinkKeys;
 use super::leaving::Standing;
 use super::presence::{Absence, Probed};
 use super::prospect::Prospect;
@@ -57,6 +61,8 @@ pub(crate) struct Peer {
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
     requests: OnceLock<Arc<RequestHandler>>,
+    /// The keys of its link, if they have generations.
+    keys: OnceLock<LinkKeys>,
 }
 
 /// How the peer's requests are handled.
@@ -88,6 +94,7 @@ impl Peer {
             ended: Notify::new(),
             turn: AsyncMutex::new(()),
             requests: OnceLock::new(),
+            keys: OnceLock::new(),
         }
     }
 
@@ -189,6 +196,19 @@ impl Peer {
     }
 
     /// Logs that a second process was refused, whose address is `address`.
+    /// Reports that somebody was refused who has keys of the link that are not valid any more.
+    pub(crate) fn report_worthless_keys(&self, address: IpAddr, generation: u64, why: Why) {
+        let detail = format!("from {address}, with generation {generation}");
+        let cause = match why {
+            Why::Burned => Cause::Burned,
+            Why::Expired => Cause::OutOfDate,
+        };
+        let reported = self.lock().reports_mut().report(&self.name, cause, 1, &detail);
+        if reported && why == Why::Burned {
+            self.shared.tell(Event::BurnedKeys { peer: self.name.clone(), address, generation });
+        }
+    }
+
     pub(crate) fn report_duplicate(&self, address: IpAddr) {
         let detail = address.to_string();
         self.lock().reports_mut().report(&self.name, Cause::Duplicate, 1, &detail);
@@ -323,7 +343,47 @@ impl Peer {
     /// Returns this side's READY as of now.
     pub(super) fn ready(&self) -> Ready {
         let software = self.shared.config.software.clone();
-        Ready { software, ..self.lock().ready() }
+        let ready = self.lock().ready();
+        let renewal = self.keys().map_or(Features::NONE, LinkKeys::features);
+        Ready { software, features: ready.features.with(renewal), ..ready }
+    }
+
+    /// Gives the peer the keys of its link; once, before anything happens.
+    pub(crate) fn set_keys(&self, keys: LinkKeys) {
+        let _ = self.keys.set(keys);
+    }
+
+    /// Returns the keys of its link, if they have generations.
+    pub(crate) fn keys(&self) -> Option<&LinkKeys> {
+        self.keys.get()
+    }
+
+    /// Takes a frame about keys that has arrived in `session`.
+    pub(super) fn receive_keys(
+        self: &Arc<Self>,
+        session: SessionId,
+        frame: &Frame,
+    ) -> Result<(), Violation> {
+        let keys = self.keys().ok_or(Violation::BadRenewal("it was not offered"))?;
+        keys.receive(session, frame)?;
+        self.attend_keys();
+        Ok(())
+    }
+
+    /// Has the connection of `session` send a frame about keys.
+    pub(super) fn say(&self, session: SessionId, frame: Frame) {
+        let waker = self.lock().say(session, frame);
+        wake(waker);
+    }
+
+    /// Wants new keys for the link in the present session. Returns whether there is one in which both
+    /// sides can renew them.
+    pub(crate) fn renew_keys(self: &Arc<Self>) -> bool {
+        let asked = self.keys().is_some_and(LinkKeys::ask);
+        if asked {
+            self.attend_keys();
+        }
+        asked
     }
 
     /// Asks the peer to hold back new messages.
@@ -331,6 +391,9 @@ impl Peer {
         let mut state = self.lock();
         if let Some(link) = state.sealed_link() {
             link.drain();
+        }
+        if let Some(keys) = self.keys() {
+            keys.drain();
         }
         let waker = state.take_connection_waker();
         drop(state);

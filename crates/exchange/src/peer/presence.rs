@@ -1,11 +1,14 @@
 //! The session of a peer, if it has one, and what the handler was told of it.
 //! Implements `docs/protocol.md` §8 (rules R3 to R5 of `docs/delivery.md`).
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use paddington_wire::{CloseCode, Control, Instance, PeerName, SessionId, Slot, Ticket, Verdict};
+use paddington_wire::{
+    CloseCode, Control, Frame, Instance, PeerName, SessionId, Slot, Ticket, Verdict,
+};
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
@@ -36,6 +39,8 @@ struct Live {
     closing: Option<CloseCode>,
     /// Whether the connection is to ask for a sign of life.
     probe: bool,
+    /// What is to be said about the keys of the link.
+    said: VecDeque<Frame>,
     /// Number of frames that have arrived.
     heard: u64,
     since: Instant,
@@ -95,6 +100,8 @@ pub(super) enum Order {
     Carry,
     /// Ask for a sign of life.
     Probe,
+    /// Say what is to be said about keys.
+    Say,
     /// Close with this code.
     Close(CloseCode),
 }
@@ -143,7 +150,8 @@ impl Presence {
         let session = self.slot.take(ticket, instance).ok_or(NotTaken::Superseded)?;
         let (waker, closing) = (None, None);
         let since = Instant::now();
-        let live = Live { session, address, waker, closing, probe: false, heard: 0, since };
+        let said = VecDeque::new();
+        let live = Live { session, address, waker, closing, probe: false, said, heard: 0, since };
         self.left = false;
         let old = self.live.replace(Box::new(live));
         let is_takeover = old.is_some();
@@ -174,7 +182,23 @@ impl Presence {
         if std::mem::take(&mut live.probe) {
             return Order::Probe;
         }
-        live.closing.map_or(Order::Carry, Order::Close)
+        match live.closing {
+            Some(code) => Order::Close(code),
+            None if live.said.is_empty() => Order::Carry,
+            None => Order::Say,
+        }
+    }
+
+    /// Has the connection of `session` send a frame. Returns its waker.
+    pub(super) fn say(&mut self, session: SessionId, frame: Frame) -> Option<Waker> {
+        let live = self.live_mut(session)?;
+        live.said.push_back(frame);
+        live.waker.take()
+    }
+
+    /// Takes the next frame that the connection of `session` is to send.
+    pub(super) fn take_said(&mut self, session: SessionId) -> Option<Frame> {
+        self.live_mut(session)?.said.pop_front()
     }
 
     /// Returns the code with which the connection of `session` is to close, if it is.

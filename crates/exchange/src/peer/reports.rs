@@ -37,10 +37,14 @@ pub(super) enum Cause {
     Small,
     /// The handler failed on requests of the peer, which is told.
     Request,
+    /// Hellos with keys of the link that are not valid any more.
+    Burned,
+    /// Hellos with an invitation that has expired.
+    OutOfDate,
 }
 
 /// The number of causes.
-const CAUSES: usize = 10;
+const CAUSES: usize = 12;
 
 /// Reports about one peer. They take memory from the first one on only: of most peers there are none.
 #[derive(Debug, Default)]
@@ -71,6 +75,8 @@ impl Cause {
         Self::Duplicate,
         Self::Small,
         Self::Request,
+        Self::Burned,
+        Self::OutOfDate,
     ];
 
     fn interval(self) -> Duration {
@@ -110,6 +116,16 @@ impl Cause {
             Self::Request => {
                 warn!(%peer, requests = messages, detail, "the handler failed on requests");
             }
+            Self::Burned => error!(
+                %peer, attempts = messages, detail,
+                "refused: burned keys were used. Somebody has an invitation that was used before, or an \
+                 old copy of the peer's keys; if the peer itself has never connected, remove this link \
+                 and invite it anew"
+            ),
+            Self::OutOfDate => warn!(
+                %peer, attempts = messages, detail,
+                "refused: the invitation has expired; write a new one with renew"
+            ),
             Self::TooLong => warn!(
                 %peer, messages,
                 "messages were not transmitted: they are longer than the peer accepts; raise its \
@@ -145,12 +161,21 @@ impl Fold {
 }
 
 impl Reports {
-    /// Reports messages of one cause. A line shows the `detail` of the last one.
-    pub(super) fn report(&mut self, peer: &PeerName, cause: Cause, messages: u64, detail: &str) {
+    /// Reports messages of one cause. A line shows the `detail` of the last one. Returns whether there
+    /// was a line.
+    pub(super) fn report(
+        &mut self,
+        peer: &PeerName,
+        cause: Cause,
+        messages: u64,
+        detail: &str,
+    ) -> bool {
         let fold = &mut self.folds.get_or_insert_default()[cause as usize];
-        if let Some(messages) = fold.add(messages, detail, Instant::now(), cause.interval()) {
+        let due = fold.add(messages, detail, Instant::now(), cause.interval());
+        if let Some(messages) = due {
             cause.log(peer, messages, detail);
         }
+        due.is_some()
     }
 
     /// Reports messages that were accepted for the peer and were not handled.
@@ -166,8 +191,8 @@ impl Reports {
                 let text = text.map(|text| format!(": {text}")).unwrap_or_default();
                 self.report(peer, Cause::Rejected, messages, &format!("{code}{text}"));
             }
-            Delivered::Expired => self.report(peer, Cause::Expired, messages, ""),
-            Delivered::TooLong => self.report(peer, Cause::TooLong, messages, ""),
+            Delivered::Expired => drop(self.report(peer, Cause::Expired, messages, "")),
+            Delivered::TooLong => drop(self.report(peer, Cause::TooLong, messages, "")),
             _ => {}
         }
     }

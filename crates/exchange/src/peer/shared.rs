@@ -8,6 +8,7 @@ use paddington_wire::{Instance, PeerName};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::inbox_room::InboxRoom;
 use super::request_room::RequestRoom;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Notify,
     /// Notified whenever a peer may have become absent.
     pub(crate) absences: Notify,
+    /// The tasks that look after keys.
+    pub(crate) key_tasks: TaskTracker,
     /// The limits of links whose messages are in memory, and of those whose messages are stored.
     links: Mutex<[Arc<LinkConfig>; 2]>,
     started: Instant,
@@ -57,6 +60,7 @@ impl Shared {
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),
             absences: Notify::new(),
+            key_tasks: TaskTracker::new(),
             started: Instant::now(),
             events: broadcast::Sender::new(EVENTS),
             name,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
 use paddington_wire::{
-    CloseCode, Encoding, Instance, PeerName, Ready, RejectCode, SessionId, Software, Ticket,
+    CloseCode, Encoding, Frame, Instance, PeerName, Ready, RejectCode, SessionId, Software, Ticket,
     Violation,
 };
 use tokio::time::Instant;
@@ -253,6 +253,16 @@ impl State {
     }
 
     // Traffic of the connection that holds the slot.
+
+    /// Has the connection of `session` send a frame about keys. Returns its waker.
+    pub(super) fn say(&mut self, session: SessionId, frame: Frame) -> Option<Waker> {
+        self.presence.say(session, frame)
+    }
+
+    /// Takes the next frame about keys that the connection of `session` is to send.
+    pub(super) fn take_said(&mut self, session: SessionId) -> Option<Frame> {
+        self.presence.take_said(session)
+    }
 
     pub(super) fn take_order(&mut self, session: SessionId) -> Order {
         self.presence.take_order(session)

@@ -30,6 +30,12 @@ impl Draft {
     pub fn ring(&self) -> &KeyRing {
         &self.ring
     }
+
+    /// Returns whether it holds keys on which both sides agree, rather than only fewer.
+    #[must_use]
+    pub fn is_agreed(&self) -> bool {
+        !matches!(self.what, What::Burn(_))
+    }
 }
 
 impl What {
