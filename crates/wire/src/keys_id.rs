@@ -16,7 +16,7 @@ impl KeysId {
     #[must_use]
     pub fn of(invitation: &KeyPair) -> Self {
         let keys = [invitation.inner().expose_bytes(), invitation.outer().expose_bytes()];
-        Self(*Prk::extract(b"paddington keys", &keys.map(|key| &key[..])).derive("keys", &[]))
+        Self(*Prk::extract(b"paddington keys", &keys).derive("keys", &[]))
     }
 }
 
