@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use paddington_wire::{Credentials, Instance, InvitedClient, PeerName};
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::core::Core;
@@ -212,7 +211,7 @@ impl Core {
     /// Adds a peer, and begins with it.
     fn join(self: &Arc<Self>, peer: Arc<Peer>, identity: Identity, role: Role) {
         let name = identity.name.clone();
-        let entry = Entry { peer, identity, role, stop: CancellationToken::new() };
+        let entry = Entry::new(peer, identity, role);
         joining::begin(self, &entry);
         if let Some(places) = self.peers.insert(entry) {
             self.divide(places);

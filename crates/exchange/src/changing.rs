@@ -44,8 +44,8 @@ pub enum ChangeError {
 }
 
 impl Exchange {
-    /// Ends the present connection of a peer, which connects again. Nothing is lost. Returns whether
-    /// there was one.
+    /// Ends the present connection of a peer, which connects again. In the `sealed` encoding, nothing
+    /// is lost. Returns whether there was one.
     ///
     /// # Errors
     ///

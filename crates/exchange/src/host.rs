@@ -62,7 +62,11 @@ impl Host for ExchangeHost {
             warn!(peer = %name, %address, "refused: too many handshakes");
             return Err(Refusal::Close(CloseCode::Overload));
         }
-        let Ok(probed) = peer.probe(instance).await else {
+        let probed = peer.probe(instance).await;
+        if peer.is_removed() {
+            return Err(Refusal::Silent);
+        }
+        let Ok(probed) = probed else {
             peer.report_duplicate(address);
             return Err(Refusal::Close(CloseCode::Busy));
         };

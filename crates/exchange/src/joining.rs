@@ -18,8 +18,10 @@ pub(crate) fn begin(core: &Arc<Core>, entry: &Entry) {
     let peer = &entry.peer;
     peer.set_request_handler(Arc::clone(&core.requests));
     peer.set_concurrency(core.shared.config.concurrency);
-    let stops = [core.store_tasks_stop.clone(), entry.stop.clone()];
-    store_task::spawn(peer, &core.store_tasks, stops);
+    if peer.store().is_some() {
+        let stops = [core.store_tasks_stop.clone(), entry.stop()];
+        store_task::spawn(peer, &core.store_tasks, stops);
+    }
     if let Some(keys) = peer.keys() {
         keys.set_on_change(on_change(core, entry));
     }

@@ -36,8 +36,8 @@ pub(crate) struct Entry {
     pub(crate) peer: Arc<Peer>,
     pub(crate) identity: Identity,
     pub(crate) role: Role,
-    /// Stops the store task of the peer.
-    pub(crate) stop: CancellationToken,
+    /// Stops the store task of the peer, if it has one.
+    stop: Option<CancellationToken>,
 }
 
 /// What no two peers have in common.
@@ -71,6 +71,18 @@ pub(crate) enum Conflict {
         peers: usize,
         max: usize,
     },
+}
+
+impl Entry {
+    pub(crate) fn new(peer: Arc<Peer>, identity: Identity, role: Role) -> Self {
+        let stop = peer.store().map(|_| CancellationToken::new());
+        Self { peer, identity, role, stop }
+    }
+
+    /// Returns what stops the store task of the peer.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.clone().unwrap_or_default()
+    }
 }
 
 impl Identity {

@@ -133,7 +133,7 @@ impl Core {
         }
         let fewer = self.peers.remove(name);
         let backlog = removal.done();
-        entry.stop.cancel();
+        entry.stop().cancel();
         if let Some(places) = fewer {
             self.divide(places);
         }

@@ -154,7 +154,7 @@ async fn add_all(
         let peer = kept.peer(shared, identity.mailbox(), shared.instance, encoding).await;
         let peer = peer.map_err(StartError::Store)?;
         keys.give(&peer, &role, credentials);
-        peers.insert(Entry { peer, identity, role, stop: CancellationToken::new() });
+        peers.insert(Entry::new(peer, identity, role));
     }
     match store {
         Some(store) => warn_of_orphans(&**store, peers.links()).await.map_err(StartError::Store),

@@ -21,7 +21,7 @@ pub(crate) enum Write {
     Uncount(MessageId, Waiter<()>),
     /// Writes what comes before it in the queue.
     Sync(Waiter<()>),
-    AddLetter(DeadLetter, Waiter<()>),
+    AddLetter(Box<DeadLetter>, Waiter<()>),
     TakeLetter(LetterId, Waiter<Option<DeadLetter>>),
     /// Removes everything, with what is removed already.
     Purge(Purged, Waiter<Purged>),
@@ -35,7 +35,7 @@ pub(crate) enum Query {
     Read(Mailbox, MessageId, usize, Waiter<Vec<Payload>>),
     Letters(Waiter<Vec<(LetterId, DeadLetter)>>),
     /// Counts what is in the mailboxes, step by step.
-    Mailboxes(Survey, Waiter<Vec<MailboxStatus>>),
+    Mailboxes(Box<Survey>, Waiter<Vec<MailboxStatus>>),
 }
 
 /// One entry of a queue.

@@ -101,7 +101,7 @@ impl Cursors for SqliteStore {
 
 impl DeadLetters for SqliteStore {
     fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
-        let key = key(&letter.mailbox);
+        let (key, letter) = (key(&letter.mailbox), Box::new(letter));
         ask(|waiter| self.shared.write(key, Write::AddLetter(letter, waiter)))
     }
 
@@ -116,7 +116,7 @@ impl DeadLetters for SqliteStore {
 
 impl Mailboxes for SqliteStore {
     fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
-        let survey = Survey::new(except);
+        let survey = Box::new(Survey::new(except));
         ask(|waiter| self.shared.query(None, Query::Mailboxes(survey, waiter)))
     }
 

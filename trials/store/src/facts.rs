@@ -10,6 +10,10 @@ use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
 /// Number of peers of a workload.
 pub const PEERS: u8 = 3;
+/// The peer that leaves again and again.
+pub const LEAVER: u8 = 100;
+/// Number of messages that wait for it then: more than one step of a purge removes.
+pub const LEFT: u64 = 1_100;
 /// The stream of a peer whose messages the workload handles.
 pub const THEIR_STREAM: u8 = 255;
 
@@ -28,6 +32,11 @@ pub struct Facts {
     attempts: BTreeMap<(u8, u64), u64>,
     /// The letters that were answered.
     letters: Vec<u64>,
+    /// The last instances that have filled the mailbox of the leaver, have begun to purge it, and
+    /// were answered that.
+    left: u8,
+    purging: u8,
+    purged: u8,
 }
 
 /// Differences between what a store has kept and what it answered.
@@ -76,6 +85,9 @@ impl Facts {
                 *known = number(3).max(*known);
             }
             "letter" => self.letters.push(number(1)),
+            "left" => self.left = number(1) as u8,
+            "purge" => self.purging = number(1) as u8,
+            "purged" => self.purged = number(1) as u8,
             other => panic!("{other} is not a fact"),
         }
     }
@@ -102,6 +114,11 @@ impl Facts {
                 findings.refused = Some(error.to_string());
                 break;
             }
+        }
+        if findings.refused.is_none()
+            && let Err(error) = self.check_leaver(&store, &mut findings).await
+        {
+            findings.refused = Some(error.to_string());
         }
         if findings.refused.is_none() {
             self.check_letters(&store, &mut findings).await;
@@ -169,6 +186,42 @@ impl Facts {
                 findings.behind += u64::from(u64::from(next) <= *answered);
             }
         }
+        Ok(())
+    }
+
+    /// Of a purge that was not answered, an end of each stream may be left.
+    async fn check_leaver(
+        &self,
+        store: &SqliteStore,
+        findings: &mut Findings,
+    ) -> Result<(), paddington_exchange::store::StoreError> {
+        let mailbox = peer(LEAVER);
+        let mut whole = false;
+        for stored in store.streams(&mailbox).await? {
+            let byte = stored.instance.as_bytes()[0];
+            let (messages, mut at) = (stored.messages.len() as u64, stored.base);
+            findings.undead += if byte <= self.purged { messages } else { 0 };
+            let is_whole = messages == LEFT && at == 1;
+            findings.lost += u64::from(byte <= self.left && at + messages != LEFT + 1);
+            whole |= byte == self.left && is_whole;
+            while at < stored.base + messages {
+                let first = MessageId { stream: stored.instance, number: at };
+                let read = store.read(&mailbox, first, 256 * 1024).await?;
+                if read.is_empty() {
+                    findings.lost += 1;
+                    break;
+                }
+                for payload in read {
+                    findings.wrong += u64::from(payload != self::payload(LEAVER, byte, at));
+                    at += 1;
+                }
+            }
+        }
+        findings.lost += u64::from(self.left > self.purging && !whole) * LEFT;
+        let cursors = store.cursors(&mailbox).await?;
+        let dead = |byte: u8| byte <= self.purged;
+        let undead = cursors.iter().filter(|cursor| dead(cursor.instance.as_bytes()[0]));
+        findings.undead += undead.count() as u64;
         Ok(())
     }
 

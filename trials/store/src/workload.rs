@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use paddington_exchange::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, NewMessage, Outbox, Store, StoredCursor,
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, Mailboxes, NewMessage, Outbox, Store,
+    StoredCursor,
 };
 use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 use paddington_wire::{MessageId, RejectCode};
 
-use crate::facts::{PEERS, THEIR_STREAM, payload, peer, stream};
+use crate::facts::{LEAVER, LEFT, PEERS, THEIR_STREAM, payload, peer, stream};
 
 /// Runs some instances of a service, numbered from `first` on, each with about `messages` messages
-/// for each peer. The last one does not close its store.
+/// for each peer. Meanwhile each fills the mailbox of a peer that leaves, and purges it. The last one
+/// does not close its store.
 pub async fn run(path: &Path, seed: u64, first: u8, instances: u8, messages: u64) {
     for instance in first..first + instances {
         let store = Arc::new(SqliteStore::open(path).unwrap());
@@ -24,11 +26,34 @@ pub async fn run(path: &Path, seed: u64, first: u8, instances: u8, messages: u64
             Peer { store: Arc::clone(&store), number, instance, accepted: 0, trimmed: 0, random }
                 .live(messages)
         };
-        futures_util::future::join_all((0..PEERS).map(one)).await;
+        let all = futures_util::future::join_all((0..PEERS).map(one));
+        futures_util::future::join(all, leave(&store, instance)).await;
         if instance + 1 < first + instances {
             store.close().await.unwrap();
         }
     }
+}
+
+/// Fills the mailbox of a peer that leaves, and purges it. What a kill has left of an earlier purge is
+/// removed too.
+async fn leave(store: &SqliteStore, instance: u8) {
+    let mailbox = peer(LEAVER);
+    let appends: Vec<_> = (1..=LEFT)
+        .map(|number| {
+            let id = MessageId { stream: stream(instance), number };
+            let payload = payload(LEAVER, instance, number);
+            store.append(&mailbox, NewMessage { id, payload, ttl: None, mark: None })
+        })
+        .collect();
+    for append in appends {
+        append.await.unwrap();
+    }
+    let cursor = StoredCursor { instance: stream(instance), completed: 1, finished: vec![] };
+    Cursors::commit(store, &mailbox, cursor, FENCE).await.unwrap();
+    say(&format!("left {instance}"));
+    say(&format!("purge {instance}"));
+    store.purge(&mailbox).await.unwrap();
+    say(&format!("purged {instance}"));
 }
 
 struct Peer {

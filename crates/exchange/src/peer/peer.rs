@@ -287,7 +287,12 @@ impl Peer {
     }
 
     fn refuse_duplicate(&self) -> SlotInUse {
-        self.lock().counters_mut().refused_duplicate += 1;
+        let mut state = self.lock();
+        if state.is_removed() {
+            return SlotInUse; // the connection that holds it is about to end
+        }
+        state.counters_mut().refused_duplicate += 1;
+        drop(state);
         self.shared.tell(Event::Duplicate { peer: self.name.clone() });
         SlotInUse
     }

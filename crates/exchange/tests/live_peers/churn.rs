@@ -91,7 +91,7 @@ async fn changes_of_one_name_by_many_tasks_leave_nothing_behind() {
 async fn come_and_go(hub: Exchange, task: usize) {
     for _ in 0..25 {
         let link = TestLink::new("hub", "contested");
-        let added = if task % 2 == 0 {
+        let added = if task.is_multiple_of(2) {
             hub.add_client(link.invited()).await
         } else {
             let server = TestLink::new("contested", "hub").server_at(1);

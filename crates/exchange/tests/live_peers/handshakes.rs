@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_exchange::Waiting;
+use paddington_exchange::{Event, Waiting};
 use paddington_test_support::{Intruder, MemoryNetwork, TestLink, empty_ready};
 use paddington_wire::sealed::Greeting;
 use paddington_wire::{CloseCode, Frame, Instance};
@@ -46,6 +46,7 @@ async fn neither_a_probe_nor_a_takeover_outlives_a_removal() {
     for after in [0, 1_000, 3_500, 5_000].map(Duration::from_millis) {
         let network = MemoryNetwork::new();
         let (hub, _) = hub(&network).await;
+        let mut events = hub.events();
         let link = TestLink::new("hub", "client");
         hub.add_client(link.invited()).await.unwrap();
         let first = Intruder::establish(&network, SERVER, &link.sealed(), instance(1)).await;
@@ -69,6 +70,9 @@ async fn neither_a_probe_nor_a_takeover_outlives_a_removal() {
         sleep(60 * SECOND).await;
         drop(first);
         assert_eq!(hub.peers().len(), 0);
+        let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        let is_duplicate = |event: &Event| matches!(event, Event::Duplicate { .. });
+        assert!(!told.iter().any(is_duplicate), "{after:?} {told:?}");
     }
 }
 

@@ -65,3 +65,31 @@ async fn a_send_that_waits_for_the_store_is_answered_although_its_recipient_is_r
         hub.add_client(TestLink::new("hub", "client").invited()).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_purges_leaves_nothing_in_the_store_and_one_that_keeps_leaves_an_orphan() {
+    let (network, disk) = (MemoryNetwork::new(), MemoryDisk::default());
+    let (hub, _) = start(stored(&network, &disk)).await;
+    for (waiting, left) in [(Waiting::Keep, 1), (Waiting::Purge, 0)] {
+        let link = TestLink::new("hub", "client");
+        hub.add_client(link.invited()).await.unwrap();
+        hub.add_client(TestLink::new("hub", "other").invited()).await.unwrap();
+        for _ in 0..10 {
+            hub.send(Message::new("client", "x")).await.unwrap();
+            hub.send(Message::new("other", "x")).await.unwrap();
+        }
+        assert_eq!(hub.orphans().await.unwrap(), []);
+        let removed = hub.remove("client", waiting).await.unwrap();
+        assert_eq!((removed.messages, removed.not_purged), (10, None));
+        let orphans = hub.orphans().await.unwrap();
+        assert_eq!(orphans.len(), left);
+        for orphan in orphans {
+            assert_eq!((orphan.mailbox.link, orphan.messages), (link.id, 10));
+            hub.purge(&orphan.mailbox).await.unwrap();
+        }
+        assert_eq!(disk.messages(), 10, "those of the other one");
+        hub.remove("other", Waiting::Purge).await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(disk.messages(), 0);
+    }
+}

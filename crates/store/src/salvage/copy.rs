@@ -115,9 +115,27 @@ impl<'c> Inserts<'c> {
     /// Inserts a row into the table that it looks like a row of; returns whether it is no damaged
     /// one. Streams are stored twice, in their table and in its index: they are not counted.
     fn insert(&mut self, row: Row) -> Result<bool, Fault> {
-        use Value::{Blob, Integer, Null, Text};
         let Row { id, mut values } = row;
-        let statement = match (id, &values[..]) {
+        let Some(statement) = self.statement(id, &values) else { return Ok(true) };
+        match id {
+            Some(id) => values[0] = id.into(),
+            None => order(&mut values),
+        }
+        if is_stream(&values) {
+            give_mark(&mut values);
+        }
+        // A damaged one must not take the place of another copy.
+        if !holds(&values) {
+            return Ok(is_stream(&values));
+        }
+        statement.execute(params_from_iter(values))?;
+        Ok(true)
+    }
+
+    /// Returns the statement for the table that a row looks like a row of.
+    fn statement(&mut self, id: Option<i64>, values: &[Value]) -> Option<&mut Statement<'c>> {
+        use Value::{Blob, Integer, Null, Text};
+        match (id, values) {
             (
                 Some(_),
                 [
@@ -129,7 +147,7 @@ impl<'c> Inserts<'c> {
                     Integer(_) | Null,
                     Blob(_),
                 ],
-            ) => &mut self.message,
+            ) => Some(&mut self.message),
             (
                 Some(_),
                 [
@@ -145,13 +163,13 @@ impl<'c> Inserts<'c> {
                 ],
             )
             | (None, [Blob(_), Integer(_), Blob(_), Integer(_), Text(_), Integer(_), Integer(_)]) => {
-                &mut self.stream
+                Some(&mut self.stream)
             }
             (None, [Blob(_), Blob(_), Text(_), Integer(_), Blob(_), Integer(_)]) => {
-                &mut self.cursor
+                Some(&mut self.cursor)
             }
             (None, [Blob(_), Blob(_), Integer(_), Text(_), Integer(_), Integer(_)]) => {
-                &mut self.attempt
+                Some(&mut self.attempt)
             }
             (
                 Some(_),
@@ -167,22 +185,9 @@ impl<'c> Inserts<'c> {
                     Integer(_),
                     Blob(_),
                 ],
-            ) => &mut self.letter,
-            _ => return Ok(true),
-        };
-        match id {
-            Some(id) => values[0] = Integer(id),
-            None => order(&mut values),
+            ) => Some(&mut self.letter),
+            _ => None,
         }
-        if is_stream(&values) {
-            give_mark(&mut values);
-        }
-        // A damaged one must not take the place of another copy.
-        if !holds(&values) {
-            return Ok(is_stream(&values));
-        }
-        statement.execute(params_from_iter(values))?;
-        Ok(true)
     }
 }
 

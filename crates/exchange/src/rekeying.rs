@@ -1,0 +1,102 @@
+//! Keys of links that a person changes while their exchange runs. Implements `docs/protocol.md` §3.6.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use paddington_wire::PeerName;
+use paddington_wire::keys::KeyRing;
+use thiserror::Error;
+
+use crate::{Exchange, HandlerError};
+
+/// The reason why the keys of a link were not changed. They are as before then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RekeyError {
+    /// There is no such peer.
+    #[error("no peer is called {0:?}")]
+    UnknownPeer(String),
+    /// The keys of the link have no generations.
+    #[error("the keys of the link with {0} have no generations: it is a hex link")]
+    NoGenerations(PeerName),
+    /// There is no session in which both sides can renew them.
+    #[error(
+        "the keys of the link with {0} cannot be renewed now: it takes a connection, and a folder of \
+         links on both sides"
+    )]
+    NotOffered(PeerName),
+    /// The change itself is not possible.
+    #[error("the keys cannot be changed")]
+    Refused(#[source] HandlerError),
+    /// The caller could not make the change durable.
+    #[error("the change could not be stored")]
+    NotDurable(#[source] HandlerError),
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+}
+
+impl Exchange {
+    /// Returns the generations of the keys of the link with a peer, if they have any.
+    #[must_use]
+    pub fn keys(&self, name: &str) -> Option<Arc<KeyRing>> {
+        Some(self.core().peer(name)?.keys()?.ring())
+    }
+
+    /// Renews the keys of a link in the present session. This returns at once; the new keys are used
+    /// from the next handshake on. At most one renewal takes place in a session.
+    ///
+    /// # Errors
+    ///
+    /// [`RekeyError`] if that is not possible now.
+    pub async fn renew_keys(&self, name: &str) -> Result<(), RekeyError> {
+        let core = self.core();
+        let Some(_change) = core.begin_change().await else {
+            return Err(RekeyError::ShuttingDown);
+        };
+        let unknown = || RekeyError::UnknownPeer(name.chars().take(80).collect());
+        let peer = core.peer(name).ok_or_else(unknown)?;
+        if peer.renew_keys() { Ok(()) } else { Err(RekeyError::NotOffered(peer.name.clone())) }
+    }
+
+    /// Changes the generations of the keys of a link, such as by a new invitation, once `durable` has
+    /// stored them for the next start. The present session goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`RekeyError`] if nothing has changed.
+    pub async fn change_keys_with<C, D, S>(
+        &self,
+        name: &str,
+        change: C,
+        durable: D,
+    ) -> Result<(), RekeyError>
+    where
+        C: FnOnce(&KeyRing) -> Result<KeyRing, HandlerError>,
+        D: FnOnce(Arc<KeyRing>) -> S,
+        S: Future<Output = Result<(), HandlerError>>,
+    {
+        let core = self.core();
+        let Some(_change) = core.begin_change().await else {
+            return Err(RekeyError::ShuttingDown);
+        };
+        let unknown = || RekeyError::UnknownPeer(name.chars().take(80).collect());
+        let peer = core.peer(name).ok_or_else(unknown)?;
+        let keys = peer.keys().ok_or_else(|| RekeyError::NoGenerations(peer.name.clone()))?;
+        let ordered = keys.order(change).await.map_err(RekeyError::Refused)?;
+        let stored = match ordered.ring() {
+            Some(ring) => durable(Arc::clone(ring)).await,
+            None => Ok(()),
+        };
+        match stored {
+            Ok(()) => ordered.done(),
+            Err(cause) => {
+                drop(ordered);
+                peer.attend_keys();
+                return Err(RekeyError::NotDurable(cause));
+            }
+        }
+        peer.attend_keys();
+        Ok(())
+    }
+}
