@@ -8,7 +8,7 @@ use paddington_transport::{
     Acceptor, AuthenticHello, Caller, Change, Host, Listener, Refusal, Renewed, WorthlessHello,
 };
 use paddington_wire::keys::KeyRing;
-use paddington_wire::{CloseCode, InvitedClients, KeyError};
+use paddington_wire::{CloseCode, Credentials, InvitedClients, KeyError};
 use tracing::{info, warn};
 
 use crate::core::Core;
@@ -124,7 +124,14 @@ impl Caller for PeerCaller {
     }
 
     fn renewed(&self) -> Option<Renewed> {
-        self.renewal.as_ref()?.renewed()
+        let renewed = self.renewal.as_ref()?.renewed()?;
+        if let (Some(keys), Credentials::Ring(newer)) = (self.peer.keys(), &renewed.credentials)
+            && let Some(newest) = newer.generations().last()
+        {
+            // Keys that are known already stay as they are, and the rest of the invitation counts.
+            keys.accept(newest);
+        }
+        Some(renewed)
     }
 
     fn changes(&self) -> Vec<Change> {

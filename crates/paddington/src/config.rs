@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paddington_crypto::KeyError;
 use paddington_exchange::store::Store;
-use paddington_exchange::{Config, Listen, Setup, StartError};
+use paddington_exchange::{Config, KeyStore, Listen, Server, Setup, StartError};
 use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
 use paddington_wire::keys::KeyRingError;
 use paddington_wire::{NameError, PeerName, RangeError};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::format::{Form, ServiceFile};
-use crate::known::{Known, KnownClient};
+use crate::known::{Known, KnownClient, KnownServer};
 use crate::links::LinkFolder;
 use crate::renewal::InvitationFile;
 use crate::{FileError, file};
@@ -24,6 +24,7 @@ mod folder;
 mod peers;
 mod stored;
 
+pub(crate) use folder::file_of;
 pub use peers::{FixedKeys, InvitationDetails, LinkDetails};
 
 /// The configuration of a service: its name, its URL, its clients and its servers.
@@ -48,7 +49,7 @@ pub struct ServiceConfig {
     outbox: Option<PathBuf>,
     links: Option<LinkFolder>,
     settings: Config,
-    known: Known,
+    pub(crate) known: Known,
 }
 
 /// The reason why a configuration is not valid, or could not be read or written.
@@ -92,6 +93,14 @@ pub enum ConfigError {
         invited: PeerName,
         /// This service's name.
         own: PeerName,
+    },
+    /// It is the configuration of another service.
+    #[error("this service is called {own}, and the configuration is that of {other}")]
+    OtherService {
+        /// This service's name.
+        own: PeerName,
+        /// The name in the configuration.
+        other: PeerName,
     },
     /// There is no such peer.
     #[error("there is no peer called {0}")]
@@ -328,23 +337,53 @@ impl ServiceConfig {
         &self,
         network: Arc<dyn Network>,
         store: Option<Arc<dyn Store>>,
+        key_store: Option<Arc<dyn KeyStore>>,
     ) -> Result<Setup, ConfigError> {
-        let servers = self.known.servers.iter().filter_map(|server| {
-            let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
-            server.to_dial(InvitationFile::of(&self.name, server)).map_err(tls).transpose()
-        });
+        let servers = self.known.servers.iter().map(|server| self.to_dial(server));
         Ok(Setup {
             name: self.name.clone(),
-            listen: (!self.known.clients.is_empty()).then(|| Listen {
+            // With the first client.
+            listen: Some(Listen {
                 address: SocketAddr::new(self.ip, self.port),
                 path: self.url.path().to_owned(),
             }),
-            clients: self.known.clients.iter().filter_map(KnownClient::invited).collect(),
+            clients: self.known.clients.iter().map(KnownClient::invited).collect(),
             servers: servers.collect::<Result<_, _>>()?,
             network,
             store,
+            key_store,
             config: self.settings.clone(),
         })
+    }
+
+    /// A server as it is dialled. A newer invitation in the file of the first one is noticed if there is
+    /// no folder of links, which is where its keys would be.
+    pub(crate) fn to_dial(&self, server: &KnownServer) -> Result<Server, ConfigError> {
+        let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
+        let file = InvitationFile::of(&self.name, server).filter(|_| self.links.is_none());
+        server.to_dial(file).map_err(tls)
+    }
+
+    /// Returns the fields that differ in `other`, which take effect at a start only.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is the configuration of another service.
+    pub(crate) fn differences(&self, other: &Self) -> Result<Vec<&'static str>, ConfigError> {
+        if self.name != other.name {
+            let (own, other) = (self.name.clone(), other.name.clone());
+            return Err(ConfigError::OtherService { own, other });
+        }
+        let folder = |config: &Self| config.links().map(Path::to_owned);
+        let fields = [
+            ("url", self.url != other.url),
+            ("ip", self.ip != other.ip),
+            ("port", self.port != other.port),
+            ("outbox", self.outbox != other.outbox),
+            ("links", folder(self) != folder(other)),
+            ("settings", self.settings != other.settings),
+        ];
+        Ok(fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect())
     }
 
     /// Logs which kind of peers a service lacks that was just started: it may be a mistake.

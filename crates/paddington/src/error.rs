@@ -11,7 +11,7 @@ use paddington_transport::{EndpointError, TlsError};
 use paddington_wire::{NameError, NotText, RangeError, ReplyError};
 use thiserror::Error;
 
-use crate::{ConfigError, FileError, InviteError, OutboxError, ServiceError};
+use crate::{ConfigError, FileError, InviteError, LinkError, OutboxError, ServiceError};
 
 /// Every error of this crate, and those of the program that uses it: each of them becomes this one
 /// with `?`. A function says which of them it returns, and returns no others.
@@ -57,6 +57,9 @@ pub enum Error {
     /// Another service runs already.
     #[error(transparent)]
     AlreadyRunning(#[from] AlreadyRunning),
+    /// A link of a running service was not changed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// A handler is set already.
     #[error("a handler is set already: to run several services in one process, use Service")]
     HandlerSet,

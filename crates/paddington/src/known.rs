@@ -7,6 +7,7 @@ use std::sync::Arc;
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::{Renewal, Server};
 use paddington_transport::{Endpoint, Tls, TlsError};
+use paddington_wire::keys::KeyRing;
 use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, LinkId, PeerName};
 
 use crate::buckets::Buckets;
@@ -114,6 +115,26 @@ impl Known {
 
     fn server_mut(&mut self, name: &PeerName) -> Option<&mut KnownServer> {
         self.servers.iter_mut().find(|server| server.name == *name)
+    }
+
+    /// Gives a peer other keys.
+    pub(crate) fn set_keys(&mut self, name: &PeerName, keys: Keys) {
+        if let Some(client) = self.client_mut(name) {
+            client.keys = keys;
+        } else if let Some(server) = self.server_mut(name) {
+            server.keys = keys;
+        }
+    }
+
+    /// Gives all peers the keys that they have now, where these are known.
+    pub(crate) fn refresh(&mut self, now: impl Fn(&str) -> Option<Arc<KeyRing>>) {
+        let clients = self.clients.iter_mut().map(|client| (&client.name, &mut client.keys));
+        let servers = self.servers.iter_mut().map(|server| (&server.name, &mut server.keys));
+        for (name, keys) in clients.chain(servers) {
+            if let Some(ring) = now(name.as_str()) {
+                *keys = Keys::Sealed(ring);
+            }
+        }
     }
 
     pub(crate) fn knows(&self, name: &PeerName) -> bool {
@@ -225,33 +246,29 @@ impl KnownPeer {
 }
 
 impl KnownClient {
-    /// The client as a listener expects it; `None` if it has no keys that are valid.
-    pub(crate) fn invited(&self) -> Option<InvitedClient> {
-        Some(InvitedClient {
+    /// The client as a listener expects it.
+    pub(crate) fn invited(&self) -> InvitedClient {
+        InvitedClient {
             link: self.link,
             name: self.name.clone(),
             range: self.range,
             bucket: self.bucket.filter(|_| self.keys.encoding() == Encoding::Sealed),
-            credentials: self.keys.credentials()?,
-        })
+            credentials: self.keys.credentials(),
+        }
     }
 }
 
 impl KnownServer {
     /// The server as a dialer needs it, and where it finds a newer invitation.
-    pub(crate) fn to_dial(
-        &self,
-        renewal: Option<Arc<dyn Renewal>>,
-    ) -> Result<Option<Server>, TlsError> {
-        let Some(credentials) = self.keys.credentials() else { return Ok(None) };
-        Ok(Some(Server {
+    pub(crate) fn to_dial(&self, renewal: Option<Arc<dyn Renewal>>) -> Result<Server, TlsError> {
+        Ok(Server {
             renewal,
             link: self.link,
             name: self.name.clone(),
             endpoint: self.url.clone(),
-            credentials,
+            credentials: self.keys.credentials(),
             tls: self.tls_for(&self.url)?,
-        }))
+        })
     }
 
     /// The TLS for this server at `url`, which may be a newer one; `None` for `ws`.

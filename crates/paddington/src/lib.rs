@@ -42,7 +42,6 @@ struct Readme;
 mod buckets;
 mod clients;
 pub mod config;
-mod credentials;
 mod draft;
 mod error;
 mod file;
@@ -67,15 +66,15 @@ pub use invite::{Invite, InviteError};
 pub use links::PeerRole;
 pub use outbox::OutboxError;
 pub use process::{request, run, send, set_handler, shutdown, spawn};
-pub use service::{Service, ServiceError};
+pub use service::{Changes, LinkError, Service, ServiceError};
 pub use signals::Signals;
 
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
-    AlreadyRunning, CallCounts, CallsStatus, Config, Counts, Delivered, Event, Exchange,
-    FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters, PeerStatus, PurgeError,
-    Receipt, Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, accept_bytes,
-    current, store,
+    AddError, AlreadyRunning, CallCounts, CallsStatus, ChangeError, Config, Counts, Delivered,
+    Event, Exchange, FullOutbox, Handler, HandlerError, NoExchange, OnError, PeerCounters,
+    PeerStatus, PurgeError, Receipt, Reply, RequestError, SendError, SendOptions, ShutdownReport,
+    StartError, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{

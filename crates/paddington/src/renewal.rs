@@ -10,8 +10,8 @@ use paddington_wire::PeerName;
 use tracing::warn;
 
 use crate::Invite;
-use crate::credentials::credentials;
 use crate::known::KnownServer;
+use crate::links::Keys;
 
 /// The file that an invitation was read from, which may hold a newer one by now.
 #[derive(Debug)]
@@ -79,12 +79,10 @@ impl Renewal for InvitationFile {
             }
         };
         *seen = Seen { used: found, unusable: None };
-        let encoding = self.server.encoding();
-        Some(Renewed {
-            endpoint: invite.url,
-            credentials: credentials(encoding, &self.server.name, &self.own, &invite.keys),
-            tls,
-        })
+        let names = [&self.server.name, &self.own];
+        let (encoding, generation) = (self.server.encoding(), invite.generation);
+        let keys = Keys::begin(encoding, names, generation, Arc::clone(&invite.keys), None);
+        Some(Renewed { endpoint: invite.url, credentials: keys.credentials(), tls })
     }
 }
 

@@ -14,6 +14,13 @@ use paddington_wire::Message;
 use thiserror::Error;
 
 use crate::outbox::{self, OutboxError};
+use shared::Shared;
+
+mod changes;
+mod shared;
+
+pub use changes::{Changes, LinkError};
+
 use crate::{ConfigError, ServiceConfig};
 
 /// A running service. Several of them live in one process.
@@ -23,6 +30,7 @@ use crate::{ConfigError, ServiceConfig};
 #[derive(Clone, Debug)]
 pub struct Service {
     exchange: Exchange,
+    shared: Arc<Shared>,
 }
 
 /// The reason why a service could not be started. Nothing runs then.
@@ -95,9 +103,11 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
-        let exchange = Exchange::start(config.setup(network, store)?, handler).await?;
+        let shared = Arc::new(Shared::new(config)?);
+        let setup = config.setup(network, store, shared.key_store())?;
+        let exchange = Exchange::start(setup, handler).await?;
         config.note_missing_peers();
-        Ok(Self { exchange })
+        Ok(Self { exchange, shared })
     }
 
     /// Returns the service's exchange, which has more ways to send, and reports events.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Network, SessionKeys};
-use paddington_wire::keys::{Draft, KeyRing, Renewal, Role, Seconds, Step, Storing};
+use paddington_wire::keys::{Draft, Generation, KeyRing, Renewal, Role, Seconds, Step, Storing};
 use paddington_wire::{Features, Frame, KeyError, PeerName, SessionId, Violation};
 use tokio::sync::Notify;
 use tracing::error;
@@ -275,6 +275,19 @@ impl LinkKeys {
         self.settled.notify_waiters();
         self.news.notify_one();
         said
+    }
+
+    /// Adds the keys of a newer invitation to those that are not stored anywhere. Nothing changes if it
+    /// was seen before, or while the keys change.
+    pub(crate) fn accept(&self, newer: &Generation) {
+        let mut state = self.lock();
+        if state.changing || self.store.is_some() {
+            return;
+        }
+        let (keys, number) = (Arc::clone(newer.keys()), newer.number());
+        if let Some(ring) = state.ring.accept(keys, number, self.now()) {
+            state.ring = Arc::new(ring);
+        }
     }
 
     /// Begins a change that a person has ordered, once no other is under way: `change` makes the new

@@ -71,6 +71,10 @@ impl ServiceConfig {
         self.links.as_ref().map(LinkFolder::path)
     }
 
+    pub(crate) fn link_folder(&self) -> Option<&LinkFolder> {
+        self.links.as_ref()
+    }
+
     /// Makes a link durable, if there is a place for it.
     pub(super) fn keep(&self, peer: &KnownPeer) -> Result<(), ConfigError> {
         let Some(folder) = &self.links else { return Ok(()) };

@@ -243,7 +243,7 @@ impl ServiceConfig {
         };
         let ring = match peer.keys() {
             Keys::Hex(_) => None,
-            Keys::Sealed(ring) => Some(ring),
+            Keys::Sealed(ring) => Some(&**ring),
         };
         let generations = ring.map(KeyRing::generations).unwrap_or_default();
         let used = generations.first().filter(|first| first.is_used());
@@ -356,7 +356,7 @@ impl ServiceConfig {
                 let (expires, now) = (self.expiry(), Timestamp::now().seconds());
                 let next = ring.invite(pair, expires.map(Timestamp::seconds), now);
                 let ring_error = |source| ConfigError::Ring { peer: client.name.clone(), source };
-                *ring = next.map_err(ring_error)?;
+                *ring = Arc::new(next.map_err(ring_error)?);
                 invite.generation = ring.generations().last().map_or(0, |last| last.number());
                 (invite.link, invite.expires) = (Some(client.link), expires);
             }
@@ -386,7 +386,7 @@ impl ServiceConfig {
             Keys::Sealed(ring) => {
                 let now = Timestamp::now().seconds();
                 let next = ring.accept(invite.keys, invite.generation, now);
-                *ring = next.ok_or(ConfigError::SeenInvitation(name))?;
+                *ring = Arc::new(next.ok_or(ConfigError::SeenInvitation(name))?);
             }
         }
         (server.url, server.source) = (invite.url, invite.source);

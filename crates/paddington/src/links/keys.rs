@@ -14,7 +14,7 @@ pub(crate) enum Keys {
     /// Two keys that stay until a person replaces them.
     Hex(Arc<KeyPair>),
     /// Generations of keys.
-    Sealed(KeyRing),
+    Sealed(Arc<KeyRing>),
 }
 
 impl Keys {
@@ -31,7 +31,7 @@ impl Keys {
             Encoding::Hex => Self::Hex(keys),
             _ => {
                 let (expires, now) = (expires.map(Timestamp::seconds), Timestamp::now().seconds());
-                Self::Sealed(KeyRing::begin(names, keys, number, expires, now))
+                Self::Sealed(Arc::new(KeyRing::begin(names, keys, number, expires, now)))
             }
         }
     }
@@ -43,7 +43,8 @@ impl Keys {
         mut stored: StoredKeys,
     ) -> Result<Self, KeyRingError> {
         if encoding != Encoding::Hex {
-            return KeyRing::from_stored(server, client, stored).map(Self::Sealed);
+            let ring = KeyRing::from_stored(server, client, stored);
+            return ring.map(Arc::new).map(Self::Sealed);
         }
         match stored.generations.pop() {
             Some(only) if stored.generations.is_empty() => Ok(Self::Hex(only.keys)),
@@ -70,16 +71,11 @@ impl Keys {
         }
     }
 
-    /// The secrets that follow from the newest keys.
-    pub(crate) fn credentials(&self) -> Option<Credentials> {
+    /// The secrets that follow from the keys.
+    pub(crate) fn credentials(&self) -> Credentials {
         match self {
-            Self::Hex(keys) => {
-                Some(Credentials::Hex(Arc::new(hex::Credentials::new(Arc::clone(keys)))))
-            }
-            Self::Sealed(ring) => {
-                let newest = ring.generations().last()?;
-                Some(Credentials::Sealed(Arc::clone(newest.credentials())))
-            }
+            Self::Hex(keys) => Credentials::Hex(Arc::new(hex::Credentials::new(Arc::clone(keys)))),
+            Self::Sealed(ring) => Credentials::Ring(Arc::clone(ring)),
         }
     }
 
@@ -87,7 +83,7 @@ impl Keys {
     pub(crate) fn pairs(&self) -> impl Iterator<Item = &Arc<KeyPair>> {
         let (hex, ring) = match self {
             Self::Hex(keys) => (Some(keys), None),
-            Self::Sealed(ring) => (None, Some(ring)),
+            Self::Sealed(ring) => (None, Some(&**ring)),
         };
         let generations = ring.into_iter().flat_map(KeyRing::generations);
         hex.into_iter().chain(generations.map(|generation| generation.keys()))

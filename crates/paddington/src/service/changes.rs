@@ -1,0 +1,450 @@
+//! Links of a running service that are added, changed and removed. `docs/links.md` tells when and why.
+//!
+//! Each change is planned on the configuration, made durable by the exchange when nothing else can fail,
+//! and then noted in the configuration. It goes on to its end if its caller does not wait.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use paddington_exchange::store::{Mailbox, MailboxStatus, StoreError};
+use paddington_exchange::{
+    AddError, ChangeError, HandlerError, PurgeError, RekeyError, RemoveError, Removed, Waiting,
+};
+use paddington_transport::Renewed;
+use paddington_wire::keys::KeyRing;
+use paddington_wire::{AddressRange, Encoding};
+use thiserror::Error;
+use tokio::task::JoinError;
+
+use super::Service;
+use crate::known::{KnownClient, KnownPeer, KnownServer};
+use crate::links::Keys;
+use crate::timestamp::Timestamp;
+use crate::{ConfigError, Invite, LinkDetails, ServiceConfig};
+
+/// The reason why a link of a running service was not changed. Nothing has changed then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The change is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The peer could not be added.
+    #[error(transparent)]
+    Add(#[from] AddError),
+    /// The peer could not be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// The link could not be changed.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The keys of the link could not be changed.
+    #[error(transparent)]
+    Keys(#[from] RekeyError),
+    /// What is stored for a link that nobody knows could not be removed.
+    #[error(transparent)]
+    Purge(#[from] PurgeError),
+    /// The store could not be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[source] StoreError),
+    /// The change could not be made durable.
+    #[error("the change could not be stored")]
+    NotDurable(#[source] HandlerError),
+    /// The runtime was shut down meanwhile.
+    #[error("the runtime was shut down before the change was complete")]
+    Runtime(#[from] JoinError),
+}
+
+/// What [`Service::apply`] has changed. Links are called by the names of their peers.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Changes {
+    /// Links that were added.
+    pub added: Vec<String>,
+    /// Links that were removed.
+    pub removed: Vec<String>,
+    /// Links that were changed: their range, their URL or their keys.
+    pub changed: Vec<String>,
+    /// Links that were refused as they are in the configuration, and why. They are as before.
+    pub refused: Vec<(String, LinkError)>,
+    /// The fields of the configuration that differ and take effect with the next start only.
+    pub restart: Vec<&'static str>,
+}
+
+impl Service {
+    /// Invites a client, which may connect once this returns: [`ServiceConfig::add_client`] on a
+    /// service that runs.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn add_client(&self, name: &str, range: &str) -> Result<Invite, LinkError> {
+        self.add_client_with(name, range, Encoding::default()).await
+    }
+
+    /// As [`add_client`](Self::add_client), with another encoding.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn add_client_with(
+        &self,
+        name: &str,
+        range: &str,
+        encoding: Encoding,
+    ) -> Result<Invite, LinkError> {
+        let (name, range) = (name.to_owned(), range.to_owned());
+        self.in_turn(move |service| async move {
+            let planned = service.shared.config().plan_client(&name, &range, encoding);
+            let (peer, invite) = planned?;
+            service.add(peer).await?;
+            Ok(invite)
+        })
+        .await
+    }
+
+    /// Accepts an invitation, and begins to dial its server: [`ServiceConfig::add_server`] on a
+    /// service that runs.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn add_server(&self, invite: Invite) -> Result<(), LinkError> {
+        self.add_server_with(invite, None).await
+    }
+
+    /// As [`add_server`](Self::add_server), but for `wss`, only the certificate authorities in the
+    /// PEM file `authorities` are trusted.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn add_server_with(
+        &self,
+        invite: Invite,
+        authorities: Option<PathBuf>,
+    ) -> Result<(), LinkError> {
+        self.in_turn(move |service| async move {
+            let planned = service.shared.config().plan_server(invite, authorities);
+            service.add(planned?).await
+        })
+        .await
+    }
+
+    /// Removes a peer: its session ends, it is refused, and its invitation is void. `waiting` says what
+    /// becomes of messages that wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed, such as because messages wait.
+    pub async fn remove(&self, name: &str, waiting: Waiting) -> Result<Removed, LinkError> {
+        let name = name.to_owned();
+        self.in_turn(move |service| async move { service.leave(&name, waiting).await }).await
+    }
+
+    /// Writes a new invitation for a client that is known: [`ServiceConfig::renew`] on a service that
+    /// runs. The present session goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn renew(&self, name: &str) -> Result<Invite, LinkError> {
+        let name = name.to_owned();
+        self.in_turn(move |service| async move {
+            // Keys may be agreed on while this waits for its turn to be stored, so it is planned twice.
+            let planned = service.shared.config().plan_renewal(&name);
+            let (peer, invite) = planned?;
+            let (pair, expires) = (Arc::clone(&invite.keys), invite.expires);
+            let now = Timestamp::now().seconds();
+            let expires = expires.map(Timestamp::seconds);
+            let change = move |ring: &KeyRing| Ok(ring.invite(pair, expires, now)?);
+            let generation = service.rekey(peer, change).await?;
+            Ok(Invite { generation: generation.unwrap_or(invite.generation), ..invite })
+        })
+        .await
+    }
+
+    /// Accepts a new invitation from a server that is known: [`ServiceConfig::replace_server`] on a
+    /// service that runs. The present session goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn replace_server(&self, invite: Invite) -> Result<(), LinkError> {
+        self.in_turn(move |service| async move {
+            let (keys, number) = (Arc::clone(&invite.keys), invite.generation);
+            let name = invite.server.clone();
+            let planned = service.shared.config().plan_replacement(invite);
+            let peer = planned?;
+            let now = Timestamp::now().seconds();
+            let change = move |ring: &KeyRing| {
+                let seen = || ConfigError::SeenInvitation(name);
+                Ok(ring.accept(keys, number, now).ok_or_else(seen)?)
+            };
+            service.rekey(peer, change).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Asks for new keys of the link with a peer, which both sides agree on in the present session. It
+    /// takes a moment after this returns; [`links`](Self::links) shows the generation.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if there is no session in which both sides can.
+    pub async fn renew_keys(&self, name: &str) -> Result<(), LinkError> {
+        Ok(self.exchange.renew_keys(name).await?)
+    }
+
+    /// Changes the addresses from which a client may connect. A session from another one ends.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn set_range(&self, name: &str, range: &str) -> Result<(), LinkError> {
+        let range: AddressRange = range.parse().map_err(ConfigError::from)?;
+        let name = name.to_owned();
+        self.in_turn(move |service| async move {
+            let planned = service.shared.config().plan_range(&name, range);
+            service.change_range(planned?, range).await
+        })
+        .await
+    }
+
+    /// Ends the present session of a peer, which comes back. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if there is no such peer.
+    pub async fn disconnect(&self, name: &str) -> Result<bool, LinkError> {
+        Ok(self.exchange.disconnect(name).await?)
+    }
+
+    /// Makes the links of this service those of `config`. Links that are the same in both are not
+    /// touched. Each change is made as a whole or refused.
+    ///
+    /// The keys in a folder of links are the service's own: of those, `config` changes none.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if `config` is that of another service; nothing has changed then.
+    pub async fn apply(
+        &self,
+        config: &ServiceConfig,
+        waiting: Waiting,
+    ) -> Result<Changes, LinkError> {
+        let config = config.clone();
+        self.in_turn(move |service| async move { service.follow(config, waiting).await }).await
+    }
+
+    /// Returns the details of all links: those with clients first.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkDetails> {
+        let config = self.config();
+        config.link_details()
+    }
+
+    /// Returns the configuration as it is now, to be saved where the application keeps it.
+    #[must_use]
+    pub fn config(&self) -> ServiceConfig {
+        let mut config = self.shared.config().clone();
+        config.known.refresh(|name| self.exchange.keys(name));
+        config
+    }
+
+    /// Returns what the store holds for links that are not known any more.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if the store cannot be read.
+    pub async fn orphans(&self) -> Result<Vec<MailboxStatus>, LinkError> {
+        self.exchange.orphans().await.map_err(LinkError::Store)
+    }
+
+    /// Removes what the store holds for a link that is not known any more.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if the link is known, or the store fails.
+    pub async fn purge(&self, mailbox: &Mailbox) -> Result<(), LinkError> {
+        self.exchange.purge(mailbox).await?;
+        Ok(())
+    }
+
+    /// Runs a change to its end, after those that were begun before.
+    async fn in_turn<T, S>(&self, change: impl FnOnce(Self) -> S) -> Result<T, LinkError>
+    where
+        T: Send + 'static,
+        S: Future<Output = Result<T, LinkError>> + Send + 'static,
+    {
+        let (shared, change) = (Arc::clone(&self.shared), change(self.clone()));
+        let task = tokio::spawn(async move {
+            let _turn = shared.turn.lock().await;
+            change.await
+        });
+        task.await?
+    }
+
+    /// Adds a link to the exchange, the folder and the configuration.
+    async fn add(&self, peer: KnownPeer) -> Result<(), LinkError> {
+        let durable = self.shared.keep(peer.clone());
+        match &peer {
+            KnownPeer::Client(client) => {
+                self.exchange.add_client_with(client.invited(), durable).await?;
+            }
+            KnownPeer::Server(server) => {
+                let server = self.shared.config().to_dial(server)?;
+                self.exchange.add_server_with(server, durable).await?;
+            }
+        }
+        self.shared.config().known.add(peer);
+        Ok(())
+    }
+
+    /// Removes a link from the exchange, the folder and the configuration.
+    async fn leave(&self, name: &str, waiting: Waiting) -> Result<Removed, LinkError> {
+        let name = self.shared.config().known_peer(name)?.name().clone();
+        let durable = self.shared.forget(name.clone());
+        let removed = self.exchange.remove_with(name.as_str(), waiting, durable).await?;
+        self.shared.config().known.remove(&name);
+        Ok(removed)
+    }
+
+    /// Gives a link other keys: those of `peer`, or, if they have generations, what `change` makes of
+    /// those in use. Returns the number of the newest generation.
+    async fn rekey(
+        &self,
+        mut peer: KnownPeer,
+        change: impl FnOnce(&KeyRing) -> Result<KeyRing, HandlerError>,
+    ) -> Result<Option<u64>, LinkError> {
+        let name = peer.name().clone();
+        let mut newest = None;
+        match peer.keys() {
+            Keys::Hex(_) => {
+                self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
+                self.redirect(&peer).await?;
+                let credentials = peer.keys().credentials();
+                self.exchange.set_credentials(name.as_str(), credentials).await?;
+            }
+            Keys::Sealed(_) => {
+                let changed = &mut peer;
+                let durable = async |ring: Arc<KeyRing>| {
+                    newest = ring.generations().last().map(|newest| newest.number());
+                    *changed.keys_mut() = Keys::Sealed(ring);
+                    self.shared.keep(changed.clone()).await
+                };
+                self.exchange.change_keys_with(name.as_str(), change, durable).await?;
+                self.redirect(&peer).await?;
+            }
+        }
+        self.shared.config().known.replace(peer);
+        Ok(newest)
+    }
+
+    /// Dials a server where its newer invitation says.
+    async fn redirect(&self, peer: &KnownPeer) -> Result<(), LinkError> {
+        let KnownPeer::Server(server) = peer else { return Ok(()) };
+        let server = self.shared.config().to_dial(server)?;
+        let newer =
+            Renewed { endpoint: server.endpoint, credentials: server.credentials, tls: server.tls };
+        Ok(self.exchange.replace_endpoint(server.name.as_str(), newer).await?)
+    }
+
+    async fn change_range(&self, peer: KnownPeer, range: AddressRange) -> Result<(), LinkError> {
+        let peer = self.with_present_keys(peer);
+        self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
+        self.exchange.set_range(peer.name().as_str(), range).await?;
+        self.shared.config().known.replace(peer);
+        Ok(())
+    }
+
+    /// Gives a peer the keys that its link has at present.
+    fn with_present_keys(&self, mut peer: KnownPeer) -> KnownPeer {
+        if let Some(ring) = self.exchange.keys(peer.name().as_str()) {
+            *peer.keys_mut() = Keys::Sealed(ring);
+        }
+        peer
+    }
+
+    /// Makes the links of this service those of a configuration.
+    async fn follow(&self, config: ServiceConfig, waiting: Waiting) -> Result<Changes, LinkError> {
+        let mut changes = Changes::default();
+        let present = self.shared.config().clone();
+        changes.restart = present.differences(&config)?;
+        let stays = |peer: &KnownPeer| {
+            config.known.peer(peer.name()).is_some_and(|new| new.link() == peer.link())
+        };
+        for peer in present.known.peers().filter(|peer| !stays(peer)) {
+            let name = peer.name().to_string();
+            match self.leave(&name, waiting).await {
+                Ok(_) => changes.removed.push(name),
+                Err(why) => changes.refused.push((name, why)),
+            }
+        }
+        for peer in config.known.peers() {
+            let name = peer.name().to_string();
+            let known = self.shared.config().known.peer(peer.name());
+            let done = match known {
+                None => self.add(peer).await.map(|()| changes.added.push(name.clone())),
+                Some(known) if known.link() != peer.link() => continue, // it was refused
+                Some(known) => self.adapt(known, peer).await.map(|changed| {
+                    changes.changed.extend(changed.then(|| name.clone()));
+                }),
+            };
+            if let Err(why) = done {
+                changes.refused.push((name, why));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Makes a link that is known like that of a configuration. Returns whether they differed.
+    async fn adapt(&self, known: KnownPeer, new: KnownPeer) -> Result<bool, LinkError> {
+        let mut changed = false;
+        match (&known, &new) {
+            (KnownPeer::Client(old), KnownPeer::Client(client)) if old.range != client.range => {
+                let client = KnownClient { range: client.range, ..old.clone() };
+                let range = client.range;
+                self.change_range(KnownPeer::Client(client), range).await?;
+                changed = true;
+            }
+            (KnownPeer::Server(old), KnownPeer::Server(server))
+                if old.url != server.url || old.authorities != server.authorities =>
+            {
+                let server = KnownServer { keys: old.keys.clone(), ..server.clone() };
+                let peer = self.with_present_keys(KnownPeer::Server(server));
+                self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
+                self.redirect(&peer).await?;
+                self.shared.config().known.replace(peer);
+                changed = true;
+            }
+            (KnownPeer::Client(_), KnownPeer::Client(_))
+            | (KnownPeer::Server(_), KnownPeer::Server(_)) => {}
+            _ => return Err(ConfigError::Duplicate(new.name().clone()).into()),
+        }
+        let owns_keys = self.shared.config().links().is_some();
+        if !owns_keys && self.takes_keys(&new).await? {
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Takes over keys of a configuration in one file, if they are others. Returns whether they were.
+    async fn takes_keys(&self, new: &KnownPeer) -> Result<bool, LinkError> {
+        let name = new.name().clone();
+        let Some(known) = self.shared.config().known.peer(&name) else { return Ok(false) };
+        let pairs = |peer: &KnownPeer| peer.keys().pairs().cloned().collect::<Vec<_>>();
+        if pairs(&self.with_present_keys(known.clone())).last() == pairs(new).last() {
+            return Ok(false);
+        }
+        let keys = new.keys().clone();
+        let change = move |ring: &KeyRing| match keys {
+            Keys::Sealed(new) => Ok((*new).clone()),
+            Keys::Hex(_) => Ok(ring.clone()),
+        };
+        self.rekey(new.clone(), change).await?;
+        Ok(true)
+    }
+}

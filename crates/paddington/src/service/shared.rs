@@ -1,0 +1,137 @@
+//! What a running service knows of its links, and where it keeps their keys.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use paddington_exchange::{HandlerError, KeyStore};
+use paddington_wire::PeerName;
+use paddington_wire::keys::KeyRing;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::spawn_blocking;
+
+use crate::known::KnownPeer;
+use crate::links::{FolderLock, Keys, LinkFile, LinkFolder};
+use crate::{ConfigError, ServiceConfig};
+
+/// Number of groups of links. Files of links in different groups are written at the same time.
+const GROUPS: usize = 16;
+
+/// The part of a service that all its handles share.
+pub(crate) struct Shared {
+    /// The configuration as it is now.
+    config: Mutex<ServiceConfig>,
+    folder: Option<Folder>,
+    /// One change by a person at a time.
+    pub(super) turn: AsyncMutex<()>,
+}
+
+/// The folder of links, which belongs to the service while it runs.
+#[derive(Clone, Debug)]
+struct Folder {
+    links: LinkFolder,
+    lock: FolderLock,
+    /// Held while the file of a link in the group is written, so that the last one is the newest.
+    writing: Arc<[AsyncMutex<()>; GROUPS]>,
+}
+
+impl Shared {
+    pub(super) fn new(config: &ServiceConfig) -> Result<Self, ConfigError> {
+        let folder = config.link_folder().map(|links| -> Result<_, ConfigError> {
+            let writing = Arc::new(std::array::from_fn(|_| AsyncMutex::default()));
+            Ok(Folder { links: links.clone(), lock: links.lock()?, writing })
+        });
+        let folder = folder.transpose()?;
+        Ok(Self { config: Mutex::new(config.clone()), folder, turn: AsyncMutex::default() })
+    }
+
+    pub(super) fn config(&self) -> MutexGuard<'_, ServiceConfig> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the exchange stores keys, if there is a place.
+    pub(super) fn key_store(self: &Arc<Self>) -> Option<Arc<dyn KeyStore>> {
+        self.folder.as_ref()?;
+        Some(Arc::new(FolderKeys(Arc::clone(self))))
+    }
+
+    /// Makes the state of a link durable.
+    pub(super) async fn keep(&self, peer: KnownPeer) -> Result<(), HandlerError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let writing = folder.group(peer.name()).lock().await;
+        let file = file_of(&peer)?;
+        folder.write(file).await?;
+        drop(writing);
+        Ok(())
+    }
+
+    /// Makes the new keys of a link durable.
+    async fn keep_keys(&self, name: &PeerName, ring: Arc<KeyRing>) -> Result<(), HandlerError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let _writing = folder.group(name).lock().await;
+        let known = self.config().known.peer(name);
+        let Some(mut peer) = known else {
+            return Err("the link was removed".into());
+        };
+        *peer.keys_mut() = Keys::Sealed(Arc::clone(&ring));
+        folder.write(file_of(&peer)?).await?;
+        self.config().known.set_keys(name, Keys::Sealed(ring));
+        Ok(())
+    }
+
+    /// Makes it durable that there is no link with a peer.
+    pub(super) async fn forget(&self, name: PeerName) -> Result<(), HandlerError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let _writing = folder.group(&name).lock().await;
+        let (links, lock) = (folder.links.clone(), folder.lock.clone());
+        spawn_blocking(move || links.remove(&lock, &name)).await??;
+        Ok(())
+    }
+}
+
+impl Folder {
+    fn group(&self, name: &PeerName) -> &AsyncMutex<()> {
+        let sum = name
+            .as_str()
+            .bytes()
+            .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        &self.writing[sum % GROUPS]
+    }
+
+    async fn write(&self, file: LinkFile) -> Result<(), HandlerError> {
+        let (links, lock) = (self.links.clone(), self.lock.clone());
+        spawn_blocking(move || links.write(&lock, &file)).await??;
+        Ok(())
+    }
+}
+
+fn file_of(peer: &KnownPeer) -> Result<LinkFile, HandlerError> {
+    Ok(crate::config::file_of(peer)?)
+}
+
+/// The keys of all links, in the folder of links.
+struct FolderKeys(Arc<Shared>);
+
+impl KeyStore for FolderKeys {
+    fn store(
+        &self,
+        peer: &PeerName,
+        ring: Arc<KeyRing>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>> {
+        let (shared, peer) = (Arc::clone(&self.0), peer.clone());
+        Box::pin(async move { shared.keep_keys(&peer, ring).await })
+    }
+}
+
+impl fmt::Debug for FolderKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FolderKeys(..)")
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
