@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Network, NetworkListener, Stream};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::cable::{Cable, CableEnd, State};
 
@@ -29,6 +30,8 @@ struct Shared {
     ports: AtomicU16,
     dialled: AtomicUsize,
     slept: AtomicU64,
+    /// When the clock was first asked for, in seconds since 1970 and on tokio's clock.
+    clock: OnceLock<(u64, Instant)>,
 }
 
 /// Number of bytes that a cable holds.
@@ -155,6 +158,13 @@ impl Network for MemoryNetwork {
 
     fn slept(&self) -> Duration {
         Duration::from_secs(self.shared.slept.load(Ordering::Relaxed))
+    }
+
+    /// Goes on with tokio's clock, which a test may pause.
+    fn unix_time(&self) -> u64 {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (began, at) = *self.shared.clock.get_or_init(|| (now(), Instant::now()));
+        began + at.elapsed().as_secs()
     }
 }
 
