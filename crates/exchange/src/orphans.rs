@@ -75,8 +75,8 @@ pub(crate) async fn warn_of_orphans(
         let orphans = listed(&orphans);
         warn!(
             %orphans,
-            "the store keeps mail of links that this service does not know: none of it is delivered; \
-             configure the link again, or purge it (Exchange::orphans, Exchange::purge)"
+            "the store has orphaned mailboxes, whose links this service does not know: what is in them \
+             is not delivered; configure the links again, or purge the mailboxes (Exchange::purge)"
         );
     }
     Ok(())

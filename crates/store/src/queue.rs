@@ -21,6 +21,8 @@ pub(crate) struct Queue {
     turns: VecDeque<QueueKey>,
     /// Queries that depend on nothing in a queue.
     independent: Vec<Query>,
+    /// The queues from which the round that is being written has taken a purge, which may go on.
+    purging: Vec<QueueKey>,
     /// Number of operations that are not lazy.
     urgent: usize,
     /// Number of lazy operations.
@@ -92,6 +94,9 @@ impl Queue {
     /// Returns whether the answer depends on the operations in the queue. A read of messages that
     /// are stored already does not: it must not wait until a long queue is written.
     pub(crate) fn has_to_wait(&self, key: &QueueKey, query: &Query) -> bool {
+        if self.purging.contains(key) {
+            return true;
+        }
         let Some(operations) = self.queues.get(key) else { return false };
         let Query::Read(_, first, ..) = query else { return true };
         operations.iter().any(|operation| match operation {
@@ -126,6 +131,7 @@ impl Queue {
     /// can be answered before it.
     pub(crate) fn take(&mut self) -> Round {
         let mut round = Round::new(self.take_independent());
+        self.purging.clear();
         for _ in 0..self.turns.len() {
             if round.is_full() {
                 break;
@@ -134,9 +140,13 @@ impl Queue {
             let Some(operations) = self.queues.get_mut(&key) else { continue };
             let mut share = Share::default();
             while let Some(operation) = operations.pop_front() {
+                let purges = matches!(operation, Operation::Write(Write::Purge(..)));
                 match round.take(&key, operation, &mut share) {
                     Ok(true) => self.lazy -= 1,
-                    Ok(false) => self.urgent -= 1,
+                    Ok(false) => {
+                        self.urgent -= 1;
+                        self.purging.extend(purges.then(|| key.clone()));
+                    }
                     Err(operation) => {
                         operations.push_front(operation);
                         break;
@@ -157,6 +167,7 @@ impl Queue {
 
     /// Refuses everything except lazies and independent queries.
     pub(crate) fn refuse_urgent(&mut self, why: &StoreError) {
+        self.purging.clear();
         for key in std::mem::take(&mut self.turns) {
             let Some(operations) = self.queues.remove(&key) else { continue };
             let mut kept: Option<Lazies> = None;
@@ -199,5 +210,34 @@ impl Queue {
             turns.push_back(key.clone());
             VecDeque::new()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paddington_exchange::store::Purged;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn a_query_waits_for_all_steps_of_a_purge() {
+        let hub = Mailbox { peer: "hub".parse().unwrap(), link: [1; 16].into() };
+        let (key, mut queue) = (Some(hub.clone()), Queue::default());
+        let purge = || Write::Purge(Purged::default(), oneshot::channel().0);
+        let streams = || Query::Streams(hub.clone(), oneshot::channel().0);
+        queue.write(key.clone(), purge());
+        let round = queue.take();
+        assert_eq!((round.queries.len(), round.operations.len()), (0, 1));
+        // It is asked for while the first step is being written, which is not the last one.
+        queue.query(key.clone(), streams());
+        queue.go_on(key.clone(), purge());
+        let round = queue.take();
+        assert_eq!((round.queries.len(), round.operations.len()), (0, 1), "the second step");
+        let round = queue.take();
+        assert_eq!((round.queries.len(), round.operations.len()), (1, 0));
+        queue.query(key, streams());
+        assert_eq!(queue.take_independent().len(), 1, "there is nothing to wait for");
+        assert!(queue.is_empty() && !queue.is_urgent());
     }
 }

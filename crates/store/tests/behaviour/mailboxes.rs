@@ -237,3 +237,31 @@ async fn damage_is_noticed_before_a_mailbox_is_taken_for_an_orphan() {
         assert!(failure.contains("paddington::salvage"), "{sql}: {failure}");
     }
 }
+
+#[tokio::test]
+async fn a_salvage_keeps_links_of_the_same_name_apart() {
+    let place = Place::in_memory();
+    let store = place.open();
+    let (old, new) = (of("sensor", 1), of("sensor", 2));
+    fill_all(&store, &old, 3).await;
+    fill_all(&store, &new, 5).await;
+    close(store).await;
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    let sql = "UPDATE message SET payload = x'00' WHERE number = 2 AND position >> 44 = \
+               (SELECT id FROM stream WHERE link = ?1)";
+    assert_eq!(raw.execute(sql, [old.link.as_bytes()]).unwrap(), 1);
+    drop(raw);
+    let report = paddington_store::salvage(place.path()).unwrap();
+    let counts = |mailbox| {
+        let (found, counts) = report.mailboxes.get_key_value(mailbox).unwrap();
+        assert_eq!(found.peer.as_str(), "sensor");
+        (counts.kept, counts.lost_between)
+    };
+    assert_eq!((counts(&old), counts(&new), report.mailboxes.len()), ((2, 1), (5, 0), 2));
+    let store = place.open();
+    assert_is_whole(&store, &new, 5).await;
+    assert_eq!(store.streams(&old).await.unwrap()[0].messages.len(), 3);
+    assert_eq!(store.attempt(&old, id(9, 8), FENCE).await.unwrap(), 2);
+    assert_eq!(store.purge(&old).await.unwrap().letters, 1);
+    assert_is_whole(&store, &new, 5).await;
+}
