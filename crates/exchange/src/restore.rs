@@ -53,28 +53,3 @@ impl<'a> Kept<'a> {
         Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), store.cloned())))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Config;
-
-    #[tokio::test]
-    async fn two_peers_with_one_link_are_refused() {
-        let shared = Shared::new("hub".parse().unwrap(), Config::default(), 2, false).unwrap();
-        let shared = Arc::new(shared);
-        let mailbox =
-            |peer: &str, link: u8| Mailbox { peer: peer.parse().unwrap(), link: [link; 16].into() };
-        let start = async |known: [Mailbox; 2]| {
-            let known = known.map(|mailbox| (mailbox, Encoding::Sealed));
-            peers(&shared, known.into_iter(), None).await
-        };
-        assert_eq!(start([mailbox("a", 1), mailbox("b", 2)]).await.unwrap().len(), 2);
-        let refused = start([mailbox("a", 1), mailbox("b", 1)]).await.unwrap_err();
-        assert!(matches!(&refused, StartError::DuplicateLink(peer) if peer.as_str() == "b"));
-        for link in [1, 2] {
-            let refused = start([mailbox("a", 1), mailbox("a", link)]).await.unwrap_err();
-            assert!(matches!(refused, StartError::DuplicatePeer(_)), "{refused}");
-        }
-    }
-}

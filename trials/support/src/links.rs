@@ -104,6 +104,8 @@ pub fn setup(name: &str, port: u16, network: &MemoryNetwork) -> Setup {
         servers: Vec::new(),
         network: network.network(),
         store: None,
+        key_store: None,
+        key_store: None,
         config: Config::default(),
     }
 }

@@ -1,7 +1,9 @@
 //! Peers are added.
 
-use paddington_exchange::{AddError, Event, RemoveError, SendError, Server, Setup, Waiting};
-use paddington_test_support::{MemoryNetwork, TestLink, setup};
+use paddington_exchange::{
+    AddError, Event, Exchange, RemoveError, SendError, Server, Setup, StartError, Waiting,
+};
+use paddington_test_support::{Inbox, MemoryNetwork, TestLink, setup};
 use paddington_wire::{Encoding, Message};
 use tokio::time::sleep;
 
@@ -174,4 +176,26 @@ async fn newcomers_find_room_for_their_messages_and_those_before_keep_theirs() {
     hub.remove("fifth", Waiting::Purge).await.unwrap();
     let (_, client, _) = joined("last", &hub, &network).await;
     connected(&client, "hub").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_refuses_peers_that_an_addition_refuses() {
+    let network = MemoryNetwork::new();
+    let first = TestLink::new("hub", "first");
+    let mut same_link = TestLink::new("hub", "other");
+    same_link.id = first.id;
+    let start = async |second: &TestLink| {
+        let clients = vec![first.invited(), second.invited()];
+        let (_, handler) = Inbox::new();
+        Exchange::start(Setup { clients, ..setup("hub", PORT, &network) }, handler).await
+    };
+    let refused = start(&TestLink::new("hub", "first")).await.unwrap_err();
+    assert!(matches!(refused, StartError::DuplicatePeer(_)), "{refused}");
+    let refused = start(&same_link).await.unwrap_err();
+    assert!(matches!(refused, StartError::DuplicateLink(_)), "{refused}");
+    let refused = start(&first.for_client("other")).await.unwrap_err();
+    assert!(matches!(refused, StartError::SharedKeys { .. }), "{refused}");
+    let refused = start(&TestLink::new("x", "hub")).await.unwrap_err();
+    assert!(matches!(refused, StartError::OwnName(_)), "{refused}");
+    assert_eq!(start(&TestLink::new("hub", "other")).await.unwrap().peers().len(), 2);
 }
