@@ -45,9 +45,9 @@ struct StoreTask {
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, and then
-/// until everything is answered.
-pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationToken) {
+/// Starts the store task of `peer`, if its messages are stored. It runs until one of the `stops`, and
+/// then until everything is answered.
+pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stops: [CancellationToken; 2]) {
     let Some(store) = peer.store() else { return };
     let task = StoreTask {
         peer: Arc::clone(peer),
@@ -57,19 +57,19 @@ pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationTok
         reading: None,
         gathering: None,
     };
-    tasks.spawn(task.run(stop));
+    tasks.spawn(task.run(stops));
 }
 
 impl StoreTask {
-    async fn run(mut self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            self.step(&stop).await;
+    async fn run(mut self, stops: [CancellationToken; 2]) {
+        while !stops.iter().any(CancellationToken::is_cancelled) {
+            self.step(&stops).await;
             self.look();
         }
         self.finish().await;
     }
 
-    async fn step(&mut self, stop: &CancellationToken) {
+    async fn step(&mut self, [ends, leaves]: &[CancellationToken; 2]) {
         tokio::select! {
             biased;
             Some(first) = self.appends.next() => self.answered(first),
@@ -82,7 +82,8 @@ impl StoreTask {
                 self.commit();
             }
             () = self.peer.work() => {}
-            () = stop.cancelled() => {}
+            () = ends.cancelled() => {}
+            () = leaves.cancelled() => {}
         }
     }
 
