@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use paddington_crypto::KeyPair;
 use paddington_wire::keys::{
-    Draft, Expiry, KeyRing, KeyRingError, Origin, Renewal, Role, Seconds, Step, Storing, Why,
+    Draft, Expiry, Generation, KeyRing, KeyRingError, Origin, Renewal, Role, Seconds, Step,
+    Storing, Why,
 };
 use paddington_wire::link::{Link, LinkConfig};
 use paddington_wire::sealed::{
@@ -59,7 +60,7 @@ fn exporters(link: &Arc<Credentials>) -> [Exporter; 2] {
 }
 
 fn numbers(ring: &KeyRing) -> Vec<u64> {
-    ring.generations().iter().map(|it| it.number()).collect()
+    ring.generations().iter().map(Generation::number).collect()
 }
 
 fn burned(ring: &KeyRing) -> Vec<(u64, Why)> {
