@@ -157,6 +157,7 @@ fn setup(name: &str) -> Result<Setup> {
         servers: Vec::new(),
         network: paddington_transport::system(),
         store: None,
+        key_store: None,
         config: Config::default(),
     })
 }

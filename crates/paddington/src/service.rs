@@ -107,6 +107,11 @@ impl Service {
         let setup = config.setup(network, store, shared.key_store())?;
         let exchange = Exchange::start(setup, handler).await?;
         config.note_missing_peers();
+        let (ending, folder) = (exchange.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            ending.finished().await;
+            folder.release();
+        });
         Ok(Self { exchange, shared })
     }
 
@@ -232,7 +237,9 @@ impl Service {
     /// # }
     /// ```
     pub async fn shutdown(&self) -> ShutdownReport {
-        self.exchange.shutdown().await
+        let report = self.exchange.shutdown().await;
+        self.shared.release();
+        report
     }
 
     /// Waits until the service has shut down.
@@ -253,6 +260,8 @@ impl Service {
     /// # }
     /// ```
     pub async fn finished(&self) -> ShutdownReport {
-        self.exchange.finished().await
+        let report = self.exchange.finished().await;
+        self.shared.release();
+        report
     }
 }

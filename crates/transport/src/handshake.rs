@@ -202,7 +202,9 @@ pub(crate) async fn initiate<P: Reservation>(
             initiate_sealed(reservation, initiator, 0, &challenge, socket, config).await
         }
         (Credentials::Ring(ring), Offer::Sealed(challenge)) => {
-            let offered = ring.generations().iter().rev().nth(back).ok_or(DialError::NoKeys)?;
+            let mut newest_first = ring.generations().iter().rev();
+            let offered = newest_first.nth(back).or(ring.generations().last());
+            let offered = offered.ok_or(DialError::NoKeys)?;
             let initiator =
                 sealed::Initiator::new(Arc::clone(offered.credentials()), login.instance);
             let generation = offered.number();

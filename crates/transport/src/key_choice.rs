@@ -37,10 +37,11 @@ impl KeyChoice {
     }
 
     /// Returns whether the failure may be that of the keys, and there are older ones, which the next
-    /// attempt uses. After the oldest it begins anew.
+    /// attempt uses. After the oldest, or another failure, it begins anew.
     pub(crate) fn falls_back(&mut self, error: &DialError, dialer: &Dialer) -> bool {
         let (DialError::HungUp(_), Credentials::Ring(ring)) = (error, &dialer.login.credentials)
         else {
+            self.restart();
             return false;
         };
         let next = self.back + 1;

@@ -16,7 +16,7 @@ use paddington_transport::{
     Refusal, Renewed, Reservation, SessionKeys, Traffic, WorthlessHello, stay_connected,
 };
 use paddington_wire::keys::{KeyRing, Origin, StoredGeneration, Why};
-use paddington_wire::sealed::{Challenge, Exporter};
+use paddington_wire::sealed::{Challenge, Credentials as SealedCredentials, Exporter, Responder};
 use paddington_wire::{
     CloseCode, Credentials, Frame, Instance, InvitedClient, InvitedClients, PeerName, Ready,
     Violation,
@@ -378,13 +378,22 @@ async fn an_attempt_offers_one_generation_and_a_ring_without_keys_offers_none() 
     let network = MemoryNetwork::new();
     let mut server = FakeServer::new(&network, SERVER).await;
     let client = dial(&network, both.clone());
-    let mut hints = Vec::new();
-    for _ in 0..4 {
-        let mut stream = server.answer(&FakeServer::good_answer(&Challenge::from([7; 32]))).await;
-        hints.push(RawFrame::read(&mut stream).await.unwrap().payload.len());
-        drop(stream);
+    let secrets: Vec<_> =
+        both.generations().iter().map(|it| Arc::clone(it.credentials())).collect();
+    let mut offered = Vec::new();
+    let challenge = Challenge::from([7; 32]);
+    for attempt in 0..6 {
+        if attempt == 3 {
+            // A proxy whose server is gone says nothing of the keys.
+            drop(server.answer("HTTP/1.1 503 Service Unavailable\r\n\r\n").await);
+            continue;
+        }
+        let mut stream = server.answer(&FakeServer::good_answer(&challenge)).await;
+        let hello = RawFrame::read(&mut stream).await.unwrap().payload;
+        let responder = Responder::new(challenge, Arc::new(SealedCredentials::decoy().unwrap()));
+        offered.push(responder.authenticate(&hello, &secrets).unwrap().candidate());
     }
-    assert_eq!(hints, [1344; 4]);
+    assert_eq!(offered, [1, 0, 1, 1, 0], "it begins anew after another failure");
     client.stop.cancel();
 
     let empty = both.invite(keys(), Some(NOW), NOW).unwrap().expire(NOW + 100 * 86_400).unwrap();
@@ -392,7 +401,7 @@ async fn an_attempt_offers_one_generation_and_a_ring_without_keys_offers_none() 
     let before = network.dialled();
     let _client = dial(&network, empty);
     for _ in 0..2 {
-        let mut stream = server.answer(&FakeServer::good_answer(&Challenge::from([7; 32]))).await;
+        let mut stream = server.answer(&FakeServer::good_answer(&challenge)).await;
         assert!(RawFrame::read(&mut stream).await.is_err(), "it says nothing");
     }
     assert!(network.dialled() - before >= 2);

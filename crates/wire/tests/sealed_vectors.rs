@@ -482,3 +482,58 @@ fn both_sides_take_the_secrets_of_the_next_keys_once() {
     let ping = Frame::Ping(1);
     assert_eq!(client.decode(&server.encode(&ping).unwrap()).unwrap(), ping, "the session goes on");
 }
+
+#[derive(Deserialize)]
+struct RenewalVectors {
+    link: String,
+    renewals: Vec<RenewalVector>,
+    frame_c2s_1_renew_asked: String,
+    frame_s2c_1_renew: String,
+    frame_c2s_2_renewed: String,
+    frame_s2c_2_renew: String,
+    frame_c2s_3_renewed: String,
+}
+
+#[derive(Deserialize)]
+struct RenewalVector {
+    generation: u64,
+    inner_key: String,
+    outer_key: String,
+    prk_outer: String,
+}
+
+#[test]
+fn renewals_match_the_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/renewal.json");
+    let r: RenewalVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let v = vectors();
+    assert_eq!(v.link().link_id().to_string(), r.link);
+    let (mut client, mut server) = v.establish();
+    let (mut ours, mut theirs) = (client.take_exporter().unwrap(), server.take_exporter().unwrap());
+    for renewal in &r.renewals {
+        let keys =
+            KeyPair::new(Arc::new(key(&renewal.inner_key)), Arc::new(key(&renewal.outer_key)))
+                .unwrap();
+        for exporter in [&mut ours, &mut theirs] {
+            assert_eq!(exporter.keys(renewal.generation).unwrap(), keys);
+            exporter.advance();
+        }
+        let (hub, sensor) = (v.server.parse().unwrap(), v.client.parse().unwrap());
+        let hints = Credentials::new(&hub, &sensor, &keys).hint_key();
+        assert_eq!(const_hex::encode(hints.expose_bytes()), renewal.prk_outer);
+    }
+    let frames = [
+        (true, Frame::Renew(0), r.frame_c2s_1_renew_asked),
+        (false, Frame::Renew(1), r.frame_s2c_1_renew),
+        (true, Frame::Renewed(1), r.frame_c2s_2_renewed),
+        (false, Frame::Renew(2), r.frame_s2c_2_renew),
+        (true, Frame::Renewed(2), r.frame_c2s_3_renewed),
+    ];
+    for (is_clients, frame, sealed) in frames {
+        let (from, to) =
+            if is_clients { (&mut client, &mut server) } else { (&mut server, &mut client) };
+        let made = from.encode(&frame).unwrap();
+        assert_eq!(const_hex::encode(&made), sealed, "{frame:?}");
+        assert_eq!(to.decode(&made).unwrap(), frame);
+    }
+}

@@ -325,6 +325,57 @@ fn calls(sealed: &Map<String, Value>) -> Map<String, Value> {
     }))
 }
 
+/// Computes the renewals of §5.5 in the session of `sealed`: two generations of keys, and the frames
+/// about them.
+fn renewal(sealed: &Map<String, Value>) -> Map<String, Value> {
+    let bytes = |name: &str| const_hex::decode(text(sealed, name)).unwrap();
+    let prk = |name: &str| Prk::from_slice(&bytes(name)).unwrap();
+    let h3 = bytes("h3");
+    let first = ["session_inner", "session_outer"].map(|name| prk(name).derive_prk("renew", &h3));
+    let second = first.each_ref().map(|secret| secret.derive_prk("next", &[]));
+    let generation = |[inner, outer]: &[Prk; 2], number: u64| {
+        let keys = [inner, outer].map(|it| *it.derive::<32>("key", &number.to_be_bytes()));
+        let h0 = bytes("h0");
+        let [pi, po] = keys.each_ref().map(|key| Prk::extract(&h0, &[key]));
+        let handshake = [bytes("challenge"), bytes("client_random")].concat();
+        json!({
+            "xi": digits(inner.expose_bytes()), "xo": digits(outer.expose_bytes()),
+            "generation": number,
+            "inner_key": digits(keys[0]), "outer_key": digits(keys[1]),
+            "prk_inner": digits(pi.expose_bytes()), "prk_outer": digits(po.expose_bytes()),
+            "hint": digits(*po.derive::<16>("hint", &handshake)),
+        })
+    };
+    let mut ready = ready(counting(0x01));
+    ready[24 + 31] = 4;
+    let seal = |from: &str, number: u64, text: &[u8]| {
+        let keys = ["inner", "outer"].map(|layer| bytes(&format!("{from}_{layer}_key0")));
+        digits(seal_twice(&keys[0], &keys[1], number, &[], text))
+    };
+    let with = |kind: u8, at: usize, value: u8| {
+        let mut bytes = plaintext(kind, 1, b"", 128);
+        bytes[at] = value;
+        digits(bytes)
+    };
+    let bad = [11, 12].into_iter().flat_map(|kind| {
+        let fields = [(1, 1), (2, 1), (3, 1), (3, 2), (7, 1), (16, 1), (23, 1), (24, 1), (127, 1)];
+        let fields = fields.map(|(at, value)| with(kind, at, value));
+        let payload = digits(plaintext(kind, 1, &[0], 128));
+        fields.into_iter().chain([payload, digits(&plaintext(kind, 1, b"", 0)[..23])])
+    });
+    into_map(json!({
+        "link": digits(*prk("prk_outer").derive::<16>("link", &[])),
+        "ready": digits(ready),
+        "renewals": [generation(&first, 1), generation(&second, 2)],
+        "frame_c2s_1_renew_asked": seal("c2s", 1, &plaintext(11, 0, b"", 128)),
+        "frame_s2c_1_renew": seal("s2c", 1, &plaintext(11, 1, b"", 128)),
+        "frame_c2s_2_renewed": seal("c2s", 2, &plaintext(12, 1, b"", 128)),
+        "frame_s2c_2_renew": seal("s2c", 2, &plaintext(11, 2, b"", 128)),
+        "frame_c2s_3_renewed": seal("c2s", 3, &plaintext(12, 2, b"", 128)),
+        "bad_plaintexts": bad.collect::<Value>(),
+    }))
+}
+
 /// Seals the body of each message of the handshake, and each READY, under the right keys but with
 /// other ciphers than its layers have.
 fn other_ciphers(sealed: &Map<String, Value>) -> Vec<(&'static str, &'static str, Vec<u8>)> {
@@ -426,6 +477,7 @@ fn the_stored_vectors_match_the_formulas() {
     compare("hex.json", &hex);
     compare("batch.json", &batch(&sealed));
     compare("calls.json", &calls(&sealed));
+    compare("renewal.json", &renewal(&sealed));
     compare("negative.json", &negative(&sealed, &hex));
 }
 

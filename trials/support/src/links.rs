@@ -105,7 +105,6 @@ pub fn setup(name: &str, port: u16, network: &MemoryNetwork) -> Setup {
         network: network.network(),
         store: None,
         key_store: None,
-        key_store: None,
         config: Config::default(),
     }
 }

@@ -143,6 +143,7 @@ impl Network for MemoryNetwork {
     }
 
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
+        let _ = self.unix_time(); // the clock runs from now on
         Box::pin(async move {
             let mut listeners = self.shared.listeners.lock().unwrap();
             if listeners.get(&address).is_some_and(|listener| !listener.is_closed()) {

@@ -31,7 +31,8 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug)]
 struct Folder {
     links: LinkFolder,
-    lock: FolderLock,
+    /// Ends with the service.
+    lock: Arc<Mutex<Option<FolderLock>>>,
     /// Held while the file of a link in the group is written, so that the last one is the newest.
     writing: Arc<[AsyncMutex<()>; GROUPS]>,
 }
@@ -40,7 +41,8 @@ impl Shared {
     pub(super) fn new(config: &ServiceConfig) -> Result<Self, ConfigError> {
         let folder = config.link_folder().map(|links| -> Result<_, ConfigError> {
             let writing = Arc::new(std::array::from_fn(|_| AsyncMutex::default()));
-            Ok(Folder { links: links.clone(), lock: links.lock()?, writing })
+            let lock = Arc::new(Mutex::new(Some(links.lock()?)));
+            Ok(Folder { links: links.clone(), lock, writing })
         });
         let folder = folder.transpose()?;
         Ok(Self { config: Mutex::new(config.clone()), folder, turn: AsyncMutex::default() })
@@ -48,6 +50,13 @@ impl Shared {
 
     pub(super) fn config(&self) -> MutexGuard<'_, ServiceConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves the folder to others, because the service has ended.
+    pub(super) fn release(&self) {
+        if let Some(folder) = &self.folder {
+            *folder.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// Where the exchange stores keys, if there is a place.
@@ -84,7 +93,7 @@ impl Shared {
     pub(super) async fn forget(&self, name: PeerName) -> Result<(), HandlerError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let _writing = folder.group(&name).lock().await;
-        let (links, lock) = (folder.links.clone(), folder.lock.clone());
+        let (links, lock) = (folder.links.clone(), folder.lock()?);
         spawn_blocking(move || links.remove(&lock, &name)).await??;
         Ok(())
     }
@@ -99,8 +108,13 @@ impl Folder {
         &self.writing[sum % GROUPS]
     }
 
+    fn lock(&self) -> Result<FolderLock, HandlerError> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.clone().ok_or_else(|| "the service has ended".into())
+    }
+
     async fn write(&self, file: LinkFile) -> Result<(), HandlerError> {
-        let (links, lock) = (self.links.clone(), self.lock.clone());
+        let (links, lock) = (self.links.clone(), self.lock()?);
         spawn_blocking(move || links.write(&lock, &file)).await??;
         Ok(())
     }

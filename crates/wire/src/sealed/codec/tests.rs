@@ -325,3 +325,20 @@ fn calls_are_read_as_the_vectors_say() {
         assert!(decode(bytes.freeze(), 1 << 20).is_err(), "{payload:?}");
     }
 }
+
+#[test]
+fn renewals_are_read_as_the_vectors_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/renewal.json");
+    let v: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let read = |digits: &serde_json::Value| {
+        decode(const_hex::decode(digits.as_str().unwrap()).unwrap().into(), 1 << 20)
+    };
+    let Frame::Ready(ready) = read(&v["ready"]).unwrap() else { panic!() };
+    assert_eq!(ready.features, Features::RENEW);
+    let bad = v["bad_plaintexts"].as_array().unwrap();
+    assert_eq!(bad.len(), 22);
+    for plaintext in bad {
+        assert!(read(plaintext).is_err(), "{plaintext}");
+    }
+}

@@ -1,10 +1,6 @@
-//! The keys of one link at both sides, through every order of renewals, invitations, lost connections,
-//! failed stores, crashes and restored copies. It drives the real `KeyRing` and `Renewal`.
-//!
-//! Three promises are checked in every state: there are keys that both sides have, keys of one number
-//! are the same on both sides, and once keys were used, older ones are gone and recognised.
+//! Both sides of a link and what is between them: what can happen, and what has to stay true.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -12,6 +8,8 @@ use paddington_wire::keys::{Draft, Generation, KeyRing, Origin, Renewal, Role, S
 use paddington_wire::sealed::Exporter;
 use paddington_wire::sealed::fuzzing::exporter;
 use paddington_wire::{Features, Frame, KeysId, PeerName};
+
+use super::act::{Act, Budget, Dialled};
 
 /// Index of the client; the server has the other one.
 const CLIENT: usize = 0;
@@ -21,60 +19,6 @@ const ROLES: [Role; 2] = [Role::Client, Role::Server];
 const TICK: u64 = 20;
 /// Time for which keys stay if nobody asks, in seconds.
 const INTERVAL: u64 = 1 << 40;
-
-/// How often what may happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// Connections that are opened.
-    pub dials: u8,
-    /// Requests for new keys.
-    pub asks: u8,
-    /// Invitations that the server's operator writes.
-    pub invites: u8,
-    /// Lost connections, failed stores, crashes and refusals for no reason.
-    pub faults: u8,
-    /// Copies of a list that are restored.
-    pub restores: u8,
-    /// Whether it begins with keys in use, and others that were agreed on and not used, instead of an
-    /// invitation.
-    pub agreed: bool,
-}
-
-/// What happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// The client connects with its next keys.
-    Dial(Dialled),
-    /// A side loses its connection.
-    Cut(usize),
-    /// A frame arrives at a side.
-    Arrive(usize),
-    /// What a side stores is durable.
-    Stored(usize),
-    /// What a side stores has failed.
-    Failed(usize),
-    /// A side crashes; what it was storing is durable or not.
-    Crash(usize, bool),
-    /// A side asks for new keys.
-    Ask(usize),
-    /// The server's operator writes an invitation.
-    Invite,
-    /// The client gets the invitation.
-    Accept,
-    /// A side goes on with its last list but one.
-    Restore(usize),
-}
-
-/// How a connection attempt ends, if the server knows the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialled {
-    /// Both READYs arrive.
-    Established,
-    /// The client's READY is lost.
-    Half,
-    /// The server hangs up for another reason.
-    HungUp,
-}
 
 /// What a side is storing.
 #[derive(Clone, Debug)]
@@ -109,7 +53,7 @@ struct Side {
 
 /// Both sides, and what is between them.
 #[derive(Clone, Debug)]
-struct World {
+pub(super) struct World {
     sides: [Side; 2],
     /// How many keys the client has tried since it was connected.
     attempt: usize,
@@ -125,69 +69,10 @@ struct World {
     floor: usize,
 }
 
-/// A broken promise, with the shortest way to it.
-#[derive(Debug)]
-pub struct Breach {
-    /// The promise.
-    pub promise: &'static str,
-    /// What happened.
-    pub acts: Vec<Act>,
-}
-
-/// What an exploration has found.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Number of different states.
-    pub states: usize,
-    /// The first breach.
-    pub breach: Option<Breach>,
-}
-
-/// Explores everything that can happen within `budget`, or the first `patience` states of it.
-#[must_use]
-pub fn explore(budget: Budget, patience: usize) -> Found {
-    let first = World::new(budget);
-    let mut seen = HashSet::from([first.shape()]);
-    // Each state with the one that it came from and what happened.
-    let mut trail: Vec<(usize, Option<Act>)> = vec![(0, None)];
-    let mut queue = VecDeque::from([(0, first)]);
-    while let Some((from, world)) = queue.pop_front() {
-        for act in world.acts() {
-            let mut next = world.clone();
-            let kept = next.happen(act).and_then(|()| next.check());
-            let fresh = seen.insert(next.shape());
-            if kept.is_ok() && !fresh {
-                continue;
-            }
-            trail.push((from, Some(act)));
-            let at = trail.len() - 1;
-            if let Err(promise) = kept {
-                let breach = Some(Breach { promise, acts: way(&trail, at) });
-                return Found { states: seen.len(), breach };
-            }
-            if seen.len() >= patience {
-                return Found { states: seen.len(), breach: None };
-            }
-            queue.push_back((at, next));
-        }
-    }
-    Found { states: seen.len(), breach: None }
-}
-
-fn way(trail: &[(usize, Option<Act>)], mut at: usize) -> Vec<Act> {
-    let mut acts = Vec::new();
-    while let (from, Some(act)) = trail[at] {
-        acts.push(act);
-        at = from;
-    }
-    acts.reverse();
-    acts
-}
-
-type Kept = Result<(), &'static str>;
+pub(super) type Kept = Result<(), &'static str>;
 
 impl World {
-    fn new(left: Budget) -> Self {
+    pub(super) fn new(left: Budget) -> Self {
         let ring = first_ring(left.agreed);
         let side = |ring: &KeyRing| Side {
             ring: ring.clone(),
@@ -211,7 +96,7 @@ impl World {
         }
     }
 
-    fn acts(&self) -> Vec<Act> {
+    pub(super) fn acts(&self) -> Vec<Act> {
         let mut acts = Vec::new();
         let client = &self.sides[CLIENT];
         if self.left.dials > 0 && client.session.is_none() && client.pending.is_none() {
@@ -267,7 +152,7 @@ impl World {
         self.ages.get(&id(generation)).copied().unwrap_or(usize::MAX)
     }
 
-    fn happen(&mut self, act: Act) -> Kept {
+    pub(super) fn happen(&mut self, act: Act) -> Kept {
         self.now += TICK;
         match act {
             Act::Dial(dialled) => self.dial(dialled),
@@ -485,7 +370,7 @@ impl World {
         }
     }
 
-    fn check(&self) -> Kept {
+    pub(super) fn check(&self) -> Kept {
         let [client, server] = [CLIENT, SERVER].map(|at| self.sides[at].ring.generations());
         if client.len() > 3 || server.len() > 3 {
             return Err("a link has three generations of keys at most");
@@ -519,7 +404,7 @@ impl World {
     }
 
     /// Describes the state without what makes no difference: times, and the bytes of keys.
-    fn shape(&self) -> String {
+    pub(super) fn shape(&self) -> String {
         let mut names: HashMap<KeysId, usize> = HashMap::new();
         let mut shape = String::new();
         let rings = self.sides.iter().flat_map(|side| {
@@ -588,52 +473,4 @@ fn names() -> (PeerName, PeerName) {
 
 fn id(generation: &Generation) -> KeysId {
     generation.credentials().keys_id()
-}
-
-/// The situations of the short form, and those that the long one has besides.
-#[must_use]
-pub fn budgets(long: bool) -> Vec<(&'static str, Budget)> {
-    let base = Budget { dials: 4, asks: 1, invites: 0, faults: 2, restores: 0, agreed: false };
-    let mut all = vec![
-        ("keys: renewals", base),
-        ("keys: invitations", Budget { dials: 3, invites: 2, ..base }),
-        ("keys: restored copies", Budget { asks: 2, restores: 1, faults: 3, ..base }),
-    ];
-    all.push((
-        "keys: agreed on and not used",
-        Budget { dials: 3, faults: 3, agreed: true, ..base },
-    ));
-    if long {
-        all.extend([
-            ("keys: renewals, long", Budget { dials: 5, asks: 2, faults: 3, ..base }),
-            ("keys: all", Budget { asks: 2, invites: 1, restores: 1, ..base }),
-        ]);
-    }
-    all
-}
-
-/// Looks for a situation of the short form that breaks a promise. Returns its name, the number of
-/// states that were looked at until then, in all of them, and the promise.
-#[must_use]
-pub fn hunt(patience: usize) -> Option<(&'static str, usize, &'static str)> {
-    let mut states = 0;
-    budgets(false).into_iter().find_map(|(name, budget)| {
-        let found = explore(budget, patience);
-        states += found.states;
-        Some((name, states, found.breach?.promise))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_short_form_breaks_no_promise() {
-        for (name, budget) in budgets(false) {
-            let found = explore(budget, usize::MAX);
-            assert!(found.breach.is_none(), "{name}: {:#?}", found.breach);
-            assert!(found.states > 1_000, "{name}: {}", found.states);
-        }
-    }
 }
