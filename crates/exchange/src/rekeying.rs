@@ -43,6 +43,12 @@ impl Exchange {
         Some(self.core().peer(name)?.keys()?.ring())
     }
 
+    /// Returns the time by which invitations expire and keys age, in seconds since 1970.
+    #[must_use]
+    pub fn unix_time(&self) -> u64 {
+        self.core().network.unix_time()
+    }
+
     /// Renews the keys of a link in the present session. This returns at once; the new keys are used
     /// from the next handshake on. At most one renewal takes place in a session.
     ///

@@ -12,6 +12,7 @@ use tracing::warn;
 use crate::Invite;
 use crate::known::KnownServer;
 use crate::links::Keys;
+use crate::timestamp::Timestamp;
 
 /// The file that an invitation was read from, which may hold a newer one by now.
 #[derive(Debug)]
@@ -81,7 +82,14 @@ impl Renewal for InvitationFile {
         *seen = Seen { used: found, unusable: None };
         let names = [&self.server.name, &self.own];
         let (encoding, generation) = (self.server.encoding(), invite.generation);
-        let keys = Keys::begin(encoding, names, generation, Arc::clone(&invite.keys), None);
+        let keys = Keys::begin(
+            encoding,
+            names,
+            generation,
+            Arc::clone(&invite.keys),
+            None,
+            Timestamp::now(),
+        );
         Some(Renewed { endpoint: invite.url, credentials: keys.credentials(), tls })
     }
 }
@@ -94,7 +102,7 @@ mod tests {
 
     fn joined(invite: Invite, authorities: Option<PathBuf>) -> KnownServer {
         let config = ServiceConfig::new("sensor", "ws://localhost:2", "127.0.0.1", &2).unwrap();
-        match config.plan_server(invite, authorities).unwrap() {
+        match config.plan_server(invite, authorities, Timestamp::now()).unwrap() {
             KnownPeer::Server(server) => server,
             KnownPeer::Client(_) => panic!("it is a server"),
         }

@@ -105,7 +105,7 @@ impl ServiceConfig {
         range: &str,
         encoding: Encoding,
     ) -> Result<Invite, ConfigError> {
-        let (peer, invite) = self.plan_client(name, range, encoding)?;
+        let (peer, invite) = self.plan_client(name, range, encoding, Timestamp::now())?;
         self.keep(&peer)?;
         self.known.add(peer);
         Ok(invite)
@@ -140,7 +140,7 @@ impl ServiceConfig {
         invite: Invite,
         authorities: Option<PathBuf>,
     ) -> Result<(), ConfigError> {
-        let peer = self.plan_server(invite, authorities)?;
+        let peer = self.plan_server(invite, authorities, Timestamp::now())?;
         self.keep(&peer)?;
         self.known.add(peer);
         Ok(())
@@ -184,7 +184,7 @@ impl ServiceConfig {
     ///
     /// [`ConfigError`] if it is not a client that is known, or the folder of links cannot be changed.
     pub fn renew(&mut self, name: &str) -> Result<Invite, ConfigError> {
-        let (peer, invite) = self.plan_renewal(name)?;
+        let (peer, invite) = self.plan_renewal(name, Timestamp::now())?;
         self.keep(&peer)?;
         self.known.replace(peer);
         Ok(invite)
@@ -197,7 +197,7 @@ impl ServiceConfig {
     /// [`ConfigError`] if its server is not known, it is not for the same link, or is the one that
     /// was accepted before.
     pub fn replace_server(&mut self, invite: Invite) -> Result<(), ConfigError> {
-        let peer = self.plan_replacement(invite)?;
+        let peer = self.plan_replacement(invite, Timestamp::now())?;
         self.keep(&peer)?;
         self.known.replace(peer);
         Ok(())
@@ -281,6 +281,7 @@ impl ServiceConfig {
         name: &str,
         range: &str,
         encoding: Encoding,
+        now: Timestamp,
     ) -> Result<(KnownPeer, Invite), ConfigError> {
         let name: PeerName = name.parse()?;
         let range = range.parse()?;
@@ -292,8 +293,8 @@ impl ServiceConfig {
             Encoding::Hex => None,
             _ => Some(self.known.buckets.choose().map_err(keys_error)?),
         };
-        let expires = self.expiry().filter(|_| encoding != Encoding::Hex);
-        let keys = Keys::begin(encoding, [&self.name, &name], 0, Arc::clone(&pair), expires);
+        let expires = self.expiry(now).filter(|_| encoding != Encoding::Hex);
+        let keys = Keys::begin(encoding, [&self.name, &name], 0, Arc::clone(&pair), expires, now);
         let link = LinkId::of(&self.name, &name, &pair);
         let client = KnownClient { name, range, bucket, link, keys };
         let invite = Invite { expires, ..self.invitation(&client, encoding, pair) };
@@ -319,16 +320,17 @@ impl ServiceConfig {
     }
 
     /// The end of an invitation that is written now.
-    fn expiry(&self) -> Option<Timestamp> {
+    fn expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let lifetime = self.settings.invitation_lifetime;
         let ends = self.links.is_some() && !lifetime.is_zero();
-        ends.then(|| Timestamp::now().after(lifetime))
+        ends.then(|| now.after(lifetime))
     }
 
     pub(crate) fn plan_server(
         &self,
         invite: Invite,
         authorities: Option<PathBuf>,
+        now: Timestamp,
     ) -> Result<KnownPeer, ConfigError> {
         self.check_invited(&invite)?;
         self.check_new(&invite.server)?;
@@ -338,11 +340,15 @@ impl ServiceConfig {
         }
         let link = invite.link_of(&self.name);
         let Invite { server: name, url, encoding, keys, generation, source, .. } = invite;
-        let keys = Keys::begin(encoding, [&name, &self.name], generation, keys, None);
+        let keys = Keys::begin(encoding, [&name, &self.name], generation, keys, None, now);
         Ok(KnownPeer::Server(KnownServer { name, url, authorities, link, keys, source }))
     }
 
-    pub(crate) fn plan_renewal(&self, name: &str) -> Result<(KnownPeer, Invite), ConfigError> {
+    pub(crate) fn plan_renewal(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(KnownPeer, Invite), ConfigError> {
         let KnownPeer::Client(mut client) = self.known_peer(name)? else {
             return Err(ConfigError::NotAClient(name.parse()?));
         };
@@ -353,8 +359,9 @@ impl ServiceConfig {
         match &mut client.keys {
             Keys::Hex(keys) => *keys = pair,
             Keys::Sealed(ring) => {
-                let (expires, now) = (self.expiry(), Timestamp::now().seconds());
-                let next = ring.invite(pair, expires.map(Timestamp::seconds), now);
+                let expires = self.expiry(now);
+                let end = expires.map(Timestamp::seconds);
+                let next = ring.invite(pair, end, now.seconds());
                 let ring_error = |source| ConfigError::Ring { peer: client.name.clone(), source };
                 *ring = Arc::new(next.map_err(ring_error)?);
                 invite.generation = ring.generations().last().map_or(0, |last| last.number());
@@ -364,7 +371,11 @@ impl ServiceConfig {
         Ok((KnownPeer::Client(client), invite))
     }
 
-    pub(crate) fn plan_replacement(&self, invite: Invite) -> Result<KnownPeer, ConfigError> {
+    pub(crate) fn plan_replacement(
+        &self,
+        invite: Invite,
+        now: Timestamp,
+    ) -> Result<KnownPeer, ConfigError> {
         self.check_invited(&invite)?;
         let name = invite.server.clone();
         let KnownPeer::Server(mut server) = self.known_peer(name.as_str())? else {
@@ -384,8 +395,7 @@ impl ServiceConfig {
             }
             Keys::Hex(keys) => *keys = invite.keys,
             Keys::Sealed(ring) => {
-                let now = Timestamp::now().seconds();
-                let next = ring.accept(invite.keys, invite.generation, now);
+                let next = ring.accept(invite.keys, invite.generation, now.seconds());
                 *ring = Arc::new(next.ok_or(ConfigError::SeenInvitation(name))?);
             }
         }

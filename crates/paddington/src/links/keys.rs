@@ -26,11 +26,12 @@ impl Keys {
         number: u64,
         keys: Arc<KeyPair>,
         expires: Option<Timestamp>,
+        now: Timestamp,
     ) -> Self {
         match encoding {
             Encoding::Hex => Self::Hex(keys),
             _ => {
-                let (expires, now) = (expires.map(Timestamp::seconds), Timestamp::now().seconds());
+                let (expires, now) = (expires.map(Timestamp::seconds), now.seconds());
                 Self::Sealed(Arc::new(KeyRing::begin(names, keys, number, expires, now)))
             }
         }

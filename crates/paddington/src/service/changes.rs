@@ -96,7 +96,8 @@ impl Service {
     ) -> Result<Invite, LinkError> {
         let (name, range) = (name.to_owned(), range.to_owned());
         self.in_turn(move |service| async move {
-            let planned = service.shared.config().plan_client(&name, &range, encoding);
+            let planned =
+                service.shared.config().plan_client(&name, &range, encoding, service.now());
             let (peer, invite) = planned?;
             service.add(peer).await?;
             Ok(invite)
@@ -126,7 +127,7 @@ impl Service {
         authorities: Option<PathBuf>,
     ) -> Result<(), LinkError> {
         self.in_turn(move |service| async move {
-            let planned = service.shared.config().plan_server(invite, authorities);
+            let planned = service.shared.config().plan_server(invite, authorities, service.now());
             service.add(planned?).await
         })
         .await
@@ -153,10 +154,10 @@ impl Service {
         let name = name.to_owned();
         self.in_turn(move |service| async move {
             // Keys may be agreed on while this waits for its turn to be stored, so it is planned twice.
-            let planned = service.shared.config().plan_renewal(&name);
+            let planned = service.shared.config().plan_renewal(&name, service.now());
             let (peer, invite) = planned?;
             let (pair, expires) = (Arc::clone(&invite.keys), invite.expires);
-            let now = Timestamp::now().seconds();
+            let now = service.now().seconds();
             let expires = expires.map(Timestamp::seconds);
             let change = move |ring: &KeyRing| Ok(ring.invite(pair, expires, now)?);
             let generation = service.rekey(peer, change).await?;
@@ -175,9 +176,9 @@ impl Service {
         self.in_turn(move |service| async move {
             let (keys, number) = (Arc::clone(&invite.keys), invite.generation);
             let name = invite.server.clone();
-            let planned = service.shared.config().plan_replacement(invite);
+            let planned = service.shared.config().plan_replacement(invite, service.now());
             let peer = planned?;
-            let now = Timestamp::now().seconds();
+            let now = service.now().seconds();
             let change = move |ring: &KeyRing| {
                 let seen = || ConfigError::SeenInvitation(name);
                 Ok(ring.accept(keys, number, now).ok_or_else(seen)?)
@@ -271,6 +272,11 @@ impl Service {
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<(), LinkError> {
         self.exchange.purge(mailbox).await?;
         Ok(())
+    }
+
+    /// The present time, by the clock of the service's network.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.exchange.unix_time())
     }
 
     /// Runs a change to its end, after those that were begun before.
