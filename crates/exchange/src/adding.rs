@@ -210,8 +210,8 @@ impl Core {
 
     /// Adds a peer, and begins with it.
     fn join(self: &Arc<Self>, peer: Arc<Peer>, identity: Identity, role: Role) {
-        let name = identity.name.clone();
-        let entry = Entry::new(peer, identity, role);
+        let Identity { name, keys, .. } = identity;
+        let entry = Entry { peer, keys, role };
         joining::begin(self, &entry);
         if let Some(places) = self.peers.insert(entry) {
             self.divide(places);

@@ -117,7 +117,7 @@ impl Exchange {
         let entry = core.known(name)?;
         let dialing: &Arc<Dialing> = match &entry.role {
             Role::Server(dialing) => dialing,
-            Role::Client => return Err(ChangeError::NotAServer(entry.identity.name)),
+            Role::Client => return Err(ChangeError::NotAServer(entry.peer.name.clone())),
         };
         core.replace_keys(&entry, &newer.credentials)?;
         dialing.change(Change::Invitation(newer));
@@ -135,7 +135,7 @@ impl Exchange {
         };
         let entry = core.known(name)?;
         if let Role::Server(_) = entry.role {
-            return Err(ChangeError::NotAClient(entry.identity.name));
+            return Err(ChangeError::NotAClient(entry.peer.name.clone()));
         }
         core.change(&entry, change);
         Ok(entry)
@@ -150,12 +150,12 @@ impl Core {
 
     /// Changes a client, and voids handshakes that were begun with what it was before.
     fn change(&self, entry: &Entry, change: impl FnOnce(&mut InvitedClient)) {
-        self.clients.change(entry.identity.link, change);
+        self.clients.change(entry.peer.mailbox.link, change);
         entry.peer.supersede_handshakes();
     }
 
     fn replace_keys(&self, entry: &Entry, credentials: &Credentials) -> Result<(), ChangeError> {
-        let name = &entry.identity.name;
+        let name = &entry.peer.name;
         if credentials.encoding() != entry.peer.encoding() {
             return Err(ChangeError::OtherEncoding(name.clone()));
         }

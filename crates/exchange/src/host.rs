@@ -54,7 +54,8 @@ impl Host for ExchangeHost {
     async fn reserve(&self, hello: AuthenticHello) -> Result<PeerReservation, Refusal> {
         let AuthenticHello { client, address, instance, .. } = hello;
         let name = &client.name;
-        let Some(peer) = self.core.peers.peer_of(client.link) else { return Err(Refusal::Silent) };
+        let peer = self.core.peer(name.as_str()).filter(|it| it.mailbox.link == client.link);
+        let Some(peer) = peer else { return Err(Refusal::Silent) };
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
@@ -85,7 +86,8 @@ impl Host for ExchangeHost {
 
     fn recognised(&self, hello: WorthlessHello) {
         let WorthlessHello { client, address, generation, why } = hello;
-        if let Some(peer) = self.core.peers.peer_of(client.link) {
+        let peer = self.core.peer(client.name.as_str());
+        if let Some(peer) = peer.filter(|it| it.mailbox.link == client.link) {
             peer.report_worthless_keys(address, generation, why);
         }
     }

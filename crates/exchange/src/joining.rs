@@ -1,63 +1,55 @@
 //! The beginning of a peer, at the start of its exchange or later: what runs for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use paddington_transport::{Dialer, Login, Network, stay_connected};
+use paddington_wire::keys::KeyRing;
 use paddington_wire::{Credentials, keys};
 
-use crate::KeyStore;
 use crate::core::Core;
 use crate::dialing::Server;
 use crate::host::PeerCaller;
-use crate::peer::{LinkKeys, OnChange, Peer, Shared, store_task};
+use crate::peer::{KeyMatters, LinkKeys, Peer, store_task};
 use crate::registry::{Entry, Role};
+use crate::{Config, KeyStore};
 
 /// Begins with a peer that was added to the registry.
 pub(crate) fn begin(core: &Arc<Core>, entry: &Entry) {
     let peer = &entry.peer;
     peer.set_request_handler(Arc::clone(&core.requests));
     peer.set_concurrency(core.shared.config.concurrency);
-    if peer.store().is_some() {
-        let stops = [core.store_tasks_stop.clone(), entry.stop()];
-        store_task::spawn(peer, &core.store_tasks, stops);
-    }
-    if let Some(keys) = peer.keys() {
-        keys.set_on_change(on_change(core, entry));
-    }
-}
-
-/// Returns what makes new keys of a link those with which its peer is recognised. A server is dialled
-/// with those that its peer has.
-fn on_change(core: &Arc<Core>, entry: &Entry) -> Box<OnChange> {
-    let (core, identity) = (Arc::downgrade(core), entry.identity.clone());
-    Box::new(move |ring| {
-        let Some(core) = core.upgrade() else { return };
-        let credentials = Credentials::Ring(Arc::clone(ring));
-        // Keys that were agreed on are those of no other link.
-        let _ = core.peers.replace_keys(&identity.name, credentials.keys_id());
-        core.clients.change(identity.link, |client| client.credentials = credentials);
-    })
+    store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
 }
 
 /// What the keys of links are made with.
-pub(crate) struct KeyMaker {
-    interval: u64,
-    store: Option<Arc<dyn KeyStore>>,
-    network: Arc<dyn Network>,
-}
+pub(crate) struct KeyMaker(Arc<KeyMatters>);
 
 impl KeyMaker {
     pub(crate) fn new(
-        shared: &Shared,
+        config: &Config,
         store: Option<Arc<dyn KeyStore>>,
         network: &Arc<dyn Network>,
     ) -> Self {
-        let interval = match shared.config.renew_keys {
+        let interval = match config.renew_keys {
             Duration::ZERO => u64::MAX,
             interval => interval.as_secs().max(1),
         };
-        Self { interval, store, network: Arc::clone(network) }
+        let (network, on_change) = (Arc::clone(network), OnceLock::new());
+        Self(Arc::new(KeyMatters { interval, store, network, on_change }))
+    }
+
+    /// Makes new keys of a link those with which its peer is recognised. A server is dialled with those
+    /// that its peer has.
+    pub(crate) fn begin(&self, core: Weak<Core>) {
+        let on_change = move |peer: &Peer, ring: &Arc<KeyRing>| {
+            let Some(core) = core.upgrade() else { return };
+            let credentials = Credentials::Ring(Arc::clone(ring));
+            // Keys that were agreed on are those of no other link.
+            let _ = core.peers.replace_keys(&peer.name, credentials.keys_id());
+            core.clients.change(peer.mailbox.link, |client| client.credentials = credentials);
+        };
+        let _ = self.0.on_change.set(Box::new(on_change)); // it is set once
     }
 
     /// Gives a new peer the keys of its link, if they have generations.
@@ -67,8 +59,7 @@ impl KeyMaker {
             Role::Client => keys::Role::Server,
             Role::Server(_) => keys::Role::Client,
         };
-        let (store, network) = (self.store.clone(), Arc::clone(&self.network));
-        peer.set_keys(LinkKeys::new(role, Arc::clone(ring), self.interval, store, network));
+        peer.set_keys(LinkKeys::new(role, Arc::clone(ring), Arc::clone(&self.0)));
     }
 }
 

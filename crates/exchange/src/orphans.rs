@@ -56,7 +56,7 @@ impl Exchange {
         let core = self.core();
         let store = core.store.as_ref().ok_or(PurgeError::NoStore)?;
         let _change = core.changes.lock().await; // the link is not added meanwhile
-        if core.peers.peer_of(mailbox.link).is_some() {
+        if core.peers.has_link(mailbox.link) {
             return Err(PurgeError::Known(mailbox.clone()));
         }
         store.purge(mailbox).await.map_err(PurgeError::Store)

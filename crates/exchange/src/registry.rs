@@ -1,11 +1,10 @@
 //! The peers that an exchange knows at present, by name, link and keys; and among how many places for
 //! peers their common room is divided.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use paddington_wire::{InvitedClient, KeysId, LinkId, PeerName};
-use tokio_util::sync::CancellationToken;
 
 use crate::dialing::{Dialing, Server};
 use crate::peer::Peer;
@@ -22,8 +21,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Known {
     peers: BTreeMap<PeerName, Entry>,
-    links: HashMap<LinkId, PeerName>,
-    keys: HashMap<KeysId, PeerName>,
+    links: BTreeSet<LinkId>,
+    keys: BTreeSet<KeysId>,
     /// Peers that were removed while a call of the handler was running.
     removed: Vec<Weak<Peer>>,
     /// Number of peers among which room is divided.
@@ -34,10 +33,8 @@ struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) peer: Arc<Peer>,
-    pub(crate) identity: Identity,
+    pub(crate) keys: KeysId,
     pub(crate) role: Role,
-    /// Stops the store task of the peer, if it has one.
-    stop: Option<CancellationToken>,
 }
 
 /// What no two peers have in common.
@@ -73,18 +70,6 @@ pub(crate) enum Conflict {
     },
 }
 
-impl Entry {
-    pub(crate) fn new(peer: Arc<Peer>, identity: Identity, role: Role) -> Self {
-        let stop = peer.store().map(|_| CancellationToken::new());
-        Self { peer, identity, role, stop }
-    }
-
-    /// Returns what stops the store task of the peer.
-    pub(crate) fn stop(&self) -> CancellationToken {
-        self.stop.clone().unwrap_or_default()
-    }
-}
-
 impl Identity {
     pub(crate) fn of_client(client: &InvitedClient) -> Self {
         let (name, keys) = (client.name.clone(), client.credentials.keys_id());
@@ -107,8 +92,8 @@ impl Registry {
     pub(crate) fn new(own: PeerName, max: usize, places: usize) -> Self {
         let known = Known {
             peers: BTreeMap::new(),
-            links: HashMap::new(),
-            keys: HashMap::new(),
+            links: BTreeSet::new(),
+            keys: BTreeSet::new(),
             removed: Vec::new(),
             places,
         };
@@ -127,10 +112,12 @@ impl Registry {
             Err(Conflict::OwnName)
         } else if known.peers.contains_key(name) {
             Err(Conflict::Name)
-        } else if let Some(other) = known.links.get(link) {
-            Err(Conflict::Link(other.clone()))
-        } else if let Some(other) = known.keys.get(keys) {
-            Err(Conflict::Keys(other.clone()))
+        } else if known.links.contains(link) {
+            let of = |entry: &Entry| entry.peer.mailbox.link == *link;
+            Err(Conflict::Link(known.find(of).unwrap_or_else(|| name.clone())))
+        } else if known.keys.contains(keys) {
+            let of = |entry: &Entry| entry.keys == *keys;
+            Err(Conflict::Keys(known.find(of).unwrap_or_else(|| name.clone())))
         } else if known.peers.len() >= self.max {
             Err(Conflict::Full { peers: known.peers.len() + 1, max: self.max })
         } else {
@@ -142,10 +129,9 @@ impl Registry {
     /// more than before.
     pub(crate) fn insert(&self, entry: Entry) -> Option<usize> {
         let mut known = self.write();
-        let Identity { name, link, keys } = entry.identity.clone();
-        known.links.insert(link, name.clone());
-        known.keys.insert(keys, name.clone());
-        known.peers.insert(name, entry);
+        known.links.insert(entry.peer.mailbox.link);
+        known.keys.insert(entry.keys);
+        known.peers.insert(entry.peer.name.clone(), entry);
         if known.peers.len() <= known.places {
             return None;
         }
@@ -158,8 +144,8 @@ impl Registry {
     pub(crate) fn remove(&self, name: &PeerName) -> Option<usize> {
         let mut known = self.write();
         let entry = known.peers.remove(name)?;
-        known.links.remove(&entry.identity.link);
-        known.keys.remove(&entry.identity.keys);
+        known.links.remove(&entry.peer.mailbox.link);
+        known.keys.remove(&entry.keys);
         known.removed.retain(|peer| peer.upgrade().is_some_and(|peer| peer.has_workers()));
         known.removed.push(Arc::downgrade(&entry.peer));
         let fewer = known.places > 1 && known.peers.len() <= known.places / 4;
@@ -176,13 +162,14 @@ impl Registry {
     /// The peer that has these keys.
     pub(crate) fn replace_keys(&self, name: &PeerName, keys: KeysId) -> Result<(), PeerName> {
         let mut known = self.write();
-        if let Some(other) = known.keys.get(&keys) {
-            return if other == name { Ok(()) } else { Err(other.clone()) };
+        if known.keys.contains(&keys) {
+            let other = known.find(|entry| entry.keys == keys);
+            return other.filter(|other| other != name).map_or(Ok(()), Err);
         }
         if let Some(entry) = known.peers.get_mut(name) {
-            let before = std::mem::replace(&mut entry.identity.keys, keys);
+            let before = std::mem::replace(&mut entry.keys, keys);
             known.keys.remove(&before);
-            known.keys.insert(keys, name.clone());
+            known.keys.insert(keys);
         }
         Ok(())
     }
@@ -201,14 +188,12 @@ impl Registry {
 
     /// Returns the links of all peers.
     pub(crate) fn links(&self) -> Vec<LinkId> {
-        self.read().links.keys().copied().collect()
+        self.read().links.iter().copied().collect()
     }
 
-    /// Returns the peer of a link.
-    pub(crate) fn peer_of(&self, link: LinkId) -> Option<Arc<Peer>> {
-        let known = self.read();
-        let entry = known.peers.get(known.links.get(&link)?)?;
-        Some(Arc::clone(&entry.peer))
+    /// Returns whether a peer has this link.
+    pub(crate) fn has_link(&self, link: LinkId) -> bool {
+        self.read().links.contains(&link)
     }
 
     /// Returns all peers, sorted by name.
@@ -239,5 +224,12 @@ impl Registry {
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Returns the name of the first peer that `is` the one.
+    fn find(&self, is: impl Fn(&Entry) -> bool) -> Option<PeerName> {
+        self.peers.values().find(|entry| is(entry)).map(|entry| entry.peer.name.clone())
     }
 }

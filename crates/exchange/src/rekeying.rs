@@ -89,7 +89,7 @@ impl Exchange {
         let unknown = || RekeyError::UnknownPeer(name.chars().take(80).collect());
         let peer = core.peer(name).ok_or_else(unknown)?;
         let keys = peer.keys().ok_or_else(|| RekeyError::NoGenerations(peer.name.clone()))?;
-        let ordered = keys.order(change).await.map_err(RekeyError::Refused)?;
+        let ordered = keys.order(&peer, change).await.map_err(RekeyError::Refused)?;
         let stored = match ordered.ring() {
             Some(ring) => durable(Arc::clone(ring)).await,
             None => Ok(()),

@@ -105,7 +105,7 @@ impl Exchange {
         let Some(entry) = core.peers.entry(name) else {
             return Err(RemoveError::UnknownPeer(name.chars().take(80).collect()));
         };
-        let peer = entry.identity.name.clone();
+        let peer = entry.peer.name.clone();
         if waiting == Waiting::Keep && entry.peer.store().is_none() {
             return Err(RemoveError::NotStored(peer));
         }
@@ -126,14 +126,13 @@ impl Exchange {
 impl Core {
     /// Removes a peer from everything that knows it.
     fn leave(&self, entry: &Entry, removal: Removal) -> Backlog {
-        let name = &entry.identity.name;
-        self.clients.remove(entry.identity.link);
+        let name = &entry.peer.name;
+        self.clients.remove(entry.peer.mailbox.link);
         if let Role::Server(dialing) = &entry.role {
             dialing.stop.cancel();
         }
         let fewer = self.peers.remove(name);
         let backlog = removal.done();
-        entry.stop().cancel();
         if let Some(places) = fewer {
             self.divide(places);
         }

@@ -83,7 +83,7 @@ impl Exchange {
         let places = count.max(1);
         let shared = Arc::new(Shared::new(name, config, places, store.is_some())?);
         let peers = Registry::new(shared.name.clone(), shared.config.peers, places);
-        let keys = KeyMaker::new(&shared, key_store, &network);
+        let keys = KeyMaker::new(&shared.config, key_store, &network);
         add_all(&peers, &shared, store.as_ref(), &keys, &clients, &servers).await?;
         let listener = match &listen {
             Some(at) if !clients.is_empty() => Some(listener(&network, at, &shared).await?),
@@ -110,6 +110,7 @@ impl Exchange {
             address: OnceLock::new(),
             shared,
         });
+        core.keys.begin(Arc::downgrade(&core));
         // Everything that can fail comes before anything runs.
         let hosted = match listener {
             Some(listener) => Some(host::hosted(&core, listener).map_err(|_| StartError::Random)?),
@@ -154,7 +155,7 @@ async fn add_all(
         let peer = kept.peer(shared, identity.mailbox(), shared.instance, encoding).await;
         let peer = peer.map_err(StartError::Store)?;
         keys.give(&peer, &role, credentials);
-        peers.insert(Entry::new(peer, identity, role));
+        peers.insert(Entry { peer, keys: identity.keys, role });
     }
     match store {
         Some(store) => warn_of_orphans(&**store, peers.links()).await.map_err(StartError::Store),

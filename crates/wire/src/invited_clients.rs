@@ -101,7 +101,7 @@ pub struct InvitedClients {
 struct Index {
     /// Number of clients that were ever added.
     added: Number,
-    links: HashMap<LinkId, (Number, Arc<InvitedClient>)>,
+    links: BTreeMap<LinkId, (Number, Arc<InvitedClient>)>,
     sealed: Clients,
     hex: Clients,
 }

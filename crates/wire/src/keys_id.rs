@@ -8,10 +8,10 @@ use paddington_crypto::kdf::Prk;
 
 use crate::LinkId;
 
-/// A pair of keys: 16 bytes that are the same whatever the names and the encoding of the link. They
+/// A pair of keys: 8 bytes that are the same whatever the names and the encoding of the link. They
 /// stay in memory, and nothing about the keys follows from them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeysId([u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeysId([u8; 8]);
 
 impl KeysId {
     /// Returns the identity of the keys of an invitation.
@@ -23,7 +23,8 @@ impl KeysId {
 
     /// Returns the identity of a link that has no keys at present, which is that of no keys.
     pub(crate) fn of_nothing(invitation: LinkId) -> Self {
-        Self(*invitation.as_bytes())
+        let [first @ .., _, _, _, _, _, _, _, _] = *invitation.as_bytes();
+        Self(first)
     }
 }
 

@@ -65,7 +65,7 @@ async fn store(peer: &Arc<Peer>, keys: &LinkKeys, change: Change) {
     if storing == Storing::Done && change.is_agreed() {
         info!(peer = %peer.name, generation = newest, "the keys of the link were renewed");
     }
-    if let Some((session, frame)) = keys.settle(change, storing) {
+    if let Some((session, frame)) = keys.settle(peer, change, storing) {
         peer.say(session, frame);
     }
 }

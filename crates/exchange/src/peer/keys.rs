@@ -11,27 +11,34 @@ use paddington_wire::{Features, Frame, KeyError, PeerName, SessionId, Violation}
 use tokio::sync::Notify;
 use tracing::error;
 
+use super::Peer;
 use crate::{HandlerError, KeyStore};
 
 /// The time after which storing is tried again, in seconds.
 const RETRY: Seconds = 10;
 
-/// Is told of the keys that are in use from now on.
-pub(crate) type OnChange = dyn Fn(&Arc<KeyRing>) + Send + Sync;
+/// Is told of the keys of a peer's link that are in use from now on.
+pub(crate) type OnChange = dyn Fn(&Peer, &Arc<KeyRing>) + Send + Sync;
+
+/// What the keys of all links of an exchange have in common.
+pub(crate) struct KeyMatters {
+    /// The age at which they are renewed, in seconds.
+    pub(crate) interval: Seconds,
+    pub(crate) store: Option<Arc<dyn KeyStore>>,
+    pub(crate) network: Arc<dyn Network>,
+    /// Set before anything happens.
+    pub(crate) on_change: OnceLock<Box<OnChange>>,
+}
 
 /// The keys of one link.
 pub(crate) struct LinkKeys {
     pub(super) role: Role,
-    /// The age at which they are renewed, in seconds.
-    interval: Seconds,
-    store: Option<Arc<dyn KeyStore>>,
-    network: Arc<dyn Network>,
+    common: Arc<KeyMatters>,
     state: Mutex<State>,
     /// Told when a change has ended.
     settled: Notify,
     /// Told when there is something to do.
     news: Notify,
-    on_change: OnceLock<Box<OnChange>>,
 }
 
 struct State {
@@ -40,7 +47,7 @@ struct State {
     changing: bool,
     /// A generation that a handshake has used, which is not durable yet.
     used: Option<u64>,
-    session: Option<InSession>,
+    session: Option<Box<InSession>>,
     /// Whether a task looks after the keys.
     attended: bool,
     /// Whether something has happened since the task has looked.
@@ -74,13 +81,7 @@ pub(super) struct Change {
 }
 
 impl LinkKeys {
-    pub(crate) fn new(
-        role: Role,
-        ring: Arc<KeyRing>,
-        interval: Seconds,
-        store: Option<Arc<dyn KeyStore>>,
-        network: Arc<dyn Network>,
-    ) -> Self {
+    pub(crate) fn new(role: Role, ring: Arc<KeyRing>, common: Arc<KeyMatters>) -> Self {
         let state = State {
             ring,
             changing: false,
@@ -90,30 +91,16 @@ impl LinkKeys {
             poked: false,
             failed: None,
         };
-        Self {
-            role,
-            interval,
-            store,
-            network,
-            state: Mutex::new(state),
-            settled: Notify::new(),
-            news: Notify::new(),
-            on_change: OnceLock::new(),
-        }
+        Self { role, common, state: Mutex::new(state), settled: Notify::new(), news: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says who is told of new keys; once, before anything happens.
-    pub(crate) fn set_on_change(&self, on_change: Box<OnChange>) {
-        let _ = self.on_change.set(on_change);
-    }
-
     /// Returns the present time, in seconds since 1970.
     pub(super) fn now(&self) -> Seconds {
-        self.network.unix_time()
+        self.common.network.unix_time()
     }
 
     /// Returns the keys in use and to come.
@@ -123,7 +110,7 @@ impl LinkKeys {
 
     /// Returns what this side offers in READY.
     pub(super) fn features(&self) -> Features {
-        if self.store.is_some() { Features::RENEW } else { Features::NONE }
+        if self.common.store.is_some() { Features::RENEW } else { Features::NONE }
     }
 
     /// Resolves with the keys once none are being stored.
@@ -148,9 +135,10 @@ impl LinkKeys {
             return false;
         }
         state.used = Some(generation);
-        state.session = exporter.map(|exporter| InSession {
-            id,
-            renewal: Renewal::new(self.role, generation, exporter, features, self.interval),
+        let (role, interval) = (self.role, self.common.interval);
+        state.session = exporter.map(|exporter| {
+            let renewal = Renewal::new(role, generation, exporter, features, interval);
+            Box::new(InSession { id, renewal })
         });
         true
     }
@@ -240,14 +228,19 @@ impl LinkKeys {
         peer: &PeerName,
         ring: &Arc<KeyRing>,
     ) -> BoxFuture<'static, Result<(), HandlerError>> {
-        match &self.store {
+        match &self.common.store {
             Some(store) => store.store(peer, Arc::clone(ring)),
             None => Box::pin(std::future::ready(Ok(()))),
         }
     }
 
     /// Ends a change. Returns what is to be said in a session because of it.
-    pub(super) fn settle(&self, change: Change, storing: Storing) -> Option<(SessionId, Frame)> {
+    pub(super) fn settle(
+        &self,
+        peer: &Peer,
+        change: Change,
+        storing: Storing,
+    ) -> Option<(SessionId, Frame)> {
         let now = self.now();
         let mut state = self.lock();
         state.changing = false;
@@ -268,8 +261,8 @@ impl LinkKeys {
             state.ring = Arc::clone(&ring);
         }
         // Whoever is told sees the keys in the order in which they came.
-        if changed && let Some(on_change) = self.on_change.get() {
-            on_change(&ring);
+        if changed && let Some(on_change) = self.common.on_change.get() {
+            on_change(peer, &ring);
         }
         drop(state);
         self.settled.notify_waiters();
@@ -281,7 +274,7 @@ impl LinkKeys {
     /// was seen before, or while the keys change.
     pub(crate) fn accept(&self, newer: &Generation) {
         let mut state = self.lock();
-        if state.changing || self.store.is_some() {
+        if state.changing || self.common.store.is_some() {
             return;
         }
         let (keys, number) = (Arc::clone(newer.keys()), newer.number());
@@ -292,10 +285,11 @@ impl LinkKeys {
 
     /// Begins a change that a person has ordered, once no other is under way: `change` makes the new
     /// keys from those in use. Nobody else changes them until it is settled.
-    pub(crate) async fn order<E>(
-        &self,
+    pub(crate) async fn order<'a, E>(
+        &'a self,
+        peer: &'a Peer,
         change: impl FnOnce(&KeyRing) -> Result<KeyRing, E>,
-    ) -> Result<Ordered<'_>, E> {
+    ) -> Result<Ordered<'a>, E> {
         loop {
             let settled = self.settled.notified();
             {
@@ -303,7 +297,7 @@ impl LinkKeys {
                 if !state.changing {
                     let ring = Arc::new(change(&state.ring)?);
                     state.changing = true;
-                    return Ok(Ordered { keys: self, ring: Some(ring) });
+                    return Ok(Ordered { keys: self, peer, ring: Some(ring) });
                 }
             }
             settled.await;
@@ -314,6 +308,7 @@ impl LinkKeys {
 /// A change that a person has ordered. If it is dropped, nothing has changed.
 pub(crate) struct Ordered<'a> {
     keys: &'a LinkKeys,
+    peer: &'a Peer,
     ring: Option<Arc<KeyRing>>,
 }
 
@@ -330,7 +325,7 @@ impl Ordered<'_> {
 
     fn settle(&mut self, storing: Storing) {
         if let Some(ring) = self.ring.take() {
-            let _ = self.keys.settle(Change { ring, draft: None }, storing);
+            let _ = self.keys.settle(self.peer, Change { ring, draft: None }, storing);
             if storing == Storing::Failed {
                 self.keys.lock().failed = None; // it was a person's, who is told
             }
@@ -357,7 +352,8 @@ impl State {
         {
             return Ok(self.change(ring));
         }
-        let Some(InSession { id, renewal }) = &mut self.session else { return Ok(Next::Nothing) };
+        let Some(session) = &mut self.session else { return Ok(Next::Nothing) };
+        let InSession { id, renewal } = &mut **session;
         let id = *id;
         match renewal.poll(&self.ring, now)? {
             Some(Step::Send(frame)) => Ok(Next::Say(id, frame)),

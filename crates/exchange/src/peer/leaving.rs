@@ -166,6 +166,7 @@ impl Peer {
         drop(state);
         workers.into_iter().chain(connection).for_each(Waker::wake);
         self.shared.room.tell_freed();
+        self.tell_work();
         self.tell_heard();
         self.tell_ended();
         self.tell_progress();

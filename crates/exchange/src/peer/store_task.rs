@@ -45,9 +45,9 @@ struct StoreTask {
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// Starts the store task of `peer`, if its messages are stored. It runs until one of the `stops`, and
-/// then until everything is answered.
-pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stops: [CancellationToken; 2]) {
+/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, or until the peer
+/// is removed, and then until everything is answered.
+pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationToken) {
     let Some(store) = peer.store() else { return };
     let task = StoreTask {
         peer: Arc::clone(peer),
@@ -57,19 +57,19 @@ pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stops: [CancellationT
         reading: None,
         gathering: None,
     };
-    tasks.spawn(task.run(stops));
+    tasks.spawn(task.run(stop));
 }
 
 impl StoreTask {
-    async fn run(mut self, stops: [CancellationToken; 2]) {
-        while !stops.iter().any(CancellationToken::is_cancelled) {
-            self.step(&stops).await;
+    async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() && !self.peer.is_removed() {
+            self.step(&stop).await;
             self.look();
         }
         self.finish().await;
     }
 
-    async fn step(&mut self, [ends, leaves]: &[CancellationToken; 2]) {
+    async fn step(&mut self, stop: &CancellationToken) {
         tokio::select! {
             biased;
             Some(first) = self.appends.next() => self.answered(first),
@@ -82,8 +82,7 @@ impl StoreTask {
                 self.commit();
             }
             () = self.peer.work() => {}
-            () = ends.cancelled() => {}
-            () = leaves.cancelled() => {}
+            () = stop.cancelled() => {}
         }
     }
 
