@@ -23,7 +23,7 @@ pub(crate) fn spawn(core: &Arc<Core>) {
 /// tells of new ones.
 async fn watch(core: Arc<Core>, news: fn(&Shared) -> &Notify, meet: fn(&Peer) -> Option<Duration>) {
     loop {
-        let next = core.peers.values().filter_map(|peer| meet(peer)).min();
+        let next = core.peers.peers().iter().filter_map(|peer| meet(peer)).min();
         let deadline = async {
             match next {
                 Some(delay) => sleep(delay.max(GATHER)).await,

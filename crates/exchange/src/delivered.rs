@@ -19,6 +19,8 @@ pub enum Delivered {
     TooLong,
     /// The service was shut down before the peer had acknowledged it.
     Abandoned,
+    /// The peer was removed before it had acknowledged it. It may have handled it.
+    Removed,
     /// The service was shut down; the message is in the store and is delivered after the next
     /// start.
     LeftInStore,

@@ -54,6 +54,9 @@ pub enum SendError {
          text, or use a sealed invitation"
     )]
     TextOnly(PeerName),
+    /// The recipient is being removed.
+    #[error("{0} is being removed")]
+    Removed(PeerName),
     /// The service is shutting down.
     #[error("the service is shutting down")]
     ShuttingDown,
@@ -136,6 +139,16 @@ pub enum StartError {
     /// A peer is known already.
     #[error("the service {0} is known already: two services need only one invitation")]
     DuplicatePeer(PeerName),
+    /// Two peers have the same keys.
+    #[error(
+        "the services {name} and {other} have the same keys: each needs an invitation of its own"
+    )]
+    SharedKeys {
+        /// One of the peers.
+        name: PeerName,
+        /// The other one.
+        other: PeerName,
+    },
     /// A peer has the link of another one: what is stored for the one would reach the other.
     #[error("the link to {0} is that of another peer: two peers need two invitations")]
     DuplicateLink(PeerName),
@@ -211,7 +224,7 @@ pub enum StartError {
     Random,
 }
 
-fn listen_hint(error: &io::Error) -> &'static str {
+pub(crate) fn listen_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             ": another process uses this port; stop it, choose another port, or let the setting \

@@ -9,6 +9,16 @@ use crate::Delivered;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The peer was added to this service, which runs.
+    PeerAdded {
+        /// The peer.
+        peer: PeerName,
+    },
+    /// The peer was removed from this service, which goes on running.
+    PeerRemoved {
+        /// The peer.
+        peer: PeerName,
+    },
     /// A connection to the peer was established.
     Up {
         /// The peer.

@@ -38,10 +38,10 @@ impl Exchange {
         &self.core.shared.name
     }
 
-    /// Returns the address that the exchange listens on, if it listens.
+    /// Returns the address that the exchange listens on. It listens once it has a client.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.core.address
+        self.core.address.get().copied()
     }
 
     /// Subscribes to the events of all links from now on. A receiver that is read too rarely misses
@@ -83,7 +83,7 @@ impl Exchange {
     pub fn set_concurrency(&self, peer: &str, concurrency: usize) -> Result<(), SendError> {
         let peer = self.known(peer)?;
         peer.set_concurrency(concurrency);
-        self.core.ensure_workers(peer);
+        self.core.ensure_workers(&peer);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Exchange {
     /// ```
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        self.core.peers.values().map(|peer| peer.status()).collect()
+        self.core.peers.peers().iter().map(|peer| peer.status()).collect()
     }
 
     /// Asks the exchange to shut down and returns at once; handlers may call it.
@@ -174,7 +174,7 @@ impl Exchange {
         is_handler_of(&self.core)
     }
 
-    pub(crate) fn known(&self, name: &str) -> Result<&Arc<Peer>, SendError> {
+    pub(crate) fn known(&self, name: &str) -> Result<Arc<Peer>, SendError> {
         self.core.peer(name).ok_or_else(|| SendError::UnknownPeer(name.chars().take(80).collect()))
     }
 }

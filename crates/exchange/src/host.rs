@@ -4,31 +4,57 @@
 use std::fmt;
 use std::sync::Arc;
 
-use paddington_transport::{AuthenticHello, Caller, Host, Refusal, Renewed};
-use paddington_wire::{CloseCode, InvitedClients};
-use tracing::warn;
+use paddington_transport::{
+    Acceptor, AuthenticHello, Caller, Change, Host, Listener, Refusal, Renewed,
+};
+use paddington_wire::{CloseCode, InvitedClients, KeyError};
+use tracing::{info, warn};
 
 use crate::core::Core;
+use crate::dialing::Dialing;
 use crate::peer::{Peer, PeerReservation};
 use crate::renewal::Renewal;
 
 /// An exchange, as a listener sees it.
 #[derive(Clone)]
 pub(crate) struct ExchangeHost {
-    pub(crate) core: Arc<Core>,
-    pub(crate) clients: Arc<InvitedClients>,
+    core: Arc<Core>,
+}
+
+/// A bound listener, and what its connections are for.
+pub(crate) type Hosted = (Listener, Acceptor<ExchangeHost>);
+
+/// Prepares a listener for the clients of an exchange.
+///
+/// # Errors
+///
+/// [`KeyError`] if the operating system gives no random bytes.
+pub(crate) fn hosted(core: &Arc<Core>, listener: Listener) -> Result<Hosted, KeyError> {
+    let path = core.listen.as_ref().map_or("/", |listen| &listen.path);
+    let host = ExchangeHost { core: Arc::clone(core) };
+    Ok((listener, Acceptor::new(host, path, Arc::clone(&core.transport))?))
+}
+
+/// Listens for clients until the exchange shuts down.
+pub(crate) fn listen(core: &Arc<Core>, (listener, acceptor): Hosted) {
+    let address = listener.address();
+    let _ = core.address.set(address); // it listens once
+    info!(service = %core.shared.name, %address, "listening");
+    listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
 }
 
 impl Host for ExchangeHost {
     type Reservation = PeerReservation;
 
     fn clients(&self) -> Arc<InvitedClients> {
-        Arc::clone(&self.clients)
+        Arc::clone(&self.core.clients)
     }
 
     async fn reserve(&self, hello: AuthenticHello) -> Result<PeerReservation, Refusal> {
-        let AuthenticHello { peer: name, address, instance, .. } = hello;
-        let Some(peer) = self.core.peer(name.as_str()) else { return Err(Refusal::Silent) };
+        let AuthenticHello { client, address, instance, .. } = hello;
+        let name = &client.name;
+        let peer = self.core.peer(name.as_str()).filter(|it| it.mailbox.link == client.link);
+        let Some(peer) = peer else { return Err(Refusal::Silent) };
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
@@ -36,12 +62,21 @@ impl Host for ExchangeHost {
             warn!(peer = %name, %address, "refused: too many handshakes");
             return Err(Refusal::Close(CloseCode::Overload));
         }
-        let Ok(probed) = peer.probe(instance).await else {
+        let probed = peer.probe(instance).await;
+        if peer.is_removed() {
+            return Err(Refusal::Silent);
+        }
+        let Ok(probed) = probed else {
             peer.report_duplicate(address);
             return Err(Refusal::Close(CloseCode::Busy));
         };
-        self.core.ensure_workers(peer);
-        Ok(PeerReservation::new(peer, probed))
+        let reservation = PeerReservation::new(&peer, probed, Some(address));
+        // Whatever changes from now on makes the reservation void.
+        if !self.core.clients.is_current(&client) {
+            return Err(Refusal::Silent);
+        }
+        self.core.ensure_workers(&peer);
+        Ok(reservation)
     }
 }
 
@@ -56,13 +91,14 @@ impl fmt::Debug for ExchangeHost {
 pub(crate) struct PeerCaller {
     pub(crate) peer: Arc<Peer>,
     pub(crate) renewal: Option<Arc<dyn Renewal>>,
+    pub(crate) dialing: Arc<Dialing>,
 }
 
 impl Caller for PeerCaller {
     type Reservation = PeerReservation;
 
     fn reserve(&self) -> PeerReservation {
-        PeerReservation::new(&self.peer, None)
+        PeerReservation::new(&self.peer, None, None)
     }
 
     fn is_renewable(&self) -> bool {
@@ -71,5 +107,13 @@ impl Caller for PeerCaller {
 
     fn renewed(&self) -> Option<Renewed> {
         self.renewal.as_ref()?.renewed()
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.dialing.take_changes()
+    }
+
+    async fn changed(&self) {
+        self.dialing.changed().await;
     }
 }

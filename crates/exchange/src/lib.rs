@@ -4,11 +4,14 @@
 //! and calls the [`Handler`] with the messages that arrive. It holds no sockets (that is
 //! `paddington-transport`) and reads no configuration (that is `paddington`).
 
+mod adding;
+mod changing;
 mod config;
 mod core;
 mod current;
 mod deadlines;
 mod delivered;
+mod dialing;
 mod error;
 mod escaped;
 mod event;
@@ -16,10 +19,14 @@ mod exchange;
 mod faults;
 mod handling;
 mod host;
+mod joining;
 mod lifecycle;
+mod listening;
 mod orphans;
 mod peer;
 mod receipt;
+mod registry;
+mod removing;
 mod renewal;
 mod reply;
 mod restore;
@@ -28,19 +35,24 @@ mod shutdown;
 mod status;
 pub mod store;
 
+pub use adding::AddError;
+pub use changing::ChangeError;
 pub use config::{Config, HANDSHAKE_PERIOD};
 pub use delivered::Delivered;
+pub use dialing::Server;
 pub use error::{AlreadyRunning, FullOutbox, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use handling::{Handler, OnError, accept_bytes};
+pub use listening::Listen;
 pub use orphans::PurgeError;
 pub use paddington_wire::link::{CallCounts, Counts};
 pub use peer::send::SendOptions;
 pub use receipt::Receipt;
+pub use removing::{RemoveError, Removed, Waiting};
 pub use renewal::Renewal;
 pub use reply::{Reply, RequestError};
-pub use setup::{Listen, Server, Setup};
+pub use setup::Setup;
 pub use status::{CallsStatus, PeerCounters, PeerStatus, ShutdownReport};

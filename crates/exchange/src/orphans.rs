@@ -8,7 +8,6 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::Exchange;
-use crate::core::Core;
 use crate::store::{Mailbox, MailboxStatus, Purged, Store, StoreError};
 
 /// The most mailboxes that one line of the log names.
@@ -41,7 +40,7 @@ impl Exchange {
     pub async fn orphans(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         let core = self.core();
         match &core.store {
-            Some(store) => store.mailboxes(core.links()).await,
+            Some(store) => store.mailboxes(core.peers.links()).await,
             None => Ok(Vec::new()),
         }
     }
@@ -56,17 +55,11 @@ impl Exchange {
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<Purged, PurgeError> {
         let core = self.core();
         let store = core.store.as_ref().ok_or(PurgeError::NoStore)?;
-        if core.links().contains(&mailbox.link) {
+        let _change = core.changes.lock().await; // the link is not added meanwhile
+        if core.peers.has_link(mailbox.link) {
             return Err(PurgeError::Known(mailbox.clone()));
         }
         store.purge(mailbox).await.map_err(PurgeError::Store)
-    }
-}
-
-impl Core {
-    /// Returns the links of all peers.
-    fn links(&self) -> Vec<LinkId> {
-        self.peers.values().map(|peer| peer.mailbox.link).collect()
     }
 }
 

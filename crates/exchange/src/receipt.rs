@@ -10,7 +10,7 @@ use paddington_wire::{Encoding, MessageId};
 
 use crate::Delivered;
 use crate::escaped::escaped;
-use crate::peer::{Number, Page, Peer};
+use crate::peer::{Number, Page, Peer, Standing};
 
 /// Receipt for an accepted message. Await it for the outcome; dropping it changes nothing.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl Receipt {
     #[must_use]
     pub fn id(&self) -> Option<MessageId> {
         let sealed = self.peer.encoding() == Encoding::Sealed;
-        sealed.then_some(MessageId { stream: self.peer.shared.instance, number: self.number })
+        sealed.then_some(MessageId { stream: self.peer.instance, number: self.number })
     }
 
     /// Returns what the peer has said about the error for which it has rejected the message, if it has
@@ -62,14 +62,17 @@ impl Receipt {
 
     /// Returns the outcome of the message, if it has one.
     fn now(&self) -> Option<Delivered> {
-        let (outcome, ended) = self.peer.outcome(self.number);
+        let (outcome, standing) = self.peer.outcome(self.number);
         if let Some(unhandled) = self.page.get(self.number).and_then(Delivered::unhandled) {
             return Some(unhandled);
         }
         Some(match outcome {
-            Outcome::Waiting if ended && self.peer.store().is_some() => Delivered::LeftInStore,
-            Outcome::Waiting if ended => Delivered::Abandoned,
-            Outcome::Waiting => return None,
+            Outcome::Waiting => match standing {
+                Standing::Here | Standing::Leaving => return None,
+                Standing::Removed => Delivered::Removed,
+                Standing::Abandoned if self.peer.store().is_some() => Delivered::LeftInStore,
+                Standing::Abandoned => Delivered::Abandoned,
+            },
             _ if self.peer.encoding() == Encoding::Hex => Delivered::Sent,
             _ => Delivered::Handled,
         })

@@ -33,6 +33,9 @@ pub enum RequestError {
     /// This service has shut down before the answer came. The peer may have handled the request.
     #[error("this service has shut down before the answer came")]
     Cancelled,
+    /// The peer was removed before the answer came. It may have handled the request.
+    #[error("{0} was removed before the answer came")]
+    Removed(PeerName),
     /// The peer answers no requests. This one was not sent.
     #[error("{0} answers no requests")]
     NotAnswering(PeerName),

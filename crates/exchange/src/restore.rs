@@ -1,101 +1,55 @@
 //! Creates the peers of an exchange, with the state that a store has kept for them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use paddington_wire::link::{LinkConfig, StoredLink};
-use paddington_wire::{Encoding, PeerName};
+use paddington_wire::link::StoredLink;
+use paddington_wire::{Encoding, Instance, LinkId, MessageId, RejectCode};
 
-use crate::StartError;
-use crate::orphans::warn_of_orphans;
 use crate::peer::{Peer, PeerLink, Shared};
 use crate::store::{Mailbox, Store, StoreError};
 
-/// Returns all peers by name. Two services know each other by one link, as client and server
-/// (`docs/protocol.md` §1).
-pub(crate) async fn peers(
-    shared: &Arc<Shared>,
-    known: impl ExactSizeIterator<Item = (Mailbox, Encoding)>,
-    store: Option<&Arc<dyn Store>>,
-) -> Result<BTreeMap<PeerName, Arc<Peer>>, StartError> {
-    if known.len() > shared.config.peers {
-        return Err(StartError::TooManyPeers { peers: known.len(), max: shared.config.peers });
-    }
-    let letters = match store {
-        Some(store) => store.letters().await.map_err(StartError::Store)?,
-        None => Vec::new(),
-    };
-    let mut letters_of = HashMap::<_, Vec<_>>::new();
-    for (_, letter) in letters {
-        letters_of.entry(letter.mailbox.link).or_default().push((letter.id, letter.code));
-    }
-    let first_window = shared.inboxes.first_window();
-    let config = |stored| Arc::new(LinkConfig { first_window, ..shared.config.link(stored) });
-    let configs = [config(false), config(true)];
-    let (mut peers, mut links) = (BTreeMap::new(), HashSet::new());
-    for (mailbox, encoding) in known {
-        if mailbox.peer == shared.name {
-            return Err(StartError::OwnName(mailbox.peer));
+/// What a store has kept, from which peers are made.
+pub(crate) struct Kept<'a> {
+    store: Option<&'a Arc<dyn Store>>,
+    letters: HashMap<LinkId, Vec<(MessageId, RejectCode)>>,
+}
+
+impl<'a> Kept<'a> {
+    /// Looks into the store.
+    pub(crate) async fn new(store: Option<&'a Arc<dyn Store>>) -> Result<Self, StoreError> {
+        let kept = match store {
+            Some(store) => store.letters().await?,
+            None => Vec::new(),
+        };
+        let mut letters = HashMap::<_, Vec<_>>::new();
+        for (_, letter) in kept {
+            letters.entry(letter.mailbox.link).or_default().push((letter.id, letter.code));
         }
-        if !links.insert(mailbox.link) && !peers.contains_key(&mailbox.peer) {
-            return Err(StartError::DuplicateLink(mailbox.peer));
-        }
-        let store = store.filter(|_| encoding == Encoding::Sealed);
-        let config = Arc::clone(&configs[usize::from(store.is_some())]);
-        let link = link(shared, config, &mailbox, encoding, store).await;
-        let mut link = link.map_err(StartError::Store)?;
-        for (id, code) in letters_of.remove(&mailbox.link).unwrap_or_default() {
+        Ok(Self { store, letters })
+    }
+
+    /// Creates the peer with this mailbox, on whose link this side is `instance`.
+    pub(crate) async fn peer(
+        &mut self,
+        shared: &Arc<Shared>,
+        mailbox: Mailbox,
+        instance: Instance,
+        encoding: Encoding,
+    ) -> Result<Arc<Peer>, StoreError> {
+        let store = self.store.filter(|_| encoding == Encoding::Sealed);
+        let config = shared.link(store.is_some());
+        let mut link = match store {
+            None => PeerLink::new(encoding, config, instance),
+            Some(store) => {
+                let streams = store.streams(&mailbox).await?;
+                let stored = StoredLink { streams, cursors: store.cursors(&mailbox).await? };
+                PeerLink::restore(config, instance, stored, shared.now())
+            }
+        };
+        for (id, code) in self.letters.remove(&mailbox.link).unwrap_or_default() {
             link.recall(id, code);
         }
-        let name = mailbox.peer.clone();
-        let peer = Arc::new(Peer::new(mailbox, link, Arc::clone(shared), store.cloned()));
-        if peers.insert(name.clone(), peer).is_some() {
-            return Err(StartError::DuplicatePeer(name));
-        }
-    }
-    if let Some(store) = store {
-        let links = links.into_iter().collect();
-        warn_of_orphans(&**store, links).await.map_err(StartError::Store)?;
-    }
-    Ok(peers)
-}
-
-async fn link(
-    shared: &Shared,
-    config: Arc<LinkConfig>,
-    mailbox: &Mailbox,
-    encoding: Encoding,
-    store: Option<&Arc<dyn Store>>,
-) -> Result<PeerLink, StoreError> {
-    let Some(store) = store else {
-        return Ok(PeerLink::new(encoding, config, shared.instance));
-    };
-    let (streams, cursors) = (store.streams(mailbox).await?, store.cursors(mailbox).await?);
-    let stored = StoredLink { streams, cursors };
-    Ok(PeerLink::restore(config, shared.instance, stored, shared.now()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Config;
-
-    #[tokio::test]
-    async fn two_peers_with_one_link_are_refused() {
-        let shared = Shared::new("hub".parse().unwrap(), Config::default(), 2, false).unwrap();
-        let shared = Arc::new(shared);
-        let mailbox =
-            |peer: &str, link: u8| Mailbox { peer: peer.parse().unwrap(), link: [link; 16].into() };
-        let start = async |known: [Mailbox; 2]| {
-            let known = known.map(|mailbox| (mailbox, Encoding::Sealed));
-            peers(&shared, known.into_iter(), None).await
-        };
-        assert_eq!(start([mailbox("a", 1), mailbox("b", 2)]).await.unwrap().len(), 2);
-        let refused = start([mailbox("a", 1), mailbox("b", 1)]).await.unwrap_err();
-        assert!(matches!(&refused, StartError::DuplicateLink(peer) if peer.as_str() == "b"));
-        for link in [1, 2] {
-            let refused = start([mailbox("a", 1), mailbox("a", link)]).await.unwrap_err();
-            assert!(matches!(refused, StartError::DuplicatePeer(_)), "{refused}");
-        }
+        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), store.cloned())))
     }
 }

@@ -1,37 +1,31 @@
 //! The parts that an exchange is made from, and how it is started.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
-use paddington_transport::{
-    Acceptor, Dialer, Endpoint, Listener, Login, Network, Tls, stay_connected,
-};
-use paddington_wire::{Credentials, Encoding, InvitedClient, InvitedClients, LinkId, PeerName};
-use tokio::time::{Instant, sleep};
+use paddington_transport::{Listener, Network};
+use paddington_wire::{InvitedClient, InvitedClients, PeerName};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
 
 use crate::core::Core;
+use crate::dialing::{Dialing, Server};
 use crate::handling::{request_worker, watchdog, worker};
-use crate::host::{ExchangeHost, PeerCaller};
 use crate::lifecycle::Lifecycle;
-use crate::peer::{Shared, store_task};
-use crate::renewal::Renewal;
-use crate::store::{Mailbox, Store};
-use crate::{Config, Exchange, Handler, StartError, deadlines, restore, shutdown};
-
-/// Pause between two attempts to bind a port that another process uses.
-const LISTEN_PAUSE: Duration = Duration::from_millis(50);
+use crate::listening::{Listen, bind};
+use crate::orphans::warn_of_orphans;
+use crate::peer::Shared;
+use crate::registry::{Conflict, Entry, Identity, Registry, Role};
+use crate::restore::Kept;
+use crate::store::Store;
+use crate::{Config, Exchange, Handler, StartError, deadlines, host, joining, shutdown};
 
 /// The parts that an exchange is made from.
 #[derive(Debug)]
 pub struct Setup {
     /// The service's name.
     pub name: PeerName,
-    /// Address to listen on for clients. Without it no client can connect.
+    /// Address to listen on, once there are clients. Without it no client can connect.
     pub listen: Option<Listen>,
     /// The clients that are invited.
     pub clients: Vec<InvitedClient>,
@@ -43,32 +37,6 @@ pub struct Setup {
     pub store: Option<Arc<dyn Store>>,
     /// Limits, deadlines and policies.
     pub config: Config,
-}
-
-/// Address and path that a service listens on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// The address; port 0 lets the operating system choose.
-    pub address: SocketAddr,
-    /// The path of the URL that clients ask for.
-    pub path: String,
-}
-
-/// A server that this service is invited to.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// The link, whose messages and cursors are its own.
-    pub link: LinkId,
-    /// The server's name.
-    pub name: PeerName,
-    /// Where the server listens.
-    pub endpoint: Endpoint,
-    /// Credentials that the invitation contains.
-    pub credentials: Credentials,
-    /// Certificate authorities to trust, for a `wss` endpoint.
-    pub tls: Option<Tls>,
-    /// Source of a newer invitation, if there is one.
-    pub renewal: Option<Arc<dyn Renewal>>,
 }
 
 impl Exchange {
@@ -105,124 +73,103 @@ impl Exchange {
     pub async fn start<H: Handler>(setup: Setup, handler: H) -> Result<Self, StartError> {
         let Setup { name, listen, clients, servers, network, store, config } = setup;
         config.check()?;
-        let shared =
-            Arc::new(Shared::new(name, config, clients.len() + servers.len(), store.is_some())?);
-        let peers = restore::peers(&shared, known(&clients, &servers), store.as_ref()).await?;
+        let count = clients.len() + servers.len();
+        if count > config.peers {
+            return Err(StartError::TooManyPeers { peers: count, max: config.peers });
+        }
+        let places = count.max(1);
+        let shared = Arc::new(Shared::new(name, config, places, store.is_some())?);
+        let peers = Registry::new(shared.name.clone(), shared.config.peers, places);
+        add_all(&peers, &shared, store.as_ref(), &clients, &servers).await?;
         let listener = match &listen {
-            Some(listen) => Some(bind(&network, listen.address, shared.config.listen_wait).await?),
-            None => None,
+            Some(at) if !clients.is_empty() => Some(listener(&network, at, &shared).await?),
+            _ => None,
         };
         let (handler, handlers) = (Arc::new(handler), shared.config.handlers);
-        let core = Arc::new(Core {
+        let core = Arc::new_cyclic(|core| Core {
             peers,
-            dialers: servers
-                .iter()
-                .map(|server| (server.name.clone(), CancellationToken::new()))
-                .collect(),
+            clients: Arc::new(InvitedClients::new(clients)),
+            changes: Mutex::default(),
             lifecycle: Lifecycle::new(shared.stopping.clone()),
             tasks: TaskTracker::new(),
             workers: TaskTracker::new(),
             spawn_worker: worker::spawner(Arc::clone(&handler), handlers),
+            requests: Arc::new(request_worker::starter(handler, handlers, core.clone())),
             watchers: CancellationToken::new(),
             store,
             store_tasks: TaskTracker::new(),
             store_tasks_stop: CancellationToken::new(),
-            address: listener.as_ref().map(Listener::address),
+            network,
+            transport: Arc::new(shared.config.transport.clone()),
+            listen,
+            address: OnceLock::new(),
             shared,
         });
-        let requests = Arc::new(request_worker::starter(handler, handlers, Arc::downgrade(&core)));
-        for peer in core.peers.values() {
-            peer.set_request_handler(Arc::clone(&requests));
-        }
         // Everything that can fail comes before anything runs.
-        let acceptor = match &listen {
-            Some(listen) => Some(acceptor(&core, clients, &listen.path)?),
+        let hosted = match listener {
+            Some(listener) => Some(host::hosted(&core, listener).map_err(|_| StartError::Random)?),
             None => None,
         };
-        run_peers(&core);
-        if let (Some(listener), Some(acceptor)) = (listener, acceptor) {
-            info!(service = %core.shared.name, address = %listener.address(), "listening");
-            listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
+        for entry in core.peers.entries() {
+            joining::begin(&core, &entry);
         }
-        run_dialers(&core, servers, &network);
+        watchdog::spawn(&core);
+        deadlines::spawn(&core);
+        if let Some(hosted) = hosted {
+            host::listen(&core, hosted);
+        }
+        for server in servers {
+            joining::dial(&core, server);
+        }
         shutdown::spawn(&core);
         Ok(Self::new(core))
     }
 }
 
-/// Returns the mailboxes and encodings of all peers.
-fn known(
+/// Creates all peers, with what the store has kept for them.
+async fn add_all(
+    peers: &Registry,
+    shared: &Arc<Shared>,
+    store: Option<&Arc<dyn Store>>,
     clients: &[InvitedClient],
     servers: &[Server],
-) -> impl ExactSizeIterator<Item = (Mailbox, Encoding)> {
-    let mailbox = |peer: &PeerName, link| Mailbox { peer: peer.clone(), link };
+) -> Result<(), StartError> {
     let clients = clients
         .iter()
-        .map(|client| (mailbox(&client.name, client.link), client.credentials.encoding()));
-    let servers = servers
-        .iter()
-        .map(|server| (mailbox(&server.name, server.link), server.credentials.encoding()));
-    clients.chain(servers).collect::<Vec<_>>().into_iter()
+        .map(|client| (Identity::of_client(client), client.credentials.encoding(), Role::Client));
+    let servers = servers.iter().map(|server| {
+        let role = Role::Server(Arc::new(Dialing::default()));
+        (Identity::of_server(server), server.credentials.encoding(), role)
+    });
+    let mut kept = Kept::new(store).await.map_err(StartError::Store)?;
+    for (identity, encoding, role) in clients.chain(servers) {
+        peers.check(&identity).map_err(|conflict| refusal(&identity, conflict))?;
+        let peer = kept.peer(shared, identity.mailbox(), shared.instance, encoding).await;
+        let peer = peer.map_err(StartError::Store)?;
+        peers.insert(Entry { peer, keys: identity.keys, role });
+    }
+    match store {
+        Some(store) => warn_of_orphans(&**store, peers.links()).await.map_err(StartError::Store),
+        None => Ok(()),
+    }
 }
 
-/// Binds the address, for which it waits up to `patience` if another process uses it.
-async fn bind(
+fn refusal(identity: &Identity, conflict: Conflict) -> StartError {
+    let name = identity.name.clone();
+    match conflict {
+        Conflict::OwnName => StartError::OwnName(name),
+        Conflict::Name => StartError::DuplicatePeer(name),
+        Conflict::Link(_) => StartError::DuplicateLink(name),
+        Conflict::Keys(other) => StartError::SharedKeys { name, other },
+        Conflict::Full { peers, max } => StartError::TooManyPeers { peers, max },
+    }
+}
+
+async fn listener(
     network: &Arc<dyn Network>,
-    address: SocketAddr,
-    patience: Duration,
+    at: &Listen,
+    shared: &Shared,
 ) -> Result<Listener, StartError> {
-    let (begun, mut waits) = (Instant::now(), false);
-    loop {
-        let source = match Listener::bind(Arc::clone(network), address).await {
-            Ok(listener) => return Ok(listener),
-            Err(source) => source,
-        };
-        let left = patience.saturating_sub(begun.elapsed());
-        if source.kind() != io::ErrorKind::AddrInUse || left.is_zero() {
-            return Err(StartError::Listen { address, source });
-        }
-        if !std::mem::replace(&mut waits, true) {
-            info!(%address, ?patience, "waiting for the port, which another process uses");
-        }
-        sleep(LISTEN_PAUSE.min(left)).await;
-    }
-}
-
-fn acceptor(
-    core: &Arc<Core>,
-    clients: Vec<InvitedClient>,
-    path: &str,
-) -> Result<Acceptor<ExchangeHost>, StartError> {
-    let clients = Arc::new(InvitedClients::new(clients));
-    let host = ExchangeHost { core: Arc::clone(core), clients };
-    let config = Arc::new(core.shared.config.transport.clone());
-    Acceptor::new(host, path, config).map_err(|_| StartError::Random)
-}
-
-fn run_peers(core: &Arc<Core>) {
-    for peer in core.peers.values() {
-        peer.set_concurrency(core.shared.config.concurrency);
-        store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
-    }
-    watchdog::spawn(core);
-    deadlines::spawn(core);
-}
-
-fn run_dialers(core: &Arc<Core>, servers: Vec<Server>, network: &Arc<dyn Network>) {
-    let config = Arc::new(core.shared.config.transport.clone());
-    for server in servers {
-        let Some(peer) = core.peer(server.name.as_str()) else { continue };
-        let Some(stop) = core.dialers.get(&server.name) else { continue };
-        core.ensure_workers(peer);
-        let login = Login { credentials: server.credentials, instance: core.shared.instance };
-        let dialer = Dialer {
-            endpoint: server.endpoint,
-            login,
-            network: Arc::clone(network),
-            tls: server.tls,
-            config: Arc::clone(&config),
-        };
-        let caller = PeerCaller { peer: Arc::clone(peer), renewal: server.renewal };
-        stay_connected(dialer, caller, &core.tasks, stop.clone());
-    }
+    let bound = bind(network, at.address, shared.config.listen_wait).await;
+    bound.map_err(|source| StartError::Listen { address: at.address, source })
 }

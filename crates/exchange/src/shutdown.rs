@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::ShutdownReport;
 use crate::core::Core;
 use crate::peer::{Peer, Prospect};
+use crate::registry::{Entry, Role};
 
 /// Number of times that connections are asked to close.
 const CLOSING_ROUNDS: usize = 3;
@@ -33,9 +34,12 @@ impl Core {
     async fn shut_down(&self) {
         let limit = self.shared.config.drain;
         info!(service = %self.shared.name, "shutting down");
+        // A change of the peers that was begun is made. No other one is begun.
+        drop(self.within(limit, self.changes.lock()).await);
         self.watchers.cancel();
         self.stop_dialing(|peer| peer.store().is_some() || peer.outbox_messages() == 0);
-        for peer in self.peers.values() {
+        let peers = self.peers.peers();
+        for peer in &peers {
             peer.drain();
             peer.stop_handling();
         }
@@ -44,7 +48,7 @@ impl Core {
         self.lifecycle.close();
         let unfinished = if finished { Vec::new() } else { self.abort_handling() };
 
-        let flushed = join_all(self.peers.values().map(|peer| self.flush(peer)));
+        let flushed = join_all(peers.iter().map(|peer| self.flush(peer)));
         self.within(limit, flushed).await;
         self.close_connections().await;
         let store = self.close_store().await;
@@ -58,23 +62,25 @@ impl Core {
     }
 
     fn stop_dialing(&self, which: impl Fn(&Peer) -> bool) {
-        for (name, stop) in &self.dialers {
-            if self.peer(name.as_str()).is_none_or(|peer| which(peer)) {
-                stop.cancel();
-            }
+        for (_, dialing) in self.peers.servers().iter().filter(|(peer, _)| which(peer)) {
+            dialing.stop.cancel();
         }
     }
 
     fn abort_handling(&self) -> Vec<PeerName> {
-        let peers = self.peers.values();
-        peers.filter(|peer| peer.abort_handling()).map(|peer| peer.name.clone()).collect()
+        let peers = self.peers.peers_with_calls();
+        let running = peers.iter().filter(|peer| peer.abort_handling());
+        running.map(|peer| peer.name.clone()).collect()
     }
 
     /// Waits until no message is left that can reach the peer. If both sides shut down, each may
     /// wait for something that the other no longer does, such as acknowledging or (on a `hex` link)
     /// reading; then a moment without progress is enough.
     async fn flush(&self, peer: &Peer) {
-        let dialled = self.dialers.get(&peer.name).is_some_and(|stop| !stop.is_cancelled());
+        let dialled = match self.peers.entry(peer.name.as_str()) {
+            Some(Entry { role: Role::Server(dialing), .. }) => !dialing.stop.is_cancelled(),
+            _ => false,
+        };
         let config = &self.shared.config.transport;
         let (moment, absence) =
             (config.timeouts.close, config.retry.interval + config.timeouts.close);
@@ -97,7 +103,7 @@ impl Core {
 
     async fn close_connections(&self) {
         self.stop_dialing(|_| true);
-        for peer in self.peers.values() {
+        for peer in self.peers.peers() {
             peer.close(CloseCode::Shutdown);
         }
         self.tasks.close();
@@ -112,7 +118,7 @@ impl Core {
                 let _ = timeout(LAST_MOMENT, self.tasks.wait()).await;
                 return;
             }
-            for peer in self.peers.values() {
+            for peer in self.peers.peers() {
                 peer.close(CloseCode::Shutdown);
             }
         }
@@ -153,7 +159,7 @@ impl Core {
     /// Abandons the messages that are left. Those in a store stay there.
     fn abandon(&self) -> ShutdownReport {
         let mut report = ShutdownReport::default();
-        for peer in self.peers.values() {
+        for peer in self.peers.peers() {
             let messages = peer.abandon();
             peer.finish_reports();
             if messages > 0 {

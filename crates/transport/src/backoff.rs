@@ -18,6 +18,8 @@ pub(crate) struct Delays {
     starting: Option<Backoff>,
     /// Whether the server hung up on the last attempt.
     hung_up: bool,
+    /// Whether the server has said that it has removed the link.
+    removed: bool,
 }
 
 impl Delays {
@@ -28,6 +30,7 @@ impl Delays {
             contested: Backoff::contested(&retry),
             starting: Some(Backoff::starting(&retry)),
             hung_up: false,
+            removed: false,
             retry,
         }
     }
@@ -38,6 +41,7 @@ impl Delays {
     pub(crate) fn after_session(&mut self, lasted: Duration, end: &End, chance: f64) -> Duration {
         self.starting = None;
         self.hung_up = false;
+        self.removed = matches!(end, End::PeerClosed(CloseCode::Removed));
         if lasted >= self.retry.good_session {
             self.normal = Backoff::normal(&self.retry);
             self.forget_refusals();
@@ -67,6 +71,7 @@ impl Delays {
     ) -> Duration {
         let hung_up_before = self.hung_up;
         self.hung_up = matches!(error, DialError::HungUp(_));
+        self.removed |= matches!(error, DialError::Refused(CloseCode::Removed));
         match error {
             DialError::Refused(CloseCode::Busy) if waited >= PARKED => {
                 self.contested = Backoff::contested(&self.retry);
@@ -79,6 +84,10 @@ impl Delays {
             // a server that is shutting down hangs up, too
             DialError::HungUp(_) if !hung_up_before => self.normal.next(chance),
             _ if error.is_refusal() && !other_address => self.refused.next(chance),
+            // a server without other clients at this address hangs up before it answers
+            DialError::Upgrade(_) | DialError::HungUp(_) if self.removed => {
+                self.refused.next(chance)
+            }
             DialError::Connect { .. } => {
                 // whoever has stopped the server may have mended it
                 self.forget_refusals();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use paddington_wire::{
-    CloseCode, Credentials, Encoding, Frame, Instance, InvitedClients, PeerName, Ready, Violation,
+    CloseCode, Credentials, Encoding, Frame, Instance, InvitedClient, InvitedClients, Ready,
+    Violation,
 };
 
 use crate::{End, Endpoint, Tls};
@@ -72,7 +73,7 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// The reservation that a client gets.
     type Reservation: Reservation;
 
-    /// Returns the clients that are invited at present.
+    /// Returns the clients that are invited, which may change at any time.
     fn clients(&self) -> Arc<InvitedClients>;
 
     /// Decides on a client whose hello is authentic. This may take until it is known whether an
@@ -97,6 +98,26 @@ pub trait Caller: Send + Sync + 'static {
     /// Returns the present invitation, if it has changed since the last call. It is called when the
     /// server did not accept the one in use.
     fn renewed(&self) -> Option<Renewed>;
+
+    /// Takes the changes of the link that were made since the last call, oldest first. The next
+    /// attempt uses them.
+    fn changes(&self) -> Vec<Change> {
+        Vec::new()
+    }
+
+    /// Resolves when there is a change to [take](Self::changes). An attempt or a pause ends then.
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+/// A change of a link that is dialled.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Other secrets, for the same server at the same place.
+    Credentials(Credentials),
+    /// A newer invitation.
+    Invitation(Renewed),
 }
 
 /// A newer invitation of the same link.
@@ -113,8 +134,8 @@ pub struct Renewed {
 /// A client whose hello is authentic.
 #[derive(Clone, Debug)]
 pub struct AuthenticHello {
-    /// The client's name.
-    pub peer: PeerName,
+    /// The client, as it was invited when its hello was opened.
+    pub client: Arc<InvitedClient>,
     /// The address that it connects from.
     pub address: IpAddr,
     /// The encoding that it uses.

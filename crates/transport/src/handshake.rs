@@ -93,7 +93,7 @@ async fn respond_sealed<H: Host>(
     let client = responder.authenticate(&hello, candidates.credentials())?;
     upgraded.pending.authenticated();
     let hello = AuthenticHello {
-        peer: candidates.name(client.candidate()).clone(),
+        client: Arc::clone(candidates.client(client.candidate())),
         address: upgraded.address,
         encoding: Encoding::Sealed,
         instance: Some(client.instance()),
@@ -149,7 +149,7 @@ async fn respond_hex<H: Host>(
     let candidates = clients.hex_candidates(upgraded.address);
     let client = hex::authenticate(&hello, candidates.credentials())?;
     let hello = AuthenticHello {
-        peer: candidates.name(client.candidate()).clone(),
+        client: Arc::clone(candidates.client(client.candidate())),
         address: upgraded.address,
         encoding: Encoding::Hex,
         instance: None,

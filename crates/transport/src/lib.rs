@@ -48,7 +48,7 @@ pub use acceptor::Acceptor;
 pub use config::{Config, Limits, Retry, Timeouts};
 pub use connection::Connection;
 pub use contract::{
-    AuthenticHello, Caller, Host, ReadyReservation, Refusal, Renewed, Reservation, Traffic,
+    AuthenticHello, Caller, Change, Host, ReadyReservation, Refusal, Renewed, Reservation, Traffic,
 };
 pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};

@@ -1,4 +1,5 @@
 //! Keeps a client connected: dials, runs the connection, waits and dials again until told to stop.
+//! What changes about the link meanwhile counts from the next attempt on.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -15,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::addresses::Addresses;
 use crate::backoff::Delays;
-use crate::contract::{Caller, Renewed};
+use crate::contract::{Caller, Change, Renewed};
 use crate::{Connection, DialError, Dialer, End, Tls};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
@@ -36,11 +37,13 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
     let mut delays = Delays::new(dialer.config.retry);
     let (mut report, mut addresses) = (Report::default(), Addresses::default());
     loop {
+        caller.changes().into_iter().for_each(|change| dialer.change(change));
         let began = Instant::now();
         let attempt = Box::pin(dialer.dial(caller.reserve(), &mut addresses));
         let dialled = tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            () = caller.changed() => continue,
             dialled = attempt => dialled,
         };
         let (delay, mends) = match dialled {
@@ -80,6 +83,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
         let renewed = tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            () = caller.changed() => continue,
             renewed = pause => renewed,
         };
         if let Some(renewed) = renewed {
@@ -142,6 +146,14 @@ async fn renewed<C: Caller>(caller: &Arc<C>) -> Option<Renewed> {
 }
 
 impl Dialer {
+    /// Goes on with what somebody has changed.
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Credentials(credentials) => self.login.credentials = credentials,
+            Change::Invitation(renewed) => self.renew(renewed),
+        }
+    }
+
     /// Goes on with a newer invitation.
     fn renew(&mut self, Renewed { endpoint, credentials, tls }: Renewed) {
         info!(%endpoint, "the invitation has changed; trying the new one");

@@ -1,27 +1,42 @@
 //! A set of address ranges, in which an address is found in time that does not grow with their
 //! number. Implements the first check of `docs/protocol.md` §10.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::AddressRange;
 
-/// A set of ranges. Those of one length, of which there are few, are found by their network.
-#[derive(Clone, Debug, Default)]
+/// A set of ranges, each as often as it was added. Those of one length, of which there are few, are
+/// found by their network.
+#[derive(Debug, Default)]
 pub(crate) struct AddressSet {
-    networks: HashMap<u8, HashSet<AddressRange>>,
+    networks: HashMap<u8, HashMap<AddressRange, usize>>,
 }
 
 impl AddressSet {
     /// Adds a range.
     pub(crate) fn insert(&mut self, range: AddressRange) {
-        self.networks.entry(range.prefix()).or_default().insert(range);
+        *self.networks.entry(range.prefix()).or_default().entry(range).or_default() += 1;
+    }
+
+    /// Removes a range once.
+    pub(crate) fn remove(&mut self, range: AddressRange) {
+        let Some(networks) = self.networks.get_mut(&range.prefix()) else { return };
+        let Some(times) = networks.get_mut(&range) else { return };
+        *times -= 1;
+        if *times == 0 {
+            networks.remove(&range);
+        }
+        if networks.is_empty() {
+            self.networks.remove(&range.prefix());
+        }
     }
 
     /// Returns whether any of the ranges contains `address`.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|(prefix, networks)| {
-            AddressRange::around(address, *prefix).is_some_and(|range| networks.contains(&range))
+            AddressRange::around(address, *prefix)
+                .is_some_and(|range| networks.contains_key(&range))
         })
     }
 }
@@ -47,5 +62,21 @@ mod tests {
         set.insert("::/0".parse().unwrap());
         assert!(set.contains("2001:db9::9".parse().unwrap()));
         assert!(!set.contains("11.0.0.1".parse().unwrap()), "another family");
+    }
+
+    #[test]
+    fn a_range_is_there_until_it_was_removed_as_often_as_it_was_added() {
+        let mut set = AddressSet::default();
+        let range: AddressRange = "10.0.0.0/8".parse().unwrap();
+        let inside = "10.1.2.3".parse().unwrap();
+        set.insert(range);
+        set.insert(range);
+        set.remove("11.0.0.0/8".parse().unwrap());
+        set.remove("10.0.0.0/16".parse().unwrap());
+        set.remove(range);
+        assert!(set.contains(inside));
+        set.remove(range);
+        assert!(!set.contains(inside) && set.networks.is_empty());
+        set.remove(range);
     }
 }

@@ -53,6 +53,7 @@ mod frame;
 pub mod hex;
 mod instance;
 mod invited_clients;
+mod keys_id;
 pub mod link;
 mod link_id;
 mod message;
@@ -83,6 +84,7 @@ pub use frame::{
 };
 pub use instance::{Instance, MessageId};
 pub use invited_clients::{Candidates, Credentials, InvitedClient, InvitedClients};
+pub use keys_id::KeysId;
 pub use link_id::{LinkId, LinkIdError};
 pub use message::{Delivery, Message, Recipient};
 pub use messages::Messages;

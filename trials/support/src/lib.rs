@@ -13,6 +13,7 @@ mod detour;
 mod fake_server;
 mod faulty;
 pub mod fuzz;
+mod links;
 mod logs;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -29,6 +30,7 @@ pub use countdown::{Countdown, count_down};
 pub use detour::Detour;
 pub use fake_server::FakeServer;
 pub use faulty::{FaultyProxy, Passing};
+pub use links::{TestLink, setup};
 pub use logs::{CapturedLogs, capture_logs};
 #[cfg(target_os = "linux")]
 pub use memory::{WantedSecrets, round_keys, subkey};

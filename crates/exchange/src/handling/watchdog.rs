@@ -27,7 +27,7 @@ async fn watch(core: Arc<Core>) {
     while core.watchers.run_until_cancelled(sleep(period)).await.is_some() {
         let late = looked.elapsed().saturating_sub(period + GRACE);
         looked = Instant::now();
-        for peer in core.peers.values() {
+        for peer in &core.peers.peers_with_calls() {
             if !late.is_zero() {
                 peer.forgive(late); // the process was stopped, or the machine has slept
             }

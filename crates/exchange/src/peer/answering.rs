@@ -143,6 +143,13 @@ impl Peer {
         self.lock().reports_mut().report(&self.name, Cause::Request, 1, &detail);
     }
 
+    /// Stops the handling of all requests, whose answers nobody gets any more.
+    pub(super) fn forget_requests(&self, state: &mut State) {
+        if state.has_calls() {
+            self.stop_requests(state, |_| true);
+        }
+    }
+
     /// Refuses the requests that wait for a handler.
     pub(super) fn refuse_waiting_requests(&self, state: &mut State) {
         if !state.has_calls() {

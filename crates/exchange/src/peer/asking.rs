@@ -85,9 +85,7 @@ impl Peer {
         }
         let deadline = (limit < Duration::MAX).then(|| self.now().saturating_add(millis(limit)));
         let mut state = self.lock();
-        if state.is_abandoned() {
-            return Err(SendError::ShuttingDown.into());
-        }
+        self.check_standing(&state)?;
         let Some(link) = state.sealed_link() else {
             return Err(RequestError::Hex(self.name.clone()));
         };
@@ -133,7 +131,15 @@ impl Pending {
             Err(_) if self.peer.give_up(self.call, true) => return Err(RequestError::TimedOut),
             Err(_) => self.answer.try_recv().ok(),
         };
-        let end = end.ok_or(RequestError::Cancelled)?;
+        let Some(end) = end else {
+            let removed = self.peer.is_removed();
+            let name = || self.peer.name.clone();
+            return Err(if removed {
+                RequestError::Removed(name())
+            } else {
+                RequestError::Cancelled
+            });
+        };
         Reply::new(end, &self.peer.name)
     }
 }

@@ -14,8 +14,12 @@ impl Budget {
         Self { used: AtomicU64::new(0), max }
     }
 
-    /// Takes `bytes`, if so many are left.
+    /// Takes `bytes`, if so many are left. Nothing can always be taken, although more may be in use
+    /// than there is.
     pub(super) fn take(&self, bytes: u64) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|used| *used <= self.max)
         });
@@ -43,5 +47,7 @@ mod tests {
         assert!(budget.take(7) && !budget.take(4) && budget.take(3));
         budget.give(7);
         assert!(budget.take(6) && !budget.take(u64::MAX));
+        budget.charge(5);
+        assert!(!budget.take(1) && budget.take(0));
     }
 }

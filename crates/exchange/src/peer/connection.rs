@@ -1,6 +1,7 @@
 //! The connection of a peer, as the transport sees it: it takes the slot, carries the peer's
 //! frames, and ends. Implements `docs/protocol.md` §5.2, §6 and §8 (rules R3, R4, R5).
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,6 +33,8 @@ const ARRIVED: usize = 64;
 pub(crate) struct PeerReservation {
     peer: Arc<Peer>,
     ticket: Ticket,
+    /// Where the connection comes from; `None` if this side has opened it.
+    address: Option<IpAddr>,
     /// The connection that was probed and gave no sign of life.
     probed: Option<Probed>,
 }
@@ -60,9 +63,9 @@ pub(crate) struct PeerTraffic {
 
 impl PeerReservation {
     /// Draws the next ticket for the peer's slot.
-    pub(crate) fn new(peer: &Arc<Peer>, probed: Option<Probed>) -> Self {
+    pub(crate) fn new(peer: &Arc<Peer>, probed: Option<Probed>, address: Option<IpAddr>) -> Self {
         let ticket = peer.lock().ticket();
-        Self { peer: Arc::clone(peer), ticket, probed }
+        Self { peer: Arc::clone(peer), ticket, address, probed }
     }
 
     /// Takes the slot for a session that `start` starts.
@@ -73,10 +76,11 @@ impl PeerReservation {
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
-        let taken = state.take_slot(self.ticket, instance, self.probed);
+        let taken = state.take_slot(self.ticket, instance, self.probed, self.address);
         let taken = taken.map_err(|why| match why {
             NotTaken::Alive => Refusal::Close(CloseCode::Busy),
             NotTaken::Superseded => Refusal::Silent,
+            NotTaken::Removed => Refusal::Close(CloseCode::Removed),
         })?;
         let begun = match start(&mut state, taken.session) {
             Ok(begun) => begun,
@@ -301,7 +305,7 @@ impl Traffic for PeerTraffic {
     fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
         let peer = Arc::clone(&self.peer);
         let mut state = peer.lock();
-        if !state.hear(self.session) {
+        if !state.hear(self.session) || state.is_removed() {
             return Ok(());
         }
         let stopping = || peer.shared.stopping.is_cancelled();

@@ -84,14 +84,16 @@ impl Peer {
     /// A message of a `hex` peer comes only once, so all its attempts are made before the shutdown.
     pub(crate) fn may_try_again(&self, worker: WorkerId) -> bool {
         let mut state = self.lock();
-        let leaves = state.encoding() == Encoding::Sealed && state.workers_mut().is_stopping();
+        let stops = state.workers_mut().is_stopping();
+        let leaves = stops && (state.encoding() == Encoding::Sealed || state.is_removed());
         !leaves && state.workers_mut().is_here(worker)
     }
 
     /// Records that a call has failed, so that its message is rejected once. Returns `false` if the
-    /// worker was removed meanwhile.
+    /// worker or the peer was removed meanwhile.
     pub(crate) fn fail_call(&self, worker: WorkerId) -> bool {
-        self.lock().workers_mut().fail(worker)
+        let mut state = self.lock();
+        !state.is_removed() && state.workers_mut().fail(worker)
     }
 
     /// Takes note that the process was stopped for `time`, in which no call has run.
@@ -224,7 +226,7 @@ impl Peer {
     }
 
     /// Tells the store that attempts did not end with a crash. It writes that although nobody waits.
-    fn uncount(&self, counted: impl IntoIterator<Item = MessageId>) {
+    pub(super) fn uncount(&self, counted: impl IntoIterator<Item = MessageId>) {
         if let Some(store) = self.store() {
             counted.into_iter().for_each(|id| drop(store.uncount(&self.mailbox, id, self.fence())));
         }
@@ -245,7 +247,8 @@ fn poll_call(
     cx: &Context<'_>,
 ) -> Poll<Option<Call>> {
     // Messages of a `sealed` peer that are not handled are not acknowledged and come again.
-    let drained = state.encoding() == Encoding::Sealed || state.inbox_mut().is_empty();
+    let leaves = state.encoding() == Encoding::Sealed && !state.is_removed();
+    let drained = leaves || state.inbox_mut().is_empty();
     if state.workers_mut().is_over_for(worker, drained) {
         state.workers_mut().remove(worker);
         return Poll::Ready(None);

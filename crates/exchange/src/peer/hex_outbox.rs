@@ -77,6 +77,12 @@ impl HexOutbox {
         !expired.is_empty()
     }
 
+    /// Drops the texts of all messages that wait, none of which will be sent.
+    pub(super) fn forget(&mut self) {
+        self.waiting.iter_mut().for_each(|waiting| waiting.text = Text::default());
+        self.bytes = 0;
+    }
+
     pub(super) fn outcome(&self, number: Number) -> Outcome {
         if self.expired.contains(&number) {
             return Outcome::Expired;

@@ -90,6 +90,11 @@ impl Inbox {
         Some(item)
     }
 
+    /// Drops everything that waits.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     pub(crate) fn messages(&self) -> usize {
         self.messages
     }

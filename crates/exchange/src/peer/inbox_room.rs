@@ -2,6 +2,8 @@
 //! window a peer gets: how much every session begins with, and whether more can be granted.
 
 use std::cmp::Ordering;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use paddington_wire::link::LinkConfig;
 
@@ -15,59 +17,96 @@ pub(crate) const HELD_OVERHEAD: u64 = 160;
 /// Room that the inboxes of all peers share.
 #[derive(Debug)]
 pub(crate) struct InboxRoom {
-    /// Bytes that each peer has for itself, as window.
-    floor: u64,
+    /// Bytes that are divided among the peers.
+    divided: u64,
+    /// Bytes of a peer's part that are not its window.
+    allowance: u64,
+    /// The least window, in bytes.
+    longest: u64,
+    /// Bytes that each peer has for itself, as window, since the last division.
+    floor: AtomicU64,
     /// Bytes beyond that, which all peers share.
     shared: Budget,
 }
 
-/// Room beyond its own that one peer has taken, in bytes.
-#[derive(Debug, Default)]
-pub(super) struct Lease(u64);
+/// Room that one peer has taken, in bytes.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// Bytes that it has taken beyond its own.
+    beyond: u64,
+    /// Bytes that it has for itself.
+    floor: u64,
+}
 
 impl InboxRoom {
-    /// Room for `total` bytes in the inboxes of a number of peers. Half of it is divided among them,
-    /// so that no peer can take all, and each has room for a longest message and for the allowance
-    /// of its link; the other half goes to peers that can use a larger window.
-    pub(crate) fn new(total: u64, peers: usize, link: &LinkConfig) -> Self {
-        let peers = (peers as u64).max(1);
-        let share = total / 2 / peers;
-        let floor = share.saturating_sub(link.allowance()).max(link.longest());
-        Self { floor, shared: Budget::new(total - share * peers) }
+    /// Room for `total` bytes in the inboxes of a number of `places` of peers, at least one. Half of
+    /// it is divided among them, so that no peer can take all, and each has room for a longest
+    /// message and for the allowance of its link; the other half goes to peers that can use a larger
+    /// window.
+    pub(crate) fn new(total: u64, places: usize, link: &LinkConfig) -> Self {
+        let room = Self {
+            divided: total / 2,
+            allowance: link.allowance(),
+            longest: link.longest(),
+            floor: AtomicU64::new(0),
+            shared: Budget::new(total - total / 2 / places as u64 * places as u64),
+        };
+        room.divide(places);
+        room
+    }
+
+    /// Divides the half among another number of `places`. It holds for a peer once its lease was
+    /// [divided](Self::divide_lease) too.
+    pub(crate) fn divide(&self, places: usize) {
+        let share = self.divided / places as u64;
+        let floor = share.saturating_sub(self.allowance).max(self.longest);
+        self.floor.store(floor, Relaxed);
     }
 
     /// Returns the window with which every session may begin.
     pub(crate) fn first_window(&self) -> u32 {
-        u32::try_from(self.floor).unwrap_or(u32::MAX)
+        u32::try_from(self.floor.load(Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the lease of a peer that has taken nothing.
+    pub(super) fn lease(&self) -> Lease {
+        Lease { beyond: 0, floor: self.floor.load(Relaxed) }
+    }
+
+    /// Gives the peer of a lease the part that every peer has since the last division. Its link is
+    /// `committed` to so many bytes, whether there is room or not.
+    pub(super) fn divide_lease(&self, lease: &mut Lease, committed: u64) {
+        lease.floor = self.floor.load(Relaxed);
+        self.settle(lease, committed);
     }
 
     /// Takes room for a window of `bytes`. Returns whether there was enough.
     pub(super) fn take(&self, lease: &mut Lease, bytes: u64) -> bool {
-        let more = self.beyond(bytes).saturating_sub(lease.0);
+        let more = lease.beyond(bytes).saturating_sub(lease.beyond);
         let taken = self.shared.take(more);
-        lease.0 += if taken { more } else { 0 };
+        lease.beyond += if taken { more } else { 0 };
         taken
     }
 
     /// Adjusts the lease to the bytes that the peer's link is `committed` to.
     pub(super) fn settle(&self, lease: &mut Lease, committed: u64) {
-        let needed = self.beyond(committed);
-        match needed.cmp(&lease.0) {
-            Ordering::Less => self.shared.give(lease.0 - needed),
+        let needed = lease.beyond(committed);
+        match needed.cmp(&lease.beyond) {
+            Ordering::Less => self.shared.give(lease.beyond - needed),
             Ordering::Equal => {}
-            Ordering::Greater => self.shared.charge(needed - lease.0),
+            Ordering::Greater => self.shared.charge(needed - lease.beyond),
         }
-        lease.0 = needed;
-    }
-
-    fn beyond(&self, bytes: u64) -> u64 {
-        bytes.saturating_sub(self.floor)
+        lease.beyond = needed;
     }
 }
 
 impl Lease {
     pub(super) fn is_none(&self) -> bool {
-        self.0 == 0
+        self.beyond == 0
+    }
+
+    fn beyond(&self, bytes: u64) -> u64 {
+        bytes.saturating_sub(self.floor)
     }
 }
 
@@ -86,7 +125,7 @@ mod tests {
         };
         let room = InboxRoom::new(20_000, 10, &link);
         assert_eq!(room.first_window(), 1_000 - 136, "without the allowance");
-        let mut leases: Vec<_> = (0..10).map(|_| Lease::default()).collect();
+        let mut leases: Vec<_> = (0..10).map(|_| room.lease()).collect();
         let windows = [864, 1_728, 3_456, 6_912, 10_000];
         let widest = leases.iter_mut().map(|lease| {
             windows.into_iter().take_while(|window| room.take(lease, *window)).last().unwrap()
@@ -96,9 +135,27 @@ mod tests {
             [10_000, 1_728, 864, 864, 864, 864, 864, 864, 864, 864]
         );
         room.settle(&mut leases[0], 900);
-        assert_eq!(leases[0].0, 36);
+        assert_eq!(leases[0].beyond, 36);
         room.settle(&mut leases[0], 0);
         assert!(leases[0].is_none() && room.take(&mut leases[9], 6_912), "it is there for others");
+    }
+
+    #[test]
+    fn a_division_changes_what_a_peer_has_for_itself_and_not_what_it_has_taken() {
+        let link = LinkConfig { max_payload: 76, in_flight: 0, ..LinkConfig::default() };
+        let room = InboxRoom::new(20_000, 10, &link);
+        let own = u64::from(room.first_window());
+        let mut lease = room.lease();
+        assert!(room.take(&mut lease, own) && lease.is_none());
+        room.divide(20);
+        assert!(u64::from(room.first_window()) < own);
+        room.divide_lease(&mut lease, own);
+        assert_eq!(lease.beyond, own - u64::from(room.first_window()), "it is still granted");
+        let mut late = room.lease();
+        assert!(room.take(&mut late, u64::from(room.first_window())));
+        room.divide(10);
+        room.divide_lease(&mut lease, own);
+        assert!(lease.is_none() && u64::from(room.first_window()) == own);
     }
 
     #[test]

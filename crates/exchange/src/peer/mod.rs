@@ -13,8 +13,10 @@ mod handshakes;
 mod hex_outbox;
 mod inbox;
 mod inbox_room;
+mod leaving;
 mod outbox;
 mod outcomes;
+mod overview;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod peer;
 mod presence;
@@ -34,6 +36,7 @@ pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
 pub(crate) use inbox::{Call, Ended, Failure};
 pub(crate) use inbox_room::HELD_OVERHEAD;
+pub(crate) use leaving::{Backlog, Removal, Standing};
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;
 pub(crate) use peer::{Peer, RequestHandler};

@@ -64,6 +64,11 @@ impl Outbox {
         (changed, room.settle(&mut self.charge, self.link.bytes()))
     }
 
+    /// Gives the peer its part of the room since the last division.
+    pub(super) fn divide(&mut self, room: &Room) {
+        room.divide_charge(&mut self.charge);
+    }
+
     /// Returns the next frame for the connection of `session`, and whether messages that have
     /// expired have freed room.
     pub(super) fn transmit(
@@ -244,6 +249,16 @@ impl PeerLink {
                 link.abandon();
             }
             Self::Hex(_) => {} // it does not count outcomes
+        }
+    }
+
+    /// Drops all messages that wait: the peer was removed.
+    pub(super) fn forget(&mut self) {
+        match self {
+            Self::Sealed(link) => {
+                link.abandon();
+            }
+            Self::Hex(outbox) => outbox.forget(),
         }
     }
 

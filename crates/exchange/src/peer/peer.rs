@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::asked::Begun;
+use super::leaving::Standing;
 use super::presence::{Absence, Probed};
 use super::prospect::Prospect;
 use super::reports::Cause;
@@ -39,6 +40,9 @@ pub(crate) struct Peer {
     pub(crate) name: PeerName,
     /// The mailbox of its link, which has its name.
     pub(crate) mailbox: Mailbox,
+    /// This side's instance on the link: one that is removed and added again begins anew, as if this
+    /// side had been restarted.
+    pub(crate) instance: Instance,
     pub(crate) shared: Arc<Shared>,
     state: Mutex<State>,
     store: Option<Arc<dyn Store>>,
@@ -66,6 +70,7 @@ pub(crate) struct RequestHandler {
 impl Peer {
     pub(crate) fn new(
         mailbox: Mailbox,
+        instance: Instance,
         link: PeerLink,
         shared: Arc<Shared>,
         store: Option<Arc<dyn Store>>,
@@ -73,7 +78,8 @@ impl Peer {
         Self {
             name: mailbox.peer.clone(),
             mailbox,
-            state: Mutex::new(State::new(link, &shared.room)),
+            instance,
+            state: Mutex::new(State::new(link, &shared)),
             shared,
             store,
             progress: Notify::new(),
@@ -261,7 +267,12 @@ impl Peer {
     }
 
     fn refuse_duplicate(&self) -> SlotInUse {
-        self.lock().counters_mut().refused_duplicate += 1;
+        let mut state = self.lock();
+        if state.is_removed() {
+            return SlotInUse; // the connection that holds it is about to end
+        }
+        state.counters_mut().refused_duplicate += 1;
+        drop(state);
         self.shared.tell(Event::Duplicate { peer: self.name.clone() });
         SlotInUse
     }
@@ -297,11 +308,11 @@ impl Peer {
         self.lock().encoding()
     }
 
-    /// Returns the outcome of a message that this instance accepted, and whether it can no longer
-    /// change because the exchange has ended.
-    pub(crate) fn outcome(&self, number: Number) -> (Outcome, bool) {
+    /// Returns the outcome of a message that this instance accepted, and the standing of the peer,
+    /// which may mean that it can no longer change.
+    pub(crate) fn outcome(&self, number: Number) -> (Outcome, Standing) {
         let state = self.lock();
-        (state.outcome(number, self.shared.instance), state.is_abandoned())
+        (state.outcome(number, self.instance), state.standing)
     }
 
     /// Returns the number of messages that wait for this peer.

@@ -1,6 +1,7 @@
 //! The session of a peer, if it has one, and what the handler was told of it.
 //! Implements `docs/protocol.md` §8 (rules R3 to R5 of `docs/delivery.md`).
 
+use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Presence {
 #[derive(Debug)]
 struct Live {
     session: SessionId,
+    /// Where it comes from; `None` if this side has opened it.
+    address: Option<IpAddr>,
     waker: Option<Waker>,
     /// Code with which the connection is to close.
     closing: Option<CloseCode>,
@@ -71,6 +74,8 @@ pub(super) enum NotTaken {
     Alive,
     /// A later ticket was drawn.
     Superseded,
+    /// The peer was removed.
+    Removed,
 }
 
 /// Absence of a peer that was connected and has not said that it shuts down.
@@ -127,6 +132,7 @@ impl Presence {
         ticket: Ticket,
         instance: Option<Instance>,
         probed: Option<Probed>,
+        address: Option<IpAddr>,
     ) -> Result<Taken, NotTaken> {
         if let (Verdict::Probe(holder), Some(live)) = (self.slot.judge(instance), &self.live)
             && live.session == holder
@@ -136,7 +142,8 @@ impl Presence {
         }
         let session = self.slot.take(ticket, instance).ok_or(NotTaken::Superseded)?;
         let (waker, closing) = (None, None);
-        let live = Live { session, waker, closing, probe: false, heard: 0, since: Instant::now() };
+        let since = Instant::now();
+        let live = Live { session, address, waker, closing, probe: false, heard: 0, since };
         self.left = false;
         let old = self.live.replace(Box::new(live));
         let is_takeover = old.is_some();
@@ -228,6 +235,17 @@ impl Presence {
         }
     }
 
+    /// Tells the handler that the peer is gone for good, and asks the connection to close, if there is
+    /// one. Returns its waker.
+    pub(super) fn remove(&mut self, agent: &PeerName, inbox: &mut Inbox) -> Option<Waker> {
+        self.absent_since = None;
+        if std::mem::take(&mut self.told_absent) {
+            self.announced = Announced::None;
+        }
+        self.withdraw(agent, inbox);
+        self.close(CloseCode::Removed)
+    }
+
     /// Tells the handler that the peer is gone, once it has been absent for `grace`. Returns the
     /// time until then.
     pub(super) fn note_absence(
@@ -260,6 +278,11 @@ impl Presence {
             Announced::Instance(instance) => Some(instance),
             Announced::None | Announced::Unnamed => None,
         }
+    }
+
+    /// Returns the address that the connection comes from, if the peer has opened one.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.live.as_ref().and_then(|live| live.address)
     }
 
     pub(super) fn is_connected(&self) -> bool {

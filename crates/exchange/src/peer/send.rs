@@ -78,7 +78,7 @@ impl Exchange {
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
         let accepted = peer.accept(message.into_content(), options.ttl).await?;
-        Ok(Receipt::new(Arc::clone(peer), accepted))
+        Ok(Receipt::new(peer, accepted))
     }
 
     /// Sends a message as [`send`](Self::send) does, but waits for room; first come, first served.
@@ -118,10 +118,10 @@ impl Exchange {
         let peer = self.recipient(&message)?;
         let patience = Patience { limit, outlasts_shutdown: is_handler_of(self.core()) };
         let accepted = peer.accept_when_ready(message.into_content(), patience).await?;
-        Ok(Receipt::new(Arc::clone(peer), accepted))
+        Ok(Receipt::new(peer, accepted))
     }
 
-    fn recipient(&self, message: &Message) -> Result<&Arc<Peer>, SendError> {
+    fn recipient(&self, message: &Message) -> Result<Arc<Peer>, SendError> {
         if !self.core().lifecycle.accepts(|| is_handler_of(self.core())) {
             return Err(SendError::ShuttingDown);
         }
@@ -268,13 +268,11 @@ impl Peer {
         let deadline = ttl.map(|ttl| now.saturating_add(millis(ttl)));
         let copy = self.store().is_some().then(|| content.clone());
         let mut state = self.lock();
-        if state.is_abandoned() {
-            return Err(SendError::ShuttingDown);
-        }
+        self.check_standing(&state)?;
         let queued = state.outbox_mut().enqueue(&self.shared.room, content, now, deadline);
         let (number, page) = queued.map_err(|why| self.refusal(why, &state, content))?;
         let stored = copy.and_then(|content| {
-            let id = MessageId { stream: self.shared.instance, number };
+            let id = MessageId { stream: self.instance, number };
             self.append(&mut state, NewMessage { id, payload: content.into(), ttl, mark: None })
         });
         let waker = state.take_connection_waker();

@@ -1,8 +1,9 @@
 //! State that all peers of an exchange share.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use paddington_wire::link::Millis;
+use paddington_wire::link::{LinkConfig, Millis};
 use paddington_wire::{Instance, PeerName};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ const EVENTS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) name: PeerName,
+    /// Its instance, on all links that it has from its start on.
     pub(crate) instance: Instance,
     pub(crate) config: Config,
     pub(crate) room: Room,
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Notify,
     /// Notified whenever a peer may have become absent.
     pub(crate) absences: Notify,
+    /// The limits of links whose messages are in memory, and of those whose messages are stored.
+    links: Mutex<[Arc<LinkConfig>; 2]>,
     started: Instant,
     events: broadcast::Sender<Event>,
 }
@@ -39,15 +43,17 @@ impl Shared {
     pub(crate) fn new(
         name: PeerName,
         config: Config,
-        peers: usize,
+        places: usize,
         stored: bool,
     ) -> Result<Self, StartError> {
+        let inboxes = InboxRoom::new(config.inbox_bytes_total, places, &config.link(stored));
         let total = if stored { config.stored_bytes_total } else { config.outbox_bytes_total };
         Ok(Self {
             instance: Instance::random().map_err(|_| StartError::Random)?,
-            inboxes: InboxRoom::new(config.inbox_bytes_total, peers, &config.link(stored)),
+            links: Mutex::new(links(&config, &inboxes)),
+            inboxes,
             requests: RequestRoom::new(config.request_bytes_total),
-            room: Room::new(total, peers, config.transport.limits.max_payload),
+            room: Room::new(total, places, config.transport.limits.max_payload),
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),
             absences: Notify::new(),
@@ -56,6 +62,21 @@ impl Shared {
             name,
             config,
         })
+    }
+
+    /// Divides what is divided among the peers by another number of places for peers. It holds for a
+    /// peer that is there already once it was [divided](super::Peer::divide) too.
+    pub(crate) fn divide(&self, places: usize) {
+        self.room.divide(places);
+        self.inboxes.divide(places);
+        let links = links(&self.config, &self.inboxes);
+        *self.links.lock().unwrap_or_else(PoisonError::into_inner) = links;
+    }
+
+    /// Returns the limits of a link, whose messages are `stored` or not.
+    pub(crate) fn link(&self, stored: bool) -> Arc<LinkConfig> {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&links[usize::from(stored)])
     }
 
     /// Milliseconds since this exchange was started.
@@ -75,6 +96,11 @@ impl Shared {
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
+}
+
+fn links(config: &Config, inboxes: &InboxRoom) -> [Arc<LinkConfig>; 2] {
+    let first_window = inboxes.first_window();
+    [false, true].map(|stored| Arc::new(LinkConfig { first_window, ..config.link(stored) }))
 }
 
 pub(crate) fn millis(duration: Duration) -> Millis {

@@ -2,6 +2,7 @@
 //! the room that it takes, the slot and the connection, the inbox and the workers.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -18,34 +19,33 @@ use super::calls::Calls;
 use super::handshakes::Handshakes;
 use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
+use super::leaving::Standing;
 use super::outbox::{Outbox, PeerLink};
 use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
-use super::prospect::Prospect;
 use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
 use super::workers::{WorkerId, Workers};
-use crate::status::{CallsStatus, PeerCounters, PeerStatus};
+use crate::status::PeerCounters;
 use crate::store::Answer;
 
 /// State of one peer.
 #[derive(Debug)]
 pub(super) struct State {
-    outbox: Outbox,
-    presence: Presence,
-    inbox: Inbox,
+    pub(super) outbox: Outbox,
+    pub(super) presence: Presence,
+    pub(super) inbox: Inbox,
     /// `None` before the first call.
-    calls: Option<Box<Calls>>,
-    lease: Lease,
-    workers: Workers,
+    pub(super) calls: Option<Box<Calls>>,
+    pub(super) lease: Lease,
+    pub(super) workers: Workers,
     appends: Appends,
-    counters: PeerCounters,
+    pub(super) counters: PeerCounters,
     reports: Reports,
     handshakes: Handshakes,
     /// The software of the peer, as it says.
-    software: Software,
-    /// Whether the exchange has ended, so that messages that wait are lost, or left in the store.
-    abandoned: bool,
+    pub(super) software: Software,
+    pub(super) standing: Standing,
 }
 
 /// Answer to the question whether a newcomer may take the slot.
@@ -60,20 +60,20 @@ pub(super) enum Probing {
 }
 
 impl State {
-    pub(super) fn new(link: PeerLink, room: &Room) -> Self {
+    pub(super) fn new(link: PeerLink, shared: &Shared) -> Self {
         Self {
-            outbox: Outbox::new(link, room),
+            outbox: Outbox::new(link, &shared.room),
             presence: Presence::default(),
             inbox: Inbox::default(),
             calls: None,
-            lease: Lease::default(),
+            lease: shared.inboxes.lease(),
             workers: Workers::default(),
             appends: Appends::default(),
             counters: PeerCounters::default(),
             reports: Reports::default(),
             handshakes: Handshakes::default(),
             software: Software::default(),
-            abandoned: false,
+            standing: Standing::default(),
         }
     }
 
@@ -139,23 +139,6 @@ impl State {
         self.outbox.link().outcome(number, instance)
     }
 
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned
-    }
-
-    /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
-    /// unless a store keeps them.
-    pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
-        self.abandoned = true;
-        let messages = self.outbox.link().messages();
-        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
-        self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
-        if !stored {
-            self.outbox.change(room, PeerLink::abandon);
-        }
-        messages
-    }
-
     // The slot.
 
     /// Counts an authenticated handshake of `instance`. Returns whether it is one too many.
@@ -203,8 +186,12 @@ impl State {
         ticket: Ticket,
         instance: Option<Instance>,
         probed: Option<Probed>,
+        address: Option<IpAddr>,
     ) -> Result<Taken, NotTaken> {
-        let taken = self.presence.take(ticket, instance, probed)?;
+        if self.is_removed() {
+            return Err(NotTaken::Removed);
+        }
+        let taken = self.presence.take(ticket, instance, probed, address)?;
         self.counters.sessions += 1;
         self.counters.takeovers += u64::from(taken.is_takeover);
         Ok(taken)
@@ -298,6 +285,9 @@ impl State {
 
     /// Adjusts the room of the inbox to what the link has granted or holds.
     pub(super) fn settle_inbox(&mut self, inboxes: &InboxRoom) {
+        if self.is_removed() {
+            return; // it has none any more
+        }
         if let Some(link) = self.outbox.sealed() {
             inboxes.settle(&mut self.lease, link.committed());
         }
@@ -349,6 +339,9 @@ impl State {
             return (false, false);
         }
         let took = self.workers.end(worker, now);
+        if self.is_removed() {
+            return (false, false); // nobody is told what became of it
+        }
         match ended {
             Ended::Done => (self.settle_call(&call, Ok(()), took), false),
             Ended::Failed(failure) => (self.settle_call(&call, Err(failure), took), false),
@@ -458,43 +451,5 @@ impl State {
 
     pub(super) fn take_cursors(&mut self) -> CursorChanges {
         self.sealed_link().map(Link::take_cursors).unwrap_or_default()
-    }
-
-    // The status.
-
-    pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
-        let (in_flight, held, counts, calls) = match self.outbox.link() {
-            PeerLink::Sealed(link) => {
-                (link.in_flight(), link.held(), Some(link.counts()), CallsStatus::of(link))
-            }
-            PeerLink::Hex(_) => (0, self.inbox.bytes() as u64, None, CallsStatus::default()),
-        };
-        PeerStatus {
-            name,
-            encoding: self.encoding(),
-            stored,
-            connected_for: self.presence.connected_for(),
-            instance: self.presence.instance(),
-            software: self.software.clone(),
-            outbox_messages: self.outbox.link().messages(),
-            outbox_bytes: self.outbox.link().bytes(),
-            oldest: self.oldest(now),
-            in_flight,
-            inbox_messages: self.inbox.messages(),
-            inbox_bytes: held,
-            halted: self.workers.is_halted(),
-            handled: self.counters.handled,
-            failed: self.counters.failed,
-            counts,
-            calls,
-            counters: self.counters,
-        }
-    }
-
-    /// Returns whether messages and answers that wait can still be delivered to a peer that is, or is
-    /// not, being `dialled`.
-    pub(super) fn prospect(&self, dialled: bool) -> Prospect {
-        let (connected, left) = (self.presence.is_connected(), self.presence.has_left());
-        Prospect::of(self.outbox.link(), connected, left, dialled)
     }
 }

@@ -45,8 +45,8 @@ struct StoreTask {
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
-/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, and then
-/// until everything is answered.
+/// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, or until the peer
+/// is removed, and then until everything is answered.
 pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationToken) {
     let Some(store) = peer.store() else { return };
     let task = StoreTask {
@@ -62,7 +62,7 @@ pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationTok
 
 impl StoreTask {
     async fn run(mut self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
+        while !stop.is_cancelled() && !self.peer.is_removed() {
             self.step(&stop).await;
             self.look();
         }

@@ -41,13 +41,20 @@ impl Peer {
     }
 
     pub(super) fn take_trims(&self) -> Vec<MessageId> {
-        self.lock().sealed_link().map(Link::take_trims).unwrap_or_default()
+        let mut state = self.lock();
+        if state.is_removed() {
+            return Vec::new(); // what waited may be kept
+        }
+        state.sealed_link().map(Link::take_trims).unwrap_or_default()
     }
 
     /// Hands a transmission mark to the store, if more messages are to be transmitted. The store
     /// writes it at once.
     pub(super) fn take_mark(&self) -> Option<(MessageId, Answer<()>)> {
         let (store, mut state) = (self.store()?, self.lock());
+        if state.is_removed() {
+            return None;
+        }
         let mark = state.sealed_link()?.take_mark()?;
         let answer = store.mark(&self.mailbox, mark, self.fence());
         drop(store.sync(&self.mailbox));
@@ -71,6 +78,9 @@ impl Peer {
     /// The same under the peer's lock, so that the store gets the states of a cursor in order.
     pub(super) fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
         let (Some(store), fence) = (self.store(), self.fence()) else { return Vec::new() };
+        if state.is_removed() {
+            return Vec::new();
+        }
         let changes = state.take_cursors();
         let moved = changes.moved.into_iter().map(|it| store.commit(&self.mailbox, it, fence));
         let forgotten =
@@ -119,10 +129,11 @@ impl Peer {
         let mut state = self.lock();
         for (append, answer) in &answered {
             match answer {
+                _ if state.is_removed() => {}
                 Ok(()) => {
                     if let Some(link) = state.sealed_link() {
                         link.stored(append.number());
-                        let mark = |number| MessageId { stream: self.shared.instance, number };
+                        let mark = |number| MessageId { stream: self.instance, number };
                         append.mark().into_iter().for_each(|number| link.marked(mark(number)));
                     }
                 }

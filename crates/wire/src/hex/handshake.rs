@@ -9,7 +9,7 @@ use paddington_crypto::{KeyPair, OpenError, SecretKey};
 use super::MAX_HANDSHAKE_LEN;
 use super::hex_session::HexSession;
 use super::nonces::NonceMemory;
-use crate::HandshakeError;
+use crate::{HandshakeError, KeysId};
 
 /// The keys of one link, and a memory of the hellos that they have opened.
 #[derive(Debug)]
@@ -23,6 +23,12 @@ impl Credentials {
     #[must_use]
     pub fn new(invitation: Arc<KeyPair>) -> Self {
         Self { invitation, hellos: Mutex::default() }
+    }
+
+    /// The identity of the keys of the invitation.
+    #[must_use]
+    pub fn keys_id(&self) -> KeysId {
+        KeysId::of(&self.invitation)
     }
 
     /// Remembers a hello. Returns whether it is new.

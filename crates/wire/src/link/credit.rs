@@ -65,7 +65,8 @@ impl Window {
     /// Creates the window of a session whose READY granted `first` bytes.
     pub(super) fn new(config: &LinkConfig, first: u32) -> Self {
         Self {
-            limit: Self::first_limit(config),
+            // the limits may have changed since READY was made
+            limit: Self::first_limit(config).max(u64::from(first)),
             size: Self::size(config),
             longest: config.longest(),
             granted: u64::from(first),

@@ -134,6 +134,12 @@ impl Link {
         self.outbound.expire(now)
     }
 
+    /// Lets sessions begin with the [`first_window`](LinkConfig::first_window) of `config`, which is
+    /// otherwise the one that the link has, from the next one on.
+    pub fn set_first_window(&mut self, config: Arc<LinkConfig>) {
+        self.config = config;
+    }
+
     /// Returns this side's READY as of now. It does not name the software.
     #[must_use]
     pub fn ready(&self) -> Ready {

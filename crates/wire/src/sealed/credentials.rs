@@ -6,7 +6,7 @@ use paddington_crypto::kdf::{Hash, Prk, hash};
 use paddington_crypto::{KeyError, SecretKey};
 
 use super::HINT_LEN;
-use crate::{LinkId, PeerName};
+use crate::{KeysId, LinkId, PeerName};
 
 const PROTOCOL: &[u8] = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305 AES256GCM";
 
@@ -18,6 +18,7 @@ pub struct Credentials {
     pub(super) transcript: Hash,
     pub(super) inner: Prk,
     pub(super) outer: Prk,
+    keys: KeysId,
 }
 
 impl Credentials {
@@ -34,7 +35,7 @@ impl Credentials {
         ]);
         let extract = |key: &SecretKey| Prk::extract(&transcript, &[key.expose_bytes()]);
         let (inner, outer) = (extract(invitation.inner()), extract(invitation.outer()));
-        Self { transcript, inner, outer }
+        Self { transcript, inner, outer, keys: KeysId::of(invitation) }
     }
 
     /// Makes random secrets that no peer has. A server tries to open the hellos of strangers with
@@ -47,13 +48,20 @@ impl Credentials {
         let keys = KeyPair::generate()?;
         let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
         let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
-        Ok(Self { transcript, inner: extract(keys.inner()), outer: extract(keys.outer()) })
+        let (inner, outer) = (extract(keys.inner()), extract(keys.outer()));
+        Ok(Self { transcript, inner, outer, keys: KeysId::of(&keys) })
     }
 
     /// The identity of the link that begins with these keys.
     #[must_use]
     pub fn link_id(&self) -> LinkId {
         LinkId::from(*self.outer.derive("link", &[]))
+    }
+
+    /// The identity of the keys that these secrets come from.
+    #[must_use]
+    pub fn keys_id(&self) -> KeysId {
+        self.keys
     }
 
     /// Derives the hint by which a server recognises a hello of this link.

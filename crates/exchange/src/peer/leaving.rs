@@ -1,0 +1,223 @@
+//! The end of a peer while its exchange goes on: it is removed, and nothing that is still under way
+//! may bring it back. Also its end with the exchange. Implements "Removal" of `docs/delivery.md`.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use paddington_wire::PeerName;
+use paddington_wire::link::Link;
+
+use super::Peer;
+use super::outbox::PeerLink;
+use super::peer::wake;
+use super::room::Room;
+use super::shared::Shared;
+use super::state::State;
+use crate::SendError;
+
+/// Whether a peer accepts messages, and why not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does.
+    #[default]
+    Here,
+    /// It is being removed, unless that fails.
+    Leaving,
+    /// It was removed.
+    Removed,
+    /// The exchange has ended, so that messages that wait are lost, or left in the store.
+    Abandoned,
+}
+
+/// What waits at a peer: messages that it has not acknowledged, and messages of it that the handler
+/// was not called with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) messages: usize,
+    pub(crate) unhandled: usize,
+}
+
+impl Backlog {
+    pub(crate) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// The removal of a peer, from the decision on. If it is dropped before it is
+/// [done](Self::done), the peer stays.
+pub(crate) struct Removal {
+    peer: Arc<Peer>,
+    done: bool,
+}
+
+impl Removal {
+    /// Decides that a peer is removed: from now on it accepts no message. Unless it `discards`, only
+    /// a peer is removed at which nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// What waits.
+    pub(crate) fn begin(peer: Arc<Peer>, discards: bool) -> Result<Self, Backlog> {
+        let mut state = peer.lock();
+        let backlog = state.backlog();
+        if !discards && !backlog.is_empty() {
+            return Err(backlog);
+        }
+        state.standing = Standing::Leaving;
+        drop(state);
+        Ok(Self { peer, done: false })
+    }
+
+    /// Removes the peer. Returns what waited at it.
+    pub(crate) fn done(mut self) -> Backlog {
+        self.done = true;
+        self.peer.leave()
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if !self.done {
+            let mut state = self.peer.lock();
+            if state.standing == Standing::Leaving {
+                state.standing = Standing::Here;
+            }
+        }
+    }
+}
+
+impl State {
+    /// Returns whether the peer was removed.
+    pub(super) fn is_removed(&self) -> bool {
+        self.standing == Standing::Removed
+    }
+
+    fn backlog(&self) -> Backlog {
+        let (messages, unhandled) = (self.outbox.link().messages(), self.inbox.messages());
+        Backlog { messages, unhandled }
+    }
+
+    /// Removes the peer: forgets all that waits, gives its room back, and tells the handler. Returns
+    /// what waited, and the waker of the connection.
+    fn leave(&mut self, agent: &PeerName, shared: &Shared) -> (Backlog, Option<Waker>) {
+        let backlog = self.backlog();
+        self.standing = Standing::Removed;
+        self.outbox.take_outcomes(); // receipts of messages that have ended go on telling how
+        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
+        self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
+        self.outbox.change(&shared.room, PeerLink::forget);
+        shared.inboxes.settle(&mut self.lease, 0);
+        self.inbox.clear();
+        self.workers.stop();
+        self.workers.resume();
+        let connection = self.presence.remove(agent, &mut self.inbox);
+        (backlog, connection)
+    }
+
+    /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
+    /// unless a store keeps them.
+    pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
+        if self.is_removed() {
+            return 0;
+        }
+        self.standing = Standing::Abandoned;
+        let messages = self.outbox.link().messages();
+        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
+        self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
+        if !stored {
+            self.outbox.change(room, PeerLink::abandon);
+        }
+        messages
+    }
+}
+
+impl Peer {
+    /// Checks whether the peer accepts messages and requests.
+    pub(super) fn check_standing(&self, state: &State) -> Result<(), SendError> {
+        match state.standing {
+            Standing::Here => Ok(()),
+            Standing::Leaving | Standing::Removed => Err(SendError::Removed(self.name.clone())),
+            Standing::Abandoned => Err(SendError::ShuttingDown),
+        }
+    }
+
+    /// Returns whether the peer was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.lock().is_removed()
+    }
+
+    /// Returns whether a call of the handler, or a task for one, is left.
+    pub(crate) fn has_workers(&self) -> bool {
+        self.lock().workers_mut().len() > 0
+    }
+
+    /// Removes the peer. What has ended before goes to the store, and nothing after it.
+    fn leave(&self) -> Backlog {
+        let mut state = self.lock();
+        drop(self.commit_cursors_of(&mut state));
+        if let Some(store) = self.store() {
+            let trims = state.sealed_link().map(Link::take_trims).unwrap_or_default();
+            trims.into_iter().for_each(|upto| drop(store.trim(&self.mailbox, upto, self.fence())));
+        }
+        self.uncount(state.workers_mut().take_all_counted());
+        self.forget_requests(&mut state);
+        let (backlog, connection) = state.leave(&self.name, &self.shared);
+        let workers = state.workers_mut().wakers();
+        drop(state);
+        workers.into_iter().chain(connection).for_each(Waker::wake);
+        self.shared.room.tell_freed();
+        self.tell_work();
+        self.tell_heard();
+        self.tell_ended();
+        self.tell_progress();
+        backlog
+    }
+
+    /// Gives the peer its part of what is divided among all peers since the last division.
+    pub(crate) fn divide(&self) {
+        let shared = &self.shared;
+        let links = shared.link(self.store().is_some());
+        let mut state = self.lock();
+        if state.is_removed() {
+            return;
+        }
+        state.outbox_mut().divide(&shared.room);
+        let state = &mut *state;
+        let committed = match state.outbox.sealed() {
+            Some(link) => {
+                link.set_first_window(links);
+                link.committed()
+            }
+            None => 0,
+        };
+        shared.inboxes.divide_lease(&mut state.lease, committed);
+    }
+
+    /// Lets handshakes that are under way come to nothing: what they were begun with has changed.
+    pub(crate) fn supersede_handshakes(&self) {
+        let _ = self.lock().ticket(); // only the newest one counts
+    }
+
+    /// Asks the connection to close if it comes from an address for which `is_outside` holds.
+    pub(crate) fn close_if(&self, is_outside: impl FnOnce(std::net::IpAddr) -> bool) {
+        let mut state = self.lock();
+        let waker = match state.presence.address() {
+            Some(address) if is_outside(address) => {
+                state.close(paddington_wire::CloseCode::SessionAge)
+            }
+            _ => None,
+        };
+        drop(state);
+        wake(waker);
+    }
+
+    /// Asks the connection to close so that the peer comes back. Returns whether there was one.
+    pub(crate) fn disconnect(&self) -> bool {
+        let mut state = self.lock();
+        let connected = state.presence.is_connected();
+        let waker = state.close(paddington_wire::CloseCode::SessionAge);
+        drop(state);
+        wake(waker);
+        connected
+    }
+}
