@@ -72,6 +72,8 @@ enum What {
     Storm,
     /// P14: a server that knows many clients, of which none is connected.
     Links,
+    /// P16: a server whose peers exchange messages while others are added and removed.
+    Churn,
     /// Draws the plots of an earlier run again, from its JSON file.
     Draw {
         /// The file.
@@ -163,6 +165,9 @@ async fn measure(
     }
     if all || matches!(what, What::Links) {
         output.add(experiments::links(settings).await?)?;
+    }
+    if all || matches!(what, What::Churn) {
+        output.add(experiments::churn(settings).await?)?;
     }
     output.conclude()
 }

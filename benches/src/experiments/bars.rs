@@ -103,6 +103,14 @@ pub(crate) const BARS: &[Bar] = &[
     },
     ours("P14", "s to start with 100 000 links", 100_000.0, Number("s to start"), AtMost(2.0, 1.0)),
     ours("P14", "KiB for each of 100 000 links", 100_000.0, Number("KiB each"), AtMost(2.0, 2.0)),
+    ours(
+        "P16",
+        "p99 while peers are added and removed relative to before, 1 000 peers",
+        1_000.0,
+        Number("p99, during / before"),
+        AtMost(2.0, 1.5),
+    ),
+    ours("P16", "ms to add a peer", 1_000.0, Number("ms to add"), AtMost(5.0, 1.0)),
 ];
 
 const fn envelope(

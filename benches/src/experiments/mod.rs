@@ -1,6 +1,7 @@
 //! The experiments, each as alternating rounds.
 
 mod bars;
+mod churn;
 mod crowd;
 mod duel;
 mod durable;
@@ -16,6 +17,7 @@ use paddington_bench::{Child, Contender, Placement, Ranges, Role, Serve, Tls, co
 use tempfile::TempDir;
 
 pub(crate) use bars::BARS;
+pub(crate) use churn::churn;
 pub(crate) use crowd::{idle, peers, storm};
 pub(crate) use duel::{compare, ping, requests, stream};
 pub(crate) use durable::durable;
