@@ -201,6 +201,8 @@ impl World {
                 if let Some(before) = side.before.take() {
                     side.ring = before;
                 }
+                // Whoever puts a server back writes another invitation, if one was on its way.
+                self.invitation = self.invitation.take().filter(|_| at == CLIENT);
             }
         }
         (0..2).try_for_each(|at| self.go_on(at))
