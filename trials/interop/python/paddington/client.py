@@ -132,7 +132,6 @@ class Client:
                 await socket.close(self.limits.flush)
                 return End(frame.id, by_peer=True)
             peers, mine = ready_of(frame), self.link.ready()
-            await self._used(connection.generation)
             await connection.say(Frame(Kind.READY, payload=mine.encode()))
         except (Refused, Violation, ConnectionClosed, TimeoutError) as error:
             log.info("the handshake with %s failed: %s", self.link.peer, error)
@@ -167,6 +166,7 @@ class Client:
         self._hung_up = 0
         session = handshake.finish(reply)
         connection = Connection(self.link, socket, session, generation=generation)
+        connection.at_first_frame = lambda: self._used(generation)
         return connection, await connection.hear()
 
     async def _generation(self) -> int | None:
@@ -181,7 +181,7 @@ class Client:
             return generation.number
 
     async def _used(self, number: int | None) -> None:
-        """The server's READY has opened: older keys are not needed any more."""
+        """The server has noted that this generation is used: older ones are not needed any more."""
         keyring = self.link.keyring
         if keyring is not None and number is not None:
-            await keyring.change(lambda ring: ring.after_use(number))
+            await keyring.use(number)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,8 @@ class Connection:
         """`patience` and `age` are the parts of a client's times after which this side asks (§7), and
         ends a session (§4). `generation` is that of the keys, if this side can store newer ones."""
         self.generation = generation
+        # Called when a frame behind READY has opened that is not CLOSE.
+        self.at_first_frame: Callable[[], Awaitable[None]] | None = None
         self.link, self.session = link, session
         self._ping_after = patience * link.limits.ping_after
         self._oldest = age * link.limits.session_age
@@ -179,6 +182,9 @@ class Connection:
     async def _read(self, conversation: Conversation) -> None:
         while conversation.peer_closed is None:
             frame = await self.hear()
+            if self.at_first_frame is not None and frame.kind != Kind.CLOSE:
+                at_first_frame, self.at_first_frame = self.at_first_frame, None
+                await at_first_frame()
             if self.link.attached is conversation:
                 conversation.handle(frame)
 

@@ -78,8 +78,6 @@ class Keyring:
         self.store, self.ring, self.clock = store, ring, clock
         # Held while something is stored.
         self.lock = asyncio.Lock()
-        # The generations of handshakes between REPLY and READY, which no renewal may take away.
-        self.pinned: list[int] = []
 
     async def change(self, change: Callable[[Ring], Ring | None]) -> bool:
         """Stores a change, and returns whether it was made and is durable. None changes nothing."""
@@ -96,17 +94,9 @@ class Keyring:
                 self.ring = new
             return True
 
-    async def pin(self, number: int) -> bool:
-        """Notes that a handshake with this generation is under way; False if it is not kept."""
-        async with self.lock:
-            known = any(g.number == number for g in self.ring.valid(self.clock()))
-            if known:
-                self.pinned.append(number)
-            return known
-
-    def unpin(self, number: int) -> None:
-        """Notes its end."""
-        self.pinned.remove(number)
+    async def use(self, number: int) -> bool:
+        """Notes durably that a generation is used; False if it is not kept any more."""
+        return await self.change(lambda ring: ring.after_use(number) if ring.get(number) else None)
 
     def newest_first(self) -> list[Generation]:
         """Returns the generations as a client tries them."""

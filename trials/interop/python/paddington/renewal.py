@@ -84,7 +84,7 @@ class Renewal:
         ring = self.keyring.ring
         kept = ring.get(self.base)
         idle = self.unanswered is None and not self._storing and not self.draining
-        if not ring.is_server or not idle or self.over or kept is None or self.keyring.pinned:
+        if not ring.is_server or not idle or self.over or kept is None:
             return
         old = self.keyring.clock() - kept.made >= self._renew_after
         if self.wanted or kept.handed_over or old:
@@ -94,7 +94,7 @@ class Renewal:
         new: list[Generation] = []
 
         def change(ring: Ring) -> Ring | None:
-            if self.over or self.draining or self.keyring.pinned:
+            if self.over or self.draining:
                 return None
             self.wanted = False
             now = self.keyring.clock()

@@ -226,9 +226,6 @@ class Server:
         reply, session = answer(found.keys, hello)
         refusal = await self._refusal(slot, hello)
         number, keyring = found.generation, slot.link.keyring
-        # From REPLY to READY no renewal may take these keys away: the client gives up its older ones.
-        if keyring is not None and number is not None and not await keyring.pin(number):
-            raise Refused("these keys were replaced in the meantime")
         connection = Connection(
             slot.link, socket, session, patience=1.25, age=1.2, generation=number
         )
@@ -239,16 +236,11 @@ class Server:
                 await socket.close(self.limits.flush)
                 return
             mine, peers = await self._exchange_readies(slot, hello, reply, connection, socket)
-            if keyring is not None and number is not None:
-                await keyring.change(lambda ring: ring.after_use(number))
-        except BaseException:
-            self._vacate(slot, connection)
-            raise
-        finally:
-            if keyring is not None and number is not None:
-                keyring.unpin(number)
-                self._consider(slot)
-        try:
+            # The client gives up older keys when it hears from this side after READY: not before
+            # these are noted as used. If the disk is full, the session is worth more than the note.
+            if keyring is not None and number is not None and not await keyring.use(number):
+                if keyring.ring.get(number) is None:
+                    raise Refused("these keys were replaced in the meantime")
             self.ends.append(await connection.run(mine, peers))
         finally:
             self._vacate(slot, connection)
@@ -257,12 +249,6 @@ class Server:
     def _vacate(slot: Slot, connection: Connection) -> None:
         if slot.connection is connection:
             slot.connection = None
-
-    def _consider(self, slot: Slot) -> None:
-        """Begins a renewal that had to wait for a handshake."""
-        running = slot.connection.conversation if slot.connection else None
-        if running is not None and running.renewal is not None:
-            running.renewal.consider()
 
     async def _exchange_readies(
         self, slot: Slot, hello: Hello, reply: bytes, connection: Connection, socket: Socket
