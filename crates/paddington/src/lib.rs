@@ -39,6 +39,11 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// The examples of the page about links compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/links.md")]
+struct Links;
+
 mod buckets;
 mod clients;
 pub mod config;

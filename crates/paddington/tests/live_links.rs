@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use paddington::{
-    ConfigError, Event, Invite, LinkDetails, LinkError, Message, RemoveError, Service,
+    ConfigError, Event, Invite, LinkDetails, LinkError, Message, PeerStatus, RemoveError, Service,
     ServiceConfig, Waiting,
 };
 use paddington_test_support::{Inbox, MemoryNetwork, eventually};
+use paddington_wire::keys::Generation;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -61,7 +62,7 @@ async fn agreed(services: [&Service; 2], number: u64) {
         services.iter().all(|service| {
             let name = link(service).name;
             let ring = service.exchange().keys(&name).unwrap();
-            ring.generations().iter().map(|it| it.number()).eq([number])
+            ring.generations().iter().map(Generation::number).eq([number])
         })
     };
     timeout(Duration::from_secs(60), eventually(both)).await.unwrap();
@@ -302,7 +303,7 @@ async fn a_configuration_is_applied_and_other_links_are_not_touched() {
         let (_, handler) = Inbox::new();
         peers.push(Service::start_on(network.network(), &peer, handler).await.unwrap());
     }
-    eventually(|| async { hub.peers().iter().all(|peer| peer.is_connected()) }).await;
+    eventually(|| async { hub.peers().iter().all(PeerStatus::is_connected) }).await;
     config.remove("attic").unwrap();
     config.add_client("garden", "127.0.0.2").unwrap();
     config.set_range("cellar", "127.0.0.0/8").unwrap();

@@ -1,8 +1,6 @@
 //! What an invitation and a configuration refuse: passphrases that do not fit, and keys that two links
 //! would share.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::fs;
 
 use paddington::{ConfigError, Encoding, Invite, InviteError, ServiceConfig};

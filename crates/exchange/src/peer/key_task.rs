@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::keys::Storing;
+use paddington_wire::keys::{Generation, Storing};
 use tokio::time::sleep;
 use tracing::{error, info};
 
@@ -51,7 +51,7 @@ async fn attend(peer: Arc<Peer>) {
 }
 
 async fn store(peer: &Arc<Peer>, keys: &LinkKeys, change: Change) {
-    let newest = change.ring.generations().last().map(|newest| newest.number());
+    let newest = change.ring.generations().last().map(Generation::number);
     let storing = match keys.store(&peer.name, &change.ring).await {
         Ok(()) => Storing::Done,
         Err(cause) => {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use paddington_crypto::KeyPair;
 use paddington_transport::Endpoint;
-use paddington_wire::keys::{KeyRing, Origin};
+use paddington_wire::keys::{Generation, KeyRing, Origin};
 use paddington_wire::{AddressRange, Encoding, LinkId, PeerName};
 
 use super::{ConfigError, ServiceConfig};
@@ -247,9 +247,7 @@ impl ServiceConfig {
         };
         let generations = ring.map(KeyRing::generations).unwrap_or_default();
         let used = generations.first().filter(|first| first.is_used());
-        let waits = |origin| {
-            move |it: &&paddington_wire::keys::Generation| !it.is_used() && it.origin() == origin
-        };
+        let waits = |origin| move |it: &&Generation| !it.is_used() && it.origin() == origin;
         let time = |seconds| SystemTime::from(Timestamp::from_seconds(seconds));
         LinkDetails {
             name: peer.name().to_string(),
@@ -258,7 +256,7 @@ impl ServiceConfig {
             encoding: peer.keys().encoding(),
             range,
             url,
-            generation: used.map(|used| used.number()),
+            generation: used.map(Generation::number),
             since: used.map(|used| time(used.since())),
             invitation: generations.iter().rev().find(waits(Origin::HandedOver)).map(|it| {
                 InvitationDetails {
@@ -364,7 +362,7 @@ impl ServiceConfig {
                 let next = ring.invite(pair, end, now.seconds());
                 let ring_error = |source| ConfigError::Ring { peer: client.name.clone(), source };
                 *ring = Arc::new(next.map_err(ring_error)?);
-                invite.generation = ring.generations().last().map_or(0, |last| last.number());
+                invite.generation = ring.generations().last().map_or(0, Generation::number);
                 (invite.link, invite.expires) = (Some(client.link), expires);
             }
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use paddington_crypto::passphrase::{PassphraseCost, SALT_LEN, open_keys, seal_keys};
 use paddington_crypto::random_bytes;
+use paddington_wire::PeerName;
 
 use super::{HINT, Invite, InviteError};
 use crate::file;
@@ -69,7 +70,7 @@ impl Invite {
 impl InviteFile {
     /// What the sealed keys are bound to: the names of both services, each behind its length.
     fn names(&self) -> Vec<u8> {
-        let client = self.client.as_ref().map(|client| client.as_str()).unwrap_or_default();
+        let client = self.client.as_ref().map(PeerName::as_str).unwrap_or_default();
         let names = [self.name.as_str(), client];
         // A name has at most 64 bytes.
         names.iter().flat_map(|name| [&[name.len() as u8], name.as_bytes()].concat()).collect()

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use paddington_crypto::KeyPair;
-use paddington_wire::keys::{Expiry, KeyRing, KeyRingError, Origin, StoredGeneration, StoredKeys};
+use paddington_wire::keys::{
+    Expiry, Generation, KeyRing, KeyRingError, Origin, StoredGeneration, StoredKeys,
+};
 use paddington_wire::{Credentials, Encoding, LinkId, PeerName, hex};
 
 use crate::timestamp::Timestamp;
@@ -87,7 +89,7 @@ impl Keys {
             Self::Sealed(ring) => (None, Some(&**ring)),
         };
         let generations = ring.into_iter().flat_map(KeyRing::generations);
-        hex.into_iter().chain(generations.map(|generation| generation.keys()))
+        hex.into_iter().chain(generations.map(Generation::keys))
     }
 }
 

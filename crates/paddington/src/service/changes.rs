@@ -12,7 +12,7 @@ use paddington_exchange::{
     AddError, ChangeError, HandlerError, PurgeError, RekeyError, RemoveError, Removed, Waiting,
 };
 use paddington_transport::Renewed;
-use paddington_wire::keys::KeyRing;
+use paddington_wire::keys::{Generation, KeyRing};
 use paddington_wire::{AddressRange, Encoding};
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -337,7 +337,7 @@ impl Service {
             Keys::Sealed(_) => {
                 let changed = &mut peer;
                 let durable = async |ring: Arc<KeyRing>| {
-                    newest = ring.generations().last().map(|newest| newest.number());
+                    newest = ring.generations().last().map(Generation::number);
                     *changed.keys_mut() = Keys::Sealed(ring);
                     self.shared.keep(changed.clone()).await
                 };
