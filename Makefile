@@ -45,6 +45,7 @@ examples: ## Run the examples end to end
 	$(CARGO) run -q -p example-echo -- demo --count 100
 	$(CARGO) run -q -p example-echo -- demo --count 100 --encoding hex
 	$(CARGO) run -q -p example-outbox -- demo --count 300
+	$(CARGO) run -q -p example-partner -- demo
 
 interop: ## Check the second implementation, in Python, against ours
 	$(CARGO) build -q -p example-echo

@@ -7,6 +7,7 @@ use paddington_wire::PeerName;
 use paddington_wire::keys::KeyRing;
 use thiserror::Error;
 
+use crate::peer::LinkKeys;
 use crate::{Exchange, HandlerError};
 
 /// The reason why the keys of a link were not changed. They are as before then.
@@ -43,14 +44,22 @@ impl Exchange {
         Some(self.core().peer(name)?.keys()?.ring())
     }
 
+    /// Returns whether the keys of the link stay as they were handed over because the peer, which is
+    /// connected, cannot store new ones.
+    #[must_use]
+    pub fn are_keys_fixed_by_peer(&self, name: &str) -> bool {
+        let peer = self.core().peer(name);
+        peer.is_some_and(|peer| peer.keys().is_some_and(LinkKeys::are_fixed_by_peer))
+    }
+
     /// Returns the time by which invitations expire and keys age, in seconds since 1970.
     #[must_use]
     pub fn unix_time(&self) -> u64 {
         self.core().network.unix_time()
     }
 
-    /// Renews the keys of a link in the present session. This returns at once; the new keys are used
-    /// from the next handshake on. At most one renewal takes place in a session.
+    /// Renews the keys of a link. This returns at once; the new keys are used from the next handshake
+    /// on. A session in which they were renewed already ends for that, and nothing is lost.
     ///
     /// # Errors
     ///

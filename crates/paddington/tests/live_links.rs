@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use paddington::{
-    ConfigError, Event, Invite, LinkDetails, LinkError, Message, PeerStatus, RemoveError, Service,
-    ServiceConfig, Waiting,
+    ConfigError, Event, FixedKeys, Invite, LinkDetails, LinkError, Message, PeerStatus,
+    RemoveError, Service, ServiceConfig, Waiting,
 };
 use paddington_test_support::{Inbox, MemoryNetwork, eventually};
 use paddington_wire::keys::Generation;
@@ -99,6 +99,7 @@ async fn the_invitation_burns_at_first_contact_and_the_keys_outlive_both_process
     let alarm = timeout(Duration::from_secs(60), alarm).await.unwrap();
     assert_eq!(alarm, ("sensor".to_owned(), "127.0.0.9".to_owned(), 0));
     assert!(!thief.peers()[0].is_connected());
+    assert_eq!((link(&hub).fixed, link(&thief).fixed), (None, Some(FixedKeys::NoFolder)));
     thief.shutdown().await;
     drop(stolen);
 
@@ -132,11 +133,6 @@ async fn keys_are_renewed_by_age_and_on_request_of_either_side() {
     let world = World::new();
     let ((hub, received), (sensor, _)) = introduced(&world).await;
     for (asks, name, number) in [(&hub, "sensor", 2), (&sensor, "hub", 3)] {
-        // There is one renewal in a session.
-        hub.disconnect("sensor").await.unwrap();
-        eventually(|| async { hub.peers()[0].is_connected() && sensor.peers()[0].is_connected() })
-            .await;
-        sleep(Duration::from_secs(15)).await;
         asks.renew_keys(name).await.unwrap();
         let waits = || async {
             let newest = |service: &Service, name| {
@@ -330,4 +326,26 @@ async fn a_configuration_is_applied_and_other_links_are_not_touched() {
     for peer in peers {
         peer.shutdown().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_without_a_folder_keeps_its_keys_and_the_other_side_says_so() {
+    let world = World::new();
+    let (hub, _) = world.start("hub", "hub").await;
+    let mut sensor = ServiceConfig::new("sensor", "ws://x.example:1", "127.0.0.1", &1).unwrap();
+    sensor.add_server(hub.add_client("sensor", "127.0.0.0/8").await.unwrap()).unwrap();
+    let (_inbox, handler) = Inbox::new();
+    let sensor = Service::start_on(world.network.network(), &sensor, handler).await.unwrap();
+    eventually(|| async { hub.peers().iter().all(PeerStatus::is_connected) }).await;
+    assert_eq!(link(&hub).fixed, Some(FixedKeys::Peer));
+    assert_eq!(link(&sensor).fixed, Some(FixedKeys::NoFolder));
+    let refused = hub.renew_keys("sensor").await.unwrap_err();
+    assert!(refused.to_string().contains("on both sides"), "{refused}");
+    // Used as it is, the invitation does not expire.
+    sleep(Duration::from_secs(30 * 24 * 60 * 60)).await;
+    hub.disconnect("sensor").await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert!(hub.peers()[0].is_connected());
+    hub.shutdown().await;
+    sensor.shutdown().await;
 }

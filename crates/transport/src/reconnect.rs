@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::CloseCode;
+use paddington_wire::keys::{Generation, Origin};
+use paddington_wire::{CloseCode, Credentials};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -219,6 +220,12 @@ impl Report {
                 %endpoint, address, ?delay,
                 "not connected: the server has removed this link; ask for a new invitation"
             ),
+            DialError::HungUp(_) if is_unused(&dialer.login.credentials) => warn!(
+                %endpoint, address, %cause, ?delay,
+                "not connected; trying again. This service has never used its invitation: if the server \
+                 says nothing else, somebody else has used it first, or it has expired or was withdrawn. \
+                 Tell the server's operator, and ask for a new one"
+            ),
             _ => warn!(%endpoint, address, %cause, ?delay, "not connected; trying again"),
         }
         if self.seen.len() == CAUSES {
@@ -226,6 +233,13 @@ impl Report {
         }
         self.seen.push_back(seen);
     }
+}
+
+/// Returns whether there was never a session with any of the keys.
+fn is_unused(credentials: &Credentials) -> bool {
+    let Credentials::Ring(ring) = credentials else { return false };
+    let is_unused = |it: &Generation| !it.is_used() && it.origin() == Origin::HandedOver;
+    ring.generations().iter().all(is_unused)
 }
 
 /// Formats an error and its sources as one line.

@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use super::Peer;
 use super::asked::Begun;
 use super::inbox::Received;
+use super::keys::LinkKeys;
 use super::outbox::PeerLink;
 use super::peer::wake;
 use super::presence::{NotTaken, Order, Probed};
@@ -152,6 +153,9 @@ impl ReadyReservation for ReadyPeerReservation {
             report_regression(&peer, started);
             Ok(peer.take_call_events(state))
         })?;
+        if peer.keys().is_some_and(LinkKeys::are_fixed_by_peer) {
+            info!(peer = %peer.name, "the keys stay as they are: the peer has no place for new ones");
+        }
         peer.attend_keys();
         Ok(traffic)
     }

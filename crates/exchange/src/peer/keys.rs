@@ -48,6 +48,8 @@ struct State {
     /// A generation that a handshake has used, which is not durable yet.
     used: Option<u64>,
     session: Option<Box<InSession>>,
+    /// Whether somebody waits for new keys, which the next session is to bring.
+    wanted: bool,
     /// Whether a task looks after the keys.
     attended: bool,
     /// Whether something has happened since the task has looked.
@@ -58,7 +60,20 @@ struct State {
 
 struct InSession {
     id: SessionId,
+    /// The generation of its keys.
+    generation: u64,
     renewal: Renewal,
+}
+
+/// When new keys come that somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Never: there is no session in which both sides can renew them.
+    NotOffered,
+    /// In this session.
+    Now,
+    /// In the next session, as soon as this one has ended.
+    InNextSession,
 }
 
 /// What is to be done about the keys.
@@ -87,6 +102,7 @@ impl LinkKeys {
             changing: false,
             used: None,
             session: None,
+            wanted: false,
             attended: false,
             poked: false,
             failed: None,
@@ -137,8 +153,11 @@ impl LinkKeys {
         state.used = Some(generation);
         let (role, interval) = (self.role, self.common.interval);
         state.session = exporter.map(|exporter| {
-            let renewal = Renewal::new(role, generation, exporter, features, interval);
-            Box::new(InSession { id, renewal })
+            let mut renewal = Renewal::new(role, generation, exporter, features, interval);
+            if std::mem::take(&mut state.wanted) {
+                renewal.ask();
+            }
+            Box::new(InSession { id, generation, renewal })
         });
         true
     }
@@ -161,12 +180,28 @@ impl LinkKeys {
         }
     }
 
-    /// Wants new keys in the present session. Returns whether both sides can.
-    pub(super) fn ask(&self) -> bool {
+    /// Wants new keys.
+    pub(super) fn ask(&self) -> Asked {
         let mut state = self.lock();
-        let Some(session) = &mut state.session else { return false };
-        session.renewal.ask();
-        session.renewal.is_offered()
+        let State { ring, session, wanted, .. } = &mut *state;
+        let Some(session) = session else { return Asked::NotOffered };
+        if !session.renewal.is_offered() {
+            return Asked::NotOffered;
+        }
+        // There is one renewal in a session, and what it has led to is used in the next one.
+        if !ring.generations().iter().any(|it| it.number() > session.generation) {
+            session.renewal.ask();
+            return Asked::Now;
+        }
+        *wanted = true;
+        Asked::InNextSession
+    }
+
+    /// Returns whether the present session, if there is one, is with a peer that cannot store new keys.
+    pub(crate) fn are_fixed_by_peer(&self) -> bool {
+        let state = self.lock();
+        let session = state.session.as_ref();
+        self.common.store.is_some() && session.is_some_and(|session| !session.renewal.is_offered())
     }
 
     /// Begins nothing more: one of the two sides is about to end.
@@ -353,7 +388,7 @@ impl State {
             return Ok(self.change(ring));
         }
         let Some(session) = &mut self.session else { return Ok(Next::Nothing) };
-        let InSession { id, renewal } = &mut **session;
+        let InSession { id, renewal, .. } = &mut **session;
         let id = *id;
         match renewal.poll(&self.ring, now)? {
             Some(Step::Send(frame)) => Ok(Next::Say(id, frame)),

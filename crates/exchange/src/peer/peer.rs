@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::asked::Begun;
-use super::keys::LinkKeys;
+use super::keys::{Asked, LinkKeys};
 use super::leaving::Standing;
 use super::presence::{Absence, Probed};
 use super::prospect::Prospect;
@@ -381,14 +381,15 @@ impl Peer {
         wake(waker);
     }
 
-    /// Wants new keys for the link in the present session. Returns whether there is one in which both
-    /// sides can renew them.
+    /// Wants new keys for the link, for which the present session ends if it has brought some already.
+    /// Returns whether both sides can renew them.
     pub(crate) fn renew_keys(self: &Arc<Self>) -> bool {
-        let asked = self.keys().is_some_and(LinkKeys::ask);
-        if asked {
-            self.attend_keys();
+        match self.keys().map_or(Asked::NotOffered, LinkKeys::ask) {
+            Asked::NotOffered => return false,
+            Asked::Now => self.attend_keys(),
+            Asked::InNextSession => self.close(CloseCode::SessionAge),
         }
-        asked
+        true
     }
 
     /// Asks the peer to hold back new messages.

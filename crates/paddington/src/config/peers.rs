@@ -35,7 +35,8 @@ pub struct LinkDetails {
     pub range: Option<AddressRange>,
     /// Of a server: where it is reached.
     pub url: Option<Endpoint>,
-    /// The number of the generation of keys in use; `None` if none was used yet, or it is not counted.
+    /// The number of the generation of keys in use; `None` if there was no contact yet, or generations
+    /// are not counted.
     pub generation: Option<u64>,
     /// Since when this side has the keys in use.
     pub since: Option<SystemTime>,
@@ -63,6 +64,8 @@ pub enum FixedKeys {
     Hex,
     /// The configuration has no folder of links, in which new keys could be stored.
     NoFolder,
+    /// The peer, which is connected, has no place for new keys.
+    Peer,
 }
 
 impl ServiceConfig {
@@ -246,7 +249,8 @@ impl ServiceConfig {
             Keys::Sealed(ring) => Some(&**ring),
         };
         let generations = ring.map(KeyRing::generations).unwrap_or_default();
-        let used = generations.first().filter(|first| first.is_used());
+        let is_used = |it: &&Generation| it.is_used() || it.origin() == Origin::Agreed;
+        let used = generations.first().filter(is_used);
         let waits = |origin| move |it: &&Generation| !it.is_used() && it.origin() == origin;
         let time = |seconds| SystemTime::from(Timestamp::from_seconds(seconds));
         LinkDetails {

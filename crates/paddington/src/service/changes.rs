@@ -21,7 +21,7 @@ use super::Service;
 use crate::known::{KnownClient, KnownPeer, KnownServer};
 use crate::links::Keys;
 use crate::timestamp::Timestamp;
-use crate::{ConfigError, Invite, LinkDetails, ServiceConfig};
+use crate::{ConfigError, FixedKeys, Invite, LinkDetails, ServiceConfig};
 
 /// The reason why a link of a running service was not changed. Nothing has changed then.
 #[derive(Debug, Error)]
@@ -243,8 +243,14 @@ impl Service {
     /// Returns the details of all links: those with clients first.
     #[must_use]
     pub fn links(&self) -> Vec<LinkDetails> {
-        let config = self.config();
-        config.link_details()
+        let mut links = self.config().link_details();
+        for link in &mut links {
+            let by_peer = || self.exchange.are_keys_fixed_by_peer(&link.name);
+            if link.fixed.is_none() && by_peer() {
+                link.fixed = Some(FixedKeys::Peer);
+            }
+        }
+        links
     }
 
     /// Returns the configuration as it is now, to be saved where the application keeps it.
