@@ -43,8 +43,10 @@ pub struct Renewal {
     renewed: bool,
     /// Whether the client has said that it has no such keys.
     has_none: bool,
-    /// When this side stored, tried to, or asked last, and how long it waits then.
-    last: Option<(Seconds, Seconds)>,
+    /// When this side asked, or began to renew, last.
+    began: Option<Seconds>,
+    /// When this side stored because of a frame, or tried to, last, and how long it waits then.
+    stored: Option<(Seconds, Seconds)>,
 }
 
 /// How far a renewal is.
@@ -91,7 +93,8 @@ impl Renewal {
             draining: false,
             renewed: false,
             has_none: false,
-            last: None,
+            began: None,
+            stored: None,
         }
     }
 
@@ -165,7 +168,7 @@ impl Renewal {
         match (self.role, self.stage) {
             (Role::Client, Stage::Idle) if self.asked => {
                 self.asked = false;
-                self.last = Some((now, PAUSE));
+                self.began = Some(now);
                 Ok(Some(Step::Send(Frame::Renew(0))))
             }
             (Role::Client, Stage::Arrived(number)) => self.answer(ring, number, now),
@@ -180,11 +183,12 @@ impl Renewal {
     pub fn settle(&mut self, draft: Draft, storing: Storing, now: Seconds) -> Settled {
         let Draft { ring, what } = draft;
         if storing == Storing::Failed && !broken(Fault::KeysToldUnstored) {
-            self.last = Some((now, PAUSE));
-            self.stage = match what {
-                What::Renew(_) => Stage::Idle,
-                What::Renewed(number) | What::Burn(number) => Stage::Arrived(number),
-            };
+            match what {
+                What::Renew(_) => (self.stage, self.began) = (Stage::Idle, Some(now)),
+                What::Renewed(number) | What::Burn(number) => {
+                    (self.stage, self.stored) = (Stage::Arrived(number), Some((now, PAUSE)));
+                }
+            }
             return Settled { ring: None, frame: None };
         }
         if !matches!(what, What::Burn(_))
@@ -192,11 +196,15 @@ impl Renewal {
         {
             exporter.advance();
         }
-        (self.stage, self.last) = match what {
-            What::Renew(number) => (Stage::Unanswered(number), Some((now, PAUSE))),
-            What::Renewed(_) => (Stage::Idle, Some((now, STORE_PAUSE))),
-            What::Burn(_) => (Stage::Idle, self.last),
-        };
+        match what {
+            What::Renew(number) => {
+                (self.stage, self.began) = (Stage::Unanswered(number), Some(now));
+            }
+            What::Renewed(_) => {
+                (self.stage, self.stored) = (Stage::Idle, Some((now, STORE_PAUSE)));
+            }
+            What::Burn(_) => self.stage = Stage::Idle,
+        }
         Settled { ring: (storing == Storing::Done).then_some(ring), frame: what.frame() }
     }
 
@@ -204,7 +212,8 @@ impl Renewal {
     /// just polled at the time `now`.
     #[must_use]
     pub fn wake_at(&self, ring: &KeyRing, now: Seconds) -> Option<Seconds> {
-        let paused = self.last.map_or(0, |(last, pause)| last.saturating_add(pause));
+        let (last, pause) = self.pause();
+        let paused = last.map_or(0, |last| last.saturating_add(pause));
         let moment = match self.stage {
             Stage::Arrived(_) => Some(paused),
             Stage::Idle if self.asked => Some(paused),
@@ -240,7 +249,17 @@ impl Renewal {
 
     /// A clock that is set back does not make a pause longer than it is.
     fn is_pausing(&self, now: Seconds) -> bool {
-        self.last.is_some_and(|(last, pause)| last.abs_diff(now) < pause)
+        let (last, pause) = self.pause();
+        last.is_some_and(|last| last.abs_diff(now) < pause)
+    }
+
+    /// Returns since when there has been a pause before the next step, and how long it is.
+    fn pause(&self) -> (Option<Seconds>, Seconds) {
+        match (self.stage, self.stored) {
+            (Stage::Arrived(_), Some((last, pause))) => (Some(last), pause),
+            (Stage::Arrived(_), None) => (None, 0),
+            _ => (self.began, PAUSE),
+        }
     }
 
     fn begin(&mut self, ring: &KeyRing, now: Seconds) -> Result<Option<Step>, KeyError> {
