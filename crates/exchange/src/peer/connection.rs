@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tracing::{debug, error, info, warn};
 
 use super::Peer;
-use super::asked::Begun;
+use super::calls::CallNews;
 use super::inbox::Received;
 use super::outbox::PeerLink;
 use super::peer::wake;
@@ -54,8 +54,10 @@ pub(crate) struct PeerTraffic {
     ack_at: Option<Millis>,
     /// Messages of the frame that is being received; empty between two frames.
     arrived: Vec<Incoming>,
-    /// Requests of the frame that is being received whose handling begins; empty between two frames.
-    begun: Vec<Begun>,
+    /// What the frame that is being received has told about calls; `None` between two frames.
+    news: Option<CallNews>,
+    /// Whether other tasks had their turn before requests are transmitted.
+    yielded: bool,
 }
 
 impl PeerReservation {
@@ -69,7 +71,7 @@ impl PeerReservation {
     fn take(
         self,
         instance: Option<Instance>,
-        start: impl FnOnce(&mut State, SessionId) -> Result<Vec<Begun>, Violation>,
+        start: impl FnOnce(&mut State, SessionId) -> Result<CallNews, Violation>,
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
@@ -78,8 +80,8 @@ impl PeerReservation {
             NotTaken::Alive => Refusal::Close(CloseCode::Busy),
             NotTaken::Superseded => Refusal::Silent,
         })?;
-        let begun = match start(&mut state, taken.session) {
-            Ok(begun) => begun,
+        let news = match start(&mut state, taken.session) {
+            Ok(news) => news,
             Err(violation) => {
                 state.give_back_slot(taken.session);
                 drop(state);
@@ -97,7 +99,7 @@ impl PeerReservation {
         drop(state);
         wake(taken.replaced);
         wake(worker);
-        peer.begin_requests(begun);
+        peer.tell_calls(news);
         peer.tell_heard();
         log_connected(&peer, encoding);
         peer.shared.tell(Event::Up { peer: peer.name.clone() });
@@ -123,7 +125,7 @@ impl Reservation for PeerReservation {
     }
 
     fn establish(self) -> Result<PeerTraffic, Refusal> {
-        self.take(None, |_, _| Ok(Vec::new()))
+        self.take(None, |_, _| Ok(CallNews::default()))
     }
 }
 
@@ -160,7 +162,15 @@ fn report_regression(peer: &Peer, started: Started) {
 impl PeerTraffic {
     fn new(peer: Arc<Peer>, session: SessionId) -> Self {
         let ack_timer = Box::pin(tokio::time::sleep(peer.shared.config.ack_delay));
-        Self { peer, session, ack_timer, ack_at: None, arrived: Vec::new(), begun: Vec::new() }
+        Self {
+            peer,
+            session,
+            ack_timer,
+            ack_at: None,
+            arrived: Vec::new(),
+            news: None,
+            yielded: false,
+        }
     }
 
     /// Takes the next frame from the peer's link.
@@ -183,13 +193,23 @@ impl PeerTraffic {
         if matches!(frame, None | Some(Frame::Calls(_)))
             && state.sealed_link().is_some_and(|link| link.has_call_events())
         {
-            peer.take_call_events(state); // requests that have ended before they were transmitted
+            // Requests that have ended before they were transmitted.
+            let news = peer.take_call_events(state);
+            peer.tell_calls(news);
         }
         let wants_mark = |state: &mut State| state.sealed_link().is_some_and(|it| it.wants_mark());
         if peer.store().is_some() && (frame.is_none() || wants_mark(state)) {
             peer.tell_work(); // the next message may have to be read, or needs a mark
         }
         frame
+    }
+
+    /// Returns whether other tasks get their turn first: those that were woken together ask again
+    /// together, and then their requests share a frame. No message waits for that.
+    fn yields(&mut self, state: &mut State) -> bool {
+        let yields = !self.yielded && state.has_calls() && state.asks_together();
+        self.yielded = yields;
+        yields
     }
 
     /// Returns whether the time of an acknowledgement has come. If not, the timer wakes the
@@ -228,7 +248,7 @@ impl PeerTraffic {
         self.peer.note_freed(state, freed);
         received?;
         if has_calls {
-            self.begun = self.peer.take_call_events(state);
+            self.news = Some(self.peer.take_call_events(state));
             return Ok(());
         }
         if self.arrived.len() < ARRIVED {
@@ -276,6 +296,10 @@ impl Traffic for PeerTraffic {
             Order::Probe => return Poll::Ready(Frame::Ping(u64::MAX)),
             Order::Carry => {}
         }
+        if self.yields(&mut state) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(frame) = self.next_frame(&mut state, cx) {
             return Poll::Ready(frame);
         }
@@ -316,8 +340,8 @@ impl Traffic for PeerTraffic {
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
-        if !self.begun.is_empty() {
-            peer.begin_requests(std::mem::take(&mut self.begun));
+        if let Some(news) = self.news.take() {
+            peer.tell_calls(news);
         }
         peer.tell_heard();
         if drains {
