@@ -368,6 +368,35 @@ async fn slow_requests_delay_no_message_and_are_handled_in_parallel() {
     conserved([&server, &client]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_holds_its_thread_holds_up_no_other_request() {
+    let pair = pair();
+    let (free, held) = std::sync::mpsc::channel();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let handler = move |message: Message| {
+        let held = Arc::clone(&held);
+        async move {
+            if message.payload() == "hold" {
+                held.lock().unwrap().recv()?; // no `await`
+            }
+            message.reply("")?;
+            Ok::<(), HandlerError>(())
+        }
+    };
+    let (server, client) = start(&pair, (handler, ignore)).await;
+    let holding = ask(&client, "server", "hold");
+    let others = futures_util::future::join_all((0..8).map(|_| ask(&client, "server", "go on")));
+    let freeing = async {
+        for answer in others.await {
+            answer.unwrap();
+        }
+        free.send(()).unwrap();
+    };
+    let (held, ()) = tokio::join!(holding, freeing);
+    held.unwrap();
+    conserved([&server, &client]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_way_in_which_a_handler_can_end_is_told_at_once() {
     for reveals in [false, true] {

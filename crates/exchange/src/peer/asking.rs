@@ -7,11 +7,10 @@ use std::time::Duration;
 use paddington_wire::link::{CallEnd, OutgoingRequest, RequestRefused};
 use paddington_wire::{Content, Message};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Peer;
 use super::peer::wake;
-use super::shared::millis;
 use crate::current::{self, is_handler_of};
 use crate::{Exchange, Reply, RequestError, SendError};
 
@@ -66,8 +65,9 @@ impl Exchange {
             return Err(SendError::ShuttingDown.into());
         }
         let peer = self.known(message.recipient())?;
-        let mut pending = peer.ask(message.into_content(), current::depth(), limit)?;
-        pending.reply(limit).await
+        let deadline = Instant::now().checked_add(limit);
+        let mut pending = peer.ask(message.into_content(), current::depth(), deadline)?;
+        pending.reply(deadline).await
     }
 }
 
@@ -76,14 +76,14 @@ impl Peer {
         self: &Arc<Self>,
         content: Content,
         depth: u8,
-        limit: Duration,
+        deadline: Option<Instant>,
     ) -> Result<Pending, RequestError> {
         let len = content.len();
         let max = self.shared.config.transport.limits.max_payload;
         if len > max as usize {
             return Err(SendError::TooLong { len, max }.into());
         }
-        let deadline = (limit < Duration::MAX).then(|| self.now().saturating_add(millis(limit)));
+        let deadline = deadline.map(|deadline| self.shared.time(deadline));
         let mut state = self.lock();
         self.check_standing(&state)?;
         let Some(link) = state.sealed_link() else {
@@ -123,8 +123,11 @@ impl Peer {
 }
 
 impl Pending {
-    async fn reply(&mut self, limit: Duration) -> Result<Reply, RequestError> {
-        let answered = timeout(limit, &mut self.answer).await;
+    async fn reply(&mut self, deadline: Option<Instant>) -> Result<Reply, RequestError> {
+        let answered = match deadline {
+            Some(deadline) => timeout_at(deadline, &mut self.answer).await,
+            None => Ok((&mut self.answer).await),
+        };
         self.waits = false;
         let end = match answered {
             Ok(end) => end.ok(),

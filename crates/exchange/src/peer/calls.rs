@@ -5,13 +5,22 @@ use std::collections::HashMap;
 use paddington_wire::link::CallEnd;
 use tokio::sync::oneshot;
 
-use super::asked::Asked;
+use super::asked::{Asked, Needed};
 
 /// The calls of one peer, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     pub(super) waiters: Waiters,
     pub(super) asked: Asked,
+}
+
+/// What has happened to calls, to be told without the peer's lock.
+#[derive(Debug, Default)]
+pub(super) struct CallNews {
+    /// Requests of this side that have ended, and how.
+    pub(super) ended: Vec<(oneshot::Sender<CallEnd>, CallEnd)>,
+    /// The task that requests of the peer need.
+    pub(super) needed: Option<Needed>,
 }
 
 /// The futures that wait for the answers of one peer, by request.
@@ -31,10 +40,14 @@ impl Waiters {
         self.0.remove(&call).is_some()
     }
 
-    pub(super) fn end(&mut self, call: u64, end: CallEnd) {
-        if let Some(waiter) = self.0.remove(&call) {
-            let _ = waiter.send(end); // whoever has waited may have given up at this moment
-        }
+    /// Takes out a request that has ended, if somebody waits for it.
+    pub(super) fn take(&mut self, call: u64) -> Option<oneshot::Sender<CallEnd>> {
+        self.0.remove(&call)
+    }
+
+    /// Returns the number of futures that wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Ends all requests without an answer.

@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use tracing::{debug, error, info, warn};
 
 use super::Peer;
-use super::asked::Begun;
+use super::calls::CallNews;
 use super::inbox::Received;
 use super::keys::LinkKeys;
 use super::outbox::PeerLink;
@@ -58,8 +58,10 @@ pub(crate) struct PeerTraffic {
     ack_at: Option<Millis>,
     /// Messages of the frame that is being received; empty between two frames.
     arrived: Vec<Incoming>,
-    /// Requests of the frame that is being received whose handling begins; empty between two frames.
-    begun: Vec<Begun>,
+    /// What the frame that is being received has told about calls; `None` between two frames.
+    news: Option<CallNews>,
+    /// Whether other tasks had their turn before requests are transmitted.
+    yielded: bool,
 }
 
 impl PeerReservation {
@@ -73,7 +75,7 @@ impl PeerReservation {
     fn take(
         self,
         instance: Option<Instance>,
-        start: impl FnOnce(&mut State, SessionId) -> Result<Vec<Begun>, Violation>,
+        start: impl FnOnce(&mut State, SessionId) -> Result<CallNews, Violation>,
     ) -> Result<PeerTraffic, Refusal> {
         let peer = self.peer;
         let mut state = peer.lock();
@@ -83,8 +85,8 @@ impl PeerReservation {
             NotTaken::Superseded => Refusal::Silent,
             NotTaken::Removed => Refusal::Close(CloseCode::Removed),
         })?;
-        let begun = match start(&mut state, taken.session) {
-            Ok(begun) => begun,
+        let news = match start(&mut state, taken.session) {
+            Ok(news) => news,
             Err(violation) => {
                 state.give_back_slot(taken.session);
                 drop(state);
@@ -102,7 +104,7 @@ impl PeerReservation {
         drop(state);
         wake(taken.replaced);
         wake(worker);
-        peer.begin_requests(begun);
+        peer.tell_calls(news);
         peer.tell_heard();
         log_connected(&peer, encoding);
         peer.shared.tell(Event::Up { peer: peer.name.clone() });
@@ -128,7 +130,7 @@ impl Reservation for PeerReservation {
     }
 
     fn establish(self) -> Result<PeerTraffic, Refusal> {
-        self.take(None, |_, _| Ok(Vec::new()))
+        self.take(None, |_, _| Ok(CallNews::default()))
     }
 }
 
@@ -176,7 +178,15 @@ fn report_regression(peer: &Peer, started: Started) {
 impl PeerTraffic {
     fn new(peer: Arc<Peer>, session: SessionId) -> Self {
         let ack_timer = Box::pin(tokio::time::sleep(peer.shared.config.ack_delay));
-        Self { peer, session, ack_timer, ack_at: None, arrived: Vec::new(), begun: Vec::new() }
+        Self {
+            peer,
+            session,
+            ack_timer,
+            ack_at: None,
+            arrived: Vec::new(),
+            news: None,
+            yielded: false,
+        }
     }
 
     /// Takes the next frame from the peer's link.
@@ -199,13 +209,23 @@ impl PeerTraffic {
         if matches!(frame, None | Some(Frame::Calls(_)))
             && state.sealed_link().is_some_and(|link| link.has_call_events())
         {
-            peer.take_call_events(state); // requests that have ended before they were transmitted
+            // Requests that have ended before they were transmitted.
+            let news = peer.take_call_events(state);
+            peer.tell_calls(news);
         }
         let wants_mark = |state: &mut State| state.sealed_link().is_some_and(|it| it.wants_mark());
         if peer.store().is_some() && (frame.is_none() || wants_mark(state)) {
             peer.tell_work(); // the next message may have to be read, or needs a mark
         }
         frame
+    }
+
+    /// Returns whether other tasks get their turn first: those that were woken together ask again
+    /// together, and then their requests share a frame. No message waits for that.
+    fn yields(&mut self, state: &mut State) -> bool {
+        let yields = !self.yielded && state.has_calls() && state.asks_together();
+        self.yielded = yields;
+        yields
     }
 
     /// Returns whether the time of an acknowledgement has come. If not, the timer wakes the
@@ -244,7 +264,7 @@ impl PeerTraffic {
         self.peer.note_freed(state, freed);
         received?;
         if has_calls {
-            self.begun = self.peer.take_call_events(state);
+            self.news = Some(self.peer.take_call_events(state));
             return Ok(());
         }
         if self.arrived.len() < ARRIVED {
@@ -297,6 +317,10 @@ impl Traffic for PeerTraffic {
             }
             Order::Carry => {}
         }
+        if self.yields(&mut state) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(frame) = self.next_frame(&mut state, cx) {
             return Poll::Ready(frame);
         }
@@ -347,8 +371,8 @@ impl Traffic for PeerTraffic {
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
-        if !self.begun.is_empty() {
-            peer.begin_requests(std::mem::take(&mut self.begun));
+        if let Some(news) = self.news.take() {
+            peer.tell_calls(news);
         }
         peer.tell_heard();
         if drains {

@@ -33,7 +33,7 @@ pub(crate) mod store_task;
 mod storing;
 mod workers;
 
-pub(crate) use asked::{Begun, Request};
+pub(crate) use asked::{Needed, Request};
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
 pub(crate) use inbox::{Call, Ended, Failure};

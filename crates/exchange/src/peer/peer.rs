@@ -16,7 +16,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
-use super::asked::Begun;
+use super::asked::Needed;
 use super::keys::{Asked, LinkKeys};
 use super::leaving::Standing;
 use super::presence::{Absence, Probed};
@@ -36,8 +36,8 @@ const SUCCESSION: Duration = Duration::from_secs(7);
 #[derive(Debug)]
 pub(crate) struct SlotInUse;
 
-/// A function that calls the handler for a request of a peer, in a task of its own.
-pub(crate) type BeginRequest = dyn Fn(&Arc<Peer>, Begun) + Send + Sync;
+/// A function that starts a task for the requests of a peer.
+pub(crate) type RunRequests = dyn Fn(&Arc<Peer>, Needed) + Send + Sync;
 
 /// One peer.
 pub(crate) struct Peer {
@@ -67,8 +67,8 @@ pub(crate) struct Peer {
 
 /// How the peer's requests are handled.
 pub(crate) struct RequestHandler {
-    /// Calls the handler for a request, in a task of its own.
-    pub(crate) begin: Box<BeginRequest>,
+    /// Starts a task that takes requests, or looks after those that do.
+    pub(crate) run: Box<RunRequests>,
     /// Whether the handler takes bytes.
     pub(crate) takes_bytes: bool,
 }
@@ -117,10 +117,10 @@ impl Peer {
         self.requests.get().is_some_and(|handler| handler.takes_bytes)
     }
 
-    /// Calls the handler for requests, in tasks of their own.
-    pub(super) fn begin_requests(self: &Arc<Self>, begun: Vec<Begun>) {
-        if let Some(handler) = self.requests.get() {
-            begun.into_iter().for_each(|begun| (handler.begin)(self, begun));
+    /// Starts a task that requests need.
+    pub(super) fn run_requests(self: &Arc<Self>, needed: Option<Needed>) {
+        if let (Some(handler), Some(needed)) = (self.requests.get(), needed) {
+            (handler.run)(self, needed);
         }
     }
 

@@ -88,6 +88,11 @@ impl Shared {
         millis(self.started.elapsed())
     }
 
+    /// Returns what [`now`](Self::now) is at a moment.
+    pub(super) fn time(&self, moment: Instant) -> Millis {
+        millis(moment.saturating_duration_since(self.started))
+    }
+
     /// Returns the moment at which [`now`](Self::now) becomes `time`.
     pub(crate) fn moment(&self, time: Millis) -> Instant {
         self.started + Duration::from_millis(time)

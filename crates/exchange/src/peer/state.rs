@@ -111,6 +111,15 @@ impl State {
         self.calls.is_some()
     }
 
+    /// Returns whether requests of several tasks wait to be transmitted, and nothing else does.
+    pub(super) fn asks_together(&mut self) -> bool {
+        let several = self.calls.as_ref().is_some_and(|calls| calls.waiters.len() > 1);
+        let link = self.outbox.link();
+        several
+            && link.messages() == 0
+            && self.sealed_link().is_some_and(|it| it.has_waiting_requests())
+    }
+
     /// Returns this side's READY as of now.
     pub(super) fn ready(&self) -> Ready {
         self.outbox.link().ready()

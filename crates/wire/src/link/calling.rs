@@ -66,6 +66,12 @@ impl Link {
         self.calls.as_ref().map_or(0, |calls| calls.awaited())
     }
 
+    /// Returns whether requests of this side wait to be transmitted.
+    #[must_use]
+    pub fn has_waiting_requests(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.has_waiting())
+    }
+
     /// Returns the number of requests of the peer whose answers it is not known to have.
     #[must_use]
     pub fn unanswered(&self) -> usize {

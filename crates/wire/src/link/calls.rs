@@ -409,6 +409,11 @@ impl Calls {
         self.requester.awaited().count()
     }
 
+    /// Returns whether requests of this side wait to be transmitted.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.requester.has_waiting()
+    }
+
     /// Returns the number of requests of the peer whose answers it is not known to have.
     pub(super) fn unanswered(&self) -> usize {
         self.answerer.unanswered()
