@@ -33,7 +33,9 @@ async fn watch(core: Arc<Core>, news: fn(&Shared) -> &Notify, meet: fn(&Peer) ->
         tokio::select! {
             biased;
             () = core.watchers.cancelled() => return,
-            () = news(&core.shared).notified() => sleep(GATHER).await,
+            () = news(&core.shared).notified() => {
+                core.watchers.run_until_cancelled(sleep(GATHER)).await;
+            }
             () = deadline => {}
         }
     }

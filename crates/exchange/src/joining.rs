@@ -52,6 +52,13 @@ impl KeyMaker {
         let _ = self.0.on_change.set(Box::new(on_change)); // it is set once
     }
 
+    /// Stores nothing more.
+    pub(crate) fn close(&self) {
+        if let Some(store) = &self.0.store {
+            store.close();
+        }
+    }
+
     /// Gives a new peer the keys of its link, if they have generations.
     pub(crate) fn give(&self, peer: &Peer, role: &Role, credentials: &Credentials) {
         let Credentials::Ring(ring) = credentials else { return };

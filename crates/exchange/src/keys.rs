@@ -19,4 +19,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
         peer: &PeerName,
         ring: Arc<KeyRing>,
     ) -> BoxFuture<'static, Result<(), HandlerError>>;
+
+    /// Is told that the exchange has ended and stores nothing more.
+    fn close(&self) {}
 }

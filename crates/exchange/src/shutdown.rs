@@ -53,6 +53,7 @@ impl Core {
         self.close_connections().await;
         self.shared.key_tasks.close();
         self.within(limit, self.shared.key_tasks.wait()).await;
+        self.keys.close();
         let store = self.close_store().await;
         let mut report = ShutdownReport { unfinished, store, ..self.abandon() };
         report.unsent.sort();

@@ -49,7 +49,7 @@ pub struct ServiceConfig {
     outbox: Option<PathBuf>,
     links: Option<LinkFolder>,
     settings: Config,
-    pub(crate) known: Known,
+    pub(crate) known: Arc<Known>,
 }
 
 /// The reason why a configuration is not valid, or could not be read or written.
@@ -190,7 +190,7 @@ impl ServiceConfig {
             outbox: None,
             links: None,
             settings: Config::default(),
-            known: Known::default(),
+            known: Arc::default(),
         })
     }
 
@@ -384,6 +384,11 @@ impl ServiceConfig {
             ("settings", self.settings != other.settings),
         ];
         Ok(fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect())
+    }
+
+    /// Returns the peers, so that they can be changed.
+    pub(crate) fn known_mut(&mut self) -> &mut Known {
+        Arc::make_mut(&mut self.known)
     }
 
     /// Logs which kind of peers a service lacks that was just started: it may be a mistake.

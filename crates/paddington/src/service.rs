@@ -107,11 +107,6 @@ impl Service {
         let setup = config.setup(network, store, shared.key_store())?;
         let exchange = Exchange::start(setup, handler).await?;
         config.note_missing_peers();
-        let (ending, folder) = (exchange.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            ending.finished().await;
-            folder.release();
-        });
         Ok(Self { exchange, shared })
     }
 
@@ -237,9 +232,7 @@ impl Service {
     /// # }
     /// ```
     pub async fn shutdown(&self) -> ShutdownReport {
-        let report = self.exchange.shutdown().await;
-        self.shared.release();
-        report
+        self.exchange.shutdown().await
     }
 
     /// Waits until the service has shut down.
@@ -260,8 +253,6 @@ impl Service {
     /// # }
     /// ```
     pub async fn finished(&self) -> ShutdownReport {
-        let report = self.exchange.finished().await;
-        self.shared.release();
-        report
+        self.exchange.finished().await
     }
 }

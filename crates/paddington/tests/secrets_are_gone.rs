@@ -308,6 +308,10 @@ async fn the_keys_of_a_link_leave_memory_with_its_services() {
         client.shutdown().await;
         server.shutdown().await;
         drop((client, server, pair));
+        // The last tasks end when they are polled.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(secrets.found(), BTreeSet::new(), "{encoding}");
     }
 }

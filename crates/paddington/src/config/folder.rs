@@ -1,6 +1,7 @@
 //! The folder of links of a configuration.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use paddington_wire::PeerName;
 use tracing::debug;
@@ -60,7 +61,7 @@ impl ServiceConfig {
         if let Some(peers) = known.with_a_shared_key() {
             return Err(ConfigError::SharedKey { peers });
         }
-        self.known = known;
+        self.known = Arc::new(known);
         self.links = Some(folder);
         Ok(())
     }

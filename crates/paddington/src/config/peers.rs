@@ -110,7 +110,7 @@ impl ServiceConfig {
     ) -> Result<Invite, ConfigError> {
         let (peer, invite) = self.plan_client(name, range, encoding, Timestamp::now())?;
         self.keep(&peer)?;
-        self.known.add(peer);
+        self.known_mut().add(peer);
         Ok(invite)
     }
 
@@ -145,7 +145,7 @@ impl ServiceConfig {
     ) -> Result<(), ConfigError> {
         let peer = self.plan_server(invite, authorities, Timestamp::now())?;
         self.keep(&peer)?;
-        self.known.add(peer);
+        self.known_mut().add(peer);
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl ServiceConfig {
     pub fn remove(&mut self, name: &str) -> Result<(), ConfigError> {
         let peer = self.known_peer(name)?;
         self.forget(peer.name())?;
-        self.known.remove(peer.name());
+        self.known_mut().remove(peer.name());
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl ServiceConfig {
     pub fn renew(&mut self, name: &str) -> Result<Invite, ConfigError> {
         let (peer, invite) = self.plan_renewal(name, Timestamp::now())?;
         self.keep(&peer)?;
-        self.known.replace(peer);
+        self.known_mut().replace(peer);
         Ok(invite)
     }
 
@@ -202,7 +202,7 @@ impl ServiceConfig {
     pub fn replace_server(&mut self, invite: Invite) -> Result<(), ConfigError> {
         let peer = self.plan_replacement(invite, Timestamp::now())?;
         self.keep(&peer)?;
-        self.known.replace(peer);
+        self.known_mut().replace(peer);
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl ServiceConfig {
     pub fn set_range(&mut self, name: &str, range: &str) -> Result<(), ConfigError> {
         let peer = self.plan_range(name, range.parse()?)?;
         self.keep(&peer)?;
-        self.known.replace(peer);
+        self.known_mut().replace(peer);
         Ok(())
     }
 

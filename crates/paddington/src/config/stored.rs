@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::{ConfigError, ServiceConfig};
 use crate::format::{ClientEntry, Form, Identity, KeyTable, ServerEntry, ServiceFile};
-use crate::known::{Known, KnownClient, KnownPeer, KnownServer};
+use crate::known::{KnownClient, KnownPeer, KnownServer};
 use crate::links::{Keys, KeysEntry, handed_over};
 
 impl ServiceConfig {
@@ -20,17 +20,17 @@ impl ServiceConfig {
         let ServiceFile { name, url, ip, port, outbox, links, settings, clients, servers, .. } =
             file;
         settings.check()?;
-        let (folder, known) = (links, Known::default());
+        let (folder, known) = (links, Arc::default());
         let mut config = Self { name, url, ip, port, outbox, links: None, settings, known };
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;
-            config.known.add(KnownPeer::Client(client));
+            config.known_mut().add(KnownPeer::Client(client));
         }
         for entry in servers {
             config.check_new(&entry.name)?;
             let server = config.server_of(entry)?;
-            config.known.add(KnownPeer::Server(server));
+            config.known_mut().add(KnownPeer::Server(server));
         }
         if let Some(peers) = config.known.with_a_shared_key() {
             return Err(ConfigError::SharedKey { peers });

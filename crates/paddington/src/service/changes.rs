@@ -257,7 +257,7 @@ impl Service {
     #[must_use]
     pub fn config(&self) -> ServiceConfig {
         let mut config = self.shared.config().clone();
-        config.known.refresh(|name| self.exchange.keys(name));
+        config.known_mut().refresh(|name| self.exchange.keys(name));
         config
     }
 
@@ -311,7 +311,7 @@ impl Service {
                 self.exchange.add_server_with(server, durable).await?;
             }
         }
-        self.shared.config().known.add(peer);
+        self.shared.config().known_mut().add(peer);
         Ok(())
     }
 
@@ -320,7 +320,7 @@ impl Service {
         let name = self.shared.config().known_peer(name)?.name().clone();
         let durable = self.shared.forget(name.clone());
         let removed = self.exchange.remove_with(name.as_str(), waiting, durable).await?;
-        self.shared.config().known.remove(&name);
+        self.shared.config().known_mut().remove(&name);
         Ok(removed)
     }
 
@@ -351,7 +351,7 @@ impl Service {
                 self.redirect(&peer).await?;
             }
         }
-        self.shared.config().known.replace(peer);
+        self.shared.config().known_mut().replace(peer);
         Ok(newest)
     }
 
@@ -368,7 +368,7 @@ impl Service {
         let peer = self.with_present_keys(peer);
         self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
         self.exchange.set_range(peer.name().as_str(), range).await?;
-        self.shared.config().known.replace(peer);
+        self.shared.config().known_mut().replace(peer);
         Ok(())
     }
 
@@ -429,7 +429,7 @@ impl Service {
                 let peer = self.with_present_keys(KnownPeer::Server(server));
                 self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
                 self.redirect(&peer).await?;
-                self.shared.config().known.replace(peer);
+                self.shared.config().known_mut().replace(peer);
                 changed = true;
             }
             (KnownPeer::Client(_), KnownPeer::Client(_))

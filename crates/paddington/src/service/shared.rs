@@ -53,7 +53,7 @@ impl Shared {
     }
 
     /// Leaves the folder to others, because the service has ended.
-    pub(super) fn release(&self) {
+    fn release(&self) {
         if let Some(folder) = &self.folder {
             *folder.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -85,7 +85,7 @@ impl Shared {
         };
         *peer.keys_mut() = Keys::Sealed(Arc::clone(&ring));
         folder.write(file_of(&peer)?).await?;
-        self.config().known.set_keys(name, Keys::Sealed(ring));
+        self.config().known_mut().set_keys(name, Keys::Sealed(ring));
         Ok(())
     }
 
@@ -135,6 +135,10 @@ impl KeyStore for FolderKeys {
     ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>> {
         let (shared, peer) = (Arc::clone(&self.0), peer.clone());
         Box::pin(async move { shared.keep_keys(&peer, ring).await })
+    }
+
+    fn close(&self) {
+        self.0.release();
     }
 }
 
