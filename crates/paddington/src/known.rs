@@ -117,15 +117,6 @@ impl Known {
         self.servers.iter_mut().find(|server| server.name == *name)
     }
 
-    /// Gives a peer other keys.
-    pub(crate) fn set_keys(&mut self, name: &PeerName, keys: Keys) {
-        if let Some(client) = self.client_mut(name) {
-            client.keys = keys;
-        } else if let Some(server) = self.server_mut(name) {
-            server.keys = keys;
-        }
-    }
-
     /// Gives all peers the keys that they have now, where these are known.
     pub(crate) fn refresh(&mut self, now: impl Fn(&str) -> Option<Arc<KeyRing>>) {
         let clients = self.clients.iter_mut().map(|client| (&client.name, &mut client.keys));

@@ -129,13 +129,15 @@ impl LinkKeys {
         if self.common.store.is_some() { Features::RENEW } else { Features::NONE }
     }
 
-    /// Resolves with the keys once none are being stored.
+    /// Resolves with the keys once none are being stored, nor are about to be because of the last
+    /// handshake.
     pub(crate) async fn quiet(&self) -> Arc<KeyRing> {
         loop {
             let settled = self.settled.notified();
             {
                 let state = self.lock();
-                if !state.changing {
+                let is_noted = state.used.is_none() || state.failed.is_some();
+                if !state.changing && is_noted {
                     return Arc::clone(&state.ring);
                 }
             }
@@ -247,14 +249,17 @@ impl LinkKeys {
             }
             state.failed = None;
         }
-        match state.step(self.role, now) {
+        let next = match state.step(self.role, now) {
             Ok(next) => next,
             Err(cause) => {
                 error!(%cause, "the keys of a link are not renewed in this session");
                 state.session = None;
                 Next::Nothing
             }
-        }
+        };
+        drop(state);
+        self.settled.notify_waiters(); // what was used may be noted already
+        next
     }
 
     /// Makes a change durable, if there is a place for it.

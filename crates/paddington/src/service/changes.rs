@@ -13,12 +13,12 @@ use paddington_exchange::{
 };
 use paddington_transport::Renewed;
 use paddington_wire::keys::{Generation, KeyRing};
-use paddington_wire::{AddressRange, Encoding};
+use paddington_wire::{AddressRange, Encoding, PeerName};
 use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Service;
-use crate::known::{KnownClient, KnownPeer, KnownServer};
+use crate::known::KnownPeer;
 use crate::links::Keys;
 use crate::timestamp::Timestamp;
 use crate::{ConfigError, FixedKeys, Invite, LinkDetails, ServiceConfig};
@@ -209,7 +209,8 @@ impl Service {
         let name = name.to_owned();
         self.in_turn(move |service| async move {
             let planned = service.shared.config().plan_range(&name, range);
-            service.change_range(planned?, range).await
+            let name = planned?.name().clone();
+            service.change_range(&name, range).await
         })
         .await
     }
@@ -301,27 +302,29 @@ impl Service {
 
     /// Adds a link to the exchange, the folder and the configuration.
     async fn add(&self, peer: KnownPeer) -> Result<(), LinkError> {
+        let name = peer.name().clone();
         let durable = self.shared.keep(peer.clone());
-        match &peer {
+        let added = match &peer {
             KnownPeer::Client(client) => {
-                self.exchange.add_client_with(client.invited(), durable).await?;
+                self.exchange.add_client_with(client.invited(), durable).await
             }
             KnownPeer::Server(server) => {
                 let server = self.shared.config().to_dial(server)?;
-                self.exchange.add_server_with(server, durable).await?;
+                self.exchange.add_server_with(server, durable).await
             }
+        };
+        let is_kept = self.shared.config().known.knows(&name);
+        if added.is_err() && is_kept {
+            self.shared.forget(name).await.map_err(LinkError::NotDurable)?;
         }
-        self.shared.config().known_mut().add(peer);
-        Ok(())
+        Ok(added?)
     }
 
     /// Removes a link from the exchange, the folder and the configuration.
     async fn leave(&self, name: &str, waiting: Waiting) -> Result<Removed, LinkError> {
         let name = self.shared.config().known_peer(name)?.name().clone();
         let durable = self.shared.forget(name.clone());
-        let removed = self.exchange.remove_with(name.as_str(), waiting, durable).await?;
-        self.shared.config().known_mut().remove(&name);
-        Ok(removed)
+        Ok(self.exchange.remove_with(name.as_str(), waiting, durable).await?)
     }
 
     /// Gives a link other keys: those of `peer`, or, if they have generations, what `change` makes of
@@ -351,7 +354,6 @@ impl Service {
                 self.redirect(&peer).await?;
             }
         }
-        self.shared.config().known_mut().replace(peer);
         Ok(newest)
     }
 
@@ -364,12 +366,24 @@ impl Service {
         Ok(self.exchange.replace_endpoint(server.name.as_str(), newer).await?)
     }
 
-    async fn change_range(&self, peer: KnownPeer, range: AddressRange) -> Result<(), LinkError> {
-        let peer = self.with_present_keys(peer);
-        self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
-        self.exchange.set_range(peer.name().as_str(), range).await?;
-        self.shared.config().known_mut().replace(peer);
-        Ok(())
+    async fn change_range(&self, name: &PeerName, range: AddressRange) -> Result<(), LinkError> {
+        let mut before = None;
+        let change = |peer: &mut KnownPeer| {
+            if let KnownPeer::Client(client) = peer {
+                before = Some(std::mem::replace(&mut client.range, range));
+            }
+        };
+        self.shared.amend(name, change).await.map_err(LinkError::NotDurable)?;
+        let changed = self.exchange.set_range(name.as_str(), range).await;
+        if let (Err(_), Some(before)) = (&changed, before) {
+            let back = |peer: &mut KnownPeer| {
+                if let KnownPeer::Client(client) = peer {
+                    client.range = before;
+                }
+            };
+            self.shared.amend(name, back).await.map_err(LinkError::NotDurable)?;
+        }
+        Ok(changed?)
     }
 
     /// Gives a peer the keys that its link has at present.
@@ -417,19 +431,24 @@ impl Service {
         let mut changed = false;
         match (&known, &new) {
             (KnownPeer::Client(old), KnownPeer::Client(client)) if old.range != client.range => {
-                let client = KnownClient { range: client.range, ..old.clone() };
-                let range = client.range;
-                self.change_range(KnownPeer::Client(client), range).await?;
+                self.change_range(&client.name, client.range).await?;
                 changed = true;
             }
             (KnownPeer::Server(old), KnownPeer::Server(server))
                 if old.url != server.url || old.authorities != server.authorities =>
             {
-                let server = KnownServer { keys: old.keys.clone(), ..server.clone() };
-                let peer = self.with_present_keys(KnownPeer::Server(server));
-                self.shared.keep(peer.clone()).await.map_err(LinkError::NotDurable)?;
-                self.redirect(&peer).await?;
-                self.shared.config().known_mut().replace(peer);
+                let (url, authorities) = (server.url.clone(), server.authorities.clone());
+                let change = |peer: &mut KnownPeer| {
+                    if let KnownPeer::Server(server) = peer {
+                        (server.url, server.authorities) = (url, authorities);
+                    }
+                };
+                let amended = self.shared.amend(&server.name, change).await;
+                amended.map_err(LinkError::NotDurable)?;
+                let peer = self.shared.config().known.peer(&server.name);
+                if let Some(peer) = peer {
+                    self.redirect(&peer).await?;
+                }
                 changed = true;
             }
             (KnownPeer::Client(_), KnownPeer::Client(_))

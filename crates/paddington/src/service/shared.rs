@@ -65,36 +65,57 @@ impl Shared {
         Some(Arc::new(FolderKeys(Arc::clone(self))))
     }
 
-    /// Makes the state of a link durable.
+    /// Makes the state of a link durable, and notes it.
     pub(super) async fn keep(&self, peer: KnownPeer) -> Result<(), HandlerError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let writing = folder.group(peer.name()).lock().await;
-        let file = file_of(&peer)?;
-        folder.write(file).await?;
-        drop(writing);
-        Ok(())
+        let name = peer.name().clone();
+        self.write(&name, |_| Ok(peer)).await
     }
 
-    /// Makes the new keys of a link durable.
-    async fn keep_keys(&self, name: &PeerName, ring: Arc<KeyRing>) -> Result<(), HandlerError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let _writing = folder.group(name).lock().await;
-        let known = self.config().known.peer(name);
-        let Some(mut peer) = known else {
-            return Err("the link was removed".into());
+    /// Changes a link, whose keys stay as they are by then, durably.
+    pub(super) async fn amend(
+        &self,
+        name: &PeerName,
+        change: impl FnOnce(&mut KnownPeer),
+    ) -> Result<(), HandlerError> {
+        let change = |known: Option<KnownPeer>| {
+            let mut peer = known.ok_or("the link was removed")?;
+            change(&mut peer);
+            Ok(peer)
         };
-        *peer.keys_mut() = Keys::Sealed(Arc::clone(&ring));
-        folder.write(file_of(&peer)?).await?;
-        self.config().known_mut().set_keys(name, Keys::Sealed(ring));
+        self.write(name, change).await
+    }
+
+    /// Writes what `change` makes of a link, and notes it, before anybody else does so.
+    async fn write(
+        &self,
+        name: &PeerName,
+        change: impl FnOnce(Option<KnownPeer>) -> Result<KnownPeer, HandlerError>,
+    ) -> Result<(), HandlerError> {
+        let _writing = match &self.folder {
+            Some(folder) => Some(folder.group(name).lock().await),
+            None => None,
+        };
+        let known = self.config().known.peer(name);
+        let peer = change(known)?;
+        if let Some(folder) = &self.folder {
+            folder.write(file_of(&peer)?).await?;
+        }
+        self.config().known_mut().replace(peer);
         Ok(())
     }
 
-    /// Makes it durable that there is no link with a peer.
+    /// Makes it durable that there is no link with a peer, and notes it. Keys that are still to be
+    /// stored do not bring it back.
     pub(super) async fn forget(&self, name: PeerName) -> Result<(), HandlerError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let _writing = folder.group(&name).lock().await;
-        let (links, lock) = (folder.links.clone(), folder.lock()?);
-        spawn_blocking(move || links.remove(&lock, &name)).await??;
+        let _writing = match &self.folder {
+            Some(folder) => Some(folder.group(&name).lock().await),
+            None => None,
+        };
+        if let Some(folder) = &self.folder {
+            let (links, lock, name) = (folder.links.clone(), folder.lock()?, name.clone());
+            spawn_blocking(move || links.remove(&lock, &name)).await??;
+        }
+        self.config().known_mut().remove(&name);
         Ok(())
     }
 }
@@ -134,7 +155,10 @@ impl KeyStore for FolderKeys {
         ring: Arc<KeyRing>,
     ) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>> {
         let (shared, peer) = (Arc::clone(&self.0), peer.clone());
-        Box::pin(async move { shared.keep_keys(&peer, ring).await })
+        Box::pin(async move {
+            let keys = Keys::Sealed(ring);
+            shared.amend(&peer, |peer| *peer.keys_mut() = keys).await
+        })
     }
 
     fn close(&self) {
