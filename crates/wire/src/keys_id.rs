@@ -4,7 +4,7 @@
 use std::fmt;
 
 use paddington_crypto::KeyPair;
-use paddington_crypto::kdf::Prk;
+use paddington_crypto::kdf::hash;
 
 use crate::LinkId;
 
@@ -18,7 +18,9 @@ impl KeysId {
     #[must_use]
     pub fn of(invitation: &KeyPair) -> Self {
         let keys = [invitation.inner().expose_bytes(), invitation.outer().expose_bytes()];
-        Self(*Prk::extract(b"paddington keys", &keys).derive("keys", &[]))
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash(&[b"paddington keys", keys[0], keys[1]])[..8]);
+        Self(id)
     }
 
     /// Returns the identity of a link that has no keys at present, which is that of no keys.

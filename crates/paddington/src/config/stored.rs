@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
-use paddington_wire::keys::StoredKeys;
 use paddington_wire::{Encoding, LinkId, PeerName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -188,12 +187,11 @@ fn keys(
 ) -> Result<(LinkId, Keys), ConfigError> {
     let keys_error = |source| ConfigError::Keys { peer: peer.clone(), source };
     let newest = Arc::new(newest.map_err(keys_error)?);
-    let first = LinkId::of(names[0], names[1], &newest);
     let older = older.into_iter().map(KeysEntry::read).collect::<Result<Vec<_>, _>>();
     let mut generations = older.map_err(keys_error)?;
-    generations.push(handed_over(generation, newest));
-    let stored = StoredKeys { generations, burned: Vec::new(), invitation: first };
-    let keys = Keys::from_stored(encoding, names, stored);
+    generations.push(handed_over(generation, Arc::clone(&newest)));
+    let keys = Keys::from_handed_over(encoding, names, generations);
     let keys = keys.map_err(|source| ConfigError::Ring { peer: peer.clone(), source })?;
+    let first = keys.link_id().unwrap_or_else(|| LinkId::of(names[0], names[1], &newest));
     Ok((link.map_or(first, |Identity(link)| link), keys))
 }

@@ -39,6 +39,30 @@ impl Keys {
         }
     }
 
+    /// Keys of which nothing else was stored.
+    pub(crate) fn from_handed_over(
+        encoding: Encoding,
+        names: [&PeerName; 2],
+        generations: Vec<StoredGeneration>,
+    ) -> Result<Self, KeyRingError> {
+        // That of the last invitation is found out from its keys.
+        let invitation = LinkId::from([0; LinkId::LEN]);
+        let stored = StoredKeys { generations, burned: Vec::new(), invitation };
+        if encoding == Encoding::Hex {
+            return Self::from_stored(encoding, names, stored);
+        }
+        let ring = KeyRing::from_stored(names[0], names[1], stored)?;
+        Ok(Self::Sealed(Arc::new(ring.as_invited())))
+    }
+
+    /// The identity that a link would have that began with the last of the keys, if they have generations.
+    pub(crate) fn link_id(&self) -> Option<LinkId> {
+        match self {
+            Self::Hex(_) => None,
+            Self::Sealed(ring) => Some(ring.generations().last()?.credentials().link_id()),
+        }
+    }
+
     /// The keys as they were stored.
     pub(crate) fn from_stored(
         encoding: Encoding,

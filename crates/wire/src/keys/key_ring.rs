@@ -229,6 +229,15 @@ impl KeyRing {
         self.invitation
     }
 
+    /// Returns the ring as if its last generation were that of the last invitation.
+    #[must_use]
+    pub fn as_invited(mut self) -> Self {
+        if let Some(last) = self.generations.last() {
+            self.invitation = last.credentials.link_id();
+        }
+        self
+    }
+
     /// Returns the number of the next generation: higher than any that the ring knows of.
     #[must_use]
     pub fn next_number(&self) -> u64 {
