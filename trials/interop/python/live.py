@@ -16,7 +16,7 @@ from websockets.typing import Origin, Subprotocol
 
 from paddington.buckets import of_url, with_bucket
 from paddington.calls import Failure, FailureCode
-from paddington.client import Client, challenge, ready_of
+from paddington.client import Client, HungUp, challenge, ready_of
 from paddington.connection import SUBPROTOCOL, Connection, End, Socket
 from paddington.frames import CloseCode, Frame, Kind, Rejection, RejectionCode, StreamEntry
 from paddington.handshake import ClientHandshake
@@ -466,7 +466,7 @@ async def refusals(folder: Folder) -> str:
         lost = [other, invitation.url.partition("?")[0], with_bucket(other, 0) + "&b=000"]
         strayed = [replace(invitation, url=url) for url in lost]
         for wrong in (stranger, renamed, *strayed):
-            with suppress(ConnectionClosed):
+            with suppress(ConnectionClosed, HungUp):
                 async with raw(wrong) as (*_, frame):
                     raise Failed(f"a stranger got {frame}")
         await expect_no_replay(invitation)

@@ -84,6 +84,12 @@ class Ring:
             for g in self.generations
         )
 
+    def waiting(self, base: int) -> int | None:
+        """Returns the number of the keys that were agreed on and wait to be used, beside those of a
+        session."""
+        waiting = (g for g in self.generations if not g.handed_over and not g.used)
+        return next((g.number for g in waiting if g.number != base), None)
+
     def valid(self, now: float) -> list[Generation]:
         """Returns the generations that open a HELLO."""
         return [g for g in self.generations if not self.is_server or not g.is_expired(now)]
@@ -133,7 +139,14 @@ class Ring:
         """The server's list with the keys that it is about to send in a RENEW: behind the generation
         that both have for certain, in place of what was agreed on and not used."""
         kept = [g for g in self._from(base) if g.number == base]
-        return self._with(kept + self._waiting(base), len(kept), new)
+        ring = self._with(kept + self._waiting(base), len(kept), new)
+        # Where an invitation opened the session, it may be a thief who has said to have no others.
+        told = [
+            self.keys(g).outer
+            for g in self.generations
+            if kept and kept[0].handed_over and g.number == self.waiting(base)
+        ]
+        return replace(ring, burned=(*ring.burned, *told)[-MAX_BURNED:])
 
     def taken(self, base: int, new: Generation) -> "Ring":
         """The client's list with the keys of a RENEW: in place of handed-over ones."""

@@ -28,8 +28,12 @@ class Renewal:
         self.keyring, self._secrets, self._say = keyring, secrets, say
         self._renew_after, self._ask_every = renew_after, ask_every
         self._store_every = store_every
-        # The newest generation that both sides have for certain.
+        # The generation of the session's keys.
         self.base = generation
+        # Whether the client has keys that were agreed on in this session, after which there are no others,
+        # and whether it has said that it has none from before.
+        self.renewed = False
+        self._has_none = False
         self.wanted = False
         self.draining = False
         self.over = False
@@ -63,10 +67,16 @@ class Renewal:
                 self.wanted = True
                 self.consider()
         else:
-            require(self.unanswered == frame.id, "RENEWED that answers no RENEW")
+            asked = self.unanswered is not None and self.unanswered == self.base
+            answers = frame.id >= self.base if asked else self.unanswered == frame.id
+            require(self.unanswered is not None and answers, "RENEWED that answers no RENEW")
             self.unanswered = None
+            if frame.id != self.keyring.ring.waiting(self.base):
+                self._has_none = True
+                self.wanted = self.wanted or asked
+                return self.consider()
+            self.renewed, self.wanted = True, False
             before = self.keyring.ring.get(self.base)
-            self.base = frame.id
             if before is not None and before.handed_over:
                 self._start(self._burn(frame.id))
 
@@ -84,10 +94,18 @@ class Renewal:
         ring = self.keyring.ring
         kept = ring.get(self.base)
         idle = self.unanswered is None and not self._storing and not self.draining
-        if not ring.is_server or not idle or self.over or kept is None:
+        if not ring.is_server or not idle or self.over or self.renewed or kept is None:
             return
         old = self.keyring.clock() - kept.made >= self._renew_after
-        if self.wanted or kept.handed_over or old:
+        if not (self.wanted or kept.handed_over or old):
+            return
+        if ring.waits(self.base, self.keyring.clock()):
+            self.wanted = False
+        elif ring.waiting(self.base) is not None and not self._has_none:
+            # The client may have the keys that wait, or not: it says so.
+            self.unanswered = self.base
+            self._say(Frame(Kind.RENEW, id=self.base))
+        else:
             self._start(self._renew())
 
     async def _renew(self) -> None:
@@ -117,8 +135,11 @@ class Renewal:
 
     def _handle_as_client(self, frame: Frame) -> None:
         require(frame.kind == Kind.RENEW, "RENEWED from the server")
-        require(frame.id > self.base, "a RENEW that is not newer than what is in use")
+        require(frame.id >= self.base, "a RENEW that is older than the session's keys")
         require(self.unanswered is None, "a RENEW while another is not answered")
+        if frame.id == self.base:
+            waiting = self.keyring.ring.waiting(self.base)
+            return self._say(Frame(Kind.RENEWED, id=self.base if waiting is None else waiting))
         self.unanswered = frame.id
         keys = self._secrets.keys(frame.id)
         self._secrets.advance()
@@ -133,7 +154,7 @@ class Renewal:
             return None if self.over else ring.taken(self.base, new)
 
         if await self.keyring.change(change) and not self.over:
-            self.base, self.unanswered = new.number, None
+            self.unanswered = None
             self._say(Frame(Kind.RENEWED, id=new.number))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

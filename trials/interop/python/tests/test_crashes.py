@@ -237,7 +237,8 @@ class Crashes(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_session_without_faults(self) -> None:
         world = World()
-        await world.run(requests=4)
+        for _ in range(5):
+            await world.run(requests=4)
         await self.settle(world)
         for ring in world.disks.values():
             self.assertEqual(numbers(ring), [5])

@@ -259,23 +259,34 @@ class Sealed(unittest.TestCase):
         table = load("renewal.json")
         client, server = self.sessions()
         self.assertEqual(self.keys.identity().hex(), table["link"])
-        for layer, name in (("inner", "xi"), ("outer", "xo")):
-            secret = derive(self.v[f"session_{layer}"], "renew", self.v["h3"], 64)
-            self.assertEqual(secret.hex(), table[name])
         for renewal in table["renewals"]:
+            if renewal["generation"] == table["renewals"][0]["generation"]:
+                for layer, name in (("inner", "xi"), ("outer", "xo")):
+                    secret = derive(self.v[f"session_{layer}"], "renew", self.v["h3"], 64)
+                    self.assertEqual(secret.hex(), renewal[name])
             for session in (client, server):
                 pair = session.renewal.keys(renewal["generation"])
                 session.renewal.advance()
                 told = renewal["inner_key"], renewal["outer_key"]
                 self.assertEqual(tuple(key.hex() for key in pair), told)
-        number = table["renewals"][0]["generation"]
-        for session, name, frame in (
-            (server, "frame_s2c_1_renew", Frame(Kind.RENEW, id=number)),
-            (client, "frame_c2s_1_renewed", Frame(Kind.RENEWED, id=number)),
-        ):
+            keys = LinkKeys.of("echo-server", "echo-client", *pair)
+            self.assertEqual(keys.outer.hex(), renewal["prk_outer"])
+            self.assertEqual(keys.inner.hex(), renewal["prk_inner"])
+        first, second = (renewal["generation"] for renewal in table["renewals"])
+        for session in (server, client):
             session.sending.seal(b"READY is frame 0")
+        for session, name, frame in (
+            (client, "frame_c2s_1_renew_asked", Frame(Kind.RENEW)),
+            (server, "frame_s2c_1_renew", Frame(Kind.RENEW, id=first)),
+            (client, "frame_c2s_2_renewed", Frame(Kind.RENEWED, id=first)),
+            (server, "frame_s2c_2_renew", Frame(Kind.RENEW, id=second)),
+            (client, "frame_c2s_3_renewed", Frame(Kind.RENEWED, id=second)),
+        ):
             self.assertEqual(session.sending.seal(frame.encode()).hex(), table[name])
             self.assertEqual(Frame.decode(frame.encode(), 100), frame)
+        for plaintext in map(bytes.fromhex, table["bad_plaintexts"]):
+            with self.subTest(plaintext=plaintext[:24].hex()):
+                self.assertRaises(Violation, Frame.decode, plaintext, 100)
 
 
 class Hex(unittest.TestCase):
