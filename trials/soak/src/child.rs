@@ -1,13 +1,14 @@
 //! One service in a process of its own, which can be stopped and killed: this program, started by
 //! itself.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Error, anyhow};
 use clap::ValueEnum;
-use paddington::{Message, Service, ServiceConfig};
+use paddington::{Event, Message, Service, ServiceConfig};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -61,6 +62,8 @@ pub(crate) const FINISH: &str = "finish";
 pub(crate) const LISTENING: &str = "listening ";
 /// The line of a child at its orderly end, if every message is accounted for and none waits.
 pub(crate) const SETTLED: &str = "settled";
+/// The file in which a receiver notes its alarms.
+pub(crate) const ALARMS: &str = "alarms";
 /// The message that ends the process of its receiver.
 pub(crate) const DEADLY: &str = "deadly";
 
@@ -79,7 +82,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let config = ServiceConfig::load(role.config(&folder))?;
     let parent = Parent::listen();
     match role {
-        Role::Receiver => receive(&config, Journal::handled(&folder)?, instance, parent).await,
+        Role::Receiver => {
+            receive(&config, &folder, Journal::handled(&folder)?, instance, parent).await
+        }
         Role::Sender => send(&config, Journal::sent(&folder)?, parent, 0, MOST_WAITING).await,
         Role::LongSender => send(&config, Journal::sent(&folder)?, parent, LONG, 2).await,
         Role::Silent => {
@@ -122,6 +127,7 @@ impl Parent {
 
 async fn receive(
     config: &ServiceConfig,
+    folder: &Path,
     journal: Journal,
     instance: u64,
     parent: Parent,
@@ -141,6 +147,7 @@ async fn receive(
         }
     });
     let service = service.await?;
+    note_alarms(&service, folder);
     if let Some(address) = service.address() {
         println!("{LISTENING}{address}");
     }
@@ -148,6 +155,20 @@ async fn receive(
         settle(&service).await;
     }
     Ok(())
+}
+
+/// Writes down who was refused with burned keys.
+fn note_alarms(service: &Service, folder: &Path) {
+    let (mut events, path) = (service.exchange().events(), folder.join(ALARMS));
+    tokio::spawn(async move {
+        while let Ok(event) = events.recv().await {
+            if matches!(event, Event::BurnedKeys { .. }) {
+                let file = std::fs::File::options().append(true).create(true).open(&path);
+                let noted = file.and_then(|mut file| writeln!(file, "{event:?}"));
+                noted.unwrap_or_else(|error| println!("an alarm was not noted: {error}"));
+            }
+        }
+    });
 }
 
 async fn send(

@@ -13,6 +13,7 @@ mod leave;
 mod load;
 mod netns;
 mod processes;
+mod renewals;
 mod services;
 mod slow;
 mod stats;
@@ -58,6 +59,8 @@ enum Trial {
     Timing,
     /// Processes that are killed and a network that lies: is everything handled, and once?
     Processes,
+    /// Processes that are killed while they renew keys: do they always find each other again?
+    Renewals,
     /// Processes that are frozen: when is it noticed, and does another one take over?
     Zombie,
     /// A durable pair, and a thousand peers: how fast, how much of everything, is it given back?
@@ -75,9 +78,10 @@ enum Trial {
 }
 
 impl Trial {
-    const EACH: [Self; 9] = [
+    const EACH: [Self; 10] = [
         Self::Timing,
         Self::Processes,
+        Self::Renewals,
         Self::Zombie,
         Self::Load,
         Self::SlowConsumer,
@@ -92,6 +96,7 @@ impl Trial {
             Self::All => "all",
             Self::Timing => "timing",
             Self::Processes => "processes",
+            Self::Renewals => "renewals",
             Self::Zombie => "zombie",
             Self::Load => "load",
             Self::SlowConsumer => "slow-consumer",
@@ -112,6 +117,7 @@ impl Trial {
             }
             Self::Timing => timing::run(random, short),
             Self::Processes => processes::run(random, short),
+            Self::Renewals => renewals::run(random, short),
             Self::Zombie => zombie::run(short),
             Self::Load => load::run(short),
             Self::SlowConsumer => slow::run(short),
