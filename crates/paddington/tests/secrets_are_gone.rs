@@ -17,7 +17,7 @@ use std::sync::Arc;
 use paddington::{Encoding, Invite, Message, ServiceConfig};
 use paddington_crypto::kem::{EncapsulationSeed, KemKeyPair};
 use paddington_crypto::{KeyPair, SecretKey};
-use paddington_test_support::{WantedSecrets, pair_with, round_keys, subkey};
+use paddington_test_support::{WantedSecrets, eventually, pair_with, round_keys, subkey};
 use paddington_wire::sealed::{
     Challenge, Credentials, Greeting, HelloRandom, Initiator, ReplyRandom, Responder, SealedSession,
 };
@@ -313,5 +313,59 @@ async fn the_keys_of_a_link_leave_memory_with_its_services() {
             tokio::task::yield_now().await;
         }
         assert_eq!(secrets.found(), BTreeSet::new(), "{encoding}");
+    }
+}
+
+#[test]
+fn the_keys_in_a_folder_of_links_and_under_a_passphrase_leave_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let [hub_links, sensor_links, invitation] =
+        ["hub", "sensor", "invitation.toml"].map(|name| folder.path().join(name));
+    let config = |name, links: &Path| {
+        let mut config =
+            ServiceConfig::new(name, "ws://localhost:6501", "127.0.0.1", &6501).unwrap();
+        config.set_links(links).unwrap();
+        config
+    };
+    {
+        let mut hub = config("hub", &hub_links);
+        let invite = hub.add_client("sensor", "127.0.0.1").unwrap();
+        invite.save_sealed(&invitation, "correct horse").unwrap();
+        let mut sensor = config("sensor", &sensor_links);
+        assert!(Invite::load_sealed(&invitation, "correct house").is_err());
+        sensor.add_server(Invite::load_sealed(&invitation, "correct horse").unwrap()).unwrap();
+    }
+    let mut secrets = WantedSecrets::default();
+    add_keys(&hub_links.join("sensor.toml"), &mut secrets);
+    let none = BTreeSet::new();
+    assert_eq!(secrets.found(), none, "after the files were written");
+    let hub = config("hub", &hub_links);
+    assert_eq!(secrets.found(), BTreeSet::from(["inner, as bytes", "outer, as bytes"]));
+    drop(hub);
+    assert_eq!(secrets.found(), none, "after the files were read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_were_agreed_on_leave_memory_with_the_services() {
+    let (folder, mut pair) = (tempfile::tempdir().unwrap(), pair_with(Encoding::Sealed));
+    pair.server.set_links(folder.path().join("server")).unwrap();
+    pair.client.set_links(folder.path().join("client")).unwrap();
+    let (server, server_inbox) = pair.start_server().await;
+    let (client, client_inbox) = pair.start_client().await;
+    client.send(Message::new("server", "there")).await.unwrap();
+    assert_eq!(server_inbox.text().await, "there");
+    eventually(|| async { server.links()[0].generation == Some(1) }).await;
+    eventually(|| async { client.links()[0].generation == Some(1) }).await;
+
+    client.shutdown().await;
+    server.shutdown().await;
+    drop((client, client_inbox, server, server_inbox, pair));
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // the last tasks end when they are polled
+    }
+    for file in ["server/client.toml", "client/server.toml"] {
+        let mut secrets = WantedSecrets::default();
+        add_keys(&folder.path().join(file), &mut secrets);
+        assert_eq!(secrets.found(), BTreeSet::new(), "{file}");
     }
 }
