@@ -1,14 +1,13 @@
 //! One service in a process of its own, which can be stopped and killed: this program, started by
 //! itself.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Error, anyhow};
 use clap::ValueEnum;
-use paddington::{Event, Message, Service, ServiceConfig};
+use paddington::{Event, Handler, Message, Service, ServiceConfig};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -39,6 +38,10 @@ pub(crate) enum Role {
     Receiver,
     /// Connects like `sender`, and sends nothing.
     Silent,
+    /// Sends numbers to `sensor`, writes down what it handles, and renews its keys at every chance.
+    Hub,
+    /// As [`Role::Hub`], the other way.
+    Sensor,
 }
 
 impl Role {
@@ -48,22 +51,33 @@ impl Role {
             Self::LongSender => "long-sender",
             Self::Receiver => "receiver",
             Self::Silent => "silent",
+            Self::Hub => "hub",
+            Self::Sensor => "sensor",
         }
     }
 
     pub(crate) fn config(self, folder: &Path) -> PathBuf {
-        folder.join(if self == Self::Receiver { "receiver.toml" } else { "sender.toml" })
+        folder.join(match self {
+            Self::Receiver => "receiver.toml",
+            Self::Sender | Self::LongSender | Self::Silent => "sender.toml",
+            Self::Hub => "hub.toml",
+            Self::Sensor => "sensor.toml",
+        })
     }
 }
 
+/// The folder, in that of a hub and a sensor, with the journals of what the sensor sends.
+pub(crate) const UP: &str = "up";
+/// The folder with the journals of what the hub sends.
+pub(crate) const DOWN: &str = "down";
+/// The file whose presence makes a hub and a sensor send nothing new.
+pub(crate) const QUIET: &str = "quiet";
 /// The line by which a parent makes its child end in order.
 pub(crate) const FINISH: &str = "finish";
 /// The start of a child's line with its address, once it listens.
 pub(crate) const LISTENING: &str = "listening ";
 /// The line of a child at its orderly end, if every message is accounted for and none waits.
 pub(crate) const SETTLED: &str = "settled";
-/// The file in which a receiver notes its alarms.
-pub(crate) const ALARMS: &str = "alarms";
 /// The message that ends the process of its receiver.
 pub(crate) const DEADLY: &str = "deadly";
 
@@ -71,6 +85,8 @@ pub(crate) const DEADLY: &str = "deadly";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Time between two messages.
 const PACE: Duration = Duration::from_millis(1);
+/// Time between two messages of a hub or a sensor, and between two looks at its keys.
+const SLOW_PACE: Duration = Duration::from_millis(10);
 /// The most messages that wait. The time until a link goes on is measured by a message that is sent
 /// then, and the receiver syncs its disk for each message before it.
 const MOST_WAITING: usize = 200;
@@ -82,9 +98,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
     let config = ServiceConfig::load(role.config(&folder))?;
     let parent = Parent::listen();
     match role {
-        Role::Receiver => {
-            receive(&config, &folder, Journal::handled(&folder)?, instance, parent).await
-        }
+        Role::Receiver => receive(&config, Journal::handled(&folder)?, instance, parent).await,
         Role::Sender => send(&config, Journal::sent(&folder)?, parent, 0, MOST_WAITING).await,
         Role::LongSender => send(&config, Journal::sent(&folder)?, parent, LONG, 2).await,
         Role::Silent => {
@@ -93,6 +107,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
             service.shutdown().await;
             Ok(())
         }
+        Role::Hub => converse(&config, &folder, instance, parent, [DOWN, UP], "sensor").await,
+        Role::Sensor => converse(&config, &folder, instance, parent, [UP, DOWN], "hub").await,
     }
 }
 
@@ -127,13 +143,24 @@ impl Parent {
 
 async fn receive(
     config: &ServiceConfig,
-    folder: &Path,
     journal: Journal,
     instance: u64,
     parent: Parent,
 ) -> Result<(), Error> {
+    let service = Service::start(config, writes_down(journal, instance)).await?;
+    if let Some(address) = service.address() {
+        println!("{LISTENING}{address}");
+    }
+    if parent.says_finish().await {
+        settle(&service).await;
+    }
+    Ok(())
+}
+
+/// A handler that writes down each message before it returns.
+fn writes_down(journal: Journal, instance: u64) -> impl Handler {
     let journal = Arc::new(journal);
-    let service = Service::start(config, move |message: Message| {
+    move |message: Message| {
         let journal = Arc::clone(&journal);
         async move {
             let Some(id) = message.id() else { return Ok(()) };
@@ -145,30 +172,85 @@ async fn receive(
             let line = format!("{instance} {} {} {again} {number}", id.stream, id.number);
             spawn_blocking(move || journal.append_synced(&line)).await?
         }
-    });
-    let service = service.await?;
-    note_alarms(&service, folder);
+    }
+}
+
+/// Sends to and handles from a peer whose keys change all the time.
+async fn converse(
+    config: &ServiceConfig,
+    folder: &Path,
+    instance: u64,
+    parent: Parent,
+    [out, back]: [&str; 2],
+    peer: &str,
+) -> Result<(), Error> {
+    let handled = Journal::handled(&folder.join(back))?;
+    let sent = Journal::sent(&folder.join(out))?;
+    let keys = Journal::keys(&folder.join(out))?;
+    let quiet = folder.join(QUIET);
+    let service = Service::start(config, writes_down(handled, instance)).await?;
     if let Some(address) = service.address() {
         println!("{LISTENING}{address}");
     }
-    if parent.says_finish().await {
-        settle(&service).await;
+    tokio::select! {
+        failed = send_numbers(&service, &sent, peer, &quiet) => failed,
+        failed = write_alarms(&service, &keys) => failed,
+        failed = renew_keys(&service, &keys, peer) => failed,
+        finish = parent.says_finish() => {
+            if finish {
+                settle(&service).await;
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
-/// Writes down who was refused with burned keys.
-fn note_alarms(service: &Service, folder: &Path) {
-    let (mut events, path) = (service.exchange().events(), folder.join(ALARMS));
-    tokio::spawn(async move {
-        while let Ok(event) = events.recv().await {
-            if matches!(event, Event::BurnedKeys { .. }) {
-                let file = std::fs::File::options().append(true).create(true).open(&path);
-                let noted = file.and_then(|mut file| writeln!(file, "{event:?}"));
-                noted.unwrap_or_else(|error| println!("an alarm was not noted: {error}"));
-            }
+/// Sends number after number while there is no file at `quiet`.
+async fn send_numbers(
+    service: &Service,
+    journal: &Journal,
+    peer: &str,
+    quiet: &Path,
+) -> Result<(), Error> {
+    let mut numbers = journal.begun()?;
+    loop {
+        sleep(SLOW_PACE).await;
+        if waiting(service) >= MOST_WAITING || quiet.exists() {
+            continue;
         }
-    });
+        journal.append(&format!("begun {numbers}"))?;
+        let message = Message::new(peer, numbers.to_string());
+        let receipt = service.exchange().send_when_ready(message).await?;
+        let id = receipt.id().ok_or_else(|| anyhow!("a message without a number"))?;
+        journal.append(&format!("accepted {numbers} {} {}", id.stream, id.number))?;
+        numbers += 1;
+    }
+}
+
+/// Writes down each alarm about keys that were burned.
+async fn write_alarms(service: &Service, journal: &Journal) -> Result<(), Error> {
+    let mut events = service.exchange().events();
+    loop {
+        if let Event::BurnedKeys { generation, .. } = events.recv().await? {
+            journal.append(&format!("alarm {generation}"))?;
+        }
+    }
+}
+
+/// Asks for new keys again and again, and writes down which generation is the newest.
+async fn renew_keys(service: &Service, journal: &Journal, peer: &str) -> Result<(), Error> {
+    let mut newest = None;
+    loop {
+        // Without a session, and where they were renewed already, there is nothing to do.
+        let _ = service.renew_keys(peer).await;
+        let ring = service.exchange().keys(peer);
+        let number = ring.and_then(|ring| Some(ring.generations().last()?.number()));
+        if let Some(number) = number.filter(|_| number != newest) {
+            journal.append(&format!("generation {number}"))?;
+            newest = Some(number);
+        }
+        sleep(SLOW_PACE).await;
+    }
 }
 
 async fn send(

@@ -118,13 +118,6 @@ impl Depot {
         Ok(depot)
     }
 
-    /// Keeps the links of both in folders, where their keys are renewed.
-    pub(crate) fn keep_links(&mut self) -> Result<(), Error> {
-        self.server.set_links(self.folder.path().join("receiver.links"))?;
-        self.client.set_links(self.folder.path().join("sender.links"))?;
-        Ok(())
-    }
-
     /// As [`new`](Self::new), with outboxes that end with their processes.
     pub(crate) fn in_memory(url: &str, ip: &str, port: u16, range: &str) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Error, ensure};
 
 const SENT: &str = "sent.log";
 const HANDLED: &str = "handled.log";
+const KEYS: &str = "keys.log";
 
 /// A file that grows by whole lines.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ impl Journal {
 
     pub(crate) fn handled(folder: &Path) -> Result<Self, Error> {
         Self::open(&folder.join(HANDLED))
+    }
+
+    pub(crate) fn keys(folder: &Path) -> Result<Self, Error> {
+        Self::open(&folder.join(KEYS))
     }
 
     fn open(path: &Path) -> Result<Self, Error> {
@@ -62,6 +67,15 @@ pub(crate) fn next_handled(folder: &Path) -> Result<u64, Error> {
     let handled = read(folder, HANDLED)?;
     let last = handled.lines().last().and_then(|line| line.rsplit(' ').next());
     last.map_or(Ok(0), |last| Ok(last.parse::<u64>()? + 1))
+}
+
+/// The newest generation of keys that was seen, and the alarms about burned ones.
+pub(crate) fn keys(folder: &Path) -> Result<(u64, usize), Error> {
+    let text = read(folder, KEYS)?;
+    let numbers = text.lines().filter_map(|line| line.strip_prefix("generation "));
+    let newest = numbers.map(str::parse).collect::<Result<Vec<u64>, _>>()?.into_iter().max();
+    let alarms = text.lines().filter(|line| line.starts_with("alarm ")).count();
+    Ok((newest.unwrap_or_default(), alarms))
 }
 
 fn read(folder: &Path, name: &str) -> Result<String, Error> {

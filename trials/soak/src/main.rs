@@ -59,7 +59,7 @@ enum Trial {
     Timing,
     /// Processes that are killed and a network that lies: is everything handled, and once?
     Processes,
-    /// Processes that are killed while they renew keys: do they always find each other again?
+    /// Processes that are killed while their keys are renewed: is one locked out, is anything lost?
     Renewals,
     /// Processes that are frozen: when is it noticed, and does another one take over?
     Zombie,

@@ -318,7 +318,7 @@ impl Trial {
 }
 
 /// Sets delays short enough for a fault every second.
-pub(crate) fn hasty(config: &mut ServiceConfig) {
+fn hasty(config: &mut ServiceConfig) {
     quick(config);
     let transport = &mut config.settings_mut().transport;
     transport.retry.refused = Duration::from_millis(500);
@@ -328,12 +328,7 @@ pub(crate) fn hasty(config: &mut ServiceConfig) {
     config.settings_mut().probe = Duration::from_millis(200);
 }
 
-/// Starts the receiver behind the proxy.
-pub(crate) async fn receiver(
-    depot: &Depot,
-    proxy: &FaultyProxy,
-    instance: u64,
-) -> Result<Process, Error> {
+async fn receiver(depot: &Depot, proxy: &FaultyProxy, instance: u64) -> Result<Process, Error> {
     let mut receiver = Process::start(Role::Receiver, depot.path(), instance, None)?;
     proxy.forward_to(receiver.address().await?);
     Ok(receiver)

@@ -1,91 +1,184 @@
-//! Two processes that renew the keys of their link as often as they can, and are killed meanwhile
-//! (`docs/protocol.md` §3.6, §5.5): there is always a generation that both know.
+//! A hub and a sensor that renew the keys of their link in every session, and are killed at any
+//! moment of that (`docs/links.md` §4): nobody may be locked out, lose messages, or raise an alarm.
 
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Error, ensure};
+use anyhow::{Error, ensure};
 use paddington::ServiceConfig;
-use paddington_test_support::{FaultyProxy, Random};
-use tokio::time::{sleep, timeout};
+use paddington_test_support::{FaultyProxy, Random, quick};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
-use crate::child::{ALARMS, Role};
-use crate::fleet::{Depot, Process};
-use crate::processes::{hasty, receiver};
+use crate::child::{DOWN, QUIET, Role, UP};
+use crate::fleet::Process;
+use crate::journal::{Verdict, keys, next_handled, next_number};
 use crate::{in_real_time, median_and_most};
 
-const KILLS: u64 = 1_000;
-const SHORT: u64 = 12;
-/// The longest time between two kills: a session and its renewal last about as long.
-const CALM: Duration = Duration::from_millis(900);
-/// The longest time until messages go on after a kill.
+const KILLS: usize = 1_000;
+const SHORT: usize = 8;
+/// The most kills before both have to find each other again.
+const MOST_AT_ONCE: usize = 3;
+/// The longest time between two kills.
+const CALM: Duration = Duration::from_millis(400);
+/// The longest time until messages go on both ways after a kill. Who is not back by then is locked
+/// out.
 const HEALING: Duration = Duration::from_secs(20);
-/// The age of a session, and of keys.
-const AGE: Duration = Duration::from_secs(1);
+/// The longest wait for messages under way at the end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) fn run(mut random: Random, short: bool) -> Result<(), Error> {
+pub(crate) fn run(random: Random, short: bool) -> Result<(), Error> {
     let kills = if short { SHORT } else { KILLS };
     in_real_time(async {
-        let proxy = FaultyProxy::start().await;
-        let url = format!("ws://{}", proxy.address());
-        let mut depot = Depot::new(&url, "127.0.0.1", 0, "127.0.0.1")?;
-        depot.keep_links()?;
-        depot.configure(renewing)?;
-        let mut server = receiver(&depot, &proxy, 0).await?;
-        let mut client = Process::start(Role::Sender, depot.path(), 0, None)?;
-        let mut healed = vec![heals(&depot).await?];
-        for kill in 1..=kills {
-            let calm = random.up_to(CALM);
-            sleep(calm).await;
-            if random.up_to(Duration::from_secs(1)) < Duration::from_millis(500) {
-                server.kill().await?;
-                server = receiver(&depot, &proxy, kill).await?;
-            } else {
-                client.kill().await?;
-                client = Process::start(Role::Sender, depot.path(), kill, None)?;
-            }
-            if kill.is_multiple_of(4) {
-                healed.push(heals(&depot).await.with_context(|| format!("after kill {kill}"))?);
-            }
-        }
-        healed.push(heals(&depot).await?);
-        client.finish().await?;
-        server.finish().await?;
-        let verdict = depot.verdict()?;
-        let generations = generation(&depot)?;
-        let alarms = alarms(&depot);
-        let [median, most] = median_and_most(&mut healed);
-        println!(
-            "renewals: {kills} kills, {generations} generations of keys, {} messages accepted, {} lost, {} \
-             out of order, {alarms} alarms (bar: 0 each); going on after {median:.2} s, at most {most:.2} s",
-            verdict.accepted, verdict.lost, verdict.disorder
-        );
-        ensure!(generations > kills / 8, "the keys were hardly renewed");
-        ensure!(alarms == 0, "an honest peer has raised an alarm");
-        verdict.check()
+        let mut trial = Trial::start(random).await?;
+        let ended = trial.rage(kills).await;
+        trial.print();
+        ended?;
+        trial.settle().await?;
+        trial.check()
     })
 }
 
-/// Short delays, sessions and generations.
-fn renewing(config: &mut ServiceConfig) {
-    hasty(config);
-    let settings = config.settings_mut();
-    settings.renew_keys = AGE;
-    settings.transport.retry.good_session = AGE / 2;
-    settings.transport.timeouts.session_age = AGE;
+struct Trial {
+    random: Random,
+    folder: TempDir,
+    proxy: FaultyProxy,
+    hub: Process,
+    sensor: Process,
+    instances: u64,
+    /// The kills of the hub, and of the sensor.
+    kills: [usize; 2],
+    times: Vec<Duration>,
 }
 
-/// Waits until messages go on; if they do not, the two are locked out.
-async fn heals(depot: &Depot) -> Result<Duration, Error> {
-    timeout(HEALING, depot.heals()).await.context("the two do not find each other any more")?
+impl Trial {
+    async fn start(random: Random) -> Result<Self, Error> {
+        let proxy = FaultyProxy::start().await;
+        let folder = tempfile::tempdir()?;
+        configure(folder.path(), &format!("ws://{}", proxy.address()))?;
+        let hub = hub(folder.path(), &proxy, 0).await?;
+        let sensor = Process::start(Role::Sensor, folder.path(), 0, None)?;
+        let (instances, kills, times) = (0, [0; 2], Vec::new());
+        Ok(Self { random, folder, proxy, hub, sensor, instances, kills, times })
+    }
+
+    async fn rage(&mut self, kills: usize) -> Result<(), Error> {
+        self.heals().await?;
+        while self.kills.iter().sum::<usize>() < kills {
+            for _ in 0..=self.random.below(MOST_AT_ONCE) {
+                let calm = self.random.up_to(CALM);
+                sleep(calm).await;
+                let of_hub = self.random.coin();
+                self.kill(of_hub).await?;
+            }
+            let time = self.heals().await?;
+            self.times.push(time);
+        }
+        Ok(())
+    }
+
+    async fn kill(&mut self, of_hub: bool) -> Result<(), Error> {
+        let process = if of_hub { &mut self.hub } else { &mut self.sensor };
+        process.kill().await?;
+        self.kills[usize::from(!of_hub)] += 1;
+        self.instances += 1;
+        let (path, instance) = (self.folder.path(), self.instances);
+        if of_hub {
+            self.hub = hub(path, &self.proxy, instance).await?;
+        } else {
+            self.sensor = Process::start(Role::Sensor, path, instance, None)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the time from now until messages are handled at both sides that are sent from now on.
+    async fn heals(&self) -> Result<Duration, Error> {
+        let begun = Instant::now();
+        for way in self.ways() {
+            let due = next_number(&way)?;
+            while next_handled(&way)? <= due {
+                let after = self.kills;
+                ensure!(begun.elapsed() < HEALING, "a side is locked out after {after:?} kills");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(begun.elapsed())
+    }
+
+    fn ways(&self) -> [std::path::PathBuf; 2] {
+        [UP, DOWN].map(|way| self.folder.path().join(way))
+    }
+
+    /// Ends both in order, once everything is handled.
+    async fn settle(&mut self) -> Result<(), Error> {
+        File::create(self.folder.path().join(QUIET))?;
+        let begun = Instant::now();
+        for way in self.ways() {
+            while next_handled(&way)? < next_number(&way)? && begun.elapsed() < PATIENCE {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        self.sensor.finish().await?;
+        self.hub.finish().await
+    }
+
+    fn print(&mut self) {
+        let [median, most] = median_and_most(&mut self.times);
+        let [hub, sensor] = self.kills;
+        println!(
+            "renewals: {hub} kills of the hub, {sensor} of the sensor; messages went on both ways \
+             {median:.1} s afterwards in the median, {most:.1} s at most (bar: {HEALING:?}), {} times",
+            self.times.len()
+        );
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let ([up, down], mut renewed, mut alarmed) = (self.ways(), 0, 0);
+        let verdicts = [Verdict::of(&up)?, Verdict::of(&down)?];
+        for way in [up, down] {
+            let (generation, alarms) = keys(&way)?;
+            renewed = renewed.max(generation);
+            alarmed += alarms;
+        }
+        let sum = |count: fn(&Verdict) -> usize| verdicts.iter().map(count).sum::<usize>();
+        println!(
+            "renewals: generation {renewed} reached; {alarmed} alarms (bar: 0); {} messages \
+             accepted, {} lost, {} out of order (bar: 0 each)",
+            sum(|verdict| verdict.accepted),
+            sum(|verdict| verdict.lost),
+            sum(|verdict| verdict.disorder)
+        );
+        ensure!(renewed > 1, "keys were not renewed");
+        ensure!(alarmed == 0, "{alarmed} alarms about honest peers");
+        verdicts.iter().try_for_each(Verdict::check)
+    }
 }
 
-/// The number of the newest keys that the receiver has.
-fn generation(depot: &Depot) -> Result<u64, Error> {
-    let config = ServiceConfig::load(Role::Receiver.config(depot.path()))?;
-    let link = config.link_details().into_iter().next().context("the link is gone")?;
-    link.generation.context("the invitation was never used")
+/// Introduces a sensor to a hub, each with a file of messages and a folder of links.
+fn configure(folder: &Path, url: &str) -> Result<(), Error> {
+    let mut hub = ServiceConfig::new("hub", url, "127.0.0.1", &0)?;
+    let mut sensor = ServiceConfig::new("sensor", "ws://localhost:1", "127.0.0.1", &0)?;
+    for (config, way, role) in [(&mut hub, DOWN, Role::Hub), (&mut sensor, UP, Role::Sensor)] {
+        fs::create_dir(folder.join(way))?;
+        config.set_links(folder.join(format!("{}-links", role.name())))?;
+        config.set_outbox(folder.join(format!("{}.sqlite", role.name())));
+        quick(config);
+        let settings = config.settings_mut();
+        settings.renew_keys = Duration::from_secs(1);
+        settings.transport.retry.refused = Duration::from_millis(500);
+        settings.transport.retry.good_session = Duration::from_millis(50);
+        settings.transport.timeouts.session_age = Duration::from_millis(300);
+        settings.probe = Duration::from_millis(200);
+    }
+    sensor.add_server(hub.add_client("sensor", "127.0.0.1")?)?;
+    hub.save(Role::Hub.config(folder))?;
+    sensor.save(Role::Sensor.config(folder))?;
+    Ok(())
 }
 
-fn alarms(depot: &Depot) -> usize {
-    std::fs::read_to_string(depot.path().join(ALARMS)).map_or(0, |noted| noted.lines().count())
+async fn hub(folder: &Path, proxy: &FaultyProxy, instance: u64) -> Result<Process, Error> {
+    let mut hub = Process::start(Role::Hub, folder, instance, None)?;
+    proxy.forward_to(hub.address().await?);
+    Ok(hub)
 }
