@@ -349,3 +349,40 @@ async fn a_peer_without_a_folder_keeps_its_keys_and_the_other_side_says_so() {
     hub.shutdown().await;
     sensor.shutdown().await;
 }
+
+/// Hours of virtual time; `HOURS=24` for a whole day, which takes a minute.
+fn hours() -> u64 {
+    std::env::var("HOURS").ok().and_then(|hours| hours.parse().ok()).unwrap_or(1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_renewed_every_minute_for_hours_and_nothing_else_is_noticed() {
+    let world = World::new();
+    let mut started = Vec::new();
+    for name in ["hub", "sensor"] {
+        let mut config = world.config(name, &world.path(name));
+        let settings = config.settings_mut();
+        settings.renew_keys = Duration::from_secs(60);
+        settings.transport.timeouts.session_age = Duration::from_secs(60);
+        let (inbox, handler) = Inbox::new();
+        let network = world.network.network();
+        started.push((Service::start_on(network, &config, handler).await.unwrap(), inbox));
+    }
+    let (sensor, _inbox) = started.pop().unwrap();
+    let (hub, received) = started.pop().unwrap();
+    sensor.add_server(hub.add_client("sensor", "127.0.0.0/8").await.unwrap()).await.unwrap();
+    let mut events = hub.exchange().events();
+    for minute in 0..hours() * 60 {
+        sensor.send(Message::new("hub", minute.to_string())).await.unwrap();
+        assert_eq!(received.text().await, minute.to_string());
+        sleep(Duration::from_secs(60)).await;
+        while let Ok(event) = events.try_recv() {
+            assert!(!matches!(event, Event::BurnedKeys { .. }), "{event:?}");
+        }
+    }
+    let reached = generation(&hub).unwrap();
+    assert!(reached >= hours() * 20, "generation {reached} after {} hours", hours());
+    assert!(hub.peers()[0].is_conserved() && sensor.peers()[0].is_conserved());
+    hub.shutdown().await;
+    sensor.shutdown().await;
+}
