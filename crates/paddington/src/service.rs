@@ -104,6 +104,7 @@ impl Service {
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
         let shared = Arc::new(Shared::new(config)?);
+        let config = shared.config().clone(); // with the keys that the links have by now
         let setup = config.setup(network, store, shared.key_store())?;
         let exchange = Exchange::start(setup, handler).await?;
         config.note_missing_peers();

@@ -177,6 +177,12 @@ fn links_of_a_configuration_in_one_file_are_moved_into_the_folder_once() {
     assert_eq!(files(&folder).len(), 1);
     let again = ServiceConfig::from_toml(&text).unwrap();
     assert_eq!(again.link_details()[0].link, moved.link_details()[0].link);
+    // A link that was removed does not come back with its first keys.
+    let mut without = ServiceConfig::from_toml(&text).unwrap();
+    without.remove("sensor").unwrap();
+    assert_eq!(ServiceConfig::from_toml(&text).unwrap().peers().count(), 0);
+    without.add_client("sensor", "127.0.0.1").unwrap();
+    assert_eq!(ServiceConfig::from_toml(&text).unwrap().peers().count(), 1);
     // Another link with that name does not take its place.
     let mut other = config("hub");
     other.add_client("sensor", "127.0.0.1").unwrap();

@@ -386,3 +386,23 @@ async fn keys_are_renewed_every_minute_for_hours_and_nothing_else_is_noticed() {
     hub.shutdown().await;
     sensor.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_was_made_before_renewals_starts_with_the_present_keys() {
+    let world = World::new();
+    let mut hub = world.config("hub", &world.path("hub"));
+    let mut sensor = world.config("sensor", &world.path("sensor"));
+    sensor.add_server(hub.add_client("sensor", "127.0.0.0/8").unwrap()).unwrap();
+    for round in 0..3 {
+        let ((inbox, hub_handler), (_other, sensor_handler)) = (Inbox::new(), Inbox::new());
+        let network = world.network.network();
+        let started = Service::start_on(network.clone(), &hub, hub_handler).await.unwrap();
+        let other = Service::start_on(network, &sensor, sensor_handler).await.unwrap();
+        other.send(Message::new("hub", round.to_string())).await.unwrap();
+        assert_eq!(inbox.text().await, round.to_string());
+        eventually(|| async { generation(&started) == Some(1) && generation(&other) == Some(1) })
+            .await;
+        other.shutdown().await;
+        started.shutdown().await;
+    }
+}

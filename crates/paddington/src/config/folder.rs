@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use paddington_wire::PeerName;
+use paddington_wire::{LinkId, PeerName};
 use tracing::debug;
 
 use super::{ConfigError, ServiceConfig};
@@ -34,15 +34,13 @@ impl ServiceConfig {
     /// that the configuration knows with other keys. The configuration is as before then.
     pub fn set_links(&mut self, path: impl Into<PathBuf>) -> Result<(), ConfigError> {
         let folder = LinkFolder::at(path.into())?;
-        let mut known = Known::default();
-        for file in folder.read()? {
-            let peer = self.peer_of(file)?;
-            self.check_other(peer.name())?;
-            known.add(peer);
-        }
+        let mut known = self.known_in(&folder)?;
         let mut lock = None;
         for peer in self.known.peers() {
             match known.peer(peer.name()) {
+                _ if folder.has_removed(peer.link()) => {
+                    debug!(peer = %peer.name(), "its link was removed");
+                }
                 None => {
                     let lock = match &lock {
                         Some(lock) => lock,
@@ -66,6 +64,24 @@ impl ServiceConfig {
         Ok(())
     }
 
+    /// Reads the folder of links again, in which another run may have renewed keys.
+    pub(crate) fn reload_links(&mut self) -> Result<(), ConfigError> {
+        if let Some(folder) = &self.links {
+            self.known = Arc::new(self.known_in(folder)?);
+        }
+        Ok(())
+    }
+
+    fn known_in(&self, folder: &LinkFolder) -> Result<Known, ConfigError> {
+        let mut known = Known::default();
+        for file in folder.read()? {
+            let peer = self.peer_of(file)?;
+            self.check_other(peer.name())?;
+            known.add(peer);
+        }
+        Ok(known)
+    }
+
     /// Returns the folder of links, if there is one.
     #[must_use]
     pub fn links(&self) -> Option<&Path> {
@@ -84,9 +100,9 @@ impl ServiceConfig {
     }
 
     /// Makes it durable that there is no link with a peer.
-    pub(super) fn forget(&self, peer: &PeerName) -> Result<(), ConfigError> {
+    pub(super) fn forget(&self, peer: &PeerName, link: LinkId) -> Result<(), ConfigError> {
         let Some(folder) = &self.links else { return Ok(()) };
-        Ok(folder.remove(&folder.lock()?, peer)?)
+        Ok(folder.remove(&folder.lock()?, peer, link)?)
     }
 
     /// Reads a link from its file.

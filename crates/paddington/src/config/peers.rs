@@ -165,7 +165,7 @@ impl ServiceConfig {
     /// [`ConfigError`] if it is not known, or the folder of links cannot be changed.
     pub fn remove(&mut self, name: &str) -> Result<(), ConfigError> {
         let peer = self.known_peer(name)?;
-        self.forget(peer.name())?;
+        self.forget(peer.name(), peer.link())?;
         self.known_mut().remove(peer.name());
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use paddington_wire::PeerName;
+use paddington_wire::{LinkId, PeerName};
 
 use super::stored::LinkFile;
 use crate::{FileError, draft, file};
@@ -95,16 +95,33 @@ impl LinkFolder {
         })
     }
 
-    /// Removes the link with a peer, durably. One that is not there is removed already.
-    pub(crate) fn remove(&self, _: &FolderLock, peer: &PeerName) -> Result<(), FileError> {
-        let path = self.file_of(peer);
+    /// Removes the link with a peer, durably. One that is not there is removed already. An empty file
+    /// stays, which says so: the link may still be in a configuration that a person has written.
+    pub(crate) fn remove(
+        &self,
+        _: &FolderLock,
+        peer: &PeerName,
+        link: LinkId,
+    ) -> Result<(), FileError> {
+        let (path, mark) = (self.file_of(peer), self.mark_of(link));
+        let unwritable = |source| FileError::Unwritable { path: path.clone(), source };
+        let marked = open_lock(&mark).and_then(|mark| mark.sync_all());
+        marked.map_err(|source| FileError::Unwritable { path: mark, source })?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(FileError::Unwritable { path, source }),
-            Ok(()) => {}
+            removed => removed.map_err(unwritable)?,
         }
         draft::sync(&self.path);
         Ok(())
+    }
+
+    /// Returns whether a link was removed.
+    pub(crate) fn has_removed(&self, link: LinkId) -> bool {
+        self.mark_of(link).exists()
+    }
+
+    fn mark_of(&self, link: LinkId) -> PathBuf {
+        self.path.join(format!("{link}.removed"))
     }
 
     fn file_of(&self, peer: &PeerName) -> PathBuf {

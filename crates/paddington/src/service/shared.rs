@@ -39,13 +39,16 @@ struct Folder {
 
 impl Shared {
     pub(super) fn new(config: &ServiceConfig) -> Result<Self, ConfigError> {
+        let mut config = config.clone();
         let folder = config.link_folder().map(|links| -> Result<_, ConfigError> {
             let writing = Arc::new(std::array::from_fn(|_| AsyncMutex::default()));
             let lock = Arc::new(Mutex::new(Some(links.lock()?)));
             Ok(Folder { links: links.clone(), lock, writing })
         });
         let folder = folder.transpose()?;
-        Ok(Self { config: Mutex::new(config.clone()), folder, turn: AsyncMutex::default() })
+        // Under the lock, nobody changes it any more.
+        config.reload_links()?;
+        Ok(Self { config: Mutex::new(config), folder, turn: AsyncMutex::default() })
     }
 
     pub(super) fn config(&self) -> MutexGuard<'_, ServiceConfig> {
@@ -112,8 +115,10 @@ impl Shared {
             None => None,
         };
         if let Some(folder) = &self.folder {
+            let known = self.config().known.peer(&name);
+            let link = known.ok_or("the link was removed")?.link();
             let (links, lock, name) = (folder.links.clone(), folder.lock()?, name.clone());
-            spawn_blocking(move || links.remove(&lock, &name)).await??;
+            spawn_blocking(move || links.remove(&lock, &name, link)).await??;
         }
         self.config().known_mut().remove(&name);
         Ok(())
