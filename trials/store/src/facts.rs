@@ -1,6 +1,6 @@
 //! The answers that a workload was given by its store, compared with what the store has kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use paddington_exchange::store::{Cursors, DeadLetters, Mailbox, Outbox, Store};
@@ -35,6 +35,8 @@ pub struct Facts {
     /// The last instances that have filled the mailbox of the leaver, have begun to purge it, and
     /// were answered that.
     left: u8,
+    /// All instances that have filled it: of one that was cut off meanwhile, a part may be there.
+    filled: BTreeSet<u8>,
     purging: u8,
     purged: u8,
 }
@@ -85,7 +87,10 @@ impl Facts {
                 *known = number(3).max(*known);
             }
             "letter" => self.letters.push(number(1)),
-            "left" => self.left = number(1) as u8,
+            "left" => {
+                self.left = number(1) as u8;
+                self.filled.insert(self.left);
+            }
             "purge" => self.purging = number(1) as u8,
             "purged" => self.purged = number(1) as u8,
             other => panic!("{other} is not a fact"),
@@ -202,7 +207,8 @@ impl Facts {
             let (messages, mut at) = (stored.messages.len() as u64, stored.base);
             findings.undead += if byte <= self.purged { messages } else { 0 };
             let is_whole = messages == LEFT && at == 1;
-            findings.lost += u64::from(byte <= self.left && at + messages != LEFT + 1);
+            let is_cut = self.filled.contains(&byte) && at + messages != LEFT + 1;
+            findings.lost += u64::from(is_cut);
             whole |= byte == self.left && is_whole;
             while at < stored.base + messages {
                 let first = MessageId { stream: stored.instance, number: at };
