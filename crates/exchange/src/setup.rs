@@ -58,6 +58,7 @@ impl Exchange {
     ///     servers: Vec::new(),
     ///     network: paddington_transport::system(),
     ///     store: None,
+    ///     key_store: None,
     ///     config: Config::default(),
     /// };
     /// let exchange = Exchange::start(setup, async |message: Message| {

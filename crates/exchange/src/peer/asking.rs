@@ -45,6 +45,7 @@ impl Exchange {
     /// #     servers: Vec::new(),
     /// #     network: paddington_transport::system(),
     /// #     store: None,
+    /// #     key_store: None,
     /// #     config: Config::default(),
     /// # };
     /// # let exchange = Exchange::start(setup, async |_| Ok::<(), std::io::Error>(())).await?;
