@@ -123,6 +123,13 @@ pub(crate) struct ServiceFile {
     pub(crate) proxy_header: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
     pub(crate) encryption: Option<IgnoredAny>,
+    // Settings of the command `paddington`, which have no meaning for a service inside a program.
+    #[serde(default, rename = "api", skip_serializing)]
+    pub(crate) _api: Option<IgnoredAny>,
+    #[serde(default, rename = "health", skip_serializing)]
+    pub(crate) _health: Option<IgnoredAny>,
+    #[serde(default, rename = "handler", skip_serializing)]
+    pub(crate) _handler: Option<IgnoredAny>,
 }
 
 /// A client that the service has invited. The original paddington writes it with `ip` and without

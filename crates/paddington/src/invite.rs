@@ -18,7 +18,10 @@ use crate::file;
 use crate::format::{Form, Identity, InviteFile, KeyTable};
 use crate::timestamp::Timestamp;
 
+mod options;
 mod sealed;
+
+pub use options::InviteOptions;
 
 /// The version of the `sealed` encoding that this crate speaks.
 const VERSION: u32 = 1;
@@ -260,6 +263,25 @@ impl Invite {
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires.map(SystemTime::from)
+    }
+
+    /// Returns a fingerprint of its keys: the same on both sides, and another one for other keys. Two
+    /// people can compare it, as words, to know that the file was not exchanged on its way. It is no
+    /// secret. `None` if the invitation does not name its client, as those of the original.
+    ///
+    /// ```
+    /// # use paddington::{Invite, ServiceConfig};
+    /// let mut hub = ServiceConfig::new("hub", "ws://hub.example:6501", "0.0.0.0", &6501)?;
+    /// let written = hub.add_client("sensor", "192.0.2.0/24")?;
+    /// let read = Invite::from_toml(&written.to_toml()?)?;
+    /// assert_eq!(read.fingerprint(), written.fingerprint());
+    /// assert_ne!(hub.add_client("attic", "192.0.2.0/24")?.fingerprint(), written.fingerprint());
+    /// # Ok::<(), paddington::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<[u8; 16]> {
+        let client = self.client.as_ref()?;
+        Some(*LinkId::of(&self.server, client, &self.keys).as_bytes())
     }
 
     /// Returns the identity of the link that it belongs to. The client's own name is `client`, which an

@@ -67,7 +67,7 @@ mod written;
 pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig};
 pub use error::Error;
 pub use file::{FileError, save_private};
-pub use invite::{Invite, InviteError};
+pub use invite::{Invite, InviteError, InviteOptions};
 pub use links::PeerRole;
 pub use outbox::OutboxError;
 pub use process::{request, run, send, set_handler, shutdown, spawn};

@@ -7,9 +7,9 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use paddington::{ConfigError, Encoding, Invite, ServiceConfig};
+use paddington::{ConfigError, Encoding, Invite, InviteOptions, ServiceConfig};
 use paddington_test_support::{key_digits, pair};
 
 const INNER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -405,4 +405,45 @@ fn a_file_that_others_can_read_causes_a_warning() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     Invite::load(&path).unwrap();
     assert!(warned(&path), "{:?}", logs.lines());
+}
+
+#[test]
+fn the_lifetime_of_one_invitation_can_be_chosen() {
+    let (folder, _) = folder();
+    let mut hub = config("hub");
+    let never = InviteOptions { lifetime: Some(Duration::ZERO), ..InviteOptions::default() };
+    let hour = Duration::from_secs(3600);
+    let short = InviteOptions { lifetime: Some(hour), ..InviteOptions::default() };
+    // Without a folder of links, none expires.
+    assert_eq!(hub.add_client_with("one", "10.0.0.1", short).unwrap().expires(), None);
+    hub.set_links(folder.path().join("links")).unwrap();
+    let lasts = |invite: Invite| {
+        invite.expires().map(|end| end.duration_since(SystemTime::now()).unwrap_or_default())
+    };
+    let near = |time: Option<Duration>, wanted: Duration| {
+        time.is_some_and(|time| time <= wanted && wanted - time < Duration::from_secs(60))
+    };
+    assert!(near(lasts(hub.add_client_with("two", "10.0.0.1", short).unwrap()), hour));
+    assert_eq!(lasts(hub.add_client_with("three", "10.0.0.1", never).unwrap()), None);
+    assert!(near(lasts(hub.add_client("four", "10.0.0.1").unwrap()), 7 * 24 * hour));
+    assert!(near(lasts(hub.renew_for("three", Some(hour)).unwrap()), hour));
+    assert_eq!(lasts(hub.renew_for("four", Some(Duration::ZERO)).unwrap()), None);
+}
+
+#[test]
+fn a_fingerprint_tells_keys_apart_and_not_places() {
+    let mut hub = config("hub");
+    let written = hub.add_client("sensor", "10.0.0.1").unwrap();
+    let moved = written.clone().at("wss://proxy.example/hub").unwrap();
+    assert_eq!(moved.fingerprint(), written.fingerprint());
+    assert_ne!(hub.renew("sensor").unwrap().fingerprint(), written.fingerprint());
+    assert_eq!(Invite::from_toml(ORIGINAL).unwrap().fingerprint(), None);
+}
+
+#[test]
+fn a_service_in_a_program_ignores_the_settings_of_the_command() {
+    let text = "name = \"hub\"\nurl = \"ws://localhost:1\"\nip = \"127.0.0.1\"\nport = 1\n[api]\ntcp = \"x\"\n\
+                [health]\nrequired = []\n[handler]\nexec = [\"x\"]\n";
+    let hub = ServiceConfig::from_toml(text).unwrap();
+    assert!(!hub.to_toml().unwrap().contains("api"));
 }

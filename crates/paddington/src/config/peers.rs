@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use paddington_crypto::KeyPair;
 use paddington_transport::Endpoint;
@@ -13,10 +13,10 @@ use paddington_wire::keys::{Generation, KeyRing, Origin};
 use paddington_wire::{AddressRange, Encoding, LinkId, PeerName};
 
 use super::{ConfigError, ServiceConfig};
-use crate::Invite;
 use crate::known::{KnownClient, KnownPeer, KnownServer};
 use crate::links::{Keys, PeerRole};
 use crate::timestamp::Timestamp;
+use crate::{Invite, InviteOptions};
 
 /// A link, as a configuration knows it. What it does at the moment is in
 /// [`PeerStatus`](crate::PeerStatus).
@@ -84,11 +84,11 @@ impl ServiceConfig {
     ///
     /// [`ConfigError`] if the name or the range is not valid, or the name is known already.
     pub fn add_client(&mut self, name: &str, range: &str) -> Result<Invite, ConfigError> {
-        self.add_client_with(name, range, Encoding::default())
+        self.add_client_with(name, range, InviteOptions::default())
     }
 
-    /// As [`add_client`](Self::add_client), with another encoding: `hex` for a client that runs the
-    /// original paddington.
+    /// As [`add_client`](Self::add_client), with another encoding, `hex` for a client that runs the
+    /// original paddington, or other [`InviteOptions`].
     ///
     /// ```
     /// use paddington::{Encoding, ServiceConfig};
@@ -106,9 +106,9 @@ impl ServiceConfig {
         &mut self,
         name: &str,
         range: &str,
-        encoding: Encoding,
+        options: impl Into<InviteOptions>,
     ) -> Result<Invite, ConfigError> {
-        let (peer, invite) = self.plan_client(name, range, encoding, Timestamp::now())?;
+        let (peer, invite) = self.plan_client(name, range, options.into(), Timestamp::now())?;
         self.keep(&peer)?;
         self.known_mut().add(peer);
         Ok(invite)
@@ -187,7 +187,21 @@ impl ServiceConfig {
     ///
     /// [`ConfigError`] if it is not a client that is known, or the folder of links cannot be changed.
     pub fn renew(&mut self, name: &str) -> Result<Invite, ConfigError> {
-        let (peer, invite) = self.plan_renewal(name, Timestamp::now())?;
+        self.renew_for(name, None)
+    }
+
+    /// As [`renew`](Self::renew), with an invitation that is good for `lifetime` if it is not used:
+    /// zero for ever, and `None` for as long as the setting `invitation_lifetime` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`renew`](Self::renew).
+    pub fn renew_for(
+        &mut self,
+        name: &str,
+        lifetime: Option<Duration>,
+    ) -> Result<Invite, ConfigError> {
+        let (peer, invite) = self.plan_renewal(name, lifetime, Timestamp::now())?;
         self.keep(&peer)?;
         self.known_mut().replace(peer);
         Ok(invite)
@@ -282,9 +296,10 @@ impl ServiceConfig {
         &self,
         name: &str,
         range: &str,
-        encoding: Encoding,
+        options: InviteOptions,
         now: Timestamp,
     ) -> Result<(KnownPeer, Invite), ConfigError> {
+        let InviteOptions { encoding, lifetime } = options;
         let name: PeerName = name.parse()?;
         let range = range.parse()?;
         self.check_new(&name)?;
@@ -295,7 +310,7 @@ impl ServiceConfig {
             Encoding::Hex => None,
             _ => Some(self.known.buckets.choose().map_err(keys_error)?),
         };
-        let expires = self.expiry(now).filter(|_| encoding != Encoding::Hex);
+        let expires = self.expiry(lifetime, now).filter(|_| encoding != Encoding::Hex);
         let keys = Keys::begin(encoding, [&self.name, &name], 0, Arc::clone(&pair), expires, now);
         let link = LinkId::of(&self.name, &name, &pair);
         let client = KnownClient { name, range, bucket, link, keys };
@@ -322,8 +337,8 @@ impl ServiceConfig {
     }
 
     /// The end of an invitation that is written now.
-    fn expiry(&self, now: Timestamp) -> Option<Timestamp> {
-        let lifetime = self.settings.invitation_lifetime;
+    fn expiry(&self, lifetime: Option<Duration>, now: Timestamp) -> Option<Timestamp> {
+        let lifetime = lifetime.unwrap_or(self.settings.invitation_lifetime);
         let ends = self.links.is_some() && !lifetime.is_zero();
         ends.then(|| now.after(lifetime))
     }
@@ -349,6 +364,7 @@ impl ServiceConfig {
     pub(crate) fn plan_renewal(
         &self,
         name: &str,
+        lifetime: Option<Duration>,
         now: Timestamp,
     ) -> Result<(KnownPeer, Invite), ConfigError> {
         let KnownPeer::Client(mut client) = self.known_peer(name)? else {
@@ -361,7 +377,7 @@ impl ServiceConfig {
         match &mut client.keys {
             Keys::Hex(keys) => *keys = pair,
             Keys::Sealed(ring) => {
-                let expires = self.expiry(now);
+                let expires = self.expiry(lifetime, now);
                 let end = expires.map(Timestamp::seconds);
                 let next = ring.invite(pair, end, now.seconds());
                 let ring_error = |source| ConfigError::Ring { peer: client.name.clone(), source };

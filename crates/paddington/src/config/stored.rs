@@ -74,6 +74,9 @@ impl ServiceConfig {
             healthcheck_port: None,
             proxy_header: None,
             encryption: None,
+            _api: None,
+            _health: None,
+            _handler: None,
         }
     }
 

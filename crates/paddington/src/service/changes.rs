@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use paddington_exchange::store::{Mailbox, MailboxStatus, StoreError};
 use paddington_exchange::{
@@ -13,7 +14,7 @@ use paddington_exchange::{
 };
 use paddington_transport::Renewed;
 use paddington_wire::keys::{Generation, KeyRing};
-use paddington_wire::{AddressRange, Encoding, PeerName};
+use paddington_wire::{AddressRange, PeerName};
 use thiserror::Error;
 use tokio::task::JoinError;
 
@@ -21,7 +22,7 @@ use super::Service;
 use crate::known::KnownPeer;
 use crate::links::Keys;
 use crate::timestamp::Timestamp;
-use crate::{ConfigError, FixedKeys, Invite, LinkDetails, ServiceConfig};
+use crate::{ConfigError, FixedKeys, Invite, InviteOptions, LinkDetails, ServiceConfig};
 
 /// The reason why a link of a running service was not changed. Nothing has changed then.
 #[derive(Debug, Error)]
@@ -80,10 +81,10 @@ impl Service {
     ///
     /// [`LinkError`] if nothing has changed.
     pub async fn add_client(&self, name: &str, range: &str) -> Result<Invite, LinkError> {
-        self.add_client_with(name, range, Encoding::default()).await
+        self.add_client_with(name, range, InviteOptions::default()).await
     }
 
-    /// As [`add_client`](Self::add_client), with another encoding.
+    /// As [`add_client`](Self::add_client), with another encoding or other [`InviteOptions`].
     ///
     /// # Errors
     ///
@@ -92,12 +93,12 @@ impl Service {
         &self,
         name: &str,
         range: &str,
-        encoding: Encoding,
+        options: impl Into<InviteOptions>,
     ) -> Result<Invite, LinkError> {
-        let (name, range) = (name.to_owned(), range.to_owned());
+        let (name, range, options) = (name.to_owned(), range.to_owned(), options.into());
         self.in_turn(move |service| async move {
             let planned =
-                service.shared.config().plan_client(&name, &range, encoding, service.now());
+                service.shared.config().plan_client(&name, &range, options, service.now());
             let (peer, invite) = planned?;
             service.add(peer).await?;
             Ok(invite)
@@ -151,10 +152,24 @@ impl Service {
     ///
     /// [`LinkError`] if nothing has changed.
     pub async fn renew(&self, name: &str) -> Result<Invite, LinkError> {
+        self.renew_for(name, None).await
+    }
+
+    /// As [`renew`](Self::renew), with an invitation that is good for `lifetime`:
+    /// [`ServiceConfig::renew_for`] on a service that runs.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if nothing has changed.
+    pub async fn renew_for(
+        &self,
+        name: &str,
+        lifetime: Option<Duration>,
+    ) -> Result<Invite, LinkError> {
         let name = name.to_owned();
         self.in_turn(move |service| async move {
             // Keys may be agreed on while this waits for its turn to be stored, so it is planned twice.
-            let planned = service.shared.config().plan_renewal(&name, service.now());
+            let planned = service.shared.config().plan_renewal(&name, lifetime, service.now());
             let (peer, invite) = planned?;
             let (pair, expires) = (Arc::clone(&invite.keys), invite.expires);
             let now = service.now().seconds();
