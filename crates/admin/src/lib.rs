@@ -1,0 +1,3 @@
+//! What operates a service: the local API, its health, its metrics and its status page.
+
+pub mod model;

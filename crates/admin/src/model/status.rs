@@ -1,0 +1,102 @@
+//! How the service is.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Orphan, Peer};
+
+/// Everything about the service at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The service.
+    pub service: Service,
+    /// Whether it can do its work.
+    pub ready: Ready,
+    /// Its peers, by name.
+    pub peers: Vec<Peer>,
+    /// The last refusals, newest first.
+    pub refusals: Vec<Refusal>,
+    /// What is stored for links that are gone.
+    pub orphans: Vec<Orphan>,
+    /// The last events, oldest first.
+    pub events: Vec<EventEntry>,
+}
+
+/// The service itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its software.
+    pub software: String,
+    /// When it was started.
+    pub started: String,
+    /// For how long it has run.
+    pub uptime_seconds: f64,
+    /// The address that it listens on, if it has clients.
+    pub listening: Option<String>,
+    /// Where its clients reach it.
+    pub url: String,
+    /// Who gets the messages.
+    pub handler: HandlerKind,
+    /// Whether peers can be changed by the one who asks.
+    pub changes: bool,
+}
+
+/// Who gets the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandlerKind {
+    /// Programs that ask for them here.
+    Api,
+    /// A program of the service's own: a command, a webhook, or the process itself.
+    Program,
+}
+
+/// Whether the service can do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ready {
+    /// Whether it can.
+    pub ready: bool,
+    /// Why not, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// The last refusals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refusals {
+    /// Newest first.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Connections from one address that were refused for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refusal {
+    /// When the first one was.
+    pub first: String,
+    /// When the last one was.
+    pub last: String,
+    /// The real address, behind a trusted proxy too.
+    pub address: String,
+    /// How far it came.
+    pub stage: String,
+    /// The cause, in words.
+    pub cause: String,
+    /// What to do.
+    pub remedy: String,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventEntry {
+    /// When.
+    pub at: String,
+    /// What, as one word: `up`, `down`, `duplicate`, `burned_keys` and so on.
+    pub kind: String,
+    /// The peer, if it is about one.
+    pub peer: Option<String>,
+    /// What, as a sentence.
+    pub text: String,
+}
