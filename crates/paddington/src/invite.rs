@@ -265,6 +265,13 @@ impl Invite {
         self.expires.map(SystemTime::from)
     }
 
+    /// Returns whether a file is an invitation, sealed or not. Only such a file is replaced by
+    /// [`save`](Self::save) and [`save_sealed`](Self::save_sealed).
+    #[must_use]
+    pub fn is_at(path: impl AsRef<Path>) -> bool {
+        is_invitation(path.as_ref()).is_ok()
+    }
+
     /// Returns a fingerprint of its keys: the same on both sides, and another one for other keys. Two
     /// people can compare it, as words, to know that the file was not exchanged on its way. It is no
     /// secret. `None` if the invitation does not name its client, as those of the original.

@@ -1,0 +1,229 @@
+//! The way to the service: through its socket if it runs, else to its files. Commands say the same either
+//! way.
+
+use std::path::Path;
+use std::time::Duration;
+
+use paddington::{
+    Encoding, FixedKeys, Invite, InviteOptions, LinkDetails, PeerRole, ServiceConfig,
+};
+use paddington_admin::client::{Client, ClientError};
+use paddington_admin::model::{
+    FixedKeysWord, Invitation, InvitationAnswer, InviteRequest, JoinRequest, Keys, Peer, Peers,
+    RemovedAnswer, RenewRequest, Role, WaitingMail, time,
+};
+
+use crate::commands::peers::Entry;
+use crate::failure::{Exit, Failure};
+use crate::folder;
+use crate::stored;
+
+/// A way to the service.
+pub(crate) enum Access {
+    /// It runs.
+    Live(Client),
+    /// It does not.
+    Files(Box<ServiceConfig>),
+}
+
+impl Access {
+    /// Reaches the service if it runs, or else its files.
+    pub(crate) async fn open() -> Result<Self, Failure> {
+        let socket = folder::operation()?.api.socket;
+        if !socket.as_os_str().is_empty() {
+            match Client::connect(&socket).await {
+                Ok(client) => return Ok(Self::Live(client)),
+                Err(ClientError::NoService(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Self::Files(Box::new(folder::load()?)))
+    }
+
+    /// Reaches the service, which has to run.
+    pub(crate) async fn live() -> Result<Self, Failure> {
+        Ok(Self::Live(client().await?))
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    pub(crate) async fn invite(
+        &mut self,
+        peer: &str,
+        range: &str,
+        options: InviteOptions,
+    ) -> Result<Invite, Failure> {
+        match self {
+            Self::Files(config) => Ok(config.add_client_with(peer, range, options)?),
+            Self::Live(client) => {
+                let hex = options.encoding == Encoding::Hex;
+                let request = InviteRequest {
+                    name: peer.to_owned(),
+                    range: range.to_owned(),
+                    encoding: hex.then(|| "hex".to_owned()),
+                    lifetime_seconds: options.lifetime.map(|lifetime| lifetime.as_secs()),
+                };
+                invitation(client.post("/v1/peers", &request).await?)
+            }
+        }
+    }
+
+    pub(crate) async fn join(
+        &mut self,
+        invite: &Invite,
+        authorities: Option<&Path>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Files(config) => {
+                let known = config.peers().any(|peer| peer == invite.name());
+                match (known, authorities) {
+                    (true, _) => config.replace_server(invite.clone())?,
+                    (false, Some(file)) => {
+                        config.add_server_with(invite.clone(), Some(file.to_owned()))?;
+                    }
+                    (false, None) => config.add_server(invite.clone())?,
+                }
+            }
+            Self::Live(client) => {
+                let request = JoinRequest {
+                    invitation: invite.to_toml()?.to_string(),
+                    authorities: authorities.map(|file| file.display().to_string()),
+                };
+                let _: Peer = client.post("/v1/peers/join", &request).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn renew(
+        &mut self,
+        peer: &str,
+        lifetime: Option<Duration>,
+    ) -> Result<Invite, Failure> {
+        match self {
+            Self::Files(config) => Ok(config.renew_for(peer, lifetime)?),
+            Self::Live(client) => {
+                let lifetime_seconds = lifetime.map(|lifetime| lifetime.as_secs());
+                let path = format!("/v1/peers/{peer}/renew");
+                invitation(client.post(&path, &RenewRequest { lifetime_seconds }).await?)
+            }
+        }
+    }
+
+    /// Agrees on new keys over the connection.
+    pub(crate) async fn renew_keys(&mut self, peer: &str) -> Result<Peer, Failure> {
+        match self {
+            Self::Files(_) => Err(not_running()),
+            Self::Live(client) => Ok(client.post(&format!("/v1/peers/{peer}/keys"), &()).await?),
+        }
+    }
+
+    pub(crate) async fn remove(
+        &mut self,
+        peer: &str,
+        waiting: WaitingMail,
+    ) -> Result<RemovedAnswer, Failure> {
+        match self {
+            Self::Live(client) => {
+                let word = match waiting {
+                    WaitingMail::Refuse => "refuse",
+                    WaitingMail::Purge => "purge",
+                    WaitingMail::Keep => "keep",
+                };
+                Ok(client.delete(&format!("/v1/peers/{peer}?waiting={word}")).await?)
+            }
+            Self::Files(config) => stored::remove(config, peer, waiting).await,
+        }
+    }
+
+    pub(crate) async fn peers(&mut self) -> Result<Vec<Entry>, Failure> {
+        match self {
+            Self::Live(client) => {
+                let peers: Peers = client.get("/v1/peers").await?;
+                Ok(peers.peers.into_iter().map(Entry::from).collect())
+            }
+            Self::Files(config) => {
+                let mut peers: Vec<_> = config.link_details().iter().map(entry).collect();
+                peers.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(peers)
+            }
+        }
+    }
+}
+
+/// Connects to the service, which has to run.
+pub(crate) async fn client() -> Result<Client, Failure> {
+    let socket = folder::operation()?.api.socket;
+    if socket.as_os_str().is_empty() {
+        let cause = "the service has no socket to be reached by";
+        let remedy =
+            "Take the line `socket = \"\"` out of [api] in service.toml, and start it again.";
+        return Err(Failure::new(Exit::NoService, cause).with_remedy(remedy));
+    }
+    match Client::connect(&socket).await {
+        Err(ClientError::NoService(_)) => Err(not_running()),
+        connected => Ok(connected?),
+    }
+}
+
+fn not_running() -> Failure {
+    Failure::new(Exit::NoService, "the service does not run")
+        .with_remedy("Start it: paddington run")
+}
+
+fn invitation(answer: InvitationAnswer) -> Result<Invite, Failure> {
+    let text = zeroize::Zeroizing::new(answer.invitation);
+    Ok(Invite::from_toml(&text)?)
+}
+
+/// What is known about a peer without the service.
+fn entry(link: &LinkDetails) -> Entry {
+    let fixed = |fixed| match fixed {
+        FixedKeys::Hex => FixedKeysWord::Hex,
+        FixedKeys::NoFolder => FixedKeysWord::NoFolder,
+        _ => FixedKeysWord::Peer,
+    };
+    Entry {
+        name: link.name.clone(),
+        role: match link.role {
+            PeerRole::Client => Role::Client,
+            PeerRole::Server => Role::Server,
+        },
+        encoding: link.encoding.to_string(),
+        link: link.link.to_string(),
+        range: link.range.map(|range| range.to_string()),
+        url: link.url.as_ref().map(ToString::to_string),
+        keys: Keys {
+            generation: link.generation,
+            since: link.since.map(time),
+            fixed: link.fixed.map(fixed),
+            invitation: link.invitation.map(|invitation| Invitation {
+                generation: invitation.generation,
+                expires: invitation.expires.map(time),
+            }),
+        },
+        status: None,
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { status, error } => {
+                let exit = match status.as_u16() {
+                    504 => Exit::Late,
+                    500.. => Exit::No,
+                    _ => Exit::Refused,
+                };
+                let failure = Self::new(exit, error.message);
+                match error.remedy {
+                    Some(remedy) => failure.with_remedy(remedy),
+                    None => failure,
+                }
+            }
+            error => Self::of(Exit::NoService, &error),
+        }
+    }
+}

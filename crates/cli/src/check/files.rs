@@ -1,0 +1,129 @@
+//! Files and programs that the configuration names, and who can read them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::Problem;
+use super::document::Document;
+use crate::folder::{CONFIG, Operation};
+
+/// The longest path of a Unix socket, in bytes.
+const SOCKET_PATH: usize = 107;
+
+pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
+    let mut problems: Vec<_> = exposed(Path::new(CONFIG)).into_iter().collect();
+    problems.extend(outbox(document));
+    if let Ok(operation) = toml::from_str::<Operation>(document.text()) {
+        problems.extend(socket(document, &operation.api.socket));
+        problems.extend(operation.api.tcp.and_then(|address| tcp(document, address)));
+        problems.extend(exposed(&operation.api.token_file));
+        problems.extend(program(document, &operation.handler.exec));
+        problems.extend(webhook(document, operation.handler.webhook.as_deref()));
+        problems.extend(two_handlers(document, &operation));
+    }
+    problems
+}
+
+/// Returns whether others than its owner can read a file that holds secrets.
+pub(super) fn exposed(path: &Path) -> Option<Problem> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let mode = fs::metadata(path).ok()?.mode();
+        (mode & 0o077 != 0).then(|| {
+            let what = format!("others can read it (mode {:03o})", mode & 0o777);
+            let path = path.display();
+            Problem::of(path.to_string(), None, what, format!("Run: chmod go= {path}"))
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        _ = path;
+        None
+    }
+}
+
+fn outbox(document: &Document<'_>) -> Option<Problem> {
+    let path = PathBuf::from(document.string(&["outbox"])?);
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let line = document.line(&["outbox"]);
+    if !folder.is_dir() {
+        let what = format!("the outbox needs the folder {}, which is not there", folder.display());
+        return Some(Problem::at(line, what, format!("Run: mkdir -p {}", folder.display())));
+    }
+    if path.is_dir() {
+        let what = format!("the outbox {} is a folder", path.display());
+        return Some(Problem::at(line, what, "Name a file."));
+    }
+    exposed(&path)
+}
+
+fn socket(document: &Document<'_>, path: &Path) -> Option<Problem> {
+    let line = document.line(&["api", "socket"]);
+    let len = path.as_os_str().len();
+    if len > SOCKET_PATH {
+        let what = format!("the path of the socket has {len} bytes, and {SOCKET_PATH} are allowed");
+        return Some(Problem::at(line, what, "Choose a shorter one, relative to this folder."));
+    }
+    if path.exists() && !is_socket(path) {
+        let what = format!("{} is there, and it is no socket", path.display());
+        return Some(Problem::at(line, what, "Move it away, or name another path."));
+    }
+    None
+}
+
+fn is_socket(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+    }
+    #[cfg(not(unix))]
+    {
+        _ = path;
+        false
+    }
+}
+
+fn tcp(document: &Document<'_>, address: SocketAddr) -> Option<Problem> {
+    (!address.ip().is_loopback()).then(|| {
+        let what =
+            format!("the API would be open to other machines: {address} is no loopback address");
+        let remedy =
+            "Write for example tcp = \"127.0.0.1:6580\", and put a proxy with TLS before it.";
+        Problem::at(document.line(&["api", "tcp"]), what, remedy)
+    })
+}
+
+fn program(document: &Document<'_>, exec: &[String]) -> Option<Problem> {
+    let line = document.line(&["handler", "exec"]);
+    let Some(command) = exec.first() else {
+        return line.map(|line| {
+            let remedy = "Write for example exec = [\"./handle\"], or delete the line.";
+            Problem::at(Some(line), "exec names no command", remedy)
+        });
+    };
+    if crate::run::find_program(command).is_none() {
+        let what = format!("there is no program {command:?} that can be run");
+        return Some(Problem::at(line, what, "Name its path, and make it executable: chmod +x."));
+    }
+    None
+}
+
+fn webhook(document: &Document<'_>, url: Option<&str>) -> Option<Problem> {
+    let error = crate::run::webhook_url(url?).err()?;
+    let remedy = "Write for example webhook = \"http://127.0.0.1:8080/messages\".";
+    Some(Problem::at(document.line(&["handler", "webhook"]), error, remedy))
+}
+
+fn two_handlers(document: &Document<'_>, operation: &Operation) -> Option<Problem> {
+    let both = !operation.handler.exec.is_empty() && operation.handler.webhook.is_some();
+    both.then(|| {
+        let what = "both exec and webhook are there, and each message goes to one of them only";
+        Problem::at(document.line(&["handler", "webhook"]), what, "Delete one of the two lines.")
+    })
+}

@@ -1,0 +1,81 @@
+//! Keys that nobody knows: mostly typing errors.
+
+use paddington::Config;
+
+use super::Problem;
+use super::document::{Document, Entry};
+
+/// The keys at the top, beside those of the original paddington, which have no meaning here.
+const TOP: [&str; 12] = [
+    "name", "url", "ip", "port", "outbox", "links", "settings", "clients", "servers", "api",
+    "health", "handler",
+];
+const ORIGINAL: [&str; 4] = ["healthcheck_port", "heathcheck_port", "proxy_header", "encryption"];
+
+/// Words that come closer than this to a known key are taken for it.
+const SIMILAR: f64 = 0.75;
+
+pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
+    let settings = toml::Value::try_from(Config::default()).ok();
+    let unknown = |entry: &&Entry| is_unknown(entry, settings.as_ref());
+    document.entries.iter().filter(unknown).map(|entry| problem(entry, settings.as_ref())).collect()
+}
+
+/// Returns whether a key is not known in its table. What is in an unknown table is not looked at.
+fn is_unknown(entry: &Entry, settings: Option<&toml::Value>) -> bool {
+    let Some((key, table)) = entry.path.split_last() else { return false };
+    match known(table, settings) {
+        Some(known) => !known.iter().any(|known| known == key),
+        None => false,
+    }
+}
+
+/// Returns the keys of a table, if it is known.
+fn known(table: &[String], settings: Option<&toml::Value>) -> Option<Vec<String>> {
+    let fixed = |keys: &[&str]| Some(keys.iter().map(|&key| key.to_owned()).collect());
+    match table.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => fixed(&[TOP.as_slice(), ORIGINAL.as_slice()].concat()),
+        ["api"] => fixed(&["socket", "tcp", "token_file", "changes"]),
+        ["health"] => fixed(&["required", "grace"]),
+        ["handler"] => fixed(&["exec", "webhook"]),
+        ["settings", path @ ..] => {
+            let step = |value: &'_ toml::Value, key: &&str| value.get(*key).cloned();
+            let start = settings?.clone();
+            let table = path.iter().try_fold(start, |value, key| step(&value, key))?;
+            // A policy such as `on_error` is a word by default and may be a table.
+            Some(table.as_table()?.keys().cloned().collect())
+        }
+        _ => None,
+    }
+}
+
+fn problem(entry: &Entry, settings: Option<&toml::Value>) -> Problem {
+    let (key, table) = entry.path.split_last().map_or(("", &[][..]), |(key, table)| (key, table));
+    let place = if table.is_empty() { String::new() } else { format!(" in [{}]", table.join(".")) };
+    let what = format!("{key:?} is not known{place}");
+    Problem::at(Some(entry.line), what, remedy(key, table, settings))
+}
+
+fn remedy(key: &str, table: &[String], settings: Option<&toml::Value>) -> String {
+    let near = known(table, settings).unwrap_or_default();
+    let close = |known: &String| strsim::jaro_winkler(key, known);
+    let best = near.iter().max_by(|a, b| close(a).total_cmp(&close(b)));
+    if let Some(best) = best.filter(|best| close(best) >= SIMILAR) {
+        return format!("Did you mean {best:?}?");
+    }
+    // It may be a setting that is at home in another table.
+    match settings.and_then(|settings| home(key, settings, "settings")) {
+        Some(home) => format!("{key:?} belongs into [{home}]."),
+        None if near.is_empty() => "Delete it.".into(),
+        None => format!("Delete it; known are {}.", near.join(", ")),
+    }
+}
+
+/// Returns the table that has a key of this name.
+fn home(key: &str, value: &toml::Value, path: &str) -> Option<String> {
+    let table = value.as_table()?;
+    if table.contains_key(key) {
+        return Some(path.to_owned());
+    }
+    table.iter().find_map(|(name, value)| home(key, value, &format!("{path}.{name}")))
+}

@@ -1,0 +1,128 @@
+use super::*;
+
+const GOOD: &str = "\
+name = \"hub\"
+url = \"wss://hub.example/paddington\"
+ip = \"127.0.0.1\"
+port = 6501
+";
+
+/// Returns the problems of a configuration that ends with `lines`, as line and text.
+fn found(lines: &str) -> Vec<(Option<usize>, String)> {
+    let problems = of_text(&format!("{GOOD}{lines}"));
+    problems.into_iter().map(|it| (it.line, format!("{} {}", it.what, it.remedy))).collect()
+}
+
+fn one(lines: &str) -> (Option<usize>, String) {
+    let mut problems = found(lines);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems.remove(0)
+}
+
+#[test]
+fn a_good_configuration_has_no_problem() {
+    assert_eq!(found(""), []);
+    let whole = "\
+[settings]
+handler_timeout = 10
+[settings.transport.timeouts]
+ping_interval = 5
+[api]
+tcp = \"127.0.0.1:6580\"
+changes = true
+[health]
+required = [\"sensor\"]
+grace = \"2m\"
+[handler]
+exec = [\"true\"]
+";
+    assert_eq!(found(whole), []);
+}
+
+#[test]
+fn a_typing_error_in_a_key_names_the_right_one() {
+    let cases = [
+        ("potr = 1", 5, "\"port\""),
+        ("[setings]", 5, "\"settings\""),
+        ("[settings]\nhandler_timout = 3", 6, "\"handler_timeout\""),
+        ("[settings.transport.timeouts]\nping_intervall = 3", 6, "\"ping_interval\""),
+        ("[settings]\nping_interval = 3", 6, "[settings.transport.timeouts]"),
+        ("[api]\nsockt = \"x\"", 6, "\"socket\""),
+    ];
+    for (lines, line, named) in cases {
+        let (at, text) = one(lines);
+        assert_eq!(at, Some(line), "{lines}");
+        assert!(text.contains(named), "{lines}: {text}");
+    }
+}
+
+#[test]
+fn every_wrong_value_is_found_at_once() {
+    let text = "\
+name = \"hub hub\"
+url = \"ftp://hub\"
+ip = \"localhost\"
+port = 70000
+[settings]
+handlers = \"many\"
+[health]
+grace = 5
+[api]
+changes = 1
+";
+    let problems = of_text(text);
+    let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines.len(), 7, "{problems:#?}");
+    for line in [1, 2, 3, 4, 6, 8, 10] {
+        assert!(lines.contains(&Some(line)), "{line}: {problems:#?}");
+    }
+    assert!(problems.iter().all(|problem| !problem.remedy.is_empty()));
+}
+
+#[test]
+fn missing_fields_are_named_with_an_example() {
+    let problems = of_text("name = \"hub\"\n");
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("url = \"ws://localhost:6501\"")));
+}
+
+#[test]
+fn relations_that_make_no_sense_are_all_found() {
+    let lines = "\
+[settings]
+outbox_bytes = 10
+[settings.transport.timeouts]
+dead = 10
+ping_interval = 20
+";
+    let problems = found(lines);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems.iter().any(|(line, text)| *line == Some(8 + 1) && text.contains("ping_interval")),
+        "{problems:?}"
+    );
+    assert!(
+        problems.iter().any(|(line, text)| *line == Some(6) && text.contains("outbox_bytes")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_lines() {
+    let problems = of_text("name = \nurl = \"x\n");
+    assert!(!problems.is_empty());
+    assert_eq!(problems[0].line, Some(1));
+}
+
+#[test]
+fn keys_are_never_shown() {
+    let secret = "5ec3e700".repeat(8);
+    let lines = format!(
+        "[[clients]]\nname = \"sensor\"\nrange = \"127.0.0.1\"\ninner_key.data = \"{secret}x\"\n\
+         outer_key.data = \"{secret}\"\n"
+    );
+    let problems = found(&lines);
+    assert!(!problems.is_empty());
+    assert!(!format!("{problems:?}").contains("5ec3e700"), "{problems:?}");
+}

@@ -1,0 +1,106 @@
+//! `paddington dead-letters`: messages that could not be handled.
+
+use paddington::store::{DeadLetter, LetterId};
+use paddington_admin::model::{LetterDetails, LetterSummary, Letters, time};
+
+use crate::access::Access;
+use crate::args::{DeadLetters, LetterAction};
+use crate::content;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Table, note, write_raw};
+use crate::{stored, view};
+
+pub(crate) async fn run(args: &DeadLetters, output: Output) -> Result<(), Failure> {
+    match args.action {
+        LetterAction::List => list(output).await,
+        LetterAction::Show { id } => show(id, output).await,
+        LetterAction::Retry { id } => retry(id).await,
+        LetterAction::Drop { id } => drop(id).await,
+    }
+}
+
+async fn list(output: Output) -> Result<(), Failure> {
+    let letters = match Access::open().await? {
+        Access::Live(mut client) => client.get("/v1/dead-letters").await?,
+        Access::Files(config) => {
+            let letters = stored::letters(&config).await?;
+            Letters { letters: letters.iter().map(summary).collect() }
+        }
+    };
+    output.print(&letters, |letters| {
+        if letters.letters.is_empty() {
+            return "there are no dead letters".to_owned();
+        }
+        let mut table = Table::new(&["ID", "PEER", "GIVEN UP", "BECAUSE", "BYTES"]);
+        for it in &letters.letters {
+            let row = [it.id.to_string(), it.peer.clone(), it.at.clone(), it.code.clone()];
+            table.add(row.into_iter().chain([view::bytes(it.bytes)]));
+        }
+        table.text()
+    })
+}
+
+fn summary((id, letter): &(LetterId, DeadLetter)) -> LetterSummary {
+    LetterSummary {
+        id: id.0,
+        peer: letter.peer().to_string(),
+        message_id: letter.id.to_string(),
+        at: time(letter.at),
+        code: letter.code.to_string(),
+        bytes: u64::try_from(letter.payload.len()).unwrap_or(u64::MAX),
+    }
+}
+
+async fn show(id: u64, output: Output) -> Result<(), Failure> {
+    let letter: LetterDetails = match Access::open().await? {
+        Access::Live(mut client) => client.get(&format!("/v1/dead-letters/{id}")).await?,
+        Access::Files(config) => {
+            let letters = stored::letters(&config).await?;
+            let found = letters
+                .into_iter()
+                .find(|(letter, _)| letter.0 == id)
+                .ok_or_else(|| missing(id))?;
+            let summary = summary(&found);
+            let (is_bytes, bytes) = (found.1.payload.is_bytes(), found.1.payload.into_bytes());
+            LetterDetails { summary, content: content::of(&bytes, is_bytes) }
+        }
+    };
+    if output.is_json() {
+        return output.print(&letter, |_| String::new());
+    }
+    let LetterSummary { peer, at, code, .. } = &letter.summary;
+    note(&format!("from {peer}, given up at {at}: {code}"));
+    write_raw(&content::bytes(&letter.content)?)
+}
+
+async fn retry(id: u64) -> Result<(), Failure> {
+    match Access::live().await? {
+        Access::Live(mut client) => {
+            let path = format!("/v1/dead-letters/{id}/retry");
+            let _: serde_json::Value = client.post(&path, &()).await?;
+            note(&format!("dead letter {id} is handled, and deleted"));
+            Ok(())
+        }
+        Access::Files(_) => Err(missing(id)),
+    }
+}
+
+async fn drop(id: u64) -> Result<(), Failure> {
+    match Access::open().await? {
+        Access::Live(mut client) => {
+            let _: serde_json::Value = client.delete(&format!("/v1/dead-letters/{id}")).await?;
+        }
+        Access::Files(config) => {
+            if !stored::drop_letter(&config, id).await? {
+                return Err(missing(id));
+            }
+        }
+    }
+    note(&format!("dead letter {id} is deleted"));
+    Ok(())
+}
+
+fn missing(id: u64) -> Failure {
+    Failure::new(Exit::Refused, format!("there is no dead letter {id}"))
+        .with_remedy("`paddington dead-letters list` lists them.")
+}

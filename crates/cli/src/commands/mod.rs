@@ -1,0 +1,13 @@
+//! The commands.
+
+pub(crate) mod check;
+pub(crate) mod init;
+pub(crate) mod invite;
+pub(crate) mod join;
+pub(crate) mod letters;
+pub(crate) mod messages;
+pub(crate) mod outbox;
+pub(crate) mod pages;
+pub(crate) mod peers;
+pub(crate) mod remove;
+pub(crate) mod status;

@@ -1,0 +1,77 @@
+//! `paddington status`: how the service and its peers are, once.
+
+use paddington_admin::model::{Peer, State, Status};
+
+use crate::access::client;
+use crate::args;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Table};
+use crate::{view, watch};
+
+/// How many of the last refusals are shown.
+const REFUSALS: usize = 5;
+
+pub(crate) async fn run(args: &args::Status, output: Output) -> Result<(), Failure> {
+    let mut client = client().await?;
+    if args.watch {
+        return watch::run(client, output).await;
+    }
+    let status: Status = client.get("/v1/status").await?;
+    output.print(&status, text)?;
+    if status.ready.ready {
+        Ok(())
+    } else {
+        Err(Failure::new(Exit::No, "the service is not ready"))
+    }
+}
+
+pub(crate) fn text(status: &Status) -> String {
+    let service = &status.service;
+    let listening = match &service.listening {
+        Some(address) => format!("listening on {address}"),
+        None => "not listening".to_owned(),
+    };
+    let up = view::seconds(service.uptime_seconds);
+    let mut lines =
+        vec![format!("{} ({}), up for {up}, {listening}", service.name, service.software)];
+    lines.extend(status.ready.reasons.iter().map(|reason| format!("not ready: {reason}")));
+    lines.push(String::new());
+    lines.push(table(&status.peers));
+    let orphans = status.orphans.iter();
+    lines.extend(orphans.map(|it| {
+        format!(
+            "\n{} messages are stored for {}, whose link is gone: paddington purge {}",
+            it.messages, it.peer, it.link
+        )
+    }));
+    if !status.refusals.is_empty() {
+        lines.push("\nRefused lately:".to_owned());
+    }
+    for it in status.refusals.iter().take(REFUSALS) {
+        let (cause, remedy) = (&it.cause, &it.remedy);
+        lines.push(format!("  {}  {} x{}  {cause}: {remedy}", it.last, it.address, it.count));
+    }
+    lines.join("\n")
+}
+
+pub(crate) fn table(peers: &[Peer]) -> String {
+    if peers.is_empty() {
+        return "There are no peers: invite a client, or join a server.".to_owned();
+    }
+    let mut table =
+        Table::new(&["PEER", "STATE", "ADDRESS", "ROUND TRIP", "WAITING", "KEYS", "LAST ERROR"]);
+    for peer in peers {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let error = peer.last_error.as_ref().filter(|_| peer.state == State::Away);
+        table.add([
+            peer.name.clone(),
+            view::state(peer),
+            or_dash(peer.address.clone()),
+            or_dash(peer.round_trip_seconds.map(view::seconds)),
+            view::waiting(&peer.outbox),
+            view::keys(&peer.keys, peer.role),
+            error.map(|error| error.text.clone()).unwrap_or_default(),
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,151 @@
+//! The folder of a service: where it is, and what its `service.toml` says.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use paddington::ServiceConfig;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::failure::{Exit, Failure};
+
+/// The file that a person edits. The command writes it once, when it makes the folder.
+pub(crate) const CONFIG: &str = "service.toml";
+/// The folder of a service that the system runs.
+const SYSTEM: &str = "/etc/paddington";
+/// Where such a service keeps what it writes.
+const SYSTEM_STATE: &str = "/var/lib/paddington";
+
+/// The settings of the command itself. An embedded service ignores them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Operation {
+    pub(crate) api: Api,
+    pub(crate) health: Health,
+    pub(crate) handler: Program,
+}
+
+/// The local API.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Api {
+    /// The Unix socket; empty for none.
+    pub(crate) socket: PathBuf,
+    /// An address of this machine alone.
+    pub(crate) tcp: Option<SocketAddr>,
+    /// The file with the token that is asked for over TCP.
+    pub(crate) token_file: PathBuf,
+    /// Whether peers can be changed over TCP and on the page.
+    pub(crate) changes: bool,
+}
+
+/// What the service's health depends on.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Health {
+    /// The peers without which the service is not ready.
+    pub(crate) required: Vec<String>,
+    /// How long one of them may be away.
+    #[serde(deserialize_with = "time")]
+    pub(crate) grace: Duration,
+}
+
+/// The program that messages are handed to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Program {
+    /// A command and its arguments.
+    pub(crate) exec: Vec<String>,
+    /// A URL.
+    pub(crate) webhook: Option<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            socket: "paddington.sock".into(),
+            tcp: None,
+            token_file: "api.token".into(),
+            changes: false,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { required: Vec::new(), grace: Duration::from_secs(60) }
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        de::Error::custom(format!("{error}; write a time in quotes, such as \"60s\" or \"5m\""))
+    })
+}
+
+/// Enters the folder of a service, so that relative paths in its configuration count from there.
+pub(crate) fn enter(chosen: Option<&Path>) -> Result<(), Failure> {
+    let folder = find(chosen)?;
+    env::set_current_dir(&folder).map_err(|error| {
+        Failure::new(
+            Exit::Files,
+            format!("the folder {} cannot be used: {error}", folder.display()),
+        )
+    })
+}
+
+fn find(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
+    let named = chosen.map(Path::to_owned).or_else(|| {
+        let here = Path::new(CONFIG).exists();
+        let variable = || env::var_os("PADDINGTON_DIR").map(PathBuf::from);
+        if here { Some(".".into()) } else { variable().filter(|it| !it.as_os_str().is_empty()) }
+    });
+    let folder = named.unwrap_or_else(|| SYSTEM.into());
+    if folder.join(CONFIG).exists() {
+        return Ok(folder);
+    }
+    let place = if chosen.is_some() || folder != Path::new(SYSTEM) {
+        format!("{} holds no {CONFIG}", folder.display())
+    } else {
+        format!("there is no {CONFIG} in the current folder, nor in {SYSTEM}")
+    };
+    Err(Failure::new(Exit::Files, place).with_remedy(
+        "Name the folder with -C DIR or $PADDINGTON_DIR, or make one: paddington init NAME --url URL",
+    ))
+}
+
+/// Returns the folder that `init` makes, and where the service will keep what it writes.
+pub(crate) fn to_make(chosen: Option<&Path>) -> (PathBuf, PathBuf) {
+    let variable = || env::var_os("PADDINGTON_DIR").map(PathBuf::from);
+    let folder = chosen.map(Path::to_owned).or_else(variable).unwrap_or_else(|| ".".into());
+    let state = if folder == Path::new(SYSTEM) { SYSTEM_STATE.into() } else { PathBuf::new() };
+    (folder, state)
+}
+
+/// Reads the configuration of the service whose folder was entered.
+pub(crate) fn load() -> Result<ServiceConfig, Failure> {
+    let config = ServiceConfig::load(CONFIG).map_err(|error| {
+        Failure::from(error)
+            .with_remedy("`paddington check` lists every problem of the configuration.")
+    })?;
+    Ok(config)
+}
+
+/// Reads the settings of the command itself.
+pub(crate) fn operation() -> Result<Operation, Failure> {
+    let text = std::fs::read_to_string(CONFIG)
+        .map_err(|error| Failure::new(Exit::Files, format!("{CONFIG} cannot be read: {error}")))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+        let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
+        Failure::new(Exit::Files, format!("{CONFIG}{place}: {}", error.message()))
+    })
+}
+
+/// Makes a path absolute that counts from the folder in which the command was called.
+pub(crate) fn from_here(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(Exit::Files, format!("{}: {error}", path.display())))
+}
