@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use paddington_transport::Refusals;
 use paddington_wire::PeerName;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -13,7 +14,7 @@ use crate::core::Core;
 use crate::current::{self, is_handler_of};
 use crate::peer::Peer;
 use crate::store::Store;
-use crate::{AlreadyRunning, Event, NoExchange, PeerStatus, SendError, ShutdownReport};
+use crate::{AlreadyRunning, Event, NoExchange, PeerStatus, Refusal, SendError, ShutdownReport};
 
 /// A handle of a service's exchange; a clone is cheap.
 ///
@@ -131,6 +132,13 @@ impl Exchange {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.core.peers.peers().iter().map(|peer| peer.status()).collect()
+    }
+
+    /// Returns the last connections that the listener has refused, newest first: at most 256, by
+    /// address, stage and cause (`docs/protocol.md` §9). Whoever was refused is told nothing of it.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.core.refusals.get().map(Refusals::list).unwrap_or_default()
     }
 
     /// Asks the exchange to shut down and returns at once; handlers may call it.

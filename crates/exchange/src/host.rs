@@ -40,6 +40,7 @@ pub(crate) fn hosted(core: &Arc<Core>, listener: Listener) -> Result<Hosted, Key
 pub(crate) fn listen(core: &Arc<Core>, (listener, acceptor): Hosted) {
     let address = listener.address();
     let _ = core.address.set(address); // it listens once
+    let _ = core.refusals.set(acceptor.refusals());
     info!(service = %core.shared.name, %address, "listening");
     listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
 }

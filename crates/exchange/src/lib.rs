@@ -51,6 +51,7 @@ pub use handling::{Handler, OnError, accept_bytes};
 pub use keys::KeyStore;
 pub use listening::Listen;
 pub use orphans::PurgeError;
+pub use paddington_transport::RefusedConnection as Refusal;
 pub use paddington_wire::link::{CallCounts, Counts};
 pub use peer::send::SendOptions;
 pub use receipt::Receipt;

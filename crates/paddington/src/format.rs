@@ -123,6 +123,16 @@ pub(crate) struct ServiceFile {
     pub(crate) proxy_header: Option<IgnoredAny>,
     #[serde(default, skip_serializing)]
     pub(crate) encryption: Option<IgnoredAny>,
+    // Settings of the command `paddington`, which an embedded service ignores.
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "the command reads it itself")]
+    pub(crate) api: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "the command reads it itself")]
+    pub(crate) health: Option<IgnoredAny>,
+    #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "the command reads it itself")]
+    pub(crate) handler: Option<IgnoredAny>,
 }
 
 /// A client that the service has invited. The original paddington writes it with `ip` and without

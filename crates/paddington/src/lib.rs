@@ -78,8 +78,8 @@ pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
     AddError, AlreadyRunning, CallCounts, CallsStatus, ChangeError, Config, Counts, Delivered,
     Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, NoExchange, OnError,
-    PeerCounters, PeerStatus, PurgeError, Receipt, RekeyError, RemoveError, Removed, Reply,
-    RequestError, SendError, SendOptions, ShutdownReport, StartError, Waiting, accept_bytes,
+    PeerCounters, PeerStatus, PurgeError, Receipt, Refusal, RekeyError, RemoveError, Removed,
+    Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError, Waiting, accept_bytes,
     current, store,
 };
 #[cfg(feature = "durable")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use paddington_exchange::store::Store;
 use paddington_exchange::{
-    Exchange, Handler, PeerStatus, Receipt, Reply, RequestError, SendError, ShutdownReport,
-    StartError,
+    Exchange, Handler, PeerStatus, Receipt, Refusal, Reply, RequestError, SendError,
+    ShutdownReport, StartError,
 };
 use paddington_transport::Network;
 use paddington_wire::Message;
@@ -215,6 +215,28 @@ impl Service {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.exchange.peers()
+    }
+
+    /// Returns the last connections that were refused, newest first; see [`Exchange::refusals`]. The
+    /// log tells the same in the same words.
+    ///
+    /// ```
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// # let service = Service::start(&config, ignore).await?;
+    /// for refusal in service.refusals() {
+    ///     println!("{}: {} ({})", refusal.address, refusal.cause, refusal.remedy);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.exchange.refusals()
     }
 
     /// Shuts down and waits for the end; see [`Exchange::shutdown`].

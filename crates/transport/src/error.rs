@@ -3,10 +3,12 @@
 use std::io;
 
 use http::StatusCode;
+use paddington_wire::keys::Why;
 use paddington_wire::{CloseCode, HandshakeError, ReceiveError, TransmitError, Violation};
 use thiserror::Error;
 
 use crate::UpgradeError;
+use crate::contract::Refusal;
 use crate::websocket::SocketError;
 
 /// The reason why a connection ended.
@@ -153,8 +155,10 @@ pub(crate) enum AcceptError {
     Lost(#[source] SocketError),
     #[error("the handshake failed")]
     Handshake(#[from] HandshakeError),
+    #[error("its keys are no longer valid")]
+    Worthless(Why),
     #[error("the service refused to give it a slot")]
-    Refused,
+    Refused(Refusal),
     #[error("the first frame could not be sealed")]
     Transmit(#[from] TransmitError),
 }

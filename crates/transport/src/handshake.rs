@@ -105,8 +105,10 @@ async fn respond_sealed<H: Host>(
             let (ready, reservation) = reservation.ready();
             (Ok(reservation), Frame::Ready(ready))
         }
-        Err(Refusal::Close(code)) => (Err(AcceptError::Refused), Frame::Close(code)),
-        Err(Refusal::Silent) => return Err(AcceptError::Refused),
+        Err(refusal @ Refusal::Close(code)) => {
+            (Err(AcceptError::Refused(refusal)), Frame::Close(code))
+        }
+        Err(refusal) => return Err(AcceptError::Refused(refusal)),
     };
     let first = waiting.first(&first)?;
     socket.allow(READY_LIMIT);
@@ -121,7 +123,7 @@ async fn respond_sealed<H: Host>(
     let Greeting::Ready(mut session, theirs) =
         waiting.finish(&theirs, config.limits.max_payload)?
     else {
-        return Err(AcceptError::Refused);
+        return Err(AcceptError::Gone);
     };
     socket.allow_all();
     let keys = SessionKeys { generation, exporter: session.take_exporter() };
@@ -130,7 +132,7 @@ async fn respond_sealed<H: Host>(
         Err(refusal) => {
             let sent = farewell(&mut socket, &mut session, refusal);
             let _ = timeout(timeouts.close, sent).await;
-            Err(AcceptError::Refused)
+            Err(AcceptError::Refused(refusal))
         }
     }
 }
@@ -147,10 +149,11 @@ fn recognise<H: Host>(
 ) -> Result<Recognised<InvitedClient>, AcceptError> {
     let candidates = clients.sealed_candidates(address, bucket, host.unix_time());
     candidates.authenticate(responder, hello).map_err(|refused| {
-        if let Some(Worthless { client, generation, why }) = refused.worthless {
-            host.recognised(WorthlessHello { client, address, generation, why });
-        }
-        refused.error.into()
+        let Some(Worthless { client, generation, why }) = refused.worthless else {
+            return refused.error.into();
+        };
+        host.recognised(WorthlessHello { client, address, generation, why });
+        AcceptError::Worthless(why)
     })
 }
 
@@ -175,12 +178,12 @@ async fn respond_hex<H: Host>(
         encoding: Encoding::Hex,
         instance: None,
     };
-    let reservation = host.reserve(hello).await.map_err(|_| AcceptError::Refused)?;
+    let reservation = host.reserve(hello).await.map_err(AcceptError::Refused)?;
     let (session, reply) = client.reply()?;
     let sent = async { Ok(socket.send(Transmission::Text(reply)).await?) };
     step(timeouts.handshake_step, sent).await?;
     socket.allow_all();
-    let traffic = reservation.establish().map_err(|_| AcceptError::Refused)?;
+    let traffic = reservation.establish().map_err(AcceptError::Refused)?;
     Ok(Established { socket, session: session.into(), traffic })
 }
 

@@ -5,11 +5,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
-use paddington_wire::HandshakeError;
+use paddington_wire::keys::Why;
+use paddington_wire::{CloseCode, HandshakeError};
 
 use crate::admission::{Awaited, PendingConnection};
+use crate::contract::Refusal;
 use crate::error::AcceptError;
-use crate::refusal_log::{Cause, RefusalKind, Stage};
+use crate::refusal_kind::{Cause, RefusalKind, Stage};
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -62,9 +64,12 @@ impl Stranger {
             AcceptError::Head => Cause::Head,
             AcceptError::Upgrade(status) => self.cause_of_status(*status),
             AcceptError::Handshake(error) => self.cause_of_handshake(error),
+            AcceptError::Worthless(Why::Burned) => Cause::Burned,
+            AcceptError::Worthless(Why::Expired) => Cause::Expired,
+            AcceptError::Refused(refusal) => cause_of_refusal(*refusal)?,
             AcceptError::Transmit(_) => Cause::Own,
             AcceptError::Lost(error) if error.is_violation() => Cause::Violation,
-            AcceptError::Lost(_) | AcceptError::Gone | AcceptError::Refused => return None,
+            AcceptError::Lost(_) | AcceptError::Gone => return None,
         };
         let stage = match awaited {
             Awaited::Request => Stage::Request,
@@ -102,6 +107,18 @@ impl Stranger {
     }
 }
 
+/// Returns why the service has refused an authenticated client, unless that is no concern of its
+/// operator: the service shuts down, or a newer connection was faster.
+fn cause_of_refusal(refusal: Refusal) -> Option<Cause> {
+    match refusal {
+        Refusal::Close(CloseCode::Busy) => Some(Cause::Duplicate),
+        Refusal::Close(CloseCode::Overload) => Some(Cause::Overload),
+        Refusal::Close(CloseCode::Removed) => Some(Cause::Removed),
+        Refusal::Close(CloseCode::Violation) => Some(Cause::Violation),
+        Refusal::Close(_) | Refusal::Silent => None,
+    }
+}
+
 /// Returns whether a failure costs its address an attempt: a malformed request, or a hello that is
 /// not authentic. A connection that sends nothing, or hangs up, costs none.
 pub(crate) fn is_charged(error: &AcceptError) -> bool {
@@ -113,6 +130,7 @@ pub(crate) fn is_charged(error: &AcceptError) -> bool {
         AcceptError::Handshake(error) => {
             !matches!(error, HandshakeError::Key(_) | HandshakeError::Seal(_))
         }
+        AcceptError::Worthless(_) => true,
         AcceptError::Lost(error) => error.is_violation(),
         _ => false,
     }

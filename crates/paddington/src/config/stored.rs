@@ -74,6 +74,9 @@ impl ServiceConfig {
             healthcheck_port: None,
             proxy_header: None,
             encryption: None,
+            api: None,
+            health: None,
+            handler: None,
         }
     }
 
