@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use paddington_exchange::store::Store;
 use paddington_exchange::{
-    Exchange, Handler, PeerStatus, Receipt, Refusal, Reply, RequestError, SendError,
+    Exchange, Handler, PeerStatus, PingError, Receipt, Refusal, Reply, RequestError, SendError,
     ShutdownReport, StartError,
 };
 use paddington_transport::Network;
@@ -215,6 +215,23 @@ impl Service {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.exchange.peers()
+    }
+
+    /// Pings a peer that is connected and returns the round trip; see [`Exchange::ping`].
+    ///
+    /// ```no_run
+    /// # use paddington::{PingError, Service};
+    /// # async fn example(service: Service) -> Result<(), PingError> {
+    /// println!("{:?}", service.ping("sensor").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PingError`] if there is no answer.
+    pub async fn ping(&self, peer: &str) -> Result<Duration, PingError> {
+        self.exchange.ping(peer).await
     }
 
     /// Returns the last connections that were refused, newest first; see [`Exchange::refusals`]. The

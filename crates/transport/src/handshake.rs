@@ -105,10 +105,8 @@ async fn respond_sealed<H: Host>(
             let (ready, reservation) = reservation.ready();
             (Ok(reservation), Frame::Ready(ready))
         }
-        Err(refusal @ Refusal::Close(code)) => {
-            (Err(AcceptError::Refused(refusal)), Frame::Close(code))
-        }
-        Err(refusal) => return Err(AcceptError::Refused(refusal)),
+        Err(Refusal::Close(code)) => (Err(AcceptError::Refused(Some(code))), Frame::Close(code)),
+        Err(Refusal::Silent) => return Err(AcceptError::Refused(None)),
     };
     let first = waiting.first(&first)?;
     socket.allow(READY_LIMIT);
@@ -132,7 +130,7 @@ async fn respond_sealed<H: Host>(
         Err(refusal) => {
             let sent = farewell(&mut socket, &mut session, refusal);
             let _ = timeout(timeouts.close, sent).await;
-            Err(AcceptError::Refused(refusal))
+            Err(refused(refusal))
         }
     }
 }
@@ -178,12 +176,12 @@ async fn respond_hex<H: Host>(
         encoding: Encoding::Hex,
         instance: None,
     };
-    let reservation = host.reserve(hello).await.map_err(AcceptError::Refused)?;
+    let reservation = host.reserve(hello).await.map_err(refused)?;
     let (session, reply) = client.reply()?;
     let sent = async { Ok(socket.send(Transmission::Text(reply)).await?) };
     step(timeouts.handshake_step, sent).await?;
     socket.allow_all();
-    let traffic = reservation.establish().map_err(AcceptError::Refused)?;
+    let traffic = reservation.establish().map_err(refused)?;
     Ok(Established { socket, session: session.into(), traffic })
 }
 
@@ -270,6 +268,13 @@ async fn initiate_hex<P: Reservation>(
     socket.allow_all();
     let traffic = reservation.establish().map_err(|_| DialError::Superseded)?;
     Ok(Established { socket, session: session.into(), traffic })
+}
+
+fn refused(refusal: Refusal) -> AcceptError {
+    match refusal {
+        Refusal::Close(code) => AcceptError::Refused(Some(code)),
+        Refusal::Silent => AcceptError::Refused(None),
+    }
 }
 
 /// Tells an authenticated peer why it is refused, if it is to know.

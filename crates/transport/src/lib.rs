@@ -37,6 +37,7 @@ mod refusal_kind;
 mod refusal_log;
 mod refused;
 pub mod regular;
+mod remedy;
 mod request_head;
 mod resolver;
 pub mod seconds;
@@ -51,8 +52,8 @@ pub use acceptor::Acceptor;
 pub use config::{Config, Limits, Retry, Timeouts};
 pub use connection::Connection;
 pub use contract::{
-    AuthenticHello, Caller, Change, Host, ReadyReservation, Refusal, Renewed, Reservation,
-    SessionKeys, Traffic, WorthlessHello,
+    AuthenticHello, Caller, Change, FailedAttempt, Host, ReadyReservation, Refusal, Renewed,
+    Reservation, SessionKeys, Traffic, WorthlessHello,
 };
 pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};

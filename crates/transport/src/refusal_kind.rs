@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use paddington_wire::CloseCode;
+use paddington_wire::keys::Why;
+
 /// What a connection was refused for, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RefusalKind {
@@ -70,6 +73,31 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
+    /// Returns the cause for which a hello is refused that was made with these keys.
+    pub(crate) fn of_keys(why: Why) -> Self {
+        match why {
+            Why::Burned => Self::Burned,
+            Why::Expired => Self::Expired,
+        }
+    }
+
+    /// Returns the cause for which an authenticated client is refused with this code, unless that is no
+    /// concern of an operator: the service shuts down, or a newer connection was faster.
+    pub(crate) fn of_close(code: CloseCode) -> Option<Self> {
+        match code {
+            CloseCode::Busy => Some(Self::Duplicate),
+            CloseCode::Overload => Some(Self::Overload),
+            CloseCode::Removed => Some(Self::Removed),
+            CloseCode::Violation => Some(Self::Violation),
+            _ => None,
+        }
+    }
+
+    /// Returns the cause and the remedy.
+    pub(crate) fn words(self) -> (&'static str, &'static str) {
+        (self.as_str(), self.remedy())
+    }
+
     /// Returns the cause in words.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -5,11 +5,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
-use paddington_wire::keys::Why;
-use paddington_wire::{CloseCode, HandshakeError};
+use paddington_wire::HandshakeError;
 
 use crate::admission::{Awaited, PendingConnection};
-use crate::contract::Refusal;
 use crate::error::AcceptError;
 use crate::refusal_kind::{Cause, RefusalKind, Stage};
 
@@ -64,9 +62,8 @@ impl Stranger {
             AcceptError::Head => Cause::Head,
             AcceptError::Upgrade(status) => self.cause_of_status(*status),
             AcceptError::Handshake(error) => self.cause_of_handshake(error),
-            AcceptError::Worthless(Why::Burned) => Cause::Burned,
-            AcceptError::Worthless(Why::Expired) => Cause::Expired,
-            AcceptError::Refused(refusal) => cause_of_refusal(*refusal)?,
+            AcceptError::Worthless(why) => Cause::of_keys(*why),
+            AcceptError::Refused(code) => code.and_then(Cause::of_close)?,
             AcceptError::Transmit(_) => Cause::Own,
             AcceptError::Lost(error) if error.is_violation() => Cause::Violation,
             AcceptError::Lost(_) | AcceptError::Gone => return None,
@@ -104,18 +101,6 @@ impl Stranger {
             HandshakeError::Key(_) | HandshakeError::Seal(_) => Cause::Own,
             _ => Cause::Violation,
         }
-    }
-}
-
-/// Returns why the service has refused an authenticated client, unless that is no concern of its
-/// operator: the service shuts down, or a newer connection was faster.
-fn cause_of_refusal(refusal: Refusal) -> Option<Cause> {
-    match refusal {
-        Refusal::Close(CloseCode::Busy) => Some(Cause::Duplicate),
-        Refusal::Close(CloseCode::Overload) => Some(Cause::Overload),
-        Refusal::Close(CloseCode::Removed) => Some(Cause::Removed),
-        Refusal::Close(CloseCode::Violation) => Some(Cause::Violation),
-        Refusal::Close(_) | Refusal::Silent => None,
     }
 }
 
