@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use paddington_transport::Network;
+use paddington_transport::{Network, Refusals};
 use paddington_wire::InvitedClients;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) listen: Option<Listen>,
     /// The address that the exchange listens on, once it does.
     pub(crate) address: OnceLock<SocketAddr>,
+    /// The connections that the listener has refused.
+    pub(crate) refusals: OnceLock<Refusals>,
 }
 
 /// A function that adds a worker to a peer.

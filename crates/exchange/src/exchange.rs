@@ -4,7 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use paddington_transport::Refusals;
 use paddington_wire::PeerName;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -12,8 +14,11 @@ use tokio::task::JoinHandle;
 use crate::core::Core;
 use crate::current::{self, is_handler_of};
 use crate::peer::Peer;
+use crate::registry::{Entry, Role};
 use crate::store::Store;
-use crate::{AlreadyRunning, Event, NoExchange, PeerStatus, SendError, ShutdownReport};
+use crate::{
+    AlreadyRunning, Event, NoExchange, PeerStatus, PingError, Refusal, SendError, ShutdownReport,
+};
 
 /// A handle of a service's exchange; a clone is cheap.
 ///
@@ -130,7 +135,31 @@ impl Exchange {
     /// ```
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        self.core.peers.peers().iter().map(|peer| peer.status()).collect()
+        let entries = self.core.peers.entries().into_iter();
+        let status = |Entry { peer, role, .. }: Entry| peer.status(matches!(role, Role::Server(_)));
+        entries.map(status).collect()
+    }
+
+    /// Sends a ping to a peer and waits for its answer (`docs/protocol.md` §7). Returns the time between
+    /// the two, which includes what was transmitted before the ping, and not the handling of messages.
+    /// Up to two pings of a peer may be under way.
+    ///
+    /// # Errors
+    ///
+    /// [`PingError`] if the peer is not connected, does not answer within
+    /// [`Timeouts::dead`](paddington_transport::Timeouts::dead), or its link is `hex`.
+    pub async fn ping(&self, peer: &str) -> Result<Duration, PingError> {
+        let Some(known) = self.core.peer(peer) else {
+            return Err(PingError::UnknownPeer(peer.chars().take(80).collect()));
+        };
+        known.ping().await
+    }
+
+    /// Returns the last connections that the listener has refused, newest first: at most 256, by
+    /// address, stage and cause (`docs/protocol.md` §9). Whoever was refused is told nothing of it.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.core.refusals.get().map(Refusals::list).unwrap_or_default()
     }
 
     /// Asks the exchange to shut down and returns at once; handlers may call it.

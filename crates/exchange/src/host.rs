@@ -2,10 +2,12 @@
 //! `docs/protocol.md` §8.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use paddington_transport::{
-    Acceptor, AuthenticHello, Caller, Change, Host, Listener, Refusal, Renewed, WorthlessHello,
+    Acceptor, AuthenticHello, Caller, Change, FailedAttempt, Host, Listener, Refusal, Renewed,
+    WorthlessHello,
 };
 use paddington_wire::keys::KeyRing;
 use paddington_wire::{CloseCode, Credentials, InvitedClients, KeyError};
@@ -40,6 +42,7 @@ pub(crate) fn hosted(core: &Arc<Core>, listener: Listener) -> Result<Hosted, Key
 pub(crate) fn listen(core: &Arc<Core>, (listener, acceptor): Hosted) {
     let address = listener.address();
     let _ = core.address.set(address); // it listens once
+    let _ = core.refusals.set(acceptor.refusals());
     info!(service = %core.shared.name, %address, "listening");
     listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
 }
@@ -61,7 +64,7 @@ impl Host for ExchangeHost {
         }
         if peer.is_overloaded(instance) {
             warn!(peer = %name, %address, "refused: too many handshakes");
-            return Err(Refusal::Close(CloseCode::Overload));
+            return Err(refuse(&peer, address, CloseCode::Overload));
         }
         let probed = peer.probe(instance).await;
         if peer.is_removed() {
@@ -69,7 +72,7 @@ impl Host for ExchangeHost {
         }
         let Ok(probed) = probed else {
             peer.report_duplicate(address);
-            return Err(Refusal::Close(CloseCode::Busy));
+            return Err(refuse(&peer, address, CloseCode::Busy));
         };
         let reservation = PeerReservation::new(&peer, probed, Some(address));
         // Whatever changes from now on makes the reservation void.
@@ -85,12 +88,23 @@ impl Host for ExchangeHost {
     }
 
     fn recognised(&self, hello: WorthlessHello) {
+        let words = hello.words();
         let WorthlessHello { client, address, generation, why } = hello;
         let peer = self.core.peer(client.name.as_str());
         if let Some(peer) = peer.filter(|it| it.mailbox.link == client.link) {
             peer.report_worthless_keys(address, generation, why);
+            peer.note_refused(address, words);
         }
     }
+}
+
+/// Refuses an authenticated client, which its status tells.
+fn refuse(peer: &Peer, address: IpAddr, code: CloseCode) -> Refusal {
+    let refusal = Refusal::Close(code);
+    if let Some(words) = refusal.words() {
+        peer.note_refused(address, words);
+    }
+    refusal
 }
 
 impl fmt::Debug for ExchangeHost {
@@ -134,6 +148,14 @@ impl Caller for PeerCaller {
             keys.accept(newest);
         }
         Some(renewed)
+    }
+
+    fn connected(&self, address: Option<SocketAddr>) {
+        self.peer.note_address(address);
+    }
+
+    fn failed(&self, attempt: &FailedAttempt) {
+        self.peer.note_failed(attempt);
     }
 
     fn changes(&self) -> Vec<Change> {

@@ -109,6 +109,7 @@ impl Exchange {
             transport: Arc::new(shared.config.transport.clone()),
             listen,
             address: OnceLock::new(),
+            refusals: OnceLock::new(),
             shared,
         });
         core.keys.begin(Arc::downgrade(&core));

@@ -1,6 +1,8 @@
 //! The status of an exchange's peers, and the report of its shutdown.
 
-use std::time::Duration;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
 
 use paddington_wire::link::{CallCounts, Counts, Link};
 use paddington_wire::{Encoding, Instance, PeerName, Software};
@@ -16,8 +18,21 @@ pub struct PeerStatus {
     pub encoding: Encoding,
     /// Whether the messages that wait for it outlive this process.
     pub stored: bool,
+    /// Whether this side opens the connections, because the peer is a server.
+    pub dialled: bool,
     /// Time since it connected, if it is connected.
     pub connected_for: Option<Duration>,
+    /// When it was connected, or disconnected if it is not, by the wall clock. `None` if it was not
+    /// connected yet since it was added or this service was started.
+    pub since: Option<SystemTime>,
+    /// The address of the other end, if it is connected.
+    pub address: Option<PeerAddress>,
+    /// The time between the last ping of this connection and its answer. Of two connected sides that
+    /// are silent, only the client pings; see [`Exchange::ping`](crate::Exchange::ping).
+    pub round_trip: Option<Duration>,
+    /// Why the last connection has ended, the last attempt to connect has failed, or somebody with
+    /// keys of this link was refused; it is kept when the peer is connected again.
+    pub last_error: Option<LastError>,
     /// Its instance, from `Connected` until `Disconnected`. `None` for a `hex` peer.
     pub instance: Option<Instance>,
     /// The name and version of its software, as it said when it last connected; empty if it has
@@ -49,6 +64,48 @@ pub struct PeerStatus {
     pub calls: CallsStatus,
     /// All other counters.
     pub counters: PeerCounters,
+}
+
+/// The address of the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerAddress {
+    /// The client comes from this address. Behind a trusted proxy it is the one that the proxy reports.
+    Ip(IpAddr),
+    /// The connection leads to this address of the server.
+    Socket(SocketAddr),
+}
+
+impl PeerAddress {
+    /// Returns the address without a port.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        match self {
+            Self::Ip(ip) => *ip,
+            Self::Socket(socket) => socket.ip(),
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Socket(socket) => socket.fmt(f),
+        }
+    }
+}
+
+/// A failure on a link, in the words of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastError {
+    /// When it happened, by the wall clock.
+    pub at: SystemTime,
+    /// What happened.
+    pub cause: String,
+    /// What probably helps.
+    pub remedy: Option<String>,
 }
 
 /// Status of the requests to one peer, and of its requests. All zero on a `hex` link.

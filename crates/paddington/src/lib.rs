@@ -77,10 +77,10 @@ pub use signals::Signals;
 pub use paddington_crypto::KeyError;
 pub use paddington_exchange::{
     AddError, AlreadyRunning, CallCounts, CallsStatus, ChangeError, Config, Counts, Delivered,
-    Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, NoExchange, OnError,
-    PeerCounters, PeerStatus, PurgeError, Receipt, RekeyError, RemoveError, Removed, Reply,
-    RequestError, SendError, SendOptions, ShutdownReport, StartError, Waiting, accept_bytes,
-    current, store,
+    Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, LastError, NoExchange, OnError,
+    PeerAddress, PeerCounters, PeerStatus, PingError, PurgeError, Receipt, Refusal, RekeyError,
+    RemoveError, Removed, Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError,
+    Waiting, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use paddington_exchange::store::Store;
 use paddington_exchange::{
-    Exchange, Handler, PeerStatus, Receipt, Reply, RequestError, SendError, ShutdownReport,
-    StartError,
+    Exchange, Handler, PeerStatus, PingError, Receipt, Refusal, Reply, RequestError, SendError,
+    ShutdownReport, StartError,
 };
 use paddington_transport::Network;
 use paddington_wire::Message;
@@ -215,6 +215,45 @@ impl Service {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.exchange.peers()
+    }
+
+    /// Pings a peer that is connected and returns the round trip; see [`Exchange::ping`].
+    ///
+    /// ```no_run
+    /// # use paddington::{PingError, Service};
+    /// # async fn example(service: Service) -> Result<(), PingError> {
+    /// println!("{:?}", service.ping("sensor").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PingError`] if there is no answer.
+    pub async fn ping(&self, peer: &str) -> Result<Duration, PingError> {
+        self.exchange.ping(peer).await
+    }
+
+    /// Returns the last connections that were refused, newest first; see [`Exchange::refusals`]. The
+    /// log tells the same in the same words.
+    ///
+    /// ```
+    /// # use paddington::{Message, Service, ServiceConfig};
+    /// # async fn ignore(_: Message) -> Result<(), paddington::Error> { Ok(()) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &0)?;
+    /// # config.add_client("sensor", "127.0.0.1")?;
+    /// # let service = Service::start(&config, ignore).await?;
+    /// for refusal in service.refusals() {
+    ///     println!("{}: {} ({})", refusal.address, refusal.cause, refusal.remedy);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.exchange.refusals()
     }
 
     /// Shuts down and waits for the end; see [`Exchange::shutdown`].

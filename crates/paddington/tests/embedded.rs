@@ -149,6 +149,15 @@ fn a_configuration_of_the_original_loads_as_it_is() {
 }
 
 #[test]
+fn the_tables_of_the_command_are_ignored() {
+    let tables = "[api]\nsocket = \"paddington.sock\"\nchanges = true\n[health]\nrequired = [\"portal\"]\n\
+                  [handler]\nexec = [\"cat\"]\n";
+    let hub = ServiceConfig::from_toml(&format!("{ORIGINAL}\n{tables}")).unwrap();
+    assert_eq!(hub.peers().count(), 3);
+    assert!(ServiceConfig::from_toml(&format!("{ORIGINAL}\n[apis]\n")).is_err());
+}
+
+#[test]
 fn what_has_no_effect_is_said_once() {
     let logs = capture_logs();
     ServiceConfig::from_toml(&ORIGINAL.replace("\"hub\"", "\"told\"")).unwrap();

@@ -98,6 +98,7 @@ async fn the_invitation_burns_at_first_contact_and_the_keys_outlive_both_process
     };
     let alarm = timeout(Duration::from_secs(60), alarm).await.unwrap();
     assert_eq!(alarm, ("sensor".to_owned(), "127.0.0.9".to_owned(), 0));
+    eventually(async || hub.refusals().iter().any(|it| it.cause.contains("burned keys"))).await;
     assert!(!thief.peers()[0].is_connected());
     assert_eq!((link(&hub).fixed, link(&thief).fixed), (None, Some(FixedKeys::NoFolder)));
     thief.shutdown().await;

@@ -20,7 +20,8 @@ use crate::admission::{Admission, Awaited, LimitReached, PendingConnection};
 use crate::contract::Host;
 use crate::error::AcceptError;
 use crate::handshake::{self, Established, TrafficOf, Upgraded};
-use crate::refusal_log::{Cause, RefusalKind, RefusalLog, Stage};
+use crate::refusal_kind::{Cause, RefusalKind, Stage};
+use crate::refusal_log::{RefusalLog, Refusals};
 use crate::request_head::HeadError;
 use crate::stranger::{self, Stranger};
 use crate::upgrade::{self, Answered, Offer, Policy};
@@ -47,6 +48,12 @@ impl<H: Host> Acceptor<H> {
         let admission = Admission::new(config.limits);
         let refusals = Arc::default();
         Ok(Self { host, path: path.to_owned(), config, admission, refusals, decoy })
+    }
+
+    /// Returns the refusals that are kept for whoever runs the service.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        Refusals::new(&self.refusals)
     }
 
     /// Admits or refuses a connection. An admitted one is established on its own task.

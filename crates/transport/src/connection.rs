@@ -185,7 +185,11 @@ impl<T: Traffic> Connection<T> {
             Frame::Ping(token) if self.own.len() < REPLIES => {
                 self.own.push_back(Frame::Pong(token));
             }
-            Frame::Pong(_) => self.liveness.hear_answer(),
+            Frame::Pong(token) => {
+                if let Some(round_trip) = self.liveness.hear_answer(token) {
+                    self.traffic.measured(round_trip);
+                }
+            }
             _ => {}
         }
         if let Frame::Close(code) = frame {

@@ -2,10 +2,10 @@
 //! implementations decide what they mean, and which connection may carry a peer's frames.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use paddington_wire::keys::{KeyRing, Why};
 use paddington_wire::sealed::Exporter;
@@ -14,6 +14,7 @@ use paddington_wire::{
     Violation,
 };
 
+use crate::refusal_kind::Cause;
 use crate::{End, Endpoint, Tls};
 
 /// The source and the destination of one connection's frames.
@@ -35,6 +36,9 @@ pub trait Traffic: Send + 'static {
     ///
     /// [`Violation`] if the peer broke the protocol. The peer is told, and the connection ends.
     fn receive(&mut self, frame: Frame) -> Result<(), Violation>;
+
+    /// Takes note of the time between a ping and its answer, whenever one was measured.
+    fn measured(&mut self, _: Duration) {}
 
     /// Ends the traffic: the connection is over.
     fn ended(self, end: &End);
@@ -135,10 +139,27 @@ pub trait Caller: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Takes note of a connection that was established, and of the address that it leads to.
+    fn connected(&self, _: Option<SocketAddr>) {}
+
+    /// Takes note of an attempt that has failed.
+    fn failed(&self, _: &FailedAttempt) {}
+
     /// Resolves when there is a change to [take](Self::changes). An attempt or a pause ends then.
     fn changed(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
+}
+
+/// An attempt to connect that has failed, in the words of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// The address that a connection was opened to, if it came that far.
+    pub address: Option<SocketAddr>,
+    /// Why it has failed.
+    pub cause: String,
+    /// What probably helps.
+    pub remedy: Option<&'static str>,
 }
 
 /// A change of a link that is dialled.
@@ -190,6 +211,14 @@ pub struct WorthlessHello {
     pub why: Why,
 }
 
+impl WorthlessHello {
+    /// Returns why it was refused and what helps, in the words of the log.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, &'static str) {
+        Cause::of_keys(self.why).words()
+    }
+}
+
 /// The refusal of an authenticated peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -197,4 +226,15 @@ pub enum Refusal {
     Close(CloseCode),
     /// The peer is told nothing.
     Silent,
+}
+
+impl Refusal {
+    /// Returns why a client is refused and what helps, in the words of the log, if that concerns a person.
+    #[must_use]
+    pub fn words(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Close(code) => Cause::of_close(code).map(Cause::words),
+            Self::Silent => None,
+        }
+    }
 }

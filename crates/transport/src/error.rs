@@ -3,6 +3,7 @@
 use std::io;
 
 use http::StatusCode;
+use paddington_wire::keys::Why;
 use paddington_wire::{CloseCode, HandshakeError, ReceiveError, TransmitError, Violation};
 use thiserror::Error;
 
@@ -72,16 +73,10 @@ pub enum DialError {
     Timeout(&'static str),
     /// The server closed the connection instead of proving its identity: it does not accept this
     /// invitation, or something on the way breaks WebSockets.
-    #[error(
-        "the server hung up during the handshake; check that the invitation is the latest one \
-         and allows this client's address"
-    )]
+    #[error("the server hung up during the handshake")]
     HungUp(#[source] SocketError),
     /// The server closed the connection after it had waited for the handshake to go on.
-    #[error(
-        "the server hung up after waiting for seconds; check whether large packets are lost on the \
-         way (path MTU), and whether the server is overloaded"
-    )]
+    #[error("the server hung up after waiting for seconds")]
     HungUpLate(#[source] SocketError),
     /// The server could not prove its identity.
     #[error("the server is not the one that wrote the invitation, or its answer was altered")]
@@ -93,7 +88,7 @@ pub enum DialError {
     #[error("the server refused the connection: {0}")]
     Refused(CloseCode),
     /// This side has no keys of the link.
-    #[error("there are no keys for this server; ask for a new invitation")]
+    #[error("there are no keys for this server")]
     NoKeys,
     /// The connection could be established, but this side no longer accepted it.
     #[error("replaced by a newer connection")]
@@ -153,8 +148,10 @@ pub(crate) enum AcceptError {
     Lost(#[source] SocketError),
     #[error("the handshake failed")]
     Handshake(#[from] HandshakeError),
+    #[error("its keys are no longer valid")]
+    Worthless(Why),
     #[error("the service refused to give it a slot")]
-    Refused,
+    Refused(Option<CloseCode>),
     #[error("the first frame could not be sealed")]
     Transmit(#[from] TransmitError),
 }

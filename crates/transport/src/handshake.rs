@@ -105,8 +105,8 @@ async fn respond_sealed<H: Host>(
             let (ready, reservation) = reservation.ready();
             (Ok(reservation), Frame::Ready(ready))
         }
-        Err(Refusal::Close(code)) => (Err(AcceptError::Refused), Frame::Close(code)),
-        Err(Refusal::Silent) => return Err(AcceptError::Refused),
+        Err(Refusal::Close(code)) => (Err(AcceptError::Refused(Some(code))), Frame::Close(code)),
+        Err(Refusal::Silent) => return Err(AcceptError::Refused(None)),
     };
     let first = waiting.first(&first)?;
     socket.allow(READY_LIMIT);
@@ -121,7 +121,7 @@ async fn respond_sealed<H: Host>(
     let Greeting::Ready(mut session, theirs) =
         waiting.finish(&theirs, config.limits.max_payload)?
     else {
-        return Err(AcceptError::Refused);
+        return Err(AcceptError::Gone);
     };
     socket.allow_all();
     let keys = SessionKeys { generation, exporter: session.take_exporter() };
@@ -130,7 +130,7 @@ async fn respond_sealed<H: Host>(
         Err(refusal) => {
             let sent = farewell(&mut socket, &mut session, refusal);
             let _ = timeout(timeouts.close, sent).await;
-            Err(AcceptError::Refused)
+            Err(refused(refusal))
         }
     }
 }
@@ -147,10 +147,11 @@ fn recognise<H: Host>(
 ) -> Result<Recognised<InvitedClient>, AcceptError> {
     let candidates = clients.sealed_candidates(address, bucket, host.unix_time());
     candidates.authenticate(responder, hello).map_err(|refused| {
-        if let Some(Worthless { client, generation, why }) = refused.worthless {
-            host.recognised(WorthlessHello { client, address, generation, why });
-        }
-        refused.error.into()
+        let Some(Worthless { client, generation, why }) = refused.worthless else {
+            return refused.error.into();
+        };
+        host.recognised(WorthlessHello { client, address, generation, why });
+        AcceptError::Worthless(why)
     })
 }
 
@@ -175,12 +176,12 @@ async fn respond_hex<H: Host>(
         encoding: Encoding::Hex,
         instance: None,
     };
-    let reservation = host.reserve(hello).await.map_err(|_| AcceptError::Refused)?;
+    let reservation = host.reserve(hello).await.map_err(refused)?;
     let (session, reply) = client.reply()?;
     let sent = async { Ok(socket.send(Transmission::Text(reply)).await?) };
     step(timeouts.handshake_step, sent).await?;
     socket.allow_all();
-    let traffic = reservation.establish().map_err(|_| AcceptError::Refused)?;
+    let traffic = reservation.establish().map_err(refused)?;
     Ok(Established { socket, session: session.into(), traffic })
 }
 
@@ -267,6 +268,13 @@ async fn initiate_hex<P: Reservation>(
     socket.allow_all();
     let traffic = reservation.establish().map_err(|_| DialError::Superseded)?;
     Ok(Established { socket, session: session.into(), traffic })
+}
+
+fn refused(refusal: Refusal) -> AcceptError {
+    match refusal {
+        Refusal::Close(code) => AcceptError::Refused(Some(code)),
+        Refusal::Silent => AcceptError::Refused(None),
+    }
 }
 
 /// Tells an authenticated peer why it is refused, if it is to know.

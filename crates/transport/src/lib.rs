@@ -33,8 +33,11 @@ mod prefix;
 mod progress;
 mod proxy;
 mod reconnect;
+mod refusal_kind;
 mod refusal_log;
+mod refused;
 pub mod regular;
+mod remedy;
 mod request_head;
 mod resolver;
 pub mod seconds;
@@ -49,8 +52,8 @@ pub use acceptor::Acceptor;
 pub use config::{Config, Limits, Retry, Timeouts};
 pub use connection::Connection;
 pub use contract::{
-    AuthenticHello, Caller, Change, Host, ReadyReservation, Refusal, Renewed, Reservation,
-    SessionKeys, Traffic, WorthlessHello,
+    AuthenticHello, Caller, Change, FailedAttempt, Host, ReadyReservation, Refusal, Renewed,
+    Reservation, SessionKeys, Traffic, WorthlessHello,
 };
 pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};
@@ -60,6 +63,8 @@ pub use listener::Listener;
 pub use network::{Network, NetworkListener, system};
 pub use proxy::TrustedProxies;
 pub use reconnect::stay_connected;
+pub use refusal_log::Refusals;
+pub use refused::RefusedConnection;
 pub use stream::{Io, Stream};
 pub use tls::{Tls, TlsError};
 pub use upgrade::UpgradeError;

@@ -49,6 +49,8 @@ pub(crate) struct Liveness {
     received_then: u64,
     /// Whether a ping is due at once, whatever was heard.
     doubts: bool,
+    /// Time at which the last ping was sent, unless an answer may be that of an earlier one.
+    pinged_at: Option<Instant>,
     /// Number of pings so far, which is also the token of the last one.
     questions: u64,
     /// Since when the socket takes nothing, and the number of bytes it had taken by then.
@@ -91,6 +93,7 @@ impl Liveness {
             asked_at: now,
             asked: false,
             doubts: false,
+            pinged_at: None,
             questions: 0,
             stuck: None,
             renew_at: None,
@@ -145,9 +148,12 @@ impl Liveness {
         later
     }
 
-    /// Notes that the ping was answered.
-    pub(crate) fn hear_answer(&mut self) {
+    /// Notes that a ping was answered. Returns the time since the last one, if this is its answer. The
+    /// answers of a `hex` peer do not say to which ping.
+    pub(crate) fn hear_answer(&mut self, token: u64) -> Option<Duration> {
         self.asked = false;
+        let is_last = !self.sealed || token == self.questions;
+        self.pinged_at.take_if(|_| is_last).map(|pinged_at| pinged_at.elapsed())
     }
 
     /// Sets whether this side reads at the moment.
@@ -223,6 +229,8 @@ impl Liveness {
         if self.asked && !self.deaf && !is_behind_a_frame {
             return None;
         }
+        let is_clear = self.sealed || (!self.asked && self.pinged_at.is_none());
+        self.pinged_at = is_clear.then_some(now);
         self.asked = true;
         self.questions += 1;
         Some(self.questions)

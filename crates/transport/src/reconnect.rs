@@ -17,10 +17,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::addresses::Addresses;
 use crate::backoff::Delays;
-use crate::contract::{Caller, Change, Renewed, Traffic};
+use crate::contract::{Caller, Change, FailedAttempt, Renewed, Traffic};
 use crate::handshake::Established;
 use crate::key_choice::KeyChoice;
-use crate::{Connection, DialError, Dialer, End, Tls};
+use crate::{Connection, DialError, Dialer, End, Tls, remedy};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -61,6 +61,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                 addresses.succeeded();
                 choice.restart();
                 report.connected(&dialer, &addresses);
+                caller.connected(addresses.connected());
                 let (lasted, end) = dialer.carry(established).await;
                 let delay = delays.after_session(lasted, &end, dialer.network.chance());
                 (delay, Mends::after(&end, &caller))
@@ -77,7 +78,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
                 }
                 let (waited, chance) = (began.elapsed(), dialer.network.chance());
                 let delay = delays.after_failure(&error, waited, addresses.has_good(), chance);
-                report.failed(&dialer, &addresses, &error, delay);
+                caller.failed(&report.failed(&dialer, &addresses, &error, delay));
                 (delay, mends)
             }
         };
@@ -203,36 +204,40 @@ impl Report {
         addresses: &Addresses,
         failure: &DialError,
         delay: Duration,
-    ) {
-        let cause = with_causes(failure);
-        let endpoint = &dialer.endpoint;
-        let seen = (addresses.connected(), cause);
+    ) -> FailedAttempt {
+        let attempt = failed(failure, dialer, addresses);
+        let (endpoint, remedy) = (&dialer.endpoint, attempt.remedy);
+        let seen = (attempt.address, attempt.cause.clone());
         let (address, cause) = (seen.0.map(display), &seen.1);
         if self.seen.contains(&seen) {
             debug!(%endpoint, address, %cause, ?delay, "still not connected");
-            return;
+            return attempt;
         }
         match failure {
             DialError::Refused(CloseCode::Busy | CloseCode::Violation) => {
-                error!(%endpoint, address, %cause, ?delay, "not connected; trying again");
+                error!(%endpoint, address, %cause, remedy, ?delay, "not connected; trying again");
             }
             DialError::Refused(CloseCode::Removed) => error!(
                 %endpoint, address, ?delay,
                 "not connected: the server has removed this link; ask for a new invitation"
             ),
-            DialError::HungUp(_) if is_unused(&dialer.login.credentials) => warn!(
-                %endpoint, address, %cause, ?delay,
-                "not connected; trying again. This service has never used its invitation: if the server \
-                 says nothing else, somebody else has used it first, or it has expired or was withdrawn. \
-                 Tell the server's operator, and ask for a new one"
-            ),
-            _ => warn!(%endpoint, address, %cause, ?delay, "not connected; trying again"),
+            _ => warn!(%endpoint, address, %cause, remedy, ?delay, "not connected; trying again"),
         }
         if self.seen.len() == CAUSES {
             self.seen.pop_front();
         }
         self.seen.push_back(seen);
+        attempt
     }
+}
+
+/// Says in words why an attempt has failed, and what helps.
+fn failed(failure: &DialError, dialer: &Dialer, addresses: &Addresses) -> FailedAttempt {
+    let remedy = match failure {
+        DialError::HungUp(_) if is_unused(&dialer.login.credentials) => Some(remedy::UNUSED),
+        failure => failure.remedy(),
+    };
+    FailedAttempt { address: addresses.connected(), cause: with_causes(failure), remedy }
 }
 
 /// Returns whether there was never a session with any of the keys.

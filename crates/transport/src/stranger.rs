@@ -9,7 +9,7 @@ use paddington_wire::HandshakeError;
 
 use crate::admission::{Awaited, PendingConnection};
 use crate::error::AcceptError;
-use crate::refusal_log::{Cause, RefusalKind, Stage};
+use crate::refusal_kind::{Cause, RefusalKind, Stage};
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -62,9 +62,11 @@ impl Stranger {
             AcceptError::Head => Cause::Head,
             AcceptError::Upgrade(status) => self.cause_of_status(*status),
             AcceptError::Handshake(error) => self.cause_of_handshake(error),
+            AcceptError::Worthless(why) => Cause::of_keys(*why),
+            AcceptError::Refused(code) => code.and_then(Cause::of_close)?,
             AcceptError::Transmit(_) => Cause::Own,
             AcceptError::Lost(error) if error.is_violation() => Cause::Violation,
-            AcceptError::Lost(_) | AcceptError::Gone | AcceptError::Refused => return None,
+            AcceptError::Lost(_) | AcceptError::Gone => return None,
         };
         let stage = match awaited {
             Awaited::Request => Stage::Request,
@@ -113,6 +115,7 @@ pub(crate) fn is_charged(error: &AcceptError) -> bool {
         AcceptError::Handshake(error) => {
             !matches!(error, HandshakeError::Key(_) | HandshakeError::Seal(_))
         }
+        AcceptError::Worthless(_) => true,
         AcceptError::Lost(error) => error.is_violation(),
         _ => false,
     }

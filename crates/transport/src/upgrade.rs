@@ -46,21 +46,17 @@ pub enum UpgradeError {
     #[error("the server did not answer in HTTP")]
     Http(#[source] hyper::Error),
     /// The server answered with a status other than 101.
-    #[error("the server answered {status}{}", hint(*status))]
+    #[error("the server answered {status}")]
     Refused {
         /// The status of the answer.
         status: StatusCode,
     },
     /// A web server or a proxy answered with 400, or passed on the answer of a service that did not
     /// get the whole request.
-    #[error(
-        "a web server or proxy answered {BAD_REQUEST} (it must pass on the headers Upgrade and \
-         Connection; for nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
-         proxy_set_header Connection \"upgrade\"; if it does, check that the invitation is current)"
-    )]
+    #[error("a web server or proxy answered {BAD_REQUEST}")]
     BadProxy,
     /// The server switched, but not to what was requested.
-    #[error("the server's answer is invalid: {0}; check whether a proxy changes it")]
+    #[error("the server's answer is invalid: {0}")]
     Answer(&'static str),
     /// This side could not build a request for the endpoint.
     #[error("the request could not be built")]
@@ -68,6 +64,24 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
+    /// Returns what probably helps.
+    pub(crate) fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Http(_) => Some(
+                "check that the URL leads to a paddington server: something else may listen there, or \
+                 the port may speak TLS (wss://)",
+            ),
+            Self::Refused { status } => hint(*status),
+            Self::BadProxy => Some(
+                "it must pass on the headers Upgrade and Connection; for nginx: proxy_http_version \
+                 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \
+                 \"upgrade\"; if it does, check that the invitation is current",
+            ),
+            Self::Answer(_) => Some("check whether a proxy changes it, and what listens there"),
+            Self::Request(_) => None,
+        }
+    }
+
     /// Returns whether only time or a person can resolve the failure. A proxy whose service restarts
     /// answers 502, 503 or 504, or closes the connection.
     pub(crate) fn is_refusal(&self) -> bool {
@@ -84,27 +98,36 @@ impl UpgradeError {
 /// The status with which a request is refused that is not a valid upgrade.
 const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
 
-/// Returns a hint for the client's operator.
-fn hint(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::BAD_REQUEST => {
-            " (it expects no such client from this address; check that the invitation is current)"
+/// Returns what an answer with this status probably means for the client's operator, and what helps.
+fn hint(status: StatusCode) -> Option<&'static str> {
+    Some(match status {
+        StatusCode::OK => {
+            "something else than a paddington server answers there: check the host, the port and the \
+             path of the invitation's URL"
         }
-        StatusCode::FORBIDDEN => " (its proxy reports an address that no invitation allows)",
-        StatusCode::NOT_FOUND => " (the path in the invitation's URL is not the server's)",
+        StatusCode::BAD_REQUEST => {
+            "it expects no such client from this address; check that the invitation is current"
+        }
+        StatusCode::UNAUTHORIZED => {
+            "a proxy asks for a password: let it pass on this path without one"
+        }
+        StatusCode::FORBIDDEN => "its proxy reports an address that no invitation allows",
+        StatusCode::NOT_FOUND => "the path in the invitation's URL is not the server's",
         StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT => {
-            " (the server has moved, perhaps to wss://: put the new URL into the invitation)"
+            "the server has moved, perhaps to wss://: put the new URL into the invitation"
         }
         StatusCode::FOUND | StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT => {
-            " (redirections are not followed: put the URL of the service itself into the invitation; \
-             a proxy may want wss:// instead of ws://)"
+            "redirections are not followed: put the URL of the service itself into the invitation; a \
+             proxy may want wss:// instead of ws://"
         }
-        StatusCode::TOO_MANY_REQUESTS => " (too many attempts from this address)",
+        StatusCode::TOO_MANY_REQUESTS => {
+            "too many attempts from this address: wait, and look for what failed before"
+        }
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            " (a proxy answered, but the service behind it does not)"
+            "a proxy answered, but the service behind it does not: check that it runs"
         }
-        _ => "",
-    }
+        _ => return None,
+    })
 }
 
 /// The decisions of a server about a request.
@@ -385,8 +408,9 @@ mod tests {
     #[test]
     fn each_refusal_is_named_for_what_it_is() {
         let own = [("content-length", "0"), ("connection", "close")];
-        let cases: [(u16, Lines<'_>, &str); 14] = [
-            (400, &own, "(it expects no such client from this address; check"),
+        let cases: [(u16, Lines<'_>, &str); 15] = [
+            (200, &[], "something else than"),
+            (400, &own, "it expects no such client from this address; check"),
             (400, &[("content-length", "157")], "proxy_set_header Upgrade $http_upgrade;"),
             (400, &[("content-length", "0"), ("server", "nginx")], "proxy_http_version 1.1;"),
             (400, &[("transfer-encoding", "chunked")], "it must pass on the headers Upgrade"),
@@ -399,12 +423,17 @@ mod tests {
             (307, &[], "redirections are not followed"),
             (429, &own, "too many attempts"),
             (502, &[("server", "nginx")], "the service behind it does not"),
-            (418, &[], "the server answered 418"),
+            (401, &[], "a password"),
         ];
         for (status, lines, hint) in cases {
             let error = answered(status, lines);
-            assert!(error.to_string().contains(hint), "{status} {lines:?}: {error}");
+            let remedy = error.remedy().unwrap();
+            assert!(remedy.contains(hint), "{status} {lines:?}: {remedy}");
+            assert!(error.to_string().contains(&status.to_string()), "{error}");
             assert_eq!(error.is_refusal(), status != 502, "{error}");
         }
+        let strange = answered(418, &[]);
+        assert_eq!(strange.to_string(), "the server answered 418 I'm a teapot");
+        assert_eq!(strange.remedy(), None);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use paddington::{Encoding, Service, ServiceConfig};
 use paddington_test_support::{
-    CapturedLogs, MemoryNetwork, REQUEST, RawClient, RawFrame, capture_logs, pair,
+    CapturedLogs, MemoryNetwork, REQUEST, RawClient, RawFrame, capture_logs, eventually, pair,
 };
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
@@ -61,7 +61,7 @@ async fn send_bad_hello(network: &MemoryNetwork, source: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn every_refusal_names_the_address_the_stage_the_cause_and_a_remedy() {
-    let (network, _server) = start("192.0.2.0/24").await;
+    let (network, server) = start("192.0.2.0/24").await;
     let hex = REQUEST.replace("Sec-WebSocket-Protocol: paddington.sealed.1\r\n", "");
     let path = REQUEST.replace("GET / ", "GET /other ");
     let get = "GET / HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Protocol: paddington.sealed.1\r\n\r\n";
@@ -89,6 +89,13 @@ async fn every_refusal_names_the_address_the_stage_the_cause_and_a_remedy() {
         for part in ["refused a connection", &format!("stage={stage} "), cause, remedy] {
             assert!(line.contains(part), "{part}: {line}");
         }
+        let kept = server.refusals().remove(0);
+        assert_eq!(
+            (kept.address.to_string().as_str(), kept.stage, kept.count),
+            (address, stage, 1)
+        );
+        assert!(kept.cause.contains(cause) && kept.remedy.contains(remedy), "{kept:?}");
+        assert!(line.contains(kept.cause) && line.contains(kept.remedy), "the same texts: {line}");
     }
     let (mut client, _) = RawClient::upgrade(&network.from("192.0.2.10"), SERVER).await;
     client.send(&RawFrame::binary(&[7; 3_000])).await;
@@ -101,6 +108,29 @@ async fn every_refusal_names_the_address_the_stage_the_cause_and_a_remedy() {
         ["192.0.2.9", "203.0.113.1"].map(|source| lines(&format!("={source} ")).remove(0));
     assert!(strangers[0].contains("stage=HELLO cause=the peer could not be authenticated"));
     assert!(strangers[1].contains("uses the sealed encoding"), "{}", strangers[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_process_is_refused_for_what_it_is() {
+    logs();
+    let mut pair = pair();
+    pair.server.set_range("client", "127.0.0.0/8").unwrap();
+    let (server, _) = pair.start_server().await;
+    let (first, _) = pair.start_client().await;
+    eventually(async || first.peers()[0].is_connected()).await;
+    assert_eq!(server.refusals(), []);
+    pair.network = pair.network.from("127.9.9.9");
+    let (second, _) = pair.start_client().await;
+    eventually(async || !server.refusals().is_empty()).await;
+    let refusal = server.refusals().remove(0);
+    assert_eq!(refusal.address.to_string(), "127.9.9.9");
+    assert_eq!(refusal.stage, "READY");
+    assert_eq!(refusal.cause, "another live process uses its invitation");
+    assert!(refusal.at <= refusal.last);
+    assert!(lines("address=127.9.9.9 ")[0].contains(refusal.cause));
+    for service in [second, first, server] {
+        service.shutdown().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use paddington_transport::{End, ReadyReservation, Refusal, Reservation, SessionKeys, Traffic};
 use paddington_wire::link::{AckTime, Incoming, Millis, Started};
@@ -359,7 +360,11 @@ impl Traffic for PeerTraffic {
         let drains =
             matches!(frame, Frame::Drain) || (matches!(frame, Frame::Calls(_)) && stopping());
         let received = match frame {
-            Frame::Ping(_) | Frame::Pong(_) => Ok(()),
+            Frame::Ping(_) => Ok(()),
+            Frame::Pong(token) => {
+                state.presence.answered(self.session, token);
+                Ok(())
+            }
             Frame::Bare(text) => self.receive_bare(&mut state, text),
             Frame::Renew(_) | Frame::Renewed(_) => {
                 drop(state);
@@ -381,6 +386,10 @@ impl Traffic for PeerTraffic {
         received
     }
 
+    fn measured(&mut self, round_trip: Duration) {
+        self.peer.lock().presence.measured(self.session, round_trip);
+    }
+
     fn ended(self, end: &End) {
         let peer = self.peer;
         let mut state = peer.lock();
@@ -395,6 +404,9 @@ impl Traffic for PeerTraffic {
         }
         state.settle_inbox(&peer.shared.inboxes);
         count_end(&mut state, end);
+        if !is_as_intended(end) {
+            state.note_error(with_cause(end), end.remedy());
+        }
         let worker = state.take_worker_waker();
         drop(state);
         wake(worker);
@@ -403,6 +415,23 @@ impl Traffic for PeerTraffic {
         peer.tell_progress();
         log_ended(&peer, end);
         peer.shared.tell(Event::Down { peer: peer.name.clone(), cause: end.to_string() });
+    }
+}
+
+/// Returns whether a connection has ended because this side shuts down, or its session is renewed.
+fn is_as_intended(end: &End) -> bool {
+    matches!(
+        end,
+        End::Closed(CloseCode::SessionAge | CloseCode::Shutdown)
+            | End::PeerClosed(CloseCode::SessionAge)
+    )
+}
+
+/// Says in words why a connection has ended.
+fn with_cause(end: &End) -> String {
+    match std::error::Error::source(end) {
+        Some(cause) => format!("{end}: {cause}"),
+        None => end.to_string(),
     }
 }
 

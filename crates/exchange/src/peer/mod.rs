@@ -21,6 +21,8 @@ mod outcomes;
 mod overview;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod peer;
+mod pinging;
+pub(crate) mod pings;
 mod presence;
 mod prospect;
 mod reports;

@@ -10,7 +10,13 @@ use crate::PeerStatus;
 use crate::status::CallsStatus;
 
 impl State {
-    pub(super) fn status(&self, name: PeerName, stored: bool, now: Millis) -> PeerStatus {
+    pub(super) fn status(
+        &self,
+        name: PeerName,
+        stored: bool,
+        dialled: bool,
+        now: Millis,
+    ) -> PeerStatus {
         let (in_flight, held, counts, calls) = match self.outbox.link() {
             PeerLink::Sealed(link) => {
                 (link.in_flight(), link.held(), Some(link.counts()), CallsStatus::of(link))
@@ -21,7 +27,12 @@ impl State {
             name,
             encoding: self.encoding(),
             stored,
+            dialled,
             connected_for: self.presence.connected_for(),
+            since: self.presence.changed(),
+            address: self.presence.other_end(),
+            round_trip: self.presence.round_trip(),
+            last_error: self.last_error.as_deref().cloned(),
             instance: self.presence.instance(),
             software: self.software.clone(),
             outbox_messages: self.outbox.link().messages(),

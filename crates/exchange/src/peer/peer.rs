@@ -1,11 +1,12 @@
 //! One peer of a service: its state behind a lock, and the notifications of its changes.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use paddington_transport::FailedAttempt;
 use paddington_wire::keys::Why;
 use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{
@@ -195,7 +196,31 @@ impl Peer {
         self.lock().reports_mut().flush(&self.name);
     }
 
-    /// Logs that a second process was refused, whose address is `address`.
+    /// Keeps that somebody from `address` was refused who has keys of the link, for whoever asks. `words`
+    /// are the cause and the remedy.
+    pub(crate) fn note_refused(&self, address: IpAddr, words: (&'static str, &'static str)) {
+        let (cause, remedy) = words;
+        let cause = format!("a connection from {address} was refused: {cause}");
+        self.lock().note_error(cause, Some(remedy));
+    }
+
+    /// Keeps that an attempt to connect has failed.
+    pub(crate) fn note_failed(&self, attempt: &FailedAttempt) {
+        let FailedAttempt { address, cause, remedy } = attempt;
+        let cause = match address {
+            Some(address) => format!("{cause} (at {address})"),
+            None => cause.clone(),
+        };
+        self.lock().note_error(cause, *remedy);
+    }
+
+    /// Notes where the connection leads to, which this side has opened.
+    pub(crate) fn note_address(&self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.lock().presence.leads_to(address);
+        }
+    }
+
     /// Reports that somebody was refused who has keys of the link that are not valid any more.
     pub(crate) fn report_worthless_keys(&self, address: IpAddr, generation: u64, why: Why) {
         let detail = format!("from {address}, with generation {generation}");
@@ -209,6 +234,7 @@ impl Peer {
         }
     }
 
+    /// Logs that a second process was refused, whose address is `address`.
     pub(crate) fn report_duplicate(&self, address: IpAddr) {
         let detail = address.to_string();
         self.lock().reports_mut().report(&self.name, Cause::Duplicate, 1, &detail);
@@ -414,8 +440,9 @@ impl Peer {
         messages
     }
 
-    pub(crate) fn status(&self) -> PeerStatus {
-        self.lock().status(self.name.clone(), self.store.is_some(), self.now())
+    /// Returns the status of the peer, which this side dials or not.
+    pub(crate) fn status(&self, dialled: bool) -> PeerStatus {
+        self.lock().status(self.name.clone(), self.store.is_some(), dialled, self.now())
     }
 }
 

@@ -2,16 +2,19 @@
 //! Implements `docs/protocol.md` §8 (rules R3 to R5 of `docs/delivery.md`).
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use paddington_wire::{
     CloseCode, Control, Frame, Instance, PeerName, SessionId, Slot, Ticket, Verdict,
 };
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::inbox::Inbox;
+use super::pings::{PingError, Pings};
+use crate::status::PeerAddress;
 
 /// The slot of a peer, and the connection that holds it.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub(super) struct Presence {
     slot: Slot,
     /// Boxed because most peers of a large server are not connected.
     live: Option<Box<Live>>,
+    /// When it was connected or disconnected last, by the wall clock.
+    changed: Option<SystemTime>,
     announced: Announced,
     /// When its connection ended, until the peer is back or the handler is told that it is absent.
     absent_since: Option<Instant>,
@@ -34,13 +39,19 @@ struct Live {
     session: SessionId,
     /// Where it comes from; `None` if this side has opened it.
     address: Option<IpAddr>,
+    /// Where it leads to, if this side has opened it.
+    to: Option<SocketAddr>,
     waker: Option<Waker>,
     /// Code with which the connection is to close.
     closing: Option<CloseCode>,
     /// Whether the connection is to ask for a sign of life.
     probe: bool,
-    /// What is to be said about the keys of the link.
+    /// What is to be said beside messages: about the keys of the link, and pings.
     said: VecDeque<Frame>,
+    /// The pings that somebody waits for, which are among what is to be said.
+    pings: Pings,
+    /// The last round trip that was measured.
+    round_trip: Option<Duration>,
     /// Number of frames that have arrived.
     heard: u64,
     since: Instant,
@@ -70,6 +81,16 @@ pub(super) struct Taken {
     /// Waker of the connection that it replaces, which has to notice.
     pub(super) replaced: Option<Waker>,
     pub(super) is_takeover: bool,
+}
+
+/// A ping that the connection is to send.
+pub(super) struct AskedPing {
+    pub(super) session: SessionId,
+    pub(super) token: u64,
+    /// Resolves with the round trip.
+    pub(super) answer: oneshot::Receiver<Duration>,
+    /// Waker of the connection.
+    pub(super) waker: Option<Waker>,
 }
 
 /// Reason why a connection cannot take the slot.
@@ -150,9 +171,21 @@ impl Presence {
         let session = self.slot.take(ticket, instance).ok_or(NotTaken::Superseded)?;
         let (waker, closing) = (None, None);
         let since = Instant::now();
-        let said = VecDeque::new();
-        let live = Live { session, address, waker, closing, probe: false, said, heard: 0, since };
+        let live = Live {
+            session,
+            address,
+            to: None,
+            waker,
+            closing,
+            probe: false,
+            said: VecDeque::new(),
+            pings: Pings::default(),
+            round_trip: None,
+            heard: 0,
+            since,
+        };
         self.left = false;
+        self.changed = Some(SystemTime::now());
         let old = self.live.replace(Box::new(live));
         let is_takeover = old.is_some();
         Ok(Taken { session, replaced: old.and_then(|old| old.waker), is_takeover })
@@ -166,6 +199,7 @@ impl Presence {
         }
         self.live = None;
         self.left = left;
+        self.changed = Some(SystemTime::now());
         true
     }
 
@@ -198,7 +232,57 @@ impl Presence {
 
     /// Takes the next frame that the connection of `session` is to send.
     pub(super) fn take_said(&mut self, session: SessionId) -> Option<Frame> {
-        self.live_mut(session)?.said.pop_front()
+        let live = self.live_mut(session)?;
+        let said = live.said.pop_front();
+        if let Some(Frame::Ping(token)) = said {
+            live.pings.sent(token);
+        }
+        said
+    }
+
+    /// Has the connection ask its peer for an answer.
+    pub(super) fn ping(
+        &mut self,
+        peer: &PeerName,
+        patience: Duration,
+    ) -> Result<AskedPing, PingError> {
+        let live = self.live.as_mut().filter(|live| live.closing.is_none());
+        let live = live.ok_or_else(|| PingError::NotConnected(peer.clone()))?;
+        let asked = live.pings.add(patience);
+        let (token, answer) = asked.ok_or_else(|| PingError::TooMany(peer.clone()))?;
+        live.said.push_back(Frame::Ping(token));
+        Ok(AskedPing { session: live.session, token, answer, waker: live.waker.take() })
+    }
+
+    /// Takes the answer to a ping that has arrived in `session`.
+    pub(super) fn answered(&mut self, session: SessionId, token: u64) {
+        if let Some(live) = self.live_mut(session)
+            && let Some(round_trip) = live.pings.answered(token)
+        {
+            live.round_trip = Some(round_trip);
+        }
+    }
+
+    /// Forgets a ping of `session` that nobody waits for any more.
+    pub(super) fn forget_ping(&mut self, session: SessionId, token: u64) {
+        if let Some(live) = self.live_mut(session) {
+            live.pings.forget(token);
+            live.said.retain(|frame| !matches!(frame, Frame::Ping(said) if *said == token));
+        }
+    }
+
+    /// Notes a round trip that the connection of `session` has measured on its own.
+    pub(super) fn measured(&mut self, session: SessionId, round_trip: Duration) {
+        if let Some(live) = self.live_mut(session) {
+            live.round_trip = Some(round_trip);
+        }
+    }
+
+    /// Notes where the connection leads to, which this side has opened.
+    pub(super) fn leads_to(&mut self, address: SocketAddr) {
+        if let Some(live) = &mut self.live {
+            live.to = Some(address);
+        }
     }
 
     /// Returns the code with which the connection of `session` is to close, if it is.
@@ -307,6 +391,23 @@ impl Presence {
     /// Returns the address that the connection comes from, if the peer has opened one.
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.live.as_ref().and_then(|live| live.address)
+    }
+
+    /// Returns the address of the other end, if it is connected and known.
+    pub(super) fn other_end(&self) -> Option<PeerAddress> {
+        let live = self.live.as_ref()?;
+        let to = live.to.map(PeerAddress::Socket);
+        to.or(live.address.map(PeerAddress::Ip))
+    }
+
+    /// Returns the last round trip of the connection.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.live.as_ref().and_then(|live| live.round_trip)
+    }
+
+    /// Returns when the peer was connected or disconnected last.
+    pub(super) fn changed(&self) -> Option<SystemTime> {
+        self.changed
     }
 
     pub(super) fn is_connected(&self) -> bool {

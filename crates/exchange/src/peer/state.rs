@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
 use paddington_wire::{
@@ -26,7 +26,7 @@ use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
 use super::workers::{WorkerId, Workers};
-use crate::status::PeerCounters;
+use crate::status::{LastError, PeerCounters};
 use crate::store::Answer;
 
 /// State of one peer.
@@ -46,6 +46,8 @@ pub(super) struct State {
     /// The software of the peer, as it says.
     pub(super) software: Software,
     pub(super) standing: Standing,
+    /// Why the last connection has ended, or the last attempt has failed.
+    pub(super) last_error: Option<Box<LastError>>,
 }
 
 /// Answer to the question whether a newcomer may take the slot.
@@ -74,7 +76,14 @@ impl State {
             handshakes: Handshakes::default(),
             software: Software::default(),
             standing: Standing::default(),
+            last_error: None,
         }
+    }
+
+    /// Keeps why a connection has ended or an attempt has failed, for whoever asks.
+    pub(super) fn note_error(&mut self, cause: String, remedy: Option<&'static str>) {
+        let (at, remedy) = (SystemTime::now(), remedy.map(str::to_owned));
+        self.last_error = Some(Box::new(LastError { at, cause, remedy }));
     }
 
     pub(super) fn counters_mut(&mut self) -> &mut PeerCounters {

@@ -74,9 +74,15 @@ impl ServiceConfig {
             healthcheck_port: None,
             proxy_header: None,
             encryption: None,
+<<<<<<< HEAD
             _api: None,
             _health: None,
             _handler: None,
+=======
+            api: None,
+            health: None,
+            handler: None,
+>>>>>>> see
         }
     }
 
