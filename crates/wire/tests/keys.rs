@@ -297,6 +297,76 @@ fn a_server_does_not_store_more_often_than_every_ten_seconds_because_a_client_as
 }
 
 #[test]
+fn a_client_that_comes_again_and_again_causes_no_more_renewals_than_one_that_stays() {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    client.renewal.ask();
+    server.take(client.go(NOW + 30));
+    let _ = server.poll(NOW + 30).unwrap(); // its session ends while this is being stored
+    let pace = server.renewal.pace();
+    for now in NOW + 31..NOW + 40 {
+        [client, server] = session(&client.ring, &server.ring, 1, now);
+        server.renewal.keep_pace(&server.ring, pace);
+        client.renewal.ask();
+        server.take(client.go(now));
+        assert!(server.poll(now).is_none());
+        assert_eq!(server.renewal.wake_at(&server.ring, now), Some(NOW + 40));
+    }
+    let renew = server.go(NOW + 40);
+    assert_eq!(renew, Some(Frame::Renew(2)));
+
+    // The client says that it has not got these, and causes no others before it is time.
+    let pace = server.renewal.pace();
+    let [mut client, mut server] = session(&client.ring, &server.ring, 1, NOW + 45);
+    server.renewal.keep_pace(&server.ring, pace);
+    server.renewal.ask();
+    assert!(server.poll(NOW + 45).is_none());
+    client.take(server.go(NOW + 50));
+    server.take(client.go(NOW + 50));
+    assert_eq!(server.go(NOW + 50), Some(Frame::Renew(3)));
+    let pace = server.renewal.pace();
+    let [_, mut server] = session(&client.ring, &server.ring, 1, NOW + 55);
+    server.renewal.keep_pace(&server.ring, pace);
+    server.renewal.ask();
+    assert_eq!(server.renewal.wake_at(&server.ring, NOW + 55), Some(NOW + 60));
+}
+
+#[test]
+fn the_first_renewal_of_an_invitation_waits_for_nothing_and_the_next_one_does() {
+    let [client, server] = renewed();
+    let [_, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    assert_eq!(server.go(NOW + 30), Some(Frame::Renew(2)));
+    let (pace, invitation) = (server.renewal.pace(), keys());
+    let ring = server.ring.invite(Arc::clone(&invitation), None, NOW + 31).unwrap();
+    let client = client.accept(invitation, 3, NOW + 31).unwrap();
+    let [_, mut server] = session(&client, &ring, 3, NOW + 32);
+    server.renewal.keep_pace(&server.ring, pace);
+    assert_eq!(server.go(NOW + 32), Some(Frame::Renew(4)));
+    let pace = server.renewal.pace();
+    let [mut thief, mut server] = session(&client, &server.ring, 3, NOW + 33);
+    server.renewal.keep_pace(&server.ring, pace);
+    assert!(server.poll(NOW + 41).is_none());
+    thief.take(server.go(NOW + 42));
+    server.take(thief.go(NOW + 42));
+    assert_eq!(server.go(NOW + 42), Some(Frame::Renew(5)));
+}
+
+#[test]
+fn a_client_keeps_its_pace_across_sessions_whatever_the_server_does() {
+    let [client, server] = renewed();
+    let [mut client, _] = session(&client, &server, 1, NOW + 20);
+    client.take(Some(Frame::Renew(2)));
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(2)));
+    let pace = client.renewal.pace();
+    let [mut client, _] = session(&client.ring, &server, 1, NOW + 30);
+    client.renewal.keep_pace(&client.ring, pace);
+    client.take(Some(Frame::Renew(3)));
+    assert!(client.poll(NOW + 30).is_none(), "in the second in which it has stored some");
+    assert_eq!(client.go(NOW + 31), Some(Frame::Renewed(3)));
+}
+
+#[test]
 fn a_side_that_ends_begins_nothing() {
     let ([mut client, mut server], _) = first_session();
     server.renewal.drain();

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Network, SessionKeys};
-use paddington_wire::keys::{Draft, Generation, KeyRing, Renewal, Role, Seconds, Step, Storing};
+use paddington_wire::keys::{
+    Draft, Generation, KeyRing, Pace, Renewal, Role, Seconds, Step, Storing,
+};
 use paddington_wire::{Features, Frame, KeyError, PeerName, SessionId, Violation};
 use tokio::sync::Notify;
 use tracing::error;
@@ -48,6 +50,8 @@ struct State {
     /// A generation that a handshake has used, which is not durable yet.
     used: Option<u64>,
     session: Option<Box<InSession>>,
+    /// What the next session goes on from.
+    pace: Pace,
     /// Whether somebody waits for new keys, which the next session is to bring.
     wanted: bool,
     /// Whether a task looks after the keys.
@@ -102,6 +106,7 @@ impl LinkKeys {
             changing: false,
             used: None,
             session: None,
+            pace: Pace::default(),
             wanted: false,
             attended: false,
             poked: false,
@@ -156,6 +161,7 @@ impl LinkKeys {
         let (role, interval) = (self.role, self.common.interval);
         state.session = exporter.map(|exporter| {
             let mut renewal = Renewal::new(role, generation, exporter, features, interval);
+            renewal.keep_pace(&state.ring, state.pace);
             if std::mem::take(&mut state.wanted) {
                 renewal.ask();
             }
@@ -289,6 +295,7 @@ impl LinkKeys {
         match (draft, &mut state.session) {
             (Some((id, draft)), Some(session)) if session.id == id => {
                 let settled = session.renewal.settle(draft, storing, now);
+                state.pace = session.renewal.pace();
                 said = settled.frame.map(|frame| (id, frame));
             }
             // Its session has ended meanwhile. What was stored counts all the same.
@@ -395,7 +402,9 @@ impl State {
         let Some(session) = &mut self.session else { return Ok(Next::Nothing) };
         let InSession { id, renewal, .. } = &mut **session;
         let id = *id;
-        match renewal.poll(&self.ring, now)? {
+        let step = renewal.poll(&self.ring, now)?;
+        self.pace = renewal.pace();
+        match step {
             Some(Step::Send(frame)) => Ok(Next::Say(id, frame)),
             Some(Step::Store(draft)) => {
                 let ring = Arc::new(draft.ring().clone());

@@ -32,7 +32,7 @@ mod stored;
 pub use draft::{Draft, Settled, Storing};
 pub use generation::{Burned, Expiry, Generation, Origin, Why};
 pub use key_ring::{KeyRing, KeyRingError, Role};
-pub use renewal::{Renewal, Step};
+pub use renewal::{Pace, Renewal, Step};
 pub use stored::{StoredBurned, StoredGeneration, StoredKeys};
 
 /// A moment, in seconds since 1970.
