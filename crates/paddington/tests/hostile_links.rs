@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use paddington::{PeerStatus, Service, ServiceConfig};
+use paddington::{Changes, Encoding, Invite, Message, PeerStatus, Service, ServiceConfig, Waiting};
 use paddington_test_support::{Inbox, MemoryNetwork, eventually};
 use paddington_wire::keys::Generation;
 use tempfile::TempDir;
@@ -66,5 +66,173 @@ async fn a_client_that_comes_again_and_again_gets_new_keys_no_more_often() {
     let newest = numbers(&hub, "sensor").pop().unwrap();
     assert!(sessions > 30 && newest > 3, "{sessions} sessions, generation {newest}");
     assert!(newest <= 1 + 7, "{newest} generations in a minute");
+    hub.shutdown().await;
+}
+
+/// A hub that keeps its links in one file, and knows a sensor, with the sensor's invitation.
+async fn hub_in_one_file(network: &MemoryNetwork) -> (Service, Inbox, ServiceConfig, Invite) {
+    let mut config = config("hub");
+    let invite = config.add_client("sensor", "127.0.0.0/8").unwrap();
+    let (hub, inbox) = start(network, &config).await;
+    (hub, inbox, config, invite)
+}
+
+/// A sensor that keeps its links in one file.
+async fn sensor_with(network: &MemoryNetwork, invite: Invite) -> (Service, Inbox) {
+    let mut config = config("sensor");
+    config.add_server(invite).unwrap();
+    start(network, &config).await
+}
+
+/// The same configuration with another text.
+fn edited(config: &ServiceConfig, edit: impl FnOnce(&mut toml::Table)) -> ServiceConfig {
+    let mut table: toml::Table = toml::from_str(&config.to_toml().unwrap()).unwrap();
+    edit(&mut table);
+    ServiceConfig::from_toml(&toml::to_string(&table).unwrap()).unwrap()
+}
+
+fn nothing(changes: &Changes) -> bool {
+    changes.added.is_empty()
+        && changes.removed.is_empty()
+        && changes.changed.is_empty()
+        && changes.refused.is_empty()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_is_older_than_the_keys_locks_nobody_out() {
+    let network = MemoryNetwork::new();
+    let (hub, _inbox, before, _) = hub_in_one_file(&network).await;
+    let invite = hub.renew("sensor").await.unwrap();
+    let after = hub.config();
+    let newest_only = edited(&after, |table| {
+        let client = table["clients"][0].as_table_mut().unwrap();
+        assert!(client.remove("older").is_some());
+    });
+    for config in [&before, &after, &newest_only] {
+        assert!(nothing(&hub.apply(config, Waiting::Refuse).await.unwrap()));
+        assert_eq!(numbers(&hub, "sensor"), [0, 1]);
+    }
+    let (sensor, _other) = sensor_with(&network, invite).await;
+    connected(&sensor).await;
+    eventually(|| async { numbers(&hub, "sensor") == [1] }).await;
+    for config in [&before, &after, &newest_only] {
+        assert!(nothing(&hub.apply(config, Waiting::Refuse).await.unwrap()));
+        assert_eq!(numbers(&hub, "sensor"), [1]);
+    }
+    hub.disconnect("sensor").await.unwrap();
+    connected(&sensor).await;
+    connected(&hub).await;
+    hub.shutdown().await;
+    sensor.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_a_configuration_that_nobody_has_seen_are_an_invitation_beside_the_others() {
+    let network = MemoryNetwork::new();
+    let (hub, _inbox, mut before, first) = hub_in_one_file(&network).await;
+    let (sensor, _other) = sensor_with(&network, first.clone()).await;
+    connected(&sensor).await;
+    let mut config = hub.config();
+    let second = config.renew("sensor").unwrap();
+    let changes = hub.apply(&config, Waiting::Refuse).await.unwrap();
+    assert_eq!(changes.changed, ["sensor"]);
+    assert_eq!(numbers(&hub, "sensor"), [0, 1]);
+    assert!(nothing(&hub.apply(&config, Waiting::Refuse).await.unwrap()));
+    hub.disconnect("sensor").await.unwrap();
+    connected(&sensor).await; // with those that it has
+
+    // The sensor's operator has a configuration, too.
+    let mut config = sensor.config();
+    config.replace_server(second).unwrap();
+    let changes = sensor.apply(&config, Waiting::Refuse).await.unwrap();
+    assert_eq!(changes.changed, ["hub"]);
+    hub.disconnect("sensor").await.unwrap();
+    eventually(|| async { numbers(&hub, "sensor") == [1] && numbers(&sensor, "hub") == [1] }).await;
+    let mut forgotten =
+        ServiceConfig::new("sensor", "ws://hub.example:6501", "127.0.0.1", &6501).unwrap();
+    forgotten.add_server(first).unwrap();
+    assert!(nothing(&sensor.apply(&forgotten, Waiting::Refuse).await.unwrap()));
+
+    // A number that other keys have is no newer one.
+    before.renew("sensor").unwrap();
+    before.set_range("sensor", "127.0.0.1").unwrap();
+    let changes = hub.apply(&before, Waiting::Refuse).await.unwrap();
+    assert_eq!((changes.changed.len(), changes.refused.len()), (0, 1), "{changes:?}");
+    assert_eq!(numbers(&hub, "sensor"), [1]);
+    assert_eq!(hub.links()[0].range.unwrap().to_string(), "127.0.0.0/8");
+    hub.shutdown().await;
+    sensor.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_name_or_another_role_is_another_link_and_another_encoding_is_refused() {
+    let network = MemoryNetwork::new();
+    let (hub, _inbox, config, invite) = hub_in_one_file(&network).await;
+    let (sensor, _other) = sensor_with(&network, invite.clone()).await;
+    connected(&sensor).await;
+    let first = |table: &mut toml::Table, field: &str, value: &str| {
+        table["clients"][0].as_table_mut().unwrap().insert(field.to_owned(), value.into());
+    };
+    let as_hex = edited(&config, |table| {
+        first(table, "encoding", "hex");
+        first(table, "range", "127.0.0.1");
+    });
+    let changes = hub.apply(&as_hex, Waiting::Refuse).await.unwrap();
+    assert_eq!((changes.changed.len(), changes.refused.len()), (0, 1), "{changes:?}");
+    assert_eq!(hub.links()[0].encoding, Encoding::Sealed);
+    assert_eq!(hub.links()[0].range.unwrap().to_string(), "127.0.0.0/8");
+
+    // While a message waits, the link is not removed, and nothing takes its keys.
+    sensor.shutdown().await;
+    hub.send(Message::new("sensor", "waits")).await.unwrap();
+    let renamed = edited(&config, |table| first(table, "name", "other"));
+    let changes = hub.apply(&renamed, Waiting::Refuse).await.unwrap();
+    assert_eq!((changes.added.len(), changes.removed.len()), (0, 0), "{changes:?}");
+    assert_eq!(changes.refused.len(), 2);
+    let mut turned = turned_config(&invite);
+    turned.set_outbox("elsewhere");
+    let changes = hub.apply(&turned, Waiting::Refuse).await.unwrap();
+    assert_eq!((changes.added.len(), changes.refused.len()), (0, 1), "{changes:?}");
+    let (sensor, received) = sensor_with(&network, invite).await;
+    assert_eq!(received.text().await, "waits");
+
+    let changes = hub.apply(&renamed, Waiting::Purge).await.unwrap();
+    assert_eq!(
+        (changes.added, changes.removed),
+        (vec!["other".to_owned()], vec!["sensor".to_owned()])
+    );
+    let changes = hub.apply(&turned, Waiting::Purge).await.unwrap();
+    assert_eq!(changes.added, ["sensor"], "{changes:?}");
+    hub.shutdown().await;
+    sensor.shutdown().await;
+}
+
+/// A hub to which the sensor is a server, with keys of the hub's own invitation.
+fn turned_config(invite: &Invite) -> ServiceConfig {
+    let text = invite.to_toml().unwrap();
+    let text = text.replacen("name = \"hub\"", "name = \"sensor\"", 1);
+    let text = text.replacen("client = \"sensor\"", "client = \"hub\"", 1);
+    let mut config = config("hub");
+    config.add_server(Invite::from_toml(&text).unwrap()).unwrap();
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hex_link_does_not_become_a_sealed_one() {
+    let network = MemoryNetwork::new();
+    let mut config = config("hub");
+    config.add_client_with("old", "127.0.0.1", Encoding::Hex).unwrap();
+    let (hub, _inbox) = start(&network, &config).await;
+    let as_sealed = edited(&config, |table| {
+        let client = table["clients"][0].as_table_mut().unwrap();
+        client.insert("encoding".to_owned(), "sealed".into());
+    });
+    let changes = hub.apply(&as_sealed, Waiting::Refuse).await.unwrap();
+    assert_eq!((changes.changed.len(), changes.refused.len()), (0, 1), "{changes:?}");
+    assert_eq!(hub.config().to_toml().unwrap(), config.to_toml().unwrap());
+    config.renew("old").unwrap();
+    assert_eq!(hub.apply(&config, Waiting::Refuse).await.unwrap().changed, ["old"]);
+    assert!(nothing(&hub.apply(&config, Waiting::Refuse).await.unwrap()));
+    assert_eq!(hub.config().to_toml().unwrap(), config.to_toml().unwrap());
     hub.shutdown().await;
 }

@@ -1,22 +1,20 @@
 //! Makes a running service like a configuration.
+//!
+//! A configuration may be older than the keys that a link has by now, so it takes none away, and brings
+//! back none that were replaced. Keys in it that the link has never had are a new invitation.
 
+use std::sync::Arc;
+
+use paddington_crypto::KeyPair;
 use paddington_exchange::Waiting;
-use paddington_wire::keys::KeyRing;
+use paddington_wire::keys::{Expiry, Generation, KeyRing, KeyRingError, Seconds};
 
 use super::{Changes, LinkError, Service};
 use crate::known::KnownPeer;
-use crate::links::Keys;
+use crate::links::{Keys, PeerRole};
 use crate::{ConfigError, ServiceConfig};
 
 impl Service {
-    /// Gives a peer the keys that its link has at present.
-    fn with_present_keys(&self, mut peer: KnownPeer) -> KnownPeer {
-        if let Some(ring) = self.exchange.keys(peer.name().as_str()) {
-            *peer.keys_mut() = Keys::Sealed(ring);
-        }
-        peer
-    }
-
     /// Makes the links of this service those of a configuration.
     pub(super) async fn follow(
         &self,
@@ -55,7 +53,15 @@ impl Service {
 
     /// Makes a link that is known like that of a configuration. Returns whether they differed.
     async fn adapt(&self, known: KnownPeer, new: KnownPeer) -> Result<bool, LinkError> {
-        let mut changed = false;
+        let name = new.name().clone();
+        if known.role() != new.role() {
+            return Err(ConfigError::Duplicate(name).into());
+        }
+        if known.keys().encoding() != new.keys().encoding() {
+            return Err(ConfigError::OtherEncoding(name).into());
+        }
+        let takes_keys = self.takes_keys(&new)?;
+        let mut changed = takes_keys;
         match (&known, &new) {
             (KnownPeer::Client(old), KnownPeer::Client(client)) if old.range != client.range => {
                 self.change_range(&client.name, client.range).await?;
@@ -78,31 +84,93 @@ impl Service {
                 }
                 changed = true;
             }
-            (KnownPeer::Client(_), KnownPeer::Client(_))
-            | (KnownPeer::Server(_), KnownPeer::Server(_)) => {}
-            _ => return Err(ConfigError::Duplicate(new.name().clone()).into()),
+            _ => {}
         }
-        let owns_keys = self.shared.config().links().is_some();
-        if !owns_keys && self.takes_keys(&new).await? {
-            changed = true;
+        if takes_keys {
+            self.take_keys(new).await?;
         }
         Ok(changed)
     }
 
-    /// Takes over keys of a configuration in one file, if they are others. Returns whether they were.
-    async fn takes_keys(&self, new: &KnownPeer) -> Result<bool, LinkError> {
-        let name = new.name().clone();
-        let Some(known) = self.shared.config().known.peer(&name) else { return Ok(false) };
-        let pairs = |peer: &KnownPeer| peer.keys().pairs().cloned().collect::<Vec<_>>();
-        if pairs(&self.with_present_keys(known.clone())).last() == pairs(new).last() {
-            return Ok(false);
+    /// Returns whether a link has to take over keys of a configuration.
+    fn takes_keys(&self, new: &KnownPeer) -> Result<bool, LinkError> {
+        let name = new.name();
+        let present = self.config(); // with the keys that the links have at present
+        let Some(known) = present.known.peer(name).filter(|_| present.links().is_none()) else {
+            return Ok(false); // keys in a folder are the service's own
+        };
+        let unseen: Vec<Arc<KeyPair>> = match (known.keys(), new.keys()) {
+            (Keys::Sealed(ring), Keys::Sealed(new)) => {
+                let now = self.now().seconds();
+                let changed = with_unseen(ring, new, known.role(), now);
+                changed.map_err(|source| ConfigError::Ring { peer: name.clone(), source })?;
+                unseen(ring, new, now).map(|it| Arc::clone(it.keys())).collect()
+            }
+            // There is nothing to tell older ones from newer ones.
+            (old, new) => {
+                let is_other = |pair: &&Arc<KeyPair>| !old.pairs().any(|it| it == *pair);
+                new.pairs().filter(is_other).cloned().collect()
+            }
+        };
+        for pair in &unseen {
+            if let Some(other) = present.known.owner_of(pair).filter(|other| *other != name) {
+                let peers = [other.clone(), name.clone()];
+                return Err(ConfigError::SharedKey { peers }.into());
+            }
         }
-        let keys = new.keys().clone();
+        Ok(!unseen.is_empty())
+    }
+
+    /// Takes over the keys of a configuration that the link has never had.
+    async fn take_keys(&self, new: KnownPeer) -> Result<(), LinkError> {
+        let Some(mut peer) = self.shared.config().known.peer(new.name()) else { return Ok(()) };
+        let (keys, role, now) = (new.keys().clone(), new.role(), self.now().seconds());
+        *peer.keys_mut() = keys.clone();
         let change = move |ring: &KeyRing| match keys {
-            Keys::Sealed(new) => Ok((*new).clone()),
+            Keys::Sealed(new) => Ok(with_unseen(ring, &new, role, now)?),
             Keys::Hex(_) => Ok(ring.clone()),
         };
-        self.rekey(new.clone(), change).await?;
-        Ok(true)
+        self.rekey(peer, change).await.map(drop)
     }
+}
+
+/// Returns the keys of a configuration that a link has never had, as far as its ring knows, oldest first.
+fn unseen<'a>(
+    ring: &'a KeyRing,
+    new: &'a KeyRing,
+    now: Seconds,
+) -> impl Iterator<Item = &'a Generation> {
+    let generations = new.generations().iter();
+    generations.filter(move |it| !it.expiry().has_passed(now) && !ring.knows(it.keys()))
+}
+
+/// Returns the ring of a link with the keys of a configuration that it has never had, each as an
+/// invitation that is newer than all others; `role` is that of the peer.
+fn with_unseen(
+    ring: &KeyRing,
+    new: &KeyRing,
+    role: PeerRole,
+    now: Seconds,
+) -> Result<KeyRing, KeyRingError> {
+    // One that knows the keys in use was made not long ago. A server that was put back to an old copy
+    // writes invitations with low numbers.
+    let is_recent = new.generations().iter().any(|it| ring.knows(it.keys()));
+    let mut next = ring.clone();
+    for it in unseen(ring, new, now) {
+        let (keys, number) = (Arc::clone(it.keys()), it.number());
+        next = match role {
+            PeerRole::Client => {
+                let expires = match it.expiry() {
+                    Expiry::UnlessUsed(moment) => Some(moment),
+                    Expiry::Never | Expiry::At(_) => None,
+                };
+                next.invite_as(number, keys, expires, now)?
+            }
+            PeerRole::Server if is_recent || number >= next.next_number() => {
+                next.accept(keys, number, now).ok_or(KeyRingError::SharedKey)?
+            }
+            PeerRole::Server => return Err(KeyRingError::OldNumber(number)),
+        };
+    }
+    Ok(next)
 }

@@ -227,7 +227,10 @@ impl Service {
     /// Makes the links of this service those of `config`. Links that are the same in both are not
     /// touched. Each change is made as a whole or refused.
     ///
-    /// The keys in a folder of links are the service's own: of those, `config` changes none.
+    /// The keys in a folder of links are the service's own: of those, `config` changes none. Without such
+    /// a folder, `config` takes none away and brings back none that were replaced, because it may be older
+    /// than the keys that a link has by now; keys in it that the link has never had are a new invitation.
+    /// Those of a `hex` link, of which nothing is remembered, become those in `config`.
     ///
     /// # Errors
     ///
@@ -282,7 +285,7 @@ impl Service {
     }
 
     /// The present time, by the clock of the service's network.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_seconds(self.exchange.unix_time())
     }
 

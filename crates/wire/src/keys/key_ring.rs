@@ -9,6 +9,7 @@ use super::Seconds;
 use super::generation::{Burned, Expiry, Generation, Origin, Why};
 use super::stored::share_a_key;
 use crate::faults::{Fault, broken};
+use crate::sealed::Credentials;
 use crate::{LinkId, PeerName};
 
 /// The most generations of one link.
@@ -50,6 +51,9 @@ pub enum KeyRingError {
     /// Two generations with a key in common.
     #[error("two generations share a key")]
     SharedKey,
+    /// A number that is not higher than those of all keys that the link has had.
+    #[error("the link has had other keys with the number {0}, or with a higher one")]
+    OldNumber(u64),
     /// A generation that is used behind an older one, or two that were agreed on and not used.
     #[error("the generations are out of order")]
     OutOfOrder,
@@ -94,8 +98,27 @@ impl KeyRing {
         expires: Option<Seconds>,
         now: Seconds,
     ) -> Result<Self, KeyRingError> {
+        self.invite_as(self.next_number(), keys, expires, now)
+    }
+
+    /// As [`invite`](Self::invite), for an invitation that was written elsewhere with this `number`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyRingError::SharedKey`] if the link has had one of the keys, [`KeyRingError::OldNumber`] if it
+    /// has had others with this number or a higher one.
+    pub fn invite_as(
+        &self,
+        number: u64,
+        keys: Arc<KeyPair>,
+        expires: Option<Seconds>,
+        now: Seconds,
+    ) -> Result<Self, KeyRingError> {
+        if number < self.next_number() {
+            return Err(KeyRingError::OldNumber(number));
+        }
         let mut next = self.expire(now).unwrap_or_else(|| self.clone());
-        let mut invited = next.generation_of(next.next_number(), keys, Origin::HandedOver, now);
+        let mut invited = next.generation_of(number, keys, Origin::HandedOver, now);
         invited.expiry = expires.map_or(Expiry::Never, Expiry::UnlessUsed);
         next.check_new(&invited)?;
         for old in &mut next.generations {
@@ -215,6 +238,17 @@ impl KeyRing {
     #[must_use]
     pub fn generation(&self, number: u64) -> Option<&Generation> {
         self.generations.iter().find(|it| it.number == number)
+    }
+
+    /// Returns whether these are keys of the link, or were until not long ago.
+    #[must_use]
+    pub fn knows(&self, keys: &KeyPair) -> bool {
+        let [server, client] = &self.names;
+        let is_present = self.generations.iter().any(|it| *it.keys == *keys);
+        is_present || {
+            let hints = Credentials::new(server, client, keys).hint_key();
+            self.burned.iter().any(|it| it.hints == hints)
+        }
     }
 
     /// Returns the last ones that were removed, oldest first.
