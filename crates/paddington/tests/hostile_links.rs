@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use paddington::{Changes, Encoding, Invite, Message, PeerStatus, Service, ServiceConfig, Waiting};
+use paddington::{
+    Changes, ConfigError, Encoding, Invite, Message, PeerStatus, Service, ServiceConfig, Waiting,
+};
 use paddington_test_support::{Inbox, MemoryNetwork, eventually};
 use paddington_wire::keys::Generation;
 use tempfile::TempDir;
@@ -36,11 +38,19 @@ fn numbers(service: &Service, peer: &str) -> Vec<u64> {
     ring.generations().iter().map(Generation::number).collect()
 }
 
+/// A hub and a sensor with folders of links, in which they have an invitation.
+fn invited(folder: &TempDir) -> [ServiceConfig; 2] {
+    let [mut hub, mut sensor] =
+        ["hub", "sensor"].map(|name| with_links(name, &folder.path().join(name)));
+    if hub.peers().count() == 0 {
+        sensor.add_server(hub.add_client("sensor", "127.0.0.0/8").unwrap()).unwrap();
+    }
+    [hub, sensor]
+}
+
 /// A hub and a sensor with folders of links, which have agreed on generation 1.
 async fn introduced(network: &MemoryNetwork, folder: &TempDir) -> [(Service, Inbox); 2] {
-    let mut hub = with_links("hub", &folder.path().join("hub"));
-    let mut sensor = with_links("sensor", &folder.path().join("sensor"));
-    sensor.add_server(hub.add_client("sensor", "127.0.0.0/8").unwrap()).unwrap();
+    let [hub, sensor] = invited(folder);
     let [hub, sensor] = [start(network, &hub).await, start(network, &sensor).await];
     let both = || async { numbers(&hub.0, "sensor") == [1] && numbers(&sensor.0, "hub") == [1] };
     eventually(both).await;
@@ -235,4 +245,51 @@ async fn a_hex_link_does_not_become_a_sealed_one() {
     assert!(nothing(&hub.apply(&config, Waiting::Refuse).await.unwrap()));
     assert_eq!(hub.config().to_toml().unwrap(), config.to_toml().unwrap());
     hub.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_in_memory_does_not_write_old_keys_over_those_of_a_service_that_has_run() {
+    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let [stale_hub, stale_sensor] = invited(&folder);
+    let [(hub, _inbox), (sensor, _other)] = introduced(&network, &folder).await;
+    let refused = stale_hub.clone().set_range("sensor", "127.0.0.1").unwrap_err();
+    assert!(refused.to_string().contains("in use by another process"), "{refused}");
+    hub.add_client("attic", "127.0.0.1").await.unwrap();
+    hub.shutdown().await;
+    sensor.shutdown().await;
+    drop((hub, sensor));
+
+    // Nothing is known of what the services have done, and yet it stays.
+    let mut config = stale_hub.clone();
+    let twice = config.add_client("attic", "127.0.0.1").unwrap_err();
+    assert!(matches!(twice, ConfigError::Duplicate(_)), "{twice}");
+    config.set_range("sensor", "127.0.0.0/16").unwrap();
+    let details = config.link_details().into_iter().find(|link| link.name == "sensor").unwrap();
+    assert_eq!((details.generation, details.invitation), (Some(1), None));
+    let invite = config.renew("sensor").unwrap();
+    stale_sensor.clone().replace_server(invite).unwrap();
+    for (name, path) in [("hub", "hub"), ("sensor", "sensor")] {
+        let config = with_links(name, &folder.path().join(path));
+        let details = config.link_details();
+        let details = details.iter().find(|link| link.name != "attic").unwrap();
+        assert_eq!((details.generation, details.invitation.unwrap().generation), (Some(1), 2));
+    }
+    let (hub, _inbox) = start(&network, &stale_hub).await;
+    let (sensor, _other) = start(&network, &stale_sensor).await;
+    eventually(|| async { numbers(&hub, "sensor") == [3] && numbers(&sensor, "hub") == [3] }).await;
+    hub.remove("sensor", Waiting::Purge).await.unwrap();
+    hub.shutdown().await;
+    sensor.shutdown().await;
+    drop(hub);
+    for refused in [
+        config.renew("sensor").map(drop).unwrap_err(),
+        config.set_range("sensor", "127.0.0.1").unwrap_err(),
+        config.remove("sensor").unwrap_err(),
+    ] {
+        assert!(matches!(refused, ConfigError::Unknown(_)), "{refused}");
+    }
+    assert_eq!(
+        with_links("hub", &folder.path().join("hub")).peers().collect::<Vec<_>>(),
+        ["attic"]
+    );
 }

@@ -76,6 +76,15 @@ impl LinkFolder {
         paths.iter().map(|path| self.read_one(path)).collect()
     }
 
+    /// Reads the link with a peer, if there is one.
+    pub(crate) fn read_link(&self, peer: &PeerName) -> Result<Option<LinkFile>, FileError> {
+        let path = self.file_of(peer);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => self.read_one(&path).map(Some),
+        }
+    }
+
     fn read_one(&self, path: &Path) -> Result<LinkFile, FileError> {
         let link: LinkFile = file::read_private(path, "")?;
         if path == self.file_of(&link.peer) {
@@ -91,7 +100,11 @@ impl LinkFolder {
         file::write(&path, link, |path| {
             let old: LinkFile = file::read(path, "").map_err(|_| "does not hold a link")?;
             // A file system that does not tell upper case from lower case has one file for two peers.
-            if old.peer == link.peer { Ok(()) } else { Err("holds another link") }
+            if (&old.peer, old.link) == (&link.peer, link.link) {
+                Ok(())
+            } else {
+                Err("holds another link")
+            }
         })
     }
 
