@@ -91,6 +91,7 @@ impl LinkFolder {
             return Ok(link);
         }
         let reason = format!("it holds the link with {}, and is named otherwise", link.peer);
+        let reason = file::without_keys(&reason);
         Err(FileError::Malformed { path: path.to_owned(), line: None, reason })
     }
 
