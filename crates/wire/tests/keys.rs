@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use paddington_wire::keys::{Expiry, KeyRing, Origin, Renewal, Role, Storing, Why};
+use paddington_wire::keys::{
+    Expiry, KeyRing, KeyRingError, LAST_GENERATION, Origin, Renewal, Role, Storing, Why,
+};
 use paddington_wire::sealed::Credentials;
 use paddington_wire::{Features, Frame};
 
@@ -426,6 +428,42 @@ fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     server.renewal.ask();
     assert_eq!(server.go(NOW + 50), Some(Frame::Renew(1)));
     server.bad(&Frame::Renewed(0)); // older than the session
+}
+
+#[test]
+fn no_generation_has_a_number_that_a_file_cannot_hold() {
+    let [client, server] = renewed();
+    let [mut client, _] = session(&client, &server, 1, NOW + 20);
+    for number in [LAST_GENERATION + 1, u64::MAX] {
+        client.bad(&Frame::Renew(number));
+        assert!(client.poll(NOW + 30).is_none());
+        assert!(client.ring.accept(keys(), number, NOW).is_none());
+        let refused = client.ring.invite_as(number, keys(), None, NOW).unwrap_err();
+        assert_eq!(refused, KeyRingError::HighNumber);
+    }
+    client.take(Some(Frame::Renew(LAST_GENERATION)));
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(LAST_GENERATION)));
+    let [hub, sensor] = names();
+    let mut stored = client.ring.to_stored();
+    let mut last = KeyRing::from_stored(&hub, &sensor, stored.clone()).unwrap();
+    stored.generations[1].number += 1;
+    let refused = KeyRing::from_stored(&hub, &sensor, stored).unwrap_err();
+    assert_eq!(refused, KeyRingError::HighNumber);
+
+    // A client that says it has none, with a number that is none.
+    let [_, waiting] = interrupted(false);
+    let [_, mut asking] = session(&waiting, &waiting, 1, NOW + 40);
+    asking.renewal.ask();
+    assert_eq!(asking.go(NOW + 50), Some(Frame::Renew(1)));
+    asking.bad(&Frame::Renewed(LAST_GENERATION + 1));
+    asking.take(Some(Frame::Renewed(LAST_GENERATION)));
+
+    // After the last one, nothing follows.
+    last = last.used(LAST_GENERATION, NOW).unwrap();
+    assert_eq!(last.invite(keys(), None, NOW).unwrap_err(), KeyRingError::HighNumber);
+    let [_, mut server] = session(&last, &last, LAST_GENERATION, NOW);
+    server.renewal.ask();
+    assert!(server.poll(NOW + 60).is_none() && server.poll(NOW + 99 * DAY).is_none());
 }
 
 #[test]

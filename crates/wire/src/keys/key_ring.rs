@@ -5,9 +5,9 @@ use std::sync::Arc;
 use paddington_crypto::KeyPair;
 use thiserror::Error;
 
-use super::Seconds;
 use super::generation::{Burned, Expiry, Generation, Origin, Why};
 use super::stored::share_a_key;
+use super::{LAST_GENERATION, Seconds};
 use crate::faults::{Fault, broken};
 use crate::sealed::Credentials;
 use crate::{LinkId, PeerName};
@@ -54,6 +54,9 @@ pub enum KeyRingError {
     /// A number that is not higher than those of all keys that the link has had.
     #[error("the link has had other keys with the number {0}, or with a higher one")]
     OldNumber(u64),
+    /// A number above 2⁶³ − 1.
+    #[error("a generation has a number that is too high")]
+    HighNumber,
     /// A generation that is used behind an older one, or two that were agreed on and not used.
     #[error("the generations are out of order")]
     OutOfOrder,
@@ -91,7 +94,8 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`KeyRingError::SharedKey`] if the link has had one of the keys.
+    /// [`KeyRingError::SharedKey`] if the link has had one of the keys, [`KeyRingError::HighNumber`] if it
+    /// has had the last number.
     pub fn invite(
         &self,
         keys: Arc<KeyPair>,
@@ -106,7 +110,7 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`KeyRingError::SharedKey`] if the link has had one of the keys, [`KeyRingError::OldNumber`] if it
-    /// has had others with this number or a higher one.
+    /// has had others with this number or a higher one, [`KeyRingError::HighNumber`] if it is none.
     pub fn invite_as(
         &self,
         number: u64,
@@ -116,6 +120,9 @@ impl KeyRing {
     ) -> Result<Self, KeyRingError> {
         if number < self.next_number() {
             return Err(KeyRingError::OldNumber(number));
+        }
+        if number > LAST_GENERATION {
+            return Err(KeyRingError::HighNumber);
         }
         let mut next = self.expire(now).unwrap_or_else(|| self.clone());
         let mut invited = next.generation_of(number, keys, Origin::HandedOver, now);
@@ -135,7 +142,8 @@ impl KeyRing {
     pub fn accept(&self, keys: Arc<KeyPair>, number: u64, now: Seconds) -> Option<Self> {
         let accepted = self.generation_of(number, keys, Origin::HandedOver, now);
         let id = accepted.credentials.link_id();
-        if id == self.invitation || self.check_new(&accepted).is_err() {
+        let is_known = id == self.invitation || self.check_new(&accepted).is_err();
+        if is_known || number > LAST_GENERATION {
             return None;
         }
         let mut next = self.clone();
@@ -201,6 +209,9 @@ impl KeyRing {
             }
         }
         let agreed = next.generation_of(number, keys, Origin::Agreed, now);
+        if number > LAST_GENERATION {
+            return None;
+        }
         if next.generation(number).is_some() || next.check_new(&agreed).is_err() {
             return None;
         }

@@ -6,7 +6,7 @@ use paddington_crypto::KeyError;
 
 use super::draft::{Draft, Settled, Storing, What};
 use super::generation::{Generation, Origin};
-use super::{KeyRing, Role, Seconds};
+use super::{KeyRing, LAST_GENERATION, Role, Seconds};
 use crate::faults::{Fault, broken};
 use crate::frame::Features;
 use crate::sealed::Exporter;
@@ -155,11 +155,12 @@ impl Renewal {
     /// [`Violation::BadRenewal`] if the other side broke §5.5. The session must then end.
     pub fn receive(&mut self, frame: &Frame) -> Result<(), Violation> {
         let bad = |why| Err(Violation::BadRenewal(why));
-        if !matches!(frame, Frame::Renew(_) | Frame::Renewed(_)) {
-            return Ok(());
-        }
+        let (Frame::Renew(number) | Frame::Renewed(number)) = frame else { return Ok(()) };
         if self.exporter.is_none() {
             return bad("it was not offered");
+        }
+        if *number > LAST_GENERATION {
+            return bad("its generation has too high a number");
         }
         match (self.role, frame) {
             (Role::Server, Frame::Renew(0)) => {
