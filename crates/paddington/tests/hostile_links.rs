@@ -293,3 +293,24 @@ async fn a_configuration_in_memory_does_not_write_old_keys_over_those_of_a_servi
         ["attic"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_a_person_could_not_make_does_not_put_off_what_is_to_be_stored_again() {
+    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let [hub, sensor] = invited(&folder);
+    let (hub, _inbox) = start(&network, &hub).await;
+    let file = folder.path().join("hub/sensor.toml");
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (sensor, _other) = start(&network, &sensor).await;
+    connected(&hub).await;
+    sleep(Duration::from_secs(9)).await;
+    hub.renew("sensor").await.unwrap_err();
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::write(&file, kept).unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!((numbers(&hub, "sensor"), numbers(&sensor, "hub")), (vec![1], vec![1]));
+    hub.shutdown().await;
+    sensor.shutdown().await;
+}

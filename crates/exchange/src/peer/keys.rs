@@ -95,8 +95,17 @@ pub(super) enum Next {
 /// A change of the keys that is being stored.
 pub(super) struct Change {
     pub(super) ring: Arc<KeyRing>,
-    /// The session that it belongs to, and what it says there.
-    draft: Option<(SessionId, Draft)>,
+    cause: Cause,
+}
+
+/// The cause of a change.
+enum Cause {
+    /// A session, which says something about it.
+    Session(SessionId, Draft),
+    /// Keys that were used, or whose time is over.
+    Time,
+    /// A person, who is told whether it was stored.
+    Person,
 }
 
 impl LinkKeys {
@@ -290,18 +299,17 @@ impl LinkKeys {
         let now = self.now();
         let mut state = self.lock();
         state.changing = false;
-        let Change { ring, draft } = change;
+        let Change { ring, cause } = change;
         let mut said = None;
-        match (draft, &mut state.session) {
-            (Some((id, draft)), Some(session)) if session.id == id => {
+        match (cause, &mut state.session) {
+            (Cause::Session(id, draft), Some(session)) if session.id == id => {
                 let settled = session.renewal.settle(draft, storing, now);
                 state.pace = session.renewal.pace();
                 said = settled.frame.map(|frame| (id, frame));
             }
-            // Its session has ended meanwhile. What was stored counts all the same.
-            (Some(_), _) => {}
-            (None, _) if storing == Storing::Failed => state.failed = Some(now),
-            (None, _) => {}
+            (Cause::Time, _) if storing == Storing::Failed => state.failed = Some(now),
+            // A session may have ended meanwhile. What was stored counts all the same.
+            (Cause::Session(..) | Cause::Time | Cause::Person, _) => {}
         }
         let changed = storing == Storing::Done;
         if changed {
@@ -372,10 +380,7 @@ impl Ordered<'_> {
 
     fn settle(&mut self, storing: Storing) {
         if let Some(ring) = self.ring.take() {
-            let _ = self.keys.settle(self.peer, Change { ring, draft: None }, storing);
-            if storing == Storing::Failed {
-                self.keys.lock().failed = None; // it was a person's, who is told
-            }
+            let _ = self.keys.settle(self.peer, Change { ring, cause: Cause::Person }, storing);
         }
     }
 }
@@ -409,7 +414,7 @@ impl State {
             Some(Step::Store(draft)) => {
                 let ring = Arc::new(draft.ring().clone());
                 self.changing = true;
-                Ok(Next::Store(Change { ring, draft: Some((id, draft)) }))
+                Ok(Next::Store(Change { ring, cause: Cause::Session(id, draft) }))
             }
             None => Ok(renewal.wake_at(&self.ring, now).map_or(Next::Nothing, Next::Wait)),
         }
@@ -417,14 +422,14 @@ impl State {
 
     fn change(&mut self, ring: KeyRing) -> Next {
         self.changing = true;
-        Next::Store(Change { ring: Arc::new(ring), draft: None })
+        Next::Store(Change { ring: Arc::new(ring), cause: Cause::Time })
     }
 }
 
 impl Change {
     /// Returns whether both sides agree on new keys with it.
     pub(super) fn is_agreed(&self) -> bool {
-        self.draft.as_ref().is_some_and(|(_, draft)| draft.is_agreed())
+        matches!(&self.cause, Cause::Session(_, draft) if draft.is_agreed())
     }
 }
 
