@@ -314,3 +314,26 @@ async fn a_change_that_a_person_could_not_make_does_not_put_off_what_is_to_be_st
     hub.shutdown().await;
     sensor.shutdown().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_keys_while_an_invitation_waits_is_told_so_and_no_session_ends() {
+    let (network, folder) = (MemoryNetwork::new(), tempfile::tempdir().unwrap());
+    let [(hub, _inbox), (sensor, _other)] = introduced(&network, &folder).await;
+    let invite = hub.renew("sensor").await.unwrap();
+    for _ in 0..3 {
+        let refused = hub.renew_keys("sensor").await.unwrap_err();
+        assert!(refused.to_string().contains("new invitation"), "{refused}");
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(hub.peers()[0].counters.sessions, 1);
+    assert_eq!(numbers(&hub, "sensor"), [1, 2]);
+
+    // The sensor has it, and uses it when its keys are to be renewed.
+    sensor.replace_server(invite).await.unwrap();
+    sensor.renew_keys("hub").await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!((numbers(&hub, "sensor"), numbers(&sensor, "hub")), (vec![3], vec![3]));
+    hub.renew_keys("sensor").await.unwrap();
+    hub.shutdown().await;
+    sensor.shutdown().await;
+}

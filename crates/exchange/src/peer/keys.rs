@@ -71,9 +71,11 @@ struct InSession {
 
 /// When new keys come that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// Never: there is no session in which both sides can renew them.
     NotOffered,
+    /// With an invitation that was written to replace those in use: until then, there are no others.
+    WithInvitation,
     /// In this session.
     Now,
     /// In the next session, as soon as this one has ended.
@@ -171,7 +173,8 @@ impl LinkKeys {
         state.session = exporter.map(|exporter| {
             let mut renewal = Renewal::new(role, generation, exporter, features, interval);
             renewal.keep_pace(&state.ring, state.pace);
-            if std::mem::take(&mut state.wanted) {
+            if state.wanted && renewal.is_offered() {
+                state.wanted = false;
                 renewal.ask();
             }
             Box::new(InSession { id, generation, renewal })
@@ -199,11 +202,15 @@ impl LinkKeys {
 
     /// Wants new keys.
     pub(super) fn ask(&self) -> Asked {
+        let now = self.now();
         let mut state = self.lock();
         let State { ring, session, wanted, .. } = &mut *state;
         let Some(session) = session else { return Asked::NotOffered };
         if !session.renewal.is_offered() {
             return Asked::NotOffered;
+        }
+        if self.role == Role::Server && ring.is_to_be_replaced(session.generation, now) {
+            return Asked::WithInvitation;
         }
         // There is one renewal in a session, and what it has led to is used in the next one.
         if !ring.generations().iter().any(|it| it.number() > session.generation) {

@@ -194,7 +194,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if there is no session in which both sides can.
+    /// [`LinkError`] if there is no session in which both sides can, or, at a server, if an invitation that
+    /// was not used yet is to replace the keys.
     pub async fn renew_keys(&self, name: &str) -> Result<(), LinkError> {
         Ok(self.exchange.renew_keys(name).await?)
     }

@@ -302,11 +302,19 @@ impl KeyRing {
     /// the one in use, nobody has written an invitation to replace it, and none waits to be used.
     #[must_use]
     pub fn may_renew(&self, session: u64, now: Seconds) -> bool {
+        let is_in_use = self.generation(session).is_some_and(|it| it.used);
+        is_in_use && !self.is_to_be_replaced(session, now)
+    }
+
+    /// Returns whether an invitation that waits to be used, or was written and is over, is to replace the
+    /// keys of a session with the generation `session`.
+    #[must_use]
+    pub fn is_to_be_replaced(&self, session: u64, now: Seconds) -> bool {
         let waits = |it: &Generation| {
             it.number != session && it.is_unused(Origin::HandedOver) && !it.expiry.has_passed(now)
         };
-        let is_in_use = |it: &Generation| it.used && !matches!(it.expiry, Expiry::At(_));
-        self.generation(session).is_some_and(is_in_use) && !self.generations.iter().any(waits)
+        let ends = |it: &Generation| matches!(it.expiry, Expiry::At(_));
+        self.generation(session).is_some_and(ends) || self.generations.iter().any(waits)
     }
 
     /// Returns the moment from which on a server renews the keys of a session with the generation
