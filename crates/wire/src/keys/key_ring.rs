@@ -13,9 +13,9 @@ use crate::sealed::Credentials;
 use crate::{LinkId, PeerName};
 
 /// The most generations of one link.
-pub(super) const GENERATIONS: usize = 3;
+pub(crate) const GENERATIONS: usize = 3;
 /// The most generations that are remembered after they were removed.
-pub(super) const BURNED: usize = 2;
+pub(crate) const BURNED: usize = 2;
 /// How long the keys that an invitation is to replace stay valid, in seconds.
 const OVERLAP: Seconds = 24 * 60 * 60;
 

@@ -31,6 +31,7 @@ mod stored;
 
 pub use draft::{Draft, Settled, Storing};
 pub use generation::{Burned, Expiry, Generation, Origin, Why};
+pub(crate) use key_ring::{BURNED, GENERATIONS};
 pub use key_ring::{KeyRing, KeyRingError, Role};
 pub use renewal::{Pace, Renewal, Step};
 pub use stored::{StoredBurned, StoredGeneration, StoredKeys};
