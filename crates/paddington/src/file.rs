@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 use crate::draft::Draft;
 use crate::written::{HoldsKeys, to_toml};
 
-/// The reason why a file could not be read or written. Nothing was changed.
+/// The reason why a file could not be read or written. Nothing was changed, or, if the disk fails at the
+/// last moment, it is not certain what is there after the next power failure.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {

@@ -34,7 +34,10 @@ impl LinkFolder {
     /// Returns the folder at `path`, and makes it, for its owner only, if there is none.
     pub(crate) fn at(path: PathBuf) -> Result<Self, FileError> {
         match make(&path) {
-            Ok(()) => draft::sync(path.parent().unwrap_or(&path)),
+            Ok(()) => draft::sync(draft::folder_of(&path)).map_err(|source| {
+                let path = path.clone();
+                FileError::Unwritable { path, source }
+            })?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             Err(source) => return Err(FileError::Unwritable { path, source }),
         }
@@ -125,8 +128,7 @@ impl LinkFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.map_err(unwritable)?,
         }
-        draft::sync(&self.path);
-        Ok(())
+        draft::sync(&self.path).map_err(unwritable)
     }
 
     /// Returns whether a link was removed.
