@@ -84,12 +84,14 @@ pub(crate) fn run(seed: u64, tells: bool) -> Result<Outcome, Error> {
 }
 
 fn settings(plan: &Plan, role: &Role) -> Config {
-    let mut settings = Config::default();
-    settings.on_error = role.on_error;
-    settings.outbox_messages = plan.outbox_messages;
-    settings.stored_messages = plan.outbox_messages;
-    settings.window = plan.window;
-    settings.crashes = plan.crashes;
+    let mut settings = Config {
+        on_error: role.on_error,
+        outbox_messages: plan.outbox_messages,
+        stored_messages: plan.outbox_messages,
+        window: plan.window,
+        crashes: plan.crashes,
+        ..Config::default()
+    };
     settings.transport.limits.max_payload = plan.window.min(1024 * 1024);
     settings.transport.timeouts.session_age = plan.session_age;
     if let Some(renewals) = plan.renewals {
