@@ -45,7 +45,7 @@ const DETAILS = [
       sent &&
       listed(
         { accepted: sent.accepted, handled: sent.handled },
-        { rejected: sent.rejected, expired: sent.expired, 'too long': sent.too_long, abandoned: sent.abandoned },
+        { rejected: sent.rejected, expired: sent.expired, 'too long': sent.too_long },
       ),
   ],
   [
@@ -57,7 +57,8 @@ const DETAILS = [
   [
     'Requests',
     ({ told: { requests } }) =>
-      requests && listed({ 'wait here': requests.waiting, unanswered: requests.unanswered }, {}),
+      requests &&
+      `${listed({ sent: requests.requested, 'wait for their answer': requests.waiting }, { failed: requests.failed, expired: requests.expired, cancelled: requests.cancelled })}; ${count(requests.unanswered)} of the peer not answered`,
   ],
   [
     'Keys',
@@ -106,8 +107,7 @@ export class Details {
     }
     if (this.peer.track) this.charts.show(this.peer.track, this.peer.oldest(now));
     this.bar.hidden = !known.service.changes;
-    for (const button of this.bar.querySelectorAll('button'))
-      button.ariaDisabled = String(!this.canAct());
+    for (const button of this.bar.querySelectorAll('button')) button.ariaDisabled = String(!this.canAct());
   }
 
   canAct() {
@@ -118,9 +118,9 @@ export class Details {
     this.bar = make('div', 'actions');
     const [ping, end, result] = [make('button', '', 'Ping'), make('button', '', 'Disconnect …'), make('span', 'soft')];
     result.setAttribute('role', 'status');
-    ping.onclick = () => this.canAct() && act(result, this.peer, 'ping?count=3', pinged);
+    ping.onclick = () => this.canAct() && act(result, this.peer, 'ping', pinged);
     end.onclick = async () => {
-      if (this.canAct() && (await confirmed(this.peer))) await act(result, this.peer, 'disconnect', () => 'It was disconnected.');
+      if (this.canAct() && (await confirmed(this.peer))) await act(result, this.peer, 'disconnect', ended);
     };
     for (const button of [ping, end]) button.type = 'button';
     this.bar.append(ping, end, result);
@@ -128,10 +128,8 @@ export class Details {
   }
 }
 
-function pinged(answer) {
-  const trips = [answer.round_trips_seconds ?? answer.round_trip_seconds].flat().filter(isNumber);
-  return trips.length ? `Round trips: ${trips.map(trip).join(', ')}` : 'It answered.';
-}
+const pinged = (answer) => `Round trip: ${trip(answer.round_trip_seconds)}`;
+const ended = (answer) => (answer.was_connected ? 'It was disconnected.' : 'It was not connected any more.');
 
 async function act(result, peer, path, words) {
   set(result, 'Asking the service …');
