@@ -15,7 +15,7 @@ export function launch() {
   return chromium.launch({ executablePath: path, args: ['--no-sandbox', '--font-render-hinting=none', '--lang=en'] });
 }
 
-/** Returns a page. With `now`, its clock stands still there until `setTime`. */
+/** Returns a page. With `now`, its clock stands still there, until `pass`. */
 export async function open(browser, url, { now, ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1360, height: 900 },
@@ -24,7 +24,10 @@ export async function open(browser, url, { now, ...options } = {}) {
     ...options,
   });
   const page = await context.newPage();
-  if (now) await page.addInitScript(setTime, now);
+  if (now) {
+    await page.addInitScript(setTime, now);
+    await page.addInitScript(countUpdates);
+  }
   const problems = [];
   page.on('pageerror', (error) => problems.push(String(error)));
   page.on('console', (message) => {
@@ -37,4 +40,25 @@ export async function open(browser, url, { now, ...options } = {}) {
 /** Runs in the page. */
 export function setTime(now) {
   Date.now = () => now;
+}
+
+/** Runs in the page, before its scripts: counts the updates that it has taken. */
+function countUpdates() {
+  const { parse } = JSON;
+  window.updates = 0;
+  JSON.parse = (text) => {
+    const value = parse(text);
+    if (value.removed) window.updates += 1;
+    return value;
+  };
+}
+
+/** Lets a second pass in the mock and in the page whose clock stands still. */
+export async function pass(page, mock, now) {
+  await page.evaluate(setTime, now);
+  const before = await page.evaluate(() => window.updates);
+  mock.tick();
+  await page.evaluate(async (count) => {
+    while (window.updates === count) await new Promise((later) => setTimeout(later, 1));
+  }, before);
 }

@@ -59,9 +59,11 @@ export class World {
       round_trip_seconds: trip,
       outbox: { messages: 0, bytes: 0, oldest_seconds: null, in_flight: 0, stored: true },
       inbox: { messages: 0, bytes: 0 },
-      sent: { accepted: sent, handled: sent, rejected: 0, expired: 0, too_long: 0, abandoned: 0 },
+      sent: { accepted: sent, handled: sent, rejected: 0, expired: 0, too_long: 0 },
       received: { handled: received, failed: 0, dead_letters: 0 },
-      requests: { sent: 120, waiting: 0, unanswered: 0 },
+      sessions: 3,
+      link: '5d0be1c2',
+      requests: { requested: 120, answered: 120, failed: 0, expired: 0, cancelled: 0, waiting: 0, unanswered: 0 },
       keys: { generation: 3, since: this.ago(DAY * 11.2), fixed: null, invitation: null },
       range: '203.0.113.0/24',
       url: null,
@@ -168,7 +170,14 @@ export class World {
   status() {
     this.service.uptime_seconds = (this.now - Date.parse(this.service.started)) / 1000;
     const { service, ready, refusals, orphans, events } = this;
-    return { service, ready, peers: [...this.peers.values()].map(({ told }) => told), refusals, orphans, events };
+    return {
+      service,
+      ready,
+      peers: [...this.peers.values()].map(({ told }) => told),
+      refusals,
+      orphans,
+      events: events.toReversed(),
+    };
   }
 
   /** Returns what has changed since the last time. */
@@ -269,8 +278,8 @@ export const SCENES = {
   one(options) {
     const world = new World('printer', options);
     world.service.listening = null;
-    world.service.url = null;
-    world.service.handler = 'exec';
+    world.service.url = '';
+    world.service.handler = 'program';
     world.peer('hub', {
       out: 2,
       in: 3,
