@@ -79,7 +79,7 @@ export class World {
   }
 
   /** Takes a peer's connection away. */
-  leave(name, { text, remedy = null, seconds = 0 }, event = true) {
+  leave(name, { text, remedy = null, seconds = 0, ended = text }, event = true) {
     const { told } = this.peers.get(name);
     told.state = 'away';
     told.since = this.ago(seconds);
@@ -87,7 +87,7 @@ export class World {
     told.round_trip_seconds = null;
     told.last_error = { at: this.ago(seconds), text, remedy };
     this.changed.add(name);
-    if (event) this.event('down', name, `the connection has ended: ${text}`);
+    if (event) this.event('down', name, `the connection has ended: ${ended}`, seconds);
   }
 
   /** Gives a peer its connection back. */
@@ -196,8 +196,11 @@ function three(world) {
     out: 340,
     in: 120,
     trip: 0.0126,
-    address: '198.51.100.4:40122',
-    range: '198.51.100.0/28',
+    role: 'server',
+    dialled: true,
+    address: '198.51.100.4:443',
+    range: null,
+    url: 'wss://warehouse.example.org/',
     keys: { generation: 6, since: world.ago(DAY * 2.4), fixed: null, invitation: null },
   });
   world.peer('printer', {
@@ -256,16 +259,19 @@ export const SCENES = {
       range: null,
       address: '192.0.2.33:443',
     });
-    world.refuse('198.51.100.4', 'hello', ...REMEDIES.keys, 37, 9);
+    world.refuse('203.0.113.90', 'hello', ...REMEDIES.keys, 37, 9);
     world.refuse('192.0.2.250', 'accept', ...REMEDIES.address, 2, 340);
     world.refuse('198.51.100.203', 'request', ...REMEDIES.upgrade, 14, 1260);
     world.event('dead_letter', 'ledger', 'a message has become a dead letter: the handler has failed five times', 790);
     world.peers.get('ledger').told.received.dead_letters = 1;
-    const text = 'the server could not be authenticated: its reply was made with other keys';
-    const remedy =
-      'compare the words of the fingerprint with the other side, and ask for a new invitation if they differ';
+    const away = {
+      text: '198.51.100.4:443 could not be reached: connection refused',
+      remedy:
+        'check that the server runs, that the port in the invitation’s URL is its own, and that no firewall refuses it',
+      ended: 'nothing arrived from the peer for too long',
+    };
     const lose = () => {
-      world.leave('warehouse', { text, remedy, seconds: lossAt ? 0 : 245 });
+      world.leave('warehouse', { ...away, seconds: lossAt ? 0 : 245 });
       world.in(lossAt ? 60 : 0, () => world.setReady('the required peer “warehouse” has been away for more than 60 s'));
     };
     world.peers.get('warehouse').told.required = true;
@@ -360,13 +366,14 @@ function crowd(number, options) {
 const AWAY = [
   {
     text: 'nothing arrived from the peer for too long',
-    remedy: 'check the line between the two, and whether its process is alive',
+    remedy:
+      'check the network between the two, and whether the peer’s machine hangs; a proxy may cut connections that are silent',
     seconds: 610,
   },
   { text: 'the peer closed the connection: it shuts down', seconds: 95 },
   {
     text: 'the connection was lost',
-    remedy: 'none if it comes back by itself; else check the network between the two',
+    remedy: 'check the network between the two if this happens often',
     seconds: 7400,
   },
 ];

@@ -22,7 +22,8 @@ const FIXED = {
 const DETAILS = [
   [
     'State',
-    ({ told, since }) => `${told.state} since ${clock(since)}; ${told.dialled ? 'this side dials' : 'it dials'}`,
+    ({ told, since, never }) =>
+      `${never ? 'not connected yet' : `${told.state} since ${clock(since)}`}; ${told.dialled ? 'this side dials' : 'it dials'}`,
   ],
   ['Address', ({ told }) => plain(told.address ?? '')],
   ['URL', ({ told }) => plain(told.url ?? '')],
@@ -58,7 +59,10 @@ const DETAILS = [
     'Requests',
     ({ told: { requests } }) =>
       requests &&
-      `${listed({ sent: requests.requested, 'wait for their answer': requests.waiting }, { failed: requests.failed, expired: requests.expired, cancelled: requests.cancelled })}; ${count(requests.unanswered)} of the peer not answered`,
+      listed(
+        { sent: requests.requested, 'without an answer': requests.waiting, 'to answer here': requests.unanswered },
+        { failed: requests.failed, expired: requests.expired, cancelled: requests.cancelled },
+      ),
   ],
   [
     'Keys',

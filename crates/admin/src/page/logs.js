@@ -20,7 +20,11 @@ const LOGS = {
     (event, body, item) => {
       item.classList.toggle('bad', ALARMING.has(event.kind));
       const text = plain(event.text ?? event.kind);
-      body.append(event.peer ? make('b', '', plain(event.peer)) : '', ' ', make('span', '', text));
+      body.append(
+        event.peer && !text.includes(plain(event.peer)) ? make('b', '', plain(event.peer)) : '',
+        ' ',
+        make('span', '', text),
+      );
       return event.at;
     },
   ],
