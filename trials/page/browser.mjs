@@ -15,8 +15,8 @@ export function launch() {
   return chromium.launch({ executablePath: path, args: ['--no-sandbox', '--font-render-hinting=none', '--lang=en'] });
 }
 
-/** Returns a page. With `now`, its clock stands still there, until `pass`. */
-export async function open(browser, url, { now, ...options } = {}) {
+/** Returns a page. With `now`, its clock stands still there until `pass`; with `clock`, it can be put forward. */
+export async function open(browser, url, { now, clock = false, ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1360, height: 900 },
     locale: 'en-GB',
@@ -24,6 +24,7 @@ export async function open(browser, url, { now, ...options } = {}) {
     ...options,
   });
   const page = await context.newPage();
+  if (clock) await page.clock.install();
   if (now) {
     await page.addInitScript(setTime, now);
     await page.addInitScript(countUpdates);

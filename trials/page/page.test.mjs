@@ -233,6 +233,49 @@ trial(
 );
 
 trial(
+  'a stream that is silent counts as lost',
+  { scene: 'connected', ticking: false, look: { clock: true } },
+  async ({ page, mock }) => {
+    await page.clock.fastForward(15_000);
+    mock.tell('peers', { peers: [] });
+    await page.waitForFunction(() => document.querySelector('[data-link="live"]'));
+    await page.clock.fastForward(15_000);
+    assert.equal(await textOf(page, '#link-state'), 'live', 'it was heard 15 s ago');
+    await page.clock.fastForward(6000);
+    await lost(page);
+    assert.match(await textOf(page, '#lost'), /Nothing arrives from it\./);
+  },
+);
+
+trial('what is no event is told, and the page tries again', { scene: 'connected' }, async ({ page, mock }) => {
+  for (const stream of mock.streams) stream.write('event: peers\ndata: {"peers": [\n\n');
+  await page.getByText('It sends something that is no JSON.').waitFor();
+  await live(page);
+});
+
+trial('counters that begin anew make no negative rate', { scene: 'connected' }, async ({ page, mock }) => {
+  const cell = row(page, 'billing').locator('.c-out');
+  await page.waitForFunction(() => Number(document.querySelector('.c-out:not(th)').textContent) > 0);
+  Object.assign(mock.world.peers.get('billing').told.sent, { accepted: 0, handled: 0 });
+  for (let times = 0; times < 15; times += 1) {
+    assert.match(await cell.innerText(), /^(–|[\d.]+)$/);
+    await page.waitForTimeout(200);
+  }
+});
+
+trial(
+  'of a thousand peers, the first are shown, and more at the press of a button',
+  { scene: 'thousand' },
+  async ({ page }) => {
+    assert.equal(await page.locator('tbody.peer').count(), 200);
+    await page.getByRole('button', { name: 'Show 200 more of 1,000' }).click();
+    assert.equal(await page.locator('tbody.peer').count(), 400);
+    await page.locator('#filter').fill('malmo-99');
+    assert.equal(await page.locator('tbody.peer').count(), 1, 'the filter finds all of them');
+  },
+);
+
+trial(
   'the token is asked for once, and kept in memory only',
   { scene: 'connected', token: 'the right word' },
   async ({ page, mock, context }) => {
