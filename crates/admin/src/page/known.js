@@ -120,8 +120,8 @@ export class Peer {
     while (this.trail.length > RATE_OVER + 1) this.trail.shift();
     const first = this.trail[0];
     const seconds = (at - first.at) / 1000;
-    this.rates.out = seconds > 0 ? (out - first.out) / seconds : null;
-    this.rates.in = seconds > 0 ? (into - first.in) / seconds : null;
+    this.rates.out = seconds > 0.9 ? (out - first.out) / seconds : null;
+    this.rates.in = seconds > 0.9 ? (into - first.in) / seconds : null;
   }
 }
 
