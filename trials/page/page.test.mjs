@@ -100,7 +100,7 @@ trial('what a person looks for is on the page', { scene: 'degraded' }, async ({ 
   assert.ok(Number(rates) > 40 && Number(rates) < 150, `${rates} is about 85 messages a second`);
   await page.getByRole('button', { name: 'warehouse' }).click();
   assert.match(await row(page, 'warehouse').innerText(), /this side dials[^]*on disk/);
-  assert.match(await textOf(page, '#events'), /ledger a message has become a dead letter/);
+  assert.match(await textOf(page, '#events'), /the message 20417 of ledger has become a dead letter/);
   assert.match(
     await textOf(page, '#refusals'),
     /203\.0\.113\.90 at hello, 37 times[^]*To do: give the client its latest invitation/,
@@ -246,6 +246,14 @@ trial(
     assert.match(await textOf(page, '#lost'), /Nothing arrives from it\./);
   },
 );
+
+trial('an event that is told twice is shown once', { scene: 'connected' }, async ({ page, mock }) => {
+  mock.tell('event', mock.world.events[0]);
+  mock.world.event('down', 'billing', 'the connection to billing has ended: a test');
+  await page.locator('#events').getByText('has ended: a test').waitFor();
+  assert.equal(await page.locator('#events').getByText('billing is connected').count(), 1);
+  assert.equal(await page.locator('#events li').first().locator('b').innerText(), 'billing', 'its peer stands out');
+});
 
 trial('what is no event is told, and the page tries again', { scene: 'connected' }, async ({ page, mock }) => {
   for (const stream of mock.streams) stream.write('event: peers\ndata: {"peers": [\n\n');

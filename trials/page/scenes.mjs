@@ -87,7 +87,7 @@ export class World {
     told.round_trip_seconds = null;
     told.last_error = { at: this.ago(seconds), text, remedy };
     this.changed.add(name);
-    if (event) this.event('down', name, `the connection has ended: ${ended}`, seconds);
+    if (event) this.event('down', name, `the connection to ${name} has ended: ${ended}`, seconds);
   }
 
   /** Gives a peer its connection back. */
@@ -97,13 +97,13 @@ export class World {
     told.since = this.ago(0);
     told.address = '203.0.113.17:51880';
     this.changed.add(name);
-    this.event('up', name, 'a connection was established');
+    this.event('up', name, `${name} is connected`);
   }
 
   remove(name) {
     this.peers.delete(name);
     this.removed.push(name);
-    this.event('peer_removed', name, 'the peer was removed');
+    this.event('peer_removed', name, `${name} was removed`);
   }
 
   event(kind, peer, text, seconds = 0) {
@@ -217,9 +217,9 @@ function three(world) {
     url: 'ws://192.0.2.80:6600/',
     keys: { generation: null, since: null, fixed: 'hex', invitation: null },
   });
-  world.event('up', 'printer', 'a connection was established', 5210);
-  world.event('up', 'warehouse', 'a connection was established', 3900);
-  world.event('up', 'billing', 'a connection was established', 620);
+  world.event('up', 'printer', 'printer is connected', 5210);
+  world.event('up', 'warehouse', 'warehouse is connected', 3900);
+  world.event('up', 'billing', 'billing is connected', 620);
 }
 
 const REMEDIES = {
@@ -262,7 +262,7 @@ export const SCENES = {
     world.refuse('203.0.113.90', 'hello', ...REMEDIES.keys, 37, 9);
     world.refuse('192.0.2.250', 'accept', ...REMEDIES.address, 2, 340);
     world.refuse('198.51.100.203', 'request', ...REMEDIES.upgrade, 14, 1260);
-    world.event('dead_letter', 'ledger', 'a message has become a dead letter: the handler has failed five times', 790);
+    world.event('dead_letter', 'ledger', 'the message 20417 of ledger has become a dead letter', 790);
     world.peers.get('ledger').told.received.dead_letters = 1;
     const away = {
       text: '198.51.100.4:443 could not be reached: connection refused',
@@ -357,8 +357,13 @@ function crowd(number, options) {
     });
     if (bad) world.peers.get(name).told.outbox.messages = Math.floor(world.random() * 900);
   }
-  world.event('up', 'shop-graz-04', 'a connection was established', 40);
-  world.event('down', 'shop-gdansk-02', 'the connection has ended: nothing arrived from the peer for too long', 610);
+  world.event('up', 'shop-graz-04', 'shop-graz-04 is connected', 40);
+  world.event(
+    'down',
+    'shop-gdansk-02',
+    'the connection to shop-gdansk-02 has ended: nothing arrived from the peer for too long',
+    610,
+  );
   world.refuse('198.51.100.203', 'request', ...REMEDIES.upgrade, 212, 12);
   return world;
 }

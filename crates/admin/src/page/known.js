@@ -170,9 +170,10 @@ function takeParts({ service, ready, refusals, orphans }) {
   if (orphans) known.orphans = orphans;
 }
 
-/** Takes events, newest first. */
+/** Takes events, newest first. One that came while the status was made may be there twice. */
 export function takeEvents(events) {
-  known.events = [...events].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50);
+  const different = new Map(events.map((event) => [JSON.stringify(event), event])).values();
+  known.events = [...different].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50);
 }
 
 export const total = new Track();
