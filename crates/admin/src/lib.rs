@@ -18,6 +18,7 @@ mod metrics;
 pub mod model;
 mod readiness;
 mod routes;
+mod segment;
 mod settings;
 mod sse;
 mod stalling;
