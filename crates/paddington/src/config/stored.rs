@@ -74,15 +74,9 @@ impl ServiceConfig {
             healthcheck_port: None,
             proxy_header: None,
             encryption: None,
-<<<<<<< HEAD
             _api: None,
             _health: None,
             _handler: None,
-=======
-            api: None,
-            health: None,
-            handler: None,
->>>>>>> see
         }
     }
 
