@@ -7,5 +7,5 @@ pub(crate) mod request_worker;
 pub(crate) mod watchdog;
 pub(crate) mod worker;
 
-pub use handler::{Handler, accept_bytes};
+pub use handler::{Handler, Unhandled, accept_bytes};
 pub use on_error::OnError;
