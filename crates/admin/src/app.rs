@@ -14,6 +14,8 @@ pub(crate) struct App {
     pub(crate) service: Service,
     /// The inbox, if messages go to consumers of the API.
     pub(crate) inbox: Option<Inbox>,
+    /// The longest message, in bytes.
+    pub(crate) longest: usize,
     /// Whether requests over TCP may change peers.
     pub(crate) changes: bool,
     /// Names of the peers without which the service is not ready.
@@ -30,14 +32,21 @@ pub(crate) type Shared = Arc<App>;
 
 impl App {
     pub(crate) fn new(settings: Settings, service: Service, inbox: Option<Inbox>) -> Self {
+        let longest = service.config().settings().transport.limits.max_payload as usize;
         Self {
             service,
             inbox,
+            longest,
             changes: settings.changes,
             required: settings.required,
             grace: settings.grace,
             started: SystemTime::now(),
             since: Instant::now(),
         }
+    }
+
+    /// Returns whether there is a peer of this name.
+    pub(crate) fn knows(&self, peer: &str) -> bool {
+        self.service.peers().iter().any(|it| it.name.as_str() == peer)
     }
 }

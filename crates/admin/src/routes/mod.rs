@@ -1,8 +1,13 @@
 //! The routes.
 
 mod changes;
+mod content;
+mod incoming;
+mod messages;
 mod outbox;
 mod peers;
+mod query;
+mod requests;
 mod router;
 mod status;
 mod table;

@@ -8,7 +8,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
-use super::{Table, changes, outbox, peers, status};
+use super::{Table, changes, incoming, messages, outbox, peers, requests, status};
 use crate::Token;
 use crate::access;
 use crate::app::Shared;
@@ -30,6 +30,9 @@ pub(crate) fn table() -> Table {
         .with(peers::routes())
         .with(changes::routes())
         .with(outbox::routes())
+        .with(messages::routes())
+        .with(requests::routes())
+        .with(incoming::routes())
 }
 
 /// Returns whether a path is that of a file of the page.
