@@ -254,3 +254,76 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use paddington::{Content, Message, PeerName};
+
+    use super::*;
+
+    fn message(sender: &str, text: &str) -> Message {
+        let [sender, us]: [PeerName; 2] = [sender, "us"].map(|name| name.parse().unwrap());
+        Message::received(
+            sender,
+            &us,
+            Content::from(text),
+            paddington::message::Delivery::default(),
+        )
+    }
+
+    fn texts(given: &[Given]) -> Vec<&str> {
+        given.iter().map(|given| given.message.payload()).collect()
+    }
+
+    const ALL: (usize, usize) = (100, 1000);
+
+    #[test]
+    fn messages_are_handed_out_in_order_and_what_comes_back_comes_first() {
+        let mut queue = Queue::default();
+        let mut outcomes = Vec::new();
+        for (sender, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")] {
+            outcomes.push(queue.put(message(sender, text)).unwrap());
+        }
+        let (one, other) = (Holder::Stream(1), Holder::Named("x".into()));
+        assert_eq!(texts(&queue.take(&one, Some("a"), ALL)), ["1", "3"]);
+        assert_eq!(texts(&queue.take(&other, None, (1, 1000))), ["2"]);
+        queue.put(message("a", "5")).unwrap();
+        queue.release(&one);
+        assert_eq!(texts(&queue.take(&other, None, ALL)), ["1", "3", "4", "5"]);
+        for (number, _) in outcomes {
+            assert!(queue.remove(number) && !queue.remove(number));
+        }
+        assert_eq!(queue.held(&other), 1);
+        queue.release(&other);
+        let [given] = &queue.take(&one, None, ALL)[..] else { panic!("one is left") };
+        let (number, _) = queue.given(&given.id, None).unwrap();
+        assert!(!queue.finish(number, Ok(())), "nobody waits for it");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_batch_has_a_bounded_length_and_at_least_one_message() {
+        let mut queue = Queue::default();
+        let long = "x".repeat(600);
+        let _outcomes: Vec<_> = (0..3).map(|_| queue.put(message("a", &long)).unwrap()).collect();
+        let holder = Holder::Poll(1);
+        assert_eq!(queue.take(&holder, None, (9, 10)).len(), 1);
+        assert_eq!(queue.take(&holder, None, (9, 1000)).len(), 1);
+        assert_eq!(queue.take(&holder, None, (0, 1000)).len(), 0);
+    }
+
+    #[test]
+    fn a_closed_queue_keeps_only_what_somebody_has() {
+        let mut queue = Queue::default();
+        let (_, mut had) = queue.put(message("a", "1")).unwrap();
+        let (_, mut waits) = queue.put(message("a", "2")).unwrap();
+        let holder = Holder::Poll(1);
+        let given = queue.take(&holder, None, (1, 1000));
+        queue.close();
+        assert!(waits.try_recv().is_err() && queue.put(message("a", "3")).is_none());
+        let (number, _) = queue.given(&given[0].id, None).unwrap();
+        assert!(queue.finish(number, Ok(())));
+        assert!(had.try_recv().unwrap().is_ok());
+        assert!(queue.is_empty());
+    }
+}

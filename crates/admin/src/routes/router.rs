@@ -8,7 +8,10 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
-use super::{Table, changes, incoming, messages, outbox, peers, requests, status};
+use super::{
+    Table, changes, health, incoming, letters, messages, openapi, outbox, page, peers, requests,
+    status, streams,
+};
 use crate::Token;
 use crate::access;
 use crate::app::Shared;
@@ -30,14 +33,14 @@ pub(crate) fn table() -> Table {
         .with(peers::routes())
         .with(changes::routes())
         .with(outbox::routes())
+        .with(health::routes())
+        .with(letters::routes())
+        .with(openapi::routes())
+        .with(page::routes())
+        .with(streams::routes())
         .with(messages::routes())
         .with(requests::routes())
         .with(incoming::routes())
-}
-
-/// Returns whether a path is that of a file of the page.
-pub(crate) fn is_page(_: &str) -> bool {
-    false
 }
 
 /// Says of every answer that it is neither kept nor taken for something else.
