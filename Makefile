@@ -7,7 +7,7 @@ MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: build help check fmt clippy test test-portable doctest doc examples interop formal bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
-.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
+.PHONY: demo api-examples bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -50,6 +50,10 @@ examples: ## Run the examples end to end
 interop: ## Check the second implementation, in Python, against ours
 	$(CARGO) build -q -p example-echo
 	trials/interop/python/run
+
+api-examples: ## Run the examples of the local API, in each language that is here
+	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	trials/api/run
 
 formal: ## Prove the handshake, where ProVerif is installed
 	@trials/formal/run
