@@ -4,7 +4,9 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{Table, changes, health, letters, outbox, peers, status, streams};
+use super::{
+    Table, changes, health, incoming, letters, messages, outbox, peers, requests, status, streams,
+};
 
 pub(crate) fn routes() -> Table {
     Table::new().get("/v1/openapi.json", document)
@@ -26,10 +28,15 @@ pub(crate) fn routes() -> Table {
         health::live,
         health::numbers,
         health::ready,
+        incoming::all_handled,
+        incoming::failed,
+        incoming::handled,
+        incoming::messages,
         letters::drop_letter,
         letters::list,
         letters::retry,
         letters::show,
+        messages::send,
         outbox::orphan,
         outbox::orphans,
         outbox::outbox,
@@ -38,6 +45,7 @@ pub(crate) fn routes() -> Table {
         peers::list,
         peers::ping,
         peers::show,
+        requests::request,
         status::refusals,
         status::status,
         streams::events,
