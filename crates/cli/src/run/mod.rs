@@ -66,9 +66,12 @@ fn reply(request: &Message, answer: Bytes) -> Result<(), ReplyError> {
 
 pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     logs::start(args.log);
-    let config = folder::load()?;
+    let mut config = folder::load()?;
     let operation = folder::operation()?;
     let receiver = receiver(args, &operation, &config)?;
+    if matches!(receiver, Receiver::Consumers(_)) {
+        Inbox::adapt(config.settings_mut());
+    }
     // Before the service starts, so that of two runs in one folder the second one stops here.
     let admin = Admin::bind(operation.admin()?).await;
     let admin = admin.map_err(|error| Failure::of(Exit::Files, &error))?;
