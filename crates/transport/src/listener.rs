@@ -115,12 +115,14 @@ impl Listener {
                 }
                 Err(error) => {
                     warn!(%address, %error, ?pause, "could not accept a connection; trying again");
+                    if pause == ACCEPT_PAUSE_MAX {
+                        *listening.lock() = Some(error.to_string());
+                    }
                     if wait(pause, &stop).await.is_err() {
                         return;
                     }
                     if pause == ACCEPT_PAUSE_MAX {
                         bound = None; // frees its address, to be bound again
-                        *listening.lock() = Some(error.to_string());
                     }
                     pause = (2 * pause).min(ACCEPT_PAUSE_MAX);
                 }
