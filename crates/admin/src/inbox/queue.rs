@@ -258,17 +258,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use paddington::{Content, Message, PeerName};
+    use paddington_wire::Delivery;
 
     use super::*;
 
     fn message(sender: &str, text: &str) -> Message {
         let [sender, us]: [PeerName; 2] = [sender, "us"].map(|name| name.parse().unwrap());
-        Message::received(
-            sender,
-            &us,
-            Content::from(text),
-            paddington::message::Delivery::default(),
-        )
+        Message::received(sender, &us, Content::from(text), Delivery::default())
     }
 
     fn texts(given: &[Given]) -> Vec<&str> {
