@@ -3,6 +3,7 @@
 //!
 //! The benchmarks of single functions are in `benches/`: `cargo bench -p paddington-bench`.
 
+mod api;
 mod bars;
 mod carrier;
 mod child;
@@ -21,6 +22,7 @@ mod startup;
 mod usage;
 mod work;
 
+pub use api::{Way, api_rate};
 pub use bars::{Bar, Bound, Figure, verdict};
 pub use carrier::{
     COUNT, END, PING, WARM_UP, counted, done, drive_over, drive_pipe, message, serve_over,

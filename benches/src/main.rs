@@ -74,6 +74,8 @@ enum What {
     Links,
     /// P16: a server whose peers exchange messages while others are added and removed.
     Churn,
+    /// P17: messages through the local API, compared with the service alone.
+    Api,
     /// Draws the plots of an earlier run again, from its JSON file.
     Draw {
         /// The file.
@@ -168,6 +170,9 @@ async fn measure(
     }
     if all || matches!(what, What::Churn) {
         output.add(experiments::churn(settings).await?)?;
+    }
+    if all || matches!(what, What::Api) {
+        output.add(experiments::api(settings).await?)?;
     }
     output.conclude()
 }

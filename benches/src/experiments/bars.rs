@@ -111,6 +111,7 @@ pub(crate) const BARS: &[Bar] = &[
         AtMost(2.0, 1.5),
     ),
     ours("P16", "ms to add a peer", 1_000.0, Number("ms to add"), AtMost(5.0, 1.0)),
+    ours("P17", "the local API relative to the service alone", 100.0, Ratio, AtLeast(0.5, 0.7)),
 ];
 
 const fn envelope(

@@ -1,5 +1,6 @@
 //! The experiments, each as alternating rounds.
 
+mod api;
 mod bars;
 mod churn;
 mod crowd;
@@ -16,6 +17,7 @@ use paddington::Encoding;
 use paddington_bench::{Child, Contender, Placement, Ranges, Role, Serve, Tls, configure};
 use tempfile::TempDir;
 
+pub(crate) use api::api;
 pub(crate) use bars::BARS;
 pub(crate) use churn::churn;
 pub(crate) use crowd::{idle, peers, storm};

@@ -167,11 +167,8 @@ impl Queue {
     /// Takes back what leases that are over have held. Returns the end of the next one.
     pub(super) fn end_leases(&mut self, now: Instant) -> Option<Instant> {
         let is_over = |holding: &Holding| holding.lease.as_ref().is_some_and(|it| it.end <= now);
-        let over: Vec<Holder> = self
-            .holders
-            .iter()
-            .filter_map(|(holder, holding)| is_over(holding).then(|| holder.clone()))
-            .collect();
+        let over = self.holders.iter().filter(|(_, holding)| is_over(holding));
+        let over: Vec<Holder> = over.map(|(holder, _)| holder.clone()).collect();
         over.iter().for_each(|holder| self.release(holder));
         self.holders.values().filter_map(|holding| holding.lease.as_ref()).map(|it| it.end).min()
     }
@@ -258,17 +255,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use paddington::{Content, Message, PeerName};
+    use paddington_wire::Delivery;
 
     use super::*;
 
     fn message(sender: &str, text: &str) -> Message {
         let [sender, us]: [PeerName; 2] = [sender, "us"].map(|name| name.parse().unwrap());
-        Message::received(
-            sender,
-            &us,
-            Content::from(text),
-            paddington::message::Delivery::default(),
-        )
+        Message::received(sender, &us, Content::from(text), Delivery::default())
     }
 
     fn texts(given: &[Given]) -> Vec<&str> {

@@ -1,6 +1,13 @@
 //! Messages and requests through the local API: two services in one process, over a memory network,
 //! and the API over a Unix socket.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
 mod bodies;
 mod consuming;
 mod leases;

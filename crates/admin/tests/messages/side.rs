@@ -18,21 +18,21 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 /// A service with its local API.
-pub struct Side {
-    pub service: Service,
-    pub serving: Serving,
+pub(crate) struct Side {
+    pub(crate) service: Service,
+    pub(crate) serving: Serving,
     folder: TempDir,
 }
 
 /// Two services that know each other, with a local API each.
-pub struct Both {
-    pub pair: Pair,
-    pub server: Side,
-    pub client: Side,
+pub(crate) struct Both {
+    pub(crate) pair: Pair,
+    pub(crate) server: Side,
+    pub(crate) client: Side,
 }
 
 impl Side {
-    pub async fn start(pair: &Pair, mut config: ServiceConfig) -> Self {
+    pub(crate) async fn start(pair: &Pair, mut config: ServiceConfig) -> Self {
         Inbox::adapt(config.settings_mut());
         let folder = tempfile::tempdir().unwrap();
         let socket = Some(folder.path().join("paddington.sock"));
@@ -44,37 +44,37 @@ impl Side {
         Self { service, serving, folder }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("paddington.sock")
     }
 
-    pub async fn api(&self) -> Client {
+    pub(crate) async fn api(&self) -> Client {
         Client::connect(self.socket()).await.unwrap()
     }
 
-    pub async fn stream(&self, query: &str) -> Events {
+    pub(crate) async fn stream(&self, query: &str) -> Events {
         self.api().await.events(&format!("/v1/messages{query}")).await.unwrap()
     }
 
-    pub async fn poll(&self, query: &str) -> Vec<Incoming> {
+    pub(crate) async fn poll(&self, query: &str) -> Vec<Incoming> {
         let path = format!("/v1/messages{query}");
         self.api().await.get::<IncomingMessages>(&path).await.unwrap().messages
     }
 
-    pub async fn send(&self, peer: &str, texts: impl IntoIterator<Item = String>) {
+    pub(crate) async fn send(&self, peer: &str, texts: impl IntoIterator<Item = String>) {
         let messages: Vec<_> = texts.into_iter().map(|text| json!({ "text": text })).collect();
         let path = format!("/v1/peers/{peer}/messages");
         let body = json!({ "messages": messages });
         let _: Value = self.api().await.post(&path, &body).await.unwrap();
     }
 
-    pub async fn acknowledge(&self, messages: &[Incoming]) -> Acknowledged {
+    pub(crate) async fn acknowledge(&self, messages: &[Incoming]) -> Acknowledged {
         let ids = messages.iter().map(|message| message.id.clone()).collect();
         self.api().await.post("/v1/messages/handled", &IdList { ids }).await.unwrap()
     }
 
     /// Makes a request with any body, and returns the status, the type, and the body of the answer.
-    pub async fn raw(
+    pub(crate) async fn raw(
         &self,
         path: &str,
         headers: &[(&str, &str)],
@@ -96,22 +96,22 @@ impl Side {
         (status, kind.unwrap_or_default(), body)
     }
 
-    pub fn peer(&self) -> PeerStatus {
+    pub(crate) fn peer(&self) -> PeerStatus {
         self.service.peers().remove(0)
     }
 
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         self.service.shutdown().await;
         self.serving.end().await;
     }
 }
 
 impl Both {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(pair()).await
     }
 
-    pub async fn start_with(pair: Pair) -> Self {
+    pub(crate) async fn start_with(pair: Pair) -> Self {
         let server = Side::start(&pair, pair.server.clone()).await;
         let client = Side::start(&pair, pair.client.clone()).await;
         Self { pair, server, client }
@@ -119,26 +119,26 @@ impl Both {
 }
 
 /// Reads the next message of a stream.
-pub async fn next(events: &mut Events) -> Incoming {
+pub(crate) async fn next(events: &mut Events) -> Incoming {
     let event = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
     let event = event.expect("an event in time").unwrap().expect("the stream goes on");
     assert_eq!(event.name, "message");
     serde_json::from_str(&event.data).unwrap()
 }
 
-pub fn text(message: &Incoming) -> &str {
+pub(crate) fn text(message: &Incoming) -> &str {
     message.content.text.as_deref().unwrap()
 }
 
-pub fn texts(messages: &[Incoming]) -> Vec<&str> {
+pub(crate) fn texts(messages: &[Incoming]) -> Vec<&str> {
     messages.iter().map(text).collect()
 }
 
-pub fn numbers(numbers: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn numbers(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|number| number.to_string()).collect()
 }
 
-pub fn code(error: &ClientError) -> (u16, &str) {
+pub(crate) fn code(error: &ClientError) -> (u16, &str) {
     match error {
         ClientError::Refused { status, error } => (*status, error.code.as_str()),
         other => panic!("{other:?}"),
