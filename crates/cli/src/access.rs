@@ -40,11 +40,6 @@ impl Access {
         Ok(Self::Files(Box::new(folder::load()?)))
     }
 
-    /// Reaches the service, which has to run.
-    pub(crate) async fn live() -> Result<Self, Failure> {
-        Ok(Self::Live(client().await?))
-    }
-
     pub(crate) fn is_live(&self) -> bool {
         matches!(self, Self::Live(_))
     }
@@ -109,14 +104,6 @@ impl Access {
                 let path = format!("/v1/peers/{peer}/renew");
                 invitation(client.post(&path, &RenewRequest { lifetime_seconds }).await?)
             }
-        }
-    }
-
-    /// Agrees on new keys over the connection.
-    pub(crate) async fn renew_keys(&mut self, peer: &str) -> Result<Peer, Failure> {
-        match self {
-            Self::Files(_) => Err(not_running()),
-            Self::Live(client) => Ok(client.post(&format!("/v1/peers/{peer}/keys"), &()).await?),
         }
     }
 

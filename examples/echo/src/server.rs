@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Error};
-use paddington::{Control, Message, Service, ServiceConfig, Signals, send, shutdown};
+use paddington::{Control, Encoding, Message, Service, ServiceConfig, Signals, send, shutdown};
 
 use crate::ServerArguments;
 
@@ -15,7 +15,7 @@ pub(crate) async fn run_server(arguments: ServerArguments) -> Result<(), Error> 
     let mut config = ServiceConfig::new("echo-server", &url, &ip, &port)?;
 
     // invite the echo-client service to connect to it, from the given range of addresses
-    let invite = config.add_client_with("echo-client", &range, encoding.into())?;
+    let invite = config.add_client_with("echo-client", &range, Encoding::from(encoding))?;
 
     // start the echo-server service with its handler; from now on, Ctrl-C and SIGTERM shut it down
     let signals = Signals::take();

@@ -7,7 +7,7 @@ use paddington::{Encoding, InviteOptions};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::access::Access;
+use crate::access::{Access, client};
 use crate::args::{Invite, Inviting, Renew};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, note};
@@ -35,17 +35,26 @@ pub(crate) async fn invite(args: &Invite, here: &Path, output: Output) -> Result
 
 pub(crate) async fn renew(args: &Renew, here: &Path, output: Output) -> Result<(), Failure> {
     if args.keys {
-        let peer = Access::live().await?.renew_keys(&args.peer).await?;
-        return output.print(&peer, |_| {
-            format!(
-                "{0} and this service agree on new keys; `paddington show {0}` has their number",
-                args.peer
-            )
-        });
+        return renew_keys(&args.peer, output).await;
     }
     let target = Target::choose(&args.how, &args.peer, here)?;
     let invite = Access::open().await?.renew(&args.peer, args.how.expires).await?;
     write(&invite, &args.peer, &target, output)
+}
+
+/// That two services agree on new keys.
+#[derive(Serialize)]
+struct Agreeing<'a> {
+    peer: &'a str,
+}
+
+async fn renew_keys(peer: &str, output: Output) -> Result<(), Failure> {
+    let () = client().await?.post(&format!("/v1/peers/{peer}/keys"), &()).await?;
+    output.print(&Agreeing { peer }, |_| {
+        format!(
+            "{peer} and this service agree on new keys; `paddington show {peer}` has their number"
+        )
+    })
 }
 
 /// Where an invitation goes to, and what seals it. It is settled before anything is changed.

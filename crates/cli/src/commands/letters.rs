@@ -3,7 +3,7 @@
 use paddington::store::{DeadLetter, LetterId};
 use paddington_admin::model::{LetterDetails, LetterSummary, Letters, time};
 
-use crate::access::Access;
+use crate::access::{Access, client};
 use crate::args::{DeadLetters, LetterAction};
 use crate::content;
 use crate::failure::{Exit, Failure};
@@ -74,21 +74,15 @@ async fn show(id: u64, output: Output) -> Result<(), Failure> {
 }
 
 async fn retry(id: u64) -> Result<(), Failure> {
-    match Access::live().await? {
-        Access::Live(mut client) => {
-            let path = format!("/v1/dead-letters/{id}/retry");
-            let _: serde_json::Value = client.post(&path, &()).await?;
-            note(&format!("dead letter {id} is handled, and deleted"));
-            Ok(())
-        }
-        Access::Files(_) => Err(missing(id)),
-    }
+    let () = client().await?.post(&format!("/v1/dead-letters/{id}/retry"), &()).await?;
+    note(&format!("dead letter {id} is handled, and deleted"));
+    Ok(())
 }
 
 async fn drop(id: u64) -> Result<(), Failure> {
     match Access::open().await? {
         Access::Live(mut client) => {
-            let _: serde_json::Value = client.delete(&format!("/v1/dead-letters/{id}")).await?;
+            let () = client.delete(&format!("/v1/dead-letters/{id}")).await?;
         }
         Access::Files(config) => {
             if !stored::drop_letter(&config, id).await? {
