@@ -185,6 +185,7 @@ fn entry(link: &LinkDetails) -> Entry {
         keys: Keys {
             generation: link.generation,
             since: link.since.map(time),
+            next: link.next,
             fixed: link.fixed.map(fixed),
             invitation: link.invitation.map(|invitation| Invitation {
                 generation: invitation.generation,

@@ -32,7 +32,10 @@ pub(crate) fn keys(keys: &Keys, role: Role) -> String {
         FixedKeysWord::NoFolder => "fixed: no folder of links",
         FixedKeysWord::Peer => "fixed: the peer cannot store new ones",
     });
-    let generation = keys.generation.map(|generation| format!("generation {generation}"));
+    let generation = keys.generation.map(|generation| match keys.next {
+        Some(next) => format!("generation {generation}, {next} from the next connection on"),
+        None => format!("generation {generation}"),
+    });
     let words: Vec<_> =
         [generation, waits, fixed.map(str::to_owned)].into_iter().flatten().collect();
     words.join(", ")

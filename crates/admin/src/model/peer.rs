@@ -156,6 +156,9 @@ pub struct Keys {
     pub generation: Option<u64>,
     /// Since when this side has them.
     pub since: Option<String>,
+    /// The number of the generation that both sides have agreed on, for the next connection.
+    #[serde(default)]
+    pub next: Option<u64>,
     /// Why they stay as they were handed over, if they do.
     pub fixed: Option<FixedKeysWord>,
     /// The invitation that waits to be used.

@@ -40,6 +40,9 @@ pub struct LinkDetails {
     pub generation: Option<u64>,
     /// Since when this side has the keys in use.
     pub since: Option<SystemTime>,
+    /// The number of the generation that was agreed on and is used from the next connection on, if there
+    /// is one.
+    pub next: Option<u64>,
     /// The invitation that waits to be used, if there is one.
     pub invitation: Option<InvitationDetails>,
     /// Why the keys stay as they were handed over, if they do.
@@ -283,6 +286,10 @@ impl ServiceConfig {
             url,
             generation: used.map(Generation::number),
             since: used.map(|used| time(used.since())),
+            next: used.and_then(|used| {
+                let agreed = generations.iter().rev().find(waits(Origin::Agreed));
+                agreed.map(Generation::number).filter(|number| *number > used.number())
+            }),
             invitation: generations.iter().rev().find(waits(Origin::HandedOver)).map(|it| {
                 InvitationDetails {
                     generation: it.number(),
