@@ -1,3 +1,26 @@
 //! What operates a service: the local API, its health, its metrics and its status page.
+//!
+//! [`Admin`] listens on a Unix socket and, if that is switched on, on loopback TCP. [`model`] has the
+//! types of everything that it says and takes, and [`client`] asks it.
 
+mod access;
+mod admin;
+mod app;
+mod body;
+pub mod client;
+mod connections;
+mod failure;
+mod inbox;
+mod listen;
 pub mod model;
+mod routes;
+mod settings;
+mod stalling;
+mod token;
+mod view;
+
+pub use admin::{Admin, Serving};
+pub use inbox::Inbox;
+pub use listen::BindError;
+pub use settings::Settings;
+pub use token::{Token, TokenError};

@@ -1,0 +1,47 @@
+//! Peers as they are, and what leaves their links as they are.
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use super::Table;
+use crate::app::Shared;
+use crate::failure::Failure;
+use crate::model::{Disconnected, Peer, Peers, PingAnswer};
+use crate::view;
+
+pub(crate) fn routes() -> Table {
+    Table::new()
+        .get("/v1/peers", list)
+        .get("/v1/peers/{peer}", show)
+        .post("/v1/peers/{peer}/ping", ping)
+        .post("/v1/peers/{peer}/disconnect", disconnect)
+}
+
+/// All peers.
+async fn list(State(app): State<Shared>) -> Json<Peers> {
+    Json(Peers { peers: view::peers(&app) })
+}
+
+/// One peer.
+async fn show(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Peer>, Failure> {
+    view::peer(&app, &name).map(Json).ok_or_else(|| Failure::unknown_peer(&name))
+}
+
+/// Measures a round trip of the session with a peer.
+async fn ping(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<PingAnswer>, Failure> {
+    let time = app.service.ping(&name).await?;
+    Ok(Json(PingAnswer { round_trip_seconds: time.as_secs_f64() }))
+}
+
+/// Ends the present session of a peer, which comes back.
+async fn disconnect(
+    State(app): State<Shared>,
+    _: crate::access::MayChange,
+    Path(name): Path<String>,
+) -> Result<Json<Disconnected>, Failure> {
+    let was_connected = app.service.disconnect(&name).await?;
+    Ok(Json(Disconnected { was_connected }))
+}

@@ -1,0 +1,123 @@
+//! Peers and their links.
+
+use std::collections::HashMap;
+
+use paddington::{CallsStatus, Counts, FixedKeys, LinkDetails, PeerRole, PeerStatus};
+
+use super::count;
+use crate::app::App;
+use crate::model::{
+    FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, Received, Requests,
+    Role, Sent, State, time,
+};
+
+/// Returns all peers, by name.
+pub(crate) fn peers(app: &App) -> Vec<Peer> {
+    let links = app.service.links();
+    let links: HashMap<&str, &LinkDetails> =
+        links.iter().map(|link| (link.name.as_str(), link)).collect();
+    let statuses = app.service.peers().into_iter();
+    // A peer that has just been added or removed may be in one of the two only.
+    let with_link = |status: PeerStatus| {
+        let link = *links.get(status.name.as_str())?;
+        Some(shown(app, status, link))
+    };
+    statuses.filter_map(with_link).collect()
+}
+
+/// Returns one peer.
+pub(crate) fn peer(app: &App, name: &str) -> Option<Peer> {
+    let status = app.service.peers().into_iter().find(|status| status.name.as_str() == name)?;
+    let link = app.service.links().into_iter().find(|link| link.name == name)?;
+    Some(shown(app, status, &link))
+}
+
+/// Returns whether there is a peer of this name.
+pub(crate) fn is_known(app: &App, name: &str) -> bool {
+    app.service.peers().iter().any(|status| status.name.as_str() == name)
+}
+
+fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
+    let state = if status.is_connected() { State::Connected } else { State::Away };
+    let counters = status.counters;
+    Peer {
+        role: match link.role {
+            PeerRole::Client => Role::Client,
+            PeerRole::Server => Role::Server,
+        },
+        dialled: status.dialled,
+        state,
+        since: status.since.map(time),
+        encoding: status.encoding.to_string(),
+        software: status.software.to_string(),
+        address: status.address.map(|address| address.to_string()),
+        round_trip_seconds: status.round_trip.map(|time| time.as_secs_f64()),
+        outbox: OutboxStatus {
+            messages: count(status.outbox_messages),
+            bytes: status.outbox_bytes,
+            oldest_seconds: status.oldest.as_secs_f64(),
+            in_flight: status.in_flight,
+            stored: status.stored,
+        },
+        inbox: Inbox { messages: count(status.inbox_messages), bytes: status.inbox_bytes },
+        sent: status.counts.map(sent),
+        received: Received {
+            handled: status.handled,
+            failed: status.failed,
+            dead_letters: counters.dead_letters,
+        },
+        requests: requests(status.calls),
+        sessions: counters.sessions,
+        keys: keys(link),
+        link: link.link.to_string(),
+        range: link.range.map(|range| range.to_string()),
+        url: link.url.as_ref().map(ToString::to_string),
+        halted: status.halted,
+        required: app.required.iter().any(|name| name == status.name.as_str()),
+        last_error: status.last_error.map(|error| LastError {
+            at: time(error.at),
+            text: error.cause,
+            remedy: error.remedy,
+        }),
+        name: status.name.into(),
+    }
+}
+
+fn sent(counts: Counts) -> Sent {
+    Sent {
+        accepted: counts.accepted,
+        handled: counts.acknowledged,
+        rejected: counts.rejected,
+        expired: counts.expired,
+        too_long: counts.too_long,
+    }
+}
+
+fn requests(calls: CallsStatus) -> Requests {
+    Requests {
+        requested: calls.counts.requested,
+        answered: calls.counts.answered,
+        failed: calls.counts.failed,
+        expired: calls.counts.expired,
+        cancelled: calls.counts.cancelled,
+        waiting: count(calls.waiting),
+        unanswered: count(calls.unanswered),
+    }
+}
+
+fn keys(link: &LinkDetails) -> Keys {
+    Keys {
+        generation: link.generation,
+        since: link.since.map(time),
+        fixed: link.fixed.and_then(|fixed| match fixed {
+            FixedKeys::Hex => Some(FixedKeysWord::Hex),
+            FixedKeys::NoFolder => Some(FixedKeysWord::NoFolder),
+            FixedKeys::Peer => Some(FixedKeysWord::Peer),
+            _ => None,
+        }),
+        invitation: link.invitation.map(|invitation| Invitation {
+            generation: invitation.generation,
+            expires: invitation.expires.map(time),
+        }),
+    }
+}

@@ -1,0 +1,54 @@
+//! The service as a whole.
+
+use paddington::Refusal as Refused;
+
+use super::{orphans, peers};
+use crate::access::Caller;
+use crate::app::App;
+use crate::model::{HandlerKind, Ready, Refusal, Service, Status, time};
+
+/// Returns everything about the service. What cannot be read from the store is left out here; readiness
+/// tells of a store that fails.
+pub(crate) async fn status(app: &App, caller: Caller) -> Status {
+    Status {
+        service: service(app, caller),
+        ready: ready(app),
+        peers: peers(app),
+        refusals: refusals(app),
+        orphans: orphans(app).await.unwrap_or_default(),
+        events: Vec::new(),
+    }
+}
+
+fn service(app: &App, caller: Caller) -> Service {
+    let config = app.service.config();
+    Service {
+        name: app.service.name().to_owned(),
+        software: concat!("paddington/", env!("CARGO_PKG_VERSION")).to_owned(),
+        started: time(app.started),
+        uptime_seconds: app.since.elapsed().as_secs_f64(),
+        listening: app.service.address().map(|address| address.to_string()),
+        url: config.url().to_string(),
+        handler: if app.inbox.is_some() { HandlerKind::Api } else { HandlerKind::Program },
+        changes: caller == Caller::Socket || app.changes,
+    }
+}
+
+/// Returns whether the service can do its work.
+pub(crate) fn ready(_: &App) -> Ready {
+    Ready { ready: true, reasons: Vec::new() }
+}
+
+/// Returns the last refusals.
+pub(crate) fn refusals(app: &App) -> Vec<Refusal> {
+    let shown = |refused: Refused| Refusal {
+        first: time(refused.at),
+        last: time(refused.last),
+        address: refused.address.to_string(),
+        stage: refused.stage.to_owned(),
+        cause: refused.cause.to_owned(),
+        remedy: refused.remedy.to_owned(),
+        count: refused.count,
+    };
+    app.service.refusals().into_iter().map(shown).collect()
+}
