@@ -6,7 +6,7 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-portable doctest doc examples interop formal bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
+.PHONY: build help check fmt clippy test test-portable doctest doc examples interop formal operate bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-portable doctest doc examples interop bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
+check: fmt clippy test test-portable doctest doc examples interop operate bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -50,6 +50,10 @@ examples: ## Run the examples end to end
 interop: ## Check the second implementation, in Python, against ours
 	$(CARGO) build -q -p example-echo
 	trials/interop/python/run
+
+operate: ## Carry out every command of docs/operate.md, on two hosts
+	$(CARGO) build -q -p paddington-cli
+	trials/operate/run
 
 formal: ## Prove the handshake, where ProVerif is installed
 	@trials/formal/run

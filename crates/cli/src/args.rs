@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// List the peers.
     Peers,
     /// Show one peer.
-    Show(Peer),
+    Show(PeerName),
     /// Remove a peer: its link ends at once.
     Remove(Remove),
     /// Write a new invitation for a client, or agree on new keys now.
@@ -81,8 +81,8 @@ pub(crate) enum Command {
 pub(crate) struct Init {
     /// The service's name, by which its peers call it.
     pub(crate) name: String,
-    /// Where clients reach it, such as wss://hub.example/paddington.
-    #[arg(long)]
+    /// Where clients reach it, such as wss://hub.example/paddington, if it will invite any.
+    #[arg(long, default_value = "ws://localhost:6501")]
     pub(crate) url: String,
     /// The address and port that it listens on [default: 127.0.0.1, the port of the URL].
     #[arg(long, value_name = "ADDR")]
@@ -136,7 +136,7 @@ pub(crate) struct Join {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Peer {
+pub(crate) struct PeerName {
     /// The peer's name.
     pub(crate) peer: String,
 }

@@ -4,7 +4,7 @@ use paddington_admin::model::{Keys, Peer, Role, State};
 use serde::Serialize;
 
 use crate::access::Access;
-use crate::args::Peer as Chosen;
+use crate::args::PeerName;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Table};
 use crate::view;
@@ -72,7 +72,7 @@ fn table(peers: &[Entry]) -> String {
     table.text()
 }
 
-pub(crate) async fn show(args: &Chosen, output: Output) -> Result<(), Failure> {
+pub(crate) async fn show(args: &PeerName, output: Output) -> Result<(), Failure> {
     let peers = Access::open().await?.peers().await?;
     let peer = peers.into_iter().find(|peer| peer.name == args.peer).ok_or_else(|| {
         Failure::new(Exit::Refused, format!("no peer is called {:?}", args.peer))
