@@ -56,7 +56,8 @@ impl Admin {
         let Self { mut settings, listeners } = self;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let token = settings.token.take().map(Arc::new);
-        let app = Arc::new(App::new(settings, service, inbox));
+        let app = Arc::new(App::new(settings, service, inbox, stop.clone()));
+        app.spawn(&tasks);
         let router = routes::router(app, token);
         let connections = Connections { router, tasks: tasks.clone(), stop: stop.clone() };
         let Listeners { socket, tcp, address } = listeners;

@@ -3,9 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use paddington::Service;
+use paddington::{Event, Service};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::feed::Feed;
+use crate::history::History;
+use crate::readiness::Absences;
 use crate::{Inbox, Settings};
 
 /// What the routes share: the service, and how it is operated.
@@ -19,17 +24,26 @@ pub(crate) struct App {
     /// Names of the peers without which the service is not ready.
     pub(crate) required: Vec<String>,
     /// How long a required peer may be away.
-    #[expect(dead_code, reason = "readiness uses it")]
     pub(crate) grace: Duration,
     pub(crate) started: SystemTime,
     pub(crate) since: Instant,
+    pub(crate) absences: Absences,
+    pub(crate) history: History,
+    pub(crate) feed: Feed,
+    /// Cancelled when the API ends.
+    pub(crate) stop: CancellationToken,
 }
 
 /// The state of all routes.
 pub(crate) type Shared = Arc<App>;
 
 impl App {
-    pub(crate) fn new(settings: Settings, service: Service, inbox: Option<Inbox>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        service: Service,
+        inbox: Option<Inbox>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             service,
             inbox,
@@ -38,6 +52,21 @@ impl App {
             grace: settings.grace,
             started: SystemTime::now(),
             since: Instant::now(),
+            absences: Absences::new(),
+            history: History::new(),
+            feed: Feed::new(),
+            stop,
         }
+    }
+
+    /// Follows the events of the service, and tells streams what changes, until the API ends.
+    pub(crate) fn spawn(self: &Arc<Self>, tasks: &TaskTracker) {
+        let events = self.service.exchange().events();
+        let app = Arc::clone(self);
+        tasks.spawn(async move {
+            let note = |event: &Event| app.note(event);
+            let work = async { tokio::join!(app.history.follow(events, note), app.feed.run(&app)) };
+            app.stop.run_until_cancelled(work).await;
+        });
     }
 }

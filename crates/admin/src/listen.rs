@@ -1,9 +1,9 @@
 //! The Unix socket and the TCP port of the local API: how they are bound, and what is refused.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -101,8 +101,10 @@ async fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindErro
     let turn = File::open(folder).map_err(failed)?;
     turn.try_lock().map_err(|_| BindError::InUse(path.to_owned()))?;
     check_vacant(path).await?;
-    let draft = Draft::create(folder).map_err(failed)?;
-    let socket = draft.0.join("s");
+    // Its path is hardly longer than that of the socket, because such paths have a short limit.
+    let draft = tempfile::Builder::new().prefix(".").rand_bytes(8).tempdir_in(folder);
+    let draft = draft.map_err(failed)?;
+    let socket = draft.path().join("s");
     let listener = UnixListener::bind(&socket).map_err(failed)?;
     let publish = || {
         fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
@@ -136,26 +138,6 @@ async fn check_vacant(path: &Path) -> Result<(), BindError> {
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let found = fs::symlink_metadata(path)?;
     Ok((found.dev(), found.ino()))
-}
-
-/// A folder that only its owner can enter, removed when this is dropped.
-struct Draft(PathBuf);
-
-impl Draft {
-    fn create(parent: &Path) -> io::Result<Self> {
-        // Its path is no longer than that of the socket, because such paths have a short limit.
-        let folder = parent.join(format!(".{:08x}", rand::random::<u32>()));
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // What cannot be removed is an empty folder, or one with a socket that nobody can open.
-        let _ = fs::remove_file(self.0.join("s"));
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 impl SocketFile {

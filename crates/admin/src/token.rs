@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Number of random bytes in a token that is made here.
 const RANDOM: usize = 32;
@@ -106,7 +106,8 @@ impl Token {
 
     /// Makes a token and writes it to a new file.
     fn create(path: &Path) -> Result<Self, TokenError> {
-        let token = Self::random();
+        let unwritable = |source| TokenError::Unwritable { path: path.to_owned(), source };
+        let token = Self::random().map_err(unwritable)?;
         let write = || {
             let mut options = OpenOptions::new();
             let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
@@ -114,21 +115,20 @@ impl Token {
             file.write_all(b"\n")?;
             file.sync_all()
         };
-        let unwritable = |source| TokenError::Unwritable { path: path.to_owned(), source };
         write().map_err(unwritable)?;
         Ok(token)
     }
 
-    fn random() -> Self {
-        let mut bytes: [u8; RANDOM] = rand::random();
+    fn random() -> io::Result<Self> {
+        let mut bytes = Zeroizing::new([0; RANDOM]);
+        File::open("/dev/urandom")?.read_exact(&mut *bytes)?;
         let mut text = Zeroizing::new(String::with_capacity(2 * RANDOM));
-        for byte in bytes {
+        for byte in *bytes {
             for digit in [byte >> 4, byte & 15] {
                 text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
             }
         }
-        bytes.zeroize();
-        Self(text)
+        Ok(Self(text))
     }
 
     /// Returns whether `shown` is this token. The time that it takes does not depend on where they

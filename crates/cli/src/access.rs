@@ -33,7 +33,7 @@ impl Access {
         if !socket.as_os_str().is_empty() {
             match Client::connect(&socket).await {
                 Ok(client) => return Ok(Self::Live(client)),
-                Err(ClientError::NoService(_)) => {}
+                Err(ClientError::NotRunning { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -163,7 +163,7 @@ pub(crate) async fn client() -> Result<Client, Failure> {
         return Err(Failure::new(Exit::NoService, cause).with_remedy(remedy));
     }
     match Client::connect(&socket).await {
-        Err(ClientError::NoService(_)) => Err(not_running()),
+        Err(ClientError::NotRunning { .. }) => Err(not_running()),
         connected => Ok(connected?),
     }
 }
@@ -212,7 +212,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused { status, error } => {
-                let exit = match status.as_u16() {
+                let exit = match status {
                     504 => Exit::Late,
                     500.. => Exit::No,
                     _ => Exit::Refused,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use paddington::ServiceConfig;
+use paddington_admin::{Settings, Token, TokenError};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::failure::{Exit, Failure};
@@ -75,6 +76,24 @@ impl Default for Api {
 impl Default for Health {
     fn default() -> Self {
         Self { required: Vec::new(), grace: Duration::from_secs(60) }
+    }
+}
+
+impl Operation {
+    /// What the local API is told. A token is made if TCP is switched on.
+    pub(crate) fn admin(&self) -> Result<Settings, Failure> {
+        let token = |error: TokenError| Failure::of(Exit::Files, &error);
+        Ok(Settings {
+            socket: Some(self.api.socket.clone()).filter(|path| !path.as_os_str().is_empty()),
+            tcp: self.api.tcp,
+            token: match self.api.tcp {
+                Some(_) => Some(Token::load_or_create(&self.api.token_file).map_err(token)?),
+                None => None,
+            },
+            changes: self.api.changes,
+            required: self.health.required.clone(),
+            grace: self.health.grace,
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use paddington_transport::{Network, Refusals};
+use paddington_transport::{Listening, Network, Refusals};
 use paddington_wire::InvitedClients;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::handling::retry::Retry;
 use crate::joining::KeyMaker;
 use crate::lifecycle::Lifecycle;
 use crate::listening::Listen;
@@ -30,6 +31,9 @@ pub(crate) struct Core {
     pub(crate) workers: TaskTracker,
     /// Adds a worker to a peer.
     pub(crate) spawn_worker: Box<SpawnWorker>,
+    /// Calls the handler for a dead letter, one at a time.
+    pub(crate) retry: Box<Retry>,
+    pub(crate) retries: Mutex<()>,
     /// How the requests of peers are handled.
     pub(crate) requests: Arc<RequestHandler>,
     /// Stops the tasks that look for overdue calls and expired messages.
@@ -47,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) address: OnceLock<SocketAddr>,
     /// The connections that the listener has refused.
     pub(crate) refusals: OnceLock<Refusals>,
+    /// Whether the listener accepts connections.
+    pub(crate) listening: OnceLock<Listening>,
 }
 
 /// A function that adds a worker to a peer.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_transport::Refusals;
+use paddington_transport::{Listening, Refusals};
 use paddington_wire::PeerName;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -160,6 +160,18 @@ impl Exchange {
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         self.core.refusals.get().map(Refusals::list).unwrap_or_default()
+    }
+
+    /// Returns the number of refused connections since the listener was started, by stage.
+    #[must_use]
+    pub fn refusal_counts(&self) -> Vec<(&'static str, u64)> {
+        self.core.refusals.get().map(Refusals::counts).unwrap_or_default()
+    }
+
+    /// Returns why the listener is down, if it is: it is bound again as soon as that is possible.
+    #[must_use]
+    pub fn listener_failure(&self) -> Option<String> {
+        self.core.listening.get().and_then(Listening::failure)
     }
 
     /// Asks the exchange to shut down and returns at once; handlers may call it.

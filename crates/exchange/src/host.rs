@@ -43,6 +43,7 @@ pub(crate) fn listen(core: &Arc<Core>, (listener, acceptor): Hosted) {
     let address = listener.address();
     let _ = core.address.set(address); // it listens once
     let _ = core.refusals.set(acceptor.refusals());
+    let _ = core.listening.set(listener.listening());
     info!(service = %core.shared.name, %address, "listening");
     listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
 }

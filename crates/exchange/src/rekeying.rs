@@ -7,7 +7,7 @@ use paddington_wire::PeerName;
 use paddington_wire::keys::KeyRing;
 use thiserror::Error;
 
-use crate::peer::LinkKeys;
+use crate::peer::{Asked, LinkKeys};
 use crate::{Exchange, HandlerError};
 
 /// The reason why the keys of a link were not changed. They are as before then.
@@ -26,6 +26,12 @@ pub enum RekeyError {
          links on both sides"
     )]
     NotOffered(PeerName),
+    /// An invitation is to replace them.
+    #[error(
+        "the keys of the link with {0} are not renewed before its new invitation is used: if that is lost, \
+         write another one"
+    )]
+    InvitationWaits(PeerName),
     /// The change itself is not possible.
     #[error("the keys cannot be changed")]
     Refused(#[source] HandlerError),
@@ -71,7 +77,11 @@ impl Exchange {
         };
         let unknown = || RekeyError::UnknownPeer(name.chars().take(80).collect());
         let peer = core.peer(name).ok_or_else(unknown)?;
-        if peer.renew_keys() { Ok(()) } else { Err(RekeyError::NotOffered(peer.name.clone())) }
+        match peer.renew_keys() {
+            Asked::NotOffered => Err(RekeyError::NotOffered(peer.name.clone())),
+            Asked::WithInvitation => Err(RekeyError::InvitationWaits(peer.name.clone())),
+            Asked::Now | Asked::InNextSession => Ok(()),
+        }
     }
 
     /// Changes the generations of the keys of a link, such as by a new invitation, once `durable` has

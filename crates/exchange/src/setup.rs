@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::Core;
 use crate::dialing::{Dialing, Server};
+use crate::handling::retry::retrier;
 use crate::handling::{request_worker, watchdog, worker};
 use crate::joining::KeyMaker;
 use crate::lifecycle::Lifecycle;
@@ -99,6 +100,8 @@ impl Exchange {
             tasks: TaskTracker::new(),
             workers: TaskTracker::new(),
             spawn_worker: worker::spawner(Arc::clone(&handler), handlers),
+            retry: retrier(Arc::clone(&handler)),
+            retries: Mutex::default(),
             requests: Arc::new(request_worker::starter(handler, handlers, core.clone())),
             watchers: CancellationToken::new(),
             store,
@@ -110,6 +113,7 @@ impl Exchange {
             listen,
             address: OnceLock::new(),
             refusals: OnceLock::new(),
+            listening: OnceLock::new(),
             shared,
         });
         core.keys.begin(Arc::downgrade(&core));

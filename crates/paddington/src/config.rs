@@ -117,6 +117,9 @@ pub enum ConfigError {
          one first, or ask for an invitation that renews it"
     )]
     OtherLink(PeerName),
+    /// The encoding of a link cannot change.
+    #[error("the link with {0} is known with the other encoding: remove it, and add it anew")]
+    OtherEncoding(PeerName),
     /// The invitation was accepted before.
     #[error("this invitation from {0} was accepted before: ask for a new one")]
     SeenInvitation(PeerName),

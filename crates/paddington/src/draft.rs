@@ -43,18 +43,27 @@ impl Draft {
         Ok(Self { file, name, path: path.to_owned() })
     }
 
-    /// Gives the draft its name, unless there is a file of that name.
+    /// Gives the draft its name, unless there is a file of that name. After an error it may have it, and
+    /// lose it again with the power.
     pub(crate) fn create(self) -> io::Result<()> {
+        self.create_and(sync)
+    }
+
+    fn create_and(self, sync: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
         match self.name {
             Some(name) => name.persist_noclobber(&self.path).map_err(|error| error.error)?,
             None => link(&self.file, &self.path)?,
         }
-        sync(folder_of(&self.path));
-        Ok(())
+        sync(folder_of(&self.path))
     }
 
-    /// Gives the draft its name, in place of the file that has it.
+    /// Gives the draft its name, in place of the file that has it. After an error it may have it, and
+    /// lose it again with the power.
     pub(crate) fn replace(self) -> io::Result<()> {
+        self.replace_and(sync)
+    }
+
+    fn replace_and(self, sync: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
         let folder = folder_of(&self.path);
         let name = match self.name {
             Some(name) => name,
@@ -65,12 +74,11 @@ impl Draft {
             }
         };
         name.persist(&self.path).map_err(|error| error.error)?;
-        sync(folder);
-        Ok(())
+        sync(folder)
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.unwrap_or_else(|| Path::new("."))
 }
@@ -168,11 +176,26 @@ fn have_same_owner(_one: &Metadata, _other: &Metadata) -> bool {
     true
 }
 
-/// Makes a new name durable, which not every system allows.
-pub(crate) fn sync(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
+/// Makes the names in a folder durable.
+#[cfg(unix)]
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    // Who may write to a folder, and not list it, cannot open it; there are file systems whose folders are
+    // not synced by anybody.
+    let synced = match File::open(folder) {
+        Err(error) if error.kind() == PermissionDenied => return Ok(()),
+        opened => opened?.sync_all(),
+    };
+    match synced {
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
+        synced => synced,
     }
+}
+
+/// Other systems have no way to make the names in a folder durable.
+#[cfg(not(unix))]
+pub(crate) fn sync(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -214,6 +237,19 @@ mod tests {
             assert_eq!(names(folder.path()), ["a"]);
             fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_name_that_is_not_durable_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let draft = || Draft::write(&folder.path().join("a"), b"secret").unwrap();
+        let broken = |_: &Path| Err(io::Error::from(io::ErrorKind::StorageFull));
+        let errors = [draft().create_and(broken), draft().replace_and(broken)];
+        assert!(errors.iter().all(Result::is_err), "{errors:?}");
+        draft().replace().unwrap();
+        sync(folder.path()).unwrap();
+        assert!(sync(&folder.path().join("none")).is_err());
+        sync(folder_of(Path::new("a"))).unwrap();
     }
 
     #[cfg(target_os = "linux")]

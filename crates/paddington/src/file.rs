@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 use crate::draft::Draft;
 use crate::written::{HoldsKeys, to_toml};
 
-/// The reason why a file could not be read or written. Nothing was changed.
+/// The reason why a file could not be read or written. Nothing was changed, or, if the disk fails at the
+/// last moment, it is not certain what is there after the next power failure.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -140,14 +141,19 @@ fn read_with_metadata<T: FromText>(
 
 /// Reads the text of a file.
 pub(crate) fn parse<T: FromText>(path: &Path, text: &str) -> Result<T, FileError> {
-    T::from_text(text).map_err(|error| FileError::Malformed {
+    T::from_text(text).map_err(|error| malformed(path, text, &error))
+}
+
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> FileError {
+    let message = without_values(error.message());
+    FileError::Malformed {
         path: path.to_owned(),
         line: error.span().map(|span| line_of(text, span.start)),
         reason: match error.span().and_then(|span| field_at(text, span.start)) {
-            Some(field) => format!("{} (field `{field}`)", without_values(error.message())),
-            None => without_values(error.message()),
+            Some(field) => without_keys(&format!("{message} (field `{field}`)")),
+            None => without_keys(&message),
         },
-    })
+    }
 }
 
 /// Writes a file. An existing file is replaced only if `is_ours` accepts it.
@@ -272,6 +278,24 @@ fn without_values(message: &str) -> String {
     }
 }
 
+/// Replaces what may be a key, or a part of one, wherever somebody has put it: many hexadecimal digits.
+pub(crate) fn without_keys(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, digits) = rest.split_at(start);
+        let end = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
+        shown.push_str(before);
+        shown.push_str(if end < DIGITS { &digits[..end] } else { "…" });
+        rest = &digits[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Number of hexadecimal digits in a row that no message shows.
+const DIGITS: usize = 16;
+
 /// Returns how people call a type of serde.
 fn for_people(expected: &str) -> &str {
     match expected {
@@ -348,6 +372,15 @@ mod tests {
         {
             assert_eq!(field(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn long_rows_of_digits_are_not_shown() {
+        let key = "00f0".repeat(16);
+        assert_eq!(without_keys(&format!("no `{key}`, nor {key}")), "no `…`, nor …");
+        assert_eq!(without_keys("a badge for 192.0.2.7 ü"), "a badge for 192.0.2.7 ü");
+        let [shorter, longer] = [&key[..15], &key[..16]];
+        assert_eq!(without_keys(&format!("{shorter}, {longer}")), format!("{shorter}, …"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_transport::{Endpoint, EndpointError};
+use paddington_wire::keys::LAST_GENERATION;
 use paddington_wire::{Encoding, LinkId, PeerName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -65,6 +66,9 @@ pub enum InviteError {
     /// The invitation lacks a field.
     #[error("the invitation lacks {0:?}, which the sealed encoding requires")]
     Incomplete(&'static str),
+    /// The number of its generation is too high.
+    #[error("the invitation says a generation above 2^63 - 1")]
+    Generation,
     /// The keys are not a valid pair.
     #[error("the keys of the invitation cannot be used")]
     Keys(#[from] KeyError),
@@ -317,6 +321,9 @@ impl Invite {
             if file.client.is_none() {
                 return Err(InviteError::Incomplete("client"));
             }
+        }
+        if file.generation.is_some_and(|generation| generation > LAST_GENERATION) {
+            return Err(InviteError::Generation);
         }
         Ok(Self {
             server: file.name,

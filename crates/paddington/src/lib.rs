@@ -80,8 +80,8 @@ pub use paddington_exchange::{
     AddError, AlreadyRunning, CallCounts, CallsStatus, ChangeError, Config, Counts, Delivered,
     Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, LastError, NoExchange, OnError,
     PeerAddress, PeerCounters, PeerStatus, PingError, PurgeError, Receipt, Refusal, RekeyError,
-    RemoveError, Removed, Reply, RequestError, SendError, SendOptions, ShutdownReport, StartError,
-    Waiting, accept_bytes, current, store,
+    RemoveError, Removed, Reply, RequestError, RetryError, SendError, SendOptions, ShutdownReport,
+    StartError, Waiting, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{

@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::outbox::{self, OutboxError};
 use shared::Shared;
 
+mod applying;
 mod changes;
 mod shared;
 

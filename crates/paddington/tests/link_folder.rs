@@ -125,6 +125,31 @@ fn without_a_folder_a_renewal_keeps_both_in_the_one_file() {
 }
 
 #[test]
+fn the_last_generation_is_written_and_read_and_none_above_it() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut hub = config("hub");
+    let text = hub.add_client("sensor", "127.0.0.1").unwrap().to_toml().unwrap();
+    let with = |number: u64| {
+        let text =
+            text.replacen("version = 1\n", &format!("version = 1\ngeneration = {number}\n"), 1);
+        Invite::from_toml(&text)
+    };
+    let last = (1 << 63) - 1;
+    assert!(with(last + 1).is_err());
+    let mut sensor = with_links("sensor", &temporary.path().join("links"));
+    sensor.add_server(with(last).unwrap()).unwrap();
+    let again = with_links("sensor", &temporary.path().join("links"));
+    assert_eq!(again.link_details()[0].invitation.unwrap().generation, last);
+
+    // Formats that could hold more.
+    let mut table: serde_json::Value = serde_json::to_value(with(last).unwrap()).unwrap();
+    assert!(serde_json::from_value::<Invite>(table.clone()).is_ok());
+    table["generation"] = (last + 1).into();
+    let refused = serde_json::from_value::<Invite>(table).unwrap_err();
+    assert!(refused.to_string().contains("above 2^63"), "{refused}");
+}
+
+#[test]
 fn a_refused_change_changes_nothing() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("links");
@@ -204,6 +229,7 @@ fn a_bad_file_of_a_link_is_explained_and_no_key_is_shown() {
         ("range = \"127.0.0.1\"\n", "", "lacks \"range\""),
         ("role = \"client\"", "role = \"boss\"", "line 2"),
         ("generation = 0", "generation = -1", "generation"),
+        ("generation = 0", "generation = 9223372036854775808", "HighNumber"),
         ("since = \"", "since = \"x", "a time is written"),
         (key, "data = \"00\"", "64 hexadecimal digits"),
         ("origin = \"invitation\"", "origin = \"invitation\"\nmore = 1", "unknown field"),

@@ -13,6 +13,8 @@ use crate::{DialError, Dialer};
 #[derive(Debug, Default)]
 pub(crate) struct KeyChoice {
     back: usize,
+    /// Whether the server has hung up on these keys once.
+    hung_up: bool,
 }
 
 impl KeyChoice {
@@ -23,7 +25,7 @@ impl KeyChoice {
 
     /// Begins anew with the newest.
     pub(crate) fn restart(&mut self) {
-        self.back = 0;
+        *self = Self::default();
     }
 
     /// Puts `ring` in the place of `credentials`, and begins anew if it is another one.
@@ -36,19 +38,24 @@ impl KeyChoice {
         self.restart();
     }
 
-    /// Returns whether the failure may be that of the keys, and there are older ones, which the next
-    /// attempt uses. After the oldest, or another failure, it begins anew.
+    /// Returns whether the failure may be that of the keys, and there are older ones: then the next attempt
+    /// follows at once, with the same keys once more, because a connection may break at this moment, too, and
+    /// older ones may be burned; and after a second failure with those before. After the oldest, or another
+    /// failure, it begins anew.
     pub(crate) fn falls_back(&mut self, error: &DialError, dialer: &Dialer) -> bool {
         let (DialError::HungUp(_), Credentials::Ring(ring)) = (error, &dialer.login.credentials)
         else {
             self.restart();
             return false;
         };
-        let next = self.back + 1;
-        let has_older = next < ring.generations().len();
-        self.back = if has_older { next } else { 0 };
-        if has_older {
-            debug!(endpoint = %dialer.endpoint, "the server hung up; trying older keys");
+        let has_older = self.back + 1 < ring.generations().len();
+        if !has_older {
+            self.restart();
+        } else if self.hung_up {
+            *self = Self { back: self.back + 1, hung_up: false };
+            debug!(endpoint = %dialer.endpoint, "the server hung up twice; trying older keys");
+        } else {
+            self.hung_up = true;
         }
         has_older
     }

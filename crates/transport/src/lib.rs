@@ -61,7 +61,7 @@ pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{DialError, End};
 pub use handshake::Login;
-pub use listener::Listener;
+pub use listener::{Listener, Listening};
 pub use network::{Network, NetworkListener, system};
 pub use probe::Probe;
 pub use proxy::TrustedProxies;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::yield_now;
@@ -27,6 +27,25 @@ pub struct Listener {
     listener: Box<dyn NetworkListener>,
     address: SocketAddr,
     network: Arc<dyn Network>,
+    listening: Listening,
+}
+
+/// Whether a listener is bound. A clone is about the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Listening {
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Listening {
+    /// Returns why the listener is down, if it is.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Listener {
@@ -38,13 +57,19 @@ impl Listener {
     pub async fn bind(network: Arc<dyn Network>, address: SocketAddr) -> io::Result<Self> {
         let listener = network.bind(address).await?;
         let address = listener.local_address()?;
-        Ok(Self { listener, address, network })
+        Ok(Self { listener, address, network, listening: Listening::default() })
     }
 
     /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns what tells whether the listener is bound.
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        self.listening.clone()
     }
 
     /// Accepts clients on a task until `stop` is cancelled. Their connections run on `tasks` and
@@ -64,7 +89,7 @@ impl Listener {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        let Self { listener, address, network } = self;
+        let Self { listener, address, network, listening } = self;
         let mut bound = Some(listener);
         let acceptor = Arc::new(acceptor);
         acceptor.refusals.spawn(&tasks, stop.clone());
@@ -73,7 +98,7 @@ impl Listener {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                accepted = accept(&mut bound, &network, address) => accepted,
+                accepted = accept(&mut bound, &network, address, &listening) => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -95,6 +120,7 @@ impl Listener {
                     }
                     if pause == ACCEPT_PAUSE_MAX {
                         bound = None; // frees its address, to be bound again
+                        *listening.lock() = Some(error.to_string());
                     }
                     pause = (2 * pause).min(ACCEPT_PAUSE_MAX);
                 }
@@ -114,12 +140,14 @@ async fn accept(
     listener: &mut Option<Box<dyn NetworkListener>>,
     network: &Arc<dyn Network>,
     address: SocketAddr,
+    listening: &Listening,
 ) -> io::Result<(Stream, SocketAddr)> {
     let bound = match listener.take() {
         Some(bound) => bound,
         None => {
             let bound = network.bind(address).await?;
             info!(%address, "listening again");
+            *listening.lock() = None;
             bound
         }
     };

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::refusal_kind::RefusalKind;
+use crate::refusal_kind::{RefusalKind, Stage};
 use crate::refused::{Kept, RefusedConnection};
 
 /// The interval in which repeats are folded into one line.
@@ -45,6 +45,8 @@ struct State {
     interval: Interval,
     /// The refusals that are kept for the operator.
     kept: Kept,
+    /// Number of all refusals.
+    counts: BTreeMap<Stage, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,13 @@ impl Refusals {
     #[must_use]
     pub fn list(&self) -> Vec<RefusedConnection> {
         self.log.lock().kept.list()
+    }
+
+    /// Returns the number of refusals by stage.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.log.lock().counts.clone();
+        counts.into_iter().map(|(stage, count)| (stage.as_str(), count)).collect()
     }
 }
 
@@ -107,6 +116,7 @@ impl RefusalLog {
     pub(crate) fn note(&self, kind: RefusalKind, address: IpAddr, now: Instant) {
         let mut state = self.lock();
         state.kept.note(kind, address, SystemTime::now());
+        *state.counts.entry(kind.stage).or_default() += 1;
         let interval = &mut state.interval;
         if interval.ends.is_none() {
             interval.ends = Some(now + INTERVAL);

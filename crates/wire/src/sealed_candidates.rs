@@ -115,6 +115,12 @@ impl<C> SealedCandidates<C> {
         self.valid.iter().map(|(keys, _)| &keys.client)
     }
 
+    /// Returns how many hints a refusal compares, before those of the decoy.
+    #[must_use]
+    pub fn hints(&self) -> usize {
+        self.valid.len() + self.worthless.len()
+    }
+
     /// Returns the secrets that are tried, in the same order.
     pub fn credentials(&self) -> impl ExactSizeIterator<Item = &Arc<sealed::Credentials>> {
         self.valid.iter().map(|(_, secrets)| secrets)

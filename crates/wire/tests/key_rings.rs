@@ -7,7 +7,7 @@ use std::sync::Arc;
 use paddington_crypto::KeyPair;
 use paddington_wire::keys::{KeyRing, KeyRingError, Origin, Seconds, StoredKeys, Why};
 use paddington_wire::sealed::{Challenge, Credentials, HelloRandom, Initiator, Responder};
-use paddington_wire::{HandshakeError, Instance, InvitedClient, InvitedClients, LinkId};
+use paddington_wire::{Bucket, HandshakeError, Instance, InvitedClient, InvitedClients, LinkId};
 
 #[expect(dead_code, reason = "rings need less than renewals")]
 mod key_sides;
@@ -151,4 +151,42 @@ fn a_server_knows_every_generation_and_recognises_what_is_burned_or_expired() {
     let pruned = server.expire(later + 50).unwrap();
     let (clients, _) = server_of(pruned);
     assert_eq!(say_hello(&clients, &secrets(2), later + 60, false), Err(Some((2, Why::Expired))));
+}
+
+#[test]
+fn refusing_takes_the_hints_of_a_full_bucket_whatever_its_clients_keys_are() {
+    let [client, server] = renewed();
+    let mut ring = server.used(1, NOW).unwrap_or(server);
+    for number in 2..4 {
+        let invitation = keys();
+        let taken = ring.invite(Arc::clone(&invitation), None, NOW).unwrap();
+        ring = taken.used(number, NOW).unwrap();
+    }
+    drop(client);
+    for _ in 0..2 {
+        ring = ring.invite(keys(), None, NOW).unwrap();
+    }
+    let of_one = ring.generations().len() + ring.burned().len();
+    assert_eq!(of_one, 5, "no ring has more");
+    let mut bucket =
+        InvitedClients::default().sealed_candidates("10.0.0.1".parse().unwrap(), None, NOW);
+    assert_eq!(bucket.credentials().len(), 0);
+    let clients = InvitedClients::new(
+        (0..Bucket::CLIENTS)
+            .map(|index| {
+                let mut link = [0; LinkId::LEN];
+                link[0] = u8::try_from(index).unwrap();
+                InvitedClient {
+                    link: LinkId::from(link),
+                    name: names()[1].clone(),
+                    range: "10.0.0.0/8".parse().unwrap(),
+                    bucket: Some(Bucket::FIRST),
+                    credentials: paddington_wire::Credentials::Ring(Arc::new(ring.clone())),
+                }
+            })
+            .collect(),
+    );
+    bucket = clients.sealed_candidates("10.0.0.1".parse().unwrap(), Some(Bucket::FIRST), NOW);
+    assert_eq!(bucket.hints(), Bucket::CLIENTS * of_one);
+    assert_eq!(bucket.hints(), Responder::HINTS);
 }

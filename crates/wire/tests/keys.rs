@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use paddington_wire::keys::{Expiry, KeyRing, Origin, Renewal, Role, Storing, Why};
+use paddington_wire::keys::{
+    Expiry, KeyRing, KeyRingError, LAST_GENERATION, Origin, Renewal, Role, Storing, Why,
+};
 use paddington_wire::sealed::Credentials;
 use paddington_wire::{Features, Frame};
 
@@ -297,6 +299,76 @@ fn a_server_does_not_store_more_often_than_every_ten_seconds_because_a_client_as
 }
 
 #[test]
+fn a_client_that_comes_again_and_again_causes_no_more_renewals_than_one_that_stays() {
+    let [client, server] = renewed();
+    let [mut client, mut server] = session(&client, &server, 1, NOW + 20);
+    client.renewal.ask();
+    server.take(client.go(NOW + 30));
+    let _ = server.poll(NOW + 30).unwrap(); // its session ends while this is being stored
+    let pace = server.renewal.pace();
+    for now in NOW + 31..NOW + 40 {
+        [client, server] = session(&client.ring, &server.ring, 1, now);
+        server.renewal.keep_pace(&server.ring, pace);
+        client.renewal.ask();
+        server.take(client.go(now));
+        assert!(server.poll(now).is_none());
+        assert_eq!(server.renewal.wake_at(&server.ring, now), Some(NOW + 40));
+    }
+    let renew = server.go(NOW + 40);
+    assert_eq!(renew, Some(Frame::Renew(2)));
+
+    // The client says that it has not got these, and causes no others before it is time.
+    let pace = server.renewal.pace();
+    let [mut client, mut server] = session(&client.ring, &server.ring, 1, NOW + 45);
+    server.renewal.keep_pace(&server.ring, pace);
+    server.renewal.ask();
+    assert!(server.poll(NOW + 45).is_none());
+    client.take(server.go(NOW + 50));
+    server.take(client.go(NOW + 50));
+    assert_eq!(server.go(NOW + 50), Some(Frame::Renew(3)));
+    let pace = server.renewal.pace();
+    let [_, mut server] = session(&client.ring, &server.ring, 1, NOW + 55);
+    server.renewal.keep_pace(&server.ring, pace);
+    server.renewal.ask();
+    assert_eq!(server.renewal.wake_at(&server.ring, NOW + 55), Some(NOW + 60));
+}
+
+#[test]
+fn the_first_renewal_of_an_invitation_waits_for_nothing_and_the_next_one_does() {
+    let [client, server] = renewed();
+    let [_, mut server] = session(&client, &server, 1, NOW + 20);
+    server.renewal.ask();
+    assert_eq!(server.go(NOW + 30), Some(Frame::Renew(2)));
+    let (pace, invitation) = (server.renewal.pace(), keys());
+    let ring = server.ring.invite(Arc::clone(&invitation), None, NOW + 31).unwrap();
+    let client = client.accept(invitation, 3, NOW + 31).unwrap();
+    let [_, mut server] = session(&client, &ring, 3, NOW + 32);
+    server.renewal.keep_pace(&server.ring, pace);
+    assert_eq!(server.go(NOW + 32), Some(Frame::Renew(4)));
+    let pace = server.renewal.pace();
+    let [mut thief, mut server] = session(&client, &server.ring, 3, NOW + 33);
+    server.renewal.keep_pace(&server.ring, pace);
+    assert!(server.poll(NOW + 41).is_none());
+    thief.take(server.go(NOW + 42));
+    server.take(thief.go(NOW + 42));
+    assert_eq!(server.go(NOW + 42), Some(Frame::Renew(5)));
+}
+
+#[test]
+fn a_client_keeps_its_pace_across_sessions_whatever_the_server_does() {
+    let [client, server] = renewed();
+    let [mut client, _] = session(&client, &server, 1, NOW + 20);
+    client.take(Some(Frame::Renew(2)));
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(2)));
+    let pace = client.renewal.pace();
+    let [mut client, _] = session(&client.ring, &server, 1, NOW + 30);
+    client.renewal.keep_pace(&client.ring, pace);
+    client.take(Some(Frame::Renew(3)));
+    assert!(client.poll(NOW + 30).is_none(), "in the second in which it has stored some");
+    assert_eq!(client.go(NOW + 31), Some(Frame::Renewed(3)));
+}
+
+#[test]
 fn a_side_that_ends_begins_nothing() {
     let ([mut client, mut server], _) = first_session();
     server.renewal.drain();
@@ -356,6 +428,42 @@ fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     server.renewal.ask();
     assert_eq!(server.go(NOW + 50), Some(Frame::Renew(1)));
     server.bad(&Frame::Renewed(0)); // older than the session
+}
+
+#[test]
+fn no_generation_has_a_number_that_a_file_cannot_hold() {
+    let [client, server] = renewed();
+    let [mut client, _] = session(&client, &server, 1, NOW + 20);
+    for number in [LAST_GENERATION + 1, u64::MAX] {
+        client.bad(&Frame::Renew(number));
+        assert!(client.poll(NOW + 30).is_none());
+        assert!(client.ring.accept(keys(), number, NOW).is_none());
+        let refused = client.ring.invite_as(number, keys(), None, NOW).unwrap_err();
+        assert_eq!(refused, KeyRingError::HighNumber);
+    }
+    client.take(Some(Frame::Renew(LAST_GENERATION)));
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(LAST_GENERATION)));
+    let [hub, sensor] = names();
+    let mut stored = client.ring.to_stored();
+    let mut last = KeyRing::from_stored(&hub, &sensor, stored.clone()).unwrap();
+    stored.generations[1].number += 1;
+    let refused = KeyRing::from_stored(&hub, &sensor, stored).unwrap_err();
+    assert_eq!(refused, KeyRingError::HighNumber);
+
+    // A client that says it has none, with a number that is none.
+    let [_, waiting] = interrupted(false);
+    let [_, mut asking] = session(&waiting, &waiting, 1, NOW + 40);
+    asking.renewal.ask();
+    assert_eq!(asking.go(NOW + 50), Some(Frame::Renew(1)));
+    asking.bad(&Frame::Renewed(LAST_GENERATION + 1));
+    asking.take(Some(Frame::Renewed(LAST_GENERATION)));
+
+    // After the last one, nothing follows.
+    last = last.used(LAST_GENERATION, NOW).unwrap();
+    assert_eq!(last.invite(keys(), None, NOW).unwrap_err(), KeyRingError::HighNumber);
+    let [_, mut server] = session(&last, &last, LAST_GENERATION, NOW);
+    server.renewal.ask();
+    assert!(server.poll(NOW + 60).is_none() && server.poll(NOW + 99 * DAY).is_none());
 }
 
 #[test]

@@ -47,12 +47,14 @@ pub(crate) enum Bound {
     Crashes,
     /// A window was full.
     Window,
+    /// The keys of a link were renewed.
+    Renewal,
 }
 
 impl Bound {
     /// Those that a few seeds reach. Few of them kill a process often enough in the same message.
-    pub(crate) const COMMON: [Self; 4] =
-        [Self::Outbox, Self::TimeToLive, Self::Attempts, Self::Window];
+    pub(crate) const COMMON: [Self; 5] =
+        [Self::Outbox, Self::TimeToLive, Self::Attempts, Self::Window, Self::Renewal];
 }
 
 /// The end of an instance.

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the results are printed")]
 
 mod bounds;
+mod keys;
 mod ledger;
 mod mutants;
 mod network;
@@ -64,6 +65,10 @@ struct Totals {
     quiet_after: Duration,
     others_quiet_after: Duration,
     run_twice: u64,
+    /// Number of seeds whose keys are renewed, of renewals, and of sides that were put back.
+    renewing: u64,
+    renewals: u64,
+    restored: usize,
     /// Number of seeds that have reached each bound.
     reached: BTreeMap<Bound, u64>,
 }
@@ -75,6 +80,9 @@ impl Totals {
         self.spoiled += u64::from(outcome.is_spoiled);
         self.faults += outcome.faults;
         self.crashes += outcome.crashes;
+        self.renewing += u64::from(outcome.renewals > 0);
+        self.renewals += outcome.renewals;
+        self.restored += outcome.restored;
         self.time += outcome.time;
         self.handled += outcome.ledger.handled;
         self.repeats += outcome.ledger.repeats;
@@ -107,6 +115,10 @@ impl Totals {
             "quiet at most {:.1} s after the last fault, {:.1} s (bar 60 s) beside what stays broken",
             self.quiet_after.as_secs_f64(),
             self.others_quiet_after.as_secs_f64(),
+        );
+        println!(
+            "{} seeds renew keys: {} generations, {} times put back to a copy",
+            self.renewing, self.renewals, self.restored
         );
         println!("seeds that reach a bound: {:?}", self.reached);
         println!("{} seeds run twice: the same; {} failures", self.run_twice, self.failures);

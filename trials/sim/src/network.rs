@@ -12,6 +12,11 @@ use paddington_test_support::{Cable, CableEnd, Random};
 use paddington_transport::{Network, NetworkListener, Stream};
 use turmoil::net::{TcpListener, TcpStream};
 
+use crate::ledger::now;
+
+/// The time at which every simulation begins, in seconds since 1970.
+pub(crate) const EPOCH: u64 = 1_800_000_000;
+
 /// The ends of a host's connections, with the address of each peer.
 type Cables = Mutex<Vec<(IpAddr, Arc<Cable<TcpStream>>)>>;
 
@@ -66,6 +71,10 @@ impl Network for SimNetwork {
 
     fn chance(&self) -> f64 {
         lock(&self.random).chance()
+    }
+
+    fn unix_time(&self) -> u64 {
+        EPOCH + now().as_secs()
     }
 
     fn slept(&self) -> Duration {

@@ -1,19 +1,22 @@
 //! A host and all instances of its service, which sends, handles and is watched.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use paddington::{
-    Handler, Message, OnError, PeerStatus, SendError, SendOptions, Service, ServiceConfig,
-};
+use paddington::{Event, Exchange, Handler, Message, OnError, PeerStatus, SendError, SendOptions};
+use paddington_exchange::{Config, Listen, Server, Setup};
 use paddington_test_support::{Lag, MemoryDisk, Random};
+use paddington_wire::{Credentials, InvitedClient, LinkId, PeerName};
 use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
+use crate::keys::KeyDisk;
 use crate::ledger::{Arrival, Bound, Ledger, Outcome, now};
 use crate::network::SimNetwork;
-use crate::plan::Flow;
+use crate::plan::{Flow, Renewals};
 
 /// Time between two looks at a service.
 const LOOK: Duration = Duration::from_millis(100);
@@ -23,7 +26,12 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// A host.
 pub(crate) struct Node {
     pub(crate) index: usize,
-    pub(crate) config: ServiceConfig,
+    pub(crate) name: PeerName,
+    pub(crate) settings: Config,
+    pub(crate) links: Vec<Link>,
+    pub(crate) keys: Arc<KeyDisk>,
+    /// How keys are renewed, if they are.
+    pub(crate) renewals: Option<Renewals>,
     pub(crate) disk: Option<(MemoryDisk, Lag)>,
     pub(crate) network: Arc<SimNetwork>,
     /// All flows of the run, by number.
@@ -37,6 +45,18 @@ pub(crate) struct Node {
     /// The last look at the service, and when that was.
     pub(crate) seen: Mutex<Option<(Duration, Vec<PeerStatus>)>>,
 }
+
+/// A link of a host.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) peer: PeerName,
+    /// Whether the peer is the server.
+    pub(crate) dials: bool,
+}
+
+/// The port of every service.
+const PORT: u16 = 6_500;
 
 /// The name of a service and of its host.
 pub(crate) fn name(index: usize) -> String {
@@ -56,6 +76,11 @@ impl Node {
                 tokio::spawn(sender);
             }
         }
+        if let Some(pause) = self.renewals.and_then(|renewals| renewals.asked) {
+            let asker = Arc::clone(&self).ask_for_keys(service.clone(), pause, random.fork());
+            tokio::spawn(asker);
+        }
+        tokio::spawn(Arc::clone(&self).hear_alarms(service.clone()));
         let watched = Arc::clone(&self).watch(service.clone());
         tokio::select! {
             biased;
@@ -69,20 +94,79 @@ impl Node {
     }
 
     /// Starts the service, as often as that takes.
-    async fn start(self: &Arc<Self>, instance: u32, random: &mut Random) -> Service {
+    async fn start(self: &Arc<Self>, instance: u32, random: &mut Random) -> Exchange {
         loop {
             let store = self.disk.as_ref();
             let store = store.map(|(disk, lag)| disk.open_lagging(*lag, random.fork()));
             let network = Arc::clone(&self.network);
             let handler = Arc::clone(self).handler(instance);
-            match Service::start_with(network, store, &self.config, handler).await {
+            let (mut clients, mut servers) = (Vec::new(), Vec::new());
+            for link in &self.links {
+                let Some(ring) = self.keys.ring(&link.peer) else { continue };
+                let (id, name, credentials) = (link.id, link.peer.clone(), Credentials::Ring(ring));
+                if link.dials {
+                    let Ok(endpoint) = format!("ws://{name}:{PORT}").parse() else { continue };
+                    let (tls, renewal) = (None, None);
+                    servers.push(Server { link: id, name, endpoint, credentials, tls, renewal });
+                } else {
+                    let Ok(range) = "0.0.0.0/0".parse() else { continue };
+                    let bucket = None;
+                    clients.push(InvitedClient { link: id, name, range, bucket, credentials });
+                }
+            }
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+            let setup = Setup {
+                name: self.name.clone(),
+                listen: Some(Listen { address, path: "/".to_owned() }),
+                clients,
+                servers,
+                network,
+                store,
+                key_store: self.renewals.map(|_| self.keys.open()),
+                config: self.settings.clone(),
+            };
+            match Exchange::start(setup, handler).await {
                 Ok(service) => return service,
                 Err(_) => sleep(10 * AGAIN).await,
             }
         }
     }
 
-    async fn send(self: Arc<Self>, service: Service, number: usize, instance: u32, random: Random) {
+    /// Asks for new keys of any link, again and again.
+    async fn ask_for_keys(self: Arc<Self>, service: Exchange, pause: Duration, random: Random) {
+        let mut random = random;
+        while !self.calm.load(Ordering::Relaxed) {
+            sleep(random.up_to(pause)).await;
+            let link = &self.links[random.below(self.links.len())];
+            // Without a session there is nothing to ask.
+            let _ = service.renew_keys(link.peer.as_str()).await;
+        }
+    }
+
+    /// Takes every alarm for a failure: nobody uses a stolen copy.
+    async fn hear_alarms(self: Arc<Self>, service: Exchange) {
+        let mut events = service.events();
+        drop(service);
+        loop {
+            match events.recv().await {
+                Ok(Event::BurnedKeys { peer, generation, .. }) => self.ledger.failed(format!(
+                    "{:.3} s: {} takes {peer} for a thief with generation {generation}",
+                    now().as_secs_f64(),
+                    self.index
+                )),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn send(
+        self: Arc<Self>,
+        service: Exchange,
+        number: usize,
+        instance: u32,
+        random: Random,
+    ) {
         let (flow, mut random) = (self.flows[number], random);
         let mut sent = 0;
         loop {
@@ -103,13 +187,13 @@ impl Node {
     }
 
     /// Sends one message, as often as that takes. Returns whether another one may be sent.
-    async fn send_one(&self, service: &Service, number: usize, message: u64, text: &str) -> bool {
+    async fn send_one(&self, service: &Exchange, number: usize, message: u64, text: &str) -> bool {
         let flow = &self.flows[number];
         let ttl = message.is_multiple_of(flow.mortal).then_some(flow.ttl);
         loop {
             let envelope = Message::new(name(flow.to), text);
             let options = SendOptions { ttl };
-            match service.exchange().send_with(envelope, options).await {
+            match service.send_with(envelope, options).await {
                 Ok(receipt) => {
                     self.ledger.accepted(number, message, receipt.id());
                     let ledger = self.ledger.clone();
@@ -168,7 +252,7 @@ impl Node {
             true => 1 + random.below(4) as u32,
             false => 0,
         };
-        let allowed = match self.config.settings().on_error {
+        let allowed = match self.settings.on_error {
             OnError::Retry { attempts, .. } => attempts,
             _ => 1,
         };
@@ -182,7 +266,7 @@ impl Node {
     }
 
     /// Looks at the service again and again.
-    async fn watch(self: Arc<Self>, service: Service) {
+    async fn watch(self: Arc<Self>, service: Exchange) {
         loop {
             let peers = service.peers();
             for peer in peers.iter().filter(|peer| !peer.is_conserved()) {
@@ -193,7 +277,7 @@ impl Node {
                     self.index
                 ));
             }
-            let room = u64::from(self.config.settings().window) / 8;
+            let room = u64::from(self.settings.window) / 8;
             let full = |peer: &PeerStatus| peer.inbox_bytes + room > 8 * room;
             if peers.iter().any(full) {
                 self.ledger.reached(Bound::Window);

@@ -30,6 +30,19 @@ pub(crate) struct Plan {
     pub(crate) window: u32,
     /// Number of crashes that a message survives.
     pub(crate) crashes: u32,
+    /// The renewals of keys, if services have a place for them.
+    pub(crate) renewals: Option<Renewals>,
+}
+
+/// How keys are renewed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewals {
+    /// The age at which they are.
+    pub(crate) every: Duration,
+    /// The longest pause between two requests for new keys by a person, if there are any.
+    pub(crate) asked: Option<Duration>,
+    /// The longest time that storing takes.
+    pub(crate) lag: Duration,
 }
 
 /// A service.
@@ -90,12 +103,19 @@ pub(crate) enum Fault {
     DiskFull(usize),
     /// A disk works again.
     DiskFree(usize),
+    /// A host cannot store keys any more.
+    KeysFail(usize),
+    /// A host can store keys again.
+    KeysStored(usize),
+    /// A process ends at once, and what it knows of keys is put back to an earlier copy before it
+    /// starts again.
+    PutBack(usize),
 }
 
 impl Fault {
     /// Returns whether it is a fault and not the end of one.
     pub(crate) fn is_bad(self) -> bool {
-        !matches!(self, Self::Heal(..) | Self::Start(_) | Self::DiskFree(_))
+        !matches!(self, Self::Heal(..) | Self::Start(_) | Self::DiskFree(_) | Self::KeysStored(_))
     }
 
     pub(crate) fn is_of_disk(self) -> bool {
@@ -122,7 +142,14 @@ impl Plan {
         let calm = random.between(30 * SECOND, 240 * SECOND);
         let ending = ending(random, &links, services.len());
         let flows = flows(random, &links, calm, ending != Ending::Whole);
-        let faults = faults(random, &links, services.len(), calm);
+        let mut faults = faults(random, &links, services.len(), calm);
+        // Drawn apart, so that all else is as without renewals.
+        let of_keys = &mut Random::new(seed ^ 1 << 40);
+        let renewals = (of_keys.below(3) > 0).then(|| renewals(of_keys));
+        if renewals.is_some() {
+            faults.extend(key_faults(of_keys, services.len(), calm));
+            faults.sort_by_key(|(at, _)| *at);
+        }
         Self {
             tick: random.one_of(&[millis(1), millis(5), millis(10)]),
             latency: random.one_of(&[millis(5), millis(50), millis(300)]),
@@ -136,15 +163,21 @@ impl Plan {
             outbox_messages: random.one_of(&[20, 100, 10_000]),
             window: random.one_of(&[16 * 1024, 256 * 1024, 8 * 1024 * 1024]),
             crashes: random.one_of(&[1, 5]),
+            renewals,
         }
     }
 
     /// Returns whether the fault that stays touches a flow.
     pub(crate) fn is_spoiled(&self, flow: &Flow) -> bool {
+        self.is_broken(flow.from, flow.to)
+    }
+
+    /// Returns whether the fault that stays touches what is between two.
+    pub(crate) fn is_broken(&self, one: usize, other: usize) -> bool {
         match self.ending {
             Ending::Whole => false,
-            Ending::OneWay(a, b) => [(a, b), (b, a)].contains(&(flow.from, flow.to)),
-            Ending::Dead(dead) => flow.from == dead || flow.to == dead,
+            Ending::OneWay(a, b) => [(a, b), (b, a)].contains(&(one, other)),
+            Ending::Dead(dead) => one == dead || other == dead,
         }
     }
 
@@ -218,6 +251,33 @@ fn flows(random: &mut Random, links: &[(usize, usize)], calm: Duration, brisk: b
         }
     }
     flows
+}
+
+/// Draws how keys are renewed.
+fn renewals(random: &mut Random) -> Renewals {
+    Renewals {
+        every: random.one_of(&[SECOND, 15 * SECOND, 60 * SECOND]),
+        asked: random.coin().then(|| random.between(2 * SECOND, 30 * SECOND)),
+        lag: random.one_of(&[SECOND / 100, SECOND / 5, 2 * SECOND]),
+    }
+}
+
+/// Draws the faults of the places for keys. A host is put back to a copy in runs only in which all
+/// can store: otherwise the other side may still remove what the copy has.
+fn key_faults(random: &mut Random, services: usize, calm: Duration) -> Vec<(Duration, Fault)> {
+    let (puts_back, mut faults) = (random.coin(), Vec::new());
+    for _ in 0..random.below(6) {
+        let (begin, one) = (random.up_to(calm), random.below(services));
+        // The other sides are done with storing by then.
+        let end = begin + random.between(5 * SECOND, 15 * SECOND);
+        if end < calm {
+            faults.extend(match puts_back {
+                true => [(begin, Fault::PutBack(one)), (end, Fault::Start(one))],
+                false => [(begin, Fault::KeysFail(one)), (end, Fault::KeysStored(one))],
+            });
+        }
+    }
+    faults
 }
 
 /// Draws the faults of a run, and first which kinds of them it has: few kinds at a time find more

@@ -7,15 +7,19 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Error, anyhow};
 use futures_util::FutureExt;
-use paddington::{Encoding, ServiceConfig};
+use paddington_crypto::KeyPair;
+use paddington_exchange::Config;
 use paddington_test_support::{MemoryDisk, Random};
+use paddington_wire::PeerName;
+use paddington_wire::keys::{Generation, KeyRing};
 use tokio::sync::Notify;
 use turmoil::Sim;
 
+use crate::keys::{KeyDisk, disagreement, newest};
 use crate::ledger::{Ledger, Summary};
-use crate::network::SimNetwork;
-use crate::node::{Node, name};
-use crate::plan::{Ending, Fault, Flow, Plan};
+use crate::network::{EPOCH, SimNetwork};
+use crate::node::{Link, Node, name};
+use crate::plan::{Ending, Fault, Flow, Plan, Role};
 
 /// The longest time until all is quiet after the last fault.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -29,6 +33,10 @@ pub(crate) struct Outcome {
     pub(crate) ledger: Summary,
     pub(crate) faults: usize,
     pub(crate) crashes: usize,
+    /// Number of generations that both sides of all links have agreed on.
+    pub(crate) renewals: u64,
+    /// Number of links that a side had to put back to a copy of its keys.
+    pub(crate) restored: usize,
     pub(crate) time: Duration,
     /// Time from the last fault until all was quiet.
     pub(crate) quiet_after: Duration,
@@ -47,8 +55,11 @@ struct Run<'a> {
     broken: BTreeMap<(usize, usize), Fault>,
     /// Services that were asked to shut down and not yet started again.
     stopping: BTreeSet<usize>,
+    /// Services whose keys are put back when they start again.
+    put_back: BTreeSet<usize>,
     faults: usize,
     crashes: usize,
+    restored: usize,
 }
 
 /// Runs a seed. With `tells` every step is kept, to be printed.
@@ -63,6 +74,8 @@ pub(crate) fn run(seed: u64, tells: bool) -> Result<Outcome, Error> {
         ledger: run.ledger.summary(),
         faults: run.faults,
         crashes: run.crashes,
+        renewals: run.renewals(),
+        restored: run.restored,
         time: run.sim.elapsed(),
         quiet_after,
         has_disks: plan.has_disks(),
@@ -70,29 +83,38 @@ pub(crate) fn run(seed: u64, tells: bool) -> Result<Outcome, Error> {
     })
 }
 
-fn configs(plan: &Plan) -> Result<Vec<ServiceConfig>, Error> {
-    let mut configs = Vec::new();
-    for (index, role) in plan.services.iter().enumerate() {
-        let (name, port) = (name(index), 6_500);
-        let url = format!("ws://{name}:{port}");
-        let mut config = ServiceConfig::new(&name, &url, "0.0.0.0", &port)?;
-        let settings = config.settings_mut();
-        settings.on_error = role.on_error;
-        settings.outbox_messages = plan.outbox_messages;
-        settings.stored_messages = plan.outbox_messages;
-        settings.window = plan.window;
-        settings.crashes = plan.crashes;
-        settings.transport.limits.max_payload = plan.window.min(1024 * 1024);
-        settings.transport.timeouts.session_age = plan.session_age;
-        configs.push(config);
+fn settings(plan: &Plan, role: &Role) -> Config {
+    let mut settings = Config {
+        on_error: role.on_error,
+        outbox_messages: plan.outbox_messages,
+        stored_messages: plan.outbox_messages,
+        window: plan.window,
+        crashes: plan.crashes,
+        ..Config::default()
+    };
+    settings.transport.limits.max_payload = plan.window.min(1024 * 1024);
+    settings.transport.timeouts.session_age = plan.session_age;
+    if let Some(renewals) = plan.renewals {
+        settings.renew_keys = renewals.every;
     }
+    settings
+}
+
+/// Hands keys over to both sides of every link.
+fn hand_over(plan: &Plan, disks: &[Arc<KeyDisk>]) -> Result<Vec<Vec<Link>>, Error> {
+    let mut links = vec![Vec::new(); disks.len()];
     for (client, server) in &plan.links {
-        let client_name = name(*client);
-        let server = &mut configs[*server];
-        let invite = server.add_client_with(&client_name, "0.0.0.0/0", Encoding::Sealed)?;
-        configs[*client].add_server(invite)?;
+        let [client_name, server_name]: [PeerName; 2] =
+            [name(*client).parse()?, name(*server).parse()?];
+        let keys = Arc::new(KeyPair::generate()?);
+        let ring = KeyRing::begin([&server_name, &client_name], keys, 0, None, EPOCH);
+        let (id, ring) = (ring.invitation(), Arc::new(ring));
+        disks[*client].begin(server_name.clone(), Arc::clone(&ring));
+        disks[*server].begin(client_name.clone(), ring);
+        links[*client].push(Link { id, peer: server_name, dials: true });
+        links[*server].push(Link { id, peer: client_name, dials: false });
     }
-    Ok(configs)
+    Ok(links)
 }
 
 impl Run<'_> {
@@ -110,10 +132,20 @@ impl Run<'_> {
         let ledger = Ledger::new(&plan, tells);
         let calm = Arc::new(AtomicBool::new(false));
         let mut nodes = Vec::new();
-        for (index, config) in configs(&plan)?.into_iter().enumerate() {
+        // Drawn apart, so that all else is as without renewals.
+        let mut of_keys = Random::new(!seed ^ 1 << 40);
+        let lag = plan.renewals.map_or(Duration::ZERO, |renewals| renewals.lag);
+        let disk = |_| KeyDisk::new(lag, of_keys.fork(), ledger.clone());
+        let disks: Vec<_> = plan.services.iter().map(disk).collect();
+        let links = hand_over(&plan, &disks)?;
+        for (index, (links, keys)) in links.into_iter().zip(disks).enumerate() {
             let node = Arc::new(Node {
                 index,
-                config,
+                name: name(index).parse()?,
+                settings: settings(&plan, &plan.services[index]),
+                links,
+                keys,
+                renewals: plan.renewals,
                 disk: plan.services[index].disk.map(|lag| (MemoryDisk::default(), lag)),
                 network: SimNetwork::new(random.fork()),
                 flows: plan.flows.clone(),
@@ -135,8 +167,10 @@ impl Run<'_> {
             calm,
             broken: BTreeMap::new(),
             stopping: BTreeSet::new(),
+            put_back: BTreeSet::new(),
             faults: 0,
             crashes: 0,
+            restored: 0,
         })
     }
 
@@ -166,6 +200,7 @@ impl Run<'_> {
         }
         for index in 0..self.nodes.len() {
             self.apply(Fault::DiskFree(index));
+            self.apply(Fault::KeysStored(index));
             if self.stopping.contains(&index) || !self.sim.is_host_running(name(index)) {
                 self.apply(Fault::Start(index));
             }
@@ -200,7 +235,47 @@ impl Run<'_> {
     /// A description of a flow in which messages still wait, if there is one.
     fn unquiet(&self, since: Duration) -> Option<String> {
         let flows = self.plan.flows.iter().filter(|flow| !self.plan.is_spoiled(flow));
-        flows.filter_map(|flow| self.waiting(flow, since)).next()
+        flows.filter_map(|flow| self.waiting(flow, since)).next().or_else(|| self.at_odds())
+    }
+
+    /// A description of a link whose sides do not agree on its keys, if there is one.
+    fn at_odds(&self) -> Option<String> {
+        self.plan.renewals?;
+        let links = self.plan.links.iter().filter(|(a, b)| !self.plan.is_broken(*a, *b));
+        links.map(|link| (link, self.rings(*link))).find_map(|((client, server), rings)| {
+            let [client_ring, server_ring] = rings?;
+            let odds = disagreement(&server_ring, &client_ring)?;
+            let numbers = |ring: &KeyRing| -> Vec<_> {
+                ring.generations().iter().map(Generation::number).collect()
+            };
+            Some(format!(
+                "s{client} {:?} and s{server} {:?}: {odds}",
+                numbers(&client_ring),
+                numbers(&server_ring)
+            ))
+        })
+    }
+
+    /// What the client and the server of a link have stored of its keys.
+    fn rings(&self, (client, server): (usize, usize)) -> Option<[Arc<KeyRing>; 2]> {
+        let [of_client, of_server] = [client, server].map(|index| &self.nodes[index]);
+        Some([of_client.keys.ring(&of_server.name)?, of_server.keys.ring(&of_client.name)?])
+    }
+
+    fn renewals(&self) -> u64 {
+        let rings = self.plan.links.iter().filter_map(|link| self.rings(*link));
+        rings.filter_map(|[client, _]| newest(&client).map(Generation::number)).sum()
+    }
+
+    /// Puts the keys of a host's links back to copies, where the other side can still follow.
+    fn put_back(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        for link in &node.links {
+            let other = self.nodes.iter().find(|other| other.name == link.peer);
+            let others = other.and_then(|other| other.keys.ring(&node.name));
+            let is_restored = others.is_some_and(|others| node.keys.restore(&link.peer, &others));
+            self.restored += usize::from(is_restored);
+        }
     }
 
     fn waiting(&self, flow: &Flow, since: Duration) -> Option<String> {
@@ -267,7 +342,16 @@ impl Run<'_> {
                 if self.sim.is_host_running(name(index)) {
                     self.kill(index);
                 }
+                if self.put_back.remove(&index) {
+                    self.put_back(index);
+                }
                 self.sim.bounce(name(index));
+            }
+            Fault::KeysFail(index) => self.nodes[index].keys.set_broken(true),
+            Fault::KeysStored(index) => self.nodes[index].keys.set_broken(false),
+            Fault::PutBack(index) => {
+                self.put_back.insert(index);
+                self.kill(index);
             }
             Fault::DiskFull(index) => self.set_full(index, true),
             Fault::DiskFree(index) => self.set_full(index, false),

@@ -18,8 +18,8 @@ use crate::app::Shared;
 use crate::body::JsonBody;
 use crate::failure::{Failure, chain};
 use crate::model::{
-    InvitationAnswer, InviteRequest, JoinRequest, Peer, RangeRequest, RemoveQuery, RemovedAnswer,
-    RenewRequest, WaitingMail, time,
+    ErrorBody, InvitationAnswer, InviteRequest, JoinRequest, Peer, RangeRequest, RemoveQuery,
+    RemovedAnswer, RenewRequest, WaitingMail, time,
 };
 use crate::view;
 
@@ -34,7 +34,10 @@ pub(crate) fn routes() -> Table {
 }
 
 /// Invites a client.
-async fn invite(
+#[utoipa::path(post, path = "/v1/peers", request_body = InviteRequest, responses(
+    (status = 201, body = InvitationAnswer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn invite(
     State(app): State<Shared>,
     _: MayHaveKeys,
     JsonBody(request): JsonBody<InviteRequest>,
@@ -55,7 +58,10 @@ fn unknown_encoding() -> Failure {
 }
 
 /// Accepts an invitation: a new one of a server that is known renews the keys of its link.
-async fn join(
+#[utoipa::path(post, path = "/v1/peers/join", request_body = JoinRequest, responses(
+    (status = 201, body = Peer), (status = 200, body = Peer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn join(
     State(app): State<Shared>,
     _: MayChange,
     JsonBody(request): JsonBody<JoinRequest>,
@@ -77,7 +83,10 @@ async fn join(
 }
 
 /// Removes a peer.
-async fn remove(
+#[utoipa::path(delete, path = "/v1/peers/{peer}", params(("peer" = String, Path), RemoveQuery), responses(
+    (status = 200, body = RemovedAnswer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn remove(
     State(app): State<Shared>,
     _: MayChange,
     Path(name): Path<String>,
@@ -100,7 +109,10 @@ async fn remove(
 }
 
 /// Writes a new invitation for a client that is known.
-async fn renew(
+#[utoipa::path(post, path = "/v1/peers/{peer}/renew", params(("peer" = String, Path)), request_body = RenewRequest, responses(
+    (status = 200, body = InvitationAnswer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn renew(
     State(app): State<Shared>,
     _: MayHaveKeys,
     Path(name): Path<String>,
@@ -112,7 +124,10 @@ async fn renew(
 }
 
 /// Asks for new keys of a link, which both sides agree on in the present session.
-async fn renew_keys(
+#[utoipa::path(post, path = "/v1/peers/{peer}/keys", params(("peer" = String, Path)), responses(
+    (status = 202), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn renew_keys(
     State(app): State<Shared>,
     _: MayChange,
     Path(name): Path<String>,
@@ -122,7 +137,10 @@ async fn renew_keys(
 }
 
 /// Changes the addresses from which a client may connect.
-async fn set_range(
+#[utoipa::path(put, path = "/v1/peers/{peer}/range", params(("peer" = String, Path)), request_body = RangeRequest, responses(
+    (status = 200, body = Peer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn set_range(
     State(app): State<Shared>,
     _: MayChange,
     Path(name): Path<String>,

@@ -10,7 +10,7 @@ use super::Table;
 use crate::access::MayChange;
 use crate::app::Shared;
 use crate::failure::Failure;
-use crate::model::{Orphan, Outbox};
+use crate::model::{ErrorBody, Orphan, Outbox};
 use crate::view;
 
 pub(crate) fn routes() -> Table {
@@ -22,17 +22,26 @@ pub(crate) fn routes() -> Table {
 }
 
 /// What waits for each peer, and for links that are gone.
-async fn outbox(State(app): State<Shared>) -> Result<Json<Outbox>, Failure> {
+#[utoipa::path(get, path = "/v1/outbox", responses(
+    (status = 200, body = Outbox), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn outbox(State(app): State<Shared>) -> Result<Json<Outbox>, Failure> {
     Ok(Json(view::outbox(&app).await?))
 }
 
 /// What is stored for links that are gone.
-async fn orphans(State(app): State<Shared>) -> Result<Json<Vec<Orphan>>, Failure> {
+#[utoipa::path(get, path = "/v1/orphans", responses(
+    (status = 200, body = Vec<Orphan>), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn orphans(State(app): State<Shared>) -> Result<Json<Vec<Orphan>>, Failure> {
     Ok(Json(view::orphans(&app).await?))
 }
 
 /// What is stored for a link that is gone.
-async fn orphan(
+#[utoipa::path(get, path = "/v1/orphans/{link}", params(("link" = String, Path)), responses(
+    (status = 200, body = Orphan), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn orphan(
     State(app): State<Shared>,
     Path(link): Path<String>,
 ) -> Result<Json<Orphan>, Failure> {
@@ -41,7 +50,10 @@ async fn orphan(
 }
 
 /// Removes what is stored for a link that is gone.
-async fn purge(
+#[utoipa::path(delete, path = "/v1/orphans/{link}", params(("link" = String, Path)), responses(
+    (status = 204), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn purge(
     State(app): State<Shared>,
     _: MayChange,
     Path(link): Path<String>,

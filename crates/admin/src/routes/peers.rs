@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use super::Table;
 use crate::app::Shared;
 use crate::failure::Failure;
-use crate::model::{Disconnected, Peer, Peers, PingAnswer};
+use crate::model::{Disconnected, ErrorBody, Peer, Peers, PingAnswer};
 use crate::view;
 
 pub(crate) fn routes() -> Table {
@@ -18,17 +18,27 @@ pub(crate) fn routes() -> Table {
 }
 
 /// All peers.
-async fn list(State(app): State<Shared>) -> Json<Peers> {
+#[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
+pub(crate) async fn list(State(app): State<Shared>) -> Json<Peers> {
     Json(Peers { peers: view::peers(&app) })
 }
 
 /// One peer.
-async fn show(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Peer>, Failure> {
+#[utoipa::path(get, path = "/v1/peers/{peer}", params(("peer" = String, Path)), responses(
+    (status = 200, body = Peer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Peer>, Failure> {
     view::peer(&app, &name).map(Json).ok_or_else(|| Failure::unknown_peer(&name))
 }
 
 /// Measures a round trip of the session with a peer.
-async fn ping(
+#[utoipa::path(post, path = "/v1/peers/{peer}/ping", params(("peer" = String, Path)), responses(
+    (status = 200, body = PingAnswer), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn ping(
     State(app): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<Json<PingAnswer>, Failure> {
@@ -37,7 +47,10 @@ async fn ping(
 }
 
 /// Ends the present session of a peer, which comes back.
-async fn disconnect(
+#[utoipa::path(post, path = "/v1/peers/{peer}/disconnect", params(("peer" = String, Path)), responses(
+    (status = 200, body = Disconnected), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn disconnect(
     State(app): State<Shared>,
     _: crate::access::MayChange,
     Path(name): Path<String>,

@@ -8,7 +8,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
-use super::{Table, changes, outbox, peers, status};
+use super::{Table, changes, health, letters, openapi, outbox, page, peers, status, streams};
 use crate::Token;
 use crate::access;
 use crate::app::Shared;
@@ -30,11 +30,11 @@ pub(crate) fn table() -> Table {
         .with(peers::routes())
         .with(changes::routes())
         .with(outbox::routes())
-}
-
-/// Returns whether a path is that of a file of the page.
-pub(crate) fn is_page(_: &str) -> bool {
-    false
+        .with(health::routes())
+        .with(letters::routes())
+        .with(openapi::routes())
+        .with(page::routes())
+        .with(streams::routes())
 }
 
 /// Says of every answer that it is neither kept nor taken for something else.

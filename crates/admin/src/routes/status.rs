@@ -14,11 +14,13 @@ pub(crate) fn routes() -> Table {
 }
 
 /// Everything about the service at this moment.
-async fn status(State(app): State<Shared>, caller: Caller) -> Json<Status> {
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+pub(crate) async fn status(State(app): State<Shared>, caller: Caller) -> Json<Status> {
     Json(view::status(&app, caller).await)
 }
 
 /// The last connections that were refused.
-async fn refusals(State(app): State<Shared>) -> Json<Refusals> {
+#[utoipa::path(get, path = "/v1/refusals", responses((status = 200, body = Refusals)))]
+pub(crate) async fn refusals(State(app): State<Shared>) -> Json<Refusals> {
     Json(Refusals { refusals: view::refusals(&app) })
 }

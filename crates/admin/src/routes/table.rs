@@ -39,6 +39,16 @@ impl Table {
         self.route(Method::DELETE, path, delete(it))
     }
 
+    /// Adds a file of the page, which is not part of the API.
+    pub(crate) fn file<H: Handler<T, Shared>, T: 'static>(
+        mut self,
+        path: &'static str,
+        it: H,
+    ) -> Self {
+        self.router = self.router.route(path, get(it));
+        self
+    }
+
     /// Adds the routes of another table.
     pub(crate) fn with(mut self, other: Self) -> Self {
         self.router = self.router.merge(other.router);

@@ -1,9 +1,11 @@
 //! The state of a service as the types of the API. Only this module makes these types of it.
 
+mod event;
 mod outbox;
 mod peers;
 mod service;
 
+pub(crate) use event::event;
 pub(crate) use outbox::{orphans, outbox};
 pub(crate) use peers::{is_known, peer, peers};
 pub(crate) use service::{refusals, status};

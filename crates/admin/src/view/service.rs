@@ -5,18 +5,18 @@ use paddington::Refusal as Refused;
 use super::{orphans, peers};
 use crate::access::Caller;
 use crate::app::App;
-use crate::model::{HandlerKind, Ready, Refusal, Service, Status, time};
+use crate::model::{HandlerKind, Refusal, Service, Status, time};
 
 /// Returns everything about the service. What cannot be read from the store is left out here; readiness
 /// tells of a store that fails.
 pub(crate) async fn status(app: &App, caller: Caller) -> Status {
     Status {
         service: service(app, caller),
-        ready: ready(app),
+        ready: app.ready(),
         peers: peers(app),
         refusals: refusals(app),
         orphans: orphans(app).await.unwrap_or_default(),
-        events: Vec::new(),
+        events: app.history.list(),
     }
 }
 
@@ -32,11 +32,6 @@ fn service(app: &App, caller: Caller) -> Service {
         handler: if app.inbox.is_some() { HandlerKind::Api } else { HandlerKind::Program },
         changes: caller == Caller::Socket || app.changes,
     }
-}
-
-/// Returns whether the service can do its work.
-pub(crate) fn ready(_: &App) -> Ready {
-    Ready { ready: true, reasons: Vec::new() }
 }
 
 /// Returns the last refusals.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use paddington_admin::model::{
     Accepted, Acknowledged, IdList, Incoming, NewMessage, OutcomeAnswer, PingAnswer, ReplyAnswer,
 };
@@ -59,15 +58,13 @@ pub(crate) async fn listen(args: &Listen, output: Output) -> Result<(), Failure>
         Some(peer) => format!("/v1/messages?peer={peer}"),
         None => "/v1/messages".to_owned(),
     };
-    let mut acknowledger = crate::access::client().await?;
     let mut events = client.events(&path).await?;
     let mut left = args.count;
     note("listening; each message that is printed counts as handled. Ctrl-C ends this.");
     while left != Some(0) {
-        let Some(event) = events.next().await else {
+        let Some(event) = events.next().await? else {
             return Err(Failure::new(Exit::NoService, "the service has ended"));
         };
-        let event = event?;
         if event.name != "message" {
             continue;
         }
@@ -75,7 +72,7 @@ pub(crate) async fn listen(args: &Listen, output: Output) -> Result<(), Failure>
             .map_err(|error| Failure::new(Exit::No, format!("this is no message: {error}")))?;
         print(&message, args.raw, output)?;
         let ids = IdList { ids: vec![message.id] };
-        let _: Acknowledged = acknowledger.post("/v1/messages/handled", &ids).await?;
+        let _: Acknowledged = client.post("/v1/messages/handled", &ids).await?;
         left = left.map(|left| left - 1);
     }
     Ok(())
@@ -123,7 +120,7 @@ pub(crate) async fn ping(args: &Ping, output: Output) -> Result<(), Failure> {
         if number > 0 {
             tokio::time::sleep(args.interval.max(Duration::from_millis(1))).await;
         }
-        match client.post::<_, PingAnswer>(&path, &()).await {
+        match client.post::<PingAnswer>(&path, &()).await {
             Ok(answer) => {
                 note(&format!("{}: {}", args.peer, view::seconds(answer.round_trip_seconds)));
                 times.push(answer.round_trip_seconds);

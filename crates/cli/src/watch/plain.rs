@@ -1,6 +1,5 @@
 //! A line for each thing that happens, for logs and for other programs.
 
-use futures_util::StreamExt;
 use paddington_admin::client::Client;
 
 use super::Update;
@@ -8,10 +7,9 @@ use crate::commands::status;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, say};
 
-pub(super) async fn run(mut client: Client, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(client: Client, output: Output) -> Result<(), Failure> {
     let mut events = client.events("/v1/status/stream").await?;
-    while let Some(event) = events.next().await {
-        let event = event?;
+    while let Some(event) = events.next().await? {
         match Update::read(&event.name, &event.data)? {
             Some(Update::Status(whole)) => output.print(&whole, |whole| status::text(whole))?,
             Some(Update::Event(entry)) => {

@@ -34,17 +34,16 @@ pub(super) async fn run(mut client: Client) -> Result<(), Failure> {
 async fn follow(
     screen: &mut Screen,
     terminal: &mut DefaultTerminal,
-    mut client: Client,
+    client: Client,
 ) -> Result<(), Failure> {
     let mut updates = client.events("/v1/status/stream").await?;
     let mut keys = EventStream::new();
     loop {
         terminal.draw(|frame| screen.draw(frame)).map_err(|error| no_screen(&error))?;
         tokio::select! {
-            update = updates.next() => match update {
+            update = updates.next() => match update? {
                 None => return Err(Failure::new(Exit::NoService, "the service has ended")),
                 Some(event) => {
-                    let event = event?;
                     if let Some(update) = Update::read(&event.name, &event.data)? {
                         update.apply(&mut screen.status);
                     }

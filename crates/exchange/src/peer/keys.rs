@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Network, SessionKeys};
-use paddington_wire::keys::{Draft, Generation, KeyRing, Renewal, Role, Seconds, Step, Storing};
+use paddington_wire::keys::{
+    Draft, Generation, KeyRing, Pace, Renewal, Role, Seconds, Step, Storing,
+};
 use paddington_wire::{Features, Frame, KeyError, PeerName, SessionId, Violation};
 use tokio::sync::Notify;
 use tracing::error;
@@ -48,6 +50,8 @@ struct State {
     /// A generation that a handshake has used, which is not durable yet.
     used: Option<u64>,
     session: Option<Box<InSession>>,
+    /// What the next session goes on from.
+    pace: Pace,
     /// Whether somebody waits for new keys, which the next session is to bring.
     wanted: bool,
     /// Whether a task looks after the keys.
@@ -67,9 +71,11 @@ struct InSession {
 
 /// When new keys come that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// Never: there is no session in which both sides can renew them.
     NotOffered,
+    /// With an invitation that was written to replace those in use: until then, there are no others.
+    WithInvitation,
     /// In this session.
     Now,
     /// In the next session, as soon as this one has ended.
@@ -91,8 +97,17 @@ pub(super) enum Next {
 /// A change of the keys that is being stored.
 pub(super) struct Change {
     pub(super) ring: Arc<KeyRing>,
-    /// The session that it belongs to, and what it says there.
-    draft: Option<(SessionId, Draft)>,
+    cause: Cause,
+}
+
+/// The cause of a change.
+enum Cause {
+    /// A session, which says something about it.
+    Session(SessionId, Draft),
+    /// Keys that were used, or whose time is over.
+    Time,
+    /// A person, who is told whether it was stored.
+    Person,
 }
 
 impl LinkKeys {
@@ -102,6 +117,7 @@ impl LinkKeys {
             changing: false,
             used: None,
             session: None,
+            pace: Pace::default(),
             wanted: false,
             attended: false,
             poked: false,
@@ -156,7 +172,9 @@ impl LinkKeys {
         let (role, interval) = (self.role, self.common.interval);
         state.session = exporter.map(|exporter| {
             let mut renewal = Renewal::new(role, generation, exporter, features, interval);
-            if std::mem::take(&mut state.wanted) {
+            renewal.keep_pace(&state.ring, state.pace);
+            if state.wanted && renewal.is_offered() {
+                state.wanted = false;
                 renewal.ask();
             }
             Box::new(InSession { id, generation, renewal })
@@ -184,11 +202,15 @@ impl LinkKeys {
 
     /// Wants new keys.
     pub(super) fn ask(&self) -> Asked {
+        let now = self.now();
         let mut state = self.lock();
         let State { ring, session, wanted, .. } = &mut *state;
         let Some(session) = session else { return Asked::NotOffered };
         if !session.renewal.is_offered() {
             return Asked::NotOffered;
+        }
+        if self.role == Role::Server && ring.is_to_be_replaced(session.generation, now) {
+            return Asked::WithInvitation;
         }
         // There is one renewal in a session, and what it has led to is used in the next one.
         if !ring.generations().iter().any(|it| it.number() > session.generation) {
@@ -284,17 +306,17 @@ impl LinkKeys {
         let now = self.now();
         let mut state = self.lock();
         state.changing = false;
-        let Change { ring, draft } = change;
+        let Change { ring, cause } = change;
         let mut said = None;
-        match (draft, &mut state.session) {
-            (Some((id, draft)), Some(session)) if session.id == id => {
+        match (cause, &mut state.session) {
+            (Cause::Session(id, draft), Some(session)) if session.id == id => {
                 let settled = session.renewal.settle(draft, storing, now);
+                state.pace = session.renewal.pace();
                 said = settled.frame.map(|frame| (id, frame));
             }
-            // Its session has ended meanwhile. What was stored counts all the same.
-            (Some(_), _) => {}
-            (None, _) if storing == Storing::Failed => state.failed = Some(now),
-            (None, _) => {}
+            (Cause::Time, _) if storing == Storing::Failed => state.failed = Some(now),
+            // A session may have ended meanwhile. What was stored counts all the same.
+            (Cause::Session(..) | Cause::Time | Cause::Person, _) => {}
         }
         let changed = storing == Storing::Done;
         if changed {
@@ -365,10 +387,7 @@ impl Ordered<'_> {
 
     fn settle(&mut self, storing: Storing) {
         if let Some(ring) = self.ring.take() {
-            let _ = self.keys.settle(self.peer, Change { ring, draft: None }, storing);
-            if storing == Storing::Failed {
-                self.keys.lock().failed = None; // it was a person's, who is told
-            }
+            let _ = self.keys.settle(self.peer, Change { ring, cause: Cause::Person }, storing);
         }
     }
 }
@@ -395,12 +414,14 @@ impl State {
         let Some(session) = &mut self.session else { return Ok(Next::Nothing) };
         let InSession { id, renewal, .. } = &mut **session;
         let id = *id;
-        match renewal.poll(&self.ring, now)? {
+        let step = renewal.poll(&self.ring, now)?;
+        self.pace = renewal.pace();
+        match step {
             Some(Step::Send(frame)) => Ok(Next::Say(id, frame)),
             Some(Step::Store(draft)) => {
                 let ring = Arc::new(draft.ring().clone());
                 self.changing = true;
-                Ok(Next::Store(Change { ring, draft: Some((id, draft)) }))
+                Ok(Next::Store(Change { ring, cause: Cause::Session(id, draft) }))
             }
             None => Ok(renewal.wake_at(&self.ring, now).map_or(Next::Nothing, Next::Wait)),
         }
@@ -408,14 +429,14 @@ impl State {
 
     fn change(&mut self, ring: KeyRing) -> Next {
         self.changing = true;
-        Next::Store(Change { ring: Arc::new(ring), draft: None })
+        Next::Store(Change { ring: Arc::new(ring), cause: Cause::Time })
     }
 }
 
 impl Change {
     /// Returns whether both sides agree on new keys with it.
     pub(super) fn is_agreed(&self) -> bool {
-        self.draft.as_ref().is_some_and(|(_, draft)| draft.is_agreed())
+        matches!(&self.cause, Cause::Session(_, draft) if draft.is_agreed())
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
 pub(crate) use inbox::{Call, Ended, Failure};
 pub(crate) use inbox_room::HELD_OVERHEAD;
-pub(crate) use keys::{KeyMatters, LinkKeys};
+pub(crate) use keys::{Asked, KeyMatters, LinkKeys};
 pub(crate) use leaving::{Backlog, Removal, Standing};
 pub(crate) use outbox::PeerLink;
 pub(crate) use outcomes::Page;

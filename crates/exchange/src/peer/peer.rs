@@ -408,14 +408,15 @@ impl Peer {
     }
 
     /// Wants new keys for the link, for which the present session ends if it has brought some already.
-    /// Returns whether both sides can renew them.
-    pub(crate) fn renew_keys(self: &Arc<Self>) -> bool {
-        match self.keys().map_or(Asked::NotOffered, LinkKeys::ask) {
-            Asked::NotOffered => return false,
+    /// Returns when they come.
+    pub(crate) fn renew_keys(self: &Arc<Self>) -> Asked {
+        let asked = self.keys().map_or(Asked::NotOffered, LinkKeys::ask);
+        match asked {
+            Asked::NotOffered | Asked::WithInvitation => {}
             Asked::Now => self.attend_keys(),
             Asked::InNextSession => self.close(CloseCode::SessionAge),
         }
-        true
+        asked
     }
 
     /// Asks the peer to hold back new messages.

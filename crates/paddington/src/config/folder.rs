@@ -9,7 +9,7 @@ use tracing::debug;
 use super::{ConfigError, ServiceConfig};
 use crate::format::Identity;
 use crate::known::{Known, KnownClient, KnownPeer, KnownServer};
-use crate::links::{Keys, LinkFile, LinkFolder, PeerRole};
+use crate::links::{FolderLock, Keys, LinkFile, LinkFolder, PeerRole};
 
 impl ServiceConfig {
     /// Keeps the links in a folder, one file for each, and reads those that are there. It is made if
@@ -35,25 +35,29 @@ impl ServiceConfig {
     pub fn set_links(&mut self, path: impl Into<PathBuf>) -> Result<(), ConfigError> {
         let folder = LinkFolder::at(path.into())?;
         let mut known = self.known_in(&folder)?;
-        let mut lock = None;
+        let moves = |known: &Known| {
+            let stays =
+                |peer: &KnownPeer| known.knows(peer.name()) || folder.has_removed(peer.link());
+            !self.known.peers().all(|peer| stays(&peer))
+        };
+        let lock = moves(&known).then(|| folder.lock()).transpose()?;
+        if lock.is_some() {
+            known = self.known_in(&folder)?; // nobody changes it any more
+        }
         for peer in self.known.peers() {
-            match known.peer(peer.name()) {
+            match (known.peer(peer.name()), &lock) {
                 _ if folder.has_removed(peer.link()) => {
                     debug!(peer = %peer.name(), "its link was removed");
                 }
-                None => {
-                    let lock = match &lock {
-                        Some(lock) => lock,
-                        None => lock.insert(folder.lock()?),
-                    };
+                (None, Some(lock)) => {
                     folder.write(lock, &file_of(&peer)?)?;
                     known.add(peer);
                 }
                 // It was moved into the folder before.
-                Some(kept) if kept.link() == peer.link() => {
+                (Some(kept), _) if kept.link() == peer.link() => {
                     debug!(peer = %peer.name(), "its keys are in the folder of links");
                 }
-                Some(_) => return Err(ConfigError::Duplicate(peer.name().clone())),
+                _ => return Err(ConfigError::Duplicate(peer.name().clone())),
             }
         }
         if let Some(peers) = known.with_a_shared_key() {
@@ -92,17 +96,21 @@ impl ServiceConfig {
         self.links.as_ref()
     }
 
-    /// Makes a link durable, if there is a place for it.
-    pub(super) fn keep(&self, peer: &KnownPeer) -> Result<(), ConfigError> {
-        let Some(folder) = &self.links else { return Ok(()) };
+    /// Takes the lock of the folder of links, if there is one, and brings what is known of the link with a
+    /// peer up to date with it: a service may have run meanwhile, and renewed its keys.
+    pub(super) fn open(&mut self, name: &str) -> Result<Opened, ConfigError> {
+        let Some(folder) = self.links.clone() else { return Ok(Opened(None)) };
         let lock = folder.lock()?;
-        Ok(folder.write(&lock, &file_of(peer)?)?)
-    }
-
-    /// Makes it durable that there is no link with a peer.
-    pub(super) fn forget(&self, peer: &PeerName, link: LinkId) -> Result<(), ConfigError> {
-        let Some(folder) = &self.links else { return Ok(()) };
-        Ok(folder.remove(&folder.lock()?, peer, link)?)
+        if let Ok(name) = name.parse() {
+            match folder.read_link(&name)? {
+                Some(file) => {
+                    let peer = self.peer_of(file)?;
+                    self.known_mut().replace(peer);
+                }
+                None => drop(self.known_mut().remove(&name)),
+            }
+        }
+        Ok(Opened(Some((folder, lock))))
     }
 
     /// Reads a link from its file.
@@ -135,6 +143,23 @@ impl ServiceConfig {
                 name: peer,
             }),
         })
+    }
+}
+
+/// A folder of links that nobody else changes meanwhile; nothing if there is none.
+pub(super) struct Opened(Option<(LinkFolder, FolderLock)>);
+
+impl Opened {
+    /// Makes a link durable, if there is a place for it.
+    pub(super) fn keep(&self, peer: &KnownPeer) -> Result<(), ConfigError> {
+        let Some((folder, lock)) = &self.0 else { return Ok(()) };
+        Ok(folder.write(lock, &file_of(peer)?)?)
+    }
+
+    /// Makes it durable that there is no link with a peer.
+    pub(super) fn forget(&self, peer: &PeerName, link: LinkId) -> Result<(), ConfigError> {
+        let Some((folder, lock)) = &self.0 else { return Ok(()) };
+        Ok(folder.remove(lock, peer, link)?)
     }
 }
 

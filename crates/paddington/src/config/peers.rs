@@ -108,10 +108,8 @@ impl ServiceConfig {
         range: &str,
         options: impl Into<InviteOptions>,
     ) -> Result<Invite, ConfigError> {
-        let (peer, invite) = self.plan_client(name, range, options.into(), Timestamp::now())?;
-        self.keep(&peer)?;
-        self.known_mut().add(peer);
-        Ok(invite)
+        let options = options.into();
+        self.change(name, |config| config.plan_client(name, range, options, Timestamp::now()))
     }
 
     /// Accepts an invitation: this service will connect to the server that wrote it.
@@ -143,10 +141,10 @@ impl ServiceConfig {
         invite: Invite,
         authorities: Option<PathBuf>,
     ) -> Result<(), ConfigError> {
-        let peer = self.plan_server(invite, authorities, Timestamp::now())?;
-        self.keep(&peer)?;
-        self.known_mut().add(peer);
-        Ok(())
+        let name = invite.server.clone();
+        self.change(name.as_str(), |config| {
+            Ok((config.plan_server(invite, authorities, Timestamp::now())?, ()))
+        })
     }
 
     /// Removes a peer. Its invitation is void as soon as the services that run know it.
@@ -164,8 +162,9 @@ impl ServiceConfig {
     ///
     /// [`ConfigError`] if it is not known, or the folder of links cannot be changed.
     pub fn remove(&mut self, name: &str) -> Result<(), ConfigError> {
+        let folder = self.open(name)?;
         let peer = self.known_peer(name)?;
-        self.forget(peer.name(), peer.link())?;
+        folder.forget(peer.name(), peer.link())?;
         self.known_mut().remove(peer.name());
         Ok(())
     }
@@ -201,10 +200,7 @@ impl ServiceConfig {
         name: &str,
         lifetime: Option<Duration>,
     ) -> Result<Invite, ConfigError> {
-        let (peer, invite) = self.plan_renewal(name, lifetime, Timestamp::now())?;
-        self.keep(&peer)?;
-        self.known_mut().replace(peer);
-        Ok(invite)
+        self.change(name, |config| config.plan_renewal(name, lifetime, Timestamp::now()))
     }
 
     /// Accepts a new invitation from a server that is known, which replaces the keys of the same link.
@@ -214,10 +210,10 @@ impl ServiceConfig {
     /// [`ConfigError`] if its server is not known, it is not for the same link, or is the one that
     /// was accepted before.
     pub fn replace_server(&mut self, invite: Invite) -> Result<(), ConfigError> {
-        let peer = self.plan_replacement(invite, Timestamp::now())?;
-        self.keep(&peer)?;
-        self.known_mut().replace(peer);
-        Ok(())
+        let name = invite.server.clone();
+        self.change(name.as_str(), |config| {
+            Ok((config.plan_replacement(invite, Timestamp::now())?, ()))
+        })
     }
 
     /// Changes the addresses from which a client may connect.
@@ -226,10 +222,21 @@ impl ServiceConfig {
     ///
     /// [`ConfigError`] if the range is not valid, or it is not a client that is known.
     pub fn set_range(&mut self, name: &str, range: &str) -> Result<(), ConfigError> {
-        let peer = self.plan_range(name, range.parse()?)?;
-        self.keep(&peer)?;
+        let range = range.parse()?;
+        self.change(name, |config| Ok((config.plan_range(name, range)?, ())))
+    }
+
+    /// Changes the link with a peer to what is planned, as it is in the folder of links by now.
+    fn change<T>(
+        &mut self,
+        name: &str,
+        plan: impl FnOnce(&Self) -> Result<(KnownPeer, T), ConfigError>,
+    ) -> Result<T, ConfigError> {
+        let folder = self.open(name)?;
+        let (peer, result) = plan(self)?;
+        folder.keep(&peer)?;
         self.known_mut().replace(peer);
-        Ok(())
+        Ok(result)
     }
 
     /// Returns the names of all peers: clients first, then servers.

@@ -34,7 +34,10 @@ impl LinkFolder {
     /// Returns the folder at `path`, and makes it, for its owner only, if there is none.
     pub(crate) fn at(path: PathBuf) -> Result<Self, FileError> {
         match make(&path) {
-            Ok(()) => draft::sync(path.parent().unwrap_or(&path)),
+            Ok(()) => draft::sync(draft::folder_of(&path)).map_err(|source| {
+                let path = path.clone();
+                FileError::Unwritable { path, source }
+            })?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             Err(source) => return Err(FileError::Unwritable { path, source }),
         }
@@ -76,12 +79,22 @@ impl LinkFolder {
         paths.iter().map(|path| self.read_one(path)).collect()
     }
 
+    /// Reads the link with a peer, if there is one.
+    pub(crate) fn read_link(&self, peer: &PeerName) -> Result<Option<LinkFile>, FileError> {
+        let path = self.file_of(peer);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => self.read_one(&path).map(Some),
+        }
+    }
+
     fn read_one(&self, path: &Path) -> Result<LinkFile, FileError> {
         let link: LinkFile = file::read_private(path, "")?;
         if path == self.file_of(&link.peer) {
             return Ok(link);
         }
         let reason = format!("it holds the link with {}, and is named otherwise", link.peer);
+        let reason = file::without_keys(&reason);
         Err(FileError::Malformed { path: path.to_owned(), line: None, reason })
     }
 
@@ -91,7 +104,11 @@ impl LinkFolder {
         file::write(&path, link, |path| {
             let old: LinkFile = file::read(path, "").map_err(|_| "does not hold a link")?;
             // A file system that does not tell upper case from lower case has one file for two peers.
-            if old.peer == link.peer { Ok(()) } else { Err("holds another link") }
+            if (&old.peer, old.link) == (&link.peer, link.link) {
+                Ok(())
+            } else {
+                Err("holds another link")
+            }
         })
     }
 
@@ -111,8 +128,7 @@ impl LinkFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.map_err(unwritable)?,
         }
-        draft::sync(&self.path);
-        Ok(())
+        draft::sync(&self.path).map_err(unwritable)
     }
 
     /// Returns whether a link was removed.

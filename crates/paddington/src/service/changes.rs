@@ -209,7 +209,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if there is no session in which both sides can.
+    /// [`LinkError`] if there is no session in which both sides can, or, at a server, if an invitation that
+    /// was not used yet is to replace the keys.
     pub async fn renew_keys(&self, name: &str) -> Result<(), LinkError> {
         Ok(self.exchange.renew_keys(name).await?)
     }
@@ -242,7 +243,10 @@ impl Service {
     /// Makes the links of this service those of `config`. Links that are the same in both are not
     /// touched. Each change is made as a whole or refused.
     ///
-    /// The keys in a folder of links are the service's own: of those, `config` changes none.
+    /// The keys in a folder of links are the service's own: of those, `config` changes none. Without such
+    /// a folder, `config` takes none away and brings back none that were replaced, because it may be older
+    /// than the keys that a link has by now; keys in it that the link has never had are a new invitation.
+    /// Those of a `hex` link, of which nothing is remembered, become those in `config`.
     ///
     /// # Errors
     ///
@@ -297,7 +301,7 @@ impl Service {
     }
 
     /// The present time, by the clock of the service's network.
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_seconds(self.exchange.unix_time())
     }
 
@@ -316,7 +320,7 @@ impl Service {
     }
 
     /// Adds a link to the exchange, the folder and the configuration.
-    async fn add(&self, peer: KnownPeer) -> Result<(), LinkError> {
+    pub(super) async fn add(&self, peer: KnownPeer) -> Result<(), LinkError> {
         let name = peer.name().clone();
         let durable = self.shared.keep(peer.clone());
         let added = match &peer {
@@ -336,7 +340,7 @@ impl Service {
     }
 
     /// Removes a link from the exchange, the folder and the configuration.
-    async fn leave(&self, name: &str, waiting: Waiting) -> Result<Removed, LinkError> {
+    pub(super) async fn leave(&self, name: &str, waiting: Waiting) -> Result<Removed, LinkError> {
         let name = self.shared.config().known_peer(name)?.name().clone();
         let durable = self.shared.forget(name.clone());
         Ok(self.exchange.remove_with(name.as_str(), waiting, durable).await?)
@@ -344,7 +348,7 @@ impl Service {
 
     /// Gives a link other keys: those of `peer`, or, if they have generations, what `change` makes of
     /// those in use. Returns the number of the newest generation.
-    async fn rekey(
+    pub(super) async fn rekey(
         &self,
         mut peer: KnownPeer,
         change: impl FnOnce(&KeyRing) -> Result<KeyRing, HandlerError>,
@@ -373,7 +377,7 @@ impl Service {
     }
 
     /// Dials a server where its newer invitation says.
-    async fn redirect(&self, peer: &KnownPeer) -> Result<(), LinkError> {
+    pub(super) async fn redirect(&self, peer: &KnownPeer) -> Result<(), LinkError> {
         let KnownPeer::Server(server) = peer else { return Ok(()) };
         let server = self.shared.config().to_dial(server)?;
         let newer =
@@ -381,7 +385,11 @@ impl Service {
         Ok(self.exchange.replace_endpoint(server.name.as_str(), newer).await?)
     }
 
-    async fn change_range(&self, name: &PeerName, range: AddressRange) -> Result<(), LinkError> {
+    pub(super) async fn change_range(
+        &self,
+        name: &PeerName,
+        range: AddressRange,
+    ) -> Result<(), LinkError> {
         let mut before = None;
         let change = |peer: &mut KnownPeer| {
             if let KnownPeer::Client(client) = peer {
@@ -399,98 +407,5 @@ impl Service {
             self.shared.amend(name, back).await.map_err(LinkError::NotDurable)?;
         }
         Ok(changed?)
-    }
-
-    /// Gives a peer the keys that its link has at present.
-    fn with_present_keys(&self, mut peer: KnownPeer) -> KnownPeer {
-        if let Some(ring) = self.exchange.keys(peer.name().as_str()) {
-            *peer.keys_mut() = Keys::Sealed(ring);
-        }
-        peer
-    }
-
-    /// Makes the links of this service those of a configuration.
-    async fn follow(&self, config: ServiceConfig, waiting: Waiting) -> Result<Changes, LinkError> {
-        let mut changes = Changes::default();
-        let present = self.shared.config().clone();
-        changes.restart = present.differences(&config)?;
-        let stays = |peer: &KnownPeer| {
-            config.known.peer(peer.name()).is_some_and(|new| new.link() == peer.link())
-        };
-        for peer in present.known.peers().filter(|peer| !stays(peer)) {
-            let name = peer.name().to_string();
-            match self.leave(&name, waiting).await {
-                Ok(_) => changes.removed.push(name),
-                Err(why) => changes.refused.push((name, why)),
-            }
-        }
-        for peer in config.known.peers() {
-            let name = peer.name().to_string();
-            let known = self.shared.config().known.peer(peer.name());
-            let done = match known {
-                None => self.add(peer).await.map(|()| changes.added.push(name.clone())),
-                Some(known) if known.link() != peer.link() => continue, // it was refused
-                Some(known) => self.adapt(known, peer).await.map(|changed| {
-                    changes.changed.extend(changed.then(|| name.clone()));
-                }),
-            };
-            if let Err(why) = done {
-                changes.refused.push((name, why));
-            }
-        }
-        Ok(changes)
-    }
-
-    /// Makes a link that is known like that of a configuration. Returns whether they differed.
-    async fn adapt(&self, known: KnownPeer, new: KnownPeer) -> Result<bool, LinkError> {
-        let mut changed = false;
-        match (&known, &new) {
-            (KnownPeer::Client(old), KnownPeer::Client(client)) if old.range != client.range => {
-                self.change_range(&client.name, client.range).await?;
-                changed = true;
-            }
-            (KnownPeer::Server(old), KnownPeer::Server(server))
-                if old.url != server.url || old.authorities != server.authorities =>
-            {
-                let (url, authorities) = (server.url.clone(), server.authorities.clone());
-                let change = |peer: &mut KnownPeer| {
-                    if let KnownPeer::Server(server) = peer {
-                        (server.url, server.authorities) = (url, authorities);
-                    }
-                };
-                let amended = self.shared.amend(&server.name, change).await;
-                amended.map_err(LinkError::NotDurable)?;
-                let peer = self.shared.config().known.peer(&server.name);
-                if let Some(peer) = peer {
-                    self.redirect(&peer).await?;
-                }
-                changed = true;
-            }
-            (KnownPeer::Client(_), KnownPeer::Client(_))
-            | (KnownPeer::Server(_), KnownPeer::Server(_)) => {}
-            _ => return Err(ConfigError::Duplicate(new.name().clone()).into()),
-        }
-        let owns_keys = self.shared.config().links().is_some();
-        if !owns_keys && self.takes_keys(&new).await? {
-            changed = true;
-        }
-        Ok(changed)
-    }
-
-    /// Takes over keys of a configuration in one file, if they are others. Returns whether they were.
-    async fn takes_keys(&self, new: &KnownPeer) -> Result<bool, LinkError> {
-        let name = new.name().clone();
-        let Some(known) = self.shared.config().known.peer(&name) else { return Ok(false) };
-        let pairs = |peer: &KnownPeer| peer.keys().pairs().cloned().collect::<Vec<_>>();
-        if pairs(&self.with_present_keys(known.clone())).last() == pairs(new).last() {
-            return Ok(false);
-        }
-        let keys = new.keys().clone();
-        let change = move |ring: &KeyRing| match keys {
-            Keys::Sealed(new) => Ok((*new).clone()),
-            Keys::Hex(_) => Ok(ring.clone()),
-        };
-        self.rekey(new.clone(), change).await?;
-        Ok(true)
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use paddington_crypto::KeyPair;
 use thiserror::Error;
 
-use super::Seconds;
 use super::generation::{Burned, Expiry, Generation, Origin, Why};
 use super::stored::share_a_key;
+use super::{LAST_GENERATION, Seconds};
 use crate::faults::{Fault, broken};
+use crate::sealed::Credentials;
 use crate::{LinkId, PeerName};
 
 /// The most generations of one link.
-pub(super) const GENERATIONS: usize = 3;
+pub(crate) const GENERATIONS: usize = 3;
 /// The most generations that are remembered after they were removed.
-pub(super) const BURNED: usize = 2;
+pub(crate) const BURNED: usize = 2;
 /// How long the keys that an invitation is to replace stay valid, in seconds.
 const OVERLAP: Seconds = 24 * 60 * 60;
 
@@ -50,6 +51,12 @@ pub enum KeyRingError {
     /// Two generations with a key in common.
     #[error("two generations share a key")]
     SharedKey,
+    /// A number that is not higher than those of all keys that the link has had.
+    #[error("the link has had other keys with the number {0}, or with a higher one")]
+    OldNumber(u64),
+    /// A number above 2⁶³ − 1.
+    #[error("a generation has a number that is too high")]
+    HighNumber,
     /// A generation that is used behind an older one, or two that were agreed on and not used.
     #[error("the generations are out of order")]
     OutOfOrder,
@@ -87,15 +94,38 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`KeyRingError::SharedKey`] if the link has had one of the keys.
+    /// [`KeyRingError::SharedKey`] if the link has had one of the keys, [`KeyRingError::HighNumber`] if it
+    /// has had the last number.
     pub fn invite(
         &self,
         keys: Arc<KeyPair>,
         expires: Option<Seconds>,
         now: Seconds,
     ) -> Result<Self, KeyRingError> {
+        self.invite_as(self.next_number(), keys, expires, now)
+    }
+
+    /// As [`invite`](Self::invite), for an invitation that was written elsewhere with this `number`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyRingError::SharedKey`] if the link has had one of the keys, [`KeyRingError::OldNumber`] if it
+    /// has had others with this number or a higher one, [`KeyRingError::HighNumber`] if it is none.
+    pub fn invite_as(
+        &self,
+        number: u64,
+        keys: Arc<KeyPair>,
+        expires: Option<Seconds>,
+        now: Seconds,
+    ) -> Result<Self, KeyRingError> {
+        if number < self.next_number() {
+            return Err(KeyRingError::OldNumber(number));
+        }
+        if number > LAST_GENERATION {
+            return Err(KeyRingError::HighNumber);
+        }
         let mut next = self.expire(now).unwrap_or_else(|| self.clone());
-        let mut invited = next.generation_of(next.next_number(), keys, Origin::HandedOver, now);
+        let mut invited = next.generation_of(number, keys, Origin::HandedOver, now);
         invited.expiry = expires.map_or(Expiry::Never, Expiry::UnlessUsed);
         next.check_new(&invited)?;
         for old in &mut next.generations {
@@ -112,7 +142,8 @@ impl KeyRing {
     pub fn accept(&self, keys: Arc<KeyPair>, number: u64, now: Seconds) -> Option<Self> {
         let accepted = self.generation_of(number, keys, Origin::HandedOver, now);
         let id = accepted.credentials.link_id();
-        if id == self.invitation || self.check_new(&accepted).is_err() {
+        let is_known = id == self.invitation || self.check_new(&accepted).is_err();
+        if is_known || number > LAST_GENERATION {
             return None;
         }
         let mut next = self.clone();
@@ -178,6 +209,9 @@ impl KeyRing {
             }
         }
         let agreed = next.generation_of(number, keys, Origin::Agreed, now);
+        if number > LAST_GENERATION {
+            return None;
+        }
         if next.generation(number).is_some() || next.check_new(&agreed).is_err() {
             return None;
         }
@@ -215,6 +249,17 @@ impl KeyRing {
     #[must_use]
     pub fn generation(&self, number: u64) -> Option<&Generation> {
         self.generations.iter().find(|it| it.number == number)
+    }
+
+    /// Returns whether these are keys of the link, or were until not long ago.
+    #[must_use]
+    pub fn knows(&self, keys: &KeyPair) -> bool {
+        let [server, client] = &self.names;
+        let is_present = self.generations.iter().any(|it| *it.keys == *keys);
+        is_present || {
+            let hints = Credentials::new(server, client, keys).hint_key();
+            self.burned.iter().any(|it| it.hints == hints)
+        }
     }
 
     /// Returns the last ones that were removed, oldest first.
@@ -257,11 +302,19 @@ impl KeyRing {
     /// the one in use, nobody has written an invitation to replace it, and none waits to be used.
     #[must_use]
     pub fn may_renew(&self, session: u64, now: Seconds) -> bool {
+        let is_in_use = self.generation(session).is_some_and(|it| it.used);
+        is_in_use && !self.is_to_be_replaced(session, now)
+    }
+
+    /// Returns whether an invitation that waits to be used, or was written and is over, is to replace the
+    /// keys of a session with the generation `session`.
+    #[must_use]
+    pub fn is_to_be_replaced(&self, session: u64, now: Seconds) -> bool {
         let waits = |it: &Generation| {
             it.number != session && it.is_unused(Origin::HandedOver) && !it.expiry.has_passed(now)
         };
-        let is_in_use = |it: &Generation| it.used && !matches!(it.expiry, Expiry::At(_));
-        self.generation(session).is_some_and(is_in_use) && !self.generations.iter().any(waits)
+        let ends = |it: &Generation| matches!(it.expiry, Expiry::At(_));
+        self.generation(session).is_some_and(ends) || self.generations.iter().any(waits)
     }
 
     /// Returns the moment from which on a server renews the keys of a session with the generation

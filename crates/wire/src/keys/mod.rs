@@ -31,9 +31,13 @@ mod stored;
 
 pub use draft::{Draft, Settled, Storing};
 pub use generation::{Burned, Expiry, Generation, Origin, Why};
+pub(crate) use key_ring::{BURNED, GENERATIONS};
 pub use key_ring::{KeyRing, KeyRingError, Role};
-pub use renewal::{Renewal, Step};
+pub use renewal::{Pace, Renewal, Step};
 pub use stored::{StoredBurned, StoredGeneration, StoredKeys};
+
+/// The highest number that a generation can have: 2⁶³ − 1, so that every file format can hold it.
+pub const LAST_GENERATION: u64 = u64::MAX >> 1;
 
 /// A moment, in seconds since 1970.
 pub type Seconds = u64;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use paddington_crypto::KeyError;
 
 use super::draft::{Draft, Settled, Storing, What};
-use super::generation::Generation;
-use super::{KeyRing, Role, Seconds};
+use super::generation::{Generation, Origin};
+use super::{KeyRing, LAST_GENERATION, Role, Seconds};
 use crate::faults::{Fault, broken};
 use crate::frame::Features;
 use crate::sealed::Exporter;
@@ -46,6 +46,16 @@ pub struct Renewal {
     /// When this side asked, or began to renew, last.
     began: Option<Seconds>,
     /// When this side stored because of a frame, or tried to, last, and how long it waits then.
+    stored: Option<(Seconds, Seconds)>,
+}
+
+/// When the keys of a link were changed last, from which its next session goes on: whoever comes again
+/// and again gets new keys no more often for that.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// The generation of the session's keys.
+    session: u64,
+    began: Option<Seconds>,
     stored: Option<(Seconds, Seconds)>,
 }
 
@@ -98,6 +108,23 @@ impl Renewal {
         }
     }
 
+    /// Goes on with the pauses of the link's earlier sessions. The first renewal of keys that were handed
+    /// over waits for nothing.
+    pub fn keep_pace(&mut self, ring: &KeyRing, earlier: Pace) {
+        let was_handed_over =
+            ring.generation(self.session).is_some_and(|it| it.origin == Origin::HandedOver);
+        let is_first = was_handed_over && earlier.session != self.session;
+        self.began = earlier.began.filter(|_| !is_first);
+        self.stored = earlier.stored;
+    }
+
+    /// Returns what the next session goes on from. It changes with each [`poll`](Self::poll) and
+    /// [`settle`](Self::settle).
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace { session: self.session, began: self.began, stored: self.stored }
+    }
+
     /// Returns whether both sides can renew the keys in this session.
     #[must_use]
     pub fn is_offered(&self) -> bool {
@@ -128,11 +155,12 @@ impl Renewal {
     /// [`Violation::BadRenewal`] if the other side broke §5.5. The session must then end.
     pub fn receive(&mut self, frame: &Frame) -> Result<(), Violation> {
         let bad = |why| Err(Violation::BadRenewal(why));
-        if !matches!(frame, Frame::Renew(_) | Frame::Renewed(_)) {
-            return Ok(());
-        }
+        let (Frame::Renew(number) | Frame::Renewed(number)) = frame else { return Ok(()) };
         if self.exporter.is_none() {
             return bad("it was not offered");
+        }
+        if *number > LAST_GENERATION {
+            return bad("its generation has too high a number");
         }
         match (self.role, frame) {
             (Role::Server, Frame::Renew(0)) => {
@@ -280,6 +308,7 @@ impl Renewal {
         let number = ring.next_number();
         let ring = ring.expire(now).unwrap_or_else(|| ring.clone());
         let Some(ring) = self.agree(&ring, number, now)? else { return Ok(None) };
+        self.began = Some(now);
         Ok(self.store(ring, What::Renew(number)))
     }
 
@@ -293,7 +322,7 @@ impl Renewal {
         if ring.waiting(self.session) != Some(number) {
             self.has_none = true;
             self.stage = Stage::Idle;
-            return self.begin(ring, now);
+            return if self.is_pausing(now) { Ok(None) } else { self.begin(ring, now) };
         }
         self.renewed = true;
         self.asked = false;
@@ -323,6 +352,7 @@ impl Renewal {
             self.stage = Stage::Unanswered(number);
             return Ok(None);
         };
+        self.stored = Some((now, STORE_PAUSE));
         Ok(self.store(ring, What::Renewed(number)))
     }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use paddington_crypto::KeyPair;
 
-use super::Seconds;
 use super::generation::{Burned, Expiry, Generation, Origin, Why};
 use super::key_ring::{BURNED, GENERATIONS, KeyRing, KeyRingError};
+use super::{LAST_GENERATION, Seconds};
 use crate::sealed::HintKey;
 use crate::{LinkId, PeerName};
 
@@ -112,6 +112,10 @@ fn check(stored: &StoredKeys) -> Result<(), KeyRingError> {
     let StoredKeys { generations, burned, .. } = stored;
     if generations.len() > GENERATIONS || burned.len() > BURNED {
         return Err(KeyRingError::TooMany);
+    }
+    let numbers = generations.iter().map(|it| it.number).chain(burned.iter().map(|it| it.number));
+    if numbers.max().is_some_and(|number| number > LAST_GENERATION) {
+        return Err(KeyRingError::HighNumber);
     }
     for (index, generation) in generations.iter().enumerate() {
         let others = &generations[..index];

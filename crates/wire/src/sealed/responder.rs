@@ -16,10 +16,9 @@ use super::credentials::Hinted;
 use super::initiator::{HelloBody, HelloParts};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
 use super::{Credentials, HintKey, REPLY_LEN};
-use crate::{HandshakeError, Instance};
+use crate::keys::{BURNED, GENERATIONS};
+use crate::{Bucket, HandshakeError, Instance};
 
-/// The number of hints that are computed for a refusal, at least.
-const HINTS: usize = 128;
 /// The number of hints that are compared before a hello with a matching one is opened.
 const AT_ONCE: usize = 64;
 
@@ -117,6 +116,10 @@ impl ReplyRandom {
 }
 
 impl Responder {
+    /// The number of hints that are computed for a refusal, at least: as many as a full bucket of clients
+    /// can take, with all generations of their keys.
+    pub const HINTS: usize = Bucket::CLIENTS * (GENERATIONS + BURNED);
+
     /// Makes a server that has sent `challenge`. A HELLO without a matching hint is opened with
     /// `decoy`.
     #[must_use]
@@ -140,7 +143,7 @@ impl Responder {
 
     /// Opens HELLO with the secrets of the candidate that matches its hint, or finds out which of the
     /// `worthless` keys made it. Every refusal takes the same work: the hints of all candidates and of
-    /// all worthless keys are compared, and of the decoy until there are 128 in all, and HELLO is opened
+    /// all worthless keys are compared, and of the decoy until there are 160 in all, and HELLO is opened
     /// once, with the decoy's secrets if no hint matches.
     ///
     /// # Errors
@@ -184,7 +187,7 @@ impl Responder {
                 recognised = Some(index);
             }
         }
-        for _ in all..HINTS {
+        for _ in all..Self::HINTS {
             black_box(is_made_by(&self.decoy.outer)); // as little is made of it as of the others
         }
         Err(Refused { error: OpenError.into(), recognised })

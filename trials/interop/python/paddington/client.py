@@ -72,7 +72,7 @@ class Client:
         self._url = invitation.url
         if store is not None:
             self.link.keyring = self._keyring(invitation, store)
-        # The number of generations on which the server has hung up in a row.
+        # How often the server has hung up on HELLO in a row.
         self._hung_up = 0
 
     @staticmethod
@@ -176,7 +176,8 @@ class Client:
             return None
         async with keyring.lock:
             kept = keyring.newest_first()
-            generation = kept[self._hung_up % len(kept)]
+            # Each twice, since a connection may break at this moment, too, and the oldest once.
+            generation = kept[self._hung_up % (2 * len(kept) - 1) // 2]
             self.link.keys = keyring.ring.keys(generation)
             return generation.number
 

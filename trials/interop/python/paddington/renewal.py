@@ -58,6 +58,7 @@ class Renewal:
 
     def handle(self, frame: Frame) -> None:
         """Takes in a RENEW or RENEWED; fails with Violation."""
+        require(frame.id < 1 << 63, "a generation with too high a number")
         if not self.keyring.ring.is_server:
             self._handle_as_client(frame)
         elif frame.kind == Kind.RENEW:

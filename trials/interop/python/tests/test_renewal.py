@@ -89,6 +89,16 @@ class Rules(unittest.IsolatedAsyncioTestCase):
             self.assertRaises(Violation, client.handle, Frame(Kind.RENEW, id=number))
         client.handle(Frame(Kind.RENEW, id=6))
 
+    async def test_a_generation_with_too_high_a_number(self) -> None:
+        client, _ = self.renewal("client")
+        self.assertRaises(Violation, client.handle, Frame(Kind.RENEW, id=1 << 63))
+        client.handle(Frame(Kind.RENEW, id=(1 << 63) - 1))
+        server, _ = self.renewal("server")
+        server.keyring.ring = server.keyring.ring.after_use(0).agreed(0, made(1, False))
+        server.consider()
+        self.assertRaises(Violation, server.handle, Frame(Kind.RENEWED, id=1 << 63))
+        server.handle(Frame(Kind.RENEWED, id=(1 << 63) - 1))
+
     async def test_violations_of_a_client(self) -> None:
         server, said = self.renewal("server")
         self.assertRaises(Violation, server.handle, Frame(Kind.RENEW, id=1))

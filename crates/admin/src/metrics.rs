@@ -1,0 +1,183 @@
+//! The numbers of a service, in the OpenMetrics format.
+
+use std::fmt;
+use std::sync::Arc;
+
+use paddington::PeerStatus;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::app::App;
+
+/// The media type of the format.
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Number of peers that have values of their own, by name: each is a label of fifteen series.
+const PEERS: usize = 10_000;
+
+/// Writes all numbers.
+pub(crate) fn write(app: &Arc<App>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Numbers(Arc::clone(app))));
+    let mut written = String::new();
+    text::encode(&mut written, &registry)?;
+    Ok(written)
+}
+
+#[derive(Debug)]
+struct Numbers(Arc<App>);
+
+/// A counter or a gauge of each peer.
+struct OfPeers {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    value: Value,
+}
+
+enum Value {
+    Counter(fn(&PeerStatus) -> Option<u64>),
+    Number(fn(&PeerStatus) -> i64),
+    Seconds(fn(&PeerStatus) -> Option<f64>),
+}
+
+impl Collector for Numbers {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let mut peers = self.0.service.peers();
+        let known = number(peers.len());
+        peers.truncate(PEERS);
+        for metric in metrics() {
+            metric.encode(&mut encoder, &peers)?;
+        }
+        let help = "Peers that this service knows";
+        gauge(&mut encoder, "paddington_peers", help, known)?;
+        let ready = self.0.ready().ready;
+        let help = "Whether the service can do its work";
+        gauge(&mut encoder, "paddington_ready", help, i64::from(ready))?;
+        let help = "Connections that were refused, by how far they had come";
+        let counter = MetricType::Counter;
+        let mut refusals = encoder.encode_descriptor("paddington_refusals", help, None, counter)?;
+        for (stage, count) in self.0.service.exchange().refusal_counts() {
+            let labels = [("stage", stage)];
+            refusals.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &'static str,
+    help: &str,
+    value: i64,
+) -> fmt::Result {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+impl OfPeers {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>, peers: &[PeerStatus]) -> fmt::Result {
+        let kind = match self.value {
+            Value::Counter(_) => MetricType::Counter,
+            Value::Number(_) | Value::Seconds(_) => MetricType::Gauge,
+        };
+        let unit = self.unit.as_ref();
+        let mut metric = encoder.encode_descriptor(self.name, self.help, unit, kind)?;
+        for peer in peers {
+            let labels = [("peer", peer.name.as_str())];
+            match self.value {
+                Value::Counter(value) => {
+                    let Some(value) = value(peer) else { continue };
+                    metric
+                        .encode_family(&labels)?
+                        .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+                }
+                Value::Number(value) => {
+                    metric.encode_family(&labels)?.encode_gauge(&value(peer))?;
+                }
+                Value::Seconds(value) => {
+                    let Some(value) = value(peer) else { continue };
+                    metric.encode_family(&labels)?.encode_gauge(&value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn metrics() -> [OfPeers; 13] {
+    let of = |name, help, value| OfPeers { name, help, unit: None, value };
+    let seconds = |name, help, value| OfPeers {
+        name,
+        help,
+        unit: Some(Unit::Seconds),
+        value: Value::Seconds(value),
+    };
+    let counter = |name, help, value| of(name, help, Value::Counter(value));
+    [
+        of(
+            "paddington_peer_connected",
+            "Whether the peer is connected",
+            Value::Number(|peer| i64::from(peer.is_connected())),
+        ),
+        of(
+            "paddington_peer_outbox_messages",
+            "Messages that wait for the peer",
+            Value::Number(|peer| number(peer.outbox_messages)),
+        ),
+        seconds(
+            "paddington_peer_outbox_oldest",
+            "Time that the oldest message has waited for the peer",
+            |peer| Some(peer.oldest.as_secs_f64()),
+        ),
+        seconds("paddington_peer_round_trip", "The last round trip that was measured", |peer| {
+            peer.round_trip.map(|time| time.as_secs_f64())
+        }),
+        counter(
+            "paddington_peer_messages_accepted",
+            "Messages for the peer that were accepted",
+            |peer| peer.counts.map(|counts| counts.accepted),
+        ),
+        counter("paddington_peer_messages_handled", "Messages that the peer has handled", |peer| {
+            peer.counts.map(|counts| counts.acknowledged)
+        }),
+        counter(
+            "paddington_peer_messages_rejected",
+            "Messages that the peer has rejected",
+            |peer| peer.counts.map(|counts| counts.rejected),
+        ),
+        counter(
+            "paddington_peer_messages_expired",
+            "Messages for the peer whose time ran out",
+            |peer| peer.counts.map(|counts| counts.expired),
+        ),
+        counter(
+            "paddington_peer_received_handled",
+            "Messages of the peer that were handled",
+            |peer| Some(peer.handled),
+        ),
+        counter(
+            "paddington_peer_received_failed",
+            "Messages of the peer that the handler has failed on",
+            |peer| Some(peer.failed),
+        ),
+        counter(
+            "paddington_peer_dead_letters",
+            "Messages of the peer that became dead letters",
+            |peer| Some(peer.counters.dead_letters),
+        ),
+        counter("paddington_peer_requests", "Requests to the peer", |peer| {
+            Some(peer.calls.counts.requested)
+        }),
+        counter(
+            "paddington_peer_sessions",
+            "Connections with the peer that were established",
+            |peer| Some(peer.counters.sessions),
+        ),
+    ]
+}

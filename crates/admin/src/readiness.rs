@@ -1,0 +1,94 @@
+//! Whether a service can do its work, and why not.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use paddington::{Event, PeerStatus};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::model::Ready;
+
+/// Number of reasons that are told of one kind.
+const TOLD: usize = 20;
+
+/// Since when required peers are away.
+#[derive(Debug)]
+pub(crate) struct Absences {
+    begun: Instant,
+    away: Mutex<HashMap<String, Instant>>,
+}
+
+impl Absences {
+    pub(crate) fn new() -> Self {
+        Self { begun: Instant::now(), away: Mutex::default() }
+    }
+
+    /// Notes that a peer is connected or away.
+    pub(crate) fn note(&self, peer: &str, is_connected: bool) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_connected {
+            away.remove(peer);
+        } else {
+            away.entry(peer.to_owned()).or_insert_with(Instant::now);
+        }
+    }
+
+    /// Returns since when a peer is away that is not connected: if it never was, since the start.
+    fn since(&self, peer: &str) -> Instant {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.get(peer).copied().unwrap_or(self.begun)
+    }
+}
+
+impl App {
+    /// Notes what an event says of a required peer.
+    pub(crate) fn note(&self, event: &Event) {
+        let (peer, is_connected) = match event {
+            Event::Up { peer } => (peer, true),
+            Event::Down { peer, .. } => (peer, false),
+            _ => return,
+        };
+        if self.required.iter().any(|name| name == peer.as_str()) {
+            self.absences.note(peer.as_str(), is_connected);
+        }
+    }
+
+    /// Returns whether the service can do its work.
+    pub(crate) fn ready(&self) -> Ready {
+        let peers = self.service.peers();
+        let mut reasons = Vec::new();
+        reasons.extend(self.required.iter().filter_map(|name| self.absence(&peers, name)));
+        let halted = peers.iter().filter(|peer| peer.halted);
+        reasons.extend(halted.take(TOLD).map(|peer| {
+            format!("messages of {} are not handled any more: the handler has failed", peer.name)
+        }));
+        let exchange = self.service.exchange();
+        if let Some(failure) = exchange.store().and_then(|store| store.health().failure) {
+            reasons.push(format!("the store accepts nothing: {failure}"));
+        }
+        if let Some(failure) = exchange.listener_failure() {
+            reasons.push(format!("the service does not listen for its clients: {failure}"));
+        }
+        if self.stop.is_cancelled() {
+            reasons.push("the service is shutting down".to_owned());
+        }
+        Ready { ready: reasons.is_empty(), reasons }
+    }
+
+    /// Returns why a required peer makes the service not ready, if it does.
+    fn absence(&self, peers: &[PeerStatus], name: &str) -> Option<String> {
+        let Some(peer) = peers.iter().find(|peer| peer.name.as_str() == name) else {
+            return Some(format!("the required peer {name} is not known"));
+        };
+        if peer.is_connected() {
+            self.absences.note(name, true); // an event may have been missed
+            return None;
+        }
+        let away = self.absences.since(name).elapsed();
+        (away >= self.grace).then(|| {
+            let (away, grace) = (away.as_secs(), self.grace.as_secs());
+            format!("the required peer {name} is away for {away} s, and {grace} s are allowed")
+        })
+    }
+}

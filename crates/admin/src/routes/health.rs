@@ -1,0 +1,44 @@
+//! Health and metrics, as those who supervise a service ask for them.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use super::Table;
+use crate::app::Shared;
+use crate::failure::Failure;
+use crate::metrics;
+
+pub(crate) fn routes() -> Table {
+    Table::new().get("/livez", live).get("/readyz", ready).get("/metrics", numbers)
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(get, path = "/livez", responses((status = 200, body = String)))]
+pub(crate) async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the service can do its work, and if not, why, with one reason in each line.
+#[utoipa::path(get, path = "/readyz", responses(
+    (status = 200, body = String), (status = 503, body = String),
+))]
+pub(crate) async fn ready(State(app): State<Shared>) -> (StatusCode, String) {
+    let ready = app.ready();
+    if ready.ready {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    let mut reasons = ready.reasons.join("\n");
+    reasons.push('\n');
+    (StatusCode::SERVICE_UNAVAILABLE, reasons)
+}
+
+/// The numbers of the service, in the OpenMetrics format.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
+pub(crate) async fn numbers(State(app): State<Shared>) -> Result<Response, Failure> {
+    let written = metrics::write(&app).map_err(|_| {
+        let message = "the metrics cannot be written";
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
+    })?;
+    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], written).into_response())
+}

@@ -1,0 +1,146 @@
+//! Dead letters: messages that could not be handled.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use paddington::store::{DeadLetter, LetterId, Store};
+use paddington::{Content, RejectCode, RetryError};
+
+use super::Table;
+use crate::access::MayChange;
+use crate::app::{App, Shared};
+use crate::failure::Failure;
+use crate::model::{self, ErrorBody, LetterDetails, LetterSummary, Letters, time};
+use crate::view;
+
+pub(crate) fn routes() -> Table {
+    Table::new()
+        .get("/v1/dead-letters", list)
+        .get("/v1/dead-letters/{id}", show)
+        .delete("/v1/dead-letters/{id}", drop_letter)
+        .post("/v1/dead-letters/{id}/retry", retry)
+}
+
+/// All dead letters, oldest first, without what they say.
+#[utoipa::path(get, path = "/v1/dead-letters", responses(
+    (status = 200, body = Letters), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn list(State(app): State<Shared>) -> Result<Json<Letters>, Failure> {
+    let letters = letters(&app).await?;
+    Ok(Json(Letters { letters: letters.iter().map(summary).collect() }))
+}
+
+/// A dead letter with what it says.
+#[utoipa::path(get, path = "/v1/dead-letters/{id}", params(("id" = u64, Path)), responses(
+    (status = 200, body = LetterDetails), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<LetterDetails>, Failure> {
+    let id = parse(&id)?;
+    let letter = letters(&app).await?.into_iter().find(|(it, _)| *it == id);
+    let letter = letter.ok_or_else(|| unknown(id))?;
+    let summary = summary(&letter);
+    Ok(Json(LetterDetails { summary, content: content(letter.1) }))
+}
+
+/// Deletes a dead letter.
+#[utoipa::path(delete, path = "/v1/dead-letters/{id}", params(("id" = u64, Path)), responses(
+    (status = 204), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn drop_letter(
+    State(app): State<Shared>,
+    _: MayChange,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let id = parse(&id)?;
+    let taken = store(&app)?.take_letter(id).await.map_err(|error| Failure::store(&error))?;
+    taken.map(|_| StatusCode::NO_CONTENT).ok_or_else(|| unknown(id))
+}
+
+/// Hands a dead letter to the handler again, and deletes it if that succeeds. The answer comes when the
+/// handler is done.
+#[utoipa::path(post, path = "/v1/dead-letters/{id}/retry", params(("id" = u64, Path)), responses(
+    (status = 204), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn retry(
+    State(app): State<Shared>,
+    _: MayChange,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let id = parse(&id)?;
+    match app.service.exchange().retry_letter(id).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err(refused(id, &error)),
+    }
+}
+
+fn refused(id: LetterId, error: &RetryError) -> Failure {
+    let told = |status, code| Failure::new(status, code, error.to_string());
+    match error {
+        RetryError::Unknown(_) => unknown(id),
+        RetryError::NoStore => Failure::no_store(),
+        RetryError::Store(error) => Failure::store(error),
+        RetryError::Failed(_) => told(StatusCode::BAD_GATEWAY, "failed_again")
+            .remedy("mend the handler and try again, or delete the letter"),
+        RetryError::Busy => told(StatusCode::TOO_MANY_REQUESTS, "busy"),
+        RetryError::ShuttingDown => told(StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+        _ => told(StatusCode::CONFLICT, "not_possible"),
+    }
+}
+
+fn parse(id: &str) -> Result<LetterId, Failure> {
+    let invalid = |_| Failure::invalid("invalid_value", "a dead letter has a number");
+    id.parse().map(LetterId).map_err(invalid)
+}
+
+fn unknown(LetterId(id): LetterId) -> Failure {
+    let message = format!("there is no dead letter {id}");
+    Failure::new(StatusCode::NOT_FOUND, "unknown_letter", message)
+        .remedy("GET /v1/dead-letters lists them")
+}
+
+fn store(app: &App) -> Result<&Arc<dyn Store>, Failure> {
+    app.service.exchange().store().ok_or_else(Failure::no_store)
+}
+
+async fn letters(app: &App) -> Result<Vec<(LetterId, DeadLetter)>, Failure> {
+    store(app)?.letters().await.map_err(|error| Failure::store(&error))
+}
+
+fn summary((LetterId(id), letter): &(LetterId, DeadLetter)) -> LetterSummary {
+    LetterSummary {
+        id: *id,
+        peer: letter.peer().to_string(),
+        message_id: letter.id.to_string(),
+        at: time(letter.at),
+        code: word(letter.code),
+        bytes: view::count(letter.payload.len()),
+    }
+}
+
+fn word(code: RejectCode) -> String {
+    let word = match code {
+        RejectCode::FAILED => "failed",
+        RejectCode::TIMED_OUT => "timed_out",
+        RejectCode::NOT_TEXT => "not_text",
+        RejectCode::POISON => "poison",
+        RejectCode::TEXT_ONLY => "text_only",
+        _ => "other",
+    };
+    word.to_owned()
+}
+
+/// What is stored as text and is none, after damage, is shown as bytes.
+fn content(letter: DeadLetter) -> model::Content {
+    let raw = letter.payload.clone().into_bytes();
+    match Content::try_from(letter.payload) {
+        Ok(Content::Text(text)) => model::Content { text: Some(text.to_string()), base64: None },
+        _ => model::Content { text: None, base64: Some(STANDARD.encode(raw)) },
+    }
+}

@@ -1,0 +1,65 @@
+//! Events in words.
+
+use std::time::SystemTime;
+
+use paddington::{Delivered, Event};
+
+use crate::model::{EventEntry, time};
+
+/// Returns an event as a word and a sentence.
+pub(crate) fn event(event: &Event, at: SystemTime) -> EventEntry {
+    let (kind, peer, text) = told(event);
+    EventEntry { at: time(at), kind: kind.to_owned(), peer, text }
+}
+
+fn told(event: &Event) -> (&'static str, Option<String>, String) {
+    let (kind, peer, text) = match event {
+        Event::PeerAdded { peer } => ("peer_added", peer, format!("{peer} was added")),
+        Event::PeerRemoved { peer } => ("peer_removed", peer, format!("{peer} was removed")),
+        Event::Up { peer } => ("up", peer, format!("{peer} is connected")),
+        Event::Down { peer, cause } => {
+            ("down", peer, format!("the connection to {peer} has ended: {cause}"))
+        }
+        Event::Duplicate { peer } => {
+            let text = "a second process with its invitation was refused";
+            ("duplicate", peer, format!("{peer}: {text}"))
+        }
+        Event::BurnedKeys { peer, address, generation } => {
+            let text = "somebody was refused who has keys that are not valid any more";
+            let text = format!("{peer}: {text}, of generation {generation}, from {address}");
+            ("burned_keys", peer, text)
+        }
+        Event::StateRegressed { peer } => {
+            let text = "it has received messages that the store of this service does not know";
+            ("state_regressed", peer, format!("{peer}: {text}"))
+        }
+        Event::Undelivered { peer, outcome, messages, text } => {
+            let words = text.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+            let outcome = outcome_word(outcome);
+            let text =
+                format!("{messages} messages for {peer} were not handled ({outcome}){words}");
+            ("undelivered", peer, text)
+        }
+        Event::DeadLetter { peer, id, .. } => {
+            ("dead_letter", peer, format!("the message {id} of {peer} has become a dead letter"))
+        }
+        Event::HandlingStopped { peer } => {
+            let text = "are not handled any more: the handler has failed";
+            ("handling_stopped", peer, format!("messages of {peer} {text}"))
+        }
+        Event::StoreFailed { peer, cause } => {
+            ("store_failed", peer, format!("the store accepts no messages for {peer}: {cause}"))
+        }
+        _ => return ("other", None, "something else has happened".to_owned()),
+    };
+    (kind, Some(peer.to_string()), text)
+}
+
+fn outcome_word(outcome: &Delivered) -> &'static str {
+    match outcome {
+        Delivered::Rejected(_) => "rejected",
+        Delivered::Expired => "expired",
+        Delivered::TooLong => "too long",
+        _ => "given up",
+    }
+}
