@@ -57,8 +57,8 @@ mod links;
 mod macros;
 pub mod message;
 mod outbox;
-mod probe;
 mod process;
+mod reach;
 mod renewal;
 mod service;
 mod signals;
@@ -89,7 +89,7 @@ pub use paddington_store::{
 };
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, Limits, Network,
-    NetworkListener, Probe, Retry, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
+    NetworkListener, Reach, Retry, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

@@ -1,5 +1,5 @@
 //! The certificates that a server presents, whether or not they are trusted. They are judged as in
-//! `tls.rs`; only a probe keeps them, for a person.
+//! `tls.rs`; they are kept for a person only.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_exchange::Server;
-use paddington_transport::{Dialer, Login, Probe, system};
+use paddington_transport::{Dialer, Login, Reach, system};
 use paddington_wire::Instance;
 
 use crate::known::KnownPeer;
@@ -19,7 +19,7 @@ impl ServiceConfig {
     /// # Errors
     ///
     /// [`ConfigError`] if there is no such server, or the certificate authorities for it cannot be used.
-    pub async fn probe(&self, server: &str, limit: Duration) -> Result<Probe, ConfigError> {
+    pub async fn reach(&self, server: &str, limit: Duration) -> Result<Reach, ConfigError> {
         let KnownPeer::Server(server) = self.known_peer(server)? else {
             return Err(ConfigError::NotAServer(server.parse()?));
         };
@@ -30,6 +30,6 @@ impl ServiceConfig {
         (config.timeouts.connect, config.timeouts.answer) = (limit, limit);
         let login = Login { credentials, instance };
         let dialer = Dialer { endpoint, login, network: system(), tls, config: Arc::new(config) };
-        Ok(dialer.probe().await)
+        Ok(dialer.reach().await)
     }
 }

@@ -11,7 +11,7 @@ use crate::{DialError, Dialer, Stream, upgrade};
 /// How far an attempt to connect came that ends before the handshake.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Probe {
+pub struct Reach {
     /// The addresses of the host, if its name was resolved.
     pub addresses: Vec<SocketAddr>,
     /// The address that a connection was opened to.
@@ -27,27 +27,27 @@ pub struct Probe {
 impl Dialer {
     /// Tries to reach the server, within the time limits of an ordinary attempt, and hangs up before
     /// the handshake. Sends one request.
-    pub async fn probe(&self) -> Probe {
-        let mut probe = Probe {
+    pub async fn reach(&self) -> Reach {
+        let mut reach = Reach {
             addresses: Vec::new(),
             connected: None,
             secured: false,
             certificates: Vec::new(),
             outcome: Ok(()),
         };
-        probe.outcome = self.probe_into(&mut probe).await;
-        probe
+        reach.outcome = self.reach_into(&mut reach).await;
+        reach
     }
 
-    async fn probe_into(&self, probe: &mut Probe) -> Result<(), DialError> {
+    async fn reach_into(&self, reach: &mut Reach) -> Result<(), DialError> {
         let timeouts = &self.config.timeouts;
         let mut known = Addresses::default();
         let resolved = within(timeouts.connect, "looking up its name", self.resolve()).await?;
-        probe.addresses.clone_from(&resolved);
+        reach.addresses.clone_from(&resolved);
         let raced = self.race(known.begin(resolved));
         let (address, stream) = within(timeouts.connect, "connecting to the server", raced).await?;
-        probe.connected = Some(address);
-        let stream = self.present(stream, probe).await?;
+        reach.connected = Some(address);
+        let stream = self.present(stream, reach).await?;
         let encoding = self.login.credentials.encoding();
         let limits = &self.config.limits;
         within(timeouts.answer, "waiting for the answer", async {
@@ -58,17 +58,17 @@ impl Dialer {
     }
 
     /// Performs the TLS handshake, if the endpoint asks for it, and keeps the certificates.
-    async fn present(&self, stream: Stream, probe: &mut Probe) -> Result<Stream, DialError> {
+    async fn present(&self, stream: Stream, reach: &mut Reach) -> Result<Stream, DialError> {
         let Some(tls) = self.tls.as_ref().filter(|_| self.endpoint.is_secure()) else {
             return self.secure(stream).await;
         };
         let (limit, step) = (self.config.timeouts.answer, "waiting for the TLS handshake");
         let host = self.endpoint.host();
         let stream = within(limit, step, async {
-            tls.present(host, stream, &mut probe.certificates).await.map_err(DialError::Tls)
+            tls.present(host, stream, &mut reach.certificates).await.map_err(DialError::Tls)
         })
         .await?;
-        probe.secured = true;
+        reach.secured = true;
         Ok(stream)
     }
 }

@@ -15,7 +15,7 @@ fn client() -> ServiceConfig {
 }
 
 #[tokio::test]
-async fn a_probe_uses_no_key_and_no_attempt_and_is_no_refusal() {
+async fn asking_uses_no_key_and_no_attempt() {
     let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &0).unwrap();
     server.settings_mut().transport.limits.attempts = 1;
     let invite = server.add_client("client", "127.0.0.1").unwrap();
@@ -26,12 +26,12 @@ async fn a_probe_uses_no_key_and_no_attempt_and_is_no_refusal() {
     client.add_server(invite.at(&format!("ws://{address}/")).unwrap()).unwrap();
 
     for _ in 0..8 {
-        // The one place of this address may still be that of the probe before.
-        eventually(async || client.probe("server", LIMIT).await.unwrap().outcome.is_ok()).await;
+        // The one place of this address may still be that of the one before.
+        eventually(async || client.reach("server", LIMIT).await.unwrap().outcome.is_ok()).await;
     }
-    let probe = client.probe("server", LIMIT).await.unwrap();
-    assert_eq!((&probe.addresses[..], probe.connected), (&[address][..], Some(address)));
-    assert!(!probe.secured && probe.certificates.is_empty());
+    let reach = client.reach("server", LIMIT).await.unwrap();
+    assert_eq!((&reach.addresses[..], reach.connected), (&[address][..], Some(address)));
+    assert!(!reach.secured && reach.certificates.is_empty());
     let client = Service::start(&client, Inbox::new().1).await.unwrap();
     client.send(Message::new("server", "still welcome")).await.unwrap();
     assert_eq!(inbox.text().await, "still welcome");
@@ -42,7 +42,7 @@ async fn a_probe_uses_no_key_and_no_attempt_and_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn a_probe_says_how_far_it_came() {
+async fn it_is_told_how_far_an_attempt_came() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &1).unwrap();
@@ -50,37 +50,37 @@ async fn a_probe_says_how_far_it_came() {
     let mut client = client();
     client.add_server(invite.at(&format!("ws://{address}/")).unwrap()).unwrap();
 
-    let probing = client.probe("server", LIMIT);
+    let reaching = client.reach("server", LIMIT);
     let closing = async { drop(listener.accept().await.unwrap()) };
-    let (probe, ()) = tokio::join!(probing, closing);
-    let probe = probe.unwrap();
-    assert_eq!(probe.connected, Some(address));
-    let Err(DialError::Upgrade(error)) = &probe.outcome else { unreachable!("{probe:?}") };
+    let (reach, ()) = tokio::join!(reaching, closing);
+    let reach = reach.unwrap();
+    assert_eq!(reach.connected, Some(address));
+    let Err(DialError::Upgrade(error)) = &reach.outcome else { unreachable!("{reach:?}") };
     assert!(error.is_silence(), "{error:?}");
 
     // Nobody answers in time.
-    let probe = client.probe("server", Duration::from_millis(50)).await.unwrap();
-    assert!(matches!(probe.outcome, Err(DialError::Timeout(_))), "{probe:?}");
+    let reach = client.reach("server", Duration::from_millis(50)).await.unwrap();
+    assert!(matches!(reach.outcome, Err(DialError::Timeout(_))), "{reach:?}");
     drop(listener);
-    let probe = client.probe("server", LIMIT).await.unwrap();
-    assert!(matches!(probe.outcome, Err(DialError::Connect { .. })), "{probe:?}");
-    assert_eq!((&probe.addresses[..], probe.connected), (&[address][..], None));
-    let unknown = client.probe("nobody", LIMIT).await;
+    let reach = client.reach("server", LIMIT).await.unwrap();
+    assert!(matches!(reach.outcome, Err(DialError::Connect { .. })), "{reach:?}");
+    assert_eq!((&reach.addresses[..], reach.connected), (&[address][..], None));
+    let unknown = client.reach("nobody", LIMIT).await;
     assert!(matches!(unknown, Err(ConfigError::Unknown(_))), "{unknown:?}");
 }
 
 #[tokio::test]
-async fn a_probe_of_a_wrong_path_is_one_attempt_as_any_other() {
+async fn asking_for_a_wrong_path_is_one_attempt_as_any_other() {
     let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &0).unwrap();
     let invite = server.add_client("client", "127.0.0.1").unwrap();
     let server = Service::start(&server, Inbox::new().1).await.unwrap();
     let mut client = client();
     let url = format!("ws://{}/elsewhere", server.address().unwrap());
     client.add_server(invite.at(&url).unwrap()).unwrap();
-    let probe = client.probe("server", LIMIT).await.unwrap();
-    let Err(DialError::Upgrade(UpgradeError::Refused { status, by_service })) = probe.outcome
+    let reach = client.reach("server", LIMIT).await.unwrap();
+    let Err(DialError::Upgrade(UpgradeError::Refused { status, by_service })) = reach.outcome
     else {
-        unreachable!("{probe:?}")
+        unreachable!("{reach:?}")
     };
     assert_eq!((status.as_u16(), by_service), (404, true));
     eventually(async || !server.refusals().is_empty()).await;
