@@ -123,7 +123,7 @@ fn of_error(
         }
         _ => error.text.clone(),
     };
-    Finding::new(code, text, format!("{} {remedy}", ask_there(target)))
+    Finding::new(code, text, format!("{remedy} {}", ask_there(target)))
 }
 
 fn trying_again(peer: &Peer) -> Finding {

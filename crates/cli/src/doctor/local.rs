@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use paddington::{PeerRole, ServiceConfig};
 
 use super::evidence::Evidence;
-use super::report::{Check, Finding, NOT_RUNNING};
+use super::report::{CONFIGURATION, Check, Finding, NOT_RUNNING};
 use super::{disk, port};
 use crate::check;
 use crate::folder::CONFIG;
@@ -33,7 +33,7 @@ fn configuration() -> Vec<Check> {
     let (modes, others): (Vec<_>, Vec<_>) =
         check::problems().into_iter().partition(|problem| exposed.contains(problem));
     let mut checks: Vec<_> =
-        [("configuration", "configuration", others), ("files", "file_mode", modes)]
+        [("configuration", CONFIGURATION, others), ("files", "file_mode", modes)]
             .into_iter()
             .flat_map(|(name, code, problems)| {
                 problems.into_iter().map(move |problem| {

@@ -114,8 +114,7 @@ impl Report {
             peer.checks.iter().filter_map(|check| check.diagnosis(Some(&peer.peer)))
         });
         let mut diagnoses: Vec<_> = own.chain(of_peers).collect();
-        // That nobody runs the service explains the least where something else is wrong, too.
-        diagnoses.sort_by_key(|diagnosis| diagnosis.code == NOT_RUNNING);
+        diagnoses.sort_by_key(|diagnosis| GENERAL.iter().position(|code| *code == diagnosis.code));
         Self { healthy: diagnoses.is_empty(), running, checks, peers, diagnoses }
     }
 
@@ -141,6 +140,11 @@ impl Report {
     }
 }
 
+/// What explains less than anything else that is wrong: in a configuration that can be used, a problem is
+/// seldom the cause, and that nobody runs the service is the cause of nothing else.
+const GENERAL: [&str; 2] = [CONFIGURATION, NOT_RUNNING];
+/// The code for a problem that `paddington check` finds.
+pub(super) const CONFIGURATION: &str = "configuration";
 /// The code for a service that nobody runs.
 pub(super) const NOT_RUNNING: &str = "not_running";
 

@@ -1,7 +1,9 @@
 //! Services of the command in folders of their own, and servers that are none.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::DirBuilder;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -91,8 +93,9 @@ impl Place {
     /// A copy of the folder as a thief, or a careless person, makes it.
     pub(crate) fn copied(&self, name: &str) -> Self {
         let folder = self.folder.with_file_name(name);
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::create_dir(folder.join("links")).unwrap();
+        for folder in [&folder, &folder.join("links")] {
+            DirBuilder::new().mode(0o700).create(folder).unwrap();
+        }
         for file in ["service.toml", "links/hub.toml"] {
             std::fs::copy(self.folder.join(file), folder.join(file)).unwrap();
         }
@@ -186,11 +189,10 @@ pub(crate) fn free_port() -> u16 {
 
 /// A web server that gives each request the same answer.
 pub(crate) fn web_server(answer: &'static str) -> SocketAddr {
-    serve(move |stream| {
-        let mut lines = BufReader::new(&stream).lines();
-        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-        // The client may be gone.
-        let _ = (&stream).write_all(answer.as_bytes());
+    serve(move |mut stream| {
+        // A request arrives as a whole on this machine; the client may be gone.
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(answer.as_bytes());
     })
 }
 
