@@ -75,7 +75,7 @@ fn a_port_that_speaks_something_else() {
     let pair = Pair::new(&format!("ws://{other}/"), free_port());
     holds(&pair.sensor.names("hub", "not_http"), &["port"]);
     let pair = Pair::new(&format!("wss://localhost:{}/", other.port()), free_port());
-    let pem = TlsServer::start("localhost", |_| {}).pem;
+    let pem = TlsServer::start("authority", "localhost", |_| {}).pem;
     assert_eq!(tls_fault(&pair, &pem), "tls_not_spoken");
 }
 
@@ -111,22 +111,23 @@ fn tls_fault(pair: &Pair, pem: &str) -> String {
 
 #[test]
 fn certificates_that_are_not_trusted() {
-    let other = TlsServer::start("localhost", |_| {});
+    let authority = |name| TlsServer::start(name, "localhost", |_| {}).pem;
+    let (other, namesake) = (Some(authority("other")), Some(authority("authority")));
     for (name, from, to, trusted, code) in [
-        ("localhost", 2020, 2090, false, "tls_unknown_authority"),
-        ("localhost", 2020, 2021, true, "tls_expired"),
-        ("localhost", 2089, 2090, true, "tls_not_yet_valid"),
-        ("other.example", 2020, 2090, true, "tls_wrong_name"),
+        ("localhost", 2020, 2090, &other, "tls_unknown_authority"),
+        ("localhost", 2020, 2090, &namesake, "tls_unknown_authority"),
+        ("localhost", 2020, 2021, &None, "tls_expired"),
+        ("localhost", 2089, 2090, &None, "tls_not_yet_valid"),
+        ("other.example", 2020, 2090, &None, "tls_wrong_name"),
         // This one is good, and then nothing answers the request.
-        ("localhost", 2020, 2090, true, "closed_without_answer"),
+        ("localhost", 2020, 2090, &None, "closed_without_answer"),
     ] {
-        let server = TlsServer::start(name, |params| {
+        let server = TlsServer::start("authority", name, |params| {
             params.not_before = date_time_ymd(from, 1, 1);
             params.not_after = date_time_ymd(to, 1, 1);
         });
         let pair = Pair::new(&format!("wss://localhost:{}/", server.port), free_port());
-        let pem = if trusted { &server.pem } else { &other.pem };
-        assert_eq!(tls_fault(&pair, pem), code);
+        assert_eq!(tls_fault(&pair, trusted.as_ref().unwrap_or(&server.pem)), code);
     }
 }
 

@@ -49,7 +49,8 @@ fn of_certificate(cause: &CertificateError, presented: &str, host: &str, trusted
     let clock = humantime::format_rfc3339_seconds(SystemTime::now());
     let both = "renew the certificate at the server (or its proxy), or set this clock right";
     match cause {
-        CertificateError::UnknownIssuer => Finding::new(
+        // The signature is bad if an authority of the same name was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Finding::new(
             "tls_unknown_authority",
             format!("no trusted authority has signed {presented}; trusted are {trusted}"),
             "If the authority is a private one, ask the server's operator for its certificate in PEM, \

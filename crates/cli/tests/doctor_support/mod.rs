@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::Value;
 
@@ -211,9 +211,14 @@ pub(crate) struct TlsServer {
 }
 
 impl TlsServer {
-    pub(crate) fn start(name: &str, change: impl Fn(&mut CertificateParams)) -> Self {
+    pub(crate) fn start(
+        authority_name: &str,
+        name: &str,
+        change: impl Fn(&mut CertificateParams),
+    ) -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.distinguished_name.push(DnType::CommonName, authority_name);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = authority.self_signed(&authority_key).unwrap().pem();
         let issuer = Issuer::new(authority, authority_key);
