@@ -7,7 +7,7 @@ MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
 .PHONY: build help check fmt clippy test test-portable doctest doc examples interop formal operate bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
-.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
+.PHONY: demo api-examples bench bench-full bench-compare instructions instructions-record soak fuzz models sim page
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -54,6 +54,13 @@ interop: ## Check the second implementation, in Python, against ours
 operate: ## Carry out every command of docs/operate.md, on two hosts
 	$(CARGO) build -q -p paddington-cli
 	trials/operate/run
+
+page: ## Test the status page in Chromium, where that and Node are installed
+	@trials/page/run
+
+api-examples: ## Run the examples of the local API, in each language that is here
+	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	trials/api/run
 
 formal: ## Prove the handshake, where ProVerif is installed
 	@trials/formal/run

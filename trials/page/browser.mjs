@@ -15,8 +15,8 @@ export function launch() {
   return chromium.launch({ executablePath: path, args: ['--no-sandbox', '--font-render-hinting=none', '--lang=en'] });
 }
 
-/** Returns a page. With `now`, its clock stands still there until `setTime`. */
-export async function open(browser, url, { now, ...options } = {}) {
+/** Returns a page. With `now`, its clock stands still there until `pass`; with `clock`, it can be put forward. */
+export async function open(browser, url, { now, clock = false, ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1360, height: 900 },
     locale: 'en-GB',
@@ -24,7 +24,11 @@ export async function open(browser, url, { now, ...options } = {}) {
     ...options,
   });
   const page = await context.newPage();
-  if (now) await page.addInitScript(setTime, now);
+  if (clock) await page.clock.install();
+  if (now) {
+    await page.addInitScript(setTime, now);
+    await page.addInitScript(countUpdates);
+  }
   const problems = [];
   page.on('pageerror', (error) => problems.push(String(error)));
   page.on('console', (message) => {
@@ -37,4 +41,25 @@ export async function open(browser, url, { now, ...options } = {}) {
 /** Runs in the page. */
 export function setTime(now) {
   Date.now = () => now;
+}
+
+/** Runs in the page, before its scripts: counts the updates that it has taken. */
+function countUpdates() {
+  const { parse } = JSON;
+  window.updates = 0;
+  JSON.parse = (text) => {
+    const value = parse(text);
+    if (value.removed) window.updates += 1;
+    return value;
+  };
+}
+
+/** Lets a second pass in the mock and in the page whose clock stands still. */
+export async function pass(page, mock, now) {
+  await page.evaluate(setTime, now);
+  const before = await page.evaluate(() => window.updates);
+  mock.tick();
+  await page.evaluate(async (count) => {
+    while (window.updates === count) await new Promise((later) => setTimeout(later, 1));
+  }, before);
 }

@@ -108,11 +108,11 @@ export class Mock {
       json(response, 403, {
         error: { code: 'read_only', message: 'changes are switched off', remedy: 'set api.changes' },
       });
-    else if (what === 'ping') json(response, 200, { round_trips_seconds: [0.0021, 0.0019, 0.0024] });
+    else if (what === 'ping') json(response, 200, { round_trip_seconds: 0.0021 });
     else {
       this.world.leave(peer, { text: 'this side closed the connection: an operator asked for it' });
       this.world.in(3, (world) => world.come(peer));
-      json(response, 200, {});
+      json(response, 200, { was_connected: true });
     }
   }
 }

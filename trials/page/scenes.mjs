@@ -59,9 +59,11 @@ export class World {
       round_trip_seconds: trip,
       outbox: { messages: 0, bytes: 0, oldest_seconds: null, in_flight: 0, stored: true },
       inbox: { messages: 0, bytes: 0 },
-      sent: { accepted: sent, handled: sent, rejected: 0, expired: 0, too_long: 0, abandoned: 0 },
+      sent: { accepted: sent, handled: sent, rejected: 0, expired: 0, too_long: 0 },
       received: { handled: received, failed: 0, dead_letters: 0 },
-      requests: { sent: 120, waiting: 0, unanswered: 0 },
+      sessions: 3,
+      link: '5d0be1c2',
+      requests: { requested: 120, answered: 120, failed: 0, expired: 0, cancelled: 0, waiting: 0, unanswered: 0 },
       keys: { generation: 3, since: this.ago(DAY * 11.2), fixed: null, invitation: null },
       range: '203.0.113.0/24',
       url: null,
@@ -77,7 +79,7 @@ export class World {
   }
 
   /** Takes a peer's connection away. */
-  leave(name, { text, remedy = null, seconds = 0 }, event = true) {
+  leave(name, { text, remedy = null, seconds = 0, ended = text }, event = true) {
     const { told } = this.peers.get(name);
     told.state = 'away';
     told.since = this.ago(seconds);
@@ -85,7 +87,7 @@ export class World {
     told.round_trip_seconds = null;
     told.last_error = { at: this.ago(seconds), text, remedy };
     this.changed.add(name);
-    if (event) this.event('down', name, `the connection has ended: ${text}`);
+    if (event) this.event('down', name, `the connection to ${name} has ended: ${ended}`, seconds);
   }
 
   /** Gives a peer its connection back. */
@@ -95,13 +97,13 @@ export class World {
     told.since = this.ago(0);
     told.address = '203.0.113.17:51880';
     this.changed.add(name);
-    this.event('up', name, 'a connection was established');
+    this.event('up', name, `${name} is connected`);
   }
 
   remove(name) {
     this.peers.delete(name);
     this.removed.push(name);
-    this.event('peer_removed', name, 'the peer was removed');
+    this.event('peer_removed', name, `${name} was removed`);
   }
 
   event(kind, peer, text, seconds = 0) {
@@ -168,7 +170,14 @@ export class World {
   status() {
     this.service.uptime_seconds = (this.now - Date.parse(this.service.started)) / 1000;
     const { service, ready, refusals, orphans, events } = this;
-    return { service, ready, peers: [...this.peers.values()].map(({ told }) => told), refusals, orphans, events };
+    return {
+      service,
+      ready,
+      peers: [...this.peers.values()].map(({ told }) => told),
+      refusals,
+      orphans,
+      events: events.toReversed(),
+    };
   }
 
   /** Returns what has changed since the last time. */
@@ -187,8 +196,11 @@ function three(world) {
     out: 340,
     in: 120,
     trip: 0.0126,
-    address: '198.51.100.4:40122',
-    range: '198.51.100.0/28',
+    role: 'server',
+    dialled: true,
+    address: '198.51.100.4:443',
+    range: null,
+    url: 'wss://warehouse.example.org/',
     keys: { generation: 6, since: world.ago(DAY * 2.4), fixed: null, invitation: null },
   });
   world.peer('printer', {
@@ -205,9 +217,9 @@ function three(world) {
     url: 'ws://192.0.2.80:6600/',
     keys: { generation: null, since: null, fixed: 'hex', invitation: null },
   });
-  world.event('up', 'printer', 'a connection was established', 5210);
-  world.event('up', 'warehouse', 'a connection was established', 3900);
-  world.event('up', 'billing', 'a connection was established', 620);
+  world.event('up', 'printer', 'printer is connected', 5210);
+  world.event('up', 'warehouse', 'warehouse is connected', 3900);
+  world.event('up', 'billing', 'billing is connected', 620);
 }
 
 const REMEDIES = {
@@ -247,16 +259,19 @@ export const SCENES = {
       range: null,
       address: '192.0.2.33:443',
     });
-    world.refuse('198.51.100.4', 'hello', ...REMEDIES.keys, 37, 9);
+    world.refuse('203.0.113.90', 'hello', ...REMEDIES.keys, 37, 9);
     world.refuse('192.0.2.250', 'accept', ...REMEDIES.address, 2, 340);
     world.refuse('198.51.100.203', 'request', ...REMEDIES.upgrade, 14, 1260);
-    world.event('dead_letter', 'ledger', 'a message has become a dead letter: the handler has failed five times', 790);
+    world.event('dead_letter', 'ledger', 'the message 20417 of ledger has become a dead letter', 790);
     world.peers.get('ledger').told.received.dead_letters = 1;
-    const text = 'the server could not be authenticated: its reply was made with other keys';
-    const remedy =
-      'compare the words of the fingerprint with the other side, and ask for a new invitation if they differ';
+    const away = {
+      text: '198.51.100.4:443 could not be reached: connection refused',
+      remedy:
+        'check that the server runs, that the port in the invitation’s URL is its own, and that no firewall refuses it',
+      ended: 'nothing arrived from the peer for too long',
+    };
     const lose = () => {
-      world.leave('warehouse', { text, remedy, seconds: lossAt ? 0 : 245 });
+      world.leave('warehouse', { ...away, seconds: lossAt ? 0 : 245 });
       world.in(lossAt ? 60 : 0, () => world.setReady('the required peer “warehouse” has been away for more than 60 s'));
     };
     world.peers.get('warehouse').told.required = true;
@@ -269,8 +284,8 @@ export const SCENES = {
   one(options) {
     const world = new World('printer', options);
     world.service.listening = null;
-    world.service.url = null;
-    world.service.handler = 'exec';
+    world.service.url = '';
+    world.service.handler = 'program';
     world.peer('hub', {
       out: 2,
       in: 3,
@@ -342,8 +357,13 @@ function crowd(number, options) {
     });
     if (bad) world.peers.get(name).told.outbox.messages = Math.floor(world.random() * 900);
   }
-  world.event('up', 'shop-graz-04', 'a connection was established', 40);
-  world.event('down', 'shop-gdansk-02', 'the connection has ended: nothing arrived from the peer for too long', 610);
+  world.event('up', 'shop-graz-04', 'shop-graz-04 is connected', 40);
+  world.event(
+    'down',
+    'shop-gdansk-02',
+    'the connection to shop-gdansk-02 has ended: nothing arrived from the peer for too long',
+    610,
+  );
   world.refuse('198.51.100.203', 'request', ...REMEDIES.upgrade, 212, 12);
   return world;
 }
@@ -351,13 +371,14 @@ function crowd(number, options) {
 const AWAY = [
   {
     text: 'nothing arrived from the peer for too long',
-    remedy: 'check the line between the two, and whether its process is alive',
+    remedy:
+      'check the network between the two, and whether the peer’s machine hangs; a proxy may cut connections that are silent',
     seconds: 610,
   },
   { text: 'the peer closed the connection: it shuts down', seconds: 95 },
   {
     text: 'the connection was lost',
-    remedy: 'none if it comes back by itself; else check the network between the two',
+    remedy: 'check the network between the two if this happens often',
     seconds: 7400,
   },
 ];

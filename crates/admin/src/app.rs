@@ -19,6 +19,8 @@ pub(crate) struct App {
     pub(crate) service: Service,
     /// The inbox, if messages go to consumers of the API.
     pub(crate) inbox: Option<Inbox>,
+    /// The longest message, in bytes.
+    pub(crate) longest: usize,
     /// Whether requests over TCP may change peers.
     pub(crate) changes: bool,
     /// Names of the peers without which the service is not ready.
@@ -44,9 +46,11 @@ impl App {
         inbox: Option<Inbox>,
         stop: CancellationToken,
     ) -> Self {
+        let longest = service.config().settings().transport.limits.max_payload as usize;
         Self {
             service,
             inbox,
+            longest,
             changes: settings.changes,
             required: settings.required,
             grace: settings.grace,
@@ -57,6 +61,11 @@ impl App {
             feed: Feed::new(),
             stop,
         }
+    }
+
+    /// Returns whether there is a peer of this name.
+    pub(crate) fn knows(&self, peer: &str) -> bool {
+        self.service.peers().iter().any(|it| it.name.as_str() == peer)
     }
 
     /// Follows the events of the service, and tells streams what changes, until the API ends.

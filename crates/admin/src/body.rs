@@ -68,8 +68,44 @@ pub(crate) fn is_json(headers: &HeaderMap) -> Result<(), Failure> {
 /// Reads JSON.
 pub(crate) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(json).map_err(|error| {
+        let error = without_texts(&error.to_string());
         let message = format!("the body is not what is expected here: {error}");
         Failure::invalid("invalid_json", message)
             .remedy("GET /v1/openapi.json says what is expected")
     })
+}
+
+/// Leaves texts of the body out of what is said about it: one of them may be an invitation.
+fn without_texts(error: &str) -> String {
+    match (error.find("string \""), error.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}a text{}", &error[..from], &error[to + 1..])
+        }
+        _ => error.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code, reason = "only whether it can be read counts")]
+        number: u8,
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_repeats_no_text() {
+        for json in [r#""a secret\", expected or not""#, r#"{"number": "a secret"}"#] {
+            let error = parse::<Body>(json.as_bytes()).unwrap_err();
+            let error = format!("{error:?}");
+            assert!(error.contains("invalid type: a text, expected"), "{error}");
+            assert!(error.contains("line 1 column"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
 }

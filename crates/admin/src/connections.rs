@@ -23,9 +23,9 @@ use crate::stalling::Stalling;
 const CONNECTIONS: usize = 256;
 /// How long the head of a request may take, and how long a connection may be idle between two requests.
 const HEAD: Duration = Duration::from_secs(30);
-/// The most fields in the head of a request.
-const FIELDS: usize = 64;
-/// The buffer of one connection, in bytes: also the longest head of a request.
+/// The longest head of a request, in bytes. It has a hundred fields at most.
+const LONGEST_HEAD: usize = 16 * 1024;
+/// The buffer of one connection, in bytes.
 const BUFFER: usize = 64 * 1024;
 /// How long a connection may take to end when the API ends.
 const END: Duration = Duration::from_secs(2);
@@ -89,7 +89,7 @@ impl Connections {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .max_headers(FIELDS)
+            .max_header_size(LONGEST_HEAD)
             .max_buf_size(BUFFER)
             .serve_connection(socket, answer);
         let mut connection = std::pin::pin!(connection);
@@ -106,5 +106,32 @@ impl Connections {
         if let Err(error) = ended {
             debug!(%error, ?caller, "a connection of the local API has ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_ends_the_connection() {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let router = Router::new().route("/", get(async || "hello"));
+        let connections = Connections { router, tasks, stop };
+        let (socket, mut client) = duplex(1024);
+        let served = tokio::spawn(connections.serve(Caller::Tcp, socket));
+        let begun = Instant::now();
+        while client.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(begun.elapsed() <= HEAD + Duration::from_secs(2), "{:?}", begun.elapsed());
+        served.await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(!answer.starts_with(b"HTTP/1.1 200"));
     }
 }

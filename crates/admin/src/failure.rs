@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use paddington::{
     AddError, ChangeError, ConfigError, LinkError, PingError, PurgeError, RekeyError, RemoveError,
 };
+use serde::Serialize;
 
 use crate::model::{ApiError, ErrorBody};
 
@@ -32,10 +33,28 @@ impl Failure {
     }
 
     /// Adds after how many seconds it may be worth trying again.
-    #[expect(dead_code, reason = "routes that send messages use it")]
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// Says which of several messages it is about, from 0.
+    pub(crate) fn at(mut self, index: usize) -> Self {
+        self.error.message = format!("message {index}: {}", self.error.message);
+        self
+    }
+
+    /// Adds that `later` messages were accepted nevertheless.
+    pub(crate) fn after(mut self, later: usize) -> Self {
+        let message = &self.error.message;
+        self.error.message = format!("{message}; {later} of the messages after it were accepted");
+        self
+    }
+
+    /// Answers with a body that holds the error and more.
+    pub(crate) fn with_body<T: Serialize>(self, body: impl FnOnce(ApiError) -> T) -> Response {
+        let Self { status, error, retry_after } = self;
+        respond(status, retry_after, &body(error))
     }
 
     /// Of something in a request that is not valid.
@@ -64,7 +83,7 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, code, chain(error))
     }
 
-    fn shutting_down() -> Self {
+    pub(crate) fn shutting_down() -> Self {
         let message = "the service is shutting down";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message)
     }
@@ -76,12 +95,16 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(ErrorBody { error: self.error })).into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        self.with_body(|error| ErrorBody { error })
     }
+}
+
+fn respond(status: StatusCode, retry_after: Option<u64>, body: &impl Serialize) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 impl From<LinkError> for Failure {

@@ -77,3 +77,20 @@ impl History {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_fifty_events_are_kept() {
+        let history = History::new();
+        for number in 0..60 {
+            let text = number.to_string();
+            let entry = EventEntry { at: String::new(), kind: "up".to_owned(), peer: None, text };
+            history.take(entry);
+        }
+        let kept = history.list();
+        assert_eq!((kept.len(), kept[0].text.as_str(), kept[49].text.as_str()), (50, "10", "59"));
+    }
+}

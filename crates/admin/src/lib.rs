@@ -18,6 +18,7 @@ mod metrics;
 pub mod model;
 mod readiness;
 mod routes;
+mod segment;
 mod settings;
 mod sse;
 mod stalling;
@@ -25,7 +26,7 @@ mod token;
 mod view;
 
 pub use admin::{Admin, Serving};
-pub use inbox::Inbox;
+pub use inbox::{CONCURRENCY, HANDLERS, Inbox};
 pub use listen::BindError;
 pub use settings::Settings;
 pub use token::{Token, TokenError};

@@ -64,3 +64,30 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_lives_while_nothing_happens_and_ends_when_its_reader_is_too_slow() {
+        let (events, receiver) = broadcast::channel(2);
+        let ready = [Bytes::from_static(b"first")].into();
+        let stop = CancellationToken::new();
+        let mut source = Source { ready, events: receiver, ticks: None, stop };
+        assert_eq!(source.next().await.as_deref(), Some(&b"first"[..]));
+        let begun = Instant::now();
+        assert_eq!(source.next().await.as_deref(), Some(&b":\n\n"[..]));
+        assert_eq!(begun.elapsed(), SILENT);
+        for event in ["one", "two"] {
+            events.send(Bytes::from_static(event.as_bytes())).unwrap();
+        }
+        assert_eq!(source.next().await.as_deref(), Some(&b"one"[..]));
+        for event in ["three", "four", "five"] {
+            events.send(Bytes::from_static(event.as_bytes())).unwrap();
+        }
+        assert_eq!(source.next().await, None, "something was missed");
+    }
+}

@@ -84,3 +84,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         self.socket.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_nothing_for_half_a_minute_loses_the_connection() {
+        let (socket, mut reader) = duplex(16);
+        let mut socket = Stalling::new(socket);
+        let begun = Instant::now();
+        let mut slow = [0; 16];
+        for _ in 0..4 {
+            socket.write_all(&[0; 16]).await.unwrap();
+            sleep(STALLED - Duration::from_secs(1)).await;
+            reader.read_exact(&mut slow).await.unwrap();
+        }
+        assert!(begun.elapsed() > STALLED, "slow is not stalled");
+        socket.write_all(&[0; 16]).await.unwrap();
+        let begun = Instant::now();
+        let stalled = socket.write_all(&[0; 16]).await.unwrap_err();
+        assert_eq!((stalled.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, STALLED));
+    }
+}

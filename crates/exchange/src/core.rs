@@ -73,7 +73,7 @@ impl Core {
     /// Adds the workers that a peer lacks. It needs none before it is connected, and many peers never
     /// are.
     pub(crate) fn ensure_workers(self: &Arc<Self>, peer: &Arc<Peer>) {
-        for _ in 0..peer.missing_workers() {
+        while peer.lacks_workers() {
             self.add_worker(peer);
         }
     }

@@ -189,6 +189,11 @@ impl Exchange {
         self.core.lifecycle.hurry();
     }
 
+    /// Waits until the exchange was asked to shut down.
+    pub async fn stopping(&self) {
+        self.core.lifecycle.asked().await;
+    }
+
     /// Waits until the exchange has shut down.
     pub async fn finished(&self) -> ShutdownReport {
         self.core.lifecycle.finished().await

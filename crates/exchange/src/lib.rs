@@ -47,7 +47,7 @@ pub use event::Event;
 pub use exchange::{Exchange, current, install};
 #[cfg(paddington_faults)]
 pub use faults::Fault;
-pub use handling::{Handler, OnError, RetryError, accept_bytes};
+pub use handling::{Handler, OnError, RetryError, Unhandled, accept_bytes};
 pub use keys::KeyStore;
 pub use listening::Listen;
 pub use orphans::PurgeError;

@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use paddington::{Delivered, Encoding, Message, OnError};
+use paddington::{Delivered, Encoding, Handler, HandlerError, Message, OnError, Unhandled};
 use paddington_test_support::{pair, pair_with};
-use tokio::sync::{Barrier, Notify, mpsc};
+use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -176,4 +177,109 @@ fn a_shutdown_does_not_wait_for_idle_workers() {
             drop(client);
         }
     });
+}
+
+/// Notes the messages in the order in which their calls begin, and then waits for a permit for each.
+#[derive(Clone, Default)]
+struct InOrder {
+    begun: Arc<Mutex<Vec<String>>>,
+    go_on: Option<Arc<Semaphore>>,
+}
+
+impl InOrder {
+    fn begun(&self) -> Vec<String> {
+        self.begun.lock().unwrap().clone()
+    }
+}
+
+impl Handler for InOrder {
+    async fn handle(&self, message: Message) -> Result<(), HandlerError> {
+        if message.is_control() {
+            return Ok(());
+        }
+        self.begun.lock().unwrap().push(message.payload().to_owned());
+        match &self.go_on {
+            Some(go_on) => go_on.acquire().await?.forget(),
+            None => yield_now().await,
+        }
+        match message.payload() {
+            "unhandled" => Err(Unhandled.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn begins_in_order(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_run_at_once_begin_in_order_if_the_handler_says_so() {
+    let pair = pair();
+    let handler = InOrder::default();
+    let network = pair.network.network();
+    let server =
+        paddington::Service::start_on(network, &pair.server, handler.clone()).await.unwrap();
+    server.exchange().set_concurrency("client", 32).unwrap();
+    let (client, _) = pair.start_client().await;
+    let texts: Vec<_> = (0..5000).map(|number| number.to_string()).collect();
+    let mut receipts = Vec::new();
+    for text in &texts {
+        receipts.push(client.send(Message::new("server", text.as_str())).await.unwrap());
+    }
+    for receipt in receipts {
+        assert_eq!(receipt.await, Delivered::Handled);
+    }
+    assert_eq!(handler.begun(), texts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_in_order_are_as_many_as_configured() {
+    let pair = pair();
+    let go_on = Arc::new(Semaphore::new(0));
+    let handler = InOrder { go_on: Some(Arc::clone(&go_on)), ..InOrder::default() };
+    let network = pair.network.network();
+    let server =
+        paddington::Service::start_on(network, &pair.server, handler.clone()).await.unwrap();
+    server.exchange().set_concurrency("client", 3).unwrap();
+    let (client, _) = pair.start_client().await;
+    for number in 0..10 {
+        client.send(Message::new("server", number.to_string())).await.unwrap();
+    }
+    for round in 0..7 {
+        sleep(SECOND).await;
+        assert_eq!(handler.begun().len(), 3 + round);
+        go_on.add_permits(1);
+    }
+    go_on.add_permits(3);
+    sleep(SECOND).await;
+    let texts: Vec<_> = (0..10).map(|number| number.to_string()).collect();
+    assert_eq!(handler.begun(), texts);
+    assert_eq!(client.peers()[0].outbox_messages, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_a_handler_leaves_at_the_shutdown_is_not_rejected() {
+    let pair = pair();
+    let go_on = Arc::new(Semaphore::new(0));
+    let handler = InOrder { go_on: Some(Arc::clone(&go_on)), ..InOrder::default() };
+    let network = pair.network.network();
+    let server =
+        paddington::Service::start_on(network, &pair.server, handler.clone()).await.unwrap();
+    server.exchange().set_concurrency("client", 3).unwrap();
+    let (client, _) = pair.start_client().await;
+    for text in ["unhandled", "1", "2"] {
+        client.send(Message::new("server", text)).await.unwrap();
+    }
+    sleep(SECOND).await;
+    let (began, exchange) = (Instant::now(), server.exchange().clone());
+    tokio::spawn(async move {
+        exchange.stopping().await;
+        go_on.add_permits(3);
+    });
+    assert!(server.shutdown().await.unfinished.is_empty());
+    assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(client.peers()[0].counts.unwrap().rejected, 0);
+    let (_server, inbox) = pair.start_server().await;
+    assert_eq!(inbox.text().await, "unhandled");
 }

@@ -81,7 +81,7 @@ pub use paddington_exchange::{
     Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, LastError, NoExchange, OnError,
     PeerAddress, PeerCounters, PeerStatus, PingError, PurgeError, Receipt, Refusal, RekeyError,
     RemoveError, Removed, Reply, RequestError, RetryError, SendError, SendOptions, ShutdownReport,
-    StartError, Waiting, accept_bytes, current, store,
+    StartError, Unhandled, Waiting, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{

@@ -1,24 +1,16 @@
 //! Messages for the consumers of the local API.
 
-use paddington::{Handler, Message, accept_bytes};
+mod claim;
+mod consumer;
+#[expect(clippy::module_inception, reason = "a file is named after its main type")]
+mod inbox;
+mod leases;
+mod queue;
 
-/// Hands the messages of a service to the consumers of its local API.
-#[derive(Clone, Debug, Default)]
-pub struct Inbox;
+pub use claim::{CONCURRENCY, HANDLERS};
+pub use inbox::Inbox;
 
-impl Inbox {
-    /// Makes an inbox.
-    #[must_use]
-    pub fn new() -> Self {
-        Self
-    }
-
-    /// Returns the handler of the service whose messages it hands on.
-    pub fn handler(&self) -> impl Handler {
-        accept_bytes(
-            async |message: Message| {
-                if message.is_control() { Ok(()) } else { Err("no consumer is connected") }
-            },
-        )
-    }
-}
+pub(crate) use claim::Failed;
+pub(crate) use consumer::{Consumer, Wanted};
+pub(crate) use inbox::Answered;
+pub(crate) use queue::{Given, LEASE};

@@ -54,6 +54,26 @@ pub struct OutcomeAnswer {
     pub text: String,
 }
 
+/// What became of several messages, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Outcomes {
+    /// Of each message that was accepted.
+    pub outcomes: Vec<OutcomeAnswer>,
+    /// Why no more of them were accepted, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<super::ApiError>,
+}
+
+/// The body of a request to send: one message, or several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SendBody {
+    /// Several.
+    Several(NewMessages),
+    /// One.
+    One(NewMessage),
+}
+
 /// The reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplyAnswer {

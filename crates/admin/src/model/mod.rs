@@ -16,7 +16,7 @@ pub use error::{ApiError, ErrorBody};
 pub use letter::{LetterDetails, LetterSummary, Letters, Orphan, Outbox, OutboxEntry};
 pub use message::{
     Accepted, Acknowledged, Content, FailedRequest, IdList, Incoming, IncomingMessages, NewMessage,
-    NewMessages, OutcomeAnswer, ReplyAnswer,
+    NewMessages, OutcomeAnswer, Outcomes, ReplyAnswer, SendBody,
 };
 pub use peer::{
     FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, Peers, Received,

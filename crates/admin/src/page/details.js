@@ -22,7 +22,8 @@ const FIXED = {
 const DETAILS = [
   [
     'State',
-    ({ told, since }) => `${told.state} since ${clock(since)}; ${told.dialled ? 'this side dials' : 'it dials'}`,
+    ({ told, since, never }) =>
+      `${never ? 'not connected yet' : `${told.state} since ${clock(since)}`}; ${told.dialled ? 'this side dials' : 'it dials'}`,
   ],
   ['Address', ({ told }) => plain(told.address ?? '')],
   ['URL', ({ told }) => plain(told.url ?? '')],
@@ -45,7 +46,7 @@ const DETAILS = [
       sent &&
       listed(
         { accepted: sent.accepted, handled: sent.handled },
-        { rejected: sent.rejected, expired: sent.expired, 'too long': sent.too_long, abandoned: sent.abandoned },
+        { rejected: sent.rejected, expired: sent.expired, 'too long': sent.too_long },
       ),
   ],
   [
@@ -57,7 +58,11 @@ const DETAILS = [
   [
     'Requests',
     ({ told: { requests } }) =>
-      requests && listed({ 'wait here': requests.waiting, unanswered: requests.unanswered }, {}),
+      requests &&
+      listed(
+        { sent: requests.requested, 'without an answer': requests.waiting, 'to answer here': requests.unanswered },
+        { failed: requests.failed, expired: requests.expired, cancelled: requests.cancelled },
+      ),
   ],
   [
     'Keys',
@@ -106,8 +111,7 @@ export class Details {
     }
     if (this.peer.track) this.charts.show(this.peer.track, this.peer.oldest(now));
     this.bar.hidden = !known.service.changes;
-    for (const button of this.bar.querySelectorAll('button'))
-      button.ariaDisabled = String(!this.canAct());
+    for (const button of this.bar.querySelectorAll('button')) button.ariaDisabled = String(!this.canAct());
   }
 
   canAct() {
@@ -118,9 +122,9 @@ export class Details {
     this.bar = make('div', 'actions');
     const [ping, end, result] = [make('button', '', 'Ping'), make('button', '', 'Disconnect …'), make('span', 'soft')];
     result.setAttribute('role', 'status');
-    ping.onclick = () => this.canAct() && act(result, this.peer, 'ping?count=3', pinged);
+    ping.onclick = () => this.canAct() && act(result, this.peer, 'ping', pinged);
     end.onclick = async () => {
-      if (this.canAct() && (await confirmed(this.peer))) await act(result, this.peer, 'disconnect', () => 'It was disconnected.');
+      if (this.canAct() && (await confirmed(this.peer))) await act(result, this.peer, 'disconnect', ended);
     };
     for (const button of [ping, end]) button.type = 'button';
     this.bar.append(ping, end, result);
@@ -128,10 +132,8 @@ export class Details {
   }
 }
 
-function pinged(answer) {
-  const trips = [answer.round_trips_seconds ?? answer.round_trip_seconds].flat().filter(isNumber);
-  return trips.length ? `Round trips: ${trips.map(trip).join(', ')}` : 'It answered.';
-}
+const pinged = (answer) => `Round trip: ${trip(answer.round_trip_seconds)}`;
+const ended = (answer) => (answer.was_connected ? 'It was disconnected.' : 'It was not connected any more.');
 
 async function act(result, peer, path, words) {
   set(result, 'Asking the service …');

@@ -4,7 +4,7 @@
 import { byId, draw, make, set } from './elements.js';
 import { byName, known } from './known.js';
 import { reveal } from './table.js';
-import { count, counted, isNumber, plain, span, trip } from './words.js';
+import { count, counted, plain, span, trip } from './words.js';
 
 const LABELLED = 24; // peers that have a label; more of them become rings
 
@@ -63,7 +63,7 @@ function showLegend(compact, away) {
 }
 
 function underLabel(peer, now) {
-  if (!peer.connected) return isNumber(peer.since) ? `away ${span((now - peer.since) / 1000)}` : 'away';
+  if (!peer.connected) return !peer.never ? `away ${span((now - peer.since) / 1000)}` : 'away';
   return peer.trip === null ? 'connected' : trip(peer.trip);
 }
 

@@ -4,6 +4,7 @@ import { tell, tellState } from './announcements.js';
 import { isNumber, plain, sentence } from './words.js';
 
 export const SECONDS = 600; // of history, one value for each
+const QUIET = 2500; // ms after which a service that says nothing has nothing new to say
 const RATE_OVER = 4; // s over which a rate is averaged
 const SOFTWARE = 100; // characters of what a peer says of its software
 const HISTORIES = 1000; // peers whose history is kept
@@ -27,6 +28,8 @@ export const known = {
   refusals: [],
   orphans: [],
   events: [],
+  /** When the peers were told last. */
+  toldAt: 0,
   /** How far the browser's clock is ahead of the service's, in ms. */
   ahead: 0,
 };
@@ -73,6 +76,7 @@ export class Peer {
     this.since = Date.parse(told.since);
     this.software = plain(told.software, SOFTWARE);
     this.queue = told.outbox?.messages ?? 0;
+    this.never = !this.connected && !isNumber(this.since);
     this.trip = this.connected ? (told.round_trip_seconds ?? null) : null;
   }
 
@@ -106,28 +110,27 @@ export class Peer {
     return { text: sentence(error.text), remedy: error.remedy ? sentence(error.remedy) : '' };
   }
 
-  measure(now, live) {
-    if (!live) {
-      this.trail = [];
-      return;
-    }
+  /** Takes the counters as they were at some time; rates are between such times. */
+  measure(at) {
     const [out, into] = [this.told.sent?.handled ?? NaN, this.told.received?.handled ?? NaN];
     const last = this.trail.at(-1);
+    if (last && at <= last.at) return;
     if (last && (out < last.out || into < last.in)) this.trail = [];
-    this.trail.push({ at: now, out, in: into });
+    this.trail.push({ at, out, in: into });
     while (this.trail.length > RATE_OVER + 1) this.trail.shift();
     const first = this.trail[0];
-    const seconds = (now - first.at) / 1000;
-    this.rates.out = seconds > 0 ? (out - first.out) / seconds : null;
-    this.rates.in = seconds > 0 ? (into - first.in) / seconds : null;
+    const seconds = (at - first.at) / 1000;
+    this.rates.out = seconds > 0.9 ? (out - first.out) / seconds : null;
+    this.rates.in = seconds > 0.9 ? (into - first.in) / seconds : null;
   }
 }
 
-export const collator = new Intl.Collator('en', { numeric: true });
+const collator = new Intl.Collator('en', { numeric: true });
 export const compareTexts = (a, b) => collator.compare(a, b);
 export const byName = (a, b) => compareTexts(a.name, b.name);
 
 export function takeStatus(status) {
+  known.toldAt = Date.now();
   const before = known.peers;
   known.peers = new Map();
   for (const told of status.peers ?? []) {
@@ -136,13 +139,14 @@ export function takeStatus(status) {
     peer.trail = [];
   }
   takeParts(status);
-  takeEvents(status.events ?? []);
+  takeEvents((status.events ?? []).toReversed());
   const { started, uptime_seconds: uptime } = status.service ?? {};
   const ahead = Date.now() - (Date.parse(started) + uptime * 1000);
   known.ahead = isNumber(ahead) ? ahead : 0;
 }
 
 export function takeUpdate(update) {
+  known.toldAt = Date.now();
   const changed = Array.isArray(update) ? update : (update.peers ?? []);
   for (const told of changed) takePeer(known.peers.get(told.name) ?? new Peer(told.name), told);
   for (const name of update.removed ?? []) known.peers.delete(name);
@@ -166,8 +170,10 @@ function takeParts({ service, ready, refusals, orphans }) {
   if (orphans) known.orphans = orphans;
 }
 
+/** Takes events, newest first. One that came while the status was made may be there twice. */
 export function takeEvents(events) {
-  known.events = [...events].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50);
+  const different = new Map(events.map((event) => [JSON.stringify(event), event])).values();
+  known.events = [...different].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50);
 }
 
 export const total = new Track();
@@ -181,11 +187,12 @@ export function sample() {
   if (missed < 1 || !known.service) return;
   sampledAt = second;
   const live = link.state === 'live';
+  const at = now - known.toldAt > QUIET ? now : known.toldAt;
   const sum = { out: null, in: null, queue: 0 };
   const trips = [];
   let histories = 0;
   for (const peer of known.peers.values()) {
-    peer.measure(now, live);
+    if (live) peer.measure(at);
     for (const way of ['out', 'in']) if (isNumber(peer.rates[way])) sum[way] += peer.rates[way];
     sum.queue += peer.queue;
     if (peer.trip !== null) trips.push(peer.trip);

@@ -14,13 +14,20 @@ const ALARMING = new Set([
   'store_failed',
 ]);
 
+/** Appends a text in which the name of a peer stands out; a name that is not in it comes before it. */
+function appendNamed(body, text, name) {
+  const at = text.indexOf(name);
+  if (!name) body.append(text);
+  else if (at < 0) body.append(make('b', '', name), ` ${text}`);
+  else body.append(text.slice(0, at), make('b', '', name), text.slice(at + name.length));
+}
+
 const LOGS = {
   events: [
     'Nothing has happened since the service was started.',
     (event, body, item) => {
       item.classList.toggle('bad', ALARMING.has(event.kind));
-      const text = plain(event.text ?? event.kind);
-      body.append(event.peer ? make('b', '', plain(event.peer)) : '', ' ', make('span', '', text));
+      appendNamed(body, plain(event.text ?? event.kind), plain(event.peer));
       return event.at;
     },
   ],

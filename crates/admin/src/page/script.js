@@ -33,8 +33,7 @@ const FACTS = [
   ['as', (service) => plain(service.url ?? '')],
   [
     'messages go to',
-    (service) =>
-      ({ api: 'the local API', exec: 'a program', webhook: 'a webhook' })[service.handler] ?? plain(service.handler),
+    (service) => ({ api: 'the local API', program: 'a program' })[service.handler] ?? plain(service.handler),
   ],
   ['software', (service) => plain(service.software)],
 ];
@@ -71,6 +70,7 @@ function showReasons({ ready, reasons = [] }) {
 
 let charts = null;
 let scheduled = false;
+let shownAt = 0;
 
 function schedule() {
   if (scheduled || document.hidden) return;
@@ -80,6 +80,7 @@ function schedule() {
 
 function show() {
   scheduled = false;
+  shownAt = Date.now();
   showLink();
   if (!known.service) return;
   const now = serviceTime();
@@ -133,8 +134,10 @@ byId('try-now').onclick = () => link.wake?.();
 document.onvisibilitychange = schedule;
 new ResizeObserver(schedule).observe(byId('graph'));
 showLink();
+
+// Ages and delays go on when nothing arrives.
 setInterval(() => {
   sample();
-  schedule();
+  if (Date.now() - shownAt > 900) schedule();
 }, 1000);
 follow(schedule);

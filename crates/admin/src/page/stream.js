@@ -90,10 +90,18 @@ function takeText(text, established) {
       if (line.startsWith('data:')) event.data += line.slice(5);
       if (line.startsWith('event:')) event.name = line.slice(6).trim();
     }
-    if (event.data) takeEvent(event.name, JSON.parse(event.data), established);
+    if (event.data) takeEvent(event.name, parsed(event.data), established);
   }
   if (text.length - from > LONGEST_EVENT) throw new Error('It sends an event without an end.');
   return from ? text.slice(from) : text;
+}
+
+function parsed(data) {
+  try {
+    return JSON.parse(data);
+  } catch {
+    throw new Error('It sends something that is no JSON.');
+  }
 }
 
 function takeEvent(name, data, established) {

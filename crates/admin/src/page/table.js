@@ -161,7 +161,7 @@ class Row {
     this.state = peer.told.state;
     mark(this.body, 'state', peer.connected ? 'connected' : 'away');
     set(cells.state, peer.connected ? 'connected' : 'away');
-    set(cells.since, isNumber(peer.since) ? span((now - peer.since) / 1000) : '');
+    set(cells.since, peer.never ? 'not connected yet' : span((now - peer.since) / 1000));
     set(cells['c-trip'], trip(peer.trip));
     set(cells['c-out'], rate(peer.rates.out));
     set(cells['c-in'], rate(peer.rates.in));

@@ -60,7 +60,7 @@ export function span(seconds) {
     Math.floor(whole / 60) % 60,
   ];
   if (days > 0) return hours > 0 && days < 10 ? `${days} d ${hours} h` : `${days} d`;
-  if (hours > 0) return minutes > 0 ? `${hours} h ${minutes} min` : `${hours} h`;
+  if (hours > 0) return minutes > 0 && hours < 10 ? `${hours} h ${minutes} min` : `${hours} h`;
   return minutes > 0 ? `${minutes} min` : `${whole} s`;
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -21,6 +21,7 @@ use crate::model::{
     ErrorBody, InvitationAnswer, InviteRequest, JoinRequest, Peer, RangeRequest, RemoveQuery,
     RemovedAnswer, RenewRequest, WaitingMail, time,
 };
+use crate::segment::Segment;
 use crate::view;
 
 pub(crate) fn routes() -> Table {
@@ -89,7 +90,7 @@ pub(crate) async fn join(
 pub(crate) async fn remove(
     State(app): State<Shared>,
     _: MayChange,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     query: Result<Query<RemoveQuery>, QueryRejection>,
 ) -> Result<Json<RemovedAnswer>, Failure> {
     let Query(query) = query.map_err(|_| {
@@ -115,7 +116,7 @@ pub(crate) async fn remove(
 pub(crate) async fn renew(
     State(app): State<Shared>,
     _: MayHaveKeys,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     JsonBody(request): JsonBody<RenewRequest>,
 ) -> Result<Response, Failure> {
     let lifetime = request.lifetime_seconds.map(Duration::from_secs);
@@ -130,7 +131,7 @@ pub(crate) async fn renew(
 pub(crate) async fn renew_keys(
     State(app): State<Shared>,
     _: MayChange,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<StatusCode, Failure> {
     app.service.renew_keys(&name).await?;
     Ok(StatusCode::ACCEPTED)
@@ -143,7 +144,7 @@ pub(crate) async fn renew_keys(
 pub(crate) async fn set_range(
     State(app): State<Shared>,
     _: MayChange,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     JsonBody(request): JsonBody<RangeRequest>,
 ) -> Result<Json<Peer>, Failure> {
     app.service.set_range(&name, &request.range).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
@@ -15,6 +15,7 @@ use crate::access::MayChange;
 use crate::app::{App, Shared};
 use crate::failure::Failure;
 use crate::model::{self, ErrorBody, LetterDetails, LetterSummary, Letters, time};
+use crate::segment::Segment;
 use crate::view;
 
 pub(crate) fn routes() -> Table {
@@ -40,7 +41,7 @@ pub(crate) async fn list(State(app): State<Shared>) -> Result<Json<Letters>, Fai
 ))]
 pub(crate) async fn show(
     State(app): State<Shared>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<LetterDetails>, Failure> {
     let id = parse(&id)?;
     let letter = letters(&app).await?.into_iter().find(|(it, _)| *it == id);
@@ -56,7 +57,7 @@ pub(crate) async fn show(
 pub(crate) async fn drop_letter(
     State(app): State<Shared>,
     _: MayChange,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<StatusCode, Failure> {
     let id = parse(&id)?;
     let taken = store(&app)?.take_letter(id).await.map_err(|error| Failure::store(&error))?;
@@ -71,7 +72,7 @@ pub(crate) async fn drop_letter(
 pub(crate) async fn retry(
     State(app): State<Shared>,
     _: MayChange,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<StatusCode, Failure> {
     let id = parse(&id)?;
     match app.service.exchange().retry_letter(id).await {

@@ -1,12 +1,17 @@
 //! The routes.
 
 mod changes;
+mod content;
 mod health;
+mod incoming;
 mod letters;
+mod messages;
 mod openapi;
 mod outbox;
 mod page;
 mod peers;
+mod query;
+mod requests;
 mod router;
 mod status;
 mod streams;

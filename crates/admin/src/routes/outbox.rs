@@ -1,7 +1,7 @@
 //! What waits for peers, and for links that are gone.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use paddington::LinkId;
 use paddington::store::{Mailbox, MailboxStatus};
@@ -11,6 +11,7 @@ use crate::access::MayChange;
 use crate::app::Shared;
 use crate::failure::Failure;
 use crate::model::{ErrorBody, Orphan, Outbox};
+use crate::segment::Segment;
 use crate::view;
 
 pub(crate) fn routes() -> Table {
@@ -43,7 +44,7 @@ pub(crate) async fn orphans(State(app): State<Shared>) -> Result<Json<Vec<Orphan
 ))]
 pub(crate) async fn orphan(
     State(app): State<Shared>,
-    Path(link): Path<String>,
+    Segment(link): Segment,
 ) -> Result<Json<Orphan>, Failure> {
     let orphans = view::orphans(&app).await?;
     orphans.into_iter().find(|orphan| orphan.link == link).map(Json).ok_or_else(unknown)
@@ -56,7 +57,7 @@ pub(crate) async fn orphan(
 pub(crate) async fn purge(
     State(app): State<Shared>,
     _: MayChange,
-    Path(link): Path<String>,
+    Segment(link): Segment,
 ) -> Result<StatusCode, Failure> {
     let link: LinkId = link.parse().map_err(|error: paddington::LinkIdError| {
         Failure::invalid("invalid_value", error.to_string())

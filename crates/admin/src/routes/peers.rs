@@ -1,12 +1,13 @@
 //! Peers as they are, and what leaves their links as they are.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use super::Table;
 use crate::app::Shared;
 use crate::failure::Failure;
 use crate::model::{Disconnected, ErrorBody, Peer, Peers, PingAnswer};
+use crate::segment::Segment;
 use crate::view;
 
 pub(crate) fn routes() -> Table {
@@ -29,7 +30,7 @@ pub(crate) async fn list(State(app): State<Shared>) -> Json<Peers> {
 ))]
 pub(crate) async fn show(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<Peer>, Failure> {
     view::peer(&app, &name).map(Json).ok_or_else(|| Failure::unknown_peer(&name))
 }
@@ -40,7 +41,7 @@ pub(crate) async fn show(
 ))]
 pub(crate) async fn ping(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<PingAnswer>, Failure> {
     let time = app.service.ping(&name).await?;
     Ok(Json(PingAnswer { round_trip_seconds: time.as_secs_f64() }))
@@ -53,7 +54,7 @@ pub(crate) async fn ping(
 pub(crate) async fn disconnect(
     State(app): State<Shared>,
     _: crate::access::MayChange,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<Disconnected>, Failure> {
     let was_connected = app.service.disconnect(&name).await?;
     Ok(Json(Disconnected { was_connected }))

@@ -8,7 +8,10 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
-use super::{Table, changes, health, letters, openapi, outbox, page, peers, status, streams};
+use super::{
+    Table, changes, health, incoming, letters, messages, openapi, outbox, page, peers, requests,
+    status, streams,
+};
 use crate::Token;
 use crate::access;
 use crate::app::Shared;
@@ -35,6 +38,9 @@ pub(crate) fn table() -> Table {
         .with(openapi::routes())
         .with(page::routes())
         .with(streams::routes())
+        .with(messages::routes())
+        .with(requests::routes())
+        .with(incoming::routes())
 }
 
 /// Says of every answer that it is neither kept nor taken for something else.

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use paddington_wire::Message;
+use thiserror::Error;
 
 use crate::HandlerError;
 
@@ -42,7 +43,27 @@ pub trait Handler: Send + Sync + 'static {
     fn takes_bytes(&self) -> bool {
         false
     }
+
+    /// Returns whether the calls for the messages of a peer begin in the order of the messages,
+    /// although several of them run at once: a call begins when the one before it has reached its
+    /// first `await` that has to wait. It is meant for a handler that gives messages to somebody else
+    /// and waits; another one would lose by it what [`Config::concurrency`] gives it.
+    ///
+    /// [`Config::concurrency`]: crate::Config::concurrency
+    fn begins_in_order(&self) -> bool {
+        false
+    }
 }
+
+/// The error of a handler that has not handled its message because the service shuts down: the
+/// message is not acknowledged, and comes again after the next start. A request is answered with
+/// [`FailureCode::SHUTTING_DOWN`]. At any other time, and on a `hex` link, where a message comes only
+/// once, it is an error like any other.
+///
+/// [`FailureCode::SHUTTING_DOWN`]: paddington_wire::FailureCode::SHUTTING_DOWN
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the service shuts down, and the message was not handled")]
+pub struct Unhandled;
 
 /// Makes a handler that takes bytes messages of one that does not say so, such as a function or a
 /// closure.
@@ -74,6 +95,10 @@ impl<H: Handler> Handler for TakesBytes<H> {
 
     fn takes_bytes(&self) -> bool {
         true
+    }
+
+    fn begins_in_order(&self) -> bool {
+        self.0.begins_in_order()
     }
 }
 

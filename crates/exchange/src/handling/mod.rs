@@ -8,6 +8,6 @@ pub(crate) mod retry;
 pub(crate) mod watchdog;
 pub(crate) mod worker;
 
-pub use handler::{Handler, accept_bytes};
+pub use handler::{Handler, Unhandled, accept_bytes};
 pub use on_error::OnError;
 pub use retry::RetryError;

@@ -22,7 +22,7 @@ use crate::core::Core;
 use crate::current::in_request;
 use crate::escaped::Escaped;
 use crate::peer::{Needed, Peer, Request, RequestHandler};
-use crate::{Handler, HandlerError};
+use crate::{Handler, HandlerError, Unhandled};
 
 /// Time after which a call has taken long: then the next one gets a runner of its own.
 const LONG: Duration = Duration::from_micros(100);
@@ -234,6 +234,9 @@ async fn handle<H: Handler>(call: &Call<'_>, handler: &H, message: Message) -> O
 /// Returns the answer for an error of the handler, with its words if they may be revealed.
 fn failed(call: &Call<'_>, cause: HandlerError) -> Answer {
     let peer = call.peer;
+    if cause.is::<Unhandled>() && peer.shared.stopping.is_cancelled() {
+        return Answer::failure(FailureCode::SHUTTING_DOWN);
+    }
     let reveals = peer.shared.config.reveal_errors;
     let text = if reveals { beginning(&cause, CallItem::MAX_TEXT).into() } else { Text::default() };
     peer.report_failed_request(call.id, &Escaped(cause));

@@ -21,15 +21,16 @@ use crate::core::{Core, SpawnWorker};
 use crate::current::in_handler;
 use crate::escaped::Escaped;
 use crate::peer::{Call, Ended, Failure, Peer, WorkerId};
-use crate::{Handler, HandlerError, OnError};
+use crate::{Handler, HandlerError, OnError, Unhandled};
 
 /// Returns the function that adds a worker to a peer; nothing else knows the handler's type. At
 /// most `handlers` calls run at the same time.
 pub(crate) fn spawner<H: Handler>(handler: Arc<H>, handlers: usize) -> Box<SpawnWorker> {
     let permits = Arc::new(Semaphore::new(handlers));
     Box::new(move |core: &Arc<Core>, peer: &Arc<Peer>| {
-        let worker = peer.add_worker();
-        let running = run(Arc::clone(peer), worker, Arc::clone(&handler), Arc::clone(&permits));
+        let worker = peer.add_worker(handler.begins_in_order());
+        let (handler, permits) = (Arc::clone(&handler), Arc::clone(&permits));
+        let running = run(Arc::clone(core), Arc::clone(peer), worker, handler, permits);
         let task = core.workers.spawn(in_handler(Arc::clone(core), running));
         peer.set_worker_task(worker, task.abort_handle());
     })
@@ -37,12 +38,13 @@ pub(crate) fn spawner<H: Handler>(handler: Arc<H>, handlers: usize) -> Box<Spawn
 
 /// Runs until the peer's handling is stopped or the worker is removed.
 async fn run<H: Handler>(
+    core: Arc<Core>,
     peer: Arc<Peer>,
     worker: WorkerId,
     handler: Arc<H>,
     permits: Arc<Semaphore>,
 ) {
-    let mut turn = Turn { peer: &peer, worker, permits: &permits, permit: None };
+    let mut turn = Turn { core: &core, peer: &peer, worker, permits: &permits, permit: None };
     let mut done = None;
     while let Some(mut call) = poll_fn(|cx| turn.poll_call(&mut done, cx)).await {
         coop::consume_budget().await; // a full inbox must not starve other tasks
@@ -57,7 +59,8 @@ async fn run<H: Handler>(
 /// A worker and its right to run one of the calls that may run at the same time; first come, first
 /// served.
 struct Turn<'a> {
-    peer: &'a Peer,
+    core: &'a Arc<Core>,
+    peer: &'a Arc<Peer>,
     worker: WorkerId,
     permits: &'a Semaphore,
     permit: Option<SemaphorePermit<'a>>,
@@ -92,6 +95,13 @@ impl Turn<'_> {
         self.peer.paused(self.worker, sleep(delay)).await;
         self.acquire().await;
     }
+
+    /// Lets the call for the next message begin.
+    fn begin_next(&self) {
+        if self.peer.begin_next(self.worker) {
+            self.core.add_worker(self.peer);
+        }
+    }
 }
 
 /// Handles one message, and keeps it as a dead letter if that fails.
@@ -123,8 +133,10 @@ async fn attempt<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) 
     loop {
         let attempt = message.attempt();
         let copy = (config.on_error != OnError::Next).then(|| message.clone());
-        let Err(failure) = call_once(peer, handler, message, call).await else {
-            return Ended::Done;
+        let failure = match call_once(turn, handler, message, call).await {
+            Ok(()) => return Ended::Done,
+            Err(None) => return Ended::Left,
+            Err(Some(failure)) => failure,
         };
         let Some(copy) = copy.filter(|message| !message.is_control()) else {
             return Ended::Failed(failure);
@@ -147,32 +159,46 @@ async fn attempt<H: Handler>(turn: &mut Turn<'_>, handler: &H, call: &mut Call) 
     }
 }
 
+/// Calls the handler. Returns why it has failed; `None` if the message is left for the next start.
 async fn call_once<H: Handler>(
-    peer: &Peer,
+    turn: &Turn<'_>,
     handler: &H,
     message: Message,
     call: &Call,
-) -> Result<(), Failure> {
+) -> Result<(), Option<Failure>> {
+    let peer = turn.peer;
     let (limit, attempt) = (peer.shared.config.handler_limit(), message.attempt());
-    let called = AssertUnwindSafe(run_handler(handler, message)).catch_unwind();
-    match within(limit, called).await {
+    let mut called = pin!(AssertUnwindSafe(run_handler(handler, message)).catch_unwind());
+    let mut at_once = None;
+    if handler.begins_in_order() {
+        at_once = called.as_mut().now_or_never();
+        turn.begin_next();
+    }
+    let called = match at_once {
+        Some(output) => Some(output),
+        None => within(limit, called).await,
+    };
+    match called {
         Some(Ok(Ok(()))) => return Ok(()),
         Some(Ok(Err(cause))) => {
+            if cause.is::<Unhandled>() && peer.may_leave(turn.worker).await {
+                return Err(None);
+            }
             let reveals = peer.shared.config.reveal_errors && !call.is_control();
             let text = if reveals { RejectText::cut(&cause) } else { RejectText::NONE };
             peer.report_failure(call, attempt, &Escaped(cause));
-            return Err(Failure { code: RejectCode::FAILED, text });
+            return Err(Some(Failure { code: RejectCode::FAILED, text }));
         }
         None => {
             error!(peer = %peer.name, id = call.shown(), ?limit, "the handler took too long");
-            return Err(RejectCode::TIMED_OUT.into());
+            return Err(Some(RejectCode::TIMED_OUT.into()));
         }
         Some(Err(panic)) => {
             let cause = format!("the handler panicked: {}", panic_text(&*panic));
             peer.report_failure(call, attempt, &Escaped(cause));
         }
     }
-    Err(RejectCode::FAILED.into())
+    Err(Some(RejectCode::FAILED.into()))
 }
 
 /// Returns the output of `future`, or `None` if it runs for longer than `limit`, if there is one. A

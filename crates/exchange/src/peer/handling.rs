@@ -1,6 +1,7 @@
 //! Calls of the handler, under the peer's lock: which comes next, and what its end changes.
 
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -135,13 +136,43 @@ impl Peer {
         self.lock().reports_mut().report(&self.name, Cause::TextOnly, 1, &id);
     }
 
-    /// Returns the number of workers that it lacks.
-    pub(crate) fn missing_workers(&self) -> usize {
-        self.lock().workers_mut().missing()
+    /// Returns whether it needs another worker.
+    pub(crate) fn lacks_workers(&self) -> bool {
+        self.lock().workers_mut().is_one_missing()
     }
 
-    pub(crate) fn add_worker(&self) -> WorkerId {
-        self.lock().workers_mut().add()
+    pub(crate) fn add_worker(&self, in_order: bool) -> WorkerId {
+        self.lock().workers_mut().add(in_order)
+    }
+
+    /// Records that the call of a worker has begun, so that the next one may. Returns whether another
+    /// worker is needed for that.
+    pub(crate) fn begin_next(&self, worker: WorkerId) -> bool {
+        let mut state = self.lock();
+        state.workers_mut().begun(worker);
+        let waker = state.take_worker_waker();
+        let another = waker.is_none() && state.workers_mut().wants_another();
+        drop(state);
+        wake(waker);
+        another
+    }
+
+    /// Waits until handling stops, which it does soon. Returns `false` if the message of the worker
+    /// would not come again.
+    pub(crate) async fn may_leave(&self, worker: WorkerId) -> bool {
+        if !self.shared.stopping.is_cancelled() || self.lock().encoding() == Encoding::Hex {
+            return false;
+        }
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.workers_mut().is_stopping() || state.is_removed() {
+                return Poll::Ready(());
+            }
+            state.workers_mut().wait(worker, cx);
+            Poll::Pending
+        })
+        .await;
+        true
     }
 
     pub(crate) fn set_worker_task(&self, worker: WorkerId, task: AbortHandle) {
@@ -254,6 +285,10 @@ fn poll_call(
         return Poll::Ready(None);
     }
     let Some(call) = next_call(state, worker, keeps, now) else {
+        if state.workers_mut().is_spare(worker) {
+            state.workers_mut().remove(worker);
+            return Poll::Ready(None);
+        }
         state.workers_mut().wait(worker, cx);
         return Poll::Pending;
     };

@@ -432,7 +432,8 @@ impl State {
 
     /// Returns the waker of a worker, if there is something to handle.
     pub(super) fn take_worker_waker(&mut self) -> Option<Waker> {
-        if self.inbox.is_empty() { None } else { self.workers.next_waker() }
+        let waits = self.inbox.is_empty() || self.workers.is_beginning();
+        if waits { None } else { self.workers.next_waker() }
     }
 
     /// Returns the wakers of workers that may have something to do after one has found its call:

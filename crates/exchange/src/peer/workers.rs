@@ -25,6 +25,11 @@ pub(crate) struct Workers {
     stopping: bool,
     /// Whether nothing more is handled until handling is resumed.
     halted: bool,
+    /// Whether calls begin in the order of their messages. Then there are only as many workers as
+    /// have something to do, and one more.
+    in_order: bool,
+    /// The worker whose call has to begin before another one may, if calls begin in order.
+    beginning: Option<WorkerId>,
 }
 
 #[derive(Debug)]
@@ -66,12 +71,22 @@ impl Running {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { workers: Vec::new(), added: 0, concurrency: 1, stopping: false, halted: false }
+        Self {
+            workers: Vec::new(),
+            added: 0,
+            concurrency: 1,
+            stopping: false,
+            halted: false,
+            in_order: false,
+            beginning: None,
+        }
     }
 }
 
 impl Workers {
-    pub(crate) fn add(&mut self) -> WorkerId {
+    /// Adds a worker, whose calls begin `in_order` of their messages or not, as those of the others.
+    pub(crate) fn add(&mut self, in_order: bool) -> WorkerId {
+        self.in_order = in_order;
         self.added += 1;
         let id = WorkerId(self.added);
         self.workers.push(Worker { id, waker: None, task: None, running: None });
@@ -83,9 +98,22 @@ impl Workers {
         self.concurrency = concurrency.max(1);
     }
 
-    /// Returns the number of workers that are missing.
-    pub(crate) fn missing(&self) -> usize {
-        self.concurrency.saturating_sub(self.workers.len())
+    /// Returns whether there has to be another worker.
+    pub(crate) fn is_one_missing(&self) -> bool {
+        let enough = if self.in_order { 1 } else { self.concurrency };
+        self.workers.len() < enough
+    }
+
+    /// Returns whether there may be another worker and all others are busy.
+    pub(crate) fn wants_another(&self) -> bool {
+        let busy = |worker: &Worker| worker.waker.is_none();
+        !self.stopping && self.workers.len() < self.concurrency && self.workers.iter().all(busy)
+    }
+
+    /// Returns whether a worker that has nothing to do is not needed, because another one waits.
+    pub(crate) fn is_spare(&self, id: WorkerId) -> bool {
+        let waits = |worker: &Worker| worker.id != id && worker.waker.is_some();
+        self.in_order && self.workers.iter().any(waits)
     }
 
     /// Stops handling: no further call begins, except for messages of a `hex` peer.
@@ -126,6 +154,7 @@ impl Workers {
     /// Removes a worker. Its later reports are ignored.
     pub(crate) fn remove(&mut self, id: WorkerId) {
         self.workers.retain(|worker| worker.id != id);
+        self.begun(id);
     }
 
     /// Returns whether a worker is still there.
@@ -144,7 +173,7 @@ impl Workers {
 
     /// Returns whether a call may begin now. A control message is handled while nothing else is.
     pub(crate) fn may_begin(&self, control: bool) -> bool {
-        if self.halted {
+        if self.halted || self.beginning.is_some() {
             return false;
         }
         let mut running = self.workers.iter().filter_map(|worker| worker.running.as_ref());
@@ -156,6 +185,7 @@ impl Workers {
     }
 
     pub(crate) fn begin(&mut self, id: WorkerId, call: Call, since: Instant) {
+        self.beginning = self.in_order.then_some(id);
         if let Some(worker) = self.get(id) {
             worker.waker = None; // waking it now would cost another worker its turn
             worker.running = Some(Running {
@@ -166,6 +196,16 @@ impl Workers {
                 counted: false,
             });
         }
+    }
+
+    /// Records that the call of a worker has begun, or that it has none.
+    pub(crate) fn begun(&mut self, id: WorkerId) {
+        self.beginning.take_if(|beginning| *beginning == id);
+    }
+
+    /// Returns whether a call has yet to begin before another one may.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.beginning.is_some()
     }
 
     /// Records that a call has failed, so that its message is rejected once. Returns `false` if the
@@ -203,6 +243,7 @@ impl Workers {
 
     /// Records the end of a call. Returns how long it took.
     pub(crate) fn end(&mut self, id: WorkerId, now: Instant) -> Duration {
+        self.begun(id);
         let running = self.get(id).and_then(|worker| worker.running.take());
         running.map_or(Duration::ZERO, |running| running.ran(now))
     }
@@ -235,8 +276,10 @@ impl Workers {
         let overdue = |worker: &mut Worker| {
             worker.running.as_ref().is_some_and(|running| running.is_overdue(limit))
         };
-        let removed = self.workers.extract_if(.., overdue);
-        removed.filter_map(|worker| worker.running).map(|running| running.call).collect()
+        let removed: Vec<_> = self.workers.extract_if(.., overdue).collect();
+        removed.iter().for_each(|worker| self.begun(worker.id));
+        let running = removed.into_iter().filter_map(|worker| worker.running);
+        running.map(|running| running.call).collect()
     }
 
     pub(crate) fn wait(&mut self, id: WorkerId, cx: &Context<'_>) {

@@ -1,14 +1,12 @@
 //! The local API over its Unix socket: what it says of a service, and what it changes.
 
-mod support;
-
+use crate::support::Hub;
 use paddington::{Invite, LinkId};
 use paddington_admin::client::ClientError;
 use paddington_admin::model::{
     Disconnected, InvitationAnswer, InviteRequest, JoinRequest, Outbox, Peer, Peers, PingAnswer,
     RangeRequest, Refusals, RemovedAnswer, RenewRequest, Role, State, Status,
 };
-use support::{Hub, start_client};
 
 fn code(error: &ClientError) -> (u16, &str) {
     match error {
@@ -28,8 +26,7 @@ async fn the_status_tells_of_the_service_and_its_peers() {
     assert_eq!((status.peers[0].role, status.peers[0].state), (Role::Client, State::Away));
     assert!(status.peers[0].link.parse::<LinkId>().is_ok());
 
-    let other = start_client(&hub.pair).await;
-    hub.connected().await;
+    let other = hub.start_peer().await;
     let peer: Peer = client.get("/v1/peers/client").await.unwrap();
     assert_eq!((peer.state, peer.sessions), (State::Connected, 1));
     let ping: PingAnswer = client.post("/v1/peers/client/ping", &()).await.unwrap();
@@ -63,7 +60,7 @@ async fn peers_are_invited_changed_and_removed() {
 
     let range = RangeRequest { range: "192.0.2.7".to_owned() };
     let peer: Peer = client.put("/v1/peers/attic/range", &range).await.unwrap();
-    assert_eq!(peer.range.as_deref(), Some("192.0.2.7/32"));
+    assert_eq!(peer.range.as_deref(), Some("192.0.2.7"));
     let renewed: InvitationAnswer =
         client.post("/v1/peers/attic/renew", &RenewRequest::default()).await.unwrap();
     assert_ne!(renewed.invitation, answer.invitation);
@@ -104,4 +101,42 @@ async fn nobody_runs_the_service() {
     assert!(!path.exists(), "the socket is removed at the end");
     let absent = paddington_admin::client::Client::connect(&path).await.unwrap_err();
     assert!(absent.is_not_running(), "{absent}");
+}
+
+#[tokio::test]
+async fn wrong_requests_are_explained() {
+    let hub = Hub::start().await;
+    let mut client = hub.client().await;
+    let unknown = client.get::<Peer>("/v1/peers/nobody").await.unwrap_err();
+    assert_eq!(code(&unknown), (404, "unknown_peer"));
+    let unknown = client.get::<Peer>("/v2/everything").await.unwrap_err();
+    assert_eq!(code(&unknown), (404, "unknown_path"));
+    let encoded = client.get::<Peer>("/v1/peers/%ff").await.unwrap_err();
+    assert_eq!(code(&encoded), (400, "invalid_path"));
+    let method = client.put::<Status>("/v1/status", &()).await.unwrap_err();
+    assert_eq!(code(&method), (405, "not_allowed"));
+    let typo = serde_json::json!({"name": "attic", "rnage": "192.0.2.7"});
+    let typo = client.post::<InvitationAnswer>("/v1/peers", &typo).await.unwrap_err();
+    assert_eq!(code(&typo), (400, "invalid_json"));
+    assert!(typo.to_string().contains("unknown field `rnage`, expected one of"), "{typo}");
+    let nobody = client.post::<PingAnswer>("/v1/peers/nobody/ping", &()).await.unwrap_err();
+    assert_eq!(code(&nobody), (404, "unknown_peer"));
+    let away = client.post::<PingAnswer>("/v1/peers/client/ping", &()).await.unwrap_err();
+    assert_eq!(code(&away), (409, "not_connected"));
+    let waiting =
+        client.delete::<RemovedAnswer>("/v1/peers/client?waiting=burn").await.unwrap_err();
+    assert_eq!(code(&waiting), (400, "invalid_value"));
+    let encoding = serde_json::json!({"name": "a", "range": "192.0.2.7", "encoding": "rot13"});
+    let encoding = client.post::<InvitationAnswer>("/v1/peers", &encoding).await.unwrap_err();
+    assert_eq!(code(&encoding), (400, "invalid_value"));
+    let long = JoinRequest { invitation: "x".repeat(100_000), authorities: None };
+    let long = client.post::<Peer>("/v1/peers/join", &long).await.unwrap_err();
+    assert_eq!(code(&long), (413, "too_long"));
+    let link = client.delete::<()>("/v1/orphans/abc").await.unwrap_err();
+    assert_eq!(code(&link), (400, "invalid_value"));
+    let link = format!("/v1/orphans/{}", "0".repeat(32));
+    assert_eq!(code(&client.delete::<()>(&link).await.unwrap_err()), (404, "unknown_link"));
+    let letters = client.get::<Status>("/v1/dead-letters").await.unwrap_err();
+    assert_eq!(code(&letters), (404, "no_store"));
+    hub.serving.end().await;
 }

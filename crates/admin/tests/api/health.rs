@@ -1,0 +1,180 @@
+//! Health, metrics, streams and dead letters, of two services.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{Hub, ignore, settings};
+use paddington::{Event, Message, OnError};
+use paddington_admin::Settings;
+use paddington_admin::client::ClientError;
+use paddington_admin::model::{EventEntry, LetterDetails, Letters, Status};
+use paddington_test_support::{MemoryDisk, pair};
+
+#[tokio::test]
+async fn a_required_peer_that_is_away_makes_the_service_not_ready() {
+    let required = || vec!["client".to_owned()];
+    let patient = |folder: &_| Settings { required: required(), ..settings(folder) };
+    let hub = Hub::start_with(patient).await;
+    let (code, text) = hub.client().await.text("/readyz").await.unwrap();
+    assert_eq!((code, text.as_str()), (200, "ok\n"), "there is a grace");
+
+    let grace = Duration::ZERO;
+    let strict = |folder: &_| Settings { required: required(), grace, ..settings(folder) };
+    let hub = Hub::start_with(strict).await;
+    let mut client = hub.client().await;
+    let (code, text) = client.text("/readyz").await.unwrap();
+    assert_eq!(code, 503);
+    assert!(text.starts_with("the required peer client is away for "), "{text}");
+    assert_eq!(client.text("/livez").await.unwrap(), (200, "ok\n".to_owned()));
+    let peer = hub.start_peer().await;
+    assert_eq!(client.text("/readyz").await.unwrap().0, 200);
+    let mut events = hub.service.exchange().events();
+    peer.shutdown().await;
+    while !matches!(events.recv().await.unwrap(), Event::Down { .. }) {}
+    assert_eq!(client.text("/readyz").await.unwrap().0, 503);
+    let status: Status = client.get("/v1/status").await.unwrap();
+    assert!(!status.ready.ready && status.peers[0].required);
+
+    let unknown = |folder: &_| Settings { required: vec!["no".to_owned()], ..settings(folder) };
+    let hub = Hub::start_with(unknown).await;
+    let (code, text) = hub.client().await.text("/readyz").await.unwrap();
+    assert_eq!((code, text.as_str()), (503, "the required peer no is not known\n"));
+}
+
+#[tokio::test]
+async fn a_stopped_handler_and_a_failing_store_make_the_service_not_ready() {
+    let (mut pair, disk) = (pair(), MemoryDisk::default());
+    pair.server.settings_mut().on_error = OnError::Stop;
+    let fail = async |message: Message| {
+        if message.is_control() { Ok(()) } else { Err("no") }
+    };
+    let hub = Hub::start_as(settings, pair, Some(disk.open()), fail).await;
+    let peer = hub.start_peer().await;
+    let mut client = hub.client().await;
+    let mut events = hub.service.exchange().events();
+    peer.send(Message::new("server", "hello")).await.unwrap();
+    while !matches!(events.recv().await.unwrap(), Event::HandlingStopped { .. }) {}
+    disk.set_broken(true);
+    assert!(hub.service.send(Message::new("client", "hello")).await.is_err());
+    let (code, text) = client.text("/readyz").await.unwrap();
+    let reasons: Vec<&str> = text.lines().collect();
+    assert_eq!((code, reasons.len()), (503, 2), "{text}");
+    assert_eq!(reasons[0], "messages of client are not handled any more: the handler has failed");
+    assert!(reasons[1].starts_with("the store accepts nothing: "), "{text}");
+    peer.exchange().ask_to_shut_down_now(); // its message is never handled
+}
+
+#[tokio::test]
+async fn the_metrics_are_openmetrics() {
+    let hub = Hub::start().await;
+    let peer = hub.start_peer().await;
+    hub.service.send(Message::new("client", "hello")).await.unwrap().await;
+    let (code, text) = hub.client().await.text("/metrics").await.unwrap();
+    assert_eq!(code, 200);
+    for line in [
+        "paddington_peer_connected{peer=\"client\"} 1",
+        "paddington_peer_outbox_messages{peer=\"client\"} 0",
+        "paddington_peer_outbox_oldest_seconds{peer=\"client\"} 0.0",
+        "paddington_peer_messages_accepted_total{peer=\"client\"} 1",
+        "paddington_peer_messages_handled_total{peer=\"client\"} 1",
+        "paddington_peer_messages_rejected_total{peer=\"client\"} 0",
+        "paddington_peer_received_handled_total{peer=\"client\"} 0",
+        "paddington_peer_received_failed_total{peer=\"client\"} 0",
+        "paddington_peer_dead_letters_total{peer=\"client\"} 0",
+        "paddington_peer_sessions_total{peer=\"client\"} 1",
+        "paddington_peers 1",
+        "paddington_ready 1",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let families: Vec<&str> = families.filter_map(|line| line.split(' ').next()).collect();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        assert!(families.contains(&family), "{line} has a type: {families:?}");
+    }
+    let mut sorted = families.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), families.len(), "each family is there once");
+    peer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_stream_tells_everything_once_and_then_what_changes() {
+    let hub = Hub::start().await;
+    let mut stream = hub.client().await.events("/v1/status/stream").await.unwrap();
+    let first = stream.next().await.unwrap().unwrap();
+    assert_eq!(first.name, "status");
+    let status: Status = serde_json::from_str(&first.data).unwrap();
+    assert_eq!((status.peers.len(), status.events.len()), (1, 0));
+    let peer = hub.start_peer().await;
+    let (mut up, mut connected) = (false, false);
+    while !(up && connected) {
+        let event = stream.next().await.unwrap().unwrap();
+        let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        up |= event.name == "event" && data["kind"] == "up";
+        connected |= event.name == "peers" && data["peers"][0]["state"] == "connected";
+    }
+    hub.service.remove("client", paddington::Waiting::Purge).await.unwrap();
+    loop {
+        let event = stream.next().await.unwrap().unwrap();
+        let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        if event.name == "peers" && data["removed"][0] == "client" {
+            break;
+        }
+    }
+    let mut events = hub.client().await.events("/v1/events").await.unwrap();
+    let first = events.next().await.unwrap().unwrap();
+    let first: EventEntry = serde_json::from_str(&first.data).unwrap();
+    assert_eq!((first.kind.as_str(), first.peer.as_deref()), ("up", Some("client")));
+    hub.serving.end().await;
+    assert!(matches!(stream.next().await, Ok(None) | Err(_)), "the stream has ended");
+    peer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_tried_again_and_deleted() {
+    let works = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let works = Arc::clone(&works);
+        move |message: Message| {
+            let works = message.is_control() || works.load(Ordering::Relaxed);
+            async move { if works { Ok(()) } else { Err("not yet") } }
+        }
+    };
+    let disk = MemoryDisk::default();
+    let hub = Hub::start_as(settings, pair(), Some(disk.open()), handler).await;
+    let peer = hub.start_peer().await;
+    for text in ["one", "two"] {
+        peer.send(Message::new("server", text)).await.unwrap().await;
+    }
+    let mut client = hub.client().await;
+    let letters: Letters = client.get("/v1/dead-letters").await.unwrap();
+    let [one, two] = &letters.letters[..] else { unreachable!("{letters:?}") };
+    assert_eq!((one.peer.as_str(), one.code.as_str(), one.bytes), ("client", "failed", 3));
+    let path = format!("/v1/dead-letters/{}", one.id);
+    let shown: LetterDetails = client.get(&path).await.unwrap();
+    assert_eq!(shown.content.text.as_deref(), Some("one"));
+    let again = client.post::<()>(&format!("{path}/retry"), &()).await.unwrap_err();
+    let ClientError::Refused { status: 502, error } = again else { unreachable!("{again}") };
+    assert_eq!(error.message, "the handler has failed again: not yet");
+    works.store(true, Ordering::Relaxed);
+    client.post::<()>(&format!("{path}/retry"), &()).await.unwrap();
+    client.delete::<()>(&format!("/v1/dead-letters/{}", two.id)).await.unwrap();
+    let letters: Letters = client.get("/v1/dead-letters").await.unwrap();
+    assert!(letters.letters.is_empty());
+    let gone = client.post::<()>(&format!("{path}/retry"), &()).await.unwrap_err();
+    assert!(matches!(gone, ClientError::Refused { status: 404, .. }), "{gone}");
+    peer.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_document_is_served() {
+    let hub = Hub::start_as(settings, pair(), None, ignore).await;
+    let document: serde_json::Value = hub.client().await.get("/v1/openapi.json").await.unwrap();
+    assert!(document["paths"]["/v1/peers/{peer}"]["delete"].is_object());
+}
