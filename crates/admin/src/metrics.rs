@@ -14,7 +14,7 @@ use crate::app::App;
 /// The media type of the format.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Number of peers that have values of their own, by name: each is a label of fifteen series.
+/// Number of peers that have values of their own, by name: each is a label of thirteen series.
 const PEERS: usize = 10_000;
 
 /// Writes all numbers.
@@ -48,7 +48,7 @@ impl Collector for Numbers {
         let mut peers = self.0.service.peers();
         let known = number(peers.len());
         peers.truncate(PEERS);
-        for metric in metrics() {
+        for metric in gauges().iter().chain(&counters()) {
             metric.encode(&mut encoder, &peers)?;
         }
         let help = "Peers that this service knows";
@@ -110,7 +110,7 @@ fn number(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn metrics() -> [OfPeers; 13] {
+fn gauges() -> [OfPeers; 4] {
     let of = |name, help, value| OfPeers { name, help, unit: None, value };
     let seconds = |name, help, value| OfPeers {
         name,
@@ -118,7 +118,6 @@ fn metrics() -> [OfPeers; 13] {
         unit: Some(Unit::Seconds),
         value: Value::Seconds(value),
     };
-    let counter = |name, help, value| of(name, help, Value::Counter(value));
     [
         of(
             "paddington_peer_connected",
@@ -138,6 +137,13 @@ fn metrics() -> [OfPeers; 13] {
         seconds("paddington_peer_round_trip", "The last round trip that was measured", |peer| {
             peer.round_trip.map(|time| time.as_secs_f64())
         }),
+    ]
+}
+
+fn counters() -> [OfPeers; 9] {
+    let counter =
+        |name, help, value| OfPeers { name, help, unit: None, value: Value::Counter(value) };
+    [
         counter(
             "paddington_peer_messages_accepted",
             "Messages for the peer that were accepted",

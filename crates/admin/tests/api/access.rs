@@ -26,7 +26,7 @@ async fn nothing_is_told_without_the_token() {
         format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}"),
         format!("X-Authorization: Bearer {token}"),
     ];
-    for wrong in wrong.iter().map(|header| header.as_str()) {
+    for wrong in wrong.iter().map(String::as_str) {
         let headers: &[&str] = if wrong.is_empty() { &[] } else { &[wrong] };
         for path in ["/v1/status", "/v1/peers", "/metrics", "/v1/openapi.json", "/v1/x", "//livez"]
         {
@@ -161,7 +161,7 @@ async fn a_long_head_is_refused() {
     let answer = hub.ask_openly("GET /livez", &[&long], "").await;
     assert_eq!(status(&answer), 431, "{answer}");
     let fields: Vec<String> = (0..101).map(|number| format!("X-{number}: 1")).collect();
-    let fields: Vec<&str> = fields.iter().map(|field| field.as_str()).collect();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     let answer = hub.ask_openly("GET /livez", &fields, "").await;
     assert_eq!(status(&answer), 431, "{answer}");
     assert_eq!(status(&hub.raw("nonsense\r\n\r\n").await), 400);
