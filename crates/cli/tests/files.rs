@@ -79,7 +79,10 @@ fn two_services_are_introduced() {
     let keys = keys(&text);
     assert_eq!(keys.len(), 2);
     let shown = [
-        told, joined, done(hub.path(), &["show", "sensor"]), done(hub.path(), &["peers", "--json"]),
+        told,
+        joined,
+        done(hub.path(), &["show", "sensor"]),
+        done(hub.path(), &["peers", "--json"]),
         done(sensor.path(), &["show", "hub", "--json"]),
     ];
     for shown in shown {
@@ -116,7 +119,8 @@ fn what_is_refused_changes_nothing_and_says_what_to_do() {
     refused(hub.path(), 6, &["show", "attic"]);
     refused(hub.path(), 3, &["invite", "attic", "--from", "127.0.0.1", "-o", "nowhere/x.toml"]);
     fs::write(hub.path().join("mine.txt"), "mine").unwrap();
-    let kept = refused(hub.path(), 6, &["invite", "attic", "--from", "127.0.0.1", "-o", "mine.txt"]);
+    let kept =
+        refused(hub.path(), 6, &["invite", "attic", "--from", "127.0.0.1", "-o", "mine.txt"]);
     assert!(kept.contains("--output"), "{kept}");
     assert_eq!(fs::read_to_string(hub.path().join("mine.txt")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(hub.path().join("links/sensor.toml")).unwrap(), before);
@@ -163,7 +167,10 @@ fn the_folder_is_found_by_flag_place_and_variable() {
     assert!(command.args(["check"]).output().unwrap().status.success());
     // Files on the command line count from where it was called.
     let folder = hub.path().to_str().unwrap();
-    done(elsewhere.path(), &["-C", folder, "invite", "sensor", "--from", "127.0.0.1", "-o", "here.toml"]);
+    done(
+        elsewhere.path(),
+        &["-C", folder, "invite", "sensor", "--from", "127.0.0.1", "-o", "here.toml"],
+    );
     assert!(elsewhere.path().join("here.toml").exists());
 }
 
@@ -172,13 +179,16 @@ fn check_tells_every_problem_and_ends_with_one() {
     let (hub, _sensor) = two();
     let path = hub.path().join("service.toml");
     let text = fs::read_to_string(&path).unwrap();
-    let text = text.replace("port = 6501", "potr = 6501").replace("[health]", "[health]\nrequired = [\"attic\"]");
+    let text = text
+        .replace("port = 6501", "potr = 6501")
+        .replace("[health]", "[health]\nrequired = [\"attic\"]");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let output = paddington(hub.path(), &["check", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let problems: Vec<_> = found["problems"].as_array().unwrap().iter().map(ToString::to_string).collect();
+    let problems: Vec<_> =
+        found["problems"].as_array().unwrap().iter().map(ToString::to_string).collect();
     for part in ["\\\"port\\\" is missing", "Did you mean \\\"port\\\"", "mode 644"] {
         assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:?}");
     }

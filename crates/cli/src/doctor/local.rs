@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use paddington::{PeerRole, ServiceConfig};
 
 use super::evidence::Evidence;
-use super::report::{CONFIGURATION, Check, Finding, NOT_RUNNING};
+use super::report::{CONFIGURATION, Check, Finding, NOT_READY, NOT_RUNNING};
 use super::{disk, port};
 use crate::check;
 use crate::folder::CONFIG;
@@ -129,7 +129,7 @@ fn service(evidence: &Evidence) -> Check {
     if !status.ready.ready {
         let what = format!("the service is not ready: {}", status.ready.reasons.join("; "));
         let remedy = "Mend what it names; the log of the service says more.";
-        return Check::failed("service", Finding::new("not_ready", what, remedy));
+        return Check::failed("service", Finding::new(NOT_READY, what, remedy));
     }
     let up = crate::view::seconds(status.service.uptime_seconds);
     Check::passed("service", format!("{} runs for {up}", status.service.name))

@@ -88,10 +88,6 @@ impl Check {
         Self { check, outcome: Outcome::Failed, text, code: Some(code), remedy: Some(remedy) }
     }
 
-    pub(super) fn is_failed(&self) -> bool {
-        self.outcome == Outcome::Failed
-    }
-
     fn diagnosis(&self, peer: Option<&str>) -> Option<Diagnosis> {
         let (code, remedy) = (self.code?, self.remedy.clone()?);
         Some(Diagnosis { peer: peer.map(str::to_owned), code, text: self.text.clone(), remedy })
@@ -141,10 +137,13 @@ impl Report {
 }
 
 /// What explains less than anything else that is wrong: in a configuration that can be used, a problem is
-/// seldom the cause, and that nobody runs the service is the cause of nothing else.
-const GENERAL: [&str; 2] = [CONFIGURATION, NOT_RUNNING];
+/// seldom the cause; a service is not ready because of something else; and that nobody runs it is the cause
+/// of nothing else.
+const GENERAL: [&str; 3] = [CONFIGURATION, NOT_READY, NOT_RUNNING];
 /// The code for a problem that `paddington check` finds.
 pub(super) const CONFIGURATION: &str = "configuration";
+/// The code for a service that runs and cannot do its work.
+pub(super) const NOT_READY: &str = "not_ready";
 /// The code for a service that nobody runs.
 pub(super) const NOT_RUNNING: &str = "not_running";
 

@@ -22,8 +22,8 @@ pub(super) struct Target<'a> {
 /// Returns a check for each step, up to the one that failed.
 pub(super) fn checks(reach: &Reach, target: &Target<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
-    if !reach.addresses.is_empty() {
-        let host = target.url.host();
+    let host = target.url.host();
+    if !reach.addresses.is_empty() && host.parse::<IpAddr>().is_err() {
         let all: Vec<_> = reach.addresses.iter().map(|it| it.ip().to_string()).collect();
         checks.push(Check::passed("name", format!("{host} is {}", all.join(", "))));
     }
