@@ -10,7 +10,7 @@ use paddington::{
 use paddington_admin::client::{Client, ClientError};
 use paddington_admin::model::{
     FixedKeysWord, Invitation, InvitationAnswer, InviteRequest, JoinRequest, Keys, Peer, Peers,
-    RemovedAnswer, RenewRequest, Role, WaitingMail, time,
+    RangeRequest, RemovedAnswer, RenewRequest, Role, WaitingMail, time,
 };
 
 use crate::commands::peers::Entry;
@@ -125,6 +125,17 @@ impl Access {
         }
     }
 
+    pub(crate) async fn set_range(&mut self, peer: &str, range: &str) -> Result<(), Failure> {
+        match self {
+            Self::Files(config) => config.set_range(peer, range)?,
+            Self::Live(client) => {
+                let request = RangeRequest { range: range.to_owned() };
+                let _: Peer = client.put(&format!("/v1/peers/{peer}/range"), &request).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn peers(&mut self) -> Result<Vec<Entry>, Failure> {
         match self {
             Self::Live(client) => {
@@ -166,7 +177,7 @@ fn invitation(answer: InvitationAnswer) -> Result<Invite, Failure> {
 }
 
 /// What is known about a peer without the service.
-fn entry(link: &LinkDetails) -> Entry {
+pub(crate) fn entry(link: &LinkDetails) -> Entry {
     let fixed = |fixed| match fixed {
         FixedKeys::Hex => FixedKeysWord::Hex,
         FixedKeys::NoFolder => FixedKeysWord::NoFolder,

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Show(PeerName),
     /// Remove a peer: its link ends at once.
     Remove(Remove),
+    /// Change the addresses that a client connects from.
+    Range(Range),
     /// Write a new invitation for a client, or agree on new keys now.
     Renew(Renew),
     /// Delete what is stored for links that are gone.
@@ -151,6 +153,14 @@ pub(crate) struct Remove {
     /// Keep the messages that wait for it in the outbox; nobody receives them.
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Range {
+    /// The client's name.
+    pub(crate) peer: String,
+    /// The addresses that it connects from, such as 192.0.2.7 or 192.0.2.0/24.
+    pub(crate) range: String,
 }
 
 #[derive(Debug, Args)]

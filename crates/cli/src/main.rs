@@ -58,13 +58,14 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
 
 /// Carries out a command in the folder of a service, which was called `here`.
 async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), Failure> {
-    use commands::{check, invite, join, letters, messages, outbox, peers, remove, status};
+    use commands::{check, invite, join, letters, messages, outbox, peers, range, remove, status};
     match command {
         Command::Invite(args) => invite::invite(&args, here, output).await,
         Command::Join(args) => join::run(&args, output).await,
         Command::Peers => peers::list(output).await,
         Command::Show(args) => peers::show(&args, output).await,
         Command::Remove(args) => remove::run(&args, output).await,
+        Command::Range(args) => range::run(&args, output).await,
         Command::Renew(args) => invite::renew(&args, here, output).await,
         Command::Purge(args) => outbox::purge(&args, output).await,
         Command::Check => check::run(output),

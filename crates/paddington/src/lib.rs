@@ -58,6 +58,7 @@ mod macros;
 pub mod message;
 mod outbox;
 mod process;
+mod reach;
 mod renewal;
 mod service;
 mod signals;
@@ -87,8 +88,8 @@ pub use paddington_store::{
     OpenStoreError, SalvageError, SalvageReport, SalvagedMailbox, SqliteStore, salvage,
 };
 pub use paddington_transport::{
-    Config as TransportConfig, Endpoint, EndpointError, Limits, Network, NetworkListener, Retry,
-    Stream, Timeouts, TlsError, TrustedProxies,
+    Config as TransportConfig, DialError, Endpoint, EndpointError, Limits, Network,
+    NetworkListener, Reach, Retry, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn refused(status: http::StatusCode) -> DialError {
-        UpgradeError::Refused { status }.into()
+        UpgradeError::Refused { status, by_service: true }.into()
     }
 
     /// Returns the delays after failures with one address, in seconds, without jitter.

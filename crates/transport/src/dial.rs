@@ -56,9 +56,17 @@ impl Dialer {
 
     /// Opens a byte stream to the server.
     async fn connect(&self, known: &mut Addresses) -> Result<Stream, DialError> {
+        let addresses = self.resolve().await?;
+        let (address, stream) = self.race(known.begin(addresses)).await?;
+        known.connected_to(address);
+        Ok(stream)
+    }
+
+    /// Returns the addresses of the server, of which there is at least one.
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let resolved = self.network.resolve(host, port).await;
-        let addresses = resolved
+        resolved
             .and_then(|addresses| {
                 if addresses.is_empty() {
                     Err(io::ErrorKind::NotFound.into())
@@ -66,14 +74,11 @@ impl Dialer {
                     Ok(addresses)
                 }
             })
-            .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
-        let (address, stream) = self.race(known.begin(addresses)).await?;
-        known.connected_to(address);
-        Ok(stream)
+            .map_err(|source| DialError::Resolve { host: host.to_owned(), source })
     }
 
     /// Performs the TLS handshake, if the endpoint asks for it.
-    async fn secure(&self, stream: Stream) -> Result<Stream, DialError> {
+    pub(crate) async fn secure(&self, stream: Stream) -> Result<Stream, DialError> {
         match (&self.tls, self.endpoint.is_secure()) {
             (Some(tls), true) => {
                 tls.connect(self.endpoint.host(), stream).await.map_err(DialError::Tls)
@@ -88,7 +93,7 @@ impl Dialer {
     /// Tries the addresses one after another, the next one as soon as one has failed or a short
     /// delay has passed. The first that connects is used (RFC 8305 §5). A doubted one gets its turn
     /// later, so that it does not win over a good one that is farther away.
-    async fn race(&self, order: Order) -> Result<(SocketAddr, Stream), DialError> {
+    pub(crate) async fn race(&self, order: Order) -> Result<(SocketAddr, Stream), DialError> {
         let timeouts = &self.config.timeouts;
         let last_good = order.addresses.len() - order.doubted;
         let mut waiting = order.addresses.into_iter();
@@ -121,7 +126,7 @@ impl Dialer {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     step: &'static str,
     work: impl Future<Output = Result<T, DialError>>,

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_failed_attempt_says_what_helps_and_not_in_its_cause() {
-        let refused = |status| DialError::Upgrade(UpgradeError::Refused { status });
+        let refused =
+            |status| DialError::Upgrade(UpgradeError::Refused { status, by_service: true });
         let resolve = io::Error::other("no such name");
         for (error, remedy) in [
             (DialError::Resolve { host: "x".to_owned(), source: resolve }, "DNS"),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -16,10 +17,14 @@ use thiserror::Error;
 use tokio_rustls::TlsConnector;
 use tracing::{error, info};
 
+use crate::presented::Presented;
 use crate::{Stream, regular};
 
 /// The longest file of certificate authorities, in bytes: many times that of all public ones.
 const LONGEST: u64 = 4 * 1024 * 1024;
+
+/// The protocol that is asked for in TLS.
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The certificate authorities that a client trusts.
 #[derive(Clone)]
@@ -109,6 +114,33 @@ impl Tls {
         Ok(Stream::new(connected?))
     }
 
+    /// As [`connect`](Self::connect), and puts the certificates that the server presents into
+    /// `certificates`, whether or not they are trusted.
+    pub(crate) async fn present(
+        &self,
+        host: &str,
+        stream: Stream,
+        certificates: &mut Vec<Vec<u8>>,
+    ) -> io::Result<Stream> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let roots = self.trust.found.lock().unwrap_or_else(PoisonError::into_inner).roots();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(io::Error::other)?;
+        let presented = Arc::new(Presented::new(verifier));
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&presented) as Arc<_>)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        *certificates = presented.take();
+        Ok(Stream::new(connected?))
+    }
+
     /// Reads the certificate authorities again, on a blocking thread. Returns whether others are
     /// trusted from now on.
     pub(crate) async fn refresh(&self) -> bool {
@@ -162,6 +194,14 @@ impl Trust {
     }
 }
 
+impl Found {
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.trusted.iter().cloned());
+        Arc::new(roots)
+    }
+}
+
 impl Source {
     fn read(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let path = match self {
@@ -199,7 +239,7 @@ fn trusting(
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

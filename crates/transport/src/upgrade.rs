@@ -50,6 +50,8 @@ pub enum UpgradeError {
     Refused {
         /// The status of the answer.
         status: StatusCode,
+        /// Whether it may come straight from a service, which names no program and sends no body.
+        by_service: bool,
     },
     /// A web server or a proxy answered with 400, or passed on the answer of a service that did not
     /// get the whole request.
@@ -64,6 +66,13 @@ pub enum UpgradeError {
 }
 
 impl UpgradeError {
+    /// Returns whether the server has closed the connection instead of answering, as a service does
+    /// with an address that no invitation allows.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Http(error) if !error.is_parse())
+    }
+
     /// Returns what probably helps.
     pub(crate) fn remedy(&self) -> Option<&'static str> {
         match self {
@@ -71,7 +80,7 @@ impl UpgradeError {
                 "check that the URL leads to a paddington server: something else may listen there, or \
                  the port may speak TLS (wss://)",
             ),
-            Self::Refused { status } => hint(*status),
+            Self::Refused { status, .. } => hint(*status),
             Self::BadProxy => Some(
                 "it must pass on the headers Upgrade and Connection; for nginx: proxy_http_version \
                  1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \
@@ -86,7 +95,7 @@ impl UpgradeError {
     /// answers 502, 503 or 504, or closes the connection.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::Refused { status } => {
+            Self::Refused { status, .. } => {
                 !status.is_server_error() && *status != StatusCode::REQUEST_TIMEOUT
             }
             Self::BadProxy | Self::Answer(_) => true,
@@ -337,11 +346,12 @@ fn check(
     encoding: Encoding,
     key: &str,
 ) -> Result<Offer, UpgradeError> {
-    if status == BAD_REQUEST && !is_from_service(headers) {
+    let by_service = is_from_service(headers);
+    if status == BAD_REQUEST && !by_service {
         return Err(UpgradeError::BadProxy);
     }
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpgradeError::Refused { status });
+        return Err(UpgradeError::Refused { status, by_service });
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
         return Err(UpgradeError::Answer("it does not switch to a WebSocket"));

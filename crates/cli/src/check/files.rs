@@ -25,6 +25,13 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Returns the files here that others must not read.
+pub(super) fn secret(document: &Document<'_>) -> Vec<PathBuf> {
+    let operation = toml::from_str::<Operation>(document.text()).unwrap_or_default();
+    let outbox = document.string(&["outbox"]).map(PathBuf::from);
+    [CONFIG.into(), operation.api.token_file].into_iter().chain(outbox).collect()
+}
+
 /// Returns whether others than its owner can read a file that holds secrets.
 pub(super) fn exposed(path: &Path) -> Option<Problem> {
     #[cfg(unix)]

@@ -40,6 +40,14 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Returns the folder of links and its files, which others must not read.
+pub(super) fn secret(document: &Document<'_>) -> Vec<PathBuf> {
+    let Some(folder) = document.string(&["links"]).map(PathBuf::from) else { return Vec::new() };
+    let mut paths = files(&folder);
+    paths.push(folder);
+    paths
+}
+
 /// Returns whether an error is one of the files in the folder.
 fn problems_of_links(error: &paddington::ConfigError) -> bool {
     use paddington::{ConfigError, FileError};

@@ -66,6 +66,15 @@ pub(crate) fn problems() -> Vec<Problem> {
     problems
 }
 
+/// Returns those of the problems that are files which others can read.
+pub(crate) fn exposed_files() -> Vec<Problem> {
+    let text = fs::read_to_string(CONFIG).unwrap_or_default();
+    let Ok(document) = Document::parse(&text) else { return Vec::new() };
+    let mut paths = files::secret(&document);
+    paths.extend(links::secret(&document));
+    paths.iter().filter_map(|path| files::exposed(path)).collect()
+}
+
 /// Returns the problems that the text alone shows.
 fn of_text(text: &str) -> Vec<Problem> {
     let document = match Document::parse(text) {

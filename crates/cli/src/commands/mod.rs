@@ -9,5 +9,6 @@ pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod pages;
 pub(crate) mod peers;
+pub(crate) mod range;
 pub(crate) mod remove;
 pub(crate) mod status;

@@ -1,9 +1,17 @@
-//! `paddington doctor`: why a link does not come up, and what to do.
+//! `paddington doctor`: why a link does not come up, and what to do. `docs/doctor.md` has the codes.
 
-use crate::args::Doctor;
-use crate::failure::Failure;
-use crate::output::Output;
+mod authority;
+mod certificate;
+mod client_side;
+mod command;
+mod disk;
+mod evidence;
+mod last_error;
+mod local;
+mod port;
+mod refusals;
+mod report;
+mod request;
+mod server_side;
 
-pub(crate) async fn run(_args: &Doctor, _output: Output) -> Result<(), Failure> {
-    Ok(())
-}
+pub(crate) use command::run;

@@ -35,6 +35,8 @@ pub struct LinkDetails {
     pub range: Option<AddressRange>,
     /// Of a server: where it is reached.
     pub url: Option<Endpoint>,
+    /// Of a server: the file with the only certificate authorities that are trusted, if there is one.
+    pub authorities: Option<PathBuf>,
     /// The number of the generation of keys in use; `None` if there was no contact yet, or generations
     /// are not counted.
     pub generation: Option<u64>,
@@ -284,6 +286,10 @@ impl ServiceConfig {
             encoding: peer.keys().encoding(),
             range,
             url,
+            authorities: match peer {
+                KnownPeer::Client(_) => None,
+                KnownPeer::Server(server) => server.authorities.clone(),
+            },
             generation: used.map(Generation::number),
             since: used.map(|used| time(used.since())),
             next: used.and_then(|used| {

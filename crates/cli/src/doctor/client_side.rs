@@ -1,0 +1,139 @@
+//! A server, from its client's side: whether it can be reached, and what it said in the handshake.
+
+use std::time::Duration;
+
+use paddington::{Endpoint, Reach, ServiceConfig};
+use paddington_admin::model::{LastError, Peer, State};
+
+use super::authority::trusted;
+use super::evidence::{Evidence, words_of};
+use super::last_error::of_handshake;
+use super::report::{Check, Finding};
+use super::request::{self, Target, ask_there, own_address, sentence};
+use crate::commands::peers::Entry;
+use crate::failure::chain;
+use crate::view;
+
+/// The time for each step of an attempt to reach a server.
+const STEP: Duration = Duration::from_secs(5);
+
+pub(super) async fn checks(entry: &Entry, evidence: &Evidence) -> Vec<Check> {
+    let mut checks = vec![keys(entry)];
+    if let Some(peer) = entry.status.as_ref().filter(|peer| peer.state == State::Connected) {
+        checks.extend(connected(peer));
+        return checks;
+    }
+    let (Some(config), Some(url)) = (&evidence.config, endpoint(entry)) else { return checks };
+    let link = evidence.link(&entry.name);
+    let own_name = evidence.own_name();
+    let target = Target {
+        peer: &entry.name,
+        own_name: &own_name,
+        url: &url,
+        trusted: trusted(link.as_ref().and_then(|link| link.authorities.as_deref())),
+        is_hex: entry.encoding == "hex",
+    };
+    match reach(config, &entry.name).await {
+        Err(finding) => checks.push(Check::failed("certificate", finding)),
+        Ok(reach) => {
+            checks.extend(request::checks(&reach, &target));
+            if reach.outcome.is_ok() {
+                checks.push(handshake(entry, &reach, &target));
+            }
+        }
+    }
+    checks
+}
+
+/// Says which keys there are, and the words by which both sides can tell that they mean the same link.
+pub(super) fn keys(entry: &Entry) -> Check {
+    let held = view::keys(&entry.keys, entry.role);
+    let held = if held.is_empty() { "as they were handed over".to_owned() } else { held };
+    Check::passed(
+        "keys",
+        format!("{held}; both sides should see the same words: {}", words_of(entry)),
+    )
+}
+
+/// Checks of a link that is up.
+pub(super) fn connected(peer: &Peer) -> Vec<Check> {
+    let place = peer.address.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
+    let since = peer.since.as_deref().map(|it| format!(" since {it}")).unwrap_or_default();
+    let mut checks = vec![Check::passed("link", format!("it is connected{place}{since}"))];
+    if peer.halted {
+        let what = "its messages are not handled any more, because the handler has failed";
+        let remedy = "Mend the handler (its errors are in the log), and start the service again.";
+        checks.push(Check::failed("handler", Finding::new("handler_stopped", what, remedy)));
+    }
+    let too_long = peer.sent.as_ref().map_or(0, |sent| sent.too_long);
+    if too_long > 0 {
+        let what =
+            format!("{too_long} messages were given up: they are longer than {} takes", peer.name);
+        let remedy = "Raise max_payload in [settings.transport.limits] of its service.toml, or send \
+                      shorter ones.";
+        checks.push(Check::failed("messages", Finding::new("messages_too_long", what, remedy)));
+    }
+    checks
+}
+
+fn endpoint(entry: &Entry) -> Option<Endpoint> {
+    entry.url.as_ref()?.parse().ok()
+}
+
+async fn reach(config: &ServiceConfig, peer: &str) -> Result<Reach, Finding> {
+    config.reach(peer, STEP).await.map_err(|error| {
+        Finding::new(
+            "tls_authorities",
+            chain(&error),
+            "Name a readable PEM file with the certificate authorities: paddington join FILE \
+             --authorities PEM.",
+        )
+    })
+}
+
+/// The server can be reached: only the handshake remains, which is not tried here, since it uses keys.
+fn handshake(entry: &Entry, reach: &Reach, target: &Target<'_>) -> Check {
+    let Some(peer) = &entry.status else {
+        let what = "it is not tried here, since it uses keys; the service does it once it runs";
+        return Check::unknown("handshake", what);
+    };
+    let found = peer.last_error.as_ref().and_then(|error| {
+        of_handshake(&error.text).map(|(code, more)| of_error(error, code, more, reach, target))
+    });
+    Check::failed("handshake", found.unwrap_or_else(|| trying_again(peer)))
+}
+
+fn of_error(
+    error: &LastError,
+    code: &'static str,
+    server_knows: bool,
+    reach: &Reach,
+    target: &Target<'_>,
+) -> Finding {
+    let remedy = sentence(error.remedy.as_deref().unwrap_or("see the log"));
+    if !server_knows {
+        return Finding::new(code, error.text.clone(), remedy);
+    }
+    let text = match code {
+        "keys_refused" => {
+            format!(
+                "the server does not accept the keys of this link{}",
+                own_address(reach.connected)
+            )
+        }
+        _ => error.text.clone(),
+    };
+    Finding::new(code, text, format!("{remedy} {}", ask_there(target)))
+}
+
+fn trying_again(peer: &Peer) -> Finding {
+    let before = match &peer.last_error {
+        Some(error) => format!(", after {:?} at {}", error.text, error.at),
+        None => String::new(),
+    };
+    Finding::new(
+        "trying_again",
+        format!("the server can be reached, and the service is not connected yet{before}"),
+        "Wait: it tries again within a minute. If this lasts, see the log.",
+    )
+}

@@ -1,0 +1,270 @@
+//! What follows from an attempt to reach a server that did not come as far as the handshake.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use paddington::{DialError, Endpoint, Reach, UpgradeError};
+
+use super::authority;
+use super::report::{Check, Finding};
+use crate::failure::chain;
+
+/// Who is asked for what.
+pub(super) struct Target<'a> {
+    pub(super) peer: &'a str,
+    pub(super) own_name: &'a str,
+    pub(super) url: &'a Endpoint,
+    /// What is trusted, in words.
+    pub(super) trusted: String,
+    pub(super) is_hex: bool,
+}
+
+/// Returns a check for each step, up to the one that failed.
+pub(super) fn checks(reach: &Reach, target: &Target<'_>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let host = target.url.host();
+    if !reach.addresses.is_empty() && host.parse::<IpAddr>().is_err() {
+        let all: Vec<_> = reach.addresses.iter().map(|it| it.ip().to_string()).collect();
+        checks.push(Check::passed("name", format!("{host} is {}", all.join(", "))));
+    }
+    if let Some(address) = reach.connected {
+        checks.push(Check::passed("connection", format!("{address} accepts connections")));
+    }
+    if reach.secured {
+        let text = format!("{}, trusted by {}", authority::presented(reach), target.trusted);
+        checks.push(Check::passed("certificate", text));
+    }
+    checks.push(match &reach.outcome {
+        Ok(()) => Check::passed("request", "the server speaks this protocol at this URL"),
+        Err(error) => Check::failed(step(error, reach, target), finding(error, reach, target)),
+    });
+    checks
+}
+
+/// Returns the step that failed.
+fn step(error: &DialError, reach: &Reach, target: &Target<'_>) -> &'static str {
+    match error {
+        DialError::Tls(_) => "certificate",
+        _ if reach.addresses.is_empty() => "name",
+        _ if reach.connected.is_none() => "connection",
+        _ if target.url.is_secure() && !reach.secured => "certificate",
+        _ => "request",
+    }
+}
+
+fn finding(error: &DialError, reach: &Reach, target: &Target<'_>) -> Finding {
+    match error {
+        DialError::Resolve { host, source } => Finding::new(
+            "name_not_resolved",
+            format!("the name {host:?} in the invitation's URL cannot be resolved: {source}"),
+            format!(
+                "Check the spelling of {} and this machine's DNS (`getent hosts {host}`); if the name \
+                 is wrong, let the server's operator correct the url and renew the invitation.",
+                target.url
+            ),
+        ),
+        DialError::Connect { address, source } => of_connect(address, source, target),
+        DialError::Tls(source) => {
+            authority::finding(source, reach, target.url.host(), &target.trusted)
+        }
+        DialError::Upgrade(error) => of_upgrade(error, reach, target),
+        DialError::Timeout(step) => of_timeout(step, reach, target),
+        error => Finding::new(
+            "not_reached",
+            chain(error),
+            sentence(error.remedy().unwrap_or("try again, and see the log")),
+        ),
+    }
+}
+
+fn of_connect(address: &str, source: &io::Error, target: &Target<'_>) -> Finding {
+    match source.kind() {
+        io::ErrorKind::ConnectionRefused => Finding::new(
+            "connection_refused",
+            format!("nobody listens at {address}"),
+            format!(
+                "Check with {}'s operator that it runs (`paddington status` there), that {} is its \
+                 port or that of its proxy, and that no firewall refuses it.",
+                target.peer,
+                target.url.port()
+            ),
+        ),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Finding::new(
+            "no_route",
+            format!("there is no way to {address}: {source}"),
+            "Check this machine's network and its route to the server (`ip route get ADDRESS`).",
+        ),
+        _ => Finding::new(
+            "not_reached",
+            format!("{address} cannot be reached: {source}"),
+            "Check the route and the firewalls between the two, and that the server runs.",
+        ),
+    }
+}
+
+fn of_timeout(step: &str, reach: &Reach, target: &Target<'_>) -> Finding {
+    let (code, remedy) = match reach.connected {
+        None if reach.addresses.is_empty() => {
+            ("name_not_resolved", "Check this machine's DNS: its server does not answer.")
+        }
+        None => (
+            "connect_timeout",
+            "A firewall probably drops the packets, or the host is down: check the route and the \
+             firewalls between the two.",
+        ),
+        Some(_) => (
+            "no_answer",
+            "Something accepts the connection and says nothing: check that the URL leads to a \
+             paddington server, and whether large packets are lost on the way (path MTU).",
+        ),
+    };
+    Finding::new(code, format!("timed out while {step} at {}", target.url), remedy)
+}
+
+fn of_upgrade(error: &UpgradeError, reach: &Reach, target: &Target<'_>) -> Finding {
+    let there = ask_there(target);
+    match error {
+        UpgradeError::Refused { status, by_service } => {
+            of_status(status.as_u16(), *by_service, reach, target)
+        }
+        UpgradeError::BadProxy => Finding::new("proxy_without_upgrade", chain(error), PROXY),
+        error if error.is_silence() => Finding::new(
+            "closed_without_answer",
+            format!(
+                "{} closes the connection without a word, as a server does with an address that no \
+                 invitation allows{}",
+                target.url.authority(),
+                own_address(reach.connected)
+            ),
+            there,
+        ),
+        UpgradeError::Http(_) => Finding::new(
+            "not_http",
+            format!("what listens at {} does not speak HTTP", target.url.authority()),
+            "Check the port in the invitation's URL; if it speaks TLS, the URL has to begin with \
+             wss://.",
+        ),
+        UpgradeError::Answer(what)
+            if what.contains("subprotocol") || what.contains("challenge") =>
+        {
+            encoding_mismatch(format!("the server speaks another encoding: {what}"), target)
+        }
+        UpgradeError::Answer(what) => Finding::new(
+            "answer_altered",
+            format!("the server's answer is invalid: {what}"),
+            "Check whether a proxy changes the answer, and what listens there.",
+        ),
+        error => Finding::new("not_reached", chain(error), sentence("check the invitation's URL")),
+    }
+}
+
+/// What helps with a proxy that keeps headers to itself.
+const PROXY: &str = "Let the proxy pass on the headers Upgrade and Connection. For nginx: \
+    proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \
+    \"upgrade\";";
+
+fn of_status(status: u16, by_service: bool, reach: &Reach, target: &Target<'_>) -> Finding {
+    let url = target.url;
+    let answered = |what: &str| format!("{} answers {status}: {what}", url.authority());
+    let (code, text, remedy) = match (status, by_service) {
+        (404, true) => (
+            "wrong_path",
+            answered(&format!("{:?} is not the path of this server", url.path())),
+            "Let the url in the server's service.toml, the path that its proxy passes on, and the \
+             invitation agree; then renew the invitation.",
+        ),
+        (200..=299 | 404 | 405 | 501, _) => (
+            "other_server",
+            answered("it is another web server, or a proxy that does not pass on this path"),
+            "Check the host, the port and the path of the invitation's URL, and what listens there; a \
+             proxy has to pass on this path to the server.",
+        ),
+        (400, _) if target.is_hex => {
+            let text = answered("it expects no hex client from this address");
+            return encoding_mismatch(format!("{text}{}", own_address(reach.connected)), target);
+        }
+        (300..=399, _) => (
+            "redirected",
+            answered("it sends clients elsewhere, which are not followed"),
+            "Let the server's operator write the URL of the service itself into url (perhaps wss:// \
+             instead of ws://), and renew the invitation.",
+        ),
+        (401 | 407, _) => (
+            "proxy_wants_password",
+            answered("a proxy asks for a password"),
+            "Let the proxy pass on this path without one: the keys of the link protect it.",
+        ),
+        (403, _) => {
+            let text = answered("the server, or its proxy, does not admit this address");
+            let text = format!("{text}{}", own_address(reach.connected));
+            return Finding::new("address_refused", text, ask_there(target));
+        }
+        (429, _) => (
+            "too_many_attempts",
+            answered("there were too many attempts from this address"),
+            "Wait some seconds, and mend what failed before; the server's log has it.",
+        ),
+        (502..=504, _) => (
+            "proxy_without_service",
+            answered("a proxy answers, and cannot reach the service behind it"),
+            "Check that the service runs (`paddington status` there), and that the proxy passes on to \
+             its ip and port.",
+        ),
+        (426 | 400, _) => {
+            ("proxy_without_upgrade", answered("the upgrade was lost on the way"), PROXY)
+        }
+        _ => (
+            "other_server",
+            answered("no paddington server says this"),
+            "Check the host, the port and the path of the invitation's URL.",
+        ),
+    };
+    Finding::new(code, text, remedy)
+}
+
+fn encoding_mismatch(text: String, target: &Target<'_>) -> Finding {
+    let own = if target.is_hex { "hex" } else { "sealed" };
+    Finding::new(
+        "encoding_mismatch",
+        text,
+        format!(
+            "The invitation here is for the {own} encoding. Let {}'s operator see what `paddington show \
+             {}` says there, and write a new invitation: for hex with --hex.",
+            target.peer, target.own_name
+        ),
+    )
+}
+
+/// What a stranger may know is nothing: the server's operator has to be asked.
+pub(super) fn ask_there(target: &Target<'_>) -> String {
+    format!(
+        "Only the server sees why: ask {}'s operator to run there: paddington doctor {}",
+        target.peer, target.own_name
+    )
+}
+
+/// Says from which address this machine connects. A router on the way may make another one of it.
+pub(super) fn own_address(server: Option<SocketAddr>) -> String {
+    let found = server.and_then(own_address_towards);
+    found
+        .map(|ip| format!("; this machine connects from {ip}, unless a router changes that"))
+        .unwrap_or_default()
+}
+
+/// Returns the address of this machine on the way to another one. Nothing is sent.
+fn own_address_towards(server: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0; 8], 0).into(),
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(server).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Makes a sentence of a remedy in the words of the log.
+pub(super) fn sentence(remedy: &str) -> String {
+    let mut letters = remedy.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}

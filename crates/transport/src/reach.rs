@@ -1,0 +1,74 @@
+//! An attempt to connect for a person who wants to know how far it comes. It takes the same steps as
+//! any other up to the answer to the request, and hangs up then: there is no handshake, so no keys are
+//! used. A server that has answered 101 charges its address nothing (`stranger.rs`).
+
+use std::net::SocketAddr;
+
+use crate::addresses::Addresses;
+use crate::dial::within;
+use crate::{DialError, Dialer, Stream, upgrade};
+
+/// How far an attempt to connect came that ends before the handshake.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reach {
+    /// The addresses of the host, if its name was resolved.
+    pub addresses: Vec<SocketAddr>,
+    /// The address that a connection was opened to.
+    pub connected: Option<SocketAddr>,
+    /// Whether the TLS handshake has succeeded.
+    pub secured: bool,
+    /// The certificates that the server has presented, in DER, its own first; they need not be valid.
+    pub certificates: Vec<Vec<u8>>,
+    /// Why it came no farther; `Ok` if the server has switched to a WebSocket of this protocol.
+    pub outcome: Result<(), DialError>,
+}
+
+impl Dialer {
+    /// Tries to reach the server, within the time limits of an ordinary attempt, and hangs up before
+    /// the handshake. Sends one request.
+    pub async fn reach(&self) -> Reach {
+        let mut reach = Reach {
+            addresses: Vec::new(),
+            connected: None,
+            secured: false,
+            certificates: Vec::new(),
+            outcome: Ok(()),
+        };
+        reach.outcome = self.reach_into(&mut reach).await;
+        reach
+    }
+
+    async fn reach_into(&self, reach: &mut Reach) -> Result<(), DialError> {
+        let timeouts = &self.config.timeouts;
+        let mut known = Addresses::default();
+        let resolved = within(timeouts.connect, "looking up its name", self.resolve()).await?;
+        reach.addresses.clone_from(&resolved);
+        let raced = self.race(known.begin(resolved));
+        let (address, stream) = within(timeouts.connect, "connecting to the server", raced).await?;
+        reach.connected = Some(address);
+        let stream = self.present(stream, reach).await?;
+        let encoding = self.login.credentials.encoding();
+        let limits = &self.config.limits;
+        within(timeouts.answer, "waiting for the answer", async {
+            Ok(upgrade::request(stream, &self.endpoint, limits, encoding).await?)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Performs the TLS handshake, if the endpoint asks for it, and keeps the certificates.
+    async fn present(&self, stream: Stream, reach: &mut Reach) -> Result<Stream, DialError> {
+        let Some(tls) = self.tls.as_ref().filter(|_| self.endpoint.is_secure()) else {
+            return self.secure(stream).await;
+        };
+        let (limit, step) = (self.config.timeouts.answer, "waiting for the TLS handshake");
+        let host = self.endpoint.host();
+        let stream = within(limit, step, async {
+            tls.present(host, stream, &mut reach.certificates).await.map_err(DialError::Tls)
+        })
+        .await?;
+        reach.secured = true;
+        Ok(stream)
+    }
+}
