@@ -109,6 +109,7 @@ fn keys(link: &LinkDetails) -> Keys {
     Keys {
         generation: link.generation,
         since: link.since.map(time),
+        next: link.next,
         fixed: link.fixed.and_then(|fixed| match fixed {
             FixedKeys::Hex => Some(FixedKeysWord::Hex),
             FixedKeys::NoFolder => Some(FixedKeysWord::NoFolder),
