@@ -126,6 +126,8 @@ faults! {
     OldKeysKept,
     /// Keys that were agreed on are replaced although the client may have them.
     AgreedReplacedUnasked,
+    /// A client says that it has no newer keys, and keeps those that it has fallen back from.
+    FallenBackKept,
     /// Keys that are removed leave nothing that recognises them.
     BurnedForgotten,
 }

@@ -97,15 +97,48 @@ fn keys_that_the_client_may_have_are_replaced_only_if_it_says_that_it_has_none()
     let [ours, theirs] = [&client, &server].map(|it| it.ring.generation(3).unwrap());
     assert_eq!(ours.keys(), theirs.keys(), "a question is no renewal");
 
+    // In this session, a client with newer keys has fallen back from them.
     let [client, server] = interrupted(true);
     let [mut client, mut server] = session(&client, &server, 1, NOW + 40);
     server.renewal.ask();
     client.take(server.go(NOW + 50));
-    let answer = client.go(NOW + 50);
-    assert_eq!(answer, Some(Frame::Renewed(2)), "it has these");
-    server.take(answer);
-    assert!(server.poll(NOW + 50).is_none());
-    assert_eq!(numbers(&server.ring), [1, 2]);
+    let draft = client.draft(NOW + 50);
+    assert!(!draft.is_agreed());
+    assert_eq!(numbers(&client.ring), [1, 2]);
+    let settled = client.renewal.settle(draft, Storing::Failed, NOW + 50);
+    assert!(settled.ring.is_none() && settled.frame.is_none(), "as long as it may use them");
+    assert!(client.poll(NOW + 59).is_none());
+    let answer = client.go(NOW + 60);
+    assert_eq!((answer, numbers(&client.ring)), (Some(Frame::Renewed(1)), vec![1]));
+    server.take(Some(Frame::Renewed(1)));
+    assert_eq!(server.go(NOW + 60), Some(Frame::Renew(3)));
+}
+
+#[test]
+fn a_server_that_was_put_back_does_not_take_other_keys_with_a_number_for_its_own() {
+    let [client, copy] = renewed();
+    let [mut client, mut server] = session(&client, &copy, 1, NOW + 20);
+    server.renewal.ask();
+    client.take(server.go(NOW + 30));
+    assert_eq!(client.go(NOW + 30), Some(Frame::Renewed(2)));
+    let [_, mut server] = session(&client.ring, &copy, 1, NOW + 50);
+    server.renewal.ask();
+    assert_eq!(server.go(NOW + 60), Some(Frame::Renew(2)), "which is lost");
+    let key = |side: &Side, number| Arc::clone(side.ring.generation(number).unwrap().keys());
+    assert_ne!(key(&client, 2), key(&server, 2));
+
+    [client, server] = session(&client.ring, &server.ring, 1, NOW + 80);
+    server.renewal.ask();
+    for expected in [1, 3] {
+        let renew = server.go(NOW + 90 + expected);
+        assert_eq!(renew, Some(Frame::Renew(expected)));
+        client.take(renew);
+        let renewed = client.go(NOW + 90 + expected);
+        assert_eq!(renewed, Some(Frame::Renewed(expected)));
+        server.take(renewed);
+    }
+    assert_eq!(key(&client, 3), key(&server, 3));
+    assert_eq!(numbers(&client.ring), [1, 3]);
 }
 
 #[test]
@@ -428,6 +461,7 @@ fn everything_that_a_peer_can_send_wrong_is_a_violation() {
     server.renewal.ask();
     assert_eq!(server.go(NOW + 50), Some(Frame::Renew(1)));
     server.bad(&Frame::Renewed(0)); // older than the session
+    server.bad(&Frame::Renewed(2)); // the keys that wait: whoever has them does not answer here
 }
 
 #[test]
@@ -456,7 +490,7 @@ fn no_generation_has_a_number_that_a_file_cannot_hold() {
     asking.renewal.ask();
     assert_eq!(asking.go(NOW + 50), Some(Frame::Renew(1)));
     asking.bad(&Frame::Renewed(LAST_GENERATION + 1));
-    asking.take(Some(Frame::Renewed(LAST_GENERATION)));
+    asking.bad(&Frame::Renewed(LAST_GENERATION)); // which is not what it was asked for
 
     // After the last one, nothing follows.
     last = last.used(LAST_GENERATION, NOW).unwrap();

@@ -136,7 +136,7 @@ fn place(fault: Fault) -> &'static str {
         Fault::PlacesIgnored | Fault::CallsNotRepeated => "requests, cuts",
         Fault::CallRepeatsTakenForNew => "requests, old and new",
         Fault::OldCallsKept | Fault::AnotherProcessAsked => "requests, answering",
-        Fault::KeysToldUnstored | Fault::AgreedReplacedUnasked => KEYS,
+        Fault::KeysToldUnstored | Fault::AgreedReplacedUnasked | Fault::FallenBackKept => KEYS,
         Fault::OldKeysForgottenByClient | Fault::OldKeysForgottenByServer => KEYS,
         Fault::OldKeysKept | Fault::BurnedForgotten => KEYS,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,13 +70,30 @@ struct Book {
     flow: Flow,
     name: String,
     recipient: String,
-    /// Whether the sender has a disk.
+    /// Whether the sender has a disk, and the receiver.
     is_stored: bool,
+    is_receiver_stored: bool,
     /// The longest time until the receiver's disk has what was handled, if the receiver has one.
     written_after: Option<Duration>,
     sent: BTreeMap<u64, Sent>,
     /// The receiver's instance, the last message that it was given, and which attempt that was.
     last: (u32, u64, u32),
+    /// The message that the receiver is handling, also between two attempts.
+    in_hand: Option<u64>,
+    /// The receiver's instances that ended without order.
+    disorder: Vec<Disorder>,
+}
+
+/// An instance of a receiver that ended without order.
+struct Disorder {
+    instance: u32,
+    at: Duration,
+    /// The message that it was handling.
+    in_hand: Option<u64>,
+    /// If it was handling none: the first one that it may have been about to handle, or may have
+    /// handled without its disk's knowledge; and which of them that was.
+    first: u64,
+    counted: Option<u64>,
 }
 
 /// One message.
@@ -83,6 +101,7 @@ struct Book {
 struct Sent {
     /// The sender's instance.
     instance: u32,
+    offered: Duration,
     is_mortal: bool,
     is_accepted: bool,
     id: Option<MessageId>,
@@ -90,6 +109,8 @@ struct Sent {
     begun: u32,
     /// The instance of the receiver in which it was begun last.
     begun_in: u32,
+    /// The instances of the receiver that have counted an attempt before they have begun it.
+    counted_in: BTreeSet<u32>,
     /// The instance of the receiver in which the handler was done with it, and when.
     done: Option<(u32, Duration)>,
     is_handled: bool,
@@ -142,9 +163,12 @@ impl Ledger {
                 name: format!("s{} to s{}", flow.from, flow.to),
                 recipient: format!("s{}", flow.to),
                 is_stored: plan.services[flow.from].disk.is_some(),
+                is_receiver_stored: plan.services[flow.to].disk.is_some(),
                 written_after: lag.map(|lag| GATHERED + lag.lazy + 2 * lag.sync),
                 sent: BTreeMap::new(),
                 last: (0, 0, 0),
+                in_hand: None,
+                disorder: Vec::new(),
             }
         };
         let entries = Entries {
@@ -174,7 +198,7 @@ impl Ledger {
             return None;
         }
         let is_mortal = number.is_multiple_of(book.flow.mortal);
-        book.sent.insert(number, Sent { instance, is_mortal, ..Sent::default() });
+        book.sent.insert(number, Sent { instance, offered: now(), is_mortal, ..Sent::default() });
         entries.tell(flow, number, Step::Offered);
         Some(number)
     }
@@ -200,6 +224,7 @@ impl Ledger {
         entries.tell(flow, number, Step::Settled);
         let entries = &mut *entries;
         let book = &mut entries.flows[flow];
+        let is_poison = book.is_poison(number, entries.crashes);
         let Some(sent) = book.sent.get_mut(&number) else { return };
         sent.delivered = Some(delivered);
         entries.reached.extend(match delivered {
@@ -212,8 +237,8 @@ impl Ledger {
         let is_given = sent.begun > 0 && !entries.ends[book.flow.to].contains_key(&sent.begun_in);
         let is_wrong = match delivered {
             Delivered::Handled => !sent.is_handled,
-            // After some attempts that ended with the process it is given up.
-            Delivered::Rejected(_) => !sent.is_given_up && sent.begun < entries.crashes,
+            Delivered::Rejected(RejectCode::POISON) => !sent.is_given_up && !is_poison,
+            Delivered::Rejected(_) => !sent.is_given_up,
             Delivered::Expired => !sent.is_mortal || is_given,
             Delivered::Abandoned | Delivered::LeftInStore => false,
             _ => true,
@@ -254,6 +279,8 @@ impl Ledger {
         sent.id = message.id();
         sent.begun += 1;
         sent.begun_in = instance;
+        sent.counted_in.extend(message.redelivered().then_some(instance));
+        book.in_hand = Some(number);
         let written_after = book.written_after;
         let to = book.flow.to;
         if is_repeat {
@@ -278,6 +305,9 @@ impl Ledger {
         let is_handled = outcome == Outcome::Handled;
         entries.tell(flow, number, if is_handled { Step::Handled } else { Step::Failed });
         entries.handled += u64::from(is_handled);
+        if outcome != Outcome::Failed {
+            entries.flows[flow].in_hand = None;
+        }
         if let Some(sent) = entries.flows[flow].sent.get_mut(&number) {
             sent.is_handled |= is_handled;
             sent.is_given_up |= outcome == Outcome::GivenUp;
@@ -293,7 +323,22 @@ impl Ledger {
         at: Duration,
         unsent: Option<Vec<(String, usize)>>,
     ) {
-        self.entries().ends[service].entry(instance).or_insert(End { at, unsent });
+        let mut entries = self.entries();
+        if entries.ends[service].contains_key(&instance) {
+            return;
+        }
+        let is_its = |book: &&mut Book| book.flow.to == service;
+        for book in entries.flows.iter_mut().filter(is_its) {
+            book.ended(instance, at, unsent.is_some());
+        }
+        entries.ends[service].insert(instance, End { at, unsent });
+    }
+
+    /// Tells of something that happens, beside the trace.
+    pub(crate) fn note(&self, what: &dyn Debug) {
+        if let Some(told) = &mut self.entries().told {
+            told.push(format!("{:10.3} {what:?}", now().as_secs_f64()));
+        }
     }
 
     pub(crate) fn reached(&self, bound: Bound) {
@@ -308,21 +353,36 @@ impl Ledger {
     }
 
     /// Checks, now that all is quiet, that nothing is lost of the flows for which `counts` is true.
-    pub(crate) fn close(&self, counts: impl Fn(&Flow) -> bool) {
+    /// `letters` returns the dead letters of a service; `None` if some may have had no room.
+    pub(crate) fn close(
+        &self,
+        counts: impl Fn(&Flow) -> bool,
+        letters: impl Fn(usize) -> Option<Vec<MessageId>>,
+    ) {
         let mut entries = self.entries();
         let entries = &mut *entries;
         let mut lost = Vec::new();
-        for (flow, book) in entries.flows.iter().enumerate().filter(|(_, book)| counts(&book.flow))
-        {
+        let flows = entries.flows.iter_mut().enumerate();
+        for (flow, book) in flows.filter(|(_, book)| counts(&book.flow)) {
             let mut orderly: BTreeMap<u32, usize> = BTreeMap::new();
-            for (number, sent) in book.sent.iter().filter(|(_, sent)| sent.is_lost()) {
+            let unsettled = book.sent.iter().filter(|(_, sent)| sent.is_lost());
+            let unsettled: Vec<u64> = unsettled.map(|(number, _)| *number).collect();
+            let letters = letters(book.flow.to);
+            for number in unsettled {
+                let id = book.sent[&number].id;
+                let is_kept =
+                    letters.as_ref().is_none_or(|it| id.is_some_and(|id| it.contains(&id)));
+                if is_kept && book.is_poison(number, entries.crashes) {
+                    continue; // its sender was gone when it was rejected
+                }
+                let sent = &book.sent[&number];
                 match entries.ends[book.flow.from].get(&sent.instance) {
                     Some(_) if sent.is_mortal => {}
                     Some(End { unsent: Some(_), .. }) if !book.is_stored => {
                         *orderly.entry(sent.instance).or_default() += 1;
                     }
                     Some(_) if !book.is_stored => {}
-                    _ => lost.push((flow, *number, "is lost".to_owned())),
+                    _ => lost.push((flow, number, "is lost".to_owned())),
                 }
             }
             for (instance, missing) in orderly {
@@ -371,9 +431,42 @@ impl Sent {
     fn is_lost(&self) -> bool {
         let is_settled = match self.delivered {
             Some(Delivered::Expired | Delivered::Rejected(_)) => true,
-            _ => self.is_handled || self.is_given_up || self.begun >= 5,
+            _ => self.is_handled || self.is_given_up,
         };
         self.is_accepted && !is_settled
+    }
+}
+
+impl Book {
+    /// Notes that an instance of the receiver is over.
+    fn ended(&mut self, instance: u32, at: Duration, is_orderly: bool) {
+        let in_hand = self.in_hand.take();
+        if is_orderly {
+            return;
+        }
+        let last = if self.last.0 == instance { self.last.1 } else { 0 };
+        let done = self.sent.get(&last).and_then(|sent| sent.done);
+        let is_written = |(_, done)| self.written_after.is_some_and(|after| done + after < at);
+        let first = last + u64::from(done.is_some_and(is_written));
+        self.disorder.push(Disorder { instance, at, in_hand, first, counted: None });
+    }
+
+    /// Returns whether a message has to be given up after `crashes` counted attempts that ended with
+    /// the receiver's process. An attempt is counted before it begins: the process may end between.
+    fn is_poison(&mut self, number: u64, crashes: u32) -> bool {
+        let Some(sent) = self.sent.get(&number) else { return false };
+        let mut counted = 0;
+        for end in &mut self.disorder {
+            counted += u32::from(match end.in_hand {
+                Some(in_hand) => in_hand == number && sent.counted_in.contains(&end.instance),
+                // It was about to handle one of them at most.
+                None => {
+                    let may_be = end.first <= number && sent.offered <= end.at;
+                    may_be && *end.counted.get_or_insert(number) == number
+                }
+            });
+        }
+        counted >= crashes && self.is_receiver_stored
     }
 }
 

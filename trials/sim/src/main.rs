@@ -13,6 +13,7 @@ mod plan;
 mod run;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use ledger::{Bound, Summary};
 use run::{Outcome, run};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// Number of seeds in which every common bound has to be reached.
 const ENOUGH: u64 = 20;
@@ -128,10 +131,10 @@ impl Totals {
 
 fn main() -> Result<(), Error> {
     let arguments = Arguments::parse();
-    // Quiet unless RUST_LOG says otherwise. The time is left out: it would be the real one.
+    // Quiet unless RUST_LOG says otherwise.
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
     let filter = filter.from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_timer(Simulated).with_ansi(false).init();
     if arguments.mutants {
         return mutants::check();
     }
@@ -172,6 +175,15 @@ fn main() -> Result<(), Error> {
         bail!("no seed has reached the bound {bound:?}");
     }
     Ok(())
+}
+
+/// The simulated time, for the log.
+struct Simulated;
+
+impl FormatTime for Simulated {
+    fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
+        write!(w, "{:10.3}", ledger::now().as_secs_f64())
+    }
 }
 
 /// Fails if two runs of the same seed differ.

@@ -69,7 +69,12 @@ pub(crate) fn run(seed: u64, tells: bool) -> Result<Outcome, Error> {
     run.rage()?;
     let quiet_after = run.settle()?;
     let plan = &run.plan;
-    run.ledger.close(|flow| !plan.is_spoiled(flow));
+    let had_room = !plan.faults.iter().any(|(_, fault)| fault.is_of_disk());
+    let letters = |service: usize| {
+        let disk = run.nodes[service].disk.as_ref().filter(|_| had_room);
+        disk.map(|(disk, _)| disk.letters())
+    };
+    run.ledger.close(|flow| !plan.is_spoiled(flow), letters);
     Ok(Outcome {
         ledger: run.ledger.summary(),
         faults: run.faults,
@@ -304,6 +309,7 @@ impl Run<'_> {
 
     fn apply(&mut self, fault: Fault) {
         self.faults += usize::from(fault.is_bad());
+        self.ledger.note(&fault);
         let sim = &mut self.sim;
         match fault {
             Fault::Cut(a, b) | Fault::OneWay(a, b) | Fault::Hold(a, b) => {

@@ -110,6 +110,12 @@ impl MemoryDisk {
         disk.durable.streams.values().flatten().map(|stream| stream.messages.len()).sum()
     }
 
+    /// The messages that are kept as dead letters.
+    #[must_use]
+    pub fn letters(&self) -> Vec<MessageId> {
+        self.lock().durable.letters.values().map(|letter| letter.id).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Disk> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,7 +35,8 @@ pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Att
         Ok(crashes) if crashes > max && !broken(Fault::CrashesIgnored) => {
             error!(
                 peer = %peer.name, %id, crashes = max,
-                "rejected a message: each time that it was handled, the process ended without order"
+                "rejected a message: each time that it was handled, or about to be, the process ended \
+                 without order"
             );
             return Attempt::Poison;
         }

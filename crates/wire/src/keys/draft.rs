@@ -13,13 +13,15 @@ pub struct Draft {
     pub(super) what: What,
 }
 
-/// What a draft is for. Each has the number of the next keys.
+/// What a draft is for. Each has the number of the frame before or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// The server is to say RENEW.
     Renew(u64),
     /// The client is to say RENEWED.
     Renewed(u64),
+    /// The client forgets keys that it has fallen back from, and is to say RENEWED.
+    Forgotten(u64),
     /// The server removes the invitation.
     Burn(u64),
 }
@@ -34,16 +36,20 @@ impl Draft {
     /// Returns whether it holds keys on which both sides agree, rather than only fewer.
     #[must_use]
     pub fn is_agreed(&self) -> bool {
-        !matches!(self.what, What::Burn(_))
+        self.what.is_agreed()
     }
 }
 
 impl What {
+    pub(super) fn is_agreed(self) -> bool {
+        matches!(self, Self::Renew(_) | Self::Renewed(_))
+    }
+
     /// Returns the frame that follows.
     pub(super) fn frame(self) -> Option<Frame> {
         match self {
             Self::Renew(number) => Some(Frame::Renew(number)),
-            Self::Renewed(number) => Some(Frame::Renewed(number)),
+            Self::Renewed(number) | Self::Forgotten(number) => Some(Frame::Renewed(number)),
             Self::Burn(_) => None,
         }
     }

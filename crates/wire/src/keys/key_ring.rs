@@ -239,6 +239,15 @@ impl KeyRing {
         Some(next)
     }
 
+    /// Returns the ring of a client that is in a session with the generation `session` although it has
+    /// agreed on newer keys, without those; `None` if there are none.
+    pub(super) fn fallen_back(&self, session: u64) -> Option<Self> {
+        let waiting = self.waiting(session)?;
+        let mut next = self.clone();
+        next.generations.retain(|it| it.number != waiting);
+        Some(next)
+    }
+
     /// Returns the generations, oldest first: the one in use, if any is, and those to come.
     #[must_use]
     pub fn generations(&self) -> &[Generation] {

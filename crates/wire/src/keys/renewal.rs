@@ -213,13 +213,13 @@ impl Renewal {
         if storing == Storing::Failed && !broken(Fault::KeysToldUnstored) {
             match what {
                 What::Renew(_) => (self.stage, self.began) = (Stage::Idle, Some(now)),
-                What::Renewed(number) | What::Burn(number) => {
+                What::Renewed(number) | What::Forgotten(number) | What::Burn(number) => {
                     (self.stage, self.stored) = (Stage::Arrived(number), Some((now, PAUSE)));
                 }
             }
             return Settled { ring: None, frame: None };
         }
-        if !matches!(what, What::Burn(_))
+        if what.is_agreed()
             && let Some(exporter) = &mut self.exporter
         {
             exporter.advance();
@@ -228,7 +228,7 @@ impl Renewal {
             What::Renew(number) => {
                 (self.stage, self.began) = (Stage::Unanswered(number), Some(now));
             }
-            What::Renewed(_) => {
+            What::Renewed(_) | What::Forgotten(_) => {
                 (self.stage, self.stored) = (Stage::Idle, Some((now, STORE_PAUSE)));
             }
             What::Burn(_) => self.stage = Stage::Idle,
@@ -261,6 +261,13 @@ impl Renewal {
         format!("{stage:?} {session} {asked} {renewed} {has_none}")
     }
 
+    /// Returns whether the server takes it that the client has the keys that wait, for a model checker.
+    #[cfg(feature = "fuzzing")]
+    #[must_use]
+    pub fn is_renewed(&self) -> bool {
+        self.renewed
+    }
+
     /// Returns whether a renewal may begin.
     fn is_open(&self) -> bool {
         self.exporter.is_some() && !self.draining && !self.renewed
@@ -269,8 +276,7 @@ impl Renewal {
     /// Returns whether a RENEWED with this number answers the RENEW that has no answer.
     fn is_answer(&self, number: u64) -> bool {
         match self.stage {
-            Stage::Unanswered(asked) if asked == self.session => number >= asked,
-            Stage::Unanswered(next) => number == next,
+            Stage::Unanswered(asked) => number == asked,
             _ => false,
         }
     }
@@ -309,7 +315,7 @@ impl Renewal {
         let ring = ring.expire(now).unwrap_or_else(|| ring.clone());
         let Some(ring) = self.agree(&ring, number, now)? else { return Ok(None) };
         self.began = Some(now);
-        Ok(self.store(ring, What::Renew(number)))
+        Ok(Some(self.store(ring, What::Renew(number))))
     }
 
     /// Draws the server's conclusion from the client's RENEWED.
@@ -319,7 +325,7 @@ impl Renewal {
         number: u64,
         now: Seconds,
     ) -> Result<Option<Step>, KeyError> {
-        if ring.waiting(self.session) != Some(number) {
+        if number == self.session {
             self.has_none = true;
             self.stage = Stage::Idle;
             return if self.is_pausing(now) { Ok(None) } else { self.begin(ring, now) };
@@ -330,7 +336,7 @@ impl Renewal {
             self.stage = Stage::Idle;
             return Ok(None);
         };
-        Ok(self.store(ring, What::Burn(number)))
+        Ok(Some(self.store(ring, What::Burn(number))))
     }
 
     /// Makes the client's answer to RENEW, if it has one.
@@ -344,16 +350,27 @@ impl Renewal {
             return Ok(None); // this is to be stored first
         }
         if number == self.session {
-            self.stage = Stage::Idle;
-            let held = ring.waiting(self.session).unwrap_or(number);
-            return Ok(Some(Step::Send(Frame::Renewed(held))));
+            return Ok(Some(self.say_none(ring, now)));
         }
         let Some(ring) = self.agree(ring, number, now)? else {
             self.stage = Stage::Unanswered(number);
             return Ok(None);
         };
         self.stored = Some((now, STORE_PAUSE));
-        Ok(self.store(ring, What::Renewed(number)))
+        Ok(Some(self.store(ring, What::Renewed(number))))
+    }
+
+    /// Answers the server's question for keys that wait to be used. If the client has any, it has
+    /// fallen back from them: it forgets them first, so that those of the server can be replaced.
+    fn say_none(&mut self, ring: &KeyRing, now: Seconds) -> Step {
+        let none = Step::Send(Frame::Renewed(self.session));
+        self.stage = Stage::Idle;
+        if broken(Fault::FallenBackKept) {
+            return none;
+        }
+        let Some(ring) = ring.fallen_back(self.session) else { return none };
+        self.stored = Some((now, STORE_PAUSE));
+        self.store(ring, What::Forgotten(self.session))
     }
 
     fn agree(
@@ -367,8 +384,8 @@ impl Renewal {
         Ok(ring.agree(self.role, self.session, number, keys, now))
     }
 
-    fn store(&mut self, ring: KeyRing, what: What) -> Option<Step> {
+    fn store(&mut self, ring: KeyRing, what: What) -> Step {
         self.stage = Stage::Storing;
-        Some(Step::Store(Draft { ring, what }))
+        Step::Store(Draft { ring, what })
     }
 }

@@ -153,6 +153,10 @@ class Ring:
         kept = [g for g in self._from(base) if g.number == base and not g.handed_over]
         return self._with(kept + self._waiting(base), len(kept), new)
 
+    def fallen_back(self, base: int) -> "Ring":
+        """The client's list without the keys that it has agreed on and fallen back from."""
+        return self._keep([g for g in self.generations if g.number != self.waiting(base)])
+
     def _waiting(self, base: int) -> list[Generation]:
         unused = [g for g in self._from(base) if g.handed_over and not g.used]
         return [g for g in unused if g.number != base]

@@ -68,13 +68,10 @@ class Renewal:
                 self.wanted = True
                 self.consider()
         else:
-            asked = self.unanswered is not None and self.unanswered == self.base
-            answers = frame.id >= self.base if asked else self.unanswered == frame.id
-            require(self.unanswered is not None and answers, "RENEWED that answers no RENEW")
+            require(self.unanswered == frame.id, "RENEWED that answers no RENEW")
             self.unanswered = None
-            if frame.id != self.keyring.ring.waiting(self.base):
-                self._has_none = True
-                self.wanted = self.wanted or asked
+            if frame.id == self.base:
+                self._has_none = self.wanted = True
                 return self.consider()
             self.renewed, self.wanted = True, False
             before = self.keyring.ring.get(self.base)
@@ -138,25 +135,31 @@ class Renewal:
         require(frame.kind == Kind.RENEW, "RENEWED from the server")
         require(frame.id >= self.base, "a RENEW that is older than the session's keys")
         require(self.unanswered is None, "a RENEW while another is not answered")
-        if frame.id == self.base:
-            waiting = self.keyring.ring.waiting(self.base)
-            return self._say(Frame(Kind.RENEWED, id=self.base if waiting is None else waiting))
+        if frame.id == self.base and self.keyring.ring.waiting(self.base) is None:
+            return self._say(Frame(Kind.RENEWED, id=self.base))
         self.unanswered = frame.id
+        if frame.id == self.base:
+            # It has fallen back from these keys, which the server may be about to remove.
+            return self._start(self._store(lambda ring: ring.fallen_back(self.base), frame.id))
         keys = self._secrets.keys(frame.id)
         self._secrets.advance()
         self._start(self._take(Generation(frame.id, *keys, made=self.keyring.clock())))
 
     async def _take(self, new: Generation) -> None:
+        await self._store(lambda ring: ring.taken(self.base, new), new.number)
+
+    async def _store(self, changed: Callable[[Ring], Ring], number: int) -> None:
+        """Stores a changed list of the client, and then sends RENEWED."""
         if self._stored is not None:
             await asyncio.sleep(max(0.0, self._stored + self._store_every - _now()))
         self._stored = _now()
 
         def change(ring: Ring) -> Ring | None:
-            return None if self.over else ring.taken(self.base, new)
+            return None if self.over else changed(ring)
 
         if await self.keyring.change(change) and not self.over:
             self.unanswered = None
-            self._say(Frame(Kind.RENEWED, id=new.number))
+            self._say(Frame(Kind.RENEWED, id=number))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:

@@ -77,6 +77,10 @@ pub fn budgets(long: bool) -> Vec<(&'static str, Budget)> {
         "keys: agreed on and not used",
         Budget { dials: 3, faults: 3, agreed: true, ..base },
     ));
+    all.push((
+        "keys: put back behind an agreement",
+        Budget { asks: 2, restores: 1, agreed: true, ..base },
+    ));
     if long {
         all.extend([
             ("keys: renewals, long", Budget { dials: 6, asks: 2, faults: 4, ..base }),

@@ -73,10 +73,10 @@ pub(super) type Kept = Result<(), &'static str>;
 
 impl World {
     pub(super) fn new(left: Budget) -> Self {
-        let ring = first_ring(left.agreed);
+        let ring = first_ring(left.agreed, left.agreed);
         let side = |ring: &KeyRing| Side {
             ring: ring.clone(),
-            before: None,
+            before: left.agreed.then(|| first_ring(false, true)),
             pending: None,
             used: None,
             session: None,
@@ -390,7 +390,22 @@ impl World {
         if !self.restored && agreed.into_iter().any(differs) {
             return Err("keys of one number are the same");
         }
+        if !self.agrees() {
+            return Err("what the server takes for agreed on is what the client has");
+        }
         Ok(())
+    }
+
+    /// Whether the client has the keys of which the server takes that in their session.
+    fn agrees(&self) -> bool {
+        let [client, server] = &self.sides;
+        let (Some((ours, _)), Some((theirs, renewal))) = (&client.session, &server.session) else {
+            return true;
+        };
+        let waits = |it: &&Generation| it.origin() == Origin::Agreed && !it.is_used();
+        let mut waiting = server.ring.generations().iter().filter(waits);
+        let has = |it: &Generation| client.ring.generations().iter().any(|ours| id(ours) == id(it));
+        ours != theirs || !renewal.is_renewed() || waiting.all(has)
     }
 
     /// Whether the client has used an invitation without the server's knowledge, which has written
@@ -446,20 +461,22 @@ impl World {
     }
 }
 
-/// The ring of a link with an invitation; or with one generation in use, and one that was agreed on.
-fn first_ring(agreed: bool) -> KeyRing {
+/// The ring of a link with an invitation, or with one generation that was agreed on and is `used`; and
+/// with one that was `agreed` on and not used.
+fn first_ring(agreed: bool, used: bool) -> KeyRing {
     let (hub, sensor) = names();
     let keys = |number| exporter(b"first").keys(number).map(Arc::new);
     let (Ok(first), Ok(second)) = (keys(0), keys(1)) else { unreachable!("the keys of a seed") };
     let ring = KeyRing::begin([&hub, &sensor], first, 0, None, 0);
-    if !agreed {
+    if !used {
         return ring;
     }
     let mut stored = ring.to_stored();
     stored.generations[0].origin = Origin::Agreed;
-    stored.generations.push(stored.generations[0].clone());
-    (stored.generations[0].used, stored.generations[1].number) = (true, 1);
-    stored.generations[1].keys = second;
+    let mut next = stored.generations[0].clone();
+    (next.number, next.keys) = (1, second);
+    stored.generations[0].used = true;
+    stored.generations.extend(agreed.then_some(next));
     match KeyRing::from_stored(&hub, &sensor, stored) {
         Ok(ring) => ring,
         Err(_) => unreachable!("a ring that can be stored"),
