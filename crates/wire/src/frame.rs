@@ -36,7 +36,8 @@ pub enum Frame {
     /// From the server, the generation of the keys that are next; from the client 0, which asks for
     /// them. Only with [`Features::RENEW`] in both READYs.
     Renew(u64),
-    /// The generation of the keys that the client has stored, the answer to [`Frame::Renew`].
+    /// The client's answer to [`Frame::Renew`], with the same number: it has stored these keys or, if they
+    /// are the session's own, has none that wait to be used.
     Renewed(u64),
 }
 

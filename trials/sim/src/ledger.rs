@@ -224,7 +224,8 @@ impl Ledger {
         entries.tell(flow, number, Step::Settled);
         let entries = &mut *entries;
         let book = &mut entries.flows[flow];
-        let is_poison = book.is_poison(number, entries.crashes);
+        let is_poison = delivered == Delivered::Rejected(RejectCode::POISON)
+            && book.is_poison(number, entries.crashes);
         let Some(sent) = book.sent.get_mut(&number) else { return };
         sent.delivered = Some(delivered);
         entries.reached.extend(match delivered {
@@ -335,9 +336,9 @@ impl Ledger {
     }
 
     /// Tells of something that happens, beside the trace.
-    pub(crate) fn note(&self, what: &dyn Debug) {
+    pub(crate) fn note(&self, at: Duration, what: &dyn Debug) {
         if let Some(told) = &mut self.entries().told {
-            told.push(format!("{:10.3} {what:?}", now().as_secs_f64()));
+            told.push(format!("{:10.3} {what:?}", at.as_secs_f64()));
         }
     }
 

@@ -309,7 +309,7 @@ impl Run<'_> {
 
     fn apply(&mut self, fault: Fault) {
         self.faults += usize::from(fault.is_bad());
-        self.ledger.note(&fault);
+        self.ledger.note(self.sim.elapsed(), &fault);
         let sim = &mut self.sim;
         match fault {
             Fault::Cut(a, b) | Fault::OneWay(a, b) | Fault::Hold(a, b) => {

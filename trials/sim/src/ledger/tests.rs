@@ -154,6 +154,7 @@ fn a_message_is_given_up_only_after_as_many_counted_crashes_as_are_allowed() {
 fn a_crash_before_a_call_counts_for_one_message() {
     let ledger = with_disks();
     dies(&ledger, true, None); // it had counted an attempt, and not begun it
+    ledger.settled(0, 9, Delivered::LeftInStore);
     ledger.settled(0, 2, Delivered::Rejected(RejectCode::POISON));
     handle(&ledger, 2, true, 4..=10);
     let failures = failures(&ledger);
