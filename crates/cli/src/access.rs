@@ -119,7 +119,15 @@ impl Access {
                     WaitingMail::Purge => "purge",
                     WaitingMail::Keep => "keep",
                 };
-                Ok(client.delete(&format!("/v1/peers/{peer}?waiting={word}")).await?)
+                let path = format!("/v1/peers/{peer}?waiting={word}");
+                client.delete(&path).await.map_err(|error| match &error {
+                    ClientError::Refused { error: refused, .. }
+                        if refused.code == "messages_wait" =>
+                    {
+                        Failure::from(error).with_remedy(stored::WHAT_BECOMES)
+                    }
+                    _ => error.into(),
+                })
             }
             Self::Files(config) => stored::remove(config, peer, waiting).await,
         }

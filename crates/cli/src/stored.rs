@@ -9,6 +9,11 @@ use paddington::{LinkId, ServiceConfig, SqliteStore};
 use paddington_admin::model::{RemovedAnswer, WaitingMail};
 
 use crate::failure::{Exit, Failure};
+use crate::view;
+
+/// What to do about messages that wait for a peer that is removed.
+pub(crate) const WHAT_BECOMES: &str =
+    "Say what becomes of them: --purge deletes them, --keep leaves them in the outbox.";
 
 /// Opens the outbox, if the configuration has one and it was made already.
 fn open(config: &ServiceConfig) -> Result<Option<SqliteStore>, Failure> {
@@ -52,10 +57,8 @@ pub(crate) async fn remove(
     let stored = mailboxes(config).await?.into_iter().find(|it| it.mailbox.link == link);
     let messages = stored.as_ref().map_or(0, |it| it.messages);
     if waiting == WaitingMail::Refuse && messages > 0 {
-        let cause = format!("{messages} messages wait for {peer}");
-        let remedy =
-            "Say what becomes of them: --purge deletes them, --keep leaves them in the outbox.";
-        return Err(Failure::new(Exit::Refused, cause).with_remedy(remedy));
+        let cause = format!("{} in the outbox for {peer}", view::messages(messages));
+        return Err(Failure::new(Exit::Refused, cause).with_remedy(WHAT_BECOMES));
     }
     config.remove(peer)?;
     let purged = match (waiting, stored) {

@@ -23,7 +23,7 @@ pub(crate) fn state(peer: &Peer) -> String {
 /// Says which keys are in use, or what they wait for.
 pub(crate) fn keys(keys: &Keys, role: Role) -> String {
     let waits = keys.invitation.as_ref().map(|invitation| match (&invitation.expires, role) {
-        (Some(end), Role::Client) => format!("invited, until {end}"),
+        (Some(end), Role::Client) => format!("invited, until {}", moment(end)),
         (_, Role::Client) => "invited".to_owned(),
         (_, Role::Server) => "invitation not used yet".to_owned(),
     });
@@ -47,8 +47,21 @@ pub(crate) fn waiting(outbox: &OutboxStatus) -> String {
         0 => "nothing".to_owned(),
         count => {
             let age = seconds(outbox.oldest_seconds);
-            format!("{count} messages, {}, the oldest for {age}", bytes(outbox.bytes))
+            format!("{}, {}, the oldest for {age}", messages(count), bytes(outbox.bytes))
         }
+    }
+}
+
+/// Says how many messages these are.
+pub(crate) fn messages(count: u64) -> String {
+    if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
+}
+
+/// Says a time of the API without its fraction of a second.
+pub(crate) fn moment(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
     }
 }
 
@@ -82,6 +95,12 @@ pub(crate) fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_message_is_no_plural_and_times_have_no_fraction() {
+        assert_eq!((messages(1), messages(2)), ("1 message".into(), "2 messages".into()));
+        assert_eq!(moment("2026-12-04T03:49:54.000Z"), "2026-12-04T03:49:54Z");
+    }
 
     #[test]
     fn numbers_have_the_unit_that_fits() {

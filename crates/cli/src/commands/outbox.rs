@@ -33,7 +33,11 @@ pub(crate) async fn list(output: Output) -> Result<(), Failure> {
 
 async fn contents() -> Result<Outbox, Failure> {
     match Access::open().await? {
-        Access::Live(mut client) => Ok(client.get("/v1/outbox").await?),
+        Access::Live(mut client) => {
+            let mut outbox: Outbox = client.get("/v1/outbox").await?;
+            outbox.peers.retain(|peer| peer.messages > 0);
+            Ok(outbox)
+        }
         Access::Files(config) => {
             let links: Vec<_> = config.link_details().iter().map(|it| it.link).collect();
             let mailboxes = stored::mailboxes(&config).await?;
@@ -103,8 +107,11 @@ pub(crate) async fn purge(args: &Purge, output: Output) -> Result<(), Failure> {
         orphans => {
             let lines = orphans.iter().map(|it| {
                 format!(
-                    "deleted {} messages and {} dead letters of {} (link {})",
-                    it.messages, it.dead_letters, it.peer, it.link
+                    "deleted {} and {} dead letters of {} (link {})",
+                    view::messages(it.messages),
+                    it.dead_letters,
+                    it.peer,
+                    it.link
                 )
             });
             lines.collect::<Vec<_>>().join("\n")

@@ -6,6 +6,7 @@ use crate::access::Access;
 use crate::args::Remove;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::view;
 
 pub(crate) async fn run(args: &Remove, output: Output) -> Result<(), Failure> {
     let waiting = match (args.purge, args.keep) {
@@ -17,8 +18,8 @@ pub(crate) async fn run(args: &Remove, output: Output) -> Result<(), Failure> {
     output.print(&removed, |removed| {
         let mail = match (waiting, removed.messages) {
             (_, 0) => "nothing waited for it".to_owned(),
-            (WaitingMail::Keep, count) => format!("{count} messages stay in the outbox"),
-            (_, count) => format!("{count} messages that waited for it are deleted"),
+            (WaitingMail::Keep, count) => format!("{} stay in the outbox", view::messages(count)),
+            (_, count) => format!("{} that waited for it are deleted", view::messages(count)),
         };
         format!("{} is not a peer any more: {mail}", args.peer)
     })?;

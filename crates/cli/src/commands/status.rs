@@ -40,8 +40,10 @@ pub(crate) fn text(status: &Status) -> String {
     let orphans = status.orphans.iter();
     lines.extend(orphans.map(|it| {
         format!(
-            "\n{} messages are stored for {}, whose link is gone: paddington purge {}",
-            it.messages, it.peer, it.link
+            "\n{} stored for {}, whose link is gone: paddington purge {}",
+            view::messages(it.messages),
+            it.peer,
+            it.link
         )
     }));
     if !status.refusals.is_empty() {
@@ -49,7 +51,12 @@ pub(crate) fn text(status: &Status) -> String {
     }
     for it in status.refusals.iter().take(REFUSALS) {
         let (cause, remedy) = (&it.cause, &it.remedy);
-        lines.push(format!("  {}  {} x{}  {cause}: {remedy}", it.last, it.address, it.count));
+        lines.push(format!(
+            "  {}  {} x{}  {cause}: {remedy}",
+            view::moment(&it.last),
+            it.address,
+            it.count
+        ));
     }
     lines.join("\n")
 }

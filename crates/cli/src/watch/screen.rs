@@ -100,9 +100,9 @@ impl Screen {
         let service = &self.status.service;
         let listening = service.listening.as_deref().unwrap_or("nowhere");
         let title = format!(
-            " {}, listening on {listening}, up for {}",
+            " {}, listening on {listening}, runs since {}",
             service.software,
-            view::seconds(service.uptime_seconds)
+            view::moment(&service.started)
         );
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let first = Line::from(vec![Span::styled(service.name.as_str(), bold), Span::raw(title)]);
@@ -122,9 +122,9 @@ impl Screen {
             Constraint::Length(9),
             Constraint::Length(21),
             Constraint::Length(10),
-            Constraint::Min(10),
-            Constraint::Min(12),
-            Constraint::Fill(2),
+            Constraint::Min(20),
+            Constraint::Min(30),
+            Constraint::Fill(1),
         ];
         let table = Table::new(self.status.peers.iter().map(row), widths)
             .header(Row::new(head).style(Style::new().add_modifier(Modifier::DIM)))
@@ -134,8 +134,9 @@ impl Screen {
 
     fn events(&self, lines: usize) -> Paragraph<'_> {
         let events = self.status.events.iter().rev().take(lines.saturating_sub(1));
-        let lines: Vec<_> =
-            events.map(|event| Line::from(format!("{}  {}", event.at, event.text))).collect();
+        let lines: Vec<_> = events
+            .map(|event| Line::from(format!("{}  {}", view::moment(&event.at), event.text)))
+            .collect();
         Paragraph::new(lines).block(Block::new().borders(Borders::TOP).title("last events"))
     }
 }
