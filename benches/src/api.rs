@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
@@ -12,11 +12,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use paddington::{Message, Service, ServiceConfig};
+use paddington::{Message, Service};
 use paddington_admin::model::Accepted;
 use paddington_admin::{Admin, Settings};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::durable::services;
 
 const LEN: usize = 256;
 /// Messages in one body.
@@ -51,7 +53,7 @@ pub async fn api_rate(way: Way, folder: &Path, lasting: Duration) -> Result<f64>
         serving.abort();
         return rate;
     }
-    let (server, client) = services().await?;
+    let (server, client) = services(None).await?;
     let rate = match way {
         Way::Embedded => embedded_rate(&client, lasting).await,
         _ => {
@@ -65,19 +67,6 @@ pub async fn api_rate(way: Way, folder: &Path, lasting: Duration) -> Result<f64>
     client.shutdown().await;
     server.shutdown().await;
     rate
-}
-
-async fn services() -> Result<(Service, Service)> {
-    let handler = async |_: Message| Ok::<(), paddington::Error>(());
-    let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &0)?;
-    let invite = server.add_client("client", "127.0.0.1")?;
-    let server = Service::start(&server, handler).await?;
-    let address = server.address().context("the server does not listen")?;
-    let mut client = ServiceConfig::new("client", "ws://localhost:1", "127.0.0.1", &0)?;
-    client.add_server(invite.at(&format!("ws://{address}"))?)?;
-    let client = Service::start(&client, handler).await?;
-    client.send(Message::new("server", "connected")).await?.await;
-    Ok((server, client))
 }
 
 async fn embedded_rate(client: &Service, lasting: Duration) -> Result<f64> {

@@ -68,7 +68,7 @@ pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Resul
 ///
 /// If it cannot start, or its store fails.
 pub async fn service_rate(folder: &Path, senders: u64, lasting: Duration) -> Result<f64> {
-    let (server, client) = services(folder).await?;
+    let (server, client) = services(Some(folder)).await?;
     let text = "x".repeat(LEN);
     let sender = client.clone();
     let rate = rate(senders, lasting, move || {
@@ -88,7 +88,8 @@ pub async fn service_rate(folder: &Path, senders: u64, lasting: Duration) -> Res
     }
 }
 
-async fn services(folder: &Path) -> Result<(Service, Service)> {
+/// Starts two services that are connected, the client with an outbox in a folder, if there is one.
+pub(crate) async fn services(folder: Option<&Path>) -> Result<(Service, Service)> {
     let handler = async |_: Message| Ok::<(), paddington::Error>(());
     let mut server = ServiceConfig::new("server", "ws://localhost:1", "127.0.0.1", &0)?;
     let invite = server.add_client("client", "127.0.0.1")?;
@@ -96,7 +97,9 @@ async fn services(folder: &Path) -> Result<(Service, Service)> {
     let address = server.address().context("the server does not listen")?;
     let mut client = ServiceConfig::new("client", "ws://localhost:1", "127.0.0.1", &0)?;
     client.add_server(invite.at(&format!("ws://{address}"))?)?;
-    client.set_outbox(folder.join("outbox"));
+    if let Some(folder) = folder {
+        client.set_outbox(folder.join("outbox"));
+    }
     let client = Service::start(&client, handler).await?;
     client.send(Message::new("server", "connected")).await?.await;
     Ok((server, client))

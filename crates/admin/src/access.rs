@@ -1,4 +1,4 @@
-//! Who may ask for what. Over the Unix socket everything is allowed, because its mode says who can open
+//! The rights of callers. Over the Unix socket everything is allowed, because its mode says who can open
 //! it. Over TCP a token is required, keys are never told, and peers are changed only where that is
 //! switched on. Pages of other sites get nothing from either (DNS rebinding, cross-site requests).
 

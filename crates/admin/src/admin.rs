@@ -12,7 +12,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::connections::Connections;
 use crate::listen::{BindError, Listeners, SocketFile};
-use crate::{Inbox, Settings, routes};
+use crate::{Inbox, Settings, routes, watching};
 
 /// The local API of a service that was not started yet. It has its socket and its port already, so that
 /// nothing is started in vain.
@@ -57,7 +57,7 @@ impl Admin {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let token = settings.token.take().map(Arc::new);
         let app = Arc::new(App::new(settings, service, inbox, stop.clone()));
-        app.spawn(&tasks);
+        watching::spawn(&app, &tasks);
         let router = routes::router(app, token);
         let connections = Connections { router, tasks: tasks.clone(), stop: stop.clone() };
         let Listeners { socket, tcp, address } = listeners;

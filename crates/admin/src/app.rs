@@ -1,19 +1,18 @@
-//! What the routes share.
+//! The state that the routes share.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use paddington::{Event, Service};
+use paddington::Service;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::absences::Absences;
 use crate::feed::Feed;
 use crate::history::History;
-use crate::readiness::Absences;
 use crate::{Inbox, Settings};
 
-/// What the routes share: the service, and how it is operated.
+/// The state that the routes share: the service, and how it is operated.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) service: Service,
@@ -66,16 +65,5 @@ impl App {
     /// Returns whether there is a peer of this name.
     pub(crate) fn knows(&self, peer: &str) -> bool {
         self.service.peers().iter().any(|it| it.name.as_str() == peer)
-    }
-
-    /// Follows the events of the service, and tells streams what changes, until the API ends.
-    pub(crate) fn spawn(self: &Arc<Self>, tasks: &TaskTracker) {
-        let events = self.service.exchange().events();
-        let app = Arc::clone(self);
-        tasks.spawn(async move {
-            let note = |event: &Event| app.note(event);
-            let work = async { tokio::join!(app.history.follow(events, note), app.feed.run(&app)) };
-            app.stop.run_until_cancelled(work).await;
-        });
     }
 }

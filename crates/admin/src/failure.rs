@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use paddington::{
     AddError, ChangeError, ConfigError, LinkError, PingError, PurgeError, RekeyError, RemoveError,
+    with_causes,
 };
 use serde::Serialize;
 
@@ -75,12 +76,12 @@ impl Failure {
     }
 
     pub(crate) fn store(error: &dyn Error) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", chain(error))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_failed", with_causes(error))
             .remedy("look at the disk: whether it is full, and whether its files can be written")
     }
 
     fn conflict(code: &str, error: &dyn Error) -> Self {
-        Self::new(StatusCode::CONFLICT, code, chain(error))
+        Self::new(StatusCode::CONFLICT, code, with_causes(error))
     }
 
     pub(crate) fn shutting_down() -> Self {
@@ -89,7 +90,7 @@ impl Failure {
     }
 
     fn internal(error: &dyn Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", chain(error))
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", with_causes(error))
     }
 }
 
@@ -140,7 +141,7 @@ impl Failure {
         match error {
             ConfigError::Unknown(name) => Self::unknown_peer(name.as_str()),
             ConfigError::Name(_) | ConfigError::Url(_) | ConfigError::Range(_) => {
-                Self::invalid("invalid_value", chain(error))
+                Self::invalid("invalid_value", with_causes(error))
             }
             ConfigError::Duplicate(_) => Self::conflict("known_already", error),
             ConfigError::File(_) => Self::store(error),
@@ -156,26 +157,12 @@ impl From<PingError> for Failure {
             PingError::NotConnected(_) => Self::conflict("not_connected", &error),
             PingError::Hex(_) => Self::conflict("hex", &error),
             PingError::TooMany(_) => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_pings", chain(&error))
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_pings", with_causes(&error))
             }
             PingError::NoAnswer { .. } => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", chain(&error))
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", with_causes(&error))
             }
-            _ => Self::new(StatusCode::BAD_GATEWAY, "connection_ended", chain(&error)),
+            _ => Self::new(StatusCode::BAD_GATEWAY, "connection_ended", with_causes(&error)),
         }
     }
-}
-
-/// Returns an error and its causes as one sentence.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }

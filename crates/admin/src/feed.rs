@@ -1,4 +1,4 @@
-//! What has changed in each second, for all streams of the status together. Nothing runs while no stream
+//! Changes of each second, for all streams of the status together. Nothing runs while no stream
 //! is open.
 
 use std::collections::BTreeMap;
@@ -11,9 +11,8 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, Receiver};
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::App;
 use crate::model::{Orphan, Peer, Ready, Refusal, Status};
-use crate::{sse, view};
+use crate::sse;
 
 /// Time between two looks at the service.
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,9 +25,16 @@ const ORPHANS: u32 = 60;
 #[derive(Debug)]
 pub(crate) struct Feed {
     ticks: broadcast::Sender<Bytes>,
-    /// What all open streams know; `None` if there are none.
+    /// The state that all open streams know; `None` if there are none.
     known: Mutex<Option<Known>>,
     opened: Notify,
+}
+
+/// The service as it is in a second.
+pub(crate) struct Seen {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) ready: Ready,
+    pub(crate) refusals: Vec<Refusal>,
 }
 
 #[derive(Debug)]
@@ -39,7 +45,7 @@ struct Known {
     orphans: Vec<Orphan>,
 }
 
-/// What has changed in a second.
+/// The changes of a second.
 #[derive(Default, Serialize)]
 struct Changes {
     peers: Vec<Peer>,
@@ -69,8 +75,12 @@ impl Feed {
         self.opened.notify_one();
     }
 
-    /// Looks for changes once in a second while a stream is open.
-    pub(crate) async fn run(&self, app: &App) {
+    /// Looks for changes once in a second while a stream is open. `orphans` is `None` if the store cannot
+    /// count them.
+    pub(crate) async fn run<O>(&self, look: impl Fn() -> Seen, orphans: impl Fn() -> O)
+    where
+        O: Future<Output = Option<Vec<Orphan>>>,
+    {
         loop {
             self.opened.notified().await;
             let mut next = Instant::now() + SECOND;
@@ -80,10 +90,10 @@ impl Feed {
                 next = Instant::now() + SECOND;
                 seconds = seconds.wrapping_add(1);
                 let orphans = match seconds % ORPHANS {
-                    0 => view::orphans(app).await.ok(),
+                    0 => orphans().await,
                     _ => None,
                 };
-                self.look(app, orphans);
+                self.tell(look(), orphans);
             }
         }
     }
@@ -97,8 +107,9 @@ impl Feed {
         known.is_some()
     }
 
-    fn look(&self, app: &App, orphans: Option<Vec<Orphan>>) {
-        let (peers, ready, refusals) = (view::peers(app), app.ready(), view::refusals(app));
+    /// Tells all streams what has changed.
+    fn tell(&self, seen: Seen, orphans: Option<Vec<Orphan>>) {
+        let Seen { peers, ready, refusals } = seen;
         let mut known = self.lock();
         let Some(known) = known.as_mut() else { return };
         let changes = Changes {

@@ -1,8 +1,9 @@
-//! What operates a service: the local API, its health, its metrics and its status page.
+//! Operation of a service: the local API, its health, its metrics and its status page.
 //!
 //! [`Admin`] listens on a Unix socket and, if that is switched on, on loopback TCP. [`model`] has the
 //! types of everything that it says and takes, and [`client`] asks it.
 
+mod absences;
 mod access;
 mod admin;
 mod app;
@@ -24,6 +25,7 @@ mod sse;
 mod stalling;
 mod token;
 mod view;
+mod watching;
 
 pub use admin::{Admin, Serving};
 pub use inbox::{CONCURRENCY, HANDLERS, Inbox};

@@ -49,7 +49,7 @@ pub enum BindError {
     },
 }
 
-/// What is listened on.
+/// The listeners.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     pub(crate) socket: Option<(UnixListener, SocketFile)>,

@@ -46,14 +46,13 @@ enum Value {
 impl Collector for Numbers {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let mut peers = self.0.service.peers();
-        let known = number(peers.len());
+        let (known, ready) = (number(peers.len()), self.0.ready(&peers).ready);
         peers.truncate(PEERS);
         for metric in gauges().iter().chain(&counters()) {
             metric.encode(&mut encoder, &peers)?;
         }
         let help = "Peers that this service knows";
         gauge(&mut encoder, "paddington_peers", help, known)?;
-        let ready = self.0.ready().ready;
         let help = "Whether the service can do its work";
         gauge(&mut encoder, "paddington_ready", help, i64::from(ready))?;
         let help = "Connections that were refused, by how far they had come";

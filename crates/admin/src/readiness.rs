@@ -1,45 +1,12 @@
 //! Whether a service can do its work, and why not.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use paddington::{Event, PeerStatus};
-use tokio::time::Instant;
 
 use crate::app::App;
 use crate::model::Ready;
 
 /// Number of reasons that are told of one kind.
 const TOLD: usize = 20;
-
-/// Since when required peers are away.
-#[derive(Debug)]
-pub(crate) struct Absences {
-    begun: Instant,
-    away: Mutex<HashMap<String, Instant>>,
-}
-
-impl Absences {
-    pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), away: Mutex::default() }
-    }
-
-    /// Notes that a peer is connected or away.
-    pub(crate) fn note(&self, peer: &str, is_connected: bool) {
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_connected {
-            away.remove(peer);
-        } else {
-            away.entry(peer.to_owned()).or_insert_with(Instant::now);
-        }
-    }
-
-    /// Returns since when a peer is away that is not connected: if it never was, since the start.
-    fn since(&self, peer: &str) -> Instant {
-        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        away.get(peer).copied().unwrap_or(self.begun)
-    }
-}
 
 impl App {
     /// Notes what an event says of a required peer.
@@ -54,11 +21,10 @@ impl App {
         }
     }
 
-    /// Returns whether the service can do its work.
-    pub(crate) fn ready(&self) -> Ready {
-        let peers = self.service.peers();
+    /// Returns whether the service, whose peers are these, can do its work.
+    pub(crate) fn ready(&self, peers: &[PeerStatus]) -> Ready {
         let mut reasons = Vec::new();
-        reasons.extend(self.required.iter().filter_map(|name| self.absence(&peers, name)));
+        reasons.extend(self.required.iter().filter_map(|name| self.absence(peers, name)));
         let halted = peers.iter().filter(|peer| peer.halted);
         reasons.extend(halted.take(TOLD).map(|peer| {
             format!("messages of {} are not handled any more: the handler has failed", peer.name)

@@ -25,8 +25,8 @@ pub(crate) fn event(name: &str, data: &impl Serialize) -> Option<Bytes> {
     Some(text.into())
 }
 
-/// What a stream sends: what is `ready`, and then what it receives. It ends with `stop`, and when its
-/// reader is so slow that something was missed.
+/// The body of a stream: the bytes that are `ready`, and then those that it receives. It ends with
+/// `stop`, and when its reader is so slow that something was missed.
 pub(crate) struct Source {
     pub(crate) ready: VecDeque<Bytes>,
     pub(crate) events: Receiver<Bytes>,

@@ -4,13 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use paddington::{
-    Encoding, FixedKeys, Invite, InviteOptions, LinkDetails, PeerRole, ServiceConfig,
-};
+use paddington::{Encoding, Invite, InviteOptions, LinkDetails, ServiceConfig};
 use paddington_admin::client::{Client, ClientError};
 use paddington_admin::model::{
-    FixedKeysWord, Invitation, InvitationAnswer, InviteRequest, JoinRequest, Keys, Peer, Peers,
-    RangeRequest, RemovedAnswer, RenewRequest, Role, WaitingMail, time,
+    InvitationAnswer, InviteRequest, JoinRequest, Peer, Peers, RangeRequest, RemovedAnswer,
+    RenewRequest, WaitingMail,
 };
 
 use crate::commands::peers::Entry;
@@ -184,33 +182,16 @@ fn invitation(answer: InvitationAnswer) -> Result<Invite, Failure> {
     Ok(Invite::from_toml(&text)?)
 }
 
-/// What is known about a peer without the service.
+/// The facts about a peer that are known without the service.
 pub(crate) fn entry(link: &LinkDetails) -> Entry {
-    let fixed = |fixed| match fixed {
-        FixedKeys::Hex => FixedKeysWord::Hex,
-        FixedKeys::NoFolder => FixedKeysWord::NoFolder,
-        _ => FixedKeysWord::Peer,
-    };
     Entry {
         name: link.name.clone(),
-        role: match link.role {
-            PeerRole::Client => Role::Client,
-            PeerRole::Server => Role::Server,
-        },
+        role: link.role.into(),
         encoding: link.encoding.to_string(),
         link: link.link.to_string(),
         range: link.range.map(|range| range.to_string()),
         url: link.url.as_ref().map(ToString::to_string),
-        keys: Keys {
-            generation: link.generation,
-            since: link.since.map(time),
-            next: link.next,
-            fixed: link.fixed.map(fixed),
-            invitation: link.invitation.map(|invitation| Invitation {
-                generation: invitation.generation,
-                expires: invitation.expires.map(time),
-            }),
-        },
+        keys: link.into(),
         status: None,
     }
 }

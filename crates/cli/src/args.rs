@@ -1,4 +1,4 @@
-//! What the command line says. Help, completions and manual pages are made from these definitions.
+//! The command line. Help, completions and manual pages are made from these definitions.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,8 @@
-//! What a message says: text or bytes, from the command line and for it.
+//! The content of a message: text or bytes, from the command line and for it.
 
 use std::fs;
 use std::io::{self, Read};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use paddington_admin::model::Content;
 
 use crate::failure::{Exit, Failure};
@@ -25,26 +23,14 @@ pub(crate) fn read(argument: &str, as_bytes: bool) -> Result<Content, Failure> {
         })?,
         (text, None) => text.as_bytes().to_owned(),
     };
-    Ok(of(&bytes, as_bytes || std::str::from_utf8(&bytes).is_err()))
+    Ok(Content::of(&bytes, as_bytes))
 }
 
-/// Makes the content of these bytes.
-pub(crate) fn of(bytes: &[u8], is_bytes: bool) -> Content {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !is_bytes => Content { text: Some(text.to_owned()), base64: None },
-        _ => Content { text: None, base64: Some(STANDARD.encode(bytes)) },
-    }
-}
-
-/// Returns the bytes of a content.
+/// Returns the bytes of a content that the service has answered.
 pub(crate) fn bytes(content: &Content) -> Result<Vec<u8>, Failure> {
-    match (&content.text, &content.base64) {
-        (Some(text), _) => Ok(text.as_bytes().to_owned()),
-        (None, Some(base64)) => STANDARD.decode(base64).map_err(|error| {
-            Failure::new(Exit::No, format!("the service answered no base64: {error}"))
-        }),
-        (None, None) => Ok(Vec::new()),
-    }
+    content
+        .bytes()
+        .map_err(|error| Failure::new(Exit::No, format!("the service answered no base64: {error}")))
 }
 
 #[cfg(test)]

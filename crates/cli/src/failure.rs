@@ -4,12 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use paddington::{ConfigError, FileError, InviteError, LinkError, ServiceError};
+use paddington::{ConfigError, FileError, InviteError, LinkError, ServiceError, with_causes};
 
 /// The exit codes. They are stable: scripts rely on them. `docs/operate.md` has them as a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// What was asked about is not so: the check found problems, the message was not handled.
+    /// Nobody reads what is printed any more, such as `head`: there is nothing to complain about.
+    Unread = 0,
+    /// The answer is no: the check found problems, the message was not handled.
     No = 1,
     /// A file is missing, cannot be read or written, or is not valid.
     Files = 3,
@@ -36,13 +38,23 @@ impl Failure {
 
     /// A failure with an error as its cause, and the causes of that.
     pub(crate) fn of(exit: Exit, error: &(dyn Error + 'static)) -> Self {
-        Self::new(exit, chain(error))
+        Self::new(exit, with_causes(error))
     }
 
     #[must_use]
     pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+
+    /// The end of a command whose reader has gone.
+    pub(crate) fn unread() -> Self {
+        Self::new(Exit::Unread, "nobody reads the output")
+    }
+
+    /// Returns whether there is something to complain about.
+    pub(crate) fn is_told(&self) -> bool {
+        self.exit != Exit::Unread
     }
 
     pub(crate) fn is_late(&self) -> bool {
@@ -62,21 +74,6 @@ impl fmt::Display for Failure {
             None => Ok(()),
         }
     }
-}
-
-/// Returns an error and its causes as one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = error.source();
-    }
-    line
 }
 
 impl From<ConfigError> for Failure {

@@ -41,7 +41,7 @@ pub(crate) struct Api {
     pub(crate) changes: bool,
 }
 
-/// What the service's health depends on.
+/// The conditions of the service's health.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Health {
@@ -80,7 +80,7 @@ impl Default for Health {
 }
 
 impl Operation {
-    /// What the local API is told. A token is made if TCP is switched on.
+    /// The settings of the local API. A token is made if TCP is switched on.
     pub(crate) fn admin(&self) -> Result<Settings, Failure> {
         let token = |error: TokenError| Failure::of(Exit::Files, &error);
         Ok(Settings {

@@ -8,6 +8,7 @@ mod content;
 mod doctor;
 mod failure;
 mod folder;
+mod hosts;
 mod output;
 mod passphrase;
 mod run;
@@ -32,7 +33,9 @@ async fn main() -> ExitCode {
     match carry_out(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            note(&format!("error: {failure}"));
+            if failure.is_told() {
+                note(&format!("error: {failure}"));
+            }
             failure.code()
         }
     }

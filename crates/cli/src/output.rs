@@ -1,4 +1,4 @@
-//! What commands print: data as JSON lines or as a table, and words for a person.
+//! The output of commands: data as JSON lines or as a table, and words for a person.
 
 use std::io::{self, Write};
 
@@ -52,7 +52,7 @@ pub(crate) fn write_raw(bytes: &[u8]) -> Result<(), Failure> {
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::unread()),
         Err(error) => Err(Failure::new(Exit::Files, format!("nothing can be printed: {error}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! What the outbox holds, while the service does not run.
+//! The outbox, while the service does not run.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use paddington_admin::model::{RemovedAnswer, WaitingMail};
 use crate::failure::{Exit, Failure};
 use crate::view;
 
-/// What to do about messages that wait for a peer that is removed.
+/// The remedy where messages wait for a peer that is to be removed.
 pub(crate) const WHAT_BECOMES: &str =
     "Say what becomes of them: --purge deletes them, --keep leaves them in the outbox.";
 

@@ -142,7 +142,7 @@ fn an_address_that_no_invitation_allows() {
     holds(&here, &["ask hub's operator to run there: paddington doctor sensor"]);
     let there = pair.hub.names("sensor", "address_not_admitted");
     holds(&there, &["paddington range sensor 127.0.0.1"]);
-    // What helps is done.
+    // The remedy is carried out.
     drop(sensor);
     pair.hub.done(&["range", "sensor", "127.0.0.1"]);
     let _sensor = pair.sensor.run();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paddington::{Delivered, Encoding, Handler, HandlerError, Message, OnError, Unhandled};
-use paddington_test_support::{pair, pair_with};
+use paddington_test_support::{Pair, pair, pair_with};
 use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
@@ -233,15 +233,21 @@ async fn calls_that_run_at_once_begin_in_order_if_the_handler_says_so() {
     assert_eq!(handler.begun(), texts);
 }
 
-#[tokio::test(start_paused = true)]
-async fn calls_in_order_are_as_many_as_configured() {
-    let pair = pair();
+/// Starts the server of a pair, which handles three messages at once, each until it may go on.
+async fn start_three_at_once(pair: &Pair) -> (paddington::Service, InOrder, Arc<Semaphore>) {
     let go_on = Arc::new(Semaphore::new(0));
     let handler = InOrder { go_on: Some(Arc::clone(&go_on)), ..InOrder::default() };
     let network = pair.network.network();
     let server =
         paddington::Service::start_on(network, &pair.server, handler.clone()).await.unwrap();
     server.exchange().set_concurrency("client", 3).unwrap();
+    (server, handler, go_on)
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_in_order_are_as_many_as_configured() {
+    let pair = pair();
+    let (_server, handler, go_on) = start_three_at_once(&pair).await;
     let (client, _) = pair.start_client().await;
     for number in 0..10 {
         client.send(Message::new("server", number.to_string())).await.unwrap();
@@ -261,12 +267,7 @@ async fn calls_in_order_are_as_many_as_configured() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_a_handler_leaves_at_the_shutdown_is_not_rejected() {
     let pair = pair();
-    let go_on = Arc::new(Semaphore::new(0));
-    let handler = InOrder { go_on: Some(Arc::clone(&go_on)), ..InOrder::default() };
-    let network = pair.network.network();
-    let server =
-        paddington::Service::start_on(network, &pair.server, handler.clone()).await.unwrap();
-    server.exchange().set_concurrency("client", 3).unwrap();
+    let (server, _, go_on) = start_three_at_once(&pair).await;
     let (client, _) = pair.start_client().await;
     for text in ["unhandled", "1", "2"] {
         client.send(Message::new("server", text)).await.unwrap();

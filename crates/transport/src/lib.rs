@@ -15,6 +15,7 @@ mod acceptor;
 mod addresses;
 mod admission;
 mod backoff;
+mod causes;
 mod config;
 mod connection;
 mod contract;
@@ -51,6 +52,7 @@ mod upgrade;
 mod websocket;
 
 pub use acceptor::Acceptor;
+pub use causes::with_causes;
 pub use config::{Config, Limits, Retry, Timeouts};
 pub use connection::Connection;
 pub use contract::{

@@ -2,7 +2,6 @@
 //! What changes about the link meanwhile counts from the next attempt on.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::backoff::Delays;
 use crate::contract::{Caller, Change, FailedAttempt, Renewed, Traffic};
 use crate::handshake::Established;
 use crate::key_choice::KeyChoice;
-use crate::{Connection, DialError, Dialer, End, Tls, remedy};
+use crate::{Connection, DialError, Dialer, End, Tls, remedy, with_causes};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -245,18 +244,4 @@ fn is_unused(credentials: &Credentials) -> bool {
     let Credentials::Ring(ring) = credentials else { return false };
     let is_unused = |it: &Generation| !it.is_used() && it.origin() == Origin::HandedOver;
     ring.generations().iter().all(is_unused)
-}
-
-/// Formats an error and its sources as one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let clause = cause.to_string();
-        if !text.ends_with(&clause) {
-            text = format!("{text}: {clause}");
-        }
-        source = cause.source();
-    }
-    text
 }

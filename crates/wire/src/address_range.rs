@@ -52,6 +52,24 @@ impl AddressRange {
         self.0.prefix()
     }
 
+    /// Returns whether all of its addresses are loopback addresses: the machine's own, and no other's.
+    ///
+    /// ```
+    /// use paddington_wire::AddressRange;
+    ///
+    /// let is_loopback = |text: &str| text.parse::<AddressRange>().map(|range| range.is_loopback());
+    /// assert_eq!(is_loopback("127.0.0.0/8"), Ok(true));
+    /// assert_eq!(is_loopback("::1"), Ok(true));
+    /// assert_eq!(is_loopback("127.0.0.0/7"), Ok(false));
+    /// assert_eq!(is_loopback("::/127"), Ok(false));
+    /// assert_eq!(is_loopback("192.0.2.7"), Ok(false));
+    /// ```
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let least = if self.0.is_ipv4() { 8 } else { 128 };
+        self.0.prefix() >= least && self.0.ip().is_loopback()
+    }
+
     /// Returns the address if the range is a single one.
     #[must_use]
     pub fn single(&self) -> Option<IpAddr> {

@@ -32,7 +32,7 @@ pub enum ClientError {
     /// The request cannot be written.
     #[error("the request cannot be written")]
     Request(#[source] http::Error),
-    /// What was to be sent cannot be written as JSON.
+    /// The body that was to be sent cannot be written as JSON.
     #[error("what is to be sent cannot be written as JSON")]
     Body(#[source] serde_json::Error),
     /// The connection has failed.
@@ -43,7 +43,7 @@ pub enum ClientError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the service says.
+        /// The answer of the service.
         error: ApiError,
     },
     /// The answer is not what is expected: the service may be another version.

@@ -16,7 +16,7 @@ const LONGEST: usize = 64 * 1024 * 1024;
 pub struct ServerEvent {
     /// The name of its kind; empty if it has none.
     pub name: String,
-    /// What it says, mostly JSON.
+    /// Its data, mostly JSON.
     pub data: String,
 }
 

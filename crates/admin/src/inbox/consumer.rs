@@ -10,7 +10,7 @@ use super::queue::{Given, Holder};
 /// Bytes of payload that are handed out at a time, unless one message has more.
 const BYTES: usize = 1024 * 1024;
 
-/// What a consumer wants.
+/// The wishes of a consumer.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// The peer whose messages it wants; `None` for those of all.

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     watched: AtomicBool,
 }
 
-/// What an acknowledgement has done.
+/// The effect of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answered {
     /// The message is done.

@@ -13,7 +13,7 @@ use super::claim::Failed;
 /// How long the messages of a poll may take if the consumer is not heard of meanwhile.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 
-/// What has become of a message.
+/// The state of a message.
 pub(super) type Outcome = Result<(), Failed>;
 
 /// Whoever has messages that are not acknowledged.
@@ -59,7 +59,7 @@ struct Entry {
     done: oneshot::Sender<Outcome>,
 }
 
-/// What a holder has. There is none without messages.
+/// The messages that a holder has. There is none without messages.
 #[derive(Debug)]
 struct Holding {
     messages: BTreeSet<u64>,

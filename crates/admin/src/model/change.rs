@@ -73,7 +73,7 @@ pub struct RangeRequest {
     pub range: String,
 }
 
-/// What becomes of messages that wait for a peer that is removed.
+/// The choice for messages that wait for a peer that is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingMail {
@@ -89,7 +89,7 @@ pub enum WaitingMail {
 /// How a peer is removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 pub struct RemoveQuery {
-    /// What becomes of messages that wait for it.
+    /// The choice for messages that wait for it.
     #[serde(default)]
     pub waiting: WaitingMail,
 }

@@ -10,14 +10,14 @@ pub struct ErrorBody {
     pub error: ApiError,
 }
 
-/// What went wrong, and what to do.
+/// The cause, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ApiError {
     /// A word for programs, which stays the same.
     pub code: String,
     /// A sentence for people.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What waits, what could not be handled, and what nobody owns any more.
+//! Mail that waits, that could not be handled, and that nobody owns any more.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -32,24 +32,24 @@ pub struct LetterSummary {
 /// A dead letter with what it says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterDetails {
-    /// What is known about it.
+    /// The facts about it.
     #[serde(flatten)]
     pub summary: LetterSummary,
-    /// What it says.
+    /// The content.
     #[serde(flatten)]
     pub content: Content,
 }
 
-/// What waits for each peer.
+/// The mail that waits for each peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Outbox {
     /// By peer.
     pub peers: Vec<OutboxEntry>,
-    /// What is stored for links that are gone.
+    /// Orphans: mail of links that are gone.
     pub orphans: Vec<Orphan>,
 }
 
-/// What waits for one peer.
+/// The mail that waits for one peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OutboxEntry {
     /// The peer.
@@ -62,7 +62,7 @@ pub struct OutboxEntry {
     pub oldest_seconds: f64,
 }
 
-/// What is stored for a link that is gone.
+/// An orphan: mail of a link that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Orphan {
     /// The name that its peer had.

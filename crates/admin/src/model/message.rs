@@ -17,7 +17,7 @@ pub struct Content {
 /// A message to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NewMessage {
-    /// What it says.
+    /// The content.
     #[serde(flatten)]
     pub content: Content,
     /// How long it may wait before it is sent; if left out, for ever.
@@ -42,7 +42,7 @@ pub struct Accepted {
     pub error: Option<super::ApiError>,
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OutcomeAnswer {
     /// Its id; null on a `hex` link.
@@ -54,7 +54,7 @@ pub struct OutcomeAnswer {
     pub text: String,
 }
 
-/// What became of several messages, in their order.
+/// The outcomes of several messages, in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcomes {
     /// Of each message that was accepted.
@@ -77,7 +77,7 @@ pub enum SendBody {
 /// The reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplyAnswer {
-    /// What it says.
+    /// The content.
     #[serde(flatten)]
     pub content: Content,
 }
@@ -89,7 +89,7 @@ pub struct Incoming {
     pub id: String,
     /// The peer that has sent it.
     pub peer: String,
-    /// What it says.
+    /// The content.
     #[serde(flatten)]
     pub content: Content,
     /// Whether the peer waits for a reply.

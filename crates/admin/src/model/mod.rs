@@ -1,12 +1,15 @@
-//! What the local API says and takes. Names are written in snake case, times as RFC 3339 in UTC, and
-//! durations as seconds. The command reads what the server writes, with these same types.
+//! The words of the local API: everything that it says and takes. Names are written in snake case,
+//! times as RFC 3339 in UTC, and durations as seconds. The command reads what the server writes, with
+//! these same types.
 
 mod change;
+mod convert;
 mod error;
 mod letter;
 mod message;
 mod peer;
 mod status;
+mod time;
 
 pub use change::{
     Disconnected, Fingerprint, InvitationAnswer, InviteRequest, JoinRequest, PingAnswer,
@@ -23,11 +26,4 @@ pub use peer::{
     Requests, Role, Sent, State,
 };
 pub use status::{EventEntry, HandlerKind, Ready, Refusal, Refusals, Service, Status};
-
-use std::time::SystemTime;
-
-/// A time as the API writes it: RFC 3339, in UTC, to the millisecond.
-#[must_use]
-pub fn time(moment: SystemTime) -> String {
-    humantime::format_rfc3339_millis(moment).to_string()
-}
+pub use time::time;

@@ -10,7 +10,7 @@ pub struct Peers {
     pub peers: Vec<Peer>,
 }
 
-/// What the peer is.
+/// The role of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -35,7 +35,7 @@ pub enum State {
 pub struct Peer {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its role.
     pub role: Role,
     /// Whether this service connects to it. Otherwise it connects to this one.
     pub dialled: bool,
@@ -193,6 +193,6 @@ pub struct LastError {
     pub at: String,
     /// The cause, in words.
     pub text: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: Option<String>,
 }

@@ -16,7 +16,7 @@ pub struct Status {
     pub peers: Vec<Peer>,
     /// The last refusals, newest first.
     pub refusals: Vec<Refusal>,
-    /// What is stored for links that are gone.
+    /// Orphans: mail of links that are gone.
     pub orphans: Vec<Orphan>,
     /// The last events, oldest first.
     pub events: Vec<EventEntry>,
@@ -37,13 +37,13 @@ pub struct Service {
     pub listening: Option<String>,
     /// Where its clients reach it.
     pub url: String,
-    /// Who gets the messages.
+    /// The receiver of the messages.
     pub handler: HandlerKind,
     /// Whether peers can be changed by the one who asks.
     pub changes: bool,
 }
 
-/// Who gets the messages.
+/// The receiver of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HandlerKind {
@@ -82,7 +82,7 @@ pub struct Refusal {
     pub stage: String,
     /// The cause, in words.
     pub cause: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
     /// How many there were.
     pub count: u64,
@@ -93,10 +93,10 @@ pub struct Refusal {
 pub struct EventEntry {
     /// When.
     pub at: String,
-    /// What, as one word: `up`, `down`, `duplicate`, `burned_keys` and so on.
+    /// The kind, as one word: `up`, `down`, `duplicate`, `burned_keys` and so on.
     pub kind: String,
     /// The peer, if it is about one.
     pub peer: Option<String>,
-    /// What, as a sentence.
+    /// The event as a sentence.
     pub text: String,
 }

@@ -9,14 +9,14 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
-use paddington::{Encoding, Invite, InviteOptions, Waiting};
+use paddington::{Encoding, Invite, InviteOptions, Waiting, with_causes};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Table;
 use crate::access::{MayChange, MayHaveKeys};
 use crate::app::Shared;
 use crate::body::JsonBody;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::model::{
     ErrorBody, InvitationAnswer, InviteRequest, JoinRequest, Peer, RangeRequest, RemoveQuery,
     RemovedAnswer, RenewRequest, WaitingMail, time,
@@ -69,9 +69,9 @@ pub(crate) async fn join(
 ) -> Result<(StatusCode, Json<Peer>), Failure> {
     let text = Zeroizing::new(request.invitation);
     let invite = Invite::from_toml(&text)
-        .map_err(|error| Failure::invalid("invalid_invitation", chain(&error)))?;
+        .map_err(|error| Failure::invalid("invalid_invitation", with_causes(&error)))?;
     let name = invite.name().to_owned();
-    let status = if view::is_known(&app, &name) {
+    let status = if app.knows(&name) {
         app.service.replace_server(invite).await?;
         StatusCode::OK
     } else {
@@ -154,7 +154,7 @@ pub(crate) async fn set_range(
 /// Answers with an invitation. The copies that are made here are wiped.
 fn told(status: StatusCode, invite: &Invite) -> Result<Response, Failure> {
     let failed = |what: String| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", what);
-    let text = invite.to_toml().map_err(|error| failed(chain(&error)))?;
+    let text = invite.to_toml().map_err(|error| failed(with_causes(&error)))?;
     let fingerprint =
         invite.fingerprint().map(|bytes| format!("{:032x}", u128::from_be_bytes(bytes)));
     let expires = invite.expires().map(time);

@@ -7,20 +7,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use paddington::{Content, Text};
+use paddington::{Content, Message, PeerName, Text};
 use serde::Deserialize;
 
 use crate::app::App;
 use crate::body;
 use crate::failure::Failure;
-use crate::model;
 
 /// A body with messages may always have as many bytes as this.
 const LONGEST: usize = 4 * 1024 * 1024;
 /// The longest time that a request may name.
 const LONGEST_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// What the body of a request is said to be.
+/// The kind of content that a request says to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Json,
@@ -108,18 +107,19 @@ impl JsonContent {
     }
 }
 
-/// Writes a content as JSON has it.
-pub(super) fn shown(content: &Content) -> model::Content {
-    shown_parts(content.is_bytes(), content.as_str(), content.as_bytes())
+/// Makes a message of a content.
+pub(super) fn message(peer: &PeerName, content: Content) -> Message {
+    match content {
+        Content::Text(text) => Message::new(peer, text),
+        Content::Bytes(bytes) => Message::with_bytes(peer, bytes),
+    }
 }
 
-/// Writes text, or bytes.
-pub(super) fn shown_parts(is_bytes: bool, text: &str, bytes: &[u8]) -> model::Content {
-    if is_bytes {
-        model::Content { text: None, base64: Some(STANDARD.encode(bytes)) }
-    } else {
-        model::Content { text: Some(text.to_owned()), base64: None }
-    }
+/// Returns whether the header `Accept` names one of these media types.
+pub(super) fn accepts(headers: &HeaderMap, types: &[&str]) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let mut named = accepted.split(',').map(|it| it.split(';').next().unwrap_or_default().trim());
+    named.any(|it| types.contains(&it))
 }
 
 /// Reads a time such as `5s`, `250ms`, or a number of seconds.

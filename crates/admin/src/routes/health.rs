@@ -24,7 +24,7 @@ pub(crate) async fn live() -> &'static str {
     (status = 200, body = String), (status = 503, body = String),
 ))]
 pub(crate) async fn ready(State(app): State<Shared>) -> (StatusCode, String) {
-    let ready = app.ready();
+    let ready = app.ready(&app.service.peers());
     if ready.ready {
         return (StatusCode::OK, "ok\n".to_owned());
     }

@@ -22,7 +22,7 @@ use crate::app::{App, Shared};
 use crate::body::{self, JsonBody};
 use crate::failure::Failure;
 use crate::inbox::{Answered, Consumer, Failed, Given, Inbox, LEASE, Wanted};
-use crate::model::{Acknowledged, FailedRequest, IdList, Incoming, IncomingMessages};
+use crate::model::{Acknowledged, Content, FailedRequest, IdList, Incoming, IncomingMessages};
 
 /// Messages that a consumer gets at a time, unless the query says it.
 const MAX: usize = 100;
@@ -49,7 +49,7 @@ pub(crate) fn routes() -> Table {
         .post("/v1/messages/{id}/failed", failed)
 }
 
-/// What a consumer wants, and who it is.
+/// The wishes of a consumer, and its name.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessagesQuery {
@@ -67,7 +67,7 @@ pub(crate) struct MessagesQuery {
     again: Option<bool>,
 }
 
-/// Who acknowledges.
+/// The consumer that acknowledges.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AckQuery {
@@ -113,7 +113,7 @@ pub(crate) async fn messages(
         return Err(Failure::invalid("invalid_query", "lease has to be from 1s to 1h"));
     }
     let wanted = Wanted { peer: query.peer, max };
-    if wants_events(&headers) {
+    if content::accepts(&headers, &["text/event-stream"]) {
         return Ok(events(inbox.stream(), wanted));
     }
     let name = name(query.consumer.as_deref())?;
@@ -162,7 +162,7 @@ pub(crate) async fn all_handled(
     path = "/v1/messages/{id}/handled",
     tag = "messages",
     params(("id" = String, Path, description = "The id that the message was handed out with."), AckQuery),
-    request_body(content = Option<crate::model::Content>, description = "The reply to a request; or raw, as text/plain or application/octet-stream."),
+    request_body(content = Option<Content>, description = "The reply to a request; or raw, as text/plain or application/octet-stream."),
     responses(
         (status = 200, description = "It is acknowledged, and the reply is on its way.", body = Acknowledged),
         (status = 400, description = "There is a reply, but the message is not a request.", body = crate::model::ErrorBody),
@@ -229,13 +229,6 @@ fn name(name: Option<&str>) -> Result<Option<&str>, Failure> {
     Ok(name)
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    accepted
-        .split(',')
-        .any(|it| it.split(';').next().unwrap_or_default().trim() == "text/event-stream")
-}
-
 /// Reads a reply. Without a type and without bytes there is none.
 fn reply(headers: &HeaderMap, body: Bytes) -> Result<Option<paddington::Content>, Failure> {
     let kind = match Kind::of(headers) {
@@ -281,7 +274,7 @@ fn incoming(given: Given) -> Incoming {
     Incoming {
         id,
         peer: message.sender().to_owned(),
-        content: content::shown_parts(message.is_bytes(), message.payload(), message.bytes()),
+        content: Content::of(message.bytes(), message.is_bytes()),
         request: message.is_request(),
         seconds_left: message.time_left().map(|left| left.as_secs_f64()),
         message_id: message.id().map(|id| id.to_string()),

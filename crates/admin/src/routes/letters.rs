@@ -4,19 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
+use paddington::RetryError;
 use paddington::store::{DeadLetter, LetterId, Store};
-use paddington::{Content, RejectCode, RetryError};
 
 use super::Table;
 use crate::access::MayChange;
 use crate::app::{App, Shared};
 use crate::failure::Failure;
-use crate::model::{self, ErrorBody, LetterDetails, LetterSummary, Letters, time};
+use crate::model::{ErrorBody, LetterDetails, LetterSummary, Letters};
 use crate::segment::Segment;
-use crate::view;
 
 pub(crate) fn routes() -> Table {
     Table::new()
@@ -32,7 +29,7 @@ pub(crate) fn routes() -> Table {
 ))]
 pub(crate) async fn list(State(app): State<Shared>) -> Result<Json<Letters>, Failure> {
     let letters = letters(&app).await?;
-    Ok(Json(Letters { letters: letters.iter().map(summary).collect() }))
+    Ok(Json(Letters { letters: letters.iter().map(LetterSummary::from).collect() }))
 }
 
 /// A dead letter with what it says.
@@ -46,8 +43,8 @@ pub(crate) async fn show(
     let id = parse(&id)?;
     let letter = letters(&app).await?.into_iter().find(|(it, _)| *it == id);
     let letter = letter.ok_or_else(|| unknown(id))?;
-    let summary = summary(&letter);
-    Ok(Json(LetterDetails { summary, content: content(letter.1) }))
+    let summary = LetterSummary::from(&letter);
+    Ok(Json(LetterDetails { summary, content: letter.1.into() }))
 }
 
 /// Deletes a dead letter.
@@ -112,36 +109,4 @@ fn store(app: &App) -> Result<&Arc<dyn Store>, Failure> {
 
 async fn letters(app: &App) -> Result<Vec<(LetterId, DeadLetter)>, Failure> {
     store(app)?.letters().await.map_err(|error| Failure::store(&error))
-}
-
-fn summary((LetterId(id), letter): &(LetterId, DeadLetter)) -> LetterSummary {
-    LetterSummary {
-        id: *id,
-        peer: letter.peer().to_string(),
-        message_id: letter.id.to_string(),
-        at: time(letter.at),
-        code: word(letter.code),
-        bytes: view::count(letter.payload.len()),
-    }
-}
-
-fn word(code: RejectCode) -> String {
-    let word = match code {
-        RejectCode::FAILED => "failed",
-        RejectCode::TIMED_OUT => "timed_out",
-        RejectCode::NOT_TEXT => "not_text",
-        RejectCode::POISON => "poison",
-        RejectCode::TEXT_ONLY => "text_only",
-        _ => "other",
-    };
-    word.to_owned()
-}
-
-/// What is stored as text and is none, after damage, is shown as bytes.
-fn content(letter: DeadLetter) -> model::Content {
-    let raw = letter.payload.clone().into_bytes();
-    match Content::try_from(letter.payload) {
-        Ok(Content::Text(text)) => model::Content { text: Some(text.to_string()), base64: None },
-        _ => model::Content { text: None, base64: Some(STANDARD.encode(raw)) },
-    }
 }

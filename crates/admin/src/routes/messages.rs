@@ -8,8 +8,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{FuturesOrdered, StreamExt};
-use http::{HeaderMap, StatusCode, header};
-use paddington::{Content, Delivered, Message, PeerName, Receipt, SendError, SendOptions};
+use http::{HeaderMap, StatusCode};
+use paddington::{Content, Delivered, PeerName, Receipt, SendError, SendOptions, with_causes};
 use serde::Deserialize;
 use tokio::task::unconstrained;
 use utoipa::{IntoParams, ToSchema};
@@ -95,7 +95,7 @@ struct New {
     ttl: Option<Duration>,
 }
 
-/// What a body holds.
+/// The content of a body.
 struct News {
     messages: Vec<New>,
     /// Whether it is a message and not a list.
@@ -169,12 +169,8 @@ struct Sent {
 /// Sends messages in order, until one is not accepted. Where they are stored, they share syncs.
 async fn send_all(app: &App, peer: &PeerName, messages: Vec<New>) -> Sent {
     let exchange = app.service.exchange();
-    let send = |new: New| {
-        let message = match new.content {
-            Content::Text(text) => Message::new(peer, text),
-            Content::Bytes(bytes) => Message::with_bytes(peer, bytes),
-        };
-        exchange.send_with(message, SendOptions { ttl: new.ttl })
+    let send = |New { content, ttl }: New| {
+        exchange.send_with(content::message(peer, content), SendOptions { ttl })
     };
     let mut receipts = Vec::with_capacity(messages.len());
     if exchange.store().is_none() || messages.len() < 2 {
@@ -270,7 +266,7 @@ fn outcome(receipt: &Receipt, delivered: Delivered) -> OutcomeAnswer {
 
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
-        let text = crate::failure::chain(&error);
+        let text = with_causes(&error);
         let failure = |status, code| Self::new(status, code, text);
         match error {
             SendError::UnknownPeer(name) => Self::unknown_peer(&name),
@@ -290,11 +286,4 @@ impl From<SendError> for Failure {
             _ => failure(StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         }
     }
-}
-
-/// Answers a reply or another content by the header `Accept`: raw, or as JSON.
-pub(super) fn wants_raw(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let mut kinds = accepted.split(',').map(|it| it.split(';').next().unwrap_or_default().trim());
-    kinds.any(|it| it == "text/plain" || it == "application/octet-stream")
 }

@@ -1,4 +1,4 @@
-//! What waits for peers, and for links that are gone.
+//! The mail that waits for peers, and for links that are gone.
 
 use axum::Json;
 use axum::extract::State;
@@ -22,7 +22,7 @@ pub(crate) fn routes() -> Table {
         .delete("/v1/orphans/{link}", purge)
 }
 
-/// What waits for each peer, and for links that are gone.
+/// The mail that waits for each peer, and for links that are gone.
 #[utoipa::path(get, path = "/v1/outbox", responses(
     (status = 200, body = Outbox), (status = "default", body = ErrorBody),
 ))]
@@ -30,7 +30,7 @@ pub(crate) async fn outbox(State(app): State<Shared>) -> Result<Json<Outbox>, Fa
     Ok(Json(view::outbox(&app).await?))
 }
 
-/// What is stored for links that are gone.
+/// Orphans: mail of links that are gone.
 #[utoipa::path(get, path = "/v1/orphans", responses(
     (status = 200, body = Vec<Orphan>), (status = "default", body = ErrorBody),
 ))]
@@ -38,7 +38,7 @@ pub(crate) async fn orphans(State(app): State<Shared>) -> Result<Json<Vec<Orphan
     Ok(Json(view::orphans(&app).await?))
 }
 
-/// What is stored for a link that is gone.
+/// An orphan: mail of a link that is gone.
 #[utoipa::path(get, path = "/v1/orphans/{link}", params(("link" = String, Path)), responses(
     (status = 200, body = Orphan), (status = "default", body = ErrorBody),
 ))]

@@ -21,7 +21,7 @@ pub(crate) fn routes() -> Table {
 /// All peers.
 #[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
 pub(crate) async fn list(State(app): State<Shared>) -> Json<Peers> {
-    Json(Peers { peers: view::peers(&app) })
+    Json(Peers { peers: view::peers(&app, app.service.peers()) })
 }
 
 /// One peer.

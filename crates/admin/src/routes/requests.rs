@@ -8,18 +8,17 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use paddington::{Content, FailureCode, Message, PeerName, RequestError};
+use paddington::{FailureCode, PeerName, RequestError, with_causes};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Table;
 use super::content::{self, JsonContent, Kind};
-use super::messages::wants_raw;
 use super::query::Query;
 use crate::app::Shared;
 use crate::body;
-use crate::failure::{Failure, chain};
-use crate::model::ReplyAnswer;
+use crate::failure::Failure;
+use crate::model::{Content, ReplyAnswer};
 
 /// How long a reply is waited for, unless the query says it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,13 +67,11 @@ pub(crate) async fn request(
         Kind::Json => body::parse::<JsonContent>(&body)?.read()?,
         kind => content::raw(kind, body)?,
     };
-    let message = match content {
-        Content::Text(text) => Message::new(name, text),
-        Content::Bytes(bytes) => Message::with_bytes(name, bytes),
-    };
+    let message = content::message(&name, content);
     let reply = app.service.request(message, timeout.unwrap_or(TIMEOUT)).await?.into_content();
-    if !wants_raw(&headers) {
-        return Ok(Json(ReplyAnswer { content: content::shown(&reply) }).into_response());
+    if !content::accepts(&headers, &["text/plain", "application/octet-stream"]) {
+        let content = Content::of(reply.as_bytes(), reply.is_bytes());
+        return Ok(Json(ReplyAnswer { content }).into_response());
     }
     let kind =
         if reply.is_bytes() { "application/octet-stream" } else { "text/plain; charset=utf-8" };
@@ -83,7 +80,7 @@ pub(crate) async fn request(
 
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
-        let text = chain(&error);
+        let text = with_causes(&error);
         let failure = |status, code| Self::new(status, code, text);
         match error {
             RequestError::Send(error) => error.into(),

@@ -1,11 +1,10 @@
-//! What waits for peers, and for links that are gone.
+//! The mail that waits for peers, and for links that are gone.
 
 use paddington::LinkError;
-use paddington::store::MailboxStatus;
 
 use super::count;
 use crate::app::App;
-use crate::model::{Orphan, Outbox, OutboxEntry, time};
+use crate::model::{Orphan, Outbox, OutboxEntry};
 
 /// Returns what waits for each peer, and for links that are gone.
 pub(crate) async fn outbox(app: &App) -> Result<Outbox, LinkError> {
@@ -21,13 +20,5 @@ pub(crate) async fn outbox(app: &App) -> Result<Outbox, LinkError> {
 
 /// Returns what is stored for links that are gone.
 pub(crate) async fn orphans(app: &App) -> Result<Vec<Orphan>, LinkError> {
-    let shown = |orphan: MailboxStatus| Orphan {
-        link: orphan.mailbox.link.to_string(),
-        peer: orphan.mailbox.peer.into(),
-        messages: orphan.messages,
-        bytes: orphan.bytes,
-        dead_letters: orphan.letters,
-        since: orphan.since.map(time),
-    };
-    Ok(app.service.orphans().await?.into_iter().map(shown).collect())
+    Ok(app.service.orphans().await?.iter().map(Orphan::from).collect())
 }

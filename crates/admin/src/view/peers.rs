@@ -2,27 +2,23 @@
 
 use std::collections::HashMap;
 
-use paddington::{CallsStatus, Counts, FixedKeys, LinkDetails, PeerRole, PeerStatus};
+use paddington::{CallsStatus, Counts, LinkDetails, PeerStatus};
 
 use super::count;
 use crate::app::App;
-use crate::model::{
-    FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, Received, Requests,
-    Role, Sent, State, time,
-};
+use crate::model::{Inbox, LastError, OutboxStatus, Peer, Received, Requests, Sent, State, time};
 
-/// Returns all peers, by name.
-pub(crate) fn peers(app: &App) -> Vec<Peer> {
+/// Returns all peers, by name, of which these are the statuses.
+pub(crate) fn peers(app: &App, statuses: Vec<PeerStatus>) -> Vec<Peer> {
     let links = app.service.links();
     let links: HashMap<&str, &LinkDetails> =
         links.iter().map(|link| (link.name.as_str(), link)).collect();
-    let statuses = app.service.peers().into_iter();
     // A peer that has just been added or removed may be in one of the two only.
     let with_link = |status: PeerStatus| {
         let link = *links.get(status.name.as_str())?;
         Some(shown(app, status, link))
     };
-    statuses.filter_map(with_link).collect()
+    statuses.into_iter().filter_map(with_link).collect()
 }
 
 /// Returns one peer.
@@ -32,19 +28,11 @@ pub(crate) fn peer(app: &App, name: &str) -> Option<Peer> {
     Some(shown(app, status, &link))
 }
 
-/// Returns whether there is a peer of this name.
-pub(crate) fn is_known(app: &App, name: &str) -> bool {
-    app.service.peers().iter().any(|status| status.name.as_str() == name)
-}
-
 fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
     let state = if status.is_connected() { State::Connected } else { State::Away };
     let counters = status.counters;
     Peer {
-        role: match link.role {
-            PeerRole::Client => Role::Client,
-            PeerRole::Server => Role::Server,
-        },
+        role: link.role.into(),
         dialled: status.dialled,
         state,
         since: status.since.map(time),
@@ -68,7 +56,7 @@ fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
         },
         requests: requests(status.calls),
         sessions: counters.sessions,
-        keys: keys(link),
+        keys: link.into(),
         link: link.link.to_string(),
         range: link.range.map(|range| range.to_string()),
         url: link.url.as_ref().map(ToString::to_string),
@@ -102,23 +90,5 @@ fn requests(calls: CallsStatus) -> Requests {
         cancelled: calls.counts.cancelled,
         waiting: count(calls.waiting),
         unanswered: count(calls.unanswered),
-    }
-}
-
-fn keys(link: &LinkDetails) -> Keys {
-    Keys {
-        generation: link.generation,
-        since: link.since.map(time),
-        next: link.next,
-        fixed: link.fixed.and_then(|fixed| match fixed {
-            FixedKeys::Hex => Some(FixedKeysWord::Hex),
-            FixedKeys::NoFolder => Some(FixedKeysWord::NoFolder),
-            FixedKeys::Peer => Some(FixedKeysWord::Peer),
-            _ => None,
-        }),
-        invitation: link.invitation.map(|invitation| Invitation {
-            generation: invitation.generation,
-            expires: invitation.expires.map(time),
-        }),
     }
 }

@@ -10,10 +10,11 @@ use crate::model::{HandlerKind, Refusal, Service, Status, time};
 /// Returns everything about the service. What cannot be read from the store is left out here; readiness
 /// tells of a store that fails.
 pub(crate) async fn status(app: &App, caller: Caller) -> Status {
+    let statuses = app.service.peers();
     Status {
         service: service(app, caller),
-        ready: app.ready(),
-        peers: peers(app),
+        ready: app.ready(&statuses),
+        peers: peers(app, statuses),
         refusals: refusals(app),
         orphans: orphans(app).await.unwrap_or_default(),
         events: app.history.list(),

@@ -1,4 +1,4 @@
-//! Who may ask for what over TCP: nothing without the token, no keys at all, and nothing for pages of
+//! The rights over TCP: nothing without the token, no keys at all, and nothing for pages of
 //! other sites.
 
 use crate::support::{Hub, keys, settings_with_tcp, status};

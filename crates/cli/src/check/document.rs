@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Problem;
+use crate::folder::Operation;
 
 /// A configuration's text and what it holds.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Document<'a> {
     text: &'a str,
     /// Tables and values, each with its path from the root, in the order of their names.
     pub(super) entries: Vec<Entry>,
+    /// The settings of the command itself, if they are valid.
+    pub(super) operation: Option<Operation>,
 }
 
 /// A key and its value.
@@ -35,7 +38,7 @@ impl<'a> Document<'a> {
             };
             return Err(errors.iter().map(problem).collect());
         }
-        let mut document = Self { text, entries: Vec::new() };
+        let mut document = Self { text, entries: Vec::new(), operation: toml::from_str(text).ok() };
         document.add(&mut Vec::new(), table.get_ref());
         Ok(document)
     }

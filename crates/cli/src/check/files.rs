@@ -14,22 +14,15 @@ const SOCKET_PATH: usize = 107;
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let mut problems: Vec<_> = exposed(Path::new(CONFIG)).into_iter().collect();
     problems.extend(outbox(document));
-    if let Ok(operation) = toml::from_str::<Operation>(document.text()) {
+    if let Some(operation) = &document.operation {
         problems.extend(socket(document, &operation.api.socket));
         problems.extend(operation.api.tcp.and_then(|address| tcp(document, address)));
         problems.extend(exposed(&operation.api.token_file));
         problems.extend(program(document, &operation.handler.exec));
         problems.extend(webhook(document, operation.handler.webhook.as_deref()));
-        problems.extend(two_handlers(document, &operation));
+        problems.extend(two_handlers(document, operation));
     }
     problems
-}
-
-/// Returns the files here that others must not read.
-pub(super) fn secret(document: &Document<'_>) -> Vec<PathBuf> {
-    let operation = toml::from_str::<Operation>(document.text()).unwrap_or_default();
-    let outbox = document.string(&["outbox"]).map(PathBuf::from);
-    [CONFIG.into(), operation.api.token_file].into_iter().chain(outbox).collect()
 }
 
 /// Returns whether others than its owner can read a file that holds secrets.
@@ -41,7 +34,8 @@ pub(super) fn exposed(path: &Path) -> Option<Problem> {
         (mode & 0o077 != 0).then(|| {
             let what = format!("others can read it (mode {:03o})", mode & 0o777);
             let path = path.display();
-            Problem::of(path.to_string(), None, what, format!("Run: chmod go= {path}"))
+            let remedy = format!("Run: chmod go= {path}");
+            Problem { is_exposed: true, ..Problem::of(path.to_string(), None, what, remedy) }
         })
     }
     #[cfg(not(unix))]

@@ -4,13 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use paddington::{LinkDetails, PeerRole, ServiceConfig};
+use paddington::{LinkDetails, PeerRole, ServiceConfig, with_causes};
 
 use super::Problem;
 use super::document::Document;
 use super::files::exposed;
-use crate::failure::chain;
-use crate::folder::Operation;
+use crate::hosts::is_own_machine;
 
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let Some(folder) = document.string(&["links"]).map(PathBuf::from) else {
@@ -33,19 +32,16 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
         Ok(config) => problems.extend(of_service(document, &config)),
         Err(error) if problems_of_links(&error) => {
             let remedy = "Restore the file from a copy, or remove it and ask for a new invitation.";
-            problems.push(Problem::of(folder.display().to_string(), None, chain(&error), remedy));
+            problems.push(Problem::of(
+                folder.display().to_string(),
+                None,
+                with_causes(&error),
+                remedy,
+            ));
         }
         Err(_) => {} // It is told elsewhere.
     }
     problems
-}
-
-/// Returns the folder of links and its files, which others must not read.
-pub(super) fn secret(document: &Document<'_>) -> Vec<PathBuf> {
-    let Some(folder) = document.string(&["links"]).map(PathBuf::from) else { return Vec::new() };
-    let mut paths = files(&folder);
-    paths.push(folder);
-    paths
 }
 
 /// Returns whether an error is one of the files in the folder.
@@ -74,7 +70,7 @@ fn of_service(document: &Document<'_>, config: &ServiceConfig) -> Vec<Problem> {
     let links = config.link_details();
     let mut problems: Vec<_> = links.iter().filter_map(|link| expired(config, link)).collect();
     problems.extend(unreachable(document, config, &links));
-    if let Ok(operation) = toml::from_str::<Operation>(document.text()) {
+    if let Some(operation) = &document.operation {
         let unknown = |name: &&String| !links.iter().any(|link| link.name == **name);
         let names = operation.health.required.iter().filter(unknown);
         problems.extend(names.map(|name| {
@@ -104,12 +100,10 @@ fn unreachable(
     config: &ServiceConfig,
     links: &[LinkDetails],
 ) -> Option<Problem> {
-    let is_elsewhere = |link: &&LinkDetails| link.range.is_some_and(|range| !is_loopback(&range));
+    let is_elsewhere = |link: &&LinkDetails| link.range.is_some_and(|range| !range.is_loopback());
     let client = links.iter().find(is_elsewhere)?;
     let host = config.url().host();
-    let is_local =
-        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    is_local.then(|| {
+    is_own_machine(host).then(|| {
         let what = format!(
             "clients are told to connect to {host:?}, which is their own machine, and {} connects from {}",
             client.name,
@@ -118,10 +112,4 @@ fn unreachable(
         let remedy = "Write the name by which they reach this machine, and invite them anew.";
         Problem::at(document.line(&["url"]), what, remedy)
     })
-}
-
-/// Returns whether a range holds addresses of the own machine only.
-fn is_loopback(range: &paddington::AddressRange) -> bool {
-    let text = range.to_string();
-    text.starts_with("127.") || text.starts_with("::1")
 }

@@ -1,4 +1,14 @@
-use super::*;
+use super::Problem;
+use super::configuration::of_document;
+use super::document::Document;
+
+/// Returns the problems of a text.
+fn of_text(text: &str) -> Vec<Problem> {
+    match Document::parse(text) {
+        Ok(document) => of_document(&document),
+        Err(problems) => problems,
+    }
+}
 
 const GOOD: &str = "\
 name = \"hub\"

@@ -1,13 +1,12 @@
 //! Values that cannot be used, each looked at alone, so that one does not hide another.
 
-use paddington::{Config, ServiceConfig};
+use paddington::{Config, ServiceConfig, with_causes};
 
 use super::Problem;
 use super::document::{Document, Entry};
-use crate::failure::chain;
 use crate::folder::Operation;
 
-/// What a service needs, with values that are right.
+/// The fields that a service needs, with values that are right.
 const REQUIRED: [(&str, &str, &str); 4] = [
     ("name", "\"hub\"", "the name by which its peers call it"),
     ("url", "\"ws://localhost:6501\"", "where clients reach it"),
@@ -52,7 +51,7 @@ fn of_field(key: &str, written: &str) -> Option<String> {
         Err(paddington::ConfigError::File(paddington::FileError::Malformed { reason, .. })) => {
             Some(reason)
         }
-        Err(error) => Some(chain(&error)),
+        Err(error) => Some(with_causes(&error)),
     }
 }
 
@@ -115,8 +114,8 @@ fn of_peers(document: &Document<'_>) -> Option<Problem> {
         Err(ConfigError::File(FileError::Malformed { line, reason, .. })) => {
             Some(Problem::at(line, reason, "docs/links.md shows how peers are written."))
         }
-        // What does not fit together among the settings is told elsewhere.
+        // Settings that do not fit together are told elsewhere.
         Err(ConfigError::Settings(_)) => None,
-        Err(error) => Some(Problem::at(None, chain(&error), "Remove one of the two.")),
+        Err(error) => Some(Problem::at(None, with_causes(&error), "Remove one of the two.")),
     }
 }

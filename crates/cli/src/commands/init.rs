@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::folder::{self, CONFIG};
 use crate::output::Output;
 
-/// What was made.
+/// The folder that was made.
 #[derive(Serialize)]
 struct Made {
     name: String,

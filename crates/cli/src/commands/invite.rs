@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use paddington::{Encoding, InviteOptions};
+use paddington::{AddressRange, Encoding, InviteOptions};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, client};
 use crate::args::{Invite, Inviting, Renew};
 use crate::failure::{Exit, Failure};
+use crate::hosts::is_own_machine;
 use crate::output::{Output, note};
 use crate::{passphrase, words};
 
@@ -141,11 +142,8 @@ fn text(written: &Written) -> String {
 
 /// An invitation to `localhost` is of no use on another machine.
 fn warn_if_local(invite: &paddington::Invite, from: &str) {
-    let is_local = |host: &str| {
-        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    };
-    let is_near = is_local(from.split('/').next().unwrap_or(from));
-    if is_local(invite.url().host()) && !is_near {
+    let is_near = from.parse().is_ok_and(|range: AddressRange| range.is_loopback());
+    if is_own_machine(invite.url().host()) && !is_near {
         note(&format!(
             "warning: the invitation says {}, which is the client's own machine; write into \
              service.toml the url by which clients reach this one, and renew the invitation",

@@ -1,7 +1,6 @@
 //! `paddington dead-letters`: messages that could not be handled.
 
-use paddington::store::{DeadLetter, LetterId};
-use paddington_admin::model::{LetterDetails, LetterSummary, Letters, time};
+use paddington_admin::model::{LetterDetails, LetterSummary, Letters};
 
 use crate::access::{Access, client};
 use crate::args::{DeadLetters, LetterAction};
@@ -24,7 +23,7 @@ async fn list(output: Output) -> Result<(), Failure> {
         Access::Live(mut client) => client.get("/v1/dead-letters").await?,
         Access::Files(config) => {
             let letters = stored::letters(&config).await?;
-            Letters { letters: letters.iter().map(summary).collect() }
+            Letters { letters: letters.iter().map(LetterSummary::from).collect() }
         }
     };
     output.print(&letters, |letters| {
@@ -40,17 +39,6 @@ async fn list(output: Output) -> Result<(), Failure> {
     })
 }
 
-fn summary((id, letter): &(LetterId, DeadLetter)) -> LetterSummary {
-    LetterSummary {
-        id: id.0,
-        peer: letter.peer().to_string(),
-        message_id: letter.id.to_string(),
-        at: time(letter.at),
-        code: letter.code.to_string(),
-        bytes: u64::try_from(letter.payload.len()).unwrap_or(u64::MAX),
-    }
-}
-
 async fn show(id: u64, output: Output) -> Result<(), Failure> {
     let letter: LetterDetails = match Access::open().await? {
         Access::Live(mut client) => client.get(&format!("/v1/dead-letters/{id}")).await?,
@@ -60,9 +48,8 @@ async fn show(id: u64, output: Output) -> Result<(), Failure> {
                 .into_iter()
                 .find(|(letter, _)| letter.0 == id)
                 .ok_or_else(|| missing(id))?;
-            let summary = summary(&found);
-            let (is_bytes, bytes) = (found.1.payload.is_bytes(), found.1.payload.into_bytes());
-            LetterDetails { summary, content: content::of(&bytes, is_bytes) }
+            let summary = LetterSummary::from(&found);
+            LetterDetails { summary, content: found.1.into() }
         }
     };
     if output.is_json() {

@@ -95,7 +95,7 @@ fn print(message: &Incoming, raw: bool, output: Output) -> Result<(), Failure> {
     })
 }
 
-/// What a peer has written must not move the cursor of a terminal.
+/// Text of a peer must not move the cursor of a terminal.
 fn escaped(text: &str) -> String {
     let visible =
         |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };

@@ -1,9 +1,10 @@
 //! `paddington outbox` and `paddington purge`: what waits, and what nobody owns any more.
 
-use paddington::store::MailboxStatus;
-use paddington_admin::model::{Orphan, Outbox, OutboxEntry, time};
-use serde::Serialize;
 use std::time::SystemTime;
+
+use paddington::store::MailboxStatus;
+use paddington_admin::model::{Orphan, Outbox, OutboxEntry};
+use serde::Serialize;
 
 use crate::access::Access;
 use crate::args::Purge;
@@ -12,8 +13,11 @@ use crate::output::{Output, Table};
 use crate::{stored, view};
 
 pub(crate) async fn list(output: Output) -> Result<(), Failure> {
-    let outbox = contents().await?;
-    output.print(&outbox, |outbox| {
+    print(&contents(&mut Access::open().await?).await?, output)
+}
+
+fn print(outbox: &Outbox, output: Output) -> Result<(), Failure> {
+    output.print(outbox, |outbox| {
         if outbox.peers.is_empty() && outbox.orphans.is_empty() {
             return "nothing waits".to_owned();
         }
@@ -31,21 +35,21 @@ pub(crate) async fn list(output: Output) -> Result<(), Failure> {
     })
 }
 
-async fn contents() -> Result<Outbox, Failure> {
-    match Access::open().await? {
-        Access::Live(mut client) => {
+async fn contents(access: &mut Access) -> Result<Outbox, Failure> {
+    match access {
+        Access::Live(client) => {
             let mut outbox: Outbox = client.get("/v1/outbox").await?;
             outbox.peers.retain(|peer| peer.messages > 0);
             Ok(outbox)
         }
         Access::Files(config) => {
             let links: Vec<_> = config.link_details().iter().map(|it| it.link).collect();
-            let mailboxes = stored::mailboxes(&config).await?;
+            let mailboxes = stored::mailboxes(config).await?;
             let (peers, orphans): (Vec<_>, Vec<_>) =
                 mailboxes.iter().partition(|it| links.contains(&it.mailbox.link));
             Ok(Outbox {
                 peers: peers.into_iter().filter(|it| it.messages > 0).map(entry).collect(),
-                orphans: orphans.into_iter().map(orphan).collect(),
+                orphans: orphans.into_iter().map(Orphan::from).collect(),
             })
         }
     }
@@ -61,24 +65,15 @@ fn entry(status: &MailboxStatus) -> OutboxEntry {
     }
 }
 
-fn orphan(status: &MailboxStatus) -> Orphan {
-    Orphan {
-        peer: status.mailbox.peer.to_string(),
-        link: status.mailbox.link.to_string(),
-        messages: status.messages,
-        bytes: status.bytes,
-        dead_letters: status.letters,
-        since: status.since.map(time),
-    }
-}
-
 #[derive(Serialize)]
 struct Purged {
     purged: Vec<Orphan>,
 }
 
 pub(crate) async fn purge(args: &Purge, output: Output) -> Result<(), Failure> {
-    let orphans = contents().await?.orphans;
+    let mut access = Access::open().await?;
+    let outbox = contents(&mut access).await?;
+    let orphans = &outbox.orphans;
     let chosen: Vec<_> = match &args.link {
         Some(link) => orphans.iter().filter(|it| it.link == *link).cloned().collect(),
         None if args.all => orphans.clone(),
@@ -92,7 +87,7 @@ pub(crate) async fn purge(args: &Purge, output: Output) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Refused, cause).with_remedy(remedy));
         }
         (None, false) if !orphans.is_empty() => {
-            list(output).await?;
+            print(&outbox, output)?;
             let cause = "this deletes messages: name one link that is gone, or all";
             return Err(Failure::new(Exit::Refused, cause)
                 .with_remedy("paddington purge LINK, or paddington purge --all"));
@@ -100,7 +95,7 @@ pub(crate) async fn purge(args: &Purge, output: Output) -> Result<(), Failure> {
         _ => {}
     }
     for orphan in &chosen {
-        purge_one(orphan).await?;
+        purge_one(&mut access, orphan).await?;
     }
     output.print(&Purged { purged: chosen }, |purged| match purged.purged.as_slice() {
         [] => "nothing is stored for links that are gone".to_owned(),
@@ -119,19 +114,17 @@ pub(crate) async fn purge(args: &Purge, output: Output) -> Result<(), Failure> {
     })
 }
 
-async fn purge_one(orphan: &Orphan) -> Result<(), Failure> {
-    match Access::open().await? {
-        Access::Live(mut client) => {
-            let _: serde_json::Value =
-                client.delete(&format!("/v1/orphans/{}", orphan.link)).await?;
+async fn purge_one(access: &mut Access, orphan: &Orphan) -> Result<(), Failure> {
+    match access {
+        Access::Live(client) => {
+            let () = client.delete(&format!("/v1/orphans/{}", orphan.link)).await?;
             Ok(())
         }
         Access::Files(config) => {
-            let mailboxes = stored::mailboxes(&config).await?;
-            let mailbox =
-                mailboxes.into_iter().find(|it| it.mailbox.link.to_string() == orphan.link);
-            match mailbox {
-                Some(it) => stored::purge(&config, &it.mailbox).await,
+            let stored = stored::mailboxes(config).await?.into_iter();
+            let mut mailboxes = stored.map(|it| it.mailbox);
+            match mailboxes.find(|it| it.link.to_string() == orphan.link) {
+                Some(mailbox) => stored::purge(config, &mailbox).await,
                 None => Ok(()),
             }
         }

@@ -1,14 +1,13 @@
-//! What is wrong with the TLS of a server, or of the proxy in front of it.
+//! Faults in the TLS of a server, or of the proxy in front of it.
 
 use std::io;
 use std::time::SystemTime;
 
-use paddington::Reach;
+use paddington::{Reach, with_causes};
 use rustls::{CertificateError, Error};
 
 use super::certificate::Certificate;
 use super::report::Finding;
-use crate::failure::chain;
 
 /// Says which certificate it was, as far as it can be read.
 pub(super) fn presented(reach: &Reach) -> String {
@@ -32,7 +31,7 @@ pub(super) fn finding(error: &io::Error, reach: &Reach, host: &str, trusted: &st
         }
         Some(Error::InvalidMessage(_)) | None => Finding::new(
             "tls_not_spoken",
-            format!("the port does not speak TLS: {}", chain(error)),
+            format!("the port does not speak TLS: {}", with_causes(error)),
             "If no proxy with TLS is in front of the server, its URL begins with ws://: correct the \
              url there, and let its operator renew the invitation. Else check the port.",
         ),

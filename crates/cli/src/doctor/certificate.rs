@@ -1,9 +1,9 @@
-//! What a certificate says of itself: for whom it is, who issued it, and when it is valid. Nothing is
+//! The content of a certificate: for whom it is, who issued it, and when it is valid. Nothing is
 //! verified here. It comes from the network, so that whatever is malformed is left out.
 
 use std::fmt;
 
-/// What a person wants to know of a certificate.
+/// The parts of a certificate that a person wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Certificate {
     subject: String,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington::{Endpoint, Reach, ServiceConfig};
+use paddington::{Endpoint, Reach, ServiceConfig, with_causes};
 use paddington_admin::model::{LastError, Peer, State};
 
 use super::authority::trusted;
@@ -11,7 +11,6 @@ use super::last_error::of_handshake;
 use super::report::{Check, Finding};
 use super::request::{self, Target, ask_there, own_address, sentence};
 use crate::commands::peers::Entry;
-use crate::failure::chain;
 use crate::view;
 
 /// The time for each step of an attempt to reach a server.
@@ -84,7 +83,7 @@ async fn reach(config: &ServiceConfig, peer: &str) -> Result<Reach, Finding> {
     config.reach(peer, STEP).await.map_err(|error| {
         Finding::new(
             "tls_authorities",
-            chain(&error),
+            with_causes(&error),
             "Name a readable PEM file with the certificate authorities: paddington join FILE \
              --authorities PEM.",
         )

@@ -1,23 +1,22 @@
-//! What can be known from here: the configuration, and what the service says if it runs.
+//! Evidence that can be had from here: the configuration, and what the service says if it runs.
 
 use std::time::SystemTime;
 
-use paddington::{LinkDetails, LinkId, ServiceConfig};
+use paddington::{LinkDetails, LinkId, ServiceConfig, with_causes};
 use paddington_admin::client::{Client, ClientError};
 use paddington_admin::model::{Status, time};
 
 use super::report::Finding;
 use crate::access::entry;
 use crate::commands::peers::Entry;
-use crate::failure::chain;
 use crate::folder;
 use crate::words;
 
-/// What is known.
+/// The evidence.
 pub(super) struct Evidence {
     /// `None` if it cannot be used; the checks of the configuration say why.
     pub(super) config: Option<ServiceConfig>,
-    /// What the service says, if it runs and can be asked.
+    /// The status of the service, if it runs and can be asked.
     pub(super) status: Option<Status>,
     /// Why it cannot be asked although it seems to run.
     pub(super) unreachable: Option<Finding>,
@@ -72,7 +71,7 @@ pub(super) fn words_of(entry: &Entry) -> String {
 
 /// Asks the service, if it runs.
 async fn ask() -> Result<Option<Status>, Finding> {
-    // What is wrong with the file is told by its own check.
+    // A fault of the file is told by its own check.
     let Ok(operation) = folder::operation() else { return Ok(None) };
     let socket = operation.api.socket;
     if socket.as_os_str().is_empty() {
@@ -84,12 +83,12 @@ async fn ask() -> Result<Option<Status>, Finding> {
         Err(error) if error.is_not_running() => Ok(None),
         Err(error @ ClientError::Socket { .. }) => Err(Finding::new(
             "socket_not_permitted",
-            chain(&error),
+            with_causes(&error),
             "Run this as the user who runs the service, for example with sudo -u.",
         )),
         Err(error) => Err(Finding::new(
             "service_not_answering",
-            chain(&error),
+            with_causes(&error),
             "See the log of the service, and start it again if it hangs.",
         )),
     }

@@ -1,7 +1,7 @@
-//! What the service has last been told by a server, or has found out in a handshake. It is known by the
+//! The last words of a server to the service, or has found out in a handshake. It is known by the
 //! words that its log and its status have for it (`error.rs` in the transport).
 
-/// What each of these words means: the code, and whether only the server's operator sees more.
+/// The meaning of each of these words: the code, and whether only the server's operator sees more.
 const KNOWN: [(&str, &str, bool); 10] = [
     ("the server hung up during the handshake", "keys_refused", true),
     ("the server hung up after waiting", "handshake_stalled", true),

@@ -27,11 +27,10 @@ pub(super) fn checks(evidence: &Evidence) -> Vec<Check> {
     checks
 }
 
-/// What `paddington check` says.
+/// The findings of `paddington check`.
 fn configuration() -> Vec<Check> {
-    let exposed = check::exposed_files();
     let (modes, others): (Vec<_>, Vec<_>) =
-        check::problems().into_iter().partition(|problem| exposed.contains(problem));
+        check::problems().into_iter().partition(|problem| problem.is_exposed);
     let mut checks: Vec<_> =
         [("configuration", CONFIGURATION, others), ("files", "file_mode", modes)]
             .into_iter()

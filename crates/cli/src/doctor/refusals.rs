@@ -1,4 +1,4 @@
-//! What the refusals of a server mean for a link. They are known by the words that the log has for them
+//! The meaning of a server's refusals for a link. They are known by the words that the log has for them
 //! (`refusal_kind.rs` in the transport), and are told to nobody but the operator.
 
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use paddington::AddressRange;
 use paddington_admin::model::Refusal;
 
-/// What each cause is called. The first ones say most about a client; strangers cause the last ones.
+/// The code of each cause. The first ones say most about a client; strangers cause the last ones.
 const CAUSES: [(&str, &str); 21] = [
     ("it used burned keys", "burned_keys"),
     ("it used an invitation that has expired", "invitation_expired"),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What came out of a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
@@ -19,7 +19,7 @@ pub(super) struct Finding {
     pub(super) code: &'static str,
     /// The cause in words.
     pub(super) text: String,
-    /// What to do.
+    /// The remedy.
     pub(super) remedy: String,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Report {
     diagnoses: Vec<Diagnosis>,
 }
 
-/// What is wrong, and what to do.
+/// A fault, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Diagnosis {
     /// `None` if it is about the service as a whole.
@@ -136,9 +136,9 @@ impl Report {
     }
 }
 
-/// What explains less than anything else that is wrong: in a configuration that can be used, a problem is
-/// seldom the cause; a service is not ready because of something else; and that nobody runs it is the cause
-/// of nothing else.
+/// Codes that explain less than anything else that is wrong: in a configuration that can be used, a
+/// problem is seldom the cause; a service is not ready because of something else; and that nobody runs
+/// it is the cause of nothing else.
 const GENERAL: [&str; 3] = [CONFIGURATION, NOT_READY, NOT_RUNNING];
 /// The code for a problem that `paddington check` finds.
 pub(super) const CONFIGURATION: &str = "configuration";

@@ -1,20 +1,19 @@
-//! What follows from an attempt to reach a server that did not come as far as the handshake.
+//! Conclusions from an attempt to reach a server that did not come as far as the handshake.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use paddington::{DialError, Endpoint, Reach, UpgradeError};
+use paddington::{DialError, Endpoint, Reach, UpgradeError, with_causes};
 
 use super::authority;
 use super::report::{Check, Finding};
-use crate::failure::chain;
 
-/// Who is asked for what.
+/// The server that is asked, and how.
 pub(super) struct Target<'a> {
     pub(super) peer: &'a str,
     pub(super) own_name: &'a str,
     pub(super) url: &'a Endpoint,
-    /// What is trusted, in words.
+    /// The trusted authorities, in words.
     pub(super) trusted: String,
     pub(super) is_hex: bool,
 }
@@ -71,7 +70,7 @@ fn finding(error: &DialError, reach: &Reach, target: &Target<'_>) -> Finding {
         DialError::Timeout(step) => of_timeout(step, reach, target),
         error => Finding::new(
             "not_reached",
-            chain(error),
+            with_causes(error),
             sentence(error.remedy().unwrap_or("try again, and see the log")),
         ),
     }
@@ -127,7 +126,7 @@ fn of_upgrade(error: &UpgradeError, reach: &Reach, target: &Target<'_>) -> Findi
         UpgradeError::Refused { status, by_service } => {
             of_status(status.as_u16(), *by_service, reach, target)
         }
-        UpgradeError::BadProxy => Finding::new("proxy_without_upgrade", chain(error), PROXY),
+        UpgradeError::BadProxy => Finding::new("proxy_without_upgrade", with_causes(error), PROXY),
         error if error.is_silence() => Finding::new(
             "closed_without_answer",
             format!(
@@ -154,11 +153,13 @@ fn of_upgrade(error: &UpgradeError, reach: &Reach, target: &Target<'_>) -> Findi
             format!("the server's answer is invalid: {what}"),
             "Check whether a proxy changes the answer, and what listens there.",
         ),
-        error => Finding::new("not_reached", chain(error), sentence("check the invitation's URL")),
+        error => {
+            Finding::new("not_reached", with_causes(error), sentence("check the invitation's URL"))
+        }
     }
 }
 
-/// What helps with a proxy that keeps headers to itself.
+/// The remedy for a proxy that keeps headers to itself.
 const PROXY: &str = "Let the proxy pass on the headers Upgrade and Connection. For nginx: \
     proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \
     \"upgrade\";";
@@ -235,7 +236,7 @@ fn encoding_mismatch(text: String, target: &Target<'_>) -> Finding {
     )
 }
 
-/// What a stranger may know is nothing: the server's operator has to be asked.
+/// A stranger may know nothing: the server's operator has to be asked.
 pub(super) fn ask_there(target: &Target<'_>) -> String {
     format!(
         "Only the server sees why: ask {}'s operator to run there: paddington doctor {}",

@@ -1,6 +1,5 @@
 //! A client, from its server's side: where it is to come from, whether it could, and what was refused.
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use paddington::AddressRange;
@@ -13,6 +12,7 @@ use super::refusals::{best, code, text};
 use super::report::{Check, Finding};
 use super::request::sentence;
 use crate::commands::peers::Entry;
+use crate::hosts::is_own_machine;
 
 /// The time for which a refusal counts against a link that is up.
 const LATELY: Duration = Duration::from_secs(600);
@@ -77,14 +77,11 @@ fn listening(status: &Status) -> Check {
 fn reachable(entry: &Entry, evidence: &Evidence, range: &AddressRange) -> Option<Check> {
     let config = evidence.config.as_ref()?;
     let name = &entry.name;
-    let is_near = |ip: IpAddr| ip.is_loopback();
-    let all_near = range.to_string().starts_with("127.") || range.single().is_some_and(is_near);
     let host = config.url().host();
-    let is_local = host == "localhost" || host.parse().is_ok_and(is_near);
-    if all_near {
+    if range.is_loopback() {
         return None;
     }
-    if is_local {
+    if is_own_machine(host) {
         let what = format!("{name} is told to connect to {host:?}, which is its own machine");
         let remedy = format!(
             "Write the name by which it reaches this machine into url in service.toml. {}",
@@ -107,7 +104,7 @@ fn reachable(entry: &Entry, evidence: &Evidence, range: &AddressRange) -> Option
 /// Whether somebody came who may have been the client, and why they were refused.
 fn arrivals(status: &Status, peer: &Peer, entry: &Entry, range: Option<&AddressRange>) -> Check {
     let since = peer.since.as_deref();
-    // Who had keys of the link, valid or not, was the client or has stolen them.
+    // Somebody who had keys of the link, valid or not, was the client or has stolen them.
     let own = peer.last_error.as_ref().filter(|it| since.is_none_or(|since| *it.at >= *since));
     if let Some(error) = own
         && let Some((_, code)) = code(&error.text)

@@ -8,7 +8,7 @@ use paddington::{HandlerError, Message};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::{Program, find_program};
+use super::program::{Program, find_program};
 use crate::failure::{Exit, Failure};
 
 /// How much of what a process complains is told, in bytes.

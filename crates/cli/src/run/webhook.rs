@@ -1,12 +1,12 @@
 //! Messages for a URL: each is posted there, and a status of 2xx says that it is handled.
 
 use bytes::{Bytes, BytesMut};
-use paddington::{HandlerError, Message};
+use paddington::{HandlerError, Message, with_causes};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url, redirect};
 
-use super::Program;
-use crate::failure::{Exit, Failure, chain};
+use super::program::Program;
+use crate::failure::{Exit, Failure};
 
 /// How much of an answer that says no is told, in bytes.
 const COMPLAINT: usize = 1024;
@@ -46,7 +46,7 @@ impl Program for Webhook {
         let sent = request.body(message.bytes().clone()).send().await;
         // The address may hold a secret.
         let failed = |error: reqwest::Error| {
-            format!("the webhook cannot be called: {}", chain(&error.without_url()))
+            format!("the webhook cannot be called: {}", with_causes(&error.without_url()))
         };
         let response = sent.map_err(failed)?;
         let status = response.status();

@@ -2,7 +2,7 @@
 
 use paddington_admin::client::Client;
 
-use super::Update;
+use super::update::Update;
 use crate::commands::status;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, say};

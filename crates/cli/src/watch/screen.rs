@@ -12,11 +12,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, TableState};
 use ratatui::{DefaultTerminal, Frame};
 
-use super::Update;
+use super::update::Update;
 use crate::failure::{Exit, Failure};
 use crate::view;
 
-/// What is on the screen.
+/// The content of the screen.
 struct Screen {
     status: Status,
     chosen: TableState,

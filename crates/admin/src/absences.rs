@@ -1,0 +1,35 @@
+//! Since when peers are away.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+/// Since when required peers are away.
+#[derive(Debug)]
+pub(crate) struct Absences {
+    begun: Instant,
+    away: Mutex<HashMap<String, Instant>>,
+}
+
+impl Absences {
+    pub(crate) fn new() -> Self {
+        Self { begun: Instant::now(), away: Mutex::default() }
+    }
+
+    /// Notes that a peer is connected or away.
+    pub(crate) fn note(&self, peer: &str, is_connected: bool) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_connected {
+            away.remove(peer);
+        } else {
+            away.entry(peer.to_owned()).or_insert_with(Instant::now);
+        }
+    }
+
+    /// Returns since when a peer is away that is not connected: if it never was, since the start.
+    pub(crate) fn since(&self, peer: &str) -> Instant {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.get(peer).copied().unwrap_or(self.begun)
+    }
+}

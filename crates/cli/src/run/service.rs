@@ -1,0 +1,100 @@
+//! The service in the foreground: how it starts, who gets its messages, how it ends.
+
+use paddington::{Service, ServiceConfig, ShutdownReport, Signals};
+use paddington_admin::{Admin, Inbox};
+use tracing::{info, warn};
+
+use super::exec::Exec;
+use super::logs;
+use super::program::Calls;
+use super::webhook::Webhook;
+use crate::args::Run;
+use crate::failure::{Exit, Failure};
+use crate::folder::{self, Operation};
+
+/// The receiver of the messages.
+enum Receiver {
+    Exec(Exec),
+    Webhook(Webhook),
+    /// Programs that ask for them through the local API.
+    Consumers(Inbox),
+}
+
+pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
+    logs::start(args.log);
+    let mut config = folder::load()?;
+    let operation = folder::operation()?;
+    let receiver = receiver(args, &operation, &config)?;
+    if matches!(receiver, Receiver::Consumers(_)) {
+        Inbox::adapt(config.settings_mut());
+    }
+    // Before the service starts, so that of two runs in one folder the second one stops here.
+    let admin = Admin::bind(operation.admin()?).await;
+    let admin = admin.map_err(|error| Failure::of(Exit::Files, &error))?;
+    let signals = Signals::take();
+    let (service, inbox) = match receiver {
+        Receiver::Exec(exec) => (Service::start(&config, Calls(exec)).await?, None),
+        Receiver::Webhook(webhook) => (Service::start(&config, Calls(webhook)).await?, None),
+        Receiver::Consumers(inbox) => {
+            (Service::start(&config, inbox.handler()).await?, Some(inbox))
+        }
+    };
+    let serving = admin.serve(service.clone(), inbox);
+    ready(&service);
+    let report = signals.run(&service).await;
+    serving.end().await;
+    tell(&report)
+}
+
+fn receiver(
+    args: &Run,
+    operation: &Operation,
+    config: &ServiceConfig,
+) -> Result<Receiver, Failure> {
+    let longest = config.settings().transport.limits.max_payload as usize;
+    let (exec, webhook) = (&operation.handler.exec, operation.handler.webhook.as_deref());
+    let receiver = match (&args.exec, &args.webhook) {
+        (Some(line), _) => Receiver::Exec(Exec::shell(line, config.name(), longest)),
+        (None, Some(url)) => Receiver::Webhook(Webhook::new(url, longest)?),
+        (None, None) if !exec.is_empty() => {
+            Receiver::Exec(Exec::command(exec, config.name(), longest)?)
+        }
+        (None, None) => match webhook {
+            Some(url) => Receiver::Webhook(Webhook::new(url, longest)?),
+            None => Receiver::Consumers(Inbox::new()),
+        },
+    };
+    Ok(receiver)
+}
+
+/// Tells the person and the supervisor that the service runs.
+fn ready(service: &Service) {
+    match service.address() {
+        Some(address) => info!(service = service.name(), %address, "ready"),
+        None => info!(service = service.name(), "ready, not listening"),
+    }
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!("the supervisor could not be told: {error}");
+    }
+}
+
+/// Tells what the shutdown has left undone.
+fn tell(report: &ShutdownReport) -> Result<(), Failure> {
+    for (peer, messages) in &report.left_in_store {
+        info!(%peer, messages, "messages wait in the outbox for the next start");
+    }
+    if report.is_clean() {
+        info!("ended: nothing was lost or left undone");
+        return Ok(());
+    }
+    for (peer, messages) in &report.unsent {
+        warn!(%peer, messages, "messages were not delivered, and are lost");
+    }
+    for peer in &report.unfinished {
+        warn!(%peer, "a message was still being handled");
+    }
+    if let Some(cause) = &report.store {
+        warn!(cause, "the outbox could not be closed properly");
+    }
+    Err(Failure::new(Exit::No, "not everything was done when the service ended: see the log"))
+}
