@@ -6,8 +6,8 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-portable doctest doc examples interop formal operate bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
-.PHONY: demo api-examples bench bench-full bench-compare instructions instructions-record soak fuzz models sim page
+.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples page bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
+.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-portable doctest doc examples interop operate bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
+check: fmt clippy test test-portable doctest doc examples interop operate api-examples page bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -24,12 +24,15 @@ fmt: ## Check the formatting
 clippy: ## Lint, with warnings as errors
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-test: ## Run the tests
+test: secrets ## Run the tests
 ifeq ($(NEXTEST),yes)
 	$(CARGO) nextest run --workspace
 else
 	$(CARGO) test --workspace --lib --bins --tests
 endif
+
+secrets: ## Look for secrets in memory that are done with, in optimised code
+	$(CARGO) test -q --profile model -p paddington --test secrets_are_gone -- --ignored
 
 test-portable: ## Run the tests of the ciphers without their fast path
 	$(CARGO) check -q -p paddington --no-default-features --features portable
@@ -56,7 +59,9 @@ operate: ## Carry out every command of docs/operate.md, on two hosts
 	trials/operate/run
 
 page: ## Test the status page in Chromium, where that and Node are installed
-	@trials/page/run
+	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	trials/page/run
+	trials/page/real
 
 api-examples: ## Run the examples of the local API, in each language that is here
 	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
@@ -69,7 +74,7 @@ bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q -p paddington-bench --benches
 
 soak-smoke: ## Run every soak trial once, in seconds
-	$(CARGO) run -q -p paddington-soak -- --short all
+	$(CARGO) run -q --profile model -p paddington-soak -- --short all
 
 models-smoke: ## Explore small models of the exchange, with short random walks and attacks
 	$(MODELS) check
@@ -77,7 +82,7 @@ models-smoke: ## Explore small models of the exchange, with short random walks a
 	$(MODELS) attack
 
 sim-smoke: ## Run the first simulations, in seconds
-	$(CARGO) run -q -p paddington-sim -- --seeds 20
+	$(CARGO) run -q --profile model -p paddington-sim -- --seeds 20
 
 locks: ## Check that the lock files outside the workspace are those of its present dependencies
 	$(CARGO) update -q --workspace --locked --manifest-path trials/fuzz/Cargo.toml
@@ -149,7 +154,7 @@ SEEDS ?= 200
 FIRST ?= 1
 
 sim: ## Run SEEDS simulations from seed FIRST on, with debug assertions
-	$(CARGO) run -q -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
+	$(CARGO) run -q --profile model -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
 
 # Time for each target. New inputs are kept out of the corpus, which is in the repository and is
 # replayed by the tests.

@@ -2,6 +2,9 @@
 //! on the machine): those of a session, while it runs, after its keys were renewed, and after its
 //! end; and the keys of links, after their files were read and written.
 //!
+//! They say nothing about code that is not optimised, which leaves copies on its stack: `make secrets` runs
+//! them, as a part of `make test`.
+//!
 //! The secrets are those of `docs/vectors/sealed.json`. The tests themselves keep them masked.
 
 #![cfg(target_os = "linux")]
@@ -224,6 +227,7 @@ fn kept() -> BTreeSet<&'static str> {
 }
 
 #[test]
+#[ignore = "run by make secrets, optimised"]
 fn the_secrets_of_a_session_leave_memory() {
     let v = Vectors::load();
     let secrets = wanted(&v, &[&SESSION[..], &HANDSHAKE, &LINK].concat());
@@ -245,6 +249,7 @@ fn the_secrets_of_a_session_leave_memory() {
 }
 
 #[test]
+#[ignore = "run by make secrets, optimised"]
 fn the_keys_in_files_leave_memory() {
     let folder = tempfile::tempdir().unwrap();
     let [hub_path, invitation, sensor_path] =
@@ -288,6 +293,7 @@ fn add_keys(invitation: &Path, secrets: &mut WantedSecrets) {
 }
 
 #[tokio::test(start_paused = true)]
+#[ignore = "run by make secrets, optimised"]
 async fn the_keys_of_a_link_leave_memory_with_its_services() {
     for encoding in [Encoding::Sealed, Encoding::Hex] {
         let pair = pair_with(encoding);
@@ -317,6 +323,7 @@ async fn the_keys_of_a_link_leave_memory_with_its_services() {
 }
 
 #[test]
+#[ignore = "run by make secrets, optimised"]
 fn the_keys_in_a_folder_of_links_and_under_a_passphrase_leave_memory() {
     let folder = tempfile::tempdir().unwrap();
     let [hub_links, sensor_links, invitation] =
@@ -346,6 +353,7 @@ fn the_keys_in_a_folder_of_links_and_under_a_passphrase_leave_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+#[ignore = "run by make secrets, optimised"]
 async fn keys_that_were_agreed_on_leave_memory_with_the_services() {
     let (folder, mut pair) = (tempfile::tempdir().unwrap(), pair_with(Encoding::Sealed));
     pair.server.set_links(folder.path().join("server")).unwrap();
