@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use rcgen::date_time_ymd;
 
-use doctor_support::{Pair, TlsServer, free_port, web_server};
+use support::{Pair, TlsServer, free_port, web_server};
 
-mod doctor_support;
+mod support;
 
 fn holds(remedy: &str, words: &[&str]) {
     for words in words {

@@ -9,7 +9,7 @@ use paddington::{Event, Message, OnError};
 use paddington_admin::Settings;
 use paddington_admin::client::ClientError;
 use paddington_admin::model::{EventEntry, LetterDetails, Letters, Status};
-use paddington_test_support::{MemoryDisk, pair};
+use paddington_test_support::{MemoryDisk, eventually, pair};
 
 #[tokio::test]
 async fn a_required_peer_that_is_away_makes_the_service_not_ready() {
@@ -63,6 +63,21 @@ async fn a_stopped_handler_and_a_failing_store_make_the_service_not_ready() {
     assert_eq!(reasons[0], "messages of client are not handled any more: the handler has failed");
     assert!(reasons[1].starts_with("the store accepts nothing: "), "{text}");
     peer.exchange().ask_to_shut_down_now(); // its message is never handled
+}
+
+#[tokio::test]
+async fn a_listener_that_is_down_makes_the_service_not_ready() {
+    let hub = Hub::start().await;
+    let ready = async || hub.client().await.text("/readyz").await.unwrap();
+    assert_eq!(ready().await.0, 200);
+    hub.pair.network.fail_listeners();
+    let reason = "the service does not listen for its clients: ";
+    eventually(async || {
+        let (code, text) = ready().await;
+        code == 503 && text.starts_with(reason)
+    })
+    .await;
+    eventually(async || ready().await.0 == 200).await;
 }
 
 #[tokio::test]

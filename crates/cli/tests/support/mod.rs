@@ -1,5 +1,7 @@
 //! Services of the command in folders of their own, and servers that are none.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::fs::DirBuilder;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -78,8 +80,13 @@ impl Place {
 
     /// Starts the service, and waits until it can be asked.
     pub(crate) fn run(&self) -> Running {
+        self.run_with(&[])
+    }
+
+    /// Starts the service with these flags, and waits until it can be asked.
+    pub(crate) fn run_with(&self, flags: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paddington"));
-        command.arg("-C").arg(&self.folder).arg("run").stdin(Stdio::null());
+        command.arg("-C").arg(&self.folder).arg("run").args(flags).stdin(Stdio::null());
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let running = Running(child);
