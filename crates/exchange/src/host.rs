@@ -89,12 +89,12 @@ impl Host for ExchangeHost {
     }
 
     fn recognised(&self, hello: WorthlessHello) {
-        let words = hello.words();
+        let explanation = hello.explanation();
         let WorthlessHello { client, address, generation, why } = hello;
         let peer = self.core.peer(client.name.as_str());
         if let Some(peer) = peer.filter(|it| it.mailbox.link == client.link) {
             peer.report_worthless_keys(address, generation, why);
-            peer.note_refused(address, words);
+            peer.note_refused(address, explanation);
         }
     }
 }
@@ -102,8 +102,8 @@ impl Host for ExchangeHost {
 /// Refuses an authenticated client, which its status tells.
 fn refuse(peer: &Peer, address: IpAddr, code: CloseCode) -> Refusal {
     let refusal = Refusal::Close(code);
-    if let Some(words) = refusal.words() {
-        peer.note_refused(address, words);
+    if let Some(explanation) = refusal.explanation() {
+        peer.note_refused(address, explanation);
     }
     refusal
 }

@@ -102,10 +102,12 @@ impl fmt::Display for PeerAddress {
 pub struct LastError {
     /// When it happened, by the wall clock.
     pub at: SystemTime,
+    /// What happened, as one word that stays the same (`docs/doctor.md`).
+    pub code: &'static str,
     /// What happened.
     pub cause: String,
     /// What probably helps.
-    pub remedy: Option<String>,
+    pub remedy: Option<&'static str>,
 }
 
 /// Status of the requests to one peer, and of its requests. All zero on a `hex` link.

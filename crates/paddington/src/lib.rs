@@ -89,7 +89,7 @@ pub use paddington_store::{
 };
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, Limits, Network,
-    NetworkListener, Reach, Retry, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
+    NetworkListener, Reach, Retry, Step, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
     with_causes,
 };
 pub use paddington_wire::{

@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_doubted_address_is_tried_last_until_it_is_the_server_again() {
         let all = addresses(&["1.1.1.1:1", "2.2.2.2:1", "3.3.3.3:1"]);
-        let late = DialError::Timeout("waiting");
+        let late = DialError::Timeout(crate::Step::Answer);
         let mut known = Addresses::default();
         let order = |known: &mut Addresses| {
             let order = known.begin(all.clone());

@@ -243,7 +243,7 @@ mod tests {
             [502, 503, 504, 502, 503, 504]
                 .map(|status| refused(http::StatusCode::from_u16(status).unwrap()))
                 .into(),
-            vec![DialError::Timeout("waiting for the answer"), hung_up(), nobody_listens()],
+            vec![DialError::Timeout(crate::Step::Answer), hung_up(), nobody_listens()],
         ] {
             let delays = after(restarting);
             assert!(delays.iter().all(|delay| *delay <= 5.0), "{delays:?}");

@@ -15,7 +15,7 @@ use paddington_wire::{
 };
 
 use crate::refusal_kind::Cause;
-use crate::{End, Endpoint, Tls};
+use crate::{End, Endpoint, Explanation, Tls};
 
 /// The source and the destination of one connection's frames.
 pub trait Traffic: Send + 'static {
@@ -151,15 +151,13 @@ pub trait Caller: Send + Sync + 'static {
     }
 }
 
-/// An attempt to connect that has failed, in the words of the log.
+/// An attempt to connect that has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedAttempt {
     /// The address that a connection was opened to, if it came that far.
     pub address: Option<SocketAddr>,
     /// Why it has failed.
-    pub cause: String,
-    /// What probably helps.
-    pub remedy: Option<&'static str>,
+    pub explanation: Explanation,
 }
 
 /// A change of a link that is dialled.
@@ -214,8 +212,8 @@ pub struct WorthlessHello {
 impl WorthlessHello {
     /// Returns why it was refused and what helps, in the words of the log.
     #[must_use]
-    pub fn words(&self) -> (&'static str, &'static str) {
-        Cause::of_keys(self.why).words()
+    pub fn explanation(&self) -> Explanation {
+        Cause::of_keys(self.why).into()
     }
 }
 
@@ -231,9 +229,9 @@ pub enum Refusal {
 impl Refusal {
     /// Returns why a client is refused and what helps, in the words of the log, if that concerns a person.
     #[must_use]
-    pub fn words(self) -> Option<(&'static str, &'static str)> {
+    pub fn explanation(self) -> Option<Explanation> {
         match self {
-            Self::Close(code) => Cause::of_close(code).map(Cause::words),
+            Self::Close(code) => Cause::of_close(code).map(Explanation::from),
             Self::Silent => None,
         }
     }

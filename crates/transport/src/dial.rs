@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::addresses::{Addresses, Order};
 use crate::contract::Reservation;
+use crate::error::Step;
 use crate::handshake::{Established, initiate};
 use crate::{Config, DialError, Endpoint, Login, Network, Stream, Tls, upgrade};
 
@@ -42,12 +43,11 @@ impl Dialer {
     ) -> Result<Established<P::Traffic>, DialError> {
         let config = &self.config;
         let connected = self.connect(known);
-        let stream = within(config.timeouts.connect, "connecting to the server", connected).await?;
+        let stream = within(config.timeouts.connect, Step::Connect, connected).await?;
         let secured = self.secure(stream);
-        let stream =
-            within(config.timeouts.answer, "waiting for the TLS handshake", secured).await?;
+        let stream = within(config.timeouts.answer, Step::Tls, secured).await?;
         let encoding = self.login.credentials.encoding();
-        let (stream, offer) = within(config.timeouts.answer, "waiting for the answer", async {
+        let (stream, offer) = within(config.timeouts.answer, Step::Answer, async {
             Ok(upgrade::request(stream, &self.endpoint, &config.limits, encoding).await?)
         })
         .await?;
@@ -128,7 +128,7 @@ impl Dialer {
 
 pub(crate) async fn within<T>(
     limit: Duration,
-    step: &'static str,
+    step: Step,
     work: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
     timeout(limit, work).await.map_err(|_| DialError::Timeout(step))?

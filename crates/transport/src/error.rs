@@ -1,6 +1,6 @@
 //! The errors of the transport, one for each operation.
 
-use std::io;
+use std::{fmt, io};
 
 use http::StatusCode;
 use paddington_wire::keys::Why;
@@ -70,7 +70,7 @@ pub enum DialError {
     Upgrade(#[from] UpgradeError),
     /// A step took too long.
     #[error("timed out while {0}")]
-    Timeout(&'static str),
+    Timeout(Step),
     /// The server closed the connection instead of proving its identity: it does not accept this
     /// invitation, or something on the way breaks WebSockets.
     #[error("the server hung up during the handshake")]
@@ -128,6 +128,37 @@ impl DialError {
                 | Self::NoKeys
                 | Self::Refused(CloseCode::Removed)
         )
+    }
+}
+
+/// A step of an attempt to connect that has a time limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// The host's name is resolved.
+    Resolve,
+    /// A connection to one of its addresses is opened.
+    Connect,
+    /// TLS is negotiated.
+    Tls,
+    /// The server answers the request for an upgrade.
+    Answer,
+    /// This side's part of the handshake is sent.
+    Say,
+    /// The server's part of the handshake arrives.
+    Handshake,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "looking up its name",
+            Self::Connect => "connecting to the server",
+            Self::Tls => "waiting for the TLS handshake",
+            Self::Answer => "waiting for the answer",
+            Self::Say => "sending the handshake",
+            Self::Handshake => "waiting for the server's handshake",
+        })
     }
 }
 

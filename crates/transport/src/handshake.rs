@@ -19,7 +19,7 @@ use crate::admission::PendingConnection;
 use crate::contract::{
     AuthenticHello, Host, ReadyReservation, Refusal, Reservation, SessionKeys, WorthlessHello,
 };
-use crate::error::AcceptError;
+use crate::error::{AcceptError, Step};
 use crate::upgrade::Offer;
 use crate::websocket::{SocketError, WebSocket};
 use crate::{Config, DialError, Stream, UpgradeError};
@@ -214,7 +214,7 @@ pub(crate) async fn initiate<P: Reservation>(
         (Credentials::Hex(link), Offer::Hex) => {
             initiate_hex(reservation, hex::Initiator::new(Arc::clone(link)), socket, config).await
         }
-        _ => Err(DialError::Upgrade(UpgradeError::Answer("it uses the other encoding"))),
+        _ => Err(DialError::Upgrade(UpgradeError::OtherEncoding("it uses the other encoding"))),
     }
 }
 
@@ -308,7 +308,7 @@ async fn said(
 ) -> Result<(), DialError> {
     match timeout(config.timeouts.reply, said).await {
         Ok(said) => said.map_err(DialError::HungUp),
-        Err(_) => Err(DialError::Timeout("sending the handshake")),
+        Err(_) => Err(DialError::Timeout(Step::Say)),
     }
 }
 
@@ -328,7 +328,7 @@ async fn answer<T>(
         Ok(Err(_)) => {
             Err(DialError::Handshake(HandshakeError::Violation(Violation::OtherEncoding)))
         }
-        Err(_) => Err(DialError::Timeout("waiting for the server's handshake")),
+        Err(_) => Err(DialError::Timeout(Step::Handshake)),
     }
 }
 

@@ -22,6 +22,7 @@ mod contract;
 mod dial;
 mod endpoint;
 mod error;
+mod explanation;
 mod frame_heads;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -61,7 +62,8 @@ pub use contract::{
 };
 pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{DialError, End};
+pub use error::{DialError, End, Step};
+pub use explanation::Explanation;
 pub use handshake::Login;
 pub use listener::{Listener, Listening};
 pub use network::{Network, NetworkListener, system};

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::addresses::Addresses;
 use crate::dial::within;
+use crate::error::Step;
 use crate::{DialError, Dialer, Stream, upgrade};
 
 /// How far an attempt to connect came that ends before the handshake.
@@ -42,15 +43,15 @@ impl Dialer {
     async fn reach_into(&self, reach: &mut Reach) -> Result<(), DialError> {
         let timeouts = &self.config.timeouts;
         let mut known = Addresses::default();
-        let resolved = within(timeouts.connect, "looking up its name", self.resolve()).await?;
+        let resolved = within(timeouts.connect, Step::Resolve, self.resolve()).await?;
         reach.addresses.clone_from(&resolved);
         let raced = self.race(known.begin(resolved));
-        let (address, stream) = within(timeouts.connect, "connecting to the server", raced).await?;
+        let (address, stream) = within(timeouts.connect, Step::Connect, raced).await?;
         reach.connected = Some(address);
         let stream = self.present(stream, reach).await?;
         let encoding = self.login.credentials.encoding();
         let limits = &self.config.limits;
-        within(timeouts.answer, "waiting for the answer", async {
+        within(timeouts.answer, Step::Answer, async {
             Ok(upgrade::request(stream, &self.endpoint, limits, encoding).await?)
         })
         .await?;
@@ -62,7 +63,7 @@ impl Dialer {
         let Some(tls) = self.tls.as_ref().filter(|_| self.endpoint.is_secure()) else {
             return self.secure(stream).await;
         };
-        let (limit, step) = (self.config.timeouts.answer, "waiting for the TLS handshake");
+        let (limit, step) = (self.config.timeouts.answer, Step::Tls);
         let host = self.endpoint.host();
         let stream = within(limit, step, async {
             tls.present(host, stream, &mut reach.certificates).await.map_err(DialError::Tls)

@@ -19,7 +19,7 @@ use crate::backoff::Delays;
 use crate::contract::{Caller, Change, FailedAttempt, Renewed, Traffic};
 use crate::handshake::Established;
 use crate::key_choice::KeyChoice;
-use crate::{Connection, DialError, Dialer, End, Tls, remedy, with_causes};
+use crate::{Connection, DialError, Dialer, End, Explanation, Tls, remedy};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -205,8 +205,8 @@ impl Report {
         delay: Duration,
     ) -> FailedAttempt {
         let attempt = failed(failure, dialer, addresses);
-        let (endpoint, remedy) = (&dialer.endpoint, attempt.remedy);
-        let seen = (attempt.address, attempt.cause.clone());
+        let (endpoint, remedy) = (&dialer.endpoint, attempt.explanation.remedy);
+        let seen = (attempt.address, attempt.explanation.cause.clone());
         let (address, cause) = (seen.0.map(display), &seen.1);
         if self.seen.contains(&seen) {
             debug!(%endpoint, address, %cause, ?delay, "still not connected");
@@ -232,11 +232,11 @@ impl Report {
 
 /// Says in words why an attempt has failed, and what helps.
 fn failed(failure: &DialError, dialer: &Dialer, addresses: &Addresses) -> FailedAttempt {
-    let remedy = match failure {
-        DialError::HungUp(_) if is_unused(&dialer.login.credentials) => Some(remedy::UNUSED),
-        failure => failure.remedy(),
-    };
-    FailedAttempt { address: addresses.connected(), cause: with_causes(failure), remedy }
+    let mut explanation = Explanation::from(failure);
+    if matches!(failure, DialError::HungUp(_)) && is_unused(&dialer.login.credentials) {
+        explanation.remedy = Some(remedy::UNUSED);
+    }
+    FailedAttempt { address: addresses.connected(), explanation }
 }
 
 /// Returns whether there was never a session with any of the keys.

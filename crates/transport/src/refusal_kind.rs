@@ -93,9 +93,30 @@ impl Cause {
         }
     }
 
-    /// Returns the cause and the remedy.
-    pub(crate) fn words(self) -> (&'static str, &'static str) {
-        (self.as_str(), self.remedy())
+    /// Returns the stable name of the cause, for programs (`docs/doctor.md`).
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Address => "address_not_admitted",
+            Self::UnreportedAddress => "proxy_reports_no_address",
+            Self::Attempts => "too_many_attempts",
+            Self::Crowd => "too_many_pending",
+            Self::Silent => "sent_nothing",
+            Self::Late => "handshake_stalled",
+            Self::Tls => "tls_not_spoken",
+            Self::Head => "malformed_request",
+            Self::NoUpgrade => "proxy_without_upgrade",
+            Self::NoSubprotocol | Self::SealedEncoding => "encoding_mismatch",
+            Self::Path => "wrong_path",
+            Self::Unauthenticated => "unknown_keys",
+            Self::Violation => "protocol_violation",
+            Self::Burned => "burned_keys",
+            Self::Expired => "invitation_expired",
+            Self::Replayed => "replayed",
+            Self::Duplicate => "duplicate_process",
+            Self::Overload => "overload",
+            Self::Removed => "link_removed",
+            Self::Own => "own_failure",
+        }
     }
 
     /// Returns the cause in words.

@@ -25,6 +25,8 @@ pub struct RefusedConnection {
     pub address: IpAddr,
     /// How far they had come: `accept`, `request`, `HELLO` or `READY`.
     pub stage: &'static str,
+    /// Why they were refused, as one word that stays the same (`docs/doctor.md`).
+    pub code: &'static str,
     /// Why they were refused, in words.
     pub cause: &'static str,
     /// What probably helps if they were meant to succeed.
@@ -64,6 +66,7 @@ impl Kept {
             last: times.last,
             address: *address,
             stage: kind.stage.as_str(),
+            code: kind.cause.code(),
             cause: kind.cause.as_str(),
             remedy: kind.cause.remedy(),
             count: times.count,

@@ -169,7 +169,7 @@ mod tests {
             (refused(StatusCode::TOO_MANY_REQUESTS), "too many"),
             (DialError::Upgrade(UpgradeError::BadProxy), "Upgrade"),
             (DialError::Upgrade(UpgradeError::Answer("odd")), "proxy"),
-            (DialError::Timeout("waiting for the answer"), "firewalls"),
+            (DialError::Timeout(crate::Step::Answer), "firewalls"),
             (DialError::HungUp(hung_up()), "latest one"),
             (DialError::HungUpLate(hung_up()), "path MTU"),
             (DialError::Refused(CloseCode::Busy), "other process"),

@@ -60,6 +60,9 @@ pub enum UpgradeError {
     /// The server switched, but not to what was requested.
     #[error("the server's answer is invalid: {0}")]
     Answer(&'static str),
+    /// The server switched to the other encoding.
+    #[error("the server's answer is invalid: {0}")]
+    OtherEncoding(&'static str),
     /// This side could not build a request for the endpoint.
     #[error("the request could not be built")]
     Request(#[source] http::Error),
@@ -86,7 +89,9 @@ impl UpgradeError {
                  1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \
                  \"upgrade\"; if it does, check that the invitation is current",
             ),
-            Self::Answer(_) => Some("check whether a proxy changes it, and what listens there"),
+            Self::Answer(_) | Self::OtherEncoding(_) => {
+                Some("check whether a proxy changes it, and what listens there")
+            }
             Self::Request(_) => None,
         }
     }
@@ -98,7 +103,7 @@ impl UpgradeError {
             Self::Refused { status, .. } => {
                 !status.is_server_error() && *status != StatusCode::REQUEST_TIMEOUT
             }
-            Self::BadProxy | Self::Answer(_) => true,
+            Self::BadProxy | Self::Answer(_) | Self::OtherEncoding(_) => true,
             Self::Http(_) | Self::Request(_) => false,
         }
     }
@@ -364,19 +369,19 @@ fn check(
     }
     if encoding == Encoding::Hex {
         if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Err(UpgradeError::Answer("it selects a subprotocol"));
+            return Err(UpgradeError::OtherEncoding("it selects a subprotocol"));
         }
         return Ok(Offer::Hex);
     }
     if !is_only(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL.as_bytes()) {
-        return Err(UpgradeError::Answer("it does not select the subprotocol"));
+        return Err(UpgradeError::OtherEncoding("it does not select the subprotocol"));
     }
     let mut challenges = headers.get_all(CHALLENGE).iter();
     let (Some(challenge), None) = (challenges.next(), challenges.next()) else {
-        return Err(UpgradeError::Answer("it does not contain exactly one challenge"));
+        return Err(UpgradeError::OtherEncoding("it does not contain exactly one challenge"));
     };
     let challenge = challenge.to_str().ok().and_then(|digits| digits.parse().ok());
-    challenge.map(Offer::Sealed).ok_or(UpgradeError::Answer("its challenge is malformed"))
+    challenge.map(Offer::Sealed).ok_or(UpgradeError::OtherEncoding("its challenge is malformed"))
 }
 
 /// Returns whether a refusal comes straight from a service, which names no program and sends no

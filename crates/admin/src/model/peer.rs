@@ -191,6 +191,8 @@ pub struct Invitation {
 pub struct LastError {
     /// When.
     pub at: String,
+    /// The cause, as one word that stays the same: `connection_refused`, `keys_refused` and so on.
+    pub code: String,
     /// The cause, in words.
     pub text: String,
     /// The remedy.

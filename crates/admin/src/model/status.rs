@@ -80,6 +80,8 @@ pub struct Refusal {
     pub address: String,
     /// How far it came.
     pub stage: String,
+    /// The cause, as one word that stays the same: `unknown_keys`, `address_not_admitted` and so on.
+    pub code: String,
     /// The cause, in words.
     pub cause: String,
     /// The remedy.

@@ -64,8 +64,9 @@ fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
         required: app.required.iter().any(|name| name == status.name.as_str()),
         last_error: status.last_error.map(|error| LastError {
             at: time(error.at),
+            code: error.code.to_owned(),
             text: error.cause,
-            remedy: error.remedy,
+            remedy: error.remedy.map(str::to_owned),
         }),
         name: status.name.into(),
     }

@@ -42,6 +42,7 @@ pub(crate) fn refusals(app: &App) -> Vec<Refusal> {
         last: time(refused.last),
         address: refused.address.to_string(),
         stage: refused.stage.to_owned(),
+        code: refused.code.to_owned(),
         cause: refused.cause.to_owned(),
         remedy: refused.remedy.to_owned(),
         count: refused.count,

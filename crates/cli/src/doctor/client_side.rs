@@ -7,7 +7,6 @@ use paddington_admin::model::{LastError, Peer, State};
 
 use super::authority::trusted;
 use super::evidence::{Evidence, words_of};
-use super::last_error::of_handshake;
 use super::report::{Check, Finding};
 use super::request::{self, Target, ask_there, own_address, sentence};
 use crate::commands::peers::Entry;
@@ -96,33 +95,38 @@ fn handshake(entry: &Entry, reach: &Reach, target: &Target<'_>) -> Check {
         let what = "it is not tried here, since it uses keys; the service does it once it runs";
         return Check::unknown("handshake", what);
     };
-    let found = peer.last_error.as_ref().and_then(|error| {
-        of_handshake(&error.text).map(|(code, more)| of_error(error, code, more, reach, target))
-    });
-    Check::failed("handshake", found.unwrap_or_else(|| trying_again(peer)))
+    let error = peer.last_error.as_ref().filter(|it| OF_HANDSHAKE.contains(&it.code.as_str()));
+    let found = error.map_or_else(|| trying_again(peer), |it| of_error(it, reach, target));
+    Check::failed("handshake", found)
 }
 
-fn of_error(
-    error: &LastError,
-    code: &'static str,
-    server_knows: bool,
-    reach: &Reach,
-    target: &Target<'_>,
-) -> Finding {
-    let remedy = sentence(error.remedy.as_deref().unwrap_or("see the log"));
-    if !server_knows {
-        return Finding::new(code, error.text.clone(), remedy);
-    }
-    let text = match code {
+/// What a server has told the service, or the service has found out in a handshake.
+const OF_HANDSHAKE: [&str; 8] = [
+    "keys_refused",
+    "handshake_stalled",
+    "server_unproven",
+    "duplicate_process",
+    "overload",
+    "link_removed",
+    "protocol_violation",
+    "no_keys",
+];
+
+fn of_error(error: &LastError, reach: &Reach, target: &Target<'_>) -> Finding {
+    let LastError { code, text, remedy, .. } = error;
+    let remedy = sentence(remedy.as_deref().unwrap_or("see the log"));
+    // Only the server's operator sees more.
+    match code.as_str() {
         "keys_refused" => {
-            format!(
-                "the server does not accept the keys of this link{}",
-                own_address(reach.connected)
-            )
+            let own = own_address(reach.connected);
+            let text = format!("the server does not accept the keys of this link{own}");
+            Finding::new(code, text, format!("{remedy} {}", ask_there(target)))
         }
-        _ => error.text.clone(),
-    };
-    Finding::new(code, text, format!("{remedy} {}", ask_there(target)))
+        "handshake_stalled" => {
+            Finding::new(code, text.clone(), format!("{remedy} {}", ask_there(target)))
+        }
+        _ => Finding::new(code, text.clone(), remedy),
+    }
 }
 
 fn trying_again(peer: &Peer) -> Finding {

@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(unwritable(folder.path()), None);
         assert_eq!(fs::read_dir(folder.path()).map(Iterator::count).ok(), Some(0));
         let nowhere = unwritable(&folder.path().join("nowhere"));
-        assert_eq!(nowhere.map(|it| it.code), Some("not_writable"));
+        assert_eq!(nowhere.map(|it| it.code).as_deref(), Some("not_writable"));
         let full = finding(folder.path(), &io::ErrorKind::StorageFull.into());
         assert_eq!(full.code, "disk_full");
     }

@@ -6,7 +6,6 @@ mod client_side;
 mod command;
 mod disk;
 mod evidence;
-mod last_error;
 mod local;
 mod port;
 mod refusals;

@@ -89,6 +89,6 @@ mod tests {
         }
         drop(listener);
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
-        assert_eq!(unusable(elsewhere).map(|it| it.code), Some("address_not_here"));
+        assert_eq!(unusable(elsewhere).map(|it| it.code).as_deref(), Some("address_not_here"));
     }
 }

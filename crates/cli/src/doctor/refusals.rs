@@ -1,60 +1,57 @@
-//! The meaning of a server's refusals for a link. They are known by the words that the log has for them
-//! (`refusal_kind.rs` in the transport), and are told to nobody but the operator.
+//! The meaning of a server's refusals for a link. They are told to nobody but the operator.
 
 use std::net::IpAddr;
 
 use paddington::AddressRange;
 use paddington_admin::model::Refusal;
 
-/// The code of each cause. The first ones say most about a client; strangers cause the last ones.
-const CAUSES: [(&str, &str); 21] = [
-    ("it used burned keys", "burned_keys"),
-    ("it used an invitation that has expired", "invitation_expired"),
-    ("another live process uses its invitation", "duplicate_process"),
-    ("too many handshakes with its invitation", "overload"),
-    ("its link was removed", "link_removed"),
-    ("the peer could not be authenticated", "unknown_keys"),
-    ("it asks for the hex encoding", "encoding_mismatch"),
-    ("it uses the sealed encoding", "encoding_mismatch"),
-    ("no invitation allows its address", "address_not_admitted"),
-    ("the proxy does not report", "proxy_reports_no_address"),
-    ("its request is for another path", "wrong_path"),
-    ("too many failed attempts", "too_many_attempts"),
-    ("it gave way to others", "too_many_pending"),
-    ("this side could not make its part", "own_failure"),
-    ("the peer broke the protocol", "protocol_violation"),
-    ("it speaks TLS, but this port does not", "tls_not_spoken"),
-    ("its request is no upgrade", "proxy_without_upgrade"),
-    ("the head of its request is malformed", "malformed_request"),
-    ("it was not established in time", "handshake_stalled"),
-    ("it sent nothing in time", "sent_nothing"),
-    ("the hello was seen before", "replayed"),
+/// The codes of causes. The first ones say most about a client; strangers cause the last ones.
+const CODES: [&str; 20] = [
+    "burned_keys",
+    "invitation_expired",
+    "duplicate_process",
+    "overload",
+    "link_removed",
+    "unknown_keys",
+    "encoding_mismatch",
+    "address_not_admitted",
+    "proxy_reports_no_address",
+    "wrong_path",
+    "too_many_attempts",
+    "too_many_pending",
+    "own_failure",
+    "protocol_violation",
+    "tls_not_spoken",
+    "proxy_without_upgrade",
+    "malformed_request",
+    "handshake_stalled",
+    "sent_nothing",
+    "replayed",
 ];
 
-/// Returns the code of a cause, and its place among the causes.
-pub(super) fn code(cause: &str) -> Option<(usize, &'static str)> {
-    let found = CAUSES.iter().enumerate().find(|(_, (words, _))| cause.contains(words));
-    found.map(|(place, (_, code))| (place, *code))
+/// Returns the place of a code among the causes of refusals.
+pub(super) fn place(code: &str) -> Option<usize> {
+    CODES.iter().position(|it| *it == code)
 }
 
 /// Returns the refusal that explains best why a client is away that is to come from `range`, among those
-/// since `since`, with its code.
+/// since `since`.
 pub(super) fn best<'a>(
     refusals: &'a [Refusal],
     range: Option<&AddressRange>,
     since: Option<&str>,
-) -> Option<(&'static str, &'a Refusal)> {
+) -> Option<&'a Refusal> {
     let of_link = refusals.iter().filter_map(|refusal| {
-        let (place, code) = code(&refusal.cause)?;
+        let place = place(&refusal.code)?;
         let address: IpAddr = refusal.address.parse().ok()?;
         let is_inside = range.is_some_and(|range| range.contains(address));
         // Whoever is not admitted may be this client at another address, or behind a proxy.
-        let may_be_it =
-            is_inside || matches!(code, "address_not_admitted" | "proxy_reports_no_address");
+        let may_be_it = is_inside
+            || matches!(refusal.code.as_str(), "address_not_admitted" | "proxy_reports_no_address");
         let is_recent = since.is_none_or(|since| refusal.last.as_str() >= since);
-        (may_be_it && is_recent).then_some((place, code, refusal))
+        (may_be_it && is_recent).then_some((place, refusal))
     });
-    of_link.min_by_key(|(place, ..)| *place).map(|(_, code, refusal)| (code, refusal))
+    of_link.min_by_key(|(place, _)| *place).map(|(_, refusal)| refusal)
 }
 
 /// Says where, how often and when somebody was refused.
@@ -68,13 +65,14 @@ pub(super) fn text(refusal: &Refusal) -> String {
 mod tests {
     use super::*;
 
-    fn refusal(address: &str, cause: &str, last: &str) -> Refusal {
+    fn refusal(address: &str, code: &str, last: &str) -> Refusal {
         Refusal {
             first: last.to_owned(),
             last: last.to_owned(),
             address: address.to_owned(),
             stage: "HELLO".to_owned(),
-            cause: cause.to_owned(),
+            code: code.to_owned(),
+            cause: "as it is".to_owned(),
             remedy: "none".to_owned(),
             count: 1,
         }
@@ -84,12 +82,12 @@ mod tests {
     fn the_refusal_that_says_most_about_a_client_explains_it() {
         let range: AddressRange = "192.0.2.0/24".parse().unwrap_or_else(|_| unreachable!());
         let list = [
-            refusal("192.0.2.9", "it sent nothing in time", "2026-11-27T10:00:03Z"),
-            refusal("203.0.113.1", "the peer could not be authenticated", "2026-11-27T10:00:02Z"),
-            refusal("203.0.113.1", "no invitation allows its address", "2026-11-27T10:00:02Z"),
-            refusal("192.0.2.9", "the peer could not be authenticated", "2026-11-27T10:00:01Z"),
+            refusal("192.0.2.9", "sent_nothing", "2026-11-27T10:00:03Z"),
+            refusal("203.0.113.1", "unknown_keys", "2026-11-27T10:00:02Z"),
+            refusal("203.0.113.1", "address_not_admitted", "2026-11-27T10:00:02Z"),
+            refusal("192.0.2.9", "unknown_keys", "2026-11-27T10:00:01Z"),
         ];
-        let best = |since| best(&list, Some(&range), since).map(|(code, it)| (code, &*it.address));
+        let best = |since| best(&list, Some(&range), since).map(|it| (&*it.code, &*it.address));
         assert_eq!(best(None), Some(("unknown_keys", "192.0.2.9")));
         let later = Some("2026-11-27T10:00:02Z");
         assert_eq!(best(later), Some(("address_not_admitted", "203.0.113.1")));

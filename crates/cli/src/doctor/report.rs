@@ -16,7 +16,7 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     /// Its code, which is stable: programs rely on it.
-    pub(super) code: &'static str,
+    pub(super) code: String,
     /// The cause in words.
     pub(super) text: String,
     /// The remedy.
@@ -30,7 +30,7 @@ pub(super) struct Check {
     outcome: Outcome,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
@@ -59,18 +59,18 @@ pub(super) struct Report {
 pub(super) struct Diagnosis {
     /// `None` if it is about the service as a whole.
     peer: Option<String>,
-    code: &'static str,
+    code: String,
     text: String,
     remedy: String,
 }
 
 impl Finding {
     pub(super) fn new(
-        code: &'static str,
+        code: impl Into<String>,
         text: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { code, text: text.into(), remedy: remedy.into() }
+        Self { code: code.into(), text: text.into(), remedy: remedy.into() }
     }
 }
 
@@ -89,7 +89,7 @@ impl Check {
     }
 
     fn diagnosis(&self, peer: Option<&str>) -> Option<Diagnosis> {
-        let (code, remedy) = (self.code?, self.remedy.clone()?);
+        let (code, remedy) = (self.code.clone()?, self.remedy.clone()?);
         Some(Diagnosis { peer: peer.map(str::to_owned), code, text: self.text.clone(), remedy })
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let hub = PeerReport { peer: "hub".to_owned(), role: "server", checks };
         let report = Report::new(false, own, vec![hub]);
         assert!(!report.is_healthy());
-        let codes: Vec<_> = report.diagnoses.iter().map(|it| it.code).collect();
+        let codes: Vec<_> = report.diagnoses.iter().map(|it| &*it.code).collect();
         assert_eq!(codes, ["connection_refused", NOT_RUNNING]);
         let text = report.text();
         assert!(text.contains("hub: nobody listens [connection_refused]\n  Start the server."));

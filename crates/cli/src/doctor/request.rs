@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use paddington::{DialError, Endpoint, Reach, UpgradeError, with_causes};
+use paddington::{DialError, Endpoint, Reach, Step, UpgradeError, with_causes};
 
 use super::authority;
 use super::report::{Check, Finding};
@@ -52,9 +52,10 @@ fn step(error: &DialError, reach: &Reach, target: &Target<'_>) -> &'static str {
 }
 
 fn finding(error: &DialError, reach: &Reach, target: &Target<'_>) -> Finding {
+    let code = error.code();
     match error {
         DialError::Resolve { host, source } => Finding::new(
-            "name_not_resolved",
+            code,
             format!("the name {host:?} in the invitation's URL cannot be resolved: {source}"),
             format!(
                 "Check the spelling of {} and this machine's DNS (`getent hosts {host}`); if the name \
@@ -62,24 +63,29 @@ fn finding(error: &DialError, reach: &Reach, target: &Target<'_>) -> Finding {
                 target.url
             ),
         ),
-        DialError::Connect { address, source } => of_connect(address, source, target),
+        DialError::Connect { address, source } => of_connect(code, address, source, target),
         DialError::Tls(source) => {
-            authority::finding(source, reach, target.url.host(), &target.trusted)
+            authority::finding(code, source, reach, target.url.host(), &target.trusted)
         }
         DialError::Upgrade(error) => of_upgrade(error, reach, target),
-        DialError::Timeout(step) => of_timeout(step, reach, target),
+        DialError::Timeout(step) => of_timeout(code, *step, target),
         error => Finding::new(
-            "not_reached",
+            code,
             with_causes(error),
             sentence(error.remedy().unwrap_or("try again, and see the log")),
         ),
     }
 }
 
-fn of_connect(address: &str, source: &io::Error, target: &Target<'_>) -> Finding {
-    match source.kind() {
-        io::ErrorKind::ConnectionRefused => Finding::new(
-            "connection_refused",
+fn of_connect(
+    code: &'static str,
+    address: &str,
+    source: &io::Error,
+    target: &Target<'_>,
+) -> Finding {
+    match code {
+        "connection_refused" => Finding::new(
+            code,
             format!("nobody listens at {address}"),
             format!(
                 "Check with {}'s operator that it runs (`paddington status` there), that {} is its \
@@ -88,74 +94,64 @@ fn of_connect(address: &str, source: &io::Error, target: &Target<'_>) -> Finding
                 target.url.port()
             ),
         ),
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Finding::new(
-            "no_route",
+        "no_route" => Finding::new(
+            code,
             format!("there is no way to {address}: {source}"),
             "Check this machine's network and its route to the server (`ip route get ADDRESS`).",
         ),
         _ => Finding::new(
-            "not_reached",
+            code,
             format!("{address} cannot be reached: {source}"),
             "Check the route and the firewalls between the two, and that the server runs.",
         ),
     }
 }
 
-fn of_timeout(step: &str, reach: &Reach, target: &Target<'_>) -> Finding {
-    let (code, remedy) = match reach.connected {
-        None if reach.addresses.is_empty() => {
-            ("name_not_resolved", "Check this machine's DNS: its server does not answer.")
-        }
-        None => (
-            "connect_timeout",
+fn of_timeout(code: &'static str, step: Step, target: &Target<'_>) -> Finding {
+    let remedy = match step {
+        Step::Resolve => "Check this machine's DNS: its server does not answer.",
+        Step::Connect => {
             "A firewall probably drops the packets, or the host is down: check the route and the \
-             firewalls between the two.",
-        ),
-        Some(_) => (
-            "no_answer",
+             firewalls between the two."
+        }
+        _ => {
             "Something accepts the connection and says nothing: check that the URL leads to a \
-             paddington server, and whether large packets are lost on the way (path MTU).",
-        ),
+             paddington server, and whether large packets are lost on the way (path MTU)."
+        }
     };
     Finding::new(code, format!("timed out while {step} at {}", target.url), remedy)
 }
 
 fn of_upgrade(error: &UpgradeError, reach: &Reach, target: &Target<'_>) -> Finding {
-    let there = ask_there(target);
+    let code = error.code();
     match error {
-        UpgradeError::Refused { status, by_service } => {
-            of_status(status.as_u16(), *by_service, reach, target)
-        }
-        UpgradeError::BadProxy => Finding::new("proxy_without_upgrade", with_causes(error), PROXY),
-        error if error.is_silence() => Finding::new(
-            "closed_without_answer",
+        UpgradeError::Refused { status, .. } => of_status(code, status.as_u16(), reach, target),
+        UpgradeError::BadProxy => Finding::new(code, with_causes(error), PROXY),
+        UpgradeError::Http(_) if error.is_silence() => Finding::new(
+            code,
             format!(
                 "{} closes the connection without a word, as a server does with an address that no \
                  invitation allows{}",
                 target.url.authority(),
                 own_address(reach.connected)
             ),
-            there,
+            ask_there(target),
         ),
         UpgradeError::Http(_) => Finding::new(
-            "not_http",
+            code,
             format!("what listens at {} does not speak HTTP", target.url.authority()),
             "Check the port in the invitation's URL; if it speaks TLS, the URL has to begin with \
              wss://.",
         ),
-        UpgradeError::Answer(what)
-            if what.contains("subprotocol") || what.contains("challenge") =>
-        {
+        UpgradeError::OtherEncoding(what) => {
             encoding_mismatch(format!("the server speaks another encoding: {what}"), target)
         }
         UpgradeError::Answer(what) => Finding::new(
-            "answer_altered",
+            code,
             format!("the server's answer is invalid: {what}"),
             "Check whether a proxy changes the answer, and what listens there.",
         ),
-        error => {
-            Finding::new("not_reached", with_causes(error), sentence("check the invitation's URL"))
-        }
+        error => Finding::new(code, with_causes(error), sentence("check the invitation's URL")),
     }
 }
 
@@ -164,60 +160,47 @@ const PROXY: &str = "Let the proxy pass on the headers Upgrade and Connection. F
     proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \
     \"upgrade\";";
 
-fn of_status(status: u16, by_service: bool, reach: &Reach, target: &Target<'_>) -> Finding {
+fn of_status(code: &'static str, status: u16, reach: &Reach, target: &Target<'_>) -> Finding {
     let url = target.url;
     let answered = |what: &str| format!("{} answers {status}: {what}", url.authority());
-    let (code, text, remedy) = match (status, by_service) {
-        (404, true) => (
-            "wrong_path",
+    let (text, remedy) = match code {
+        "proxy_without_upgrade" if status == 400 && target.is_hex => {
+            let text = answered("it expects no hex client from this address");
+            return encoding_mismatch(format!("{text}{}", own_address(reach.connected)), target);
+        }
+        "address_refused" => {
+            let text = answered("the server, or its proxy, does not admit this address");
+            let text = format!("{text}{}", own_address(reach.connected));
+            return Finding::new(code, text, ask_there(target));
+        }
+        "wrong_path" => (
             answered(&format!("{:?} is not the path of this server", url.path())),
             "Let the url in the server's service.toml, the path that its proxy passes on, and the \
              invitation agree; then renew the invitation.",
         ),
-        (200..=299 | 404 | 405 | 501, _) => (
-            "other_server",
-            answered("it is another web server, or a proxy that does not pass on this path"),
-            "Check the host, the port and the path of the invitation's URL, and what listens there; a \
-             proxy has to pass on this path to the server.",
-        ),
-        (400, _) if target.is_hex => {
-            let text = answered("it expects no hex client from this address");
-            return encoding_mismatch(format!("{text}{}", own_address(reach.connected)), target);
-        }
-        (300..=399, _) => (
-            "redirected",
+        "redirected" => (
             answered("it sends clients elsewhere, which are not followed"),
             "Let the server's operator write the URL of the service itself into url (perhaps wss:// \
              instead of ws://), and renew the invitation.",
         ),
-        (401 | 407, _) => (
-            "proxy_wants_password",
+        "proxy_wants_password" => (
             answered("a proxy asks for a password"),
             "Let the proxy pass on this path without one: the keys of the link protect it.",
         ),
-        (403, _) => {
-            let text = answered("the server, or its proxy, does not admit this address");
-            let text = format!("{text}{}", own_address(reach.connected));
-            return Finding::new("address_refused", text, ask_there(target));
-        }
-        (429, _) => (
-            "too_many_attempts",
+        "too_many_attempts" => (
             answered("there were too many attempts from this address"),
             "Wait some seconds, and mend what failed before; the server's log has it.",
         ),
-        (502..=504, _) => (
-            "proxy_without_service",
+        "proxy_without_service" => (
             answered("a proxy answers, and cannot reach the service behind it"),
             "Check that the service runs (`paddington status` there), and that the proxy passes on to \
              its ip and port.",
         ),
-        (426 | 400, _) => {
-            ("proxy_without_upgrade", answered("the upgrade was lost on the way"), PROXY)
-        }
+        "proxy_without_upgrade" => (answered("the upgrade was lost on the way"), PROXY),
         _ => (
-            "other_server",
-            answered("no paddington server says this"),
-            "Check the host, the port and the path of the invitation's URL.",
+            answered("it is another web server, or a proxy that does not pass on this path"),
+            "Check the host, the port and the path of the invitation's URL, and what listens there; a \
+             proxy has to pass on this path to the server.",
         ),
     };
     Finding::new(code, text, remedy)

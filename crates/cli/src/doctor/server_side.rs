@@ -8,7 +8,7 @@ use paddington_admin::model::{Peer, Refusal, State, Status};
 use super::client_side::{connected, keys};
 use super::evidence::Evidence;
 use super::local::listen_address;
-use super::refusals::{best, code, text};
+use super::refusals::{best, place, text};
 use super::report::{Check, Finding};
 use super::request::sentence;
 use crate::commands::peers::Entry;
@@ -107,16 +107,16 @@ fn arrivals(status: &Status, peer: &Peer, entry: &Entry, range: Option<&AddressR
     // Somebody who had keys of the link, valid or not, was the client or has stolen them.
     let own = peer.last_error.as_ref().filter(|it| since.is_none_or(|since| *it.at >= *since));
     if let Some(error) = own
-        && let Some((_, code)) = code(&error.text)
+        && place(&error.code).is_some()
     {
-        let remedy = remedy(code, entry, None, error.remedy.as_deref());
-        return Check::failed("arrivals", Finding::new(code, error.text.clone(), remedy));
+        let remedy = remedy(&error.code, entry, None, error.remedy.as_deref());
+        return Check::failed("arrivals", Finding::new(&error.code, error.text.clone(), remedy));
     }
-    if let Some((code, refusal)) = best(&status.refusals, range, since) {
+    if let Some(refusal) = best(&status.refusals, range, since) {
         let expected = range.map(|range| format!("; {} is expected from {range}", peer.name));
         let text = format!("{}{}", text(refusal), expected.unwrap_or_default());
-        let remedy = remedy(code, entry, Some(refusal), Some(&refusal.remedy));
-        return Check::failed("arrivals", Finding::new(code, text, remedy));
+        let remedy = remedy(&refusal.code, entry, Some(refusal), Some(&refusal.remedy));
+        return Check::failed("arrivals", Finding::new(&refusal.code, text, remedy));
     }
     let place = range.map(|range| format!(" from {range}")).unwrap_or_default();
     let since = since.unwrap_or(&status.service.started);
@@ -136,7 +136,8 @@ fn arrivals(status: &Status, peer: &Peer, entry: &Entry, range: Option<&AddressR
 /// Whether somebody else has tried to use the keys of a link that is up.
 fn intruders(status: &Status, entry: &Entry, range: Option<&AddressRange>) -> Option<Check> {
     let since = SystemTime::now().checked_sub(LATELY).map(paddington_admin::model::time);
-    let (code, refusal) = best(&status.refusals, range, since.as_deref())?;
+    let refusal = best(&status.refusals, range, since.as_deref())?;
+    let code = refusal.code.as_str();
     matches!(code, "burned_keys" | "duplicate_process" | "overload").then(|| {
         let remedy = remedy(code, entry, Some(refusal), Some(&refusal.remedy));
         Check::failed("arrivals", Finding::new(code, text(refusal), remedy))

@@ -405,7 +405,7 @@ impl Traffic for PeerTraffic {
         state.settle_inbox(&peer.shared.inboxes);
         count_end(&mut state, end);
         if !is_as_intended(end) {
-            state.note_error(with_cause(end), end.remedy());
+            state.note_error(end.into());
         }
         let worker = state.take_worker_waker();
         drop(state);
@@ -425,14 +425,6 @@ fn is_as_intended(end: &End) -> bool {
         End::Closed(CloseCode::SessionAge | CloseCode::Shutdown)
             | End::PeerClosed(CloseCode::SessionAge)
     )
-}
-
-/// Says in words why a connection has ended.
-fn with_cause(end: &End) -> String {
-    match std::error::Error::source(end) {
-        Some(cause) => format!("{end}: {cause}"),
-        None => end.to_string(),
-    }
 }
 
 fn count_end(state: &mut State, end: &End) {

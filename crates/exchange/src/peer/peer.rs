@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use paddington_transport::FailedAttempt;
+use paddington_transport::{Explanation, FailedAttempt};
 use paddington_wire::keys::Why;
 use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{
@@ -196,22 +196,19 @@ impl Peer {
         self.lock().reports_mut().flush(&self.name);
     }
 
-    /// Keeps that somebody from `address` was refused who has keys of the link, for whoever asks. `words`
-    /// are the cause and the remedy.
-    pub(crate) fn note_refused(&self, address: IpAddr, words: (&'static str, &'static str)) {
-        let (cause, remedy) = words;
-        let cause = format!("a connection from {address} was refused: {cause}");
-        self.lock().note_error(cause, Some(remedy));
+    /// Keeps that somebody from `address` was refused who has keys of the link, for whoever asks.
+    pub(crate) fn note_refused(&self, address: IpAddr, explanation: Explanation) {
+        let whole = |cause: &str| format!("a connection from {address} was refused: {cause}");
+        self.lock().note_error(explanation.described(whole));
     }
 
     /// Keeps that an attempt to connect has failed.
     pub(crate) fn note_failed(&self, attempt: &FailedAttempt) {
-        let FailedAttempt { address, cause, remedy } = attempt;
-        let cause = match address {
-            Some(address) => format!("{cause} (at {address})"),
-            None => cause.clone(),
-        };
-        self.lock().note_error(cause, *remedy);
+        let mut explanation = attempt.explanation.clone();
+        if let Some(address) = attempt.address {
+            explanation = explanation.described(|cause| format!("{cause} (at {address})"));
+        }
+        self.lock().note_error(explanation);
     }
 
     /// Notes where the connection leads to, which this side has opened.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
+use paddington_transport::Explanation;
 use paddington_wire::link::{CursorChanges, Link, Millis, Outcome, Started};
 use paddington_wire::{
     CloseCode, Encoding, Frame, Instance, PeerName, Ready, RejectCode, SessionId, Software, Ticket,
@@ -81,9 +82,9 @@ impl State {
     }
 
     /// Keeps why a connection has ended or an attempt has failed, for whoever asks.
-    pub(super) fn note_error(&mut self, cause: String, remedy: Option<&'static str>) {
-        let (at, remedy) = (SystemTime::now(), remedy.map(str::to_owned));
-        self.last_error = Some(Box::new(LastError { at, cause, remedy }));
+    pub(super) fn note_error(&mut self, explanation: Explanation) {
+        let Explanation { code, cause, remedy, .. } = explanation;
+        self.last_error = Some(Box::new(LastError { at: SystemTime::now(), code, cause, remedy }));
     }
 
     pub(super) fn counters_mut(&mut self) -> &mut PeerCounters {
