@@ -76,6 +76,8 @@ enum What {
     Churn,
     /// P17: messages through the local API, compared with the service alone.
     Api,
+    /// P18: the cost of a scrape of the metrics, and of an open status page.
+    Seeing,
     /// Draws the plots of an earlier run again, from its JSON file.
     Draw {
         /// The file.
@@ -173,6 +175,9 @@ async fn measure(
     }
     if all || matches!(what, What::Api) {
         output.add(experiments::api(settings).await?)?;
+    }
+    if all || matches!(what, What::Seeing) {
+        output.add(experiments::seeing(settings).await?)?;
     }
     output.conclude()
 }

@@ -112,6 +112,14 @@ pub(crate) const BARS: &[Bar] = &[
     ),
     ours("P16", "ms to add a peer", 1_000.0, Number("ms to add"), AtMost(5.0, 1.0)),
     ours("P17", "the local API relative to the service alone", 100.0, Ratio, AtLeast(0.5, 0.7)),
+    ours("P18", "ms a scrape, 1 000 peers", 1_000.0, Number("ms a scrape"), AtMost(20.0, 10.0)),
+    ours(
+        "P18",
+        "% of a core for an open page, 200 peers",
+        200.0,
+        Number("% of a core for a page"),
+        AtMost(1.0, 0.5),
+    ),
 ];
 
 const fn envelope(

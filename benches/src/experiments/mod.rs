@@ -8,6 +8,7 @@ mod duel;
 mod durable;
 mod envelope;
 mod links;
+mod seeing;
 mod startup;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub(crate) use duel::{compare, ping, requests, stream};
 pub(crate) use durable::durable;
 pub(crate) use envelope::envelope;
 pub(crate) use links::links;
+pub(crate) use seeing::seeing;
 pub(crate) use startup::startup;
 
 /// Duration and extent of the measurements.
