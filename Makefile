@@ -6,7 +6,7 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples page bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
+.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-portable doctest doc examples interop operate api-examples page bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
+check: fmt clippy test test-portable doctest doc examples interop operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -57,6 +57,10 @@ interop: ## Check the second implementation, in Python, against ours
 operate: ## Carry out every command of docs/operate.md, on two hosts
 	$(CARGO) build -q -p paddington-cli
 	trials/operate/run
+
+deploy: ## Check the files in deploy, as far as this machine can
+	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	trials/deploy/systemd $(PADDINGTON_BIN)
 
 page: ## Test the status page in Chromium, where that and Node are installed
 	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::absences::Absences;
 use crate::feed::Feed;
 use crate::history::History;
-use crate::{Inbox, Settings};
+use crate::{Inbox, Reload, Settings};
 
 /// The state that the routes share: the service, and how it is operated.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(crate) struct App {
     pub(crate) required: Vec<String>,
     /// How long a required peer may be away.
     pub(crate) grace: Duration,
+    pub(crate) reload: Option<Reload>,
     pub(crate) started: SystemTime,
     pub(crate) since: Instant,
     pub(crate) absences: Absences,
@@ -53,6 +54,7 @@ impl App {
             changes: settings.changes,
             required: settings.required,
             grace: settings.grace,
+            reload: settings.reload,
             started: SystemTime::now(),
             since: Instant::now(),
             absences: Absences::new(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Token;
+use crate::{Reload, Token};
 
 /// How the local API is reached, and what makes a service ready.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub required: Vec<String>,
     /// How long a required peer may be away.
     pub grace: Duration,
+    /// How the service's configuration is read again, if it can be.
+    pub reload: Option<Reload>,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             changes: false,
             required: Vec::new(),
             grace: Duration::from_secs(60),
+            reload: None,
         }
     }
 }

@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Check,
     /// Run the service in the foreground.
     Run(Run),
+    /// Let the running service read its configuration again.
+    Reload,
     /// Show how the running service and its peers are.
     Status(Status),
     /// Send a message.

@@ -19,7 +19,7 @@ const SYSTEM: &str = "/etc/paddington";
 const SYSTEM_STATE: &str = "/var/lib/paddington";
 
 /// The settings of the command itself. An embedded service ignores them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Operation {
     pub(crate) api: Api,
@@ -28,7 +28,7 @@ pub(crate) struct Operation {
 }
 
 /// The local API.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Api {
     /// The Unix socket; empty for none.
@@ -42,7 +42,7 @@ pub(crate) struct Api {
 }
 
 /// The conditions of the service's health.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Health {
     /// The peers without which the service is not ready.
@@ -53,7 +53,7 @@ pub(crate) struct Health {
 }
 
 /// The program that messages are handed to.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Program {
     /// A command and its arguments.
@@ -80,6 +80,16 @@ impl Default for Health {
 }
 
 impl Operation {
+    /// Returns the names of the tables that differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let tables = [
+            ("api", self.api != other.api),
+            ("health", self.health != other.health),
+            ("handler", self.handler != other.handler),
+        ];
+        tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
     /// The settings of the local API. A token is made if TCP is switched on.
     pub(crate) fn admin(&self) -> Result<Settings, Failure> {
         let token = |error: TokenError| Failure::of(Exit::Files, &error);
@@ -93,6 +103,7 @@ impl Operation {
             changes: self.api.changes,
             required: self.health.required.clone(),
             grace: self.health.grace,
+            reload: None,
         })
     }
 }

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod commands;
 mod content;
+mod core_dumps;
 mod doctor;
 mod failure;
 mod folder;
@@ -29,6 +30,7 @@ use output::{Output, note};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    core_dumps::forbid();
     let arguments = Arguments::parse();
     match carry_out(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +63,9 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
 
 /// Carries out a command in the folder of a service, which was called `here`.
 async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), Failure> {
-    use commands::{check, invite, join, letters, messages, outbox, peers, range, remove, status};
+    use commands::{
+        check, invite, join, letters, messages, outbox, peers, range, reload, remove, status,
+    };
     match command {
         Command::Invite(args) => invite::invite(&args, here, output).await,
         Command::Join(args) => join::run(&args, output).await,
@@ -72,6 +76,7 @@ async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), 
         Command::Renew(args) => invite::renew(&args, here, output).await,
         Command::Purge(args) => outbox::purge(&args, output).await,
         Command::Check => check::run(output),
+        Command::Reload => reload::run(output).await,
         Command::Run(args) => run::run(&args).await,
         Command::Status(args) => status::run(&args, output).await,
         Command::Send(args) => messages::send(&args, output).await,

@@ -118,3 +118,27 @@ pub struct PingAnswer {
     /// The time that it took.
     pub round_trip_seconds: f64,
 }
+
+/// What has become of a configuration that was read again. Links are called by the names of their peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reloaded {
+    /// Links that were added.
+    pub added: Vec<String>,
+    /// Links that were removed.
+    pub removed: Vec<String>,
+    /// Links that were changed.
+    pub changed: Vec<String>,
+    /// Links whose change was refused: they are as before.
+    pub refused: Vec<RefusedChange>,
+    /// Fields that differ and take effect with the next start only.
+    pub restart: Vec<String>,
+}
+
+/// A change of a link that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedChange {
+    /// The peer.
+    pub peer: String,
+    /// Why.
+    pub reason: String,
+}

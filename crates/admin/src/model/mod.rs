@@ -13,7 +13,7 @@ mod time;
 
 pub use change::{
     Disconnected, Fingerprint, InvitationAnswer, InviteRequest, JoinRequest, PingAnswer,
-    RangeRequest, RemoveQuery, RemovedAnswer, RenewRequest, WaitingMail,
+    RangeRequest, RefusedChange, Reloaded, RemoveQuery, RemovedAnswer, RenewRequest, WaitingMail,
 };
 pub use error::{ApiError, ErrorBody};
 pub use letter::{LetterDetails, LetterSummary, Letters, Orphan, Outbox, OutboxEntry};

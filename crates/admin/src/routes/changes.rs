@@ -18,8 +18,8 @@ use crate::app::Shared;
 use crate::body::JsonBody;
 use crate::failure::Failure;
 use crate::model::{
-    ErrorBody, InvitationAnswer, InviteRequest, JoinRequest, Peer, RangeRequest, RemoveQuery,
-    RemovedAnswer, RenewRequest, WaitingMail, time,
+    ErrorBody, InvitationAnswer, InviteRequest, JoinRequest, Peer, RangeRequest, Reloaded,
+    RemoveQuery, RemovedAnswer, RenewRequest, WaitingMail, time,
 };
 use crate::segment::Segment;
 use crate::view;
@@ -32,6 +32,27 @@ pub(crate) fn routes() -> Table {
         .post("/v1/peers/{peer}/renew", renew)
         .post("/v1/peers/{peer}/keys", renew_keys)
         .put("/v1/peers/{peer}/range", set_range)
+        .post("/v1/reload", reload)
+}
+
+/// Reads the configuration again. Links follow it at once.
+#[utoipa::path(post, path = "/v1/reload", responses(
+    (status = 200, body = Reloaded), (status = "default", body = ErrorBody),
+))]
+pub(crate) async fn reload(
+    State(app): State<Shared>,
+    _: MayChange,
+) -> Result<Json<Reloaded>, Failure> {
+    let Some(reload) = &app.reload else {
+        let message = "this service has no configuration that can be read again";
+        return Err(Failure::new(StatusCode::CONFLICT, "not_possible", message));
+    };
+    let applied = reload.apply(&app.service).await;
+    applied.map(Json).map_err(|cause| {
+        let message = format!("the configuration cannot be used; everything is as before: {cause}");
+        Failure::new(StatusCode::CONFLICT, "invalid_configuration", message)
+            .remedy("`paddington check` lists every problem")
+    })
 }
 
 /// Invites a client.

@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Table {
     paths(
         changes::invite,
         changes::join,
+        changes::reload,
         changes::remove,
         changes::renew,
         changes::renew_keys,

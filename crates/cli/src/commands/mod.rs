@@ -10,5 +10,6 @@ pub(crate) mod outbox;
 pub(crate) mod pages;
 pub(crate) mod peers;
 pub(crate) mod range;
+pub(crate) mod reload;
 pub(crate) mod remove;
 pub(crate) mod status;

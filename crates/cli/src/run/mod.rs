@@ -1,9 +1,12 @@
 //! `paddington run`: the service in the foreground, which hands messages to programs.
 
+mod activation;
 mod exec;
 mod logs;
 mod program;
+mod reload;
 mod service;
+mod supervisor;
 mod webhook;
 
 pub(crate) use program::find_program;

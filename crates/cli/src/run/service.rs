@@ -2,11 +2,15 @@
 
 use paddington::{Service, ServiceConfig, ShutdownReport, Signals};
 use paddington_admin::{Admin, Inbox};
+use sd_notify::NotifyState;
 use tracing::{info, warn};
 
+use super::activation;
 use super::exec::Exec;
 use super::logs;
 use super::program::Calls;
+use super::reload::{self, on_hangup};
+use super::supervisor;
 use super::webhook::Webhook;
 use crate::args::Run;
 use crate::failure::{Exit, Failure};
@@ -29,20 +33,33 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
         Inbox::adapt(config.settings_mut());
     }
     // Before the service starts, so that of two runs in one folder the second one stops here.
-    let admin = Admin::bind(operation.admin()?).await;
+    let consumers = matches!(receiver, Receiver::Consumers(_));
+    let mut settings = operation.admin()?;
+    let reload = reload::reload(operation, consumers);
+    settings.reload = Some(reload.clone());
+    let admin = Admin::bind(settings).await;
     let admin = admin.map_err(|error| Failure::of(Exit::Files, &error))?;
+    let network = activation::network().map_err(|error| {
+        Failure::new(Exit::Files, format!("a socket that the supervisor has opened: {error}"))
+    })?;
     let signals = Signals::take();
     let (service, inbox) = match receiver {
-        Receiver::Exec(exec) => (Service::start(&config, Calls(exec)).await?, None),
-        Receiver::Webhook(webhook) => (Service::start(&config, Calls(webhook)).await?, None),
+        Receiver::Exec(exec) => (Service::start_on(network, &config, Calls(exec)).await?, None),
+        Receiver::Webhook(webhook) => {
+            (Service::start_on(network, &config, Calls(webhook)).await?, None)
+        }
         Receiver::Consumers(inbox) => {
-            (Service::start(&config, inbox.handler()).await?, Some(inbox))
+            (Service::start_on(network, &config, inbox.handler()).await?, Some(inbox))
         }
     };
     let serving = admin.serve(service.clone(), inbox);
     ready(&service);
+    let hangups = tokio::spawn(on_hangup(reload, service.clone()));
+    let alive = tokio::spawn(supervisor::keep_alive());
     let report = signals.run(&service).await;
     serving.end().await;
+    alive.abort();
+    hangups.abort();
     tell(&report)
 }
 
@@ -73,9 +90,7 @@ fn ready(service: &Service) {
         Some(address) => info!(service = service.name(), %address, "ready"),
         None => info!(service = service.name(), "ready, not listening"),
     }
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        warn!("the supervisor could not be told: {error}");
-    }
+    supervisor::tell(NotifyState::Ready);
 }
 
 /// Tells what the shutdown has left undone.
