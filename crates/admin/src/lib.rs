@@ -10,6 +10,7 @@ mod app;
 mod body;
 pub mod client;
 mod connections;
+mod exposition;
 mod failure;
 mod feed;
 mod history;

@@ -1,4 +1,4 @@
-//! The numbers of a service, in the OpenMetrics format.
+//! The numbers of a service, in the OpenMetrics format; `exposition.rs` writes them for others.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +10,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
-
-/// The media type of the format.
-pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Number of peers that have values of their own, by name: each is a label of thirteen series.
 const PEERS: usize = 10_000;

@@ -2,10 +2,11 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::Table;
 use crate::app::Shared;
+use crate::exposition::Exposition;
 use crate::failure::Failure;
 use crate::metrics;
 
@@ -33,12 +34,17 @@ pub(crate) async fn ready(State(app): State<Shared>) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, reasons)
 }
 
-/// The numbers of the service, in the OpenMetrics format.
+/// The numbers of the service, for Prometheus: in the OpenMetrics format if it is asked for, else as text.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
-pub(crate) async fn numbers(State(app): State<Shared>) -> Result<Response, Failure> {
+pub(crate) async fn numbers(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let written = metrics::write(&app).map_err(|_| {
         let message = "the metrics cannot be written";
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message)
     })?;
-    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], written).into_response())
+    let exposition = Exposition::asked_by(&headers);
+    let content_type = [(header::CONTENT_TYPE, exposition.media_type())];
+    Ok((content_type, exposition.write(written)).into_response())
 }

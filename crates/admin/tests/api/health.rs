@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Hub, settings};
+use crate::support::{Hub, settings, settings_with_tcp};
 use paddington::{Event, Message, OnError};
 use paddington_admin::Settings;
 use paddington_admin::client::ClientError;
@@ -83,11 +83,16 @@ async fn a_listener_that_is_down_makes_the_service_not_ready() {
 
 #[tokio::test]
 async fn the_metrics_are_openmetrics() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(settings_with_tcp).await;
     let peer = hub.start_peer().await;
     hub.service.send(Message::new("client", "hello")).await.unwrap().await;
-    let (code, text) = hub.client().await.text("/metrics").await.unwrap();
+    let (code, plain) = hub.client().await.text("/metrics").await.unwrap();
     assert_eq!(code, 200);
+    let accept = ["accept: application/openmetrics-text; version=1.0.0"];
+    let answer = hub.ask("GET /metrics", &accept, "").await;
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: application/openmetrics-text"), "{head}");
+    assert_eq!(series(text), series(&plain), "the same in both formats");
     for line in [
         "paddington_peer_connected{peer=\"client\"} 1",
         "paddington_peer_outbox_messages{peer=\"client\"} 0",
@@ -186,6 +191,12 @@ async fn a_dead_letter_is_shown_tried_again_and_deleted() {
     let gone = client.post::<()>(&format!("{path}/retry"), &()).await.unwrap_err();
     assert!(matches!(gone, ClientError::Refused { status: 404, .. }), "{gone}");
     peer.shutdown().await;
+}
+
+/// Returns the names of the series, with their labels.
+fn series(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split(' ').next()).collect()
 }
 
 /// The route that the document does not describe: the page, which is not for programs.
