@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_transport::seconds;
+use paddington_transport::{seconds, size};
 use paddington_wire::link::LinkConfig;
 use paddington_wire::{Data, MAX_PAYLOAD, Software};
 use serde::{Deserialize, Serialize};
@@ -32,21 +32,27 @@ pub struct Config {
     #[serde(with = "seconds::or_zero")]
     pub invitation_lifetime: Duration,
     /// Maximum number of bytes that a peer may have sent and this service has not handled.
+    #[serde(deserialize_with = "size::deserialize")]
     pub window: u32,
     /// Maximum number of bytes that all peers together may have sent and this service has not
     /// handled. Each peer has its part of half of it, and at least room for a longest message.
+    #[serde(deserialize_with = "size::deserialize")]
     pub inbox_bytes_total: u64,
     /// Maximum number of messages that wait for one peer.
     pub outbox_messages: usize,
     /// Maximum number of bytes, Σ(24 + length), that wait for one peer.
+    #[serde(deserialize_with = "size::deserialize")]
     pub outbox_bytes: u64,
     /// Maximum number of bytes that wait for all peers together.
+    #[serde(deserialize_with = "size::deserialize")]
     pub outbox_bytes_total: u64,
     /// Maximum number of messages that wait for one peer in a store.
     pub stored_messages: usize,
     /// Maximum number of bytes, Σ(24 + length), that wait for one peer in a store.
+    #[serde(deserialize_with = "size::deserialize")]
     pub stored_bytes: u64,
     /// Maximum number of bytes that wait for all peers together in a store.
+    #[serde(deserialize_with = "size::deserialize")]
     pub stored_bytes_total: u64,
     /// Maximum number of messages of one `hex` peer that wait for the handler. A `sealed` peer is
     /// bounded by `window`.
@@ -61,13 +67,16 @@ pub struct Config {
     pub requests: u16,
     /// Maximum number of bytes, Σ(24 + length), of requests of one peer that are not answered, for
     /// each depth. At least one of `max_payload` always fits.
+    #[serde(deserialize_with = "size::deserialize")]
     pub request_window: u32,
     /// Maximum number of requests of one peer that are handled at the same time, for each depth.
     pub request_handlers: usize,
     /// Maximum number of bytes, Σ(160 + length), of requests of all peers that are not answered.
+    #[serde(deserialize_with = "size::deserialize")]
     pub request_bytes_total: u64,
     /// Maximum number of bytes, Σ(24 + length), of replies that one peer has not acknowledged, and
     /// of requests that wait to be transmitted to it. At least one of `max_payload` always fits.
+    #[serde(deserialize_with = "size::deserialize")]
     pub reply_bytes: u64,
     /// Time that a handler may take for one message; after that it is cancelled. Zero for no limit.
     #[serde(with = "seconds::or_zero")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TrustedProxies, seconds};
+use crate::{TrustedProxies, seconds, size};
 
 /// The configuration of a transport.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +26,10 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// The longest message that is accepted, in bytes.
+    #[serde(deserialize_with = "size::deserialize")]
     pub max_payload: u32,
     /// The longest head of an HTTP request, in bytes.
+    #[serde(deserialize_with = "size::deserialize")]
     pub request_head: usize,
     /// The largest number of lines in the head of an HTTP request.
     pub request_lines: usize,

@@ -45,6 +45,7 @@ mod remedy;
 mod request_head;
 mod resolver;
 pub mod seconds;
+pub mod size;
 mod stranger;
 mod stream;
 mod suspend;
