@@ -302,7 +302,6 @@ fn for_people(expected: &str) -> &str {
         "u16" => "a whole number from 0 to 65535",
         "u32" => "a whole number from 0 to 4294967295",
         "u64" | "usize" => "a whole number, 0 or more",
-        "f64" => "a number of seconds, such as 2.5",
         "a string" | "path string" => "text in quotes",
         "a sequence" => "a list",
         table if table.starts_with("struct ") || table.starts_with("internally tagged") => {

@@ -317,8 +317,9 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "line 6: invalid type: floating point, expected a whole number, 0 or more (field `handlers`)",
         ),
         (
-            "[settings.transport.timeouts]\ndead = \"30s\"",
-            "line 6: invalid type: string, expected a number of seconds, such as 2.5 (field `dead`)",
+            "[settings.transport.timeouts]\ndead = \"soon\"",
+            "line 6: this is no time: write seconds, or numbers with units such as ms, s, m, h or days \
+             (field `dead`)",
         ),
         (
             "[settings.transport.timeouts]\ndead = -1",
@@ -326,7 +327,8 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
         ),
         (
             "settings.transport = { timeouts = { connect = 3, dead = true } }",
-            "line 5: invalid type: boolean, expected a number of seconds, such as 2.5 (field `dead`)",
+            "line 5: invalid type: boolean, expected a number of seconds, or a time such as \"30s\" or \
+             \"5m\" (field `dead`)",
         ),
         (
             "settings.handlers = [1]",
@@ -353,7 +355,12 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
         ),
         (
             "[settings]\nwindow = 5000000000",
-            "line 6: invalid value: integer, expected a whole number from 0 to 4294967295 (field `window`)",
+            "line 6: 5000000000 bytes are too many here (field `window`)",
+        ),
+        (
+            "[settings]\nwindow = \"large\"",
+            "line 6: this is no size: write bytes, or a number with a unit such as kB, KiB or MiB \
+             (field `window`)",
         ),
     ];
     for (text, expected) in cases {

@@ -21,6 +21,10 @@ where
     deserializer.deserialize_any(Bytes(PhantomData))
 }
 
+/// What is told instead of the text, which may be anything.
+const NO_SIZE: &str =
+    "this is no size: write bytes, or a number with a unit such as kB, KiB or MiB";
+
 struct Bytes<T>(PhantomData<T>);
 
 impl<T: TryFrom<u64>> Visitor<'_> for Bytes<T> {
@@ -44,7 +48,7 @@ impl<T: TryFrom<u64>> Visitor<'_> for Bytes<T> {
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
         match text.parse::<ByteSize>() {
             Ok(size) => self.visit_u64(size.as_u64()),
-            Err(cause) => Err(E::custom(format_args!("{text:?} is no size: {cause}"))),
+            Err(_) => Err(E::custom(NO_SIZE)),
         }
     }
 }
@@ -81,8 +85,8 @@ mod tests {
         for (value, cause) in [
             ("-1", "not negative"),
             ("\"8 GiB\"", "8589934592 bytes are too many here"),
-            ("\"large\"", "\"large\" is no size"),
-            ("\"16 MiX\"", "is no size"),
+            ("\"large\"", "this is no size"),
+            ("\"16 MiX\"", "this is no size"),
             ("1.5", "a number of bytes, or a size such as"),
         ] {
             let error = read(value).unwrap_err();
