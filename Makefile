@@ -61,6 +61,7 @@ operate: ## Carry out every command of docs/operate.md, on two hosts
 deploy: ## Check the files in deploy, as far as this machine can
 	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
 	trials/deploy/systemd $(PADDINGTON_BIN)
+	trials/deploy/kubernetes $(PADDINGTON_BIN)
 
 page: ## Test the status page in Chromium, where that and Node are installed
 	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)

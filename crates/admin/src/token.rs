@@ -3,9 +3,10 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use paddington::is_exposed;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -89,7 +90,7 @@ impl Token {
             return Err(no_token());
         }
         let file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
+        if is_exposed(&file.metadata().map_err(unreadable)?) {
             return Err(TokenError::Open(path.to_owned()));
         }
         let mut text = Zeroizing::new(String::with_capacity(LONGEST as usize + 1));

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use paddington_transport::regular;
+use paddington_transport::{is_exposed, regular};
 use serde::Serialize;
 use thiserror::Error;
 use tracing::warn;
@@ -311,22 +311,12 @@ fn for_people(expected: &str) -> &str {
     }
 }
 
-#[cfg(unix)]
 fn warn_if_exposed(path: &Path, metadata: &Metadata) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if is_exposed(metadata) {
         let path = path.display();
-        warn!(
-            %path,
-            mode = format!("{mode:o}"),
-            "others can read this file, which holds keys: run chmod 600 on it"
-        );
+        warn!(%path, "others can read this file, which holds keys: run chmod 600 on it");
     }
 }
-
-#[cfg(not(unix))]
-fn warn_if_exposed(_path: &Path, _metadata: &Metadata) {}
 
 #[cfg(test)]
 mod tests {

@@ -90,7 +90,7 @@ pub use paddington_store::{
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, Limits, Network,
     NetworkListener, Reach, Retry, Step, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
-    system as system_network, with_causes,
+    is_exposed, system as system_network, with_causes,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

@@ -299,23 +299,18 @@ fn a_bad_configuration_is_explained_with_its_line_and_no_key_is_shown() {
     }
 }
 
-/// An operator who mistypes a setting reads which one, where, and what it takes.
-#[test]
-fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
+/// Checks that each of these lines, in the file of a service, causes an error that begins like this.
+fn explains(cases: &[(&str, &str)]) {
     let start = "name = \"hub\"\nurl = \"ws://hub:1\"\nip = \"127.0.0.1\"\nport = 1\n";
-    let cases = [
-        (
-            "[settings.transport.limits]\npending = \"many\"",
-            "line 6: invalid type: string, expected a whole number, 0 or more (field `pending`)",
-        ),
-        (
-            "[settings.transport.limits]\npending = -1",
-            "line 6: invalid value: integer, expected a whole number, 0 or more (field `pending`)",
-        ),
-        (
-            "[settings]\nhandlers = 2.5",
-            "line 6: invalid type: floating point, expected a whole number, 0 or more (field `handlers`)",
-        ),
+    for (text, expected) in cases {
+        let error = whole(&ServiceConfig::from_toml(&format!("{start}{text}\n")).unwrap_err());
+        assert!(error.contains(expected), "{text:?}: {error:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn a_time_or_a_size_that_is_none_is_named_with_what_it_takes() {
+    explains(&[
         (
             "[settings.transport.timeouts]\ndead = \"soon\"",
             "line 6: this is no time: write seconds, or numbers with units such as ms, s, m, h or days \
@@ -330,6 +325,35 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "line 5: invalid type: boolean, expected a number of seconds, or a time such as \"30s\" or \
              \"5m\" (field `dead`)",
         ),
+        ("settings.listen_wait = -1", "line 5: a duration must be from 0 to 1e9 seconds (field `"),
+        (
+            "[settings]\nwindow = 5000000000",
+            "line 6: 5000000000 bytes are too many here (field `window`)",
+        ),
+        (
+            "[settings]\nwindow = \"large\"",
+            "line 6: this is no size: write bytes, or a number with a unit such as kB, KiB or MiB \
+             (field `window`)",
+        ),
+    ]);
+}
+
+/// An operator who mistypes a setting reads which one, where, and what it takes.
+#[test]
+fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
+    let cases = [
+        (
+            "[settings.transport.limits]\npending = \"many\"",
+            "line 6: invalid type: string, expected a whole number, 0 or more (field `pending`)",
+        ),
+        (
+            "[settings.transport.limits]\npending = -1",
+            "line 6: invalid value: integer, expected a whole number, 0 or more (field `pending`)",
+        ),
+        (
+            "[settings]\nhandlers = 2.5",
+            "line 6: invalid type: floating point, expected a whole number, 0 or more (field `handlers`)",
+        ),
         (
             "settings.handlers = [1]",
             "line 5: invalid type: sequence, expected a whole number, 0 or more (field `settings.handlers`)",
@@ -338,7 +362,6 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "settings.transport = 3",
             "line 5: invalid type: integer, expected a table (field `settings.transport`)",
         ),
-        ("settings.listen_wait = -1", "line 5: a duration must be from 0 to 1e9 seconds (field `"),
         ("outbox = 7", "line 5: invalid type: integer, expected text in quotes (field `outbox`)"),
         ("clients = 7", "line 5: invalid type: integer, expected a list (field `clients`)"),
         (
@@ -353,20 +376,8 @@ fn a_setting_of_the_wrong_type_is_named_with_what_it_takes() {
             "[settings]\nhandelrs = 1",
             "line 6: unknown field `handelrs`, expected one of `transport`, `software`",
         ),
-        (
-            "[settings]\nwindow = 5000000000",
-            "line 6: 5000000000 bytes are too many here (field `window`)",
-        ),
-        (
-            "[settings]\nwindow = \"large\"",
-            "line 6: this is no size: write bytes, or a number with a unit such as kB, KiB or MiB \
-             (field `window`)",
-        ),
     ];
-    for (text, expected) in cases {
-        let error = whole(&ServiceConfig::from_toml(&format!("{start}{text}\n")).unwrap_err());
-        assert!(error.contains(expected), "{text:?}: {error:?} lacks {expected:?}");
-    }
+    explains(&cases);
 }
 
 #[test]

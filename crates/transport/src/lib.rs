@@ -23,6 +23,7 @@ mod dial;
 mod endpoint;
 mod error;
 mod explanation;
+mod exposure;
 mod frame_heads;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -65,6 +66,7 @@ pub use dial::Dialer;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{DialError, End, Step};
 pub use explanation::Explanation;
+pub use exposure::is_exposed;
 pub use handshake::Login;
 pub use listener::{Listener, Listening};
 pub use network::{Network, NetworkListener, system};

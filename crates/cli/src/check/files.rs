@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use paddington::is_exposed;
+
 use super::Problem;
 use super::document::Document;
 use crate::folder::{CONFIG, Operation};
@@ -27,22 +29,12 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
 
 /// Returns whether others than its owner can read a file that holds secrets.
 pub(super) fn exposed(path: &Path) -> Option<Problem> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let mode = fs::metadata(path).ok()?.mode();
-        (mode & 0o077 != 0).then(|| {
-            let what = format!("others can read it (mode {:03o})", mode & 0o777);
-            let path = path.display();
-            let remedy = format!("Run: chmod go= {path}");
-            Problem { is_exposed: true, ..Problem::of(path.to_string(), None, what, remedy) }
-        })
-    }
-    #[cfg(not(unix))]
-    {
-        _ = path;
-        None
-    }
+    is_exposed(&fs::metadata(path).ok()?).then(|| {
+        let path = path.display();
+        let remedy = format!("Run: chmod go= {path}");
+        let what = "others can read it";
+        Problem { is_exposed: true, ..Problem::of(path.to_string(), None, what, remedy) }
+    })
 }
 
 fn outbox(document: &Document<'_>) -> Option<Problem> {
