@@ -123,6 +123,7 @@ async fn post_batch(
         .header("host", "localhost")
         .header("content-type", "application/json")
         .body(Full::new(body))?;
+    requests.ready().await?;
     let response = requests.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();

@@ -121,6 +121,7 @@ async fn connect(socket: &std::path::Path) -> Result<SendRequest<Empty<Bytes>>> 
 
 async fn get(requests: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<Response<Incoming>> {
     let request = Request::get(path).header("host", "localhost").body(Empty::new())?;
+    requests.ready().await?;
     let response = requests.send_request(request).await?;
     if !response.status().is_success() {
         bail!("{path} is answered {}", response.status());
