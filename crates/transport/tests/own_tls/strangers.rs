@@ -95,6 +95,16 @@ async fn a_handshake_that_fails_costs_an_attempt_unless_the_certificate_may_be_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_that_no_invitation_allows_does_not_see_the_certificate() {
+    let secured = Secured::new(Encoding::Sealed);
+    let (server, _) = secured.pair.start_server().await;
+    let config = trusting(&secured.authority.pem, None, rustls::DEFAULT_VERSIONS);
+    let shaken = handshake(&secured.network().from("192.0.2.1"), config).await;
+    assert_eq!(shaken.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(refused(&server).await, [("accept", "address_not_admitted", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handshake_that_is_cut_off_is_no_refusal() {
     let secured = Secured::new(Encoding::Sealed);
     let (server, _) = secured.pair.start_server().await;
