@@ -152,7 +152,11 @@ async fn ignore(_: Message) -> Result<(), std::io::Error> {
 fn setup(name: &str) -> Result<Setup> {
     Ok(Setup {
         name: name.parse()?,
-        listen: Some(Listen { address: ([127, 0, 0, 1], 0).into(), path: "/".to_owned() }),
+        listen: Some(Listen {
+            address: ([127, 0, 0, 1], 0).into(),
+            path: "/".to_owned(),
+            tls: None,
+        }),
         clients: Vec::new(),
         servers: Vec::new(),
         network: paddington_transport::system(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod args;
+mod certificate;
 mod check;
 mod commands;
 mod content;

@@ -35,7 +35,15 @@ pub(crate) type Hosted = (Listener, Acceptor<ExchangeHost>);
 pub(crate) fn hosted(core: &Arc<Core>, listener: Listener) -> Result<Hosted, KeyError> {
     let path = core.listen.as_ref().map_or("/", |listen| &listen.path);
     let host = ExchangeHost { core: Arc::clone(core) };
-    Ok((listener, Acceptor::new(host, path, Arc::clone(&core.transport))?))
+    let acceptor = Acceptor::new(host, path, Arc::clone(&core.transport))?;
+    let tls = core.listen.as_ref().and_then(|listen| listen.tls.clone());
+    Ok((
+        listener,
+        match tls {
+            Some(tls) => acceptor.with_tls(tls),
+            None => acceptor,
+        },
+    ))
 }
 
 /// Listens for clients until the exchange shuts down.
@@ -44,7 +52,8 @@ pub(crate) fn listen(core: &Arc<Core>, (listener, acceptor): Hosted) {
     let _ = core.address.set(address); // it listens once
     let _ = core.refusals.set(acceptor.refusals());
     let _ = core.listening.set(listener.listening());
-    info!(service = %core.shared.name, %address, "listening");
+    let tls = core.listen.as_ref().is_some_and(|listen| listen.tls.is_some());
+    info!(service = %core.shared.name, %address, tls, "listening");
     listener.spawn(acceptor, &core.tasks, core.lifecycle.listener());
 }
 

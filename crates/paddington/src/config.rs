@@ -7,7 +7,9 @@ use std::sync::Arc;
 use paddington_crypto::KeyError;
 use paddington_exchange::store::Store;
 use paddington_exchange::{Config, KeyStore, Listen, Server, Setup, StartError};
-use paddington_transport::{Endpoint, EndpointError, Network, TlsError};
+use paddington_transport::{
+    Endpoint, EndpointError, Network, ServerTls, TlsError, TlsFiles, TlsFilesError,
+};
 use paddington_wire::keys::KeyRingError;
 use paddington_wire::{NameError, PeerName, RangeError};
 use thiserror::Error;
@@ -48,6 +50,7 @@ pub struct ServiceConfig {
     port: u16,
     outbox: Option<PathBuf>,
     links: Option<LinkFolder>,
+    tls: Option<TlsFiles>,
     settings: Config,
     pub(crate) known: Arc<Known>,
 }
@@ -164,6 +167,9 @@ pub enum ConfigError {
         #[source]
         source: TlsError,
     },
+    /// The files of the service's own TLS cannot be used.
+    #[error("this service cannot speak TLS with its clients")]
+    OwnTls(#[from] TlsFilesError),
 }
 
 impl ServiceConfig {
@@ -192,6 +198,7 @@ impl ServiceConfig {
             port: *port,
             outbox: None,
             links: None,
+            tls: None,
             settings: Config::default(),
             known: Arc::default(),
         })
@@ -335,6 +342,26 @@ impl ServiceConfig {
         self.outbox = Some(path.into());
     }
 
+    /// Returns the files with which the service speaks TLS itself.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFiles> {
+        self.tls.as_ref()
+    }
+
+    /// Lets the service speak TLS itself on the port that it listens on, with the certificate in these
+    /// files. They are read at the start, and again whenever they change. The URL should begin with
+    /// `wss://`, and the certificate be for its host (`docs/deploy/tls.md`).
+    ///
+    /// ```
+    /// # use paddington::{ServiceConfig, TlsFiles};
+    /// let mut hub = ServiceConfig::new("hub", "wss://hub.example:6501", "0.0.0.0", &6501)?;
+    /// hub.set_tls(TlsFiles::in_directory("/etc/letsencrypt/live/hub.example"));
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
+    pub fn set_tls(&mut self, files: TlsFiles) {
+        self.tls = Some(files);
+    }
+
     /// Builds the setup of an exchange.
     pub(crate) fn setup(
         &self,
@@ -343,12 +370,14 @@ impl ServiceConfig {
         key_store: Option<Arc<dyn KeyStore>>,
     ) -> Result<Setup, ConfigError> {
         let servers = self.known.servers.iter().map(|server| self.to_dial(server));
+        let tls = self.tls.clone().map(ServerTls::load).transpose()?;
         Ok(Setup {
             name: self.name.clone(),
             // With the first client.
             listen: Some(Listen {
                 address: SocketAddr::new(self.ip, self.port),
                 path: self.url.path().to_owned(),
+                tls,
             }),
             clients: self.known.clients.iter().map(KnownClient::invited).collect(),
             servers: servers.collect::<Result<_, _>>()?,
@@ -384,6 +413,7 @@ impl ServiceConfig {
             ("port", self.port != other.port),
             ("outbox", self.outbox != other.outbox),
             ("links", folder(self) != folder(other)),
+            ("tls", self.tls != other.tls),
             ("settings", self.settings != other.settings),
         ];
         Ok(fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair, SecretKey};
 use paddington_exchange::Config;
-use paddington_transport::Endpoint;
+use paddington_transport::{Endpoint, TlsFiles};
 use paddington_wire::{AddressRange, Bucket, Encoding, LinkId, PeerName};
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,6 +110,8 @@ pub(crate) struct ServiceFile {
     pub(crate) outbox: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) links: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsFiles>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) settings: Config,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

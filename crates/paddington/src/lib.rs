@@ -89,8 +89,8 @@ pub use paddington_store::{
 };
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, Limits, Network,
-    NetworkListener, Reach, Retry, Step, Stream, Timeouts, TlsError, TrustedProxies, UpgradeError,
-    is_exposed, system as system_network, with_causes,
+    NetworkListener, Reach, Retry, ServerTls, Step, Stream, Timeouts, TlsError, TlsFiles,
+    TlsFilesError, TrustedProxies, UpgradeError, is_exposed, system as system_network, with_causes,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

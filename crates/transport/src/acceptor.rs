@@ -1,7 +1,8 @@
-//! Turns an accepted connection into an established one: admission, HTTP upgrade, handshake.
+//! Turns an accepted connection into an established one: admission, TLS, HTTP upgrade, handshake.
 //! Implements the server's side of `docs/protocol.md` §9 and §10.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,8 +25,10 @@ use crate::refusal_kind::{Cause, RefusalKind, Stage};
 use crate::refusal_log::{RefusalLog, Refusals};
 use crate::request_head::HeadError;
 use crate::stranger::{self, Stranger};
+use crate::stream::TooMuch;
+use crate::tls_server::TLS_HANDSHAKE;
 use crate::upgrade::{self, Answered, Offer, Policy};
-use crate::{Config, Connection, Network, Stream, TrustedProxies, request_head};
+use crate::{Config, Connection, Network, ServerTls, Stream, TrustedProxies, request_head};
 
 /// The server's side of connecting: admits, upgrades and authenticates accepted connections.
 pub struct Acceptor<H> {
@@ -35,6 +38,7 @@ pub struct Acceptor<H> {
     admission: Arc<Admission>,
     pub(crate) refusals: Arc<RefusalLog>,
     decoy: Arc<sealed::Credentials>,
+    pub(crate) tls: Option<ServerTls>,
 }
 
 impl<H: Host> Acceptor<H> {
@@ -47,7 +51,13 @@ impl<H: Host> Acceptor<H> {
         let decoy = Arc::new(sealed::Credentials::decoy()?);
         let admission = Admission::new(config.limits);
         let refusals = Arc::default();
-        Ok(Self { host, path: path.to_owned(), config, admission, refusals, decoy })
+        Ok(Self { host, path: path.to_owned(), config, admission, refusals, decoy, tls: None })
+    }
+
+    /// Lets it speak TLS with its clients, or with the proxies before them.
+    #[must_use]
+    pub fn with_tls(self, tls: ServerTls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Returns the refusals that are kept for whoever runs the service.
@@ -128,15 +138,14 @@ impl<H: Host> Acceptor<H> {
     /// together: those of a stranger, and those of a client whose hello is authentic.
     async fn establish(
         &self,
-        mut stream: Stream,
+        stream: Stream,
         stranger: &Stranger,
     ) -> Result<Established<TrafficOf<H>>, AcceptError> {
         let timeouts = &self.config.timeouts;
         let deadline = Instant::now() + timeouts.establish;
         let whole = async {
-            let head = self.read_head(&mut stream, stranger);
-            let head =
-                timeout(timeouts.request, head).await.map_err(|_| AcceptError::Timeout)??;
+            let begun = timeout(timeouts.request, self.begin(stream, stranger)).await;
+            let (stream, head) = begun.map_err(|_| AcceptError::Timeout)??;
             let upgraded = self.upgrade(stream, head, stranger).await?;
             handshake::respond(&self.host, &self.decoy, upgraded, &self.config).await
         };
@@ -151,24 +160,27 @@ impl<H: Host> Acceptor<H> {
         timeout_at(deadline, whole).await.map_err(|_| AcceptError::Timeout)?
     }
 
-    /// Reads the head of the request. Its first byte tells a stranger that is silent from one that
-    /// is slow, or that speaks TLS.
-    async fn read_head(
+    /// Performs the TLS handshake, if this port speaks TLS, and reads the head of the request. The first
+    /// byte tells a stranger that is silent from one that is slow, or that speaks TLS.
+    async fn begin(
         &self,
-        stream: &mut Stream,
+        mut stream: Stream,
         stranger: &Stranger,
-    ) -> Result<Bytes, AcceptError> {
-        let mut first = [0];
-        stream.set_budget(Some(first.len()));
-        if !matches!(stream.read(&mut first).await, Ok(1..)) {
-            return Err(AcceptError::Gone);
+    ) -> Result<(Stream, Bytes), AcceptError> {
+        let first = first_byte(&mut stream).await?;
+        stranger.begin();
+        match &self.tls {
+            Some(_) if first != TLS_HANDSHAKE => return Err(AcceptError::Plain),
+            Some(tls) => stream = tls.accept(stream).await.map_err(of_tls)?,
+            None if first == TLS_HANDSHAKE => stranger.speak_tls(),
+            None => {}
         }
-        stranger.begin(first[0]);
-        stream.unread(Bytes::copy_from_slice(&first));
-        request_head::read(stream, &self.config.limits).await.map_err(|error| match error {
+        let head = request_head::read(&mut stream, &self.config.limits).await;
+        let head = head.map_err(|error| match error {
             HeadError::Lost => AcceptError::Gone,
             _ => AcceptError::Head,
-        })
+        })?;
+        Ok((stream, head))
     }
 
     async fn upgrade<'a>(
@@ -198,6 +210,24 @@ impl<H: Host> Acceptor<H> {
         pending.answered(Instant::now());
         Ok(Upgraded { stream, address, offer, bucket, pending })
     }
+}
+
+/// Waits for the first byte, which is left unread.
+async fn first_byte(stream: &mut Stream) -> Result<u8, AcceptError> {
+    let mut first = [0];
+    stream.set_budget(Some(first.len()));
+    if !matches!(stream.read(&mut first).await, Ok(1..)) {
+        return Err(AcceptError::Gone);
+    }
+    stream.unread(Bytes::copy_from_slice(&first));
+    Ok(first[0])
+}
+
+/// Tells a TLS handshake that is wrong from one that was only cut off.
+fn of_tls(error: io::Error) -> AcceptError {
+    let is_wrong =
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    if is_wrong || TooMuch::caused(&error) { AcceptError::Tls(error) } else { AcceptError::Gone }
 }
 
 /// An accepted connection.

@@ -171,6 +171,10 @@ pub(crate) enum AcceptError {
     Timeout,
     #[error("it hung up before its request was complete")]
     Gone,
+    #[error("it does not speak TLS")]
+    Plain,
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
     #[error("the head of its request is malformed or too long")]
     Head,
     #[error("its request was answered with {0}")]

@@ -51,6 +51,8 @@ mod stranger;
 mod stream;
 mod suspend;
 mod tls;
+mod tls_files;
+mod tls_server;
 mod upgrade;
 mod websocket;
 
@@ -77,5 +79,7 @@ pub use refusal_log::Refusals;
 pub use refused::RefusedConnection;
 pub use stream::{Io, Stream};
 pub use tls::{Tls, TlsError};
+pub use tls_files::{TlsFiles, TlsFilesError};
+pub use tls_server::ServerTls;
 pub use upgrade::UpgradeError;
 pub use websocket::SocketError;

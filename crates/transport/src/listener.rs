@@ -93,6 +93,9 @@ impl Listener {
         let mut bound = Some(listener);
         let acceptor = Arc::new(acceptor);
         acceptor.refusals.spawn(&tasks, stop.clone());
+        if let Some(tls) = &acceptor.tls {
+            tls.spawn(Arc::clone(&network), &tasks, stop.clone());
+        }
         let mut pause = ACCEPT_PAUSE;
         loop {
             let accepted = tokio::select! {

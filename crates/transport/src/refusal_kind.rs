@@ -32,6 +32,10 @@ pub(crate) enum Cause {
     Silent,
     Late,
     Tls,
+    Plain,
+    TlsFailed,
+    Distrust,
+    ClientCertificate,
     Head,
     NoUpgrade,
     NoSubprotocol,
@@ -103,6 +107,10 @@ impl Cause {
             Self::Silent => "sent_nothing",
             Self::Late => "handshake_stalled",
             Self::Tls => "tls_not_spoken",
+            Self::Plain => "tls_expected",
+            Self::TlsFailed => "tls_failed",
+            Self::Distrust => "certificate_not_trusted",
+            Self::ClientCertificate => "no_client_certificate",
             Self::Head => "malformed_request",
             Self::NoUpgrade => "proxy_without_upgrade",
             Self::NoSubprotocol | Self::SealedEncoding => "encoding_mismatch",
@@ -129,6 +137,14 @@ impl Cause {
             Self::Silent => "it sent nothing in time",
             Self::Late => "it was not established in time",
             Self::Tls => "it speaks TLS, but this port does not",
+            Self::Plain => "it does not speak TLS, but this port does",
+            Self::TlsFailed => {
+                "its TLS handshake is malformed, too long, or offers nothing that is known"
+            }
+            Self::Distrust => "it does not trust the certificate of this service",
+            Self::ClientCertificate => {
+                "it presents no client certificate that a configured authority has signed"
+            }
             Self::Head => "the head of its request is malformed or too long, or more follows it",
             Self::NoUpgrade => "its request is no upgrade to a WebSocket of this protocol",
             Self::NoSubprotocol => {
@@ -166,6 +182,21 @@ impl Cause {
             Self::Late => "check the network between the two, and whether it is a client at all",
             Self::Tls => {
                 "use ws:// in the invitation, or a proxy that accepts TLS in front of this port"
+            }
+            Self::Plain => {
+                "use wss:// in the invitation; none is needed for a scanner or a health check"
+            }
+            Self::TlsFailed => {
+                "let the client, or a proxy in front of this port, speak TLS 1.2 or 1.3; none is needed for \
+                 a scanner"
+            }
+            Self::Distrust => {
+                "see whether the certificate is valid, is for the host of the URL, and comes with its \
+                 intermediate ones; let the client trust its authority"
+            }
+            Self::ClientCertificate => {
+                "let what connects for the client present a certificate of client_authorities, or take \
+                 client_authorities out of the configuration"
             }
             Self::Head => "check what a proxy adds to requests; none is needed for a scanner",
             Self::NoUpgrade => {

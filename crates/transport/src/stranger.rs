@@ -11,9 +11,6 @@ use crate::admission::{Awaited, PendingConnection};
 use crate::error::AcceptError;
 use crate::refusal_kind::{Cause, RefusalKind, Stage};
 
-/// The first byte of a TLS handshake.
-const TLS_HANDSHAKE: u8 = 0x16;
-
 /// An admitted connection that is not established yet.
 #[derive(Debug)]
 pub(crate) struct Stranger {
@@ -22,23 +19,36 @@ pub(crate) struct Stranger {
     pub(crate) pending: PendingConnection,
     /// The address that a trusted proxy reports.
     reported: OnceLock<IpAddr>,
-    first_byte: OnceLock<u8>,
+    /// Whether it has sent anything.
+    begun: AtomicBool,
+    /// Whether it begins with TLS, on a port that does not speak it.
+    speaks_tls: AtomicBool,
     /// Whether it uses an encoding for which no invitation allows its address.
     other_encoding: AtomicBool,
 }
 
 impl Stranger {
     pub(crate) fn new(direct: IpAddr, pending: PendingConnection) -> Self {
-        let (reported, first_byte) = (OnceLock::new(), OnceLock::new());
-        Self { direct, pending, reported, first_byte, other_encoding: AtomicBool::new(false) }
+        Self {
+            direct,
+            pending,
+            reported: OnceLock::new(),
+            begun: AtomicBool::new(false),
+            speaks_tls: AtomicBool::new(false),
+            other_encoding: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn report(&self, address: IpAddr) {
         let _ = self.reported.set(address); // a connection has one request
     }
 
-    pub(crate) fn begin(&self, first: u8) {
-        let _ = self.first_byte.set(first);
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn speak_tls(&self) {
+        self.speaks_tls.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn use_other_encoding(&self) {
@@ -53,12 +63,15 @@ impl Stranger {
     /// Returns how a failure is logged, unless the connection was only lost.
     pub(crate) fn refusal(&self, error: &AcceptError) -> Option<RefusalKind> {
         let awaited = self.pending.awaited();
-        let spoken = self.first_byte.get().is_some();
+        let spoken = self.begun.load(Ordering::Relaxed);
+        let speaks_tls = self.speaks_tls.load(Ordering::Relaxed);
         let cause = match error {
-            _ if awaited == Awaited::Request && self.speaks_tls() => Cause::Tls,
+            _ if awaited == Awaited::Request && speaks_tls => Cause::Tls,
             AcceptError::Evicted => Cause::Crowd,
             AcceptError::Timeout if spoken => Cause::Late,
             AcceptError::Timeout => Cause::Silent,
+            AcceptError::Plain => Cause::Plain,
+            AcceptError::Tls(error) => Cause::of_tls(error),
             AcceptError::Head => Cause::Head,
             AcceptError::Upgrade(status) => self.cause_of_status(*status),
             AcceptError::Handshake(error) => self.cause_of_handshake(error),
@@ -74,10 +87,6 @@ impl Stranger {
             Awaited::Ready => Stage::Ready,
         };
         Some(RefusalKind { stage, cause })
-    }
-
-    fn speaks_tls(&self) -> bool {
-        self.first_byte.get() == Some(&TLS_HANDSHAKE)
     }
 
     fn cause_of_status(&self, status: StatusCode) -> Cause {
@@ -104,11 +113,13 @@ impl Stranger {
     }
 }
 
-/// Returns whether a failure costs its address an attempt: a malformed request, or a hello that is
-/// not authentic. A connection that sends nothing, or hangs up, costs none.
+/// Returns whether a failure costs its address an attempt: a TLS handshake that fails, a malformed
+/// request, or a hello that is not authentic. A connection that sends nothing, or hangs up, costs none;
+/// neither does one that does not trust this service's certificate, which may have expired.
 pub(crate) fn is_charged(error: &AcceptError) -> bool {
     match error {
-        AcceptError::Head => true,
+        AcceptError::Plain | AcceptError::Head => true,
+        AcceptError::Tls(error) => Cause::of_tls(error) != Cause::Distrust,
         AcceptError::Upgrade(status) => {
             matches!(*status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)
         }

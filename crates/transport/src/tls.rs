@@ -24,7 +24,7 @@ use crate::{Stream, regular};
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// The protocol that is asked for in TLS.
-const HTTP_1_1: &[u8] = b"http/1.1";
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The certificate authorities that a client trusts.
 #[derive(Clone)]
@@ -123,7 +123,7 @@ impl Tls {
         certificates: &mut Vec<Vec<u8>>,
     ) -> io::Result<Stream> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        let roots = self.trust.found.lock().unwrap_or_else(PoisonError::into_inner).roots();
+        let roots = Arc::new(self.trust.roots());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
@@ -189,30 +189,46 @@ impl Trust {
         }
     }
 
+    fn roots(&self) -> RootCertStore {
+        roots(&self.found.lock().unwrap_or_else(PoisonError::into_inner).trusted)
+    }
+
     fn connector(&self) -> std::sync::MutexGuard<'_, TlsConnector> {
         self.connector.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Found {
-    fn roots(&self) -> Arc<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.trusted.iter().cloned());
-        Arc::new(roots)
+impl Source {
+    fn read(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        match self {
+            Self::Machine => Ok(rustls_native_certs::load_native_certs().certs),
+            Self::File(path) => read(path),
+        }
     }
 }
 
-impl Source {
-    fn read(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let path = match self {
-            Self::Machine => return Ok(rustls_native_certs::load_native_certs().certs),
-            Self::File(path) => path,
-        };
-        regular::read(path, LONGEST)
-            .map_err(pem::Error::Io)
-            .and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect())
-            .map_err(|source| TlsError::Unreadable { path: self.to_string(), source })
+/// Reads the certificates in a file.
+fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    regular::read(path, LONGEST)
+        .map_err(pem::Error::Io)
+        .and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect())
+        .map_err(|source| TlsError::Unreadable { path: path.display().to_string(), source })
+}
+
+/// Reads the certificate authorities in a file, of which at least one can be used.
+pub(crate) fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = read(path)?;
+    if roots(&certificates).is_empty() {
+        return Err(TlsError::Empty(path.display().to_string()));
     }
+    Ok(certificates)
+}
+
+/// Returns the certificate authorities among certificates that can be used.
+pub(crate) fn roots(certificates: &[CertificateDer<'static>]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates.iter().cloned());
+    roots
 }
 
 impl fmt::Display for Source {
@@ -229,9 +245,8 @@ fn trusting(
     certificates: &[CertificateDer<'static>],
     from: &Source,
 ) -> Result<TlsConnector, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates.iter().cloned());
-    if added == 0 {
+    let roots = roots(certificates);
+    if roots.is_empty() {
         return Err(TlsError::Empty(from.to_string()));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -117,7 +117,7 @@ impl Node {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
             let setup = Setup {
                 name: self.name.clone(),
-                listen: Some(Listen { address, path: "/".to_owned() }),
+                listen: Some(Listen { address, path: "/".to_owned(), tls: None }),
                 clients,
                 servers,
                 network,

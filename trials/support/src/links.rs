@@ -99,7 +99,11 @@ impl TestLink {
 pub fn setup(name: &str, port: u16, network: &MemoryNetwork) -> Setup {
     Setup {
         name: name.parse().unwrap(),
-        listen: Some(Listen { address: ([127, 0, 0, 1], port).into(), path: "/".to_owned() }),
+        listen: Some(Listen {
+            address: ([127, 0, 0, 1], port).into(),
+            path: "/".to_owned(),
+            tls: None,
+        }),
         clients: Vec::new(),
         servers: Vec::new(),
         network: network.network(),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::document::Document;
-use super::{Problem, files, keys, links, settings, values};
+use super::{Problem, files, keys, links, settings, tls, values};
 use crate::folder::CONFIG;
 
 /// Returns all problems of the service whose folder was entered. Nothing is written.
@@ -22,6 +22,7 @@ pub(crate) fn problems() -> Vec<Problem> {
     let mut problems = of_document(&document);
     problems.extend(files::problems(&document));
     problems.extend(links::problems(&document));
+    problems.extend(tls::problems(&document));
     problems.sort_by_key(|problem| (problem.file.clone(), problem.line));
     problems
 }

@@ -6,8 +6,8 @@ use super::Problem;
 use super::document::{Document, Entry};
 
 /// The keys at the top, beside those of the original paddington, which have no meaning here.
-const TOP: [&str; 12] = [
-    "name", "url", "ip", "port", "outbox", "links", "settings", "clients", "servers", "api",
+const TOP: [&str; 13] = [
+    "name", "url", "ip", "port", "outbox", "links", "tls", "settings", "clients", "servers", "api",
     "health", "handler",
 ];
 const ORIGINAL: [&str; 4] = ["healthcheck_port", "heathcheck_port", "proxy_header", "encryption"];
@@ -35,6 +35,7 @@ fn known(table: &[String], settings: Option<&toml::Value>) -> Option<Vec<String>
     let fixed = |keys: &[&str]| Some(keys.iter().map(|&key| key.to_owned()).collect());
     match table.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => fixed(&[TOP.as_slice(), ORIGINAL.as_slice()].concat()),
+        ["tls"] => fixed(&["directory", "certificate", "key", "client_authorities"]),
         ["api"] => fixed(&["socket", "tcp", "token_file", "changes"]),
         ["health"] => fixed(&["required", "grace"]),
         ["handler"] => fixed(&["exec", "webhook"]),

@@ -7,6 +7,7 @@ mod keys;
 mod links;
 mod problem;
 mod settings;
+mod tls;
 mod values;
 
 pub(crate) use configuration::problems;

@@ -136,3 +136,25 @@ fn keys_are_never_shown() {
     assert!(!problems.is_empty());
     assert!(!format!("{problems:?}").contains("5ec3e700"), "{problems:?}");
 }
+
+#[test]
+fn the_table_of_tls_needs_a_folder_or_two_files() {
+    for whole in [
+        "[tls]\ndirectory = \"hub\"",
+        "[tls]\ncertificate = \"hub.pem\"\nkey = \"hub.key\"\nclient_authorities = \"ca.pem\"",
+    ] {
+        assert_eq!(found(whole), []);
+    }
+    let cases = [
+        ("[tls]", 5, "both certificate and key are needed"),
+        ("[tls]\ncertificate = \"hub.pem\"", 5, "both certificate and key are needed"),
+        ("[tls]\ndirectory = \"hub\"\nkey = \"hub.key\"", 5, "not both"),
+        ("[tls]\ndirectory = 7", 5, "invalid type"),
+        ("[tls]\ndirectry = \"hub\"", 6, "Did you mean \"directory\"?"),
+    ];
+    for (lines, line, text) in cases {
+        let (at, told) = one(lines);
+        assert_eq!(at, Some(line), "{lines}");
+        assert!(told.contains(text), "{lines}: {told}");
+    }
+}

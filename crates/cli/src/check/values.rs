@@ -2,8 +2,8 @@
 
 use paddington::{Config, ServiceConfig, with_causes};
 
-use super::Problem;
 use super::document::{Document, Entry};
+use super::{Problem, tls};
 use crate::folder::Operation;
 
 /// The fields that a service needs, with values that are right.
@@ -34,6 +34,7 @@ fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
         [key @ ("name" | "url" | "ip" | "port" | "outbox")] => {
             of_field(key, document.written(entry))
         }
+        ["tls"] => of_tls(document),
         ["settings", .., _] if !entry.is_table => of_setting(&path, document.written(entry)),
         ["api" | "health" | "handler", _] => of_operation(&path, document.written(entry)),
         _ => None,
@@ -63,6 +64,13 @@ fn of_setting(path: &[&str], written: &str) -> Option<String> {
     (!message.starts_with("unknown field")).then(|| message.to_owned())
 }
 
+/// Returns what is wrong with the table of TLS. Unknown keys are told elsewhere.
+fn of_tls(document: &Document<'_>) -> Option<String> {
+    let error = tls::files(document)?.err()?;
+    let message = error.message();
+    (!message.starts_with("unknown field")).then(|| message.to_owned())
+}
+
 fn of_operation(path: &[&str], written: &str) -> Option<String> {
     let error = toml::from_str::<Operation>(&format!("{} = {written}\n", path.join("."))).err()?;
     let message = error.message();
@@ -77,6 +85,11 @@ fn remedy(path: &[&str]) -> String {
         }
         ["ip"] => "Write for example \"127.0.0.1\", \"0.0.0.0\" or \"::1\".".into(),
         ["port"] => "Write a number from 1 to 65535.".into(),
+        ["tls"] => {
+            "Write for example directory = \"/etc/letsencrypt/live/hub.example\"; docs/deploy/tls.md \
+             explains it."
+                .into()
+        }
         ["settings", .., name] => match default_of(path) {
             Some(value) => format!("Its default is {name} = {value}."),
             None => "docs/limits.md has its meaning and its default.".into(),

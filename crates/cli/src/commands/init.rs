@@ -96,6 +96,9 @@ port = {}
 links = {}  # one file for each peer, with its keys; only the command writes there
 outbox = {}  # messages stay here until they are handled
 
+# [tls]  # this port speaks TLS itself; docs/deploy/tls.md explains it
+# directory = \"/etc/letsencrypt/live/hub.example\"  # with fullchain.pem and privkey.pem
+
 [settings]
 # handler_timeout = 300  # seconds that a handler may take; 0 for any time
 # renew_keys = 2592000  # seconds between two renewals of a link's keys

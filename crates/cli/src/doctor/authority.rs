@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use paddington::{Reach, with_causes};
 
-use super::certificate::Certificate;
 use super::report::Finding;
+use crate::certificate::Certificate;
 
 /// Says which certificate it was, as far as it can be read.
 pub(super) fn presented(reach: &Reach) -> String {

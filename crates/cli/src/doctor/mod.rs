@@ -1,7 +1,6 @@
 //! `paddington doctor`: why a link does not come up, and what to do. `docs/doctor.md` has the codes.
 
 mod authority;
-mod certificate;
 mod client_side;
 mod command;
 mod disk;

@@ -6,7 +6,7 @@ use paddington::AddressRange;
 use paddington_admin::model::Refusal;
 
 /// The codes of causes. The first ones say most about a client; strangers cause the last ones.
-const CODES: [&str; 20] = [
+const CODES: [&str; 24] = [
     "burned_keys",
     "invitation_expired",
     "duplicate_process",
@@ -17,11 +17,15 @@ const CODES: [&str; 20] = [
     "address_not_admitted",
     "proxy_reports_no_address",
     "wrong_path",
+    "certificate_not_trusted",
+    "no_client_certificate",
     "too_many_attempts",
     "too_many_pending",
     "own_failure",
     "protocol_violation",
     "tls_not_spoken",
+    "tls_expected",
+    "tls_failed",
     "proxy_without_upgrade",
     "malformed_request",
     "handshake_stalled",

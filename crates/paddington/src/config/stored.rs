@@ -16,11 +16,10 @@ use crate::links::{Keys, KeysEntry, handed_over};
 impl ServiceConfig {
     pub(super) fn check(file: ServiceFile) -> Result<Self, ConfigError> {
         note_unused(&file);
-        let ServiceFile { name, url, ip, port, outbox, links, settings, clients, servers, .. } =
-            file;
+        let ServiceFile { name, url, ip, port, outbox, tls, settings, clients, servers, .. } = file;
         settings.check()?;
-        let (folder, known) = (links, Arc::default());
-        let mut config = Self { name, url, ip, port, outbox, links: None, settings, known };
+        let (folder, known) = (file.links, Arc::default());
+        let mut config = Self { name, url, ip, port, outbox, links: None, tls, settings, known };
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;
@@ -68,6 +67,7 @@ impl ServiceConfig {
             port: self.port,
             outbox: self.outbox.clone(),
             links: self.links.as_ref().map(|folder| folder.path().to_owned()),
+            tls: self.tls.clone(),
             settings: self.settings.clone(),
             clients: clients.filter_map(|client| self.client_entry(client, form)).collect(),
             servers: servers.filter_map(|server| self.server_entry(server, form)).collect(),

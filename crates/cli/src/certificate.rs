@@ -2,14 +2,27 @@
 //! verified here. It comes from the network, so that whatever is malformed is left out.
 
 use std::fmt;
+use std::time::SystemTime;
 
 /// The parts of a certificate that a person wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Certificate {
+pub(crate) struct Certificate {
     subject: String,
     issuer: String,
-    not_before: String,
-    not_after: String,
+    not_before: Moment,
+    not_after: Moment,
+}
+
+/// A time in a certificate, as its 14 digits from the year to the second. They are ordered as times.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(String);
+
+/// Whether a certificate is valid at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    NotYet,
+    Valid,
+    Expired,
 }
 
 /// Tags of DER.
@@ -27,7 +40,7 @@ const LONGEST: usize = 80;
 
 impl Certificate {
     /// Reads a certificate in DER (RFC 5280 §4.1).
-    pub(super) fn read(der: &[u8]) -> Option<Self> {
+    pub(crate) fn read(der: &[u8]) -> Option<Self> {
         let mut whole = Reader(der).inner(SEQUENCE)?;
         let mut fields = whole.inner(SEQUENCE)?;
         if fields.peek() == Some(VERSION) {
@@ -40,6 +53,24 @@ impl Certificate {
         let (not_before, not_after) = (moment(&mut validity)?, moment(&mut validity)?);
         let subject = name(fields.inner(SEQUENCE)?);
         Some(Self { subject, issuer, not_before, not_after })
+    }
+
+    /// Returns whether it is valid at a time.
+    pub(crate) fn validity(&self, now: SystemTime) -> Validity {
+        let now = humantime::format_rfc3339_seconds(now).to_string();
+        let now = Moment(now.chars().filter(char::is_ascii_digit).collect());
+        match () {
+            () if now < self.not_before => Validity::NotYet,
+            () if now > self.not_after => Validity::Expired,
+            () => Validity::Valid,
+        }
+    }
+}
+
+/// The day, such as 2026-11-27.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", &self.0[..4], &self.0[4..6], &self.0[6..8])
     }
 }
 
@@ -105,27 +136,18 @@ fn shown(value: &[u8]) -> String {
     format!("{:?}", plain.take(LONGEST).collect::<String>())
 }
 
-/// Returns a day, such as 2026-11-27.
-fn moment(validity: &mut Reader<'_>) -> Option<String> {
+fn moment(validity: &mut Reader<'_>) -> Option<Moment> {
     let (tag, digits) = validity.next()?;
-    let digits = std::str::from_utf8(digits).ok().filter(|it| it.is_ascii())?;
-    let (year, rest) = match tag {
-        UTC_TIME => {
-            let (year, rest) = digits.split_at_checked(2)?;
-            // RFC 5280 §4.1.2.5.1
-            let century = if year < "50" { "20" } else { "19" };
-            (format!("{century}{year}"), rest)
-        }
-        GENERALIZED_TIME => {
-            let (year, rest) = digits.split_at_checked(4)?;
-            (year.to_owned(), rest)
-        }
+    let digits = std::str::from_utf8(digits).ok()?.strip_suffix('Z')?;
+    let digits = match tag {
+        // RFC 5280 §4.1.2.5.1
+        UTC_TIME if digits < "50" => format!("20{digits}"),
+        UTC_TIME => format!("19{digits}"),
+        GENERALIZED_TIME => digits.to_owned(),
         _ => return None,
     };
-    let (month, day) = (rest.get(..2)?, rest.get(2..4)?);
-    let is_number = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
-    (is_number(&year) && is_number(month) && is_number(day))
-        .then(|| format!("{year}-{month}-{day}"))
+    let is_whole = digits.len() == 14 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_whole.then_some(Moment(digits))
 }
 
 #[cfg(test)]
@@ -156,6 +178,20 @@ mod tests {
         let expected = "the certificate of \"Hub & Co\", issued by \"The Authority?\", valid 2026-01-02 \
                         to 2051-03-04";
         assert_eq!(text.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_certificate_is_valid_from_its_first_second_to_its_last() {
+        let certificate = Certificate::read(&der()).unwrap_or_else(|| unreachable!());
+        for (time, expected) in [
+            ("2026-01-01T23:59:59Z", Validity::NotYet),
+            ("2026-01-02T00:00:00Z", Validity::Valid),
+            ("2051-03-04T00:00:00Z", Validity::Valid),
+            ("2051-03-04T00:00:01Z", Validity::Expired),
+        ] {
+            let time = humantime::parse_rfc3339(time).unwrap_or_else(|_| unreachable!());
+            assert_eq!(certificate.validity(time), expected);
+        }
     }
 
     #[test]
