@@ -95,10 +95,13 @@ fn a_proxy_of_this_side_that_opens_no_way() {
     pair.sensor.go_through(&format!("http://user:sesame@127.0.0.1:{}", free_port()));
     holds(&pair.sensor.names("hub", "proxy_unreachable"), &["the proxy runs"]);
     assert!(!pair.sensor.doctor("hub").to_string().contains("sesame"));
+
+    let pair = Pair::new("ws://hub.invalid:6501/", free_port());
+    let proxy = web_server("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    pair.sensor.go_through(&format!("http://user@{proxy}"));
     let file = pair.sensor.folder.join("password");
-    pair.sensor.edit("user:sesame@", "user@");
     pair.sensor.edit("\n[api]", &format!("proxy_password_file = {file:?}\n\n[api]"));
-    holds(&pair.sensor.names("hub", "configuration"), &["Put the password"]);
+    holds(&pair.sensor.names("hub", "proxy_settings"), &["proxy_password_file"]);
     std::fs::write(&file, "sesame\n").unwrap();
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     let check = pair.sensor.call(&["check"]);

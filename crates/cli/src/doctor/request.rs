@@ -23,7 +23,7 @@ pub(super) fn checks(reach: &Reach, target: &Target<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     let host = target.url.host();
     if let Some(proxy) = &reach.proxy {
-        checks.push(way(proxy, reach));
+        checks.extend(reach.connected.map(|_| way(proxy, reach)));
     } else if !reach.addresses.is_empty() && host.parse::<IpAddr>().is_err() {
         let all: Vec<_> = reach.addresses.iter().map(|it| it.ip().to_string()).collect();
         checks.push(Check::passed("name", format!("{host} is {}", all.join(", "))));
@@ -45,10 +45,9 @@ pub(super) fn checks(reach: &Reach, target: &Target<'_>) -> Vec<Check> {
 /// Says through which proxy the server is asked, and how far that let the attempt come.
 fn way(proxy: &str, reach: &Reach) -> Check {
     let named_in = reach.proxy_named_in.unwrap_or("the environment");
-    let far = match (reach.tunnelled, reach.connected) {
-        (true, _) => "opens a way to the server, whose name it resolves itself",
-        (false, Some(_)) => "accepts connections",
-        (false, None) => "is to be asked for a way to the server",
+    let far = match reach.tunnelled {
+        true => "opens a way to the server, whose name it resolves itself",
+        false => "accepts connections",
     };
     Check::passed("proxy", format!("{proxy}, which {named_in} names, {far}"))
 }
