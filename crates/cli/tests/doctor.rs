@@ -107,7 +107,8 @@ fn a_proxy_of_this_side_that_opens_no_way() {
     let check = pair.sensor.call(&["check"]);
     let check = String::from_utf8(check.stdout).unwrap();
     assert!(
-        check.contains("others can read it") && !check.contains("sesame"),
+        check.contains(&format!("{}: others can read it", file.display()))
+            && !check.contains("sesame"),
         "{check}"
     );
 }
