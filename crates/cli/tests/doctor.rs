@@ -70,6 +70,50 @@ fn a_proxy_without_its_service() {
 }
 
 #[test]
+fn a_proxy_of_this_side_that_opens_no_way() {
+    for (answer, code, remedy) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "proxy_wants_password",
+            "proxy_password_file",
+        ),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", "proxy_refused", "allow CONNECT to hub.invalid:6501"),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "proxy_cannot_reach_server", "check that hub runs"),
+        ("220 mail.example ESMTP\r\n", "proxy_answer_invalid", "an HTTP proxy"),
+        ("", "proxy_no_answer", "an HTTP proxy"),
+    ] {
+        let proxy = web_server(answer);
+        let pair = Pair::new("ws://hub.invalid:6501/", free_port());
+        pair.sensor.go_through(&format!("http://{proxy}"));
+        holds(&pair.sensor.names("hub", code), &[remedy]);
+        let report = pair.sensor.doctor("hub").to_string();
+        let named =
+            format!("{proxy}, which settings.transport.outbound names, accepts connections");
+        assert!(report.contains(&named), "{report}");
+    }
+    let pair = Pair::new("ws://hub.invalid:6501/", free_port());
+    pair.sensor.go_through(&format!("http://user:sesame@127.0.0.1:{}", free_port()));
+    holds(&pair.sensor.names("hub", "proxy_unreachable"), &["the proxy runs"]);
+    assert!(!pair.sensor.doctor("hub").to_string().contains("sesame"));
+
+    let pair = Pair::new("ws://hub.invalid:6501/", free_port());
+    let proxy = web_server("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    pair.sensor.go_through(&format!("http://user@{proxy}"));
+    let file = pair.sensor.folder.join("password");
+    pair.sensor.edit("\n[api]", &format!("proxy_password_file = {file:?}\n\n[api]"));
+    holds(&pair.sensor.names("hub", "proxy_settings"), &["proxy_password_file"]);
+    std::fs::write(&file, "sesame\n").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let check = pair.sensor.call(&["check"]);
+    let check = String::from_utf8(check.stdout).unwrap();
+    assert!(
+        check.contains(&format!("{}: others can read it", file.display()))
+            && !check.contains("sesame"),
+        "{check}"
+    );
+}
+
+#[test]
 fn a_port_that_speaks_something_else() {
     let other = web_server("220 mail.example ESMTP\r\n");
     let pair = Pair::new(&format!("ws://{other}/"), free_port());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_transport::{seconds, size};
+use paddington_transport::{ProxyChoice, seconds, size};
 use paddington_wire::link::LinkConfig;
 use paddington_wire::{Data, MAX_PAYLOAD, Software};
 use serde::{Deserialize, Serialize};
@@ -250,6 +250,9 @@ impl Config {
                 return Err(StartError::NotShorter { setting, time, other, limit, reason });
             }
         }
+        if !self.has_user_of_proxy_password() {
+            return Err(StartError::ProxyPassword);
+        }
         if retry.interval > retry.refused {
             let (interval, refused) = (retry.interval, retry.refused);
             return Err(StartError::RefusedTooSoon { interval, refused });
@@ -268,6 +271,13 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// Returns whether somebody has the password for the proxy, if it is in a file.
+    fn has_user_of_proxy_password(&self) -> bool {
+        let outbound = &self.transport.outbound;
+        outbound.proxy_password_file.as_os_str().is_empty()
+            || matches!(&outbound.proxy, ProxyChoice::Url(url) if url.has_user() && !url.has_password())
     }
 
     fn times(&self) -> [(&'static str, Duration); 18] {
@@ -367,6 +377,27 @@ mod tests {
         for (setting, other, change) in cases {
             let refused = refusal(|config| change(config, minute));
             assert!(refused.contains(setting) && refused.contains(other), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_password_for_the_proxy_needs_a_user_and_no_other_password() {
+        let with = |proxy: ProxyChoice| {
+            let mut config = Config::default();
+            config.transport.outbound.proxy_password_file = "password".into();
+            config.transport.outbound.proxy = proxy;
+            config.check()
+        };
+        let url = |url: &str| ProxyChoice::Url(url.parse().unwrap());
+        with(url("http://user@proxy.example:3128")).unwrap();
+        for proxy in [
+            ProxyChoice::Environment,
+            ProxyChoice::None,
+            url("http://proxy.example:3128"),
+            url("http://user:sesame@proxy.example:3128"),
+        ] {
+            let refused = with(proxy).unwrap_err();
+            assert!(matches!(refused, StartError::ProxyPassword), "{refused}");
         }
     }
 

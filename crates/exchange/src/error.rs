@@ -187,6 +187,12 @@ pub enum StartError {
         /// What would happen.
         reason: &'static str,
     },
+    /// The password for the proxy has no user, or there are two.
+    #[error(
+        "proxy_password_file needs a proxy whose URL names a user and no password: \
+         http://USER@HOST:PORT"
+    )]
+    ProxyPassword,
     /// The delay after refusals is shorter than the delay in normal operation, which it starts from.
     #[error(
         "the setting refused ({} s) must be at least interval ({} s): refusals are tried again later \

@@ -72,7 +72,7 @@ pub struct PeerStatus {
 pub enum PeerAddress {
     /// The client comes from this address. Behind a trusted proxy it is the one that the proxy reports.
     Ip(IpAddr),
-    /// The connection leads to this address of the server.
+    /// The connection leads to this address of the server, or of the proxy on the way to it.
     Socket(SocketAddr),
 }
 

@@ -88,9 +88,11 @@ pub use paddington_store::{
     OpenStoreError, SalvageError, SalvageReport, SalvagedMailbox, SqliteStore, salvage,
 };
 pub use paddington_transport::{
-    Config as TransportConfig, DialError, Endpoint, EndpointError, Limits, Network,
-    NetworkListener, Reach, Retry, ServerTls, Step, Stream, Timeouts, TlsError, TlsFiles,
-    TlsFilesError, TrustedProxies, UpgradeError, is_exposed, system as system_network, with_causes,
+    Config as TransportConfig, DialError, Endpoint, EndpointError, HostPattern, HostPatternError,
+    Limits, Network, NetworkListener, Outbound, ProxyChoice, ProxyEnvironment, ProxyError,
+    ProxyUrl, ProxyUrlError, Reach, Retry, ServerTls, Step, Stream, Timeouts, TlsError, TlsFiles,
+    TlsFilesError, TrustedProxies, UpgradeError, is_exposed, system as system_network,
+    system_in as system_network_in, with_causes,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

@@ -27,6 +27,11 @@ fn settings_are_built_from_types_of_this_crate() -> Result<(), paddington::Confi
         limits: paddington::Limits { pending: 8, ..paddington::Limits::default() },
         timeouts: paddington::Timeouts { dead: Duration::from_secs(20), ..Default::default() },
         retry: paddington::Retry { interval: Duration::from_secs(1), ..Default::default() },
+        outbound: paddington::Outbound {
+            proxy: paddington::ProxyChoice::None,
+            no_proxy: vec!["example.org".parse::<paddington::HostPattern>().unwrap()],
+            ..paddington::Outbound::default()
+        },
         proxies: TrustedProxies::default(),
     };
     assert_eq!(config.settings().transport.limits.pending, 8);

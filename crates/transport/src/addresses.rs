@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::DialError;
+use crate::{DialError, ProxyError};
 
 /// What earlier attempts have shown about the addresses of one server. An address that accepts
 /// connections and then does not answer as the server does is *doubted*, and tried last.
@@ -72,10 +72,15 @@ fn doubts_address(error: &DialError) -> bool {
     match error {
         DialError::Resolve { .. }
         | DialError::Connect { .. }
+        | DialError::Proxy {
+            source: ProxyError::Resolve(_) | ProxyError::Connect { .. }, ..
+        }
         | DialError::Transmit(_)
         | DialError::Refused(_)
         | DialError::NoKeys
         | DialError::Superseded => false,
+        // A proxy is doubted for its own failures, and for a server that is not what it should be.
+        DialError::Proxy { source, .. } => !source.is_refusal(),
         DialError::Tls(_)
         | DialError::Upgrade(_)
         | DialError::Timeout(_)

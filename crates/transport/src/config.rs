@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TrustedProxies, seconds, size};
+use crate::{Outbound, TrustedProxies, seconds, size};
 
 /// The configuration of a transport.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub retry: Retry,
     /// Proxies that are trusted to report a client's address.
     pub proxies: TrustedProxies,
+    /// The way to servers: directly, or through a proxy.
+    pub outbound: Outbound,
 }
 
 /// Limits on what is accepted, above all from peers that are not authenticated.
@@ -81,10 +83,11 @@ pub struct Timeouts {
     /// from accept to an established connection.
     #[serde(with = "seconds")]
     pub establish: Duration,
-    /// Client: to resolve the name and open a TCP connection.
+    /// Client: to resolve the name of the server, or of the proxy on the way, and open a TCP connection.
     #[serde(with = "seconds")]
     pub connect: Duration,
-    /// Client: for the TLS handshake of a `wss` endpoint, and for the answer to the request.
+    /// Client: for the answer of a proxy, for the TLS handshake of a `wss` endpoint, and for the answer to
+    /// the request.
     #[serde(with = "seconds")]
     pub answer: Duration,
     /// Client: for each answer in the handshake. Packets may be lost both ways before the first one,

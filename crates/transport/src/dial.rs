@@ -14,7 +14,8 @@ use crate::addresses::{Addresses, Order};
 use crate::contract::Reservation;
 use crate::error::Step;
 use crate::handshake::{Established, initiate};
-use crate::{Config, DialError, Endpoint, Login, Network, Stream, Tls, upgrade};
+use crate::outbound::{self, Route};
+use crate::{Config, DialError, Endpoint, Login, Network, ProxyError, Stream, Tls, upgrade};
 
 /// Everything that a client needs to reach one server.
 #[derive(Clone, Debug)]
@@ -42,8 +43,7 @@ impl Dialer {
         known: &mut Addresses,
     ) -> Result<Established<P::Traffic>, DialError> {
         let config = &self.config;
-        let connected = self.connect(known);
-        let stream = within(config.timeouts.connect, Step::Connect, connected).await?;
+        let stream = self.open(known).await?;
         let secured = self.secure(stream);
         let stream = within(config.timeouts.answer, Step::Tls, secured).await?;
         let encoding = self.login.credentials.encoding();
@@ -54,27 +54,67 @@ impl Dialer {
         initiate(reservation, &self.login, back, stream, offer, config).await
     }
 
-    /// Opens a byte stream to the server.
-    async fn connect(&self, known: &mut Addresses) -> Result<Stream, DialError> {
-        let addresses = self.resolve().await?;
-        let (address, stream) = self.race(known.begin(addresses)).await?;
+    /// Opens a byte stream to the server, through a proxy if there is one on the way.
+    async fn open(&self, known: &mut Addresses) -> Result<Stream, DialError> {
+        let (route, timeouts) = (self.route()?, &self.config.timeouts);
+        let connected = self.connect(&route, known);
+        let stream = self.hop(&route, timeouts.connect, Step::Connect, connected).await?;
+        self.tunnel(&route, stream).await
+    }
+
+    /// Returns the way to the server.
+    pub(crate) fn route(&self) -> Result<Route, DialError> {
+        let environment = self.network.proxy_environment();
+        Route::to(&self.endpoint, &self.config.outbound, &environment)
+    }
+
+    /// Opens a byte stream to the server or to the proxy on the way.
+    async fn connect(&self, route: &Route, known: &mut Addresses) -> Result<Stream, DialError> {
+        let addresses = self.resolve(route).await?;
+        let (address, stream) = self.race(route, known.begin(addresses)).await?;
         known.connected_to(address);
         Ok(stream)
     }
 
-    /// Returns the addresses of the server, of which there is at least one.
-    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let (host, port) = (self.endpoint.host(), self.endpoint.port());
+    /// Returns the addresses of the server or of the proxy on the way, of which there is at least one.
+    /// The name of a server behind a proxy is the proxy's to resolve.
+    pub(crate) async fn resolve(&self, route: &Route) -> Result<Vec<SocketAddr>, DialError> {
+        let (host, port) = match route.proxy() {
+            Some(proxy) => (proxy.url.host(), proxy.url.port()),
+            None => (self.endpoint.host(), self.endpoint.port()),
+        };
         let resolved = self.network.resolve(host, port).await;
-        resolved
-            .and_then(|addresses| {
-                if addresses.is_empty() {
-                    Err(io::ErrorKind::NotFound.into())
-                } else {
-                    Ok(addresses)
-                }
-            })
-            .map_err(|source| DialError::Resolve { host: host.to_owned(), source })
+        let resolved = resolved.and_then(|addresses| {
+            if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+        });
+        resolved.map_err(|source| match route.proxy() {
+            Some(proxy) => proxy.failed(ProxyError::Resolve(source)),
+            None => DialError::Resolve { host: host.to_owned(), source },
+        })
+    }
+
+    /// Performs a step on the way to the server or to the proxy before it, within its time limit.
+    pub(crate) async fn hop<T>(
+        &self,
+        route: &Route,
+        limit: Duration,
+        step: Step,
+        work: impl Future<Output = Result<T, DialError>>,
+    ) -> Result<T, DialError> {
+        match (within(limit, step, work).await, route.proxy()) {
+            (Err(DialError::Timeout(_)), Some(proxy)) => Err(proxy.timed_out(step)),
+            (done, _) => done,
+        }
+    }
+
+    /// Lets the proxy on the way connect `stream` to the server, if there is one.
+    pub(crate) async fn tunnel(&self, route: &Route, stream: Stream) -> Result<Stream, DialError> {
+        let Some(proxy) = route.proxy() else { return Ok(stream) };
+        let opened = async {
+            let opened = outbound::open(stream, proxy, &self.endpoint, &self.config.limits).await;
+            opened.map_err(|error| proxy.failed(error))
+        };
+        self.hop(route, self.config.timeouts.answer, Step::Answer, opened).await
     }
 
     /// Performs the TLS handshake, if the endpoint asks for it.
@@ -93,7 +133,11 @@ impl Dialer {
     /// Tries the addresses one after another, the next one as soon as one has failed or a short
     /// delay has passed. The first that connects is used (RFC 8305 §5). A doubted one gets its turn
     /// later, so that it does not win over a good one that is farther away.
-    pub(crate) async fn race(&self, order: Order) -> Result<(SocketAddr, Stream), DialError> {
+    pub(crate) async fn race(
+        &self,
+        route: &Route,
+        order: Order,
+    ) -> Result<(SocketAddr, Stream), DialError> {
         let timeouts = &self.config.timeouts;
         let last_good = order.addresses.len() - order.doubted;
         let mut waiting = order.addresses.into_iter();
@@ -122,7 +166,10 @@ impl Dialer {
             || (self.endpoint.authority(), io::ErrorKind::NotFound.into()),
             |(address, source)| (address.to_string(), source),
         );
-        Err(DialError::Connect { address, source })
+        Err(match route.proxy() {
+            Some(proxy) => proxy.failed(ProxyError::Connect { address, source }),
+            None => DialError::Connect { address, source },
+        })
     }
 }
 

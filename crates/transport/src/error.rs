@@ -7,8 +7,8 @@ use paddington_wire::keys::Why;
 use paddington_wire::{CloseCode, HandshakeError, ReceiveError, TransmitError, Violation};
 use thiserror::Error;
 
-use crate::UpgradeError;
 use crate::websocket::SocketError;
+use crate::{ProxyError, UpgradeError};
 
 /// The reason why a connection ended.
 #[derive(Debug, Error)]
@@ -62,6 +62,15 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
+    /// The proxy of this side opened no way to the server.
+    #[error("no way to the server through the proxy {proxy}")]
+    Proxy {
+        /// The proxy's host and port, or the variable that should name it.
+        proxy: String,
+        /// The cause.
+        #[source]
+        source: ProxyError,
+    },
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
@@ -103,6 +112,7 @@ impl DialError {
         match self {
             Self::Refused(code) => !matches!(code, CloseCode::Shutdown | CloseCode::SessionAge),
             Self::Upgrade(error) => error.is_refusal(),
+            Self::Proxy { source, .. } => source.is_refusal(),
             Self::Tls(source) => source
                 .get_ref()
                 .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>),
@@ -115,6 +125,9 @@ impl DialError {
 impl DialError {
     /// Returns whether a newer invitation might resolve the failure.
     pub(crate) fn doubts_invitation(&self) -> bool {
+        if let Self::Proxy { source, .. } = self {
+            return source.concerns_server();
+        }
         matches!(
             self,
             Self::Resolve { .. }

@@ -56,6 +56,7 @@ impl DialError {
         match self {
             Self::Resolve { .. } | Self::Timeout(Step::Resolve) => "name_not_resolved",
             Self::Connect { source, .. } => of_connect(source),
+            Self::Proxy { source, .. } => source.code(),
             Self::Timeout(Step::Connect) => "connect_timeout",
             Self::Timeout(Step::Tls | Step::Answer) => "no_answer",
             Self::Tls(source) => of_tls(source),
@@ -158,9 +159,18 @@ fn of_certificate(cause: &CertificateError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ProxyError;
 
     fn connect(kind: io::ErrorKind) -> DialError {
         DialError::Connect { address: "192.0.2.1:6501".to_owned(), source: kind.into() }
+    }
+
+    fn odd() -> io::Error {
+        io::ErrorKind::ConnectionRefused.into()
+    }
+
+    fn proxy(source: ProxyError) -> DialError {
+        DialError::Proxy { proxy: "proxy.example:3128".to_owned(), source }
     }
 
     fn tls(cause: CertificateError) -> DialError {
@@ -182,6 +192,22 @@ mod tests {
             (connect(io::ErrorKind::ConnectionRefused), "connection_refused"),
             (connect(io::ErrorKind::HostUnreachable), "no_route"),
             (connect(io::ErrorKind::TimedOut), "not_reached"),
+            (
+                proxy(ProxyError::Connect { address: "x".to_owned(), source: odd() }),
+                "proxy_unreachable",
+            ),
+            (proxy(ProxyError::Resolve(odd())), "proxy_unreachable"),
+            (proxy(ProxyError::NoAnswer(odd())), "proxy_no_answer"),
+            (proxy(ProxyError::Answer("odd")), "proxy_answer_invalid"),
+            (proxy(ProxyError::WantsPassword), "proxy_wants_password"),
+            (proxy(ProxyError::NotBasic), "proxy_wants_password"),
+            (proxy(ProxyError::PasswordRefused), "proxy_password_refused"),
+            (proxy(ProxyError::Refused(http::StatusCode::FORBIDDEN)), "proxy_refused"),
+            (
+                proxy(ProxyError::Refused(http::StatusCode::BAD_GATEWAY)),
+                "proxy_cannot_reach_server",
+            ),
+            (proxy(ProxyError::PasswordFile { path: "x".into(), source: odd() }), "proxy_settings"),
             (DialError::Timeout(Step::Connect), "connect_timeout"),
             (DialError::Timeout(Step::Answer), "no_answer"),
             (DialError::Timeout(Step::Handshake), "handshake_stalled"),

@@ -32,6 +32,7 @@ mod key_choice;
 mod listener;
 mod liveness;
 mod network;
+mod outbound;
 mod prefix;
 mod presented;
 mod progress;
@@ -71,7 +72,11 @@ pub use explanation::Explanation;
 pub use exposure::is_exposed;
 pub use handshake::Login;
 pub use listener::{Listener, Listening};
-pub use network::{Network, NetworkListener, system};
+pub use network::{Network, NetworkListener, system, system_in};
+pub use outbound::{
+    HostPattern, HostPatternError, Outbound, ProxyChoice, ProxyEnvironment, ProxyError, ProxyUrl,
+    ProxyUrlError,
+};
 pub use proxy::TrustedProxies;
 pub use reach::Reach;
 pub use reconnect::stay_connected;

@@ -11,7 +11,7 @@ use rand::RngExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::resolver::Resolver;
-use crate::{Stream, suspend};
+use crate::{ProxyEnvironment, Stream, suspend};
 
 /// A network: names, connections, listeners.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
@@ -47,6 +47,11 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
         since.map_or(0, |since| since.as_secs())
     }
 
+    /// Returns the proxies that the environment of this process named at its start. By default, none.
+    fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
+        Arc::default()
+    }
+
     /// Rounds up a wait that may as well be a little longer: many timers that end together wake the
     /// process only once. By default, returns `wait`.
     fn together(&self, wait: Duration) -> Duration {
@@ -67,15 +72,23 @@ pub trait NetworkListener: Send {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>>;
 }
 
-/// Returns the network of the operating system.
+/// Returns the network of the operating system. The environment of this process may name proxies; it is
+/// read now, and not again.
 #[must_use]
 pub fn system() -> Arc<dyn Network> {
-    Arc::new(System { resolver: Resolver::system() })
+    system_in(ProxyEnvironment::of_process())
+}
+
+/// Returns the network of the operating system in an environment that may name proxies.
+#[must_use]
+pub fn system_in(environment: ProxyEnvironment) -> Arc<dyn Network> {
+    Arc::new(System { resolver: Resolver::system(), environment: Arc::new(environment) })
 }
 
 #[derive(Debug)]
 struct System {
     resolver: Resolver,
+    environment: Arc<ProxyEnvironment>,
 }
 
 /// Number of connections that wait in the operating system until they are accepted.
@@ -84,6 +97,10 @@ const BACKLOG: u32 = 4_096;
 const TENTH: Duration = Duration::from_millis(100);
 
 impl Network for System {
+    fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
+        Arc::clone(&self.environment)
+    }
+
     fn together(&self, wait: Duration) -> Duration {
         suspend::to_next(TENTH, wait)
     }

@@ -13,6 +13,12 @@ use crate::{DialError, Dialer, Stream, upgrade};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Reach {
+    /// The proxy on the way, as host and port. The addresses are then its own.
+    pub proxy: Option<String>,
+    /// Where that proxy is named: `settings.transport.outbound`, or a variable of the environment.
+    pub proxy_named_in: Option<&'static str>,
+    /// Whether that proxy has connected this machine to the server.
+    pub tunnelled: bool,
     /// The addresses of the host, if its name was resolved.
     pub addresses: Vec<SocketAddr>,
     /// The address that a connection was opened to.
@@ -30,6 +36,9 @@ impl Dialer {
     /// the handshake. Sends one request.
     pub async fn reach(&self) -> Reach {
         let mut reach = Reach {
+            proxy: None,
+            proxy_named_in: None,
+            tunnelled: false,
             addresses: Vec::new(),
             connected: None,
             secured: false,
@@ -43,11 +52,18 @@ impl Dialer {
     async fn reach_into(&self, reach: &mut Reach) -> Result<(), DialError> {
         let timeouts = &self.config.timeouts;
         let mut known = Addresses::default();
-        let resolved = within(timeouts.connect, Step::Resolve, self.resolve()).await?;
+        let route = self.route()?;
+        reach.proxy = route.proxy().map(|proxy| proxy.url.to_string());
+        reach.proxy_named_in = route.proxy().map(|proxy| proxy.named_in);
+        let resolving = self.resolve(&route);
+        let resolved = self.hop(&route, timeouts.connect, Step::Resolve, resolving).await?;
         reach.addresses.clone_from(&resolved);
-        let raced = self.race(known.begin(resolved));
-        let (address, stream) = within(timeouts.connect, Step::Connect, raced).await?;
+        let raced = self.race(&route, known.begin(resolved));
+        let raced = self.hop(&route, timeouts.connect, Step::Connect, raced).await;
+        let (address, stream) = raced?;
         reach.connected = Some(address);
+        let stream = self.tunnel(&route, stream).await?;
+        reach.tunnelled = route.proxy().is_some();
         let stream = self.present(stream, reach).await?;
         let encoding = self.login.credentials.encoding();
         let limits = &self.config.limits;

@@ -19,6 +19,7 @@ use crate::backoff::Delays;
 use crate::contract::{Caller, Change, FailedAttempt, Renewed, Traffic};
 use crate::handshake::Established;
 use crate::key_choice::KeyChoice;
+use crate::outbound::Proxy;
 use crate::{Connection, DialError, Dialer, End, Explanation, Tls, remedy};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
@@ -47,6 +48,7 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
             keys = caller.keys() => keys,
         };
         choice.take(keys, &mut dialer.login.credentials);
+        report.route(&dialer);
         let began = Instant::now();
         let attempt = Box::pin(dialer.dial(caller.reserve(), choice.back(), &mut addresses));
         let dialled = tokio::select! {
@@ -183,12 +185,24 @@ impl Dialer {
 #[derive(Default)]
 struct Report {
     seen: VecDeque<(Option<SocketAddr>, String)>,
+    /// The proxy on the way to the server.
+    proxy: Option<Proxy>,
 }
 
 /// Number of causes that are remembered; the oldest is forgotten first.
 const CAUSES: usize = 32;
 
 impl Report {
+    /// Says through which proxy the server is dialled, if another one is on the way than before.
+    fn route(&mut self, dialer: &Dialer) {
+        let Ok(route) = dialer.route() else { return };
+        if let Some(proxy) = route.proxy().filter(|proxy| self.proxy.as_ref() != Some(*proxy)) {
+            let (endpoint, named_in) = (&dialer.endpoint, proxy.named_in);
+            info!(%endpoint, proxy = %proxy.url, named_in, "connecting through a proxy");
+        }
+        self.proxy = route.proxy().cloned();
+    }
+
     fn connected(&mut self, dialer: &Dialer, addresses: &Addresses) {
         if !self.seen.is_empty() {
             let address = addresses.connected().map(display);

@@ -22,6 +22,7 @@ impl DialError {
                 Some("check the host in the invitation's URL, and this machine's DNS")
             }
             Self::Connect { source, .. } => Some(of_connect(source)),
+            Self::Proxy { source, .. } => Some(source.remedy()),
             Self::Tls(source) => Some(of_tls(source)),
             Self::Upgrade(error) => error.remedy(),
             Self::Timeout(_) => Some(
@@ -135,7 +136,7 @@ mod tests {
     use paddington_wire::{ReceiveError, Violation};
 
     use super::*;
-    use crate::{SocketError, UpgradeError};
+    use crate::{ProxyError, SocketError, UpgradeError};
 
     fn hung_up() -> SocketError {
         tokio_tungstenite::tungstenite::Error::ConnectionClosed.into()
@@ -143,6 +144,10 @@ mod tests {
 
     fn connect(kind: io::ErrorKind) -> DialError {
         DialError::Connect { address: "192.0.2.1:6501".to_owned(), source: kind.into() }
+    }
+
+    fn proxy(source: ProxyError) -> DialError {
+        DialError::Proxy { proxy: "proxy.example:3128".to_owned(), source }
     }
 
     fn tls(cause: CertificateError) -> DialError {
@@ -169,6 +174,12 @@ mod tests {
             (refused(StatusCode::TOO_MANY_REQUESTS), "too many"),
             (DialError::Upgrade(UpgradeError::BadProxy), "Upgrade"),
             (DialError::Upgrade(UpgradeError::Answer("odd")), "proxy"),
+            (proxy(ProxyError::WantsPassword), "proxy_password_file"),
+            (proxy(ProxyError::NotBasic), "Basic"),
+            (proxy(ProxyError::PasswordRefused), "password"),
+            (proxy(ProxyError::Refused(StatusCode::FORBIDDEN)), "allow CONNECT"),
+            (proxy(ProxyError::Refused(StatusCode::BAD_GATEWAY)), "resolve and reach"),
+            (proxy(ProxyError::Answer("odd")), "an HTTP proxy"),
             (DialError::Timeout(crate::Step::Answer), "firewalls"),
             (DialError::HungUp(hung_up()), "latest one"),
             (DialError::HungUpLate(hung_up()), "path MTU"),

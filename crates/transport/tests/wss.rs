@@ -2,77 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use paddington::{ConfigError, Encoding, Invite, Message, Service, ServiceConfig};
 use paddington_test_support::{CapturedLogs, Inbox, capture_logs, quick};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
 
-/// A TLS proxy with a certificate that its own certificate authority has signed.
-struct TlsProxy {
-    address: SocketAddr,
-    authorities: PathBuf,
-    /// Cuts all connections.
-    cut: Arc<Notify>,
-    _folder: tempfile::TempDir,
-}
+use tls_proxy::TlsProxy;
 
-impl TlsProxy {
-    async fn start(target: SocketAddr) -> Self {
-        let authority_key = KeyPair::generate().unwrap();
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_certificate = authority.self_signed(&authority_key).unwrap();
-        let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".into()])
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
-
-        let folder = tempfile::tempdir().unwrap();
-        let authorities = folder.path().join("authorities.pem");
-        std::fs::write(&authorities, authority_certificate.pem()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let cut = Arc::new(Notify::new());
-        let cuts = Arc::clone(&cut);
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let (acceptor, cuts) = (acceptor.clone(), Arc::clone(&cuts));
-                tokio::spawn(async move {
-                    let Ok(mut client) = acceptor.accept(client).await else { return };
-                    let mut server = TcpStream::connect(target).await.unwrap();
-                    // Either side may close the connection.
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                        () = cuts.notified() => {}
-                    }
-                });
-            }
-        });
-        Self { address, authorities, cut, _folder: folder }
-    }
-}
+mod tls_proxy;
 
 fn client(invite: paddington::Invite, authorities: Option<PathBuf>) -> ServiceConfig {
     let mut client = ServiceConfig::new("client", "ws://localhost:1", "127.0.0.1", &1).unwrap();
@@ -100,7 +38,7 @@ async fn a_server_behind_tls_is_reached_if_its_authority_is_trusted() {
             ServiceConfig::new("server", "wss://localhost:1", "127.0.0.1", &0).unwrap();
         let invite = server.add_client_with("client", "127.0.0.1", encoding).unwrap();
         let server = Service::start(&server, handler).await.unwrap();
-        let proxy = TlsProxy::start(server.address().unwrap()).await;
+        let proxy = TlsProxy::start("localhost", server.address().unwrap()).await;
         let url = format!("wss://localhost:{}/", proxy.address.port());
         let invite = invite.at(&url).unwrap();
 
@@ -123,10 +61,10 @@ async fn a_file_of_authorities_that_is_replaced_is_read_again(logs: &CapturedLog
     let invite = server.add_client("client", "127.0.0.1").unwrap();
     quick(&mut server);
     let server = Service::start(&server, handler).await.unwrap();
-    let proxy = TlsProxy::start(server.address().unwrap()).await;
+    let proxy = TlsProxy::start("localhost", server.address().unwrap()).await;
     let url = format!("wss://localhost:{}/", proxy.address.port());
     let invite = invite.at(&url).unwrap();
-    let other = TlsProxy::start(server.address().unwrap()).await;
+    let other = TlsProxy::start("localhost", server.address().unwrap()).await;
 
     let path = other.authorities.clone();
     let mut config = client(invite, Some(path.clone()));
@@ -156,7 +94,7 @@ async fn a_renewed_invitation_may_move_a_server_behind_tls_and_back() {
     let invite = server.add_client("client", "127.0.0.1").unwrap();
     let server = Service::start(&server, handler).await.unwrap();
     let plain = server.address().unwrap();
-    let proxy = TlsProxy::start(plain).await;
+    let proxy = TlsProxy::start("localhost", plain).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("invitation.toml");
     let save = |url: &str| invite.clone().at(url).unwrap().save(&path).unwrap();

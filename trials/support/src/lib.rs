@@ -8,6 +8,7 @@
 )]
 
 mod cable;
+mod connect_proxy;
 mod countdown;
 mod detour;
 mod fake_server;
@@ -26,6 +27,7 @@ mod store;
 mod tap;
 
 pub use cable::{Cable, CableEnd};
+pub use connect_proxy::{Behaviour, ConnectProxy};
 pub use countdown::{Countdown, count_down};
 pub use detour::Detour;
 pub use fake_server::FakeServer;

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use paddington::is_exposed;
+use paddington::{Outbound, is_exposed};
 
 use super::Problem;
 use super::document::Document;
@@ -16,6 +16,7 @@ const SOCKET_PATH: usize = 107;
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let mut problems: Vec<_> = exposed(Path::new(CONFIG)).into_iter().collect();
     problems.extend(outbox(document));
+    problems.extend(proxy_password(document));
     if let Some(operation) = &document.operation {
         problems.extend(socket(document, &operation.api.socket));
         problems.extend(operation.api.tcp.and_then(|address| tcp(document, address)));
@@ -53,6 +54,21 @@ fn outbox(document: &Document<'_>) -> Option<Problem> {
         return Some(Problem::at(line, what, "Name a file."));
     }
     exposed(&path)
+}
+
+/// Returns what is wrong with the file that holds the password for the proxy.
+fn proxy_password(document: &Document<'_>) -> Option<Problem> {
+    const SETTING: [&str; 4] = ["settings", "transport", "outbound", "proxy_password_file"];
+    let path = document.string(&SETTING).filter(|path| !path.is_empty()).map(PathBuf::from)?;
+    let outbound = Outbound { proxy_password_file: path.clone(), ..Outbound::default() };
+    match outbound.check_password_file() {
+        Ok(()) => exposed(&path),
+        Err(error) => {
+            let what = format!("the password for the proxy, {}: {error}", path.display());
+            let remedy = "Put the password, and nothing else, into a file that this user can read.";
+            Some(Problem::at(document.line(&SETTING), what, remedy))
+        }
+    }
 }
 
 fn socket(document: &Document<'_>, path: &Path) -> Option<Problem> {

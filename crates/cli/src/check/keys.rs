@@ -58,15 +58,15 @@ fn problem(entry: &Entry, settings: Option<&toml::Value>) -> Problem {
 }
 
 fn remedy(key: &str, table: &[String], settings: Option<&toml::Value>) -> String {
+    // It may be a setting that is at home in another table.
+    if let Some(home) = settings.and_then(|settings| home(key, settings, "settings")) {
+        return format!("{key:?} belongs into [{home}].");
+    }
     let near = known(table, settings).unwrap_or_default();
     let close = |known: &String| strsim::jaro_winkler(key, known);
     let best = near.iter().max_by(|a, b| close(a).total_cmp(&close(b)));
-    if let Some(best) = best.filter(|best| close(best) >= SIMILAR) {
-        return format!("Did you mean {best:?}?");
-    }
-    // It may be a setting that is at home in another table.
-    match settings.and_then(|settings| home(key, settings, "settings")) {
-        Some(home) => format!("{key:?} belongs into [{home}]."),
+    match best.filter(|best| close(best) >= SIMILAR) {
+        Some(best) => format!("Did you mean {best:?}?"),
         None if near.is_empty() => "Delete it.".into(),
         None => format!("Delete it; known are {}.", near.join(", ")),
     }

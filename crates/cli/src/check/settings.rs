@@ -34,6 +34,7 @@ fn names(error: &StartError) -> Vec<&str> {
         StartError::OutboxTooSmall { setting, .. } => vec![setting, "max_payload"],
         StartError::RefusedTooSoon { .. } => vec!["refused", "interval"],
         StartError::MaxPayload(_) => vec!["max_payload"],
+        StartError::ProxyPassword => vec!["proxy_password_file"],
         _ => Vec::new(),
     }
 }
@@ -45,6 +46,10 @@ fn remedy(error: &StartError) -> String {
         }
         StartError::OutboxTooSmall { needed, setting, .. } => {
             format!("Make {setting} at least {needed}, or max_payload smaller.")
+        }
+        StartError::ProxyPassword => {
+            "Write for example proxy = \"http://user@proxy.example:3128\", or delete the line."
+                .into()
         }
         StartError::RefusedTooSoon { .. } => "Make refused at least as large as interval.".into(),
         _ => "docs/limits.md has its meaning and its default.".into(),

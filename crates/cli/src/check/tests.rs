@@ -119,6 +119,30 @@ ping_interval = 20
 }
 
 #[test]
+fn the_way_out_is_checked_and_a_password_is_not_shown() {
+    let table = "[settings.transport.outbound]\n";
+    let good = "proxy = \"http://user:sesame@proxy.example:3128\"\n\
+        no_proxy = [\"example.org:443\", \"10.0.0.0/8\"]\nproxy_loopback = [\"*\"]\n";
+    assert_eq!(found(&format!("{table}{good}")), []);
+    for (line, named) in [
+        ("proxy = \"http://user:sesame@proxy.example/path\"", "it has a path"),
+        ("proxy = \"http://user:sesame@proxy.example:0\"", "its port"),
+        ("proxy = \"https://user:sesame@proxy.example\"", "write http://"),
+        ("proxy = \"socks5://user:sesame@proxy.example\"", "SOCKS is not supported"),
+        ("no_proxy = [\"10.0.0.0/99\"]", "names no hosts"),
+        ("prox = \"none\"", "\"proxy\""),
+        ("proxy_password_file = \"x\"", "needs a proxy whose URL names a user"),
+    ] {
+        let (at, text) = one(&format!("{table}{line}"));
+        assert_eq!(at, Some(6), "{line}");
+        assert!(text.contains(named) && !text.contains("sesame"), "{line}: {text}");
+    }
+    let (at, text) = one("[settings]\nproxy = \"none\"");
+    assert_eq!(at, Some(6));
+    assert!(text.contains("[settings.transport.outbound]"), "{text}");
+}
+
+#[test]
 fn what_is_no_toml_is_told_with_its_lines() {
     let problems = of_text("name = \nurl = \"x\n");
     assert!(!problems.is_empty());

@@ -118,7 +118,7 @@ fn of_error(error: &LastError, reach: &Reach, target: &Target<'_>) -> Finding {
     // Only the server's operator sees more.
     match code.as_str() {
         "keys_refused" => {
-            let own = own_address(reach.connected);
+            let own = own_address(reach);
             let text = format!("the server does not accept the keys of this link{own}");
             Finding::new(code, text, format!("{remedy} {}", ask_there(target)))
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use paddington::{DialError, Endpoint, Reach, Step, UpgradeError, with_causes};
+use paddington::{DialError, Endpoint, ProxyError, Reach, Step, UpgradeError, with_causes};
 
 use super::authority;
 use super::report::{Check, Finding};
@@ -22,11 +22,13 @@ pub(super) struct Target<'a> {
 pub(super) fn checks(reach: &Reach, target: &Target<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     let host = target.url.host();
-    if !reach.addresses.is_empty() && host.parse::<IpAddr>().is_err() {
+    if let Some(proxy) = &reach.proxy {
+        checks.extend(reach.connected.map(|_| way(proxy, reach)));
+    } else if !reach.addresses.is_empty() && host.parse::<IpAddr>().is_err() {
         let all: Vec<_> = reach.addresses.iter().map(|it| it.ip().to_string()).collect();
         checks.push(Check::passed("name", format!("{host} is {}", all.join(", "))));
     }
-    if let Some(address) = reach.connected {
+    if let Some(address) = reach.connected.filter(|_| reach.proxy.is_none()) {
         checks.push(Check::passed("connection", format!("{address} accepts connections")));
     }
     if reach.secured {
@@ -40,9 +42,20 @@ pub(super) fn checks(reach: &Reach, target: &Target<'_>) -> Vec<Check> {
     checks
 }
 
+/// Says through which proxy the server is asked, and how far that let the attempt come.
+fn way(proxy: &str, reach: &Reach) -> Check {
+    let named_in = reach.proxy_named_in.unwrap_or("the environment");
+    let far = match reach.tunnelled {
+        true => "opens a way to the server, whose name it resolves itself",
+        false => "accepts connections",
+    };
+    Check::passed("proxy", format!("{proxy}, which {named_in} names, {far}"))
+}
+
 /// Returns the step that failed.
 fn step(error: &DialError, reach: &Reach, target: &Target<'_>) -> &'static str {
     match error {
+        DialError::Proxy { .. } => "proxy",
         DialError::Tls(_) => "certificate",
         _ if reach.addresses.is_empty() => "name",
         _ if reach.connected.is_none() => "connection",
@@ -64,6 +77,7 @@ fn finding(error: &DialError, reach: &Reach, target: &Target<'_>) -> Finding {
             ),
         ),
         DialError::Connect { address, source } => of_connect(code, address, source, target),
+        DialError::Proxy { source, .. } => of_proxy(code, error, source, reach, target),
         DialError::Tls(source) => {
             authority::finding(code, source, reach, target.url.host(), &target.trusted)
         }
@@ -75,6 +89,32 @@ fn finding(error: &DialError, reach: &Reach, target: &Target<'_>) -> Finding {
             sentence(error.remedy().unwrap_or("try again, and see the log")),
         ),
     }
+}
+
+fn of_proxy(
+    code: &'static str,
+    error: &DialError,
+    source: &ProxyError,
+    reach: &Reach,
+    target: &Target<'_>,
+) -> Finding {
+    let named_in = reach.proxy_named_in;
+    let named_in = named_in.map(|it| format!(" (named in {it})")).unwrap_or_default();
+    let text = format!("{}{named_in}", with_causes(error));
+    let server = target.url.authority();
+    let remedy = match code {
+        "proxy_cannot_reach_server" => format!(
+            "The proxy runs, and does not reach {server}: check that {} runs, and let who runs the \
+             proxy see whether it resolves and reaches that host and port.",
+            target.peer
+        ),
+        "proxy_refused" => format!(
+            "Ask who runs the proxy to allow CONNECT to {server} (many proxies allow port 443 only), or \
+             list the host in no_proxy of [settings.transport.outbound] if no proxy is needed."
+        ),
+        _ => sentence(source.remedy()),
+    };
+    Finding::new(code, text, remedy)
 }
 
 fn of_connect(
@@ -133,7 +173,7 @@ fn of_upgrade(error: &UpgradeError, reach: &Reach, target: &Target<'_>) -> Findi
                 "{} closes the connection without a word, as a server does with an address that no \
                  invitation allows{}",
                 target.url.authority(),
-                own_address(reach.connected)
+                own_address(reach)
             ),
             ask_there(target),
         ),
@@ -166,11 +206,11 @@ fn of_status(code: &'static str, status: u16, reach: &Reach, target: &Target<'_>
     let (text, remedy) = match code {
         "proxy_without_upgrade" if status == 400 && target.is_hex => {
             let text = answered("it expects no hex client from this address");
-            return encoding_mismatch(format!("{text}{}", own_address(reach.connected)), target);
+            return encoding_mismatch(format!("{text}{}", own_address(reach)), target);
         }
         "address_refused" => {
             let text = answered("the server, or its proxy, does not admit this address");
-            let text = format!("{text}{}", own_address(reach.connected));
+            let text = format!("{text}{}", own_address(reach));
             return Finding::new(code, text, ask_there(target));
         }
         "wrong_path" => (
@@ -227,9 +267,12 @@ pub(super) fn ask_there(target: &Target<'_>) -> String {
     )
 }
 
-/// Says from which address this machine connects. A router on the way may make another one of it.
-pub(super) fn own_address(server: Option<SocketAddr>) -> String {
-    let found = server.and_then(own_address_towards);
+/// Says from which address the server sees this machine. A router on the way may make another one of it.
+pub(super) fn own_address(reach: &Reach) -> String {
+    if let Some(proxy) = &reach.proxy {
+        return format!("; the server sees the address of the proxy {proxy}");
+    }
+    let found = reach.connected.and_then(own_address_towards);
     found
         .map(|ip| format!("; this machine connects from {ip}, unless a router changes that"))
         .unwrap_or_default()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all};
 use listenfd::ListenFd;
-use paddington::{Network, NetworkListener, Stream, system_network};
+use paddington::{Network, NetworkListener, ProxyEnvironment, Stream, system_network};
 use tracing::info;
 
 /// The system's network, on which the service listens on the sockets that it was given.
@@ -69,6 +69,10 @@ impl Network for Activated {
 
     fn bind(&self, _: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         async { Ok(Box::new(self.copies()?) as Box<dyn NetworkListener>) }.boxed()
+    }
+
+    fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
+        self.system.proxy_environment()
     }
 
     fn chance(&self) -> f64 {

@@ -50,7 +50,7 @@ impl Place {
     }
 
     pub(crate) fn call(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paddington"));
+        let mut command = paddington();
         command.arg("-C").arg(&self.folder).args(arguments).stdin(Stdio::null());
         command.output().unwrap()
     }
@@ -85,7 +85,7 @@ impl Place {
 
     /// Starts the service with these flags, and waits until it can be asked.
     pub(crate) fn run_with(&self, flags: &[&str]) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paddington"));
+        let mut command = paddington();
         command.arg("-C").arg(&self.folder).arg("run").args(flags).stdin(Stdio::null());
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -114,6 +114,12 @@ impl Place {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{text}");
         std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    /// Lets the service connect through a proxy.
+    pub(crate) fn go_through(&self, proxy: &str) {
+        let table = format!("[settings.transport.outbound]\nproxy = \"{proxy}\"\n\n[api]");
+        self.edit("[api]", &table);
     }
 
     pub(crate) fn doctor(&self, peer: &str) -> Value {
@@ -179,6 +185,15 @@ impl Pair {
         let port = free_port();
         Self::new(&format!("ws://127.0.0.1:{port}/"), port)
     }
+}
+
+/// The command, in an environment that names no proxies.
+fn paddington() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paddington"));
+    for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Waits until something is so.
