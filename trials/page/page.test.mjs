@@ -179,7 +179,8 @@ trial(
   'a stream that is lost is told, its values are marked, and the page recovers',
   { scene: 'connected' },
   async ({ page, mock }) => {
-    await page.waitForTimeout(2500);
+    // There is a line before the loss, and not only a point.
+    await page.waitForFunction(() => /M.*L/.test(document.querySelector('#charts path.first')?.getAttribute('d')));
     const before = await row(page, 'billing')
       .locator('.c-trip')
       .evaluate((cell) => getComputedStyle(cell).fontStyle);
