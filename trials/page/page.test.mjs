@@ -212,7 +212,7 @@ trial(
     await page.waitForFunction(
       () => /M.*L.*M/.test(document.querySelector('#charts path.first').getAttribute('d')),
       null,
-      { timeout: 6000 },
+      { timeout: 20_000 },
     );
   },
 );
