@@ -1,4 +1,4 @@
-//! What it costs to be seen: a scrape of the metrics, and an open status page: P18.
+//! The cost of being seen: a scrape of the metrics, and an open status page: P18.
 
 use std::time::{Duration, Instant};
 

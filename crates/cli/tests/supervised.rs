@@ -46,7 +46,7 @@ fn a_restart_refuses_nobody_and_loses_nothing() {
     let hub = start(&pair.hub, &socket, &[]);
     let _sensor = pair.sensor.run();
     pair.sensor.is_healthy("hub");
-    let log = || std::fs::read_to_string(pair.hub.folder.join("log")).unwrap();
+    let log = || pair.hub.log();
     assert!(log().contains(&format!("ready service=\"hub\" address={address}")), "{}", log());
 
     end(hub);
@@ -105,7 +105,7 @@ fn the_configuration_is_read_again() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("everything is as before"));
     let hang_up = || Command::new("kill").args(["-HUP", &hub.id().to_string()]).status().unwrap();
     assert!(hang_up().success());
-    let log = || std::fs::read_to_string(pair.hub.folder.join("log")).unwrap();
+    let log = || pair.hub.log();
     eventually(|| log().contains("the configuration cannot be used; everything is as before"), log);
     pair.hub.edit("renew_keys = \"soon\"", "renew_keys = 1000000");
     let before = log().matches("the configuration was read again").count();

@@ -114,7 +114,7 @@ fn a_web_server_gets_each_message_and_its_status_decides() {
         assert_eq!(failed.status.code(), Some(1), "{failed:?}");
         told.recv().unwrap();
     }
-    let log = std::fs::read_to_string(pair.hub.folder.join("log")).unwrap();
+    let log = pair.hub.log();
     let because = "the webhook has answered 500 Internal Server Error: the pump is off";
     assert!(log.contains(because), "{log}");
     assert!(!log.contains("secret-word") && !log.contains("line 3"), "{log}");
@@ -123,7 +123,7 @@ fn a_web_server_gets_each_message_and_its_status_decides() {
 
     let long = pair.sensor.call(&["request", "hub", "long", "--timeout", "30s"]);
     assert_eq!(long.status.code(), Some(1), "{long:?}");
-    let log = std::fs::read_to_string(pair.hub.folder.join("log")).unwrap();
+    let log = pair.hub.log();
     assert!(log.contains("the reply is longer than 1000000 bytes"), "{log}");
 }
 

@@ -102,7 +102,7 @@ impl fmt::Display for PeerAddress {
 pub struct LastError {
     /// When it happened, by the wall clock.
     pub at: SystemTime,
-    /// What happened, as one word that stays the same (`docs/doctor.md`).
+    /// The cause, as one word that stays the same (`docs/doctor.md`).
     pub code: &'static str,
     /// What happened.
     pub cause: String,

@@ -1,4 +1,4 @@
-//! What goes wrong with a link, for whoever asks: a code for programs, words for people, and what helps.
+//! Explanations of failures of a link, for whoever asks: a code for programs, words for people, a remedy.
 //! `docs/doctor.md` lists the codes, which stay the same; the words may change.
 
 use std::error::Error;
@@ -11,15 +11,15 @@ use crate::error::Step;
 use crate::refusal_kind::Cause;
 use crate::{DialError, End, UpgradeError, with_causes};
 
-/// What has gone wrong, for programs and for people.
+/// The explanation of a failure, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
     /// Its stable name.
     pub code: &'static str,
-    /// What it is, in words.
+    /// The cause, in words.
     pub cause: String,
-    /// What probably helps, if anything does but time.
+    /// The remedy that probably helps, if anything does but time.
     pub remedy: Option<&'static str>,
 }
 

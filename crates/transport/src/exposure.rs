@@ -1,4 +1,4 @@
-//! Who can read a file with secrets.
+//! Modes of files with secrets.
 
 use std::fs::Metadata;
 

@@ -54,7 +54,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     Ok(duration.filter(|duration| *duration <= LONGEST))
 }
 
-/// What is told instead of the text, which may be anything.
+/// The error about a text. It does not show the text, which may be anything.
 const NO_TIME: &str =
     "this is no time: write seconds, or numbers with units such as ms, s, m, h or days";
 

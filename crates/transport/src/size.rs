@@ -21,7 +21,7 @@ where
     deserializer.deserialize_any(Bytes(PhantomData))
 }
 
-/// What is told instead of the text, which may be anything.
+/// The error about a text. It does not show the text, which may be anything.
 const NO_SIZE: &str =
     "this is no size: write bytes, or a number with a unit such as kB, KiB or MiB";
 

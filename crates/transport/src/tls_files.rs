@@ -125,7 +125,7 @@ pub(crate) struct Content {
     pub(crate) client_authorities: Option<Vec<CertificateDer<'static>>>,
 }
 
-/// What tells whether one of the files was changed, as far as that can be seen without reading it.
+/// The state of the files, as far as it can be seen without reading them: another one is a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(Vec<Option<FileState>>);
 

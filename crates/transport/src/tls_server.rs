@@ -46,7 +46,7 @@ struct Served {
     known: Mutex<Known>,
 }
 
-/// What is known of the files.
+/// The state of the files, as far as it is known.
 struct Known {
     content: Content,
     /// How the files were when they were read last, unless they are to be read again in any case.

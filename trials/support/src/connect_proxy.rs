@@ -26,7 +26,7 @@ struct Shared {
     heads: Mutex<Vec<String>>,
 }
 
-/// What a proxy does with requests.
+/// The behaviour of a proxy.
 #[derive(Clone, Debug, Default)]
 pub enum Behaviour {
     /// It opens tunnels.

@@ -119,7 +119,7 @@ pub struct PingAnswer {
     pub round_trip_seconds: f64,
 }
 
-/// What has become of a configuration that was read again. Links are called by the names of their peers.
+/// The outcome of reading a configuration again. Links are called by the names of their peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// Links that were added.

@@ -100,7 +100,7 @@ fn handshake(entry: &Entry, reach: &Reach, target: &Target<'_>) -> Check {
     Check::failed("handshake", found)
 }
 
-/// What a server has told the service, or the service has found out in a handshake.
+/// Codes of what a server has told the service, or the service has found out in a handshake.
 const OF_HANDSHAKE: [&str; 8] = [
     "keys_refused",
     "handshake_stalled",

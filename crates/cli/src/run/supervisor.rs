@@ -1,4 +1,4 @@
-//! What the supervisor of a service is told (`sd_notify(3)`): that it is ready, and that it is alive. Without a supervisor nothing happens.
+//! Words for the supervisor of a service (`sd_notify(3)`): that it is ready, and that it is alive. Without a supervisor nothing happens.
 
 use std::time::Duration;
 

@@ -90,11 +90,13 @@ impl Place {
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let running = Running(child);
-        eventually(
-            || self.call(&["status"]).status.success(),
-            || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default(),
-        );
+        eventually(|| self.call(&["status"]).status.success(), || self.log());
         running
+    }
+
+    /// Returns what the service has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// A copy of the folder as a thief, or a careless person, makes it.

@@ -62,7 +62,7 @@ fn request(endpoint: &Endpoint, authorization: Option<&[u8]>) -> Zeroizing<Vec<u
     request
 }
 
-/// What the head of an answer says.
+/// The meaning of the head of an answer.
 struct Answer {
     status: StatusCode,
     /// Whether nothing has followed it.
