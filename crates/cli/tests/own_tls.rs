@@ -9,37 +9,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use paddington_test_support::Authority;
+use rcgen::{KeyPair, date_time_ymd};
 
 use support::{Pair, Place, free_port};
 
 mod support;
 
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
-    }
-
-    /// Writes a certificate for a name, valid in these years, and its key into a folder.
-    fn issue(&self, folder: &Path, name: &str, [from, to]: [i32; 2]) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.into()]).unwrap();
+/// Writes a certificate for a name, valid in these years, and its key into a folder.
+fn issue(authority: &Authority, folder: &Path, name: &str, [from, to]: [i32; 2]) {
+    let issued = authority.issue_with(name, |params| {
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(folder.join("fullchain.pem"), certificate.pem()).unwrap();
-        let path = folder.join("privkey.pem");
-        fs::write(&path, key.serialize_pem()).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-    }
+    });
+    issued.save(folder);
+    fs::set_permissions(folder.join("privkey.pem"), Permissions::from_mode(0o640)).unwrap();
 }
 
 /// Gives a service the table `[tls]`.
@@ -69,7 +53,7 @@ fn check_finds_what_is_wrong_with_the_files_of_tls() {
     let Pair { hub, .. } = Pair::strangers("wss://hub.example:6501/", free_port());
     speak_tls(&hub);
     holds(&problem(&hub), &["service.toml:", "./fullchain.pem", "could not be read"]);
-    authority.issue(&hub.folder, "hub.example", [2020, 2090]);
+    issue(&authority, &hub.folder, "hub.example", [2020, 2090]);
     holds(&hub.done(&["check"]), &["no problem"]);
 
     let key = hub.folder.join("privkey.pem");
@@ -78,16 +62,16 @@ fn check_finds_what_is_wrong_with_the_files_of_tls() {
     fs::set_permissions(&key, Permissions::from_mode(0o440)).unwrap();
     hub.done(&["check"]);
 
-    authority.issue(&hub.folder, "hub.example", [2020, 2021]);
+    issue(&authority, &hub.folder, "hub.example", [2020, 2021]);
     holds(&problem(&hub), &["fullchain.pem: the certificate of", "2021-01-01, has expired"]);
-    authority.issue(&hub.folder, "hub.example", [2089, 2090]);
+    issue(&authority, &hub.folder, "hub.example", [2089, 2090]);
     holds(&problem(&hub), &["is not valid yet"]);
-    authority.issue(&hub.folder, "other.example", [2020, 2090]);
+    issue(&authority, &hub.folder, "other.example", [2020, 2090]);
     holds(&problem(&hub), &["service.toml:5", "is not for \"hub.example\""]);
     fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
     holds(&problem(&hub), &["is not that of the certificate"]);
 
-    authority.issue(&hub.folder, "hub.example", [2020, 2090]);
+    issue(&authority, &hub.folder, "hub.example", [2020, 2090]);
     hub.edit("wss://hub.example", "ws://hub.example");
     holds(&problem(&hub), &["service.toml:5", "connect without: ws://hub.example", "wss://"]);
     // A proxy in front of it has a certificate of its own.
@@ -137,7 +121,7 @@ fn the_doctor_names_a_client_without_tls_and_one_that_does_not_trust_the_certifi
     let (authority, port) = (Authority::new(), free_port());
     let pair = Pair::strangers(&format!("wss://localhost:{port}/"), port);
     speak_tls(&pair.hub);
-    authority.issue(&pair.hub.folder, "localhost", [2020, 2090]);
+    issue(&authority, &pair.hub.folder, "localhost", [2020, 2090]);
     let invitation = pair.hub.invite("sensor", &["--from", "127.0.0.1"]);
     let text = fs::read_to_string(&invitation).unwrap();
     fs::write(&invitation, text.replace("wss://", "ws://")).unwrap();

@@ -7,6 +7,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod authority;
 mod cable;
 mod connect_proxy;
 mod countdown;
@@ -26,6 +27,7 @@ mod services;
 mod store;
 mod tap;
 
+pub use authority::{Authority, Issued};
 pub use cable::{Cable, CableEnd};
 pub use connect_proxy::{Behaviour, ConnectProxy};
 pub use countdown::{Countdown, count_down};

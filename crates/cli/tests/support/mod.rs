@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use paddington_test_support::Authority;
+use rcgen::CertificateParams;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -238,34 +238,15 @@ impl TlsServer {
     pub(crate) fn start(
         authority_name: &str,
         name: &str,
-        change: impl Fn(&mut CertificateParams),
+        change: impl FnOnce(&mut CertificateParams),
     ) -> Self {
-        let authority_key = KeyPair::generate().unwrap();
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.distinguished_name.push(DnType::CommonName, authority_name);
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = authority.self_signed(&authority_key).unwrap().pem();
-        let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.into()]).unwrap();
-        change(&mut params);
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .unwrap();
-        let config = Arc::new(config);
+        let authority = Authority::named(authority_name);
+        let config = authority.issue_with(name, change).server();
         let address = serve(move |mut stream| {
             let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             // Clients that do not trust it hang up.
             while tls.is_handshaking() && tls.complete_io(&mut stream).is_ok() {}
         });
-        Self { port: address.port(), pem }
+        Self { port: address.port(), pem: authority.pem }
     }
 }

@@ -1,15 +1,14 @@
-//! Certificate authorities, certificates in files, and clients of TLS.
+//! Servers with certificates in files, and clients of TLS.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use paddington::{ServiceConfig, TlsFiles};
-use paddington_test_support::{MemoryNetwork, Pair, pair_with};
+use paddington_test_support::{Authority, Issued, MemoryNetwork, Pair, pair_with};
 use paddington_transport::Stream;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
@@ -17,51 +16,6 @@ use tokio_rustls::client::TlsStream;
 
 pub(crate) const SERVER: &str = "127.0.0.1:6501";
 pub(crate) const HOST: &str = "server.example";
-
-/// A certificate authority.
-pub(crate) struct Authority {
-    pub(crate) pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// A certificate and its key, in PEM.
-pub(crate) struct Issued {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    pub(crate) fn issue(&self, host: &str) -> Issued {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.into()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Issued { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-}
-
-impl Issued {
-    pub(crate) fn der(&self) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()
-    }
-
-    fn secret(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
-    }
-
-    /// Writes both files into a folder, as ACME clients name them.
-    pub(crate) fn save(&self, folder: &Path) {
-        fs::write(folder.join("fullchain.pem"), &self.certificate).unwrap();
-        fs::write(folder.join("privkey.pem"), &self.key).unwrap();
-    }
-}
 
 /// A server with TLS of its own and a client that trusts its authority, which are not started.
 pub(crate) struct Secured {

@@ -3,10 +3,10 @@
 use std::fs;
 
 use paddington::{Encoding, Service, TlsFiles};
-use paddington_test_support::REQUEST;
+use paddington_test_support::{Authority, Issued, REQUEST};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::certificates::{Authority, Issued, Secured, handshake, trusting};
+use crate::certificates::{Secured, handshake, trusting};
 
 /// Returns the beginning of what the server answers to somebody with this certificate.
 async fn answer(secured: &Secured, own: Option<&Issued>, tls: u16) -> String {

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use paddington::{Encoding, Message, TlsFiles};
-use paddington_test_support::{CapturedLogs, Inbox, capture_logs};
+use paddington_test_support::{CapturedLogs, Inbox, Issued, capture_logs};
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
 
-use crate::certificates::{HOST, Issued, Secured, presented};
+use crate::certificates::{HOST, Secured, presented};
 
 /// Time after which a file that was replaced is served, or refused.
 const SERVED: Duration = Duration::from_secs(11);

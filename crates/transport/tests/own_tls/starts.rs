@@ -3,9 +3,9 @@
 use std::fs;
 
 use paddington::{Encoding, Service, ServiceConfig, TlsFiles, with_causes};
-use paddington_test_support::Inbox;
+use paddington_test_support::{Authority, Inbox};
 
-use crate::certificates::{Authority, HOST, Secured};
+use crate::certificates::{HOST, Secured};
 
 /// Returns why a start is refused.
 async fn refused(secured: &Secured) -> String {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use paddington::{Encoding, Service};
-use paddington_test_support::{REQUEST, RawClient};
+use paddington_test_support::{Authority, REQUEST, RawClient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep};
 
-use crate::certificates::{Authority, SERVER, Secured, client, handshake, trusting};
+use crate::certificates::{SERVER, Secured, client, handshake, trusting};
 
 /// Number of bytes that a cable of the network in memory holds.
 const CABLE: usize = 64 * 1024;
