@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use const_hex::Buffer;
 use paddington_crypto::{KeyError, random_bytes};
 
 /// One run of a service: 16 random bytes that are drawn when it starts. They also name the stream
@@ -37,10 +38,7 @@ impl From<[u8; Self::LEN]> for Instance {
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in &self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(Buffer::<{ Self::LEN }>::new().format(&self.0))
     }
 }
 
