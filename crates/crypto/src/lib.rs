@@ -39,6 +39,7 @@ mod random;
 pub mod sealed;
 mod secret_key;
 mod stack;
+mod storage;
 
 pub use compare::equal;
 pub use error::{KeyError, OpenError, SealError};
@@ -47,3 +48,4 @@ pub use prepared::{Expansion, PreparedPrk};
 pub use random::random_bytes;
 pub use secret_key::SecretKey;
 pub use stack::clear_stack;
+pub use storage::StorageKey;

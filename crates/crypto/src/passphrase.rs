@@ -107,14 +107,21 @@ fn cipher(
     cost: PassphraseCost,
 ) -> Option<Box<XChaCha20Poly1305>> {
     cleared(|| {
-        let cost = CostParams::new(cost.iterations, cost.memory, 1).ok()?;
-        let mut key = Zeroizing::new([0; SecretKey::LEN]);
-        let passphrase = passphrase.as_bytes();
-        Argon2::<ID, Sequential>::derive_key(passphrase, salt, &cost, None, None, &mut *key)
-            .ok()?;
-        let key = SecretKey::from_slice(&*key).ok()?;
+        let key = derive(passphrase.as_bytes(), salt, cost)?;
         Some(Box::new(XChaCha20Poly1305::new(&key, &[0; 16])))
     })
+}
+
+/// Makes a key from a passphrase, and leaves the stack to the caller.
+pub(crate) fn derive(
+    passphrase: &[u8],
+    salt: &[u8; SALT_LEN],
+    cost: PassphraseCost,
+) -> Option<SecretKey> {
+    let cost = CostParams::new(cost.iterations, cost.memory, 1).ok()?;
+    let mut key = Zeroizing::new([0; SecretKey::LEN]);
+    Argon2::<ID, Sequential>::derive_key(passphrase, salt, &cost, None, None, &mut *key).ok()?;
+    SecretKey::from_slice(&*key).ok()
 }
 
 #[cfg(test)]

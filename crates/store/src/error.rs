@@ -50,6 +50,25 @@ pub enum OpenStoreError {
         /// The format that this version reads and writes.
         known: i64,
     },
+    /// The payloads in the file are sealed, and there is no key.
+    #[error("{path} is sealed under the key {key:016x}, and no key is set for what is at rest")]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// The id of the key.
+        key: u64,
+    },
+    /// The payloads in the file are sealed under another key.
+    #[error("{path} is sealed under the key {key:016x}, which is not the one that is set")]
+    OtherKey {
+        /// The file.
+        path: PathBuf,
+        /// The id of the key.
+        key: u64,
+    },
+    /// The payloads in the file are not sealed, though there is a key.
+    #[error("{0} is not sealed, though a key is set for what is at rest")]
+    NotSealed(PathBuf),
     /// The file, or its folder, cannot be written.
     #[error("{path} cannot be written")]
     Unwritable {

@@ -152,12 +152,14 @@ impl<'c> Table<'c> {
         if let Some(after) = after {
             self.withdraw.execute([after])?;
         }
-        for (id, letter) in taken_letters {
-            let number = stored(id.0)?;
-            self.remove.execute([number])?;
-            self.insert(Some(number), letter)?;
-        }
-        Ok(())
+        taken_letters.iter().try_for_each(|(id, letter)| self.replace(*id, letter))
+    }
+
+    /// Puts a letter in the place of the one with its id, if there is one.
+    pub(crate) fn replace(&mut self, id: LetterId, letter: &DeadLetter) -> Result<(), Fault> {
+        let number = stored(id.0)?;
+        self.remove.execute([number])?;
+        self.insert(Some(number), letter)
     }
 
     /// Removes all letters of a link, and returns how many there were.

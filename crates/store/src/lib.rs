@@ -8,7 +8,8 @@
 //! **Provided.** A message whose call was answered is on the disk. Damaged data is noticed before
 //! it is passed on. A store whose disk was full or failed accepts messages again once it works.
 //!
-//! **Not provided.** Payloads are not encrypted: only the owner can read the file (mode 0600). The
+//! **Not provided.** Payloads are not encrypted here: only the owner can read the file (mode 0600). Who
+//! seals them notes in the file under which key ([`SqliteStore::open_sealed`], [`rewrite`]). The
 //! store cannot notice a disk that reports a sync that did not happen, nor damage to the last
 //! commits while they are only in the write-ahead log.
 
@@ -31,6 +32,7 @@ mod queries;
 mod queue;
 mod recovery;
 mod reserve;
+mod rewrite;
 mod round;
 mod row;
 mod salvage;
@@ -46,5 +48,6 @@ pub use error::OpenStoreError;
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use open::SQLITE_NEEDED;
+pub use rewrite::{KeptAt, RewriteError, rewrite};
 pub use salvage::{SalvageError, SalvageReport, SalvagedMailbox, salvage};
 pub use store::SqliteStore;

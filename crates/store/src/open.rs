@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Fault, OpenStoreError, WAY_OUT};
 use crate::files::Files;
-use crate::schema::{self, FORMAT, Kind};
+use crate::schema::{self, FORMAT, Kind, SEALED};
 
 /// The oldest version of SQLite that can be used: older ones may lose a commit when a checkpoint
 /// and a restart of the write-ahead log coincide.
@@ -32,18 +32,27 @@ const SETTINGS: &str = "
 
 /// Opens a store, or creates one. Its path is made absolute, so that it can be opened again even if
 /// the process changes its working directory.
-pub(crate) fn open(path: &Path) -> Result<(Files, Connection), OpenStoreError> {
+pub(crate) fn open(path: &Path, keys: &[u64]) -> Result<(Files, Opened), OpenStoreError> {
     if rusqlite::version_number() < SQLITE_NEEDED_NUMBER {
         let (found, needed) = (rusqlite::version(), SQLITE_NEEDED);
         return Err(OpenStoreError::OldSqlite { found, needed });
     }
     let mut files = Files::find(absolute(path)?)?;
-    let connection = connect(&mut files)?;
-    Ok((files, connection))
+    let opened = connect(&mut files, Some(keys))?;
+    Ok((files, opened))
 }
 
-/// Opens files that were recognised, now or earlier.
-pub(crate) fn connect(files: &mut Files) -> Result<Connection, OpenStoreError> {
+/// An open file, and the id of the key under which its payloads are sealed.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    pub(crate) key: Option<u64>,
+}
+
+/// Opens files that were recognised, now or earlier. Payloads have to be sealed under one of `keys`, of
+/// which a new file gets the last, or not to be sealed if there are none; without a list, either is
+/// taken.
+pub(crate) fn connect(files: &mut Files, keys: Option<&[u64]>) -> Result<Opened, OpenStoreError> {
     let path = files.path().to_owned();
     let fails = |fault: Fault| because(&path, &fault);
     // Another file in its place is not touched, not even if it is a store too.
@@ -55,18 +64,39 @@ pub(crate) fn connect(files: &mut Files) -> Result<Connection, OpenStoreError> {
         Connection::open_with_flags(&path, flags).map_err(|error| fails(error.into()))?;
     connection.busy_timeout(Duration::ZERO).map_err(|error| fails(error.into()))?;
     connection.execute_batch(SETTINGS).map_err(|error| fails(error.into()))?;
-    match schema::kind(&connection).map_err(fails)? {
-        Kind::Empty => schema::create(&connection).map_err(fails)?,
-        Kind::Store { format: FORMAT } => (),
-        Kind::Store { format: found } => {
+    let key = match schema::kind(&connection).map_err(fails)? {
+        Kind::Empty => {
+            let key = keys.and_then(<[u64]>::last).copied();
+            schema::create(&connection, key).map_err(fails)?;
+            key
+        }
+        Kind::Store { format: FORMAT, .. } => None,
+        Kind::Store { format: SEALED, key: Some(key) } => Some(key),
+        Kind::Store { format: found, .. } => {
             return Err(OpenStoreError::Format { path, found, known: FORMAT });
         }
         Kind::Other => return Err(OpenStoreError::NotAStore(path)),
+    };
+    if let Some(keys) = keys {
+        check_key(&path, key, keys)?;
     }
     begin(&connection).map_err(fails)?;
     files.note_log();
     files.check_places().map_err(fails)?;
-    Ok(connection)
+    Ok(Opened { connection, key })
+}
+
+/// Fails if payloads are sealed under a key that is not one of `keys`, or not sealed though there are
+/// keys.
+fn check_key(path: &Path, found: Option<u64>, keys: &[u64]) -> Result<(), OpenStoreError> {
+    let path = path.to_owned();
+    match found {
+        None if keys.is_empty() => Ok(()),
+        None => Err(OpenStoreError::NotSealed(path)),
+        Some(key) if keys.contains(&key) => Ok(()),
+        Some(key) if keys.is_empty() => Err(OpenStoreError::Sealed { path, key }),
+        Some(key) => Err(OpenStoreError::OtherKey { path, key }),
+    }
 }
 
 /// Switches to the log, and begins to write: that shows whether the file can be written and is not

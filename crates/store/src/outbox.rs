@@ -92,11 +92,23 @@ impl<'c> Table<'c> {
         now: SystemTime,
     ) -> Result<(), Fault> {
         let NewMessage { id, payload, ttl, mark } = message;
-        let Place { age, number, position, .. } = place;
         let expiry = ttl.map(|ttl| Expiry::new(now, ttl));
+        self.put(mailbox.link, id.stream, place, expiry, payload)?;
+        mark.map_or(Ok(()), |mark| self.raise_mark(place.stream, id.stream, mark))
+    }
+
+    /// Writes the rows of a message.
+    pub(crate) fn put(
+        &mut self,
+        link: LinkId,
+        stream: Instance,
+        place: Place,
+        expiry: Option<Expiry>,
+        payload: &Payload,
+    ) -> Result<(), Fault> {
+        let Place { age, number, position, .. } = place;
         let is_bytes = payload.is_bytes();
-        let sum =
-            pieces::sum(mailbox.link, age, id.stream.as_bytes(), number, expiry, is_bytes, payload);
+        let sum = pieces::sum(link, age, stream.as_bytes(), number, expiry, is_bytes, payload);
         let (deadline, ttl) = expiry.map(|expiry| (expiry.deadline, expiry.ttl)).unzip();
         let (first, rest) = pieces::cut(payload);
         self.insert.execute(params![position, number, deadline, ttl, sum, is_bytes, first])?;
@@ -104,7 +116,7 @@ impl<'c> Table<'c> {
         for (position, piece) in (position + 1..).zip(rest) {
             self.insert.execute(params![position, number, none, none, none, none, piece])?;
         }
-        mark.map_or(Ok(()), |mark| self.raise_mark(place.stream, id.stream, mark))
+        Ok(())
     }
 
     /// Raises the transmission mark of a stream, whose messages may all be removed meanwhile.
@@ -302,22 +314,44 @@ impl<'c> Table<'c> {
                 mark = if row.instance == id.stream { row.mark } else { mark };
             }
         }
+        let row = StreamRow {
+            id: self.unused_id()?,
+            mailbox: mailbox.clone(),
+            age: known.last().map_or(0, |known| known.age + 1),
+            instance: id.stream,
+            begun: row::millis(SystemTime::now()),
+            mark,
+        };
+        self.add_stream(&row)?;
+        Ok(row.known(stored(id.number)?))
+    }
+
+    /// Writes the row of a stream.
+    pub(crate) fn add_stream(&mut self, row: &StreamRow) -> Result<(), Fault> {
+        let StreamRow { id, mailbox, age, instance, begun, mark } = row;
+        let (owner, instance) = (Owner::from(mailbox), instance.as_bytes());
+        let sum = StreamRow::checksum(*id, owner, *age, instance, *begun);
+        let mark_sum = StreamRow::mark_checksum(*id, instance, *mark);
+        let Owner { link, peer } = owner;
+        self.begin.execute(params![id.0, link, peer, age, instance, begun, sum, mark, mark_sum])?;
+        Ok(())
+    }
+
+    /// Returns an id that no stream has.
+    pub(crate) fn unused_id(&mut self) -> Result<StreamId, Fault> {
         let highest = self.highest.query_row((), |row| row.get(0))?;
-        let id_of = match StreamId::after(highest) {
+        let id = match StreamId::after(highest) {
             Some(id) => Some(id),
             None => StreamId::after(self.free.query_row((), |row| row.get(0))?),
         };
-        let stream = id_of.ok_or_else(|| Fault::refused("there are too many streams"))?;
-        let age = known.last().map_or(0, |known| known.age + 1);
-        let (owner, instance) = (Owner::from(mailbox), id.stream.as_bytes());
-        let begun = row::millis(SystemTime::now());
-        let sum = StreamRow::checksum(stream, owner, age, instance, begun);
-        let mark_sum = StreamRow::mark_checksum(stream, instance, mark);
-        let Owner { link, peer } = owner;
-        let row = params![stream.0, link, peer, age, instance, begun, sum, mark, mark_sum];
-        self.begin.execute(row)?;
-        let (next, end) = (stored(id.number)?, stream.rows().start);
-        Ok(Known { id: stream, age, instance: id.stream, next, end })
+        id.ok_or_else(|| Fault::refused("there are too many streams"))
+    }
+
+    /// Removes a stream with all its messages.
+    pub(crate) fn remove_stream(&mut self, id: StreamId) -> Result<(), Fault> {
+        self.withdraw(id, id.rows().start)?;
+        self.tidy.execute([id.0])?;
+        Ok(())
     }
 
     /// Finds the position of the first message of a stream whose number is `number` or higher; if
@@ -413,7 +447,7 @@ mod tests {
     /// Stores a message for an hour by a clock that is set by `jump` before it is loaded.
     fn left_after(jump: impl FnOnce(SystemTime) -> SystemTime) -> Duration {
         let connection = Connection::open_in_memory().unwrap();
-        schema::create(&connection).unwrap();
+        schema::create(&connection, None).unwrap();
         let mut table = Table::prepare(&connection).unwrap();
         let hub = hub();
         let id = MessageId { stream: [1; 16].into(), number: 1 };
@@ -428,7 +462,7 @@ mod tests {
     #[test]
     fn a_stream_with_an_id_that_none_can_have_is_refused() {
         let connection = Connection::open_in_memory().unwrap();
-        schema::create(&connection).unwrap();
+        schema::create(&connection, None).unwrap();
         let mut table = Table::prepare(&connection).unwrap();
         for id in [i64::MIN, -1, 0, 1 << 19, 1 << 20, i64::MAX] {
             let (hub, instance) = (hub(), [1_u8; 16]);
@@ -445,7 +479,7 @@ mod tests {
     /// Loads a message that a salvage has put in the place of a lost one.
     fn left_of_lost() -> Duration {
         let connection = Connection::open_in_memory().unwrap();
-        schema::create(&connection).unwrap();
+        schema::create(&connection, None).unwrap();
         let mut table = Table::prepare(&connection).unwrap();
         let hub = hub();
         let id = MessageId { stream: [1; 16].into(), number: 1 };

@@ -10,7 +10,7 @@ use rusqlite::{Row, Rows};
 
 use crate::error::Fault;
 use crate::row::{Expiry, Owner, blob, checksum};
-use crate::streams::StreamId;
+use crate::streams::{Known, StreamId};
 
 /// The length of a piece: eight of them, with what belongs to each, fill a page of 4 KiB. Rows of
 /// another length leave up to half of a page empty.
@@ -73,6 +73,12 @@ pub(crate) struct StreamRow {
 impl StreamRow {
     /// The mark of a stream all of whose messages may have been transmitted.
     pub(crate) const ALL: i64 = i64::MAX;
+
+    /// The stream in memory, before it has any message; the first one has the number `next`.
+    pub(crate) fn known(&self, next: i64) -> Known {
+        let Self { id, age, instance, .. } = *self;
+        Known { id, age, instance, next, end: id.rows().start }
+    }
 
     pub(crate) fn mark_checksum(id: StreamId, instance: &[u8], mark: i64) -> i64 {
         checksum(&[&id.0.to_le_bytes(), instance, &mark.to_le_bytes()])

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn after_each_step_what_is_left_is_a_store_that_can_be_purged_again() {
         let connection = Connection::open_in_memory().unwrap();
-        schema::create(&connection).unwrap();
+        schema::create(&connection, None).unwrap();
         let mut tables = Tables::prepare(&connection).unwrap();
         let (mut streams, old, other) = (Streams::default(), mailbox(1), mailbox(2));
         for stream in [1, 2] {
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_step_removes_no_more_than_a_few_megabytes() {
         let connection = Connection::open_in_memory().unwrap();
-        schema::create(&connection).unwrap();
+        schema::create(&connection, None).unwrap();
         let mut tables = Tables::prepare(&connection).unwrap();
         let (mut streams, old) = (Streams::default(), mailbox(1));
         for number in 1..=6 {

@@ -1,11 +1,13 @@
 //! The tables, and the marks by which a file is recognised as a store.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Fault;
 
 /// The format of the file. A different format needs a different number.
 pub(crate) const FORMAT: i64 = 4;
+/// The format of a file whose payloads are sealed: only who has the key can do anything with them.
+pub(crate) const SEALED: i64 = 5;
 /// The application id in the file's header: "PdSt".
 pub(crate) const APPLICATION: i64 = 0x5064_5374;
 
@@ -44,7 +46,11 @@ const TABLES: &str = "
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Empty,
-    Store { format: i64 },
+    /// A store, and the id of the key under which its payloads are sealed.
+    Store {
+        format: i64,
+        key: Option<u64>,
+    },
     Other,
 }
 
@@ -57,7 +63,22 @@ pub(crate) fn kind(connection: &Connection) -> Result<Kind, Fault> {
     if application != APPLICATION {
         return Ok(Kind::Other);
     }
-    Ok(Kind::Store { format: number("SELECT value FROM meta WHERE key = 'format'")? })
+    let key = "SELECT value FROM meta WHERE key = 'key'";
+    let key = connection.query_row(key, (), |row| row.get::<_, i64>(0)).optional()?;
+    let format = number("SELECT value FROM meta WHERE key = 'format'")?;
+    Ok(Kind::Store { format, key: key.map(i64::cast_unsigned) })
+}
+
+/// Notes under which key the payloads are sealed, if they are.
+pub(crate) fn set_key(connection: &Connection, key: Option<u64>) -> Result<(), Fault> {
+    let format = if key.is_some() { SEALED } else { FORMAT };
+    connection.execute("DELETE FROM meta WHERE key IN ('format', 'key')", ())?;
+    let mut insert = connection.prepare("INSERT INTO meta VALUES(?1, ?2)")?;
+    insert.execute(params!["format", format])?;
+    if let Some(key) = key {
+        insert.execute(params!["key", key.cast_signed()])?;
+    }
+    Ok(())
 }
 
 /// Creates the tables, all of them or none, and the mark in the file itself rather than in its log:
@@ -66,12 +87,11 @@ pub(crate) fn kind(connection: &Connection) -> Result<Kind, Fault> {
 /// The transaction begins by itself with the first change. If it began before `auto_vacuum` is set,
 /// that would have no effect; set outside of it, it would be a transaction of its own, after which
 /// the file has no mark yet.
-pub(crate) fn create(connection: &Connection) -> Result<(), Fault> {
-    let sql = format!(
-        "BEGIN; PRAGMA auto_vacuum = INCREMENTAL; {TABLES} INSERT INTO meta VALUES('format', {FORMAT});
-         PRAGMA application_id = {APPLICATION}; COMMIT;"
-    );
-    Ok(connection.execute_batch(&sql)?)
+pub(crate) fn create(connection: &Connection, key: Option<u64>) -> Result<(), Fault> {
+    connection.execute_batch(&format!("BEGIN; PRAGMA auto_vacuum = INCREMENTAL; {TABLES}"))?;
+    set_key(connection, key)?;
+    let mark = format!("PRAGMA application_id = {APPLICATION}; COMMIT;");
+    Ok(connection.execute_batch(&mark)?)
 }
 
 #[cfg(test)]
@@ -83,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let connection = Connection::open(&path).unwrap();
-        create(&connection).unwrap();
+        create(&connection, None).unwrap();
         let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("PRAGMA auto_vacuum"), 2, "incremental");
         let file = std::fs::read(path).unwrap();

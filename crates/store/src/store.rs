@@ -25,6 +25,7 @@ use crate::{open, worker};
 /// is no way to know when that is done.
 pub struct SqliteStore {
     shared: Arc<Shared>,
+    key: Option<u64>,
 }
 
 impl SqliteStore {
@@ -36,10 +37,26 @@ impl SqliteStore {
     ///
     /// [`OpenStoreError`] if the file is in use, is not a store, or cannot be read and written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenStoreError> {
-        let (files, connection) = open::open(path.as_ref())?;
-        let shared = Arc::new(Shared::default());
-        worker::start(files, connection, Arc::clone(&shared)).map_err(OpenStoreError::NoThread)?;
-        Ok(Self { shared })
+        Self::open_sealed(path, &[])
+    }
+
+    /// Does the same with a store whose payloads its user seals, under one of several keys with these
+    /// ids: a new file is for the last of them. Without any, they are not sealed.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), or if the payloads are sealed under none of these keys.
+    pub fn open_sealed(path: impl AsRef<Path>, keys: &[u64]) -> Result<Self, OpenStoreError> {
+        let (files, opened) = open::open(path.as_ref(), keys)?;
+        let (shared, key) = (Arc::new(Shared::default()), opened.key);
+        worker::start(files, opened, Arc::clone(&shared)).map_err(OpenStoreError::NoThread)?;
+        Ok(Self { shared, key })
+    }
+
+    /// Returns the id of the key under which the payloads are sealed, if they are.
+    #[must_use]
+    pub fn key(&self) -> Option<u64> {
+        self.key
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::commit::{Memory, Tables, commit};
 use crate::error::{Fault, OpenStoreError};
 use crate::files::Files;
-use crate::open;
+use crate::open::{self, Opened};
 use crate::operation::Query;
 use crate::queries;
 use crate::recovery::recover;
@@ -27,7 +27,7 @@ const RESERVE_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the thread. It ends when the store is closed.
-pub(crate) fn start(files: Files, connection: Connection, shared: Arc<Shared>) -> io::Result<()> {
+pub(crate) fn start(files: Files, opened: Opened, shared: Arc<Shared>) -> io::Result<()> {
     let run = move || {
         let unexpected = StoreError::new("the thread of the store ended unexpectedly");
         let mut ending = Ending { shared: Arc::clone(&shared), result: Err(unexpected) };
@@ -35,13 +35,14 @@ pub(crate) fn start(files: Files, connection: Connection, shared: Arc<Shared>) -
             reserve: Reserve::of(files.path()),
             short_until: None,
             files,
+            key: opened.key,
             shared,
             memory: Memory::default(),
             retry: FIRST_RETRY,
             retry_at: None,
             failures: 0,
         };
-        ending.result = worker.run(connection);
+        ending.result = worker.run(opened.connection);
     };
     thread::Builder::new().name("paddington-store".to_owned()).spawn(run).map(drop)
 }
@@ -60,6 +61,8 @@ impl Drop for Ending {
 
 struct Worker {
     files: Files,
+    /// The id of the key under which payloads are sealed.
+    key: Option<u64>,
     reserve: Reserve,
     /// Time of the next attempt to take the reserve, if the disk was full.
     short_until: Option<Instant>,
@@ -91,7 +94,8 @@ impl Worker {
                 self.shared.refuse_reads(&why);
             }
             is_last = self.shared.pause(self.retry_at.take());
-            opened = open::connect(&mut self.files);
+            let reopened = open::connect(&mut self.files, Some(self.key.as_slice()));
+            opened = reopened.map(|opened| opened.connection);
         }
     }
 

@@ -28,12 +28,12 @@ struct Inserts<'c> {
     letter: Statement<'c>,
 }
 
-/// Reads the format of the store, as far as it can be read.
-pub(super) fn format(pages: &mut Pages) -> Option<i64> {
+/// Reads a number that the store says of itself, as far as it can be read.
+pub(super) fn meta(pages: &mut Pages, name: &str) -> Option<i64> {
     let is_meta = |row: &Row| row.values.get(1) == Some(&Value::Text("meta".to_owned()));
     let meta = root(&tree_page(pages, 1)?.rows.into_iter().find(is_meta)?)?;
     tree_page(pages, meta)?.rows.into_iter().find_map(|row| match &row.values[..] {
-        [Value::Text(key), Value::Integer(format)] if key == "format" => Some(*format),
+        [Value::Text(key), Value::Integer(number)] if key == name => Some(*number),
         _ => None,
     })
 }
@@ -318,7 +318,7 @@ mod tests {
     /// Inserts rows and returns how many were damaged, and a column of what there is then.
     fn kept(rows: impl IntoIterator<Item = Row>, select: &str) -> (usize, Vec<Value>) {
         let new = Connection::open_in_memory().unwrap();
-        schema::create(&new).unwrap();
+        schema::create(&new, None).unwrap();
         let mut inserts = Inserts::prepare(&new).unwrap();
         let is_whole: Vec<_> = rows.into_iter().map(|row| inserts.insert(row).unwrap()).collect();
         let damaged = is_whole.iter().filter(|is_whole| !**is_whole).count();

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::copy::{copy, format};
+use super::copy::{copy, meta};
 use super::pages::Pages;
 use super::report::{SalvageError, SalvageReport};
 use super::verify::verify;
@@ -16,7 +16,7 @@ use crate::error::{Fault, OpenStoreError};
 use crate::files::{
     beside, check_log, create_private, is_log, look, open_regular, sync_folder, unusable,
 };
-use crate::schema::{self, FORMAT};
+use crate::schema::{self, FORMAT, SEALED};
 use crate::{open, outbox, queries};
 
 /// Copies what can be trusted of a damaged store into a new file, which takes its place; the
@@ -97,8 +97,8 @@ fn recognise(path: &Path, pages: &mut Pages) -> Result<(), SalvageError> {
     if pages.is_other() || pages.is_log() {
         return Err(OpenStoreError::NotAStore(path).into());
     }
-    match format(pages) {
-        None | Some(FORMAT) => Ok(()),
+    match meta(pages, "format") {
+        None | Some(FORMAT | SEALED) => Ok(()),
         Some(found) => Err(OpenStoreError::Format { path, found, known: FORMAT }.into()),
     }
 }
@@ -139,7 +139,7 @@ fn fill(pages: &mut Pages, new: &Path) -> Result<(Connection, SalvageReport), Fa
     let new = Connection::open_with_flags(new, flags)?;
     // The file is of no use before it is whole.
     new.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL;")?;
-    schema::create(&new)?;
+    schema::create(&new, meta(pages, "key").map(i64::cast_unsigned))?;
     new.execute_batch("BEGIN")?;
     let unread = copy(pages, &new)?;
     let mut report = SalvageReport {
@@ -244,7 +244,7 @@ mod tests {
     fn a_copy_that_fails_its_own_checks_is_told_from_one_that_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        drop(open::open(&path).unwrap());
+        drop(open::open(&path, &[]).unwrap());
         let old = Connection::open(&path).unwrap();
         // The same stream of a peer twice: each row is whole, and no start accepts both.
         for id in [1, 2] {
@@ -267,8 +267,8 @@ mod tests {
     /// Leaves a store with its log, as a kill does.
     fn killed(folder: &Path) -> PathBuf {
         let (open, path) = (folder.join("open"), folder.join("store"));
-        let (_files, connection) = open::open(&open).unwrap();
-        connection.execute_batch("INSERT INTO meta VALUES('test', 1)").unwrap();
+        let (_files, opened) = open::open(&open, &[]).unwrap();
+        opened.connection.execute_batch("INSERT INTO meta VALUES('test', 1)").unwrap();
         for end in ["", "-wal"] {
             fs::copy(beside(&open, end), beside(&path, end)).unwrap();
         }
@@ -287,7 +287,7 @@ mod tests {
             fs::write(&new, "new").unwrap();
             fs::hard_link(&path, &damaged).unwrap();
             move_away(&path, true, &damaged).unwrap();
-            assert!(matches!(open::open(&path), Err(OpenStoreError::NotAStore(_))));
+            assert!(matches!(open::open(&path, &[]), Err(OpenStoreError::NotAStore(_))));
             let refused = salvage(&path);
             assert!(matches!(refused, Err(SalvageError::Refused(OpenStoreError::NotAStore(_)))));
             assert_eq!(fs::read(&new).unwrap(), b"new");
@@ -300,7 +300,7 @@ mod tests {
             assert!(read(&path) == before);
             assert!(!damaged.exists() && !beside(&damaged, "-wal").exists());
         }
-        drop(open::open(&path).unwrap());
+        drop(open::open(&path, &[]).unwrap());
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
             move_away(&path, true, &damaged).unwrap();
             assert!(!log.exists());
             assert_eq!(fs::read(&path).unwrap() == begin, is_kept);
-            let opened = open::open(&path);
+            let opened = open::open(&path, &[]);
             assert_eq!(matches!(opened, Err(OpenStoreError::NotAStore(_))), is_kept);
             drop(opened);
             let _ = fs::remove_file(&log);
@@ -327,9 +327,9 @@ mod tests {
     fn nobody_opens_a_store_while_it_is_salvaged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        drop(open::open(&path).unwrap());
+        drop(open::open(&path, &[]).unwrap());
         let locked = lock(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
         assert!(locked.is_some(), "it can be read");
-        assert!(matches!(open::open(&path), Err(OpenStoreError::InUse(_))));
+        assert!(matches!(open::open(&path, &[]), Err(OpenStoreError::InUse(_))));
     }
 }

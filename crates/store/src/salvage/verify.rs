@@ -154,7 +154,7 @@ mod tests {
     /// kept ones, the lost ones, and the damaged rows.
     fn verified(numbers: &[i64], most_lost: u64) -> (u64, u64, u64) {
         let new = Connection::open_in_memory().unwrap();
-        schema::create(&new).unwrap();
+        schema::create(&new, None).unwrap();
         let (id, instance) = (StreamId(1), Instance::from([1; 16]));
         let hub = Mailbox { peer: "hub".parse().unwrap(), link: [7; 16].into() };
         let sum_of = StreamRow::checksum(id, Owner::from(&hub), 0, instance.as_bytes(), 0);

@@ -11,6 +11,7 @@ mod moved;
 mod order;
 mod owner;
 mod quiet;
+mod rewrite;
 mod salvage;
 mod size;
 mod strangers;

@@ -123,3 +123,17 @@ pub(crate) async fn commit(store: &SqliteStore, from: &Mailbox, cursor: StoredCu
 pub(crate) async fn close(store: SqliteStore) {
     Store::close(&store).await.unwrap();
 }
+
+/// Opens a store that was dropped a moment ago, once its thread has ended.
+pub(crate) async fn open_again(place: &Place, keys: &[u64]) -> SqliteStore {
+    let mut opened = SqliteStore::open_sealed(place.path(), keys);
+    paddington_test_support::eventually(|| {
+        if opened.is_err() {
+            opened = SqliteStore::open_sealed(place.path(), keys);
+        }
+        let is_open = opened.is_ok();
+        async move { is_open }
+    })
+    .await;
+    opened.unwrap()
+}
