@@ -16,6 +16,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use crate::at_rest::Vault;
 use crate::format::{Form, ServiceFile};
 use crate::known::{Known, KnownClient, KnownServer};
 use crate::links::LinkFolder;
@@ -50,6 +51,7 @@ pub struct ServiceConfig {
     port: u16,
     outbox: Option<PathBuf>,
     links: Option<LinkFolder>,
+    pub(crate) vault: Option<Arc<Vault>>,
     tls: Option<TlsFiles>,
     settings: Config,
     pub(crate) known: Arc<Known>,
@@ -198,6 +200,7 @@ impl ServiceConfig {
             port: *port,
             outbox: None,
             links: None,
+            vault: None,
             tls: None,
             settings: Config::default(),
             known: Arc::default(),
@@ -413,6 +416,7 @@ impl ServiceConfig {
             ("port", self.port != other.port),
             ("outbox", self.outbox != other.outbox),
             ("links", folder(self) != folder(other)),
+            ("at_rest", self.at_rest() != other.at_rest()),
             ("tls", self.tls != other.tls),
             ("settings", self.settings != other.settings),
         ];

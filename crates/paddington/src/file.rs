@@ -13,6 +13,7 @@ use thiserror::Error;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use crate::at_rest::AtRestError;
 use crate::draft::Draft;
 use crate::written::{HoldsKeys, to_toml};
 
@@ -87,6 +88,15 @@ pub enum FileError {
         /// The error of the operating system.
         #[source]
         source: io::Error,
+    },
+    /// The file is sealed, or is to be, and that does not work.
+    #[error("{path} cannot be opened or sealed")]
+    AtRest {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<AtRestError>,
     },
 }
 

@@ -13,6 +13,7 @@ use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::at_rest::AtRest;
 use crate::file::FromText;
 use crate::links::KeysEntry;
 use crate::timestamp::Timestamp;
@@ -110,6 +111,8 @@ pub(crate) struct ServiceFile {
     pub(crate) outbox: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) links: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at_rest: Option<AtRest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<TlsFiles>,
     #[serde(default, skip_serializing_if = "is_default")]

@@ -44,6 +44,7 @@ struct Readme;
 #[doc = include_str!("../../../docs/links.md")]
 struct Links;
 
+mod at_rest;
 mod buckets;
 mod clients;
 pub mod config;
@@ -65,6 +66,9 @@ mod signals;
 mod timestamp;
 mod written;
 
+#[cfg(feature = "durable")]
+pub use at_rest::Rewritten;
+pub use at_rest::{AtRest, AtRestError, KeySource};
 pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig};
 pub use error::Error;
 pub use file::{FileError, save_private};
@@ -85,7 +89,8 @@ pub use paddington_exchange::{
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
-    OpenStoreError, SalvageError, SalvageReport, SalvagedMailbox, SqliteStore, salvage,
+    OpenStoreError, RewriteError, SalvageError, SalvageReport, SalvagedMailbox, SqliteStore,
+    salvage,
 };
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, HostPattern, HostPatternError,

@@ -1,12 +1,15 @@
 //! The file that stores messages for `sealed` peers.
 
-use std::path::Path;
 #[cfg(not(feature = "durable"))]
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use paddington_exchange::store::Store;
 use thiserror::Error;
+
+use crate::ServiceConfig;
+#[cfg(feature = "durable")]
+use crate::at_rest::{AtRestError, SealedStore};
 
 /// The reason why an outbox cannot be used.
 #[derive(Debug, Error)]
@@ -16,6 +19,10 @@ pub enum OutboxError {
     #[cfg(feature = "durable")]
     #[error(transparent)]
     Open(#[from] paddington_store::OpenStoreError),
+    /// What is at rest cannot be opened or sealed.
+    #[cfg(feature = "durable")]
+    #[error(transparent)]
+    AtRest(#[from] AtRestError),
     /// The program was built without the feature `durable`.
     #[cfg(not(feature = "durable"))]
     #[error(
@@ -25,12 +32,35 @@ pub enum OutboxError {
     NotBuilt(PathBuf),
 }
 
+impl ServiceConfig {
+    /// Opens the outbox of the configuration, as a service does that starts: for tools, while it does
+    /// not run. It is made if there is none. Payloads are opened and sealed if `at_rest` says so.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxError`] if the file is in use, or cannot be used, or the key for what is at rest is another
+    /// one.
+    pub fn open_outbox(&self) -> Result<Option<Arc<dyn Store>>, OutboxError> {
+        open(self)
+    }
+}
+
 #[cfg(feature = "durable")]
-pub(crate) fn open(path: &Path) -> Result<Arc<dyn Store>, OutboxError> {
-    Ok(Arc::new(paddington_store::SqliteStore::open(path)?))
+pub(crate) fn open(config: &ServiceConfig) -> Result<Option<Arc<dyn Store>>, OutboxError> {
+    use paddington_store::SqliteStore;
+    let Some(path) = config.outbox() else { return Ok(None) };
+    let Some(vault) = &config.vault else { return Ok(Some(Arc::new(SqliteStore::open(path)?))) };
+    let keyring = vault.keyring_or_new(|| !path.exists())?;
+    let store = SqliteStore::open_sealed(path, &keyring.ids())?;
+    let key = match store.key() {
+        Some(id) => keyring.key(id)?,
+        None => keyring.newest(),
+    };
+    let key = Arc::clone(key);
+    Ok(Some(Arc::new(SealedStore::new(Arc::new(store), key))))
 }
 
 #[cfg(not(feature = "durable"))]
-pub(crate) fn open(path: &Path) -> Result<Arc<dyn Store>, OutboxError> {
-    Err(OutboxError::NotBuilt(path.to_owned()))
+pub(crate) fn open(config: &ServiceConfig) -> Result<Option<Arc<dyn Store>>, OutboxError> {
+    config.outbox().map(|path| Err(OutboxError::NotBuilt(path.to_owned()))).transpose()
 }

@@ -89,7 +89,7 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
-        let store = config.outbox().map(outbox::open).transpose()?;
+        let store = outbox::open(config)?;
         Self::start_with(network, store, config, handler).await
     }
 

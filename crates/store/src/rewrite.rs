@@ -62,11 +62,11 @@ pub enum RewriteError {
 pub fn rewrite<E: std::fmt::Display>(
     path: impl AsRef<Path>,
     key: Option<u64>,
-    mut change: impl FnMut(Option<u64>, KeptAt, Payload) -> Result<Payload, E>,
+    mut change: impl FnMut(Option<u64>, KeptAt, &Payload) -> Result<Payload, E>,
 ) -> Result<u64, RewriteError> {
     let mut files = Files::find(open::absolute(path.as_ref())?)?;
     let opened = open::connect(&mut files, None)?;
-    let mut change = |at: KeptAt, payload: Payload| {
+    let mut change = |at: KeptAt, payload: &Payload| {
         let why = |error: E| Fault::refused(format!("message {}: {error}", at.id));
         change(opened.key, at, payload).map_err(why)
     };
@@ -90,7 +90,7 @@ pub fn rewrite<E: std::fmt::Display>(
 }
 
 /// How a payload is changed.
-type Change<'c> = dyn FnMut(KeptAt, Payload) -> Result<Payload, Fault> + 'c;
+type Change<'c> = dyn FnMut(KeptAt, &Payload) -> Result<Payload, Fault> + 'c;
 
 fn all(connection: &Connection, key: Option<u64>, change: &mut Change<'_>) -> Result<u64, Fault> {
     queries::check(connection)?;
@@ -98,7 +98,7 @@ fn all(connection: &Connection, key: Option<u64>, change: &mut Change<'_>) -> Re
     let mut table = outbox::Table::prepare(connection)?;
     let mut count = 0;
     for stream in stream_rows(connection.prepare(STREAMS)?.query(())?)? {
-        count += resettle(connection, &mut table, stream, change)?;
+        count += resettle(connection, &mut table, &stream, change)?;
     }
     let mut table = letters::Table::prepare(connection)?;
     for (id, letter) in table.load()? {
@@ -114,7 +114,7 @@ fn all(connection: &Connection, key: Option<u64>, change: &mut Change<'_>) -> Re
 fn resettle(
     connection: &Connection,
     table: &mut outbox::Table<'_>,
-    old: StreamRow,
+    old: &StreamRow,
     change: &mut Change<'_>,
 ) -> Result<u64, Fault> {
     let select =
@@ -127,11 +127,11 @@ fn resettle(
     let (link, stream) = (old.mailbox.link, old.instance);
     let (mut known, mut count) = (None, 0);
     while let Some(message) = messages.next()? {
-        let expiry = message.check(&old)?;
+        let expiry = message.check(old)?;
         let id = MessageId { stream, number: loaded(message.number)? };
         let mut payload = message.payload();
         if expiry != Some(Expiry::LOST) {
-            payload = change(KeptAt { link, id, is_letter: false }, payload)?;
+            payload = change(KeptAt { link, id, is_letter: false }, &payload)?;
         }
         let known = known.get_or_insert_with(|| new.known(message.number));
         let place = known.place(rows(payload.len()))?;
@@ -148,7 +148,7 @@ fn resettle(
 
 fn changed(letter: DeadLetter, change: &mut Change<'_>) -> Result<DeadLetter, Fault> {
     let at = KeptAt { link: letter.mailbox.link, id: letter.id, is_letter: true };
-    let payload = change(at, letter.payload.clone())?;
+    let payload = change(at, &letter.payload)?;
     Ok(DeadLetter { payload, ..letter })
 }
 

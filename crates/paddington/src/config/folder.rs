@@ -7,6 +7,7 @@ use paddington_wire::{LinkId, PeerName};
 use tracing::debug;
 
 use super::{ConfigError, ServiceConfig};
+use crate::at_rest::{AtRest, Vault};
 use crate::format::Identity;
 use crate::known::{Known, KnownClient, KnownPeer, KnownServer};
 use crate::links::{FolderLock, Keys, LinkFile, LinkFolder, PeerRole};
@@ -33,7 +34,7 @@ impl ServiceConfig {
     /// [`ConfigError`] if the folder or a file in it cannot be read, is not valid, or holds a peer
     /// that the configuration knows with other keys. The configuration is as before then.
     pub fn set_links(&mut self, path: impl Into<PathBuf>) -> Result<(), ConfigError> {
-        let folder = LinkFolder::at(path.into())?;
+        let folder = LinkFolder::at(path.into(), self.vault.clone())?;
         let mut known = self.known_in(&folder)?;
         let moves = |known: &Known| {
             let stays =
@@ -66,6 +67,18 @@ impl ServiceConfig {
         self.known = Arc::new(known);
         self.links = Some(folder);
         Ok(())
+    }
+
+    /// Seals the files of links and the messages of the outbox from now on. To be called before
+    /// [`set_links`](Self::set_links). What is there already has to be sealed first: `AtRest::seal`.
+    pub fn set_at_rest(&mut self, settings: AtRest) {
+        self.vault = Some(Arc::new(Vault::new(settings)));
+    }
+
+    /// Returns how what is kept on a disk is sealed, if it is.
+    #[must_use]
+    pub fn at_rest(&self) -> Option<&AtRest> {
+        self.vault.as_ref().map(|vault| vault.settings())
     }
 
     /// Reads the folder of links again, in which another run may have renewed keys.

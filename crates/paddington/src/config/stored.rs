@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing::warn;
 
 use super::{ConfigError, ServiceConfig};
+use crate::at_rest::Vault;
 use crate::format::{ClientEntry, Form, Identity, KeyTable, ServerEntry, ServiceFile};
 use crate::known::{KnownClient, KnownPeer, KnownServer};
 use crate::links::{Keys, KeysEntry, handed_over};
@@ -19,7 +20,9 @@ impl ServiceConfig {
         let ServiceFile { name, url, ip, port, outbox, tls, settings, clients, servers, .. } = file;
         settings.check()?;
         let (folder, known) = (file.links, Arc::default());
-        let mut config = Self { name, url, ip, port, outbox, links: None, tls, settings, known };
+        let vault = file.at_rest.map(|settings| Arc::new(Vault::new(settings)));
+        let links = None;
+        let mut config = Self { name, url, ip, port, outbox, links, vault, tls, settings, known };
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;
@@ -67,6 +70,7 @@ impl ServiceConfig {
             port: self.port,
             outbox: self.outbox.clone(),
             links: self.links.as_ref().map(|folder| folder.path().to_owned()),
+            at_rest: self.at_rest().cloned(),
             tls: self.tls.clone(),
             settings: self.settings.clone(),
             clients: clients.filter_map(|client| self.client_entry(client, form)).collect(),

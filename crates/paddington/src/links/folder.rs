@@ -8,9 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(feature = "durable")]
+use paddington_crypto::StorageKey;
 use paddington_wire::{LinkId, PeerName};
 
+use super::sealed::{LinkText, SealedLink, at_rest};
 use super::stored::LinkFile;
+#[cfg(feature = "durable")]
+use crate::at_rest::Keyring;
+use crate::at_rest::{AtRestError, Vault};
 use crate::{FileError, draft, file};
 
 /// The file whose lock is that of the folder.
@@ -19,9 +25,11 @@ const LOCK: &str = ".lock";
 const SUFFIX: &str = ".toml";
 
 /// A folder of links.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct LinkFolder {
     path: PathBuf,
+    /// What they are sealed with, if they are.
+    vault: Option<Arc<Vault>>,
 }
 
 /// The right to change a folder, which ends when the last clone is dropped.
@@ -31,8 +39,9 @@ pub(crate) struct FolderLock {
 }
 
 impl LinkFolder {
-    /// Returns the folder at `path`, and makes it, for its owner only, if there is none.
-    pub(crate) fn at(path: PathBuf) -> Result<Self, FileError> {
+    /// Returns the folder at `path`, and makes it, for its owner only, if there is none. Its files are
+    /// sealed if there is a vault.
+    pub(crate) fn at(path: PathBuf, vault: Option<Arc<Vault>>) -> Result<Self, FileError> {
         match make(&path) {
             Ok(()) => draft::sync(draft::folder_of(&path)).map_err(|source| {
                 let path = path.clone();
@@ -41,7 +50,7 @@ impl LinkFolder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             Err(source) => return Err(FileError::Unwritable { path, source }),
         }
-        Ok(Self { path })
+        Ok(Self { path, vault })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -66,6 +75,11 @@ impl LinkFolder {
 
     /// Reads all links, by the names of their files.
     pub(crate) fn read(&self) -> Result<Vec<LinkFile>, FileError> {
+        self.files()?.iter().map(|path| self.read_one(path)).collect()
+    }
+
+    /// Returns the files of links, by name.
+    fn files(&self) -> Result<Vec<PathBuf>, FileError> {
         let unreadable = |source| FileError::Unreadable { path: self.path.clone(), source };
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(unreadable)? {
@@ -76,7 +90,7 @@ impl LinkFolder {
             }
         }
         paths.sort();
-        paths.iter().map(|path| self.read_one(path)).collect()
+        Ok(paths)
     }
 
     /// Reads the link with a peer, if there is one.
@@ -89,7 +103,22 @@ impl LinkFolder {
     }
 
     fn read_one(&self, path: &Path) -> Result<LinkFile, FileError> {
-        let link: LinkFile = file::read_private(path, "")?;
+        let link = match (file::read_private(path, "")?, &self.vault) {
+            (LinkText::Plain(link), None) => *link,
+            (LinkText::Plain(_), Some(_)) => return Err(at_rest(path, AtRestError::NotSealed)),
+            (LinkText::Sealed(link), Some(vault)) => {
+                link.open(path, vault.keyring().map_err(|error| at_rest(path, error))?)?
+            }
+            (LinkText::Sealed(link), None) => {
+                let why = link.key().map_or(AtRestError::Changed, |key| AtRestError::NoKey { key });
+                return Err(at_rest(path, why));
+            }
+        };
+        self.named(path, link)
+    }
+
+    /// Checks that a link has the name of its file.
+    fn named(&self, path: &Path, link: LinkFile) -> Result<LinkFile, FileError> {
         if path == self.file_of(&link.peer) {
             return Ok(link);
         }
@@ -101,15 +130,48 @@ impl LinkFolder {
     /// Writes a link, durably, in place of an older state of the same link.
     pub(crate) fn write(&self, _: &FolderLock, link: &LinkFile) -> Result<(), FileError> {
         let path = self.file_of(&link.peer);
-        file::write(&path, link, |path| {
-            let old: LinkFile = file::read(path, "").map_err(|_| "does not hold a link")?;
+        let is_ours = |path: &Path| {
+            let old = self.read_one(path).map_err(|_| "does not hold this link")?;
             // A file system that does not tell upper case from lower case has one file for two peers.
             if (&old.peer, old.link) == (&link.peer, link.link) {
                 Ok(())
             } else {
                 Err("holds another link")
             }
-        })
+        };
+        let Some(vault) = &self.vault else { return file::write(&path, link, is_ours) };
+        let is_first = || self.files().is_ok_and(|files| files.is_empty());
+        let keyring = vault.keyring_or_new(is_first).map_err(|error| at_rest(&path, error))?;
+        file::write(&path, &SealedLink::seal(&path, link, keyring.newest())?, is_ours)
+    }
+
+    /// Writes every link anew, sealed under a key or not at all, and returns how many were written: those
+    /// that were not like that already. All of them are opened first.
+    #[cfg(feature = "durable")]
+    pub(crate) fn rewrite(
+        &self,
+        _: &FolderLock,
+        keyring: &Keyring,
+        to: Option<&Arc<StorageKey>>,
+    ) -> Result<u64, FileError> {
+        let mut links = Vec::new();
+        for path in self.files()? {
+            let (link, key) = match file::read_private(&path, "")? {
+                LinkText::Plain(link) => (*link, None),
+                LinkText::Sealed(link) => (link.open(&path, keyring)?, link.key()),
+            };
+            let link = self.named(&path, link)?;
+            if key != to.map(|key| key.id()) {
+                links.push((path, link));
+            }
+        }
+        for (path, link) in &links {
+            match to {
+                Some(key) => file::write(path, &SealedLink::seal(path, link, key)?, |_| Ok(()))?,
+                None => file::write(path, link, |_| Ok(()))?,
+            }
+        }
+        Ok(links.len() as u64)
     }
 
     /// Removes the link with a peer, durably. One that is not there is removed already. An empty file

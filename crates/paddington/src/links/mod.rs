@@ -2,6 +2,7 @@
 
 mod folder;
 mod keys;
+mod sealed;
 mod stored;
 
 pub(crate) use folder::{FolderLock, LinkFolder};

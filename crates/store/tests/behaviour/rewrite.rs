@@ -12,14 +12,14 @@ use crate::support::{Place, close, commit, cursor, fill, id, mailbox, message, p
 const WORD: &str = "a word that is not to be found";
 
 /// Seals in its own way: longer, and without a word of the text.
-fn hide(_: Option<u64>, at: KeptAt, payload: Payload) -> Result<Payload, &'static str> {
+fn hide(_: Option<u64>, at: KeptAt, payload: &Payload) -> Result<Payload, &'static str> {
     let mut hidden = vec![u8::from(payload.is_bytes()), u8::from(at.is_letter)];
     hidden.extend([0x55; 38]);
     hidden.extend(payload.iter().map(|byte| byte ^ 0xa5));
     Ok(Payload::bytes(hidden))
 }
 
-fn show(_: Option<u64>, at: KeptAt, payload: Payload) -> Result<Payload, &'static str> {
+fn show(_: Option<u64>, at: KeptAt, payload: &Payload) -> Result<Payload, &'static str> {
     assert_eq!(payload[1], u8::from(at.is_letter));
     let bytes: Vec<u8> = payload[40..].iter().map(|byte| byte ^ 0xa5).collect();
     Ok(if payload[0] == 1 { Payload::bytes(bytes) } else { Payload::text(bytes) })
@@ -62,7 +62,7 @@ async fn check(store: &SqliteStore, kept: &[Payload]) {
     }
     for (at, payload) in kept.iter().enumerate() {
         let read = store.read(&hub, id(1, at as u64 + 1), 1).await.unwrap();
-        assert_eq!(read, [payload.clone()]);
+        assert_eq!(read, std::slice::from_ref(payload));
     }
     assert_eq!(
         stored(store, &mailbox("other")).await,
@@ -87,7 +87,8 @@ async fn nothing_of_the_old_words_is_left_and_everything_comes_back() {
     assert!(holds_the_word(&place));
     assert_eq!(rewrite(place.path(), Some(7), hide).unwrap(), 60 + 20 + 5 + 1);
     assert!(!holds_the_word(&place));
-    let no_change = |_, _, _| -> Result<Payload, &'static str> { panic!("nothing is to change") };
+    let no_change =
+        |_, _, _: &Payload| -> Result<Payload, &'static str> { panic!("nothing is to change") };
     assert_eq!(rewrite(place.path(), Some(7), no_change).unwrap(), 0);
 
     // Who has the key goes on with what is there.
@@ -96,8 +97,12 @@ async fn nothing_of_the_old_words_is_left_and_everything_comes_back() {
     assert_eq!(store.streams(&mailbox("hub")).await.unwrap()[0].messages.len(), 60);
     let hub = mailbox("hub");
     let later = NewMessage {
-        payload: hide(None, KeptAt { link: hub.link, id: id(2, 21), is_letter: false }, "x".into())
-            .unwrap(),
+        payload: hide(
+            None,
+            KeptAt { link: hub.link, id: id(2, 21), is_letter: false },
+            &"x".into(),
+        )
+        .unwrap(),
         ..message(2, 21, "")
     };
     store.append(&hub, later).await.unwrap();
@@ -138,7 +143,7 @@ async fn a_change_that_fails_changes_nothing() {
     let place = Place::new();
     let kept = filled(&place).await;
     let mut count = 0;
-    let fails = |key, at, payload| {
+    let fails = |key, at, payload: &Payload| {
         count += 1;
         if count == 70 { Err("it is not to be") } else { hide(key, at, payload) }
     };

@@ -1,0 +1,25 @@
+//! What is kept on a disk, sealed: the files of links, and the messages of the outbox. Implements
+//! `docs/deploy/at-rest.md`.
+//!
+//! A secret that an operator keeps elsewhere opens the keyring, a small file with the key that
+//! everything else is sealed under. So the secret can change without a change to anything but the keyring.
+
+#[cfg(feature = "durable")]
+mod convert;
+mod error;
+mod keyring;
+mod settings;
+mod source;
+#[cfg(feature = "durable")]
+mod store;
+mod vault;
+
+#[cfg(feature = "durable")]
+pub use convert::Rewritten;
+pub use error::AtRestError;
+pub(crate) use keyring::Keyring;
+pub use settings::AtRest;
+pub use source::KeySource;
+#[cfg(feature = "durable")]
+pub(crate) use store::SealedStore;
+pub(crate) use vault::Vault;

@@ -1,0 +1,214 @@
+//! A store whose payloads are sealed before it gets them, and opened behind it. Everything else is the
+//! store's own.
+
+use std::sync::Arc;
+
+use paddington_crypto::StorageKey;
+use paddington_exchange::store::{
+    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
+    NewMessage, Outbox, Purged, Store, StoreError, StoreHealth, StoredCursor, StoredStream,
+};
+use paddington_store::KeptAt;
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
+
+use super::AtRestError;
+
+/// The number of bytes by which a sealed payload is longer: what the key adds, and a last byte that says
+/// whether it is bytes or text.
+const OVERHEAD: usize = StorageKey::OVERHEAD + 1;
+const TEXT: u8 = 0;
+const BYTES: u8 = 1;
+
+/// A store with sealed payloads.
+#[derive(Debug)]
+pub(crate) struct SealedStore {
+    inner: Arc<dyn Store>,
+    key: Arc<StorageKey>,
+}
+
+impl SealedStore {
+    /// Seals what goes into a store, and opens what comes out of it.
+    pub(crate) fn new(inner: Arc<dyn Store>, key: Arc<StorageKey>) -> Self {
+        Self { inner, key }
+    }
+}
+
+/// Seals a payload for its place.
+pub(super) fn seal(
+    key: &StorageKey,
+    at: KeptAt,
+    payload: &Payload,
+) -> Result<Payload, AtRestError> {
+    let mut text = Vec::with_capacity(payload.len() + 1);
+    text.extend_from_slice(payload);
+    text.push(if payload.is_bytes() { BYTES } else { TEXT });
+    let sealed = key.seal(&text, &ad(at));
+    let sealed = sealed.map_err(|_| paddington_crypto::KeyError::NoRandomness)?;
+    Ok(Payload::bytes(sealed))
+}
+
+/// Opens a payload from its place. One that is empty stands for a message that is lost.
+pub(super) fn open(key: &StorageKey, at: KeptAt, sealed: &Payload) -> Result<Payload, AtRestError> {
+    if sealed.is_empty() {
+        return Ok(sealed.clone());
+    }
+    let mut text = key.open(sealed, &ad(at)).map_err(|_| AtRestError::Changed)?;
+    let kind = text.pop();
+    let text = std::mem::take(&mut *text);
+    match kind {
+        Some(TEXT) => Ok(Payload::text(text)),
+        Some(BYTES) => Ok(Payload::bytes(text)),
+        _ => Err(AtRestError::Changed),
+    }
+}
+
+/// What a payload is bound to: nobody can put it elsewhere.
+fn ad(at: KeptAt) -> Vec<u8> {
+    let KeptAt { link, id: MessageId { stream, number }, is_letter } = at;
+    let kind: &[u8] = if is_letter { b"paddington letter " } else { b"paddington message " };
+    [kind, link.as_bytes(), stream.as_bytes(), &number.to_be_bytes()].concat()
+}
+
+fn failed(id: MessageId, error: &AtRestError) -> StoreError {
+    StoreError::new(format!("message {id}: {error}"))
+}
+
+fn at_once<T: Send + 'static>(error: StoreError) -> Answer<T> {
+    Box::pin(async move { Err(error) })
+}
+
+fn len(sealed: u64, payloads: u64) -> u64 {
+    sealed.saturating_sub(payloads.saturating_mul(OVERHEAD as u64))
+}
+
+impl Outbox for SealedStore {
+    fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>> {
+        let streams = self.inner.streams(mailbox);
+        Box::pin(async move {
+            let mut streams = streams.await?;
+            for message in streams.iter_mut().flat_map(|stream| &mut stream.messages) {
+                message.len = message.len.saturating_sub(OVERHEAD as u32);
+            }
+            Ok(streams)
+        })
+    }
+
+    fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
+        let at = KeptAt { link: mailbox.link, id: message.id, is_letter: false };
+        match seal(&self.key, at, &message.payload) {
+            Ok(payload) => self.inner.append(mailbox, NewMessage { payload, ..message }),
+            Err(error) => at_once(failed(at.id, &error)),
+        }
+    }
+
+    fn mark(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()> {
+        self.inner.mark(mailbox, upto, fence)
+    }
+
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
+        let read = self.inner.read(mailbox, first, max_bytes);
+        let (key, link) = (Arc::clone(&self.key), mailbox.link);
+        Box::pin(async move {
+            let open = |(number, payload): (u64, Payload)| {
+                let id = MessageId { number, ..first };
+                let at = KeptAt { link, id, is_letter: false };
+                open(&key, at, &payload).map_err(|error| failed(id, &error))
+            };
+            (first.number..).zip(read.await?).map(open).collect()
+        })
+    }
+
+    fn trim(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()> {
+        self.inner.trim(mailbox, upto, fence)
+    }
+}
+
+impl Cursors for SealedStore {
+    fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
+        self.inner.cursors(mailbox)
+    }
+
+    fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, fence: Fence) -> Answer<()> {
+        self.inner.commit(mailbox, cursor, fence)
+    }
+
+    fn forget(&self, mailbox: &Mailbox, instance: Instance, fence: Fence) -> Answer<()> {
+        self.inner.forget(mailbox, instance, fence)
+    }
+
+    fn attempt(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<u32> {
+        self.inner.attempt(mailbox, id, fence)
+    }
+
+    fn uncount(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<()> {
+        self.inner.uncount(mailbox, id, fence)
+    }
+
+    fn sync(&self, mailbox: &Mailbox) -> Answer<()> {
+        self.inner.sync(mailbox)
+    }
+}
+
+impl DeadLetters for SealedStore {
+    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+        let at = of_letter(&letter);
+        match seal(&self.key, at, &letter.payload) {
+            Ok(payload) => self.inner.add_letter(DeadLetter { payload, ..letter }),
+            Err(error) => at_once(failed(at.id, &error)),
+        }
+    }
+
+    fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
+        let (letters, key) = (self.inner.letters(), Arc::clone(&self.key));
+        Box::pin(async move {
+            let letters = letters.await?.into_iter();
+            letters.map(|(id, letter)| Ok((id, open_letter(&key, letter)?))).collect()
+        })
+    }
+
+    fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+        let (taken, key) = (self.inner.take_letter(id), Arc::clone(&self.key));
+        Box::pin(async move { taken.await?.map(|it| open_letter(&key, it)).transpose() })
+    }
+}
+
+fn of_letter(letter: &DeadLetter) -> KeptAt {
+    KeptAt { link: letter.mailbox.link, id: letter.id, is_letter: true }
+}
+
+fn open_letter(key: &StorageKey, letter: DeadLetter) -> Result<DeadLetter, StoreError> {
+    let at = of_letter(&letter);
+    let payload = open(key, at, &letter.payload).map_err(|error| failed(at.id, &error))?;
+    Ok(DeadLetter { payload, ..letter })
+}
+
+impl Mailboxes for SealedStore {
+    fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
+        let found = self.inner.mailboxes(except);
+        Box::pin(async move {
+            let mut found = found.await?;
+            for status in &mut found {
+                status.bytes = len(status.bytes, status.messages);
+            }
+            Ok(found)
+        })
+    }
+
+    fn purge(&self, mailbox: &Mailbox) -> Answer<Purged> {
+        let purged = self.inner.purge(mailbox);
+        Box::pin(async move {
+            let purged = purged.await?;
+            Ok(Purged { bytes: len(purged.bytes, purged.messages), ..purged })
+        })
+    }
+}
+
+impl Store for SealedStore {
+    fn close(&self) -> Answer<()> {
+        self.inner.close()
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.inner.health()
+    }
+}
