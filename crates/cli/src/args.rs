@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Renew(Renew),
     /// Delete what is stored for links that are gone.
     Purge(Purge),
+    /// Seal what is kept on the disk, under another key, or not any more.
+    AtRest(AtRest),
     /// Check the configuration, with every problem's line and remedy.
     Check,
     /// Run the service in the foreground.
@@ -79,6 +81,41 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Write the manual pages into a folder.
     Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AtRest {
+    #[command(subcommand)]
+    pub(crate) action: AtRestAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AtRestAction {
+    /// Seal links and outbox as [at_rest] in service.toml says. The service has to be stopped.
+    Seal,
+    /// Write them as they were before they were sealed. The service has to be stopped.
+    Unseal,
+    /// Seal them under a new key, and the key under another secret or the same. The service has to be
+    /// stopped.
+    Rekey(Rekey),
+}
+
+/// Where the other secret comes from.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Rekey {
+    /// The file with the new secret.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The credential of systemd with the new secret.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key_credential: Option<String>,
+    /// The variable of the environment with the new secret.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key_variable: Option<String>,
+    /// The program, with its arguments, that prints the new secret.
+    #[arg(long, value_name = "WORD", num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) key_command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -351,6 +388,9 @@ impl Command {
         match &mut self {
             Self::Invite(args) => paths.extend(args.how.files()),
             Self::Renew(args) => paths.extend(args.how.files()),
+            Self::AtRest(AtRest { action: AtRestAction::Rekey(args) }) => {
+                paths.extend(args.key_file.as_mut());
+            }
             Self::Join(args) => {
                 paths.push(&mut args.file);
                 paths.extend(args.passphrase_file.as_mut());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use paddington::ServiceConfig;
 use paddington_admin::{Settings, Token, TokenError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::failure::{Exit, Failure};
@@ -165,6 +166,11 @@ pub(crate) fn load() -> Result<ServiceConfig, Failure> {
 
 /// Reads the settings of the command itself.
 pub(crate) fn operation() -> Result<Operation, Failure> {
+    read()
+}
+
+/// Reads a part of the configuration.
+pub(crate) fn read<T: DeserializeOwned>() -> Result<T, Failure> {
     let text = std::fs::read_to_string(CONFIG)
         .map_err(|error| Failure::new(Exit::Files, format!("{CONFIG} cannot be read: {error}")))?;
     toml::from_str(&text).map_err(|error| {

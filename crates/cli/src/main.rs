@@ -65,7 +65,8 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
 /// Carries out a command in the folder of a service, which was called `here`.
 async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), Failure> {
     use commands::{
-        check, invite, join, letters, messages, outbox, peers, range, reload, remove, status,
+        at_rest, check, invite, join, letters, messages, outbox, peers, range, reload, remove,
+        status,
     };
     match command {
         Command::Invite(args) => invite::invite(&args, here, output).await,
@@ -76,6 +77,7 @@ async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), 
         Command::Range(args) => range::run(&args, output).await,
         Command::Renew(args) => invite::renew(&args, here, output).await,
         Command::Purge(args) => outbox::purge(&args, output).await,
+        Command::AtRest(args) => at_rest::run(args.action, output),
         Command::Check => check::run(output),
         Command::Reload => reload::run(output).await,
         Command::Run(args) => run::run(&args).await,

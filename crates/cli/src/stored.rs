@@ -1,11 +1,9 @@
 //! The outbox, while the service does not run.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use paddington::store::{
-    DeadLetter, DeadLetters, LetterId, Mailbox, MailboxStatus, Mailboxes, StoreError,
-};
-use paddington::{LinkId, ServiceConfig, SqliteStore};
+use paddington::store::{DeadLetter, LetterId, Mailbox, MailboxStatus, Store, StoreError};
+use paddington::{LinkId, ServiceConfig};
 use paddington_admin::model::{RemovedAnswer, WaitingMail};
 
 use crate::failure::{Exit, Failure};
@@ -16,15 +14,11 @@ pub(crate) const WHAT_BECOMES: &str =
     "Say what becomes of them: --purge deletes them, --keep leaves them in the outbox.";
 
 /// Opens the outbox, if the configuration has one and it was made already.
-fn open(config: &ServiceConfig) -> Result<Option<SqliteStore>, Failure> {
+fn open(config: &ServiceConfig) -> Result<Option<Arc<dyn Store>>, Failure> {
     match config.outbox().filter(|path| path.exists()) {
         None => Ok(None),
-        Some(path) => open_file(path).map(Some),
+        Some(_) => config.open_outbox().map_err(|error| Failure::of(Exit::Files, &error)),
     }
-}
-
-fn open_file(path: &Path) -> Result<SqliteStore, Failure> {
-    SqliteStore::open(path).map_err(|error| Failure::of(Exit::Files, &error))
 }
 
 fn unreadable(error: &StoreError) -> Failure {

@@ -17,7 +17,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use paddington::{Encoding, Invite, Message, ServiceConfig};
+use paddington::{AtRest, Encoding, Invite, KeySource, Message, ServiceConfig};
 use paddington_crypto::kem::{EncapsulationSeed, KemKeyPair};
 use paddington_crypto::{KeyPair, SecretKey};
 use paddington_test_support::{WantedSecrets, eventually, pair_with, round_keys, subkey};
@@ -350,6 +350,40 @@ fn the_keys_in_a_folder_of_links_and_under_a_passphrase_leave_memory() {
     assert_eq!(secrets.found(), BTreeSet::from(["inner, as bytes", "outer, as bytes"]));
     drop(hub);
     assert_eq!(secrets.found(), none, "after the files were read");
+}
+
+#[test]
+#[ignore = "run by make secrets, optimised"]
+fn the_keys_of_sealed_links_and_the_secret_that_opens_them_leave_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let [secret, invitation] = ["secret", "invitation.toml"].map(|name| folder.path().join(name));
+    let config = || {
+        let mut config =
+            ServiceConfig::new("hub", "ws://localhost:6501", "127.0.0.1", &6501).unwrap();
+        let source = KeySource::File(secret.clone());
+        config.set_at_rest(AtRest::new(folder.path().join("keyring.toml"), source));
+        config.set_links(folder.path().join("links")).unwrap();
+        config
+    };
+    let mut secrets = WantedSecrets::default();
+    {
+        let key = SecretKey::generate().unwrap();
+        let digits = Zeroizing::new(const_hex::encode(key.expose_bytes()));
+        fs::write(&secret, digits.as_bytes()).unwrap();
+        secrets.add("secret, as digits", digits.as_bytes(), b"");
+        secrets.add("secret, as bytes", key.expose_bytes(), b"");
+    }
+    {
+        let mut hub = config();
+        hub.add_client("sensor", "127.0.0.1").unwrap().save(&invitation).unwrap();
+    }
+    add_keys(&invitation, &mut secrets);
+    let none = BTreeSet::new();
+    assert_eq!(secrets.found(), none, "after the files were sealed");
+    let hub = config();
+    assert_eq!(secrets.found(), BTreeSet::from(["inner, as bytes", "outer, as bytes"]));
+    drop(hub);
+    assert_eq!(secrets.found(), none, "after the files were opened");
 }
 
 #[tokio::test(start_paused = true)]

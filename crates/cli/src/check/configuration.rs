@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::document::Document;
-use super::{Problem, files, keys, links, settings, tls, values};
+use super::{Problem, at_rest, files, keys, links, settings, tls, values};
 use crate::folder::CONFIG;
 
 /// Returns all problems of the service whose folder was entered. Nothing is written.
@@ -21,7 +21,11 @@ pub(crate) fn problems() -> Vec<Problem> {
     };
     let mut problems = of_document(&document);
     problems.extend(files::problems(&document));
-    problems.extend(links::problems(&document));
+    match at_rest::problems(&document) {
+        // Without a key, the files of links cannot be read.
+        found if !found.is_empty() => problems.extend(found),
+        _ => problems.extend(links::problems(&document)),
+    }
     problems.extend(tls::problems(&document));
     problems.sort_by_key(|problem| (problem.file.clone(), problem.line));
     problems

@@ -6,9 +6,9 @@ use super::Problem;
 use super::document::{Document, Entry};
 
 /// The keys at the top, beside those of the original paddington, which have no meaning here.
-const TOP: [&str; 13] = [
-    "name", "url", "ip", "port", "outbox", "links", "tls", "settings", "clients", "servers", "api",
-    "health", "handler",
+const TOP: [&str; 14] = [
+    "name", "url", "ip", "port", "outbox", "links", "at_rest", "tls", "settings", "clients",
+    "servers", "api", "health", "handler",
 ];
 const ORIGINAL: [&str; 4] = ["healthcheck_port", "heathcheck_port", "proxy_header", "encryption"];
 
@@ -36,6 +36,9 @@ fn known(table: &[String], settings: Option<&toml::Value>) -> Option<Vec<String>
     match table.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => fixed(&[TOP.as_slice(), ORIGINAL.as_slice()].concat()),
         ["tls"] => fixed(&["directory", "certificate", "key", "client_authorities"]),
+        ["at_rest"] => {
+            fixed(&["keyring", "key_file", "key_credential", "key_variable", "key_command"])
+        }
         ["api"] => fixed(&["socket", "tcp", "token_file", "changes"]),
         ["health"] => fixed(&["required", "grace"]),
         ["handler"] => fixed(&["exec", "webhook"]),

@@ -31,7 +31,7 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     match ServiceConfig::from_toml(text) {
         Ok(config) => problems.extend(of_service(document, &config)),
         Err(error) if problems_of_links(&error) => {
-            let remedy = "Restore the file from a copy, or remove it and ask for a new invitation.";
+            let remedy = remedy(&error);
             problems.push(Problem::of(
                 folder.display().to_string(),
                 None,
@@ -43,6 +43,23 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     }
     problems
 }
+
+fn remedy(error: &paddington::ConfigError) -> &'static str {
+    use paddington::{AtRestError, ConfigError, FileError};
+    let ConfigError::File(FileError::AtRest { source, .. }) = error else { return RESTORE };
+    match **source {
+        AtRestError::NotSealed | AtRestError::NoKeyring { .. } => {
+            "Stop the service, and run: paddington at-rest seal"
+        }
+        AtRestError::NoKey { .. } => {
+            "Put the table [at_rest] back, as docs/deploy/at-rest.md shows it."
+        }
+        AtRestError::OtherKey { .. } => "Put back the keyring that belongs to these files.",
+        _ => RESTORE,
+    }
+}
+
+const RESTORE: &str = "Restore the file from a copy, or remove it and ask for a new invitation.";
 
 /// Returns whether an error is one of the files in the folder.
 fn problems_of_links(error: &paddington::ConfigError) -> bool {

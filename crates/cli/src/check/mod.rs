@@ -1,5 +1,6 @@
 //! Everything that is wrong with a configuration: with its file, its line, and what to do.
 
+mod at_rest;
 mod configuration;
 mod document;
 mod files;

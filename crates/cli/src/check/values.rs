@@ -3,7 +3,7 @@
 use paddington::{Config, ServiceConfig, with_causes};
 
 use super::document::{Document, Entry};
-use super::{Problem, tls};
+use super::{Problem, at_rest, tls};
 use crate::folder::Operation;
 
 /// The fields that a service needs, with values that are right.
@@ -34,7 +34,8 @@ fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
         [key @ ("name" | "url" | "ip" | "port" | "outbox")] => {
             of_field(key, document.written(entry))
         }
-        ["tls"] => of_tls(document),
+        ["tls"] => of_table(&tls::files(document)?.err()?),
+        ["at_rest"] => of_table(&at_rest::settings(document)?.err()?),
         ["settings", .., _] if !entry.is_table => of_setting(&path, document.written(entry)),
         ["api" | "health" | "handler", _] => of_operation(&path, document.written(entry)),
         _ => None,
@@ -64,9 +65,8 @@ fn of_setting(path: &[&str], written: &str) -> Option<String> {
     (!message.starts_with("unknown field")).then(|| message.to_owned())
 }
 
-/// Returns what is wrong with the table of TLS. Unknown keys are told elsewhere.
-fn of_tls(document: &Document<'_>) -> Option<String> {
-    let error = tls::files(document)?.err()?;
+/// Returns what is wrong with a table. Unknown keys are told elsewhere.
+fn of_table(error: &toml::de::Error) -> Option<String> {
     let message = error.message();
     (!message.starts_with("unknown field")).then(|| message.to_owned())
 }
@@ -88,6 +88,10 @@ fn remedy(path: &[&str]) -> String {
         ["tls"] => {
             "Write for example directory = \"/etc/letsencrypt/live/hub.example\"; docs/deploy/tls.md \
              explains it."
+                .into()
+        }
+        ["at_rest"] => {
+            "Write for example key_file = \"/run/secrets/paddington\"; docs/deploy/at-rest.md explains it."
                 .into()
         }
         ["settings", .., name] => match default_of(path) {

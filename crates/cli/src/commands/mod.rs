@@ -1,5 +1,6 @@
 //! The commands.
 
+pub(crate) mod at_rest;
 pub(crate) mod check;
 pub(crate) mod init;
 pub(crate) mod invite;

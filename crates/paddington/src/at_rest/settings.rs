@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AtRestError, KeySource};
+use super::{AtRestError, KeySource, Keyring};
 
 /// How what is kept on a disk is sealed: `[at_rest]` in a configuration.
 ///
@@ -45,6 +45,15 @@ impl AtRest {
     #[must_use]
     pub fn source(&self) -> &KeySource {
         &self.source
+    }
+
+    /// Reads the secret, and opens the keyring if there is one: whether a service could do so.
+    ///
+    /// # Errors
+    ///
+    /// [`AtRestError`] if it could not.
+    pub fn check(&self) -> Result<(), AtRestError> {
+        Keyring::open(self)?.map_or_else(|| self.source.read().map(drop), |_| Ok(()))
     }
 }
 

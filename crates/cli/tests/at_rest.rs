@@ -1,0 +1,87 @@
+//! `paddington at-rest`: links and outbox are sealed, and the service goes on.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use support::{Pair, Place};
+
+/// Writes a file that only its owner can read.
+fn secret(place: &Place, name: &str, text: &str) {
+    fs::write(place.folder.join(name), text).unwrap();
+    fs::set_permissions(place.folder.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Writes the table, in the place of an older one.
+fn write(place: &Place, table: &str) {
+    let path = place.folder.join("service.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.split("\n[at_rest]").next().unwrap().to_owned();
+    fs::write(path, text + table).unwrap();
+}
+
+fn link(place: &Place) -> String {
+    fs::read_to_string(place.folder.join("links/hub.toml")).unwrap()
+}
+
+fn problems(place: &Place) -> String {
+    let output = place.call(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_service_is_sealed_rekeyed_and_unsealed_and_no_message_is_lost() {
+    let pair = Pair::at_free_port();
+    let sensor = &pair.sensor;
+    let running = sensor.run();
+    sensor.done(&["send", "hub", "before it is sealed"]);
+    let refused = sensor.call(&["at-rest", "seal"]);
+    assert_eq!(refused.status.code(), Some(3), "no secret is named");
+    secret(sensor, "secret", "correct horse battery staple\n");
+    write(sensor, "\n[at_rest]\nkey_file = \"secret\"\n");
+    let refused = sensor.call(&["at-rest", "seal"]);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Stop the service first."));
+    drop(running);
+
+    assert!(problems(sensor).contains("paddington at-rest seal"), "{}", problems(sensor));
+    assert_eq!(sensor.done(&["at-rest", "seal"]).trim(), "sealed 1 link, 1 message");
+    assert!(link(sensor).contains("sealed_with") && !link(sensor).contains("inner_key"));
+    sensor.done(&["check"]);
+    assert!(sensor.done(&["outbox", "list"]).contains("19 B"));
+
+    secret(sensor, "wrong", "correct house\n");
+    write(sensor, "\n[at_rest]\nkey_file = \"wrong\"\n");
+    let before = link(sensor);
+    assert!(problems(sensor).contains("the keyring was sealed under last"));
+    assert_eq!(sensor.call(&["run"]).status.code(), Some(3));
+    assert!(link(sensor) == before);
+
+    write(sensor, "\n[at_rest]\nkey_file = \"secret\"\n");
+    let new = "5a".repeat(32);
+    secret(sensor, "new", &new);
+    let told = sensor.done(&["at-rest", "rekey", "--key-command", "cat", "new"]);
+    assert!(told.contains("key_command = [\"cat\", \"new\"]"), "{told}");
+    write(sensor, "\n[at_rest]\nkey_command = [\"cat\", \"new\"]\n");
+
+    let (_hub, running) = (pair.hub.run(), sensor.run());
+    sensor.done(&["send", "hub", "after it was sealed"]);
+    let heard = pair.hub.done(&["listen", "--count", "2", "--json"]);
+    let texts: Vec<_> = heard.lines().collect();
+    assert!(texts[0].contains("before it is sealed") && texts[1].contains("after it was sealed"));
+    drop(running);
+    for log in [pair.hub.log(), sensor.log()] {
+        assert!(!log.contains(&new) && !log.contains("battery"), "{log}");
+    }
+
+    let told = sensor.done(&["at-rest", "unseal", "--json"]);
+    // Messages that were handled may still be there: a service that is killed has not tidied up.
+    assert!(told.starts_with("{\"links\":1,"), "{told}");
+    write(sensor, "");
+    sensor.done(&["check"]);
+    assert!(link(sensor).contains("inner_key"));
+}
