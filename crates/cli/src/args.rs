@@ -125,7 +125,8 @@ pub(crate) struct Init {
     /// Where clients reach it, such as wss://hub.example/paddington, if it will invite any.
     #[arg(long, default_value = "ws://localhost:6501")]
     pub(crate) url: String,
-    /// The address and port that it listens on [default: 127.0.0.1, the port of the URL].
+    /// The address and port that it listens on, [::]:PORT for all addresses of both families [default:
+    /// 127.0.0.1, the port of the URL].
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
 }

@@ -250,9 +250,7 @@ impl Config {
                 return Err(StartError::NotShorter { setting, time, other, limit, reason });
             }
         }
-        if !self.has_user_of_proxy_password() {
-            return Err(StartError::ProxyPassword);
-        }
+        self.check_proxies()?;
         if retry.interval > retry.refused {
             let (interval, refused) = (retry.interval, retry.refused);
             return Err(StartError::RefusedTooSoon { interval, refused });
@@ -274,10 +272,17 @@ impl Config {
     }
 
     /// Returns whether somebody has the password for the proxy, if it is in a file.
-    fn has_user_of_proxy_password(&self) -> bool {
-        let outbound = &self.transport.outbound;
-        outbound.proxy_password_file.as_os_str().is_empty()
-            || matches!(&outbound.proxy, ProxyChoice::Url(url) if url.has_user() && !url.has_password())
+    /// Checks what the settings of proxies, on the way out and before this service, need of each other.
+    fn check_proxies(&self) -> Result<(), StartError> {
+        let (outbound, trusted) = (&self.transport.outbound, &self.transport.proxies);
+        let has_user = matches!(&outbound.proxy, ProxyChoice::Url(url) if url.has_user() && !url.has_password());
+        if !outbound.proxy_password_file.as_os_str().is_empty() && !has_user {
+            return Err(StartError::ProxyPassword);
+        }
+        if trusted.proxy_protocol && trusted.ranges.is_empty() {
+            return Err(StartError::NoTrustedProxies);
+        }
+        Ok(())
     }
 
     fn times(&self) -> [(&'static str, Duration); 18] {
@@ -399,6 +404,16 @@ mod tests {
             let refused = with(proxy).unwrap_err();
             assert!(matches!(refused, StartError::ProxyPassword), "{refused}");
         }
+    }
+
+    #[test]
+    fn somebody_has_to_speak_the_proxy_protocol() {
+        let mut config = Config::default();
+        config.transport.proxies.proxy_protocol = true;
+        let refused = config.check().unwrap_err();
+        assert!(matches!(refused, StartError::NoTrustedProxies), "{refused}");
+        config.transport.proxies.ranges = vec!["10.0.0.0/8".parse().unwrap()];
+        assert!(config.check().is_ok());
     }
 
     #[test]

@@ -193,6 +193,9 @@ pub enum StartError {
          http://USER@HOST:PORT"
     )]
     ProxyPassword,
+    /// The PROXY protocol is set, and no proxy is trusted to speak it.
+    #[error("proxy_protocol needs the addresses of the proxies that speak it in ranges")]
+    NoTrustedProxies,
     /// The delay after refusals is shorter than the delay in normal operation, which it starts from.
     #[error(
         "the setting refused ({} s) must be at least interval ({} s): refusals are tried again later \

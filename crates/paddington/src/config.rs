@@ -176,7 +176,8 @@ pub enum ConfigError {
 
 impl ServiceConfig {
     /// Creates the configuration of a service that is called `name`, is reached at `url`, and
-    /// listens on `ip` and `port`. A service without clients does not listen.
+    /// listens on `ip` and `port`: on all IPv4 addresses with `0.0.0.0`, on all addresses of both families
+    /// with `::`. A service without clients does not listen.
     ///
     /// ```
     /// use paddington::{ConfigError, ServiceConfig};

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, trace};
 
-use crate::admission::{Admission, Awaited, LimitReached, PendingConnection};
+use crate::admission::{Admission, Awaited, PendingConnection};
 use crate::contract::Host;
 use crate::error::AcceptError;
 use crate::handshake::{self, Established, TrafficOf, Upgraded};
+use crate::proxy_protocol::{self, HeaderError};
 use crate::refusal_kind::{Cause, RefusalKind, Stage};
 use crate::refusal_log::{RefusalLog, Refusals};
 use crate::request_head::HeadError;
@@ -115,10 +116,7 @@ impl<H: Host> Acceptor<H> {
         }
         let address = (!proxied).then_some(direct);
         let entered = self.admission.enter(address, Instant::now(), || network.chance());
-        entered.map_err(|limit| match limit {
-            LimitReached::TooManyAttempts => Cause::Attempts,
-            LimitReached::TooManyPending => Cause::Crowd,
-        })
+        entered.map_err(Cause::of_limit)
     }
 
     /// Logs why a connection was refused, and charges its address if it is to blame.
@@ -160,19 +158,27 @@ impl<H: Host> Acceptor<H> {
         timeout_at(deadline, whole).await.map_err(|_| AcceptError::Timeout)?
     }
 
-    /// Performs the TLS handshake, if this port speaks TLS, and reads the head of the request. The first
-    /// byte tells a stranger that is silent from one that is slow, or that speaks TLS.
+    /// Reads the header of a proxy, performs the TLS handshake, if this port speaks TLS, and reads the head
+    /// of the request. The first byte tells a stranger that is silent from one that is slow, or that speaks
+    /// something else.
     async fn begin(
         &self,
         mut stream: Stream,
         stranger: &Stranger,
     ) -> Result<(Stream, Bytes), AcceptError> {
+        if self.config.proxies.begins_with_header(stranger.direct) {
+            self.introduce(&mut stream, stranger).await?;
+        }
         let first = first_byte(&mut stream).await?;
         stranger.begin();
+        match first {
+            TLS_HANDSHAKE if self.tls.is_none() => stranger.speak(Cause::Tls),
+            proxy_protocol::BINARY => stranger.speak(Cause::UntrustedHeader),
+            _ => {}
+        }
         match &self.tls {
             Some(_) if first != TLS_HANDSHAKE => return Err(AcceptError::Plain),
             Some(tls) => stream = tls.accept(stream).await.map_err(of_tls)?,
-            None if first == TLS_HANDSHAKE => stranger.speak_tls(),
             None => {}
         }
         let head = request_head::read(&mut stream, &self.config.limits).await;
@@ -180,7 +186,35 @@ impl<H: Host> Acceptor<H> {
             HeadError::Lost => AcceptError::Gone,
             _ => AcceptError::Head,
         })?;
+        if proxy_protocol::begins(&head) {
+            stranger.speak(Cause::UntrustedHeader);
+        }
         Ok((stream, head))
+    }
+
+    /// Reads the header in which a trusted proxy says whom it connects, and admits that client. A proxy
+    /// that names nobody, as in its health checks, is admitted by its own address once something follows.
+    async fn introduce(&self, stream: &mut Stream, stranger: &Stranger) -> Result<(), AcceptError> {
+        first_byte(stream).await?;
+        stranger.begin();
+        let client = proxy_protocol::read(stream).await.map_err(|error| match error {
+            HeaderError::Malformed => AcceptError::ProxyHeader,
+            HeaderError::Lost => AcceptError::Gone,
+        })?;
+        stranger.begin_anew();
+        let (address, unexpected) = match client {
+            Some(client) => (client, Cause::Address),
+            None => {
+                first_byte(stream).await?;
+                (stranger.direct, Cause::UnreportedAddress)
+            }
+        };
+        stranger.report(address);
+        if !self.host.clients().admits(address) {
+            return Err(AcceptError::NotAdmitted(unexpected));
+        }
+        let resolved = stranger.pending.resolve(address, Instant::now());
+        resolved.map_err(|limit| AcceptError::NotAdmitted(Cause::of_limit(limit)))
     }
 
     async fn upgrade<'a>(
@@ -189,17 +223,18 @@ impl<H: Host> Acceptor<H> {
         head: Bytes,
         stranger: &'a Stranger,
     ) -> Result<Upgraded<'a>, AcceptError> {
-        let (direct, pending) = (stranger.direct, &stranger.pending);
+        let (address, pending) = (stranger.address(), &stranger.pending);
+        let proxies = self.config.proxies.sets_header(stranger.direct);
         let challenge = Challenge::random().map_err(HandshakeError::from)?;
         let rules = Rules {
             path: &self.path,
             clients: self.host.clients(),
-            proxies: self.config.proxies.trusts(direct).then_some(&self.config.proxies),
+            proxies: proxies.then_some(&self.config.proxies),
             stranger,
         };
         stream.set_budget(None);
         stream.unread(head);
-        let answered = upgrade::answer(stream, &self.config.limits, direct, challenge, &rules);
+        let answered = upgrade::answer(stream, &self.config.limits, address, challenge, &rules);
         let answered = timeout(self.config.timeouts.handshake_step, answered).await;
         let Answered { stream, address, offer, bucket } =
             answered.map_err(|_| AcceptError::Timeout)?.map_err(AcceptError::Upgrade)?;

@@ -7,6 +7,7 @@ use paddington_wire::keys::Why;
 use paddington_wire::{CloseCode, HandshakeError, ReceiveError, TransmitError, Violation};
 use thiserror::Error;
 
+use crate::refusal_kind::Cause;
 use crate::websocket::SocketError;
 use crate::{ProxyError, UpgradeError};
 
@@ -184,6 +185,10 @@ pub(crate) enum AcceptError {
     Timeout,
     #[error("it hung up before its request was complete")]
     Gone,
+    #[error("it comes from a trusted proxy and does not begin with a header of the PROXY protocol")]
+    ProxyHeader,
+    #[error("it was not admitted: {0}")]
+    NotAdmitted(Cause),
     #[error("it does not speak TLS")]
     Plain,
     #[error("the TLS handshake failed")]

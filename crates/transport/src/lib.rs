@@ -24,6 +24,7 @@ mod endpoint;
 mod error;
 mod explanation;
 mod exposure;
+mod forwarded;
 mod frame_heads;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -37,6 +38,7 @@ mod prefix;
 mod presented;
 mod progress;
 mod proxy;
+mod proxy_protocol;
 mod reach;
 mod reconnect;
 mod refusal_kind;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use rand::RngExt;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::resolver::Resolver;
@@ -25,7 +26,7 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Opens a connection.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>>;
 
-    /// Opens a listener.
+    /// Opens a listener. One on `[::]` accepts IPv4, too.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>>;
 
     /// Returns a random number in `0.0..1.0`, by which delays are jittered. A reproducible
@@ -129,11 +130,19 @@ impl Network for System {
             // lets the address of a listener that has just ended be bound at once
             #[cfg(unix)]
             socket.set_reuseaddr(true)?;
+            if address == SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port()) {
+                serve_both_families(&socket)?;
+            }
             socket.bind(address)?;
             let listener: Box<dyn NetworkListener> = Box::new(socket.listen(BACKLOG)?);
             Ok(listener)
         })
     }
+}
+
+/// Lets a listener on `[::]` accept IPv4, too, whatever the default of the machine is.
+fn serve_both_families(socket: &TcpSocket) -> io::Result<()> {
+    SockRef::from(socket).set_only_v6(false)
 }
 
 impl NetworkListener for TcpListener {
@@ -159,4 +168,18 @@ impl NetworkListener for TcpListener {
 fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_are_served_whatever_the_machine_says() {
+        let Ok(socket) = TcpSocket::new_v6() else { return }; // there is no IPv6
+        let option = SockRef::from(&socket);
+        option.set_only_v6(true).unwrap();
+        serve_both_families(&socket).unwrap();
+        assert!(!option.only_v6().unwrap());
+    }
 }

@@ -2,25 +2,31 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{FORWARDED, HeaderMap, HeaderName};
 use paddington_wire::AddressRange;
 use serde::{Deserialize, Serialize};
 
-/// The proxies that are trusted to report a client's address, and the header that reports it.
+use crate::forwarded;
+
+/// The proxies that are trusted to report a client's address, and how they report it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustedProxies {
     /// The addresses of the proxies.
     pub ranges: Vec<AddressRange>,
-    /// The header that they set; its last entry is the nearest one.
+    /// The header that they set; its last entry is the nearest one. `Forwarded` is read by RFC 7239.
     #[serde(with = "header_name")]
     pub header: HeaderName,
+    /// Whether they begin each connection with a header of the PROXY protocol, of version 1 or 2. It is
+    /// required from them then, and refused from all others; the header of requests is not read.
+    pub proxy_protocol: bool,
 }
 
 /// Trusts no proxy; the header is `X-Forwarded-For`.
 impl Default for TrustedProxies {
     fn default() -> Self {
-        Self { ranges: Vec::new(), header: HeaderName::from_static("x-forwarded-for") }
+        let header = HeaderName::from_static("x-forwarded-for");
+        Self { ranges: Vec::new(), header, proxy_protocol: false }
     }
 }
 
@@ -34,6 +40,16 @@ impl TrustedProxies {
         self.ranges.iter().any(|range| range.contains(address))
     }
 
+    /// Returns whether a connection from `address` begins with a header of the PROXY protocol.
+    pub(crate) fn begins_with_header(&self, address: IpAddr) -> bool {
+        self.proxy_protocol && self.trusts(address)
+    }
+
+    /// Returns whether the header of a request from `address` reports its client.
+    pub(crate) fn sets_header(&self, address: IpAddr) -> bool {
+        !self.proxy_protocol && self.trusts(address)
+    }
+
     /// Returns the client's address: the last one in the header that is not a proxy's. Anything
     /// before it may be forged and is not read.
     pub(crate) fn client(&self, headers: &HeaderMap) -> Result<IpAddr, UnknownClient> {
@@ -41,7 +57,10 @@ impl TrustedProxies {
         for value in headers.get_all(&self.header) {
             lines.push(value.to_str().map_err(|_| UnknownClient)?);
         }
-        let entries = lines.iter().flat_map(|line| line.split(','));
+        let entries = lines.iter().flat_map(|line| match self.header {
+            FORWARDED => forwarded::nodes(line),
+            _ => line.split(',').collect(),
+        });
         for entry in entries.collect::<Vec<_>>().into_iter().rev() {
             let address = address(entry.trim()).ok_or(UnknownClient)?;
             if !self.trusts(address) {

@@ -6,6 +6,8 @@ use std::fmt;
 use paddington_wire::CloseCode;
 use paddington_wire::keys::Why;
 
+use crate::admission::LimitReached;
+
 /// What a connection was refused for, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RefusalKind {
@@ -27,6 +29,8 @@ pub(crate) enum Stage {
 pub(crate) enum Cause {
     Address,
     UnreportedAddress,
+    ProxyHeader,
+    UntrustedHeader,
     Attempts,
     Crowd,
     Silent,
@@ -51,6 +55,11 @@ pub(crate) enum Cause {
     Removed,
     Own,
 }
+
+const REPORT_ADDRESS: &str = "let the proxy set the header that the configuration names, or report its \
+    clients in the PROXY protocol; none is needed for its own health checks";
+const SEND_HEADER: &str = "let the proxy send the header (HAProxy: send-proxy-v2; nginx: proxy_protocol \
+    on), or set proxy_protocol = false";
 
 impl Stage {
     /// Returns how far the connection had come, in a word.
@@ -77,6 +86,14 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
+    /// Returns the cause for which a connection is refused that exceeds a limit.
+    pub(crate) fn of_limit(limit: LimitReached) -> Self {
+        match limit {
+            LimitReached::TooManyAttempts => Self::Attempts,
+            LimitReached::TooManyPending => Self::Crowd,
+        }
+    }
+
     /// Returns the cause for which a hello is refused that was made with these keys.
     pub(crate) fn of_keys(why: Why) -> Self {
         match why {
@@ -102,6 +119,8 @@ impl Cause {
         match self {
             Self::Address => "address_not_admitted",
             Self::UnreportedAddress => "proxy_reports_no_address",
+            Self::ProxyHeader => "proxy_header_missing",
+            Self::UntrustedHeader => "proxy_header_untrusted",
             Self::Attempts => "too_many_attempts",
             Self::Crowd => "too_many_pending",
             Self::Silent => "sent_nothing",
@@ -132,6 +151,12 @@ impl Cause {
         match self {
             Self::Address => "no invitation allows its address",
             Self::UnreportedAddress => "the proxy does not report its client's address",
+            Self::ProxyHeader => {
+                "the proxy does not begin with a valid header of the PROXY protocol"
+            }
+            Self::UntrustedHeader => {
+                "it begins with a header of the PROXY protocol, which is not accepted from its address"
+            }
             Self::Attempts => "too many failed attempts from its address",
             Self::Crowd => "it gave way to others: too many connections are pending",
             Self::Silent => "it sent nothing in time",
@@ -175,7 +200,11 @@ impl Cause {
                 "if it is a client, widen the range of its invitation; if it is a proxy, add it to \
                  the trusted ones"
             }
-            Self::UnreportedAddress => "let the proxy set the header that the configuration names",
+            Self::UnreportedAddress => REPORT_ADDRESS,
+            Self::ProxyHeader => SEND_HEADER,
+            Self::UntrustedHeader => {
+                "if it is a proxy of your own, add it to the trusted ones and set proxy_protocol = true"
+            }
             Self::Attempts => "see its earlier lines; it gets new attempts with time",
             Self::Crowd => "if these are clients, raise the limits of pending connections",
             Self::Silent => "none is needed for a scanner or a health check",

@@ -21,8 +21,8 @@ pub(crate) struct Stranger {
     reported: OnceLock<IpAddr>,
     /// Whether it has sent anything.
     begun: AtomicBool,
-    /// Whether it begins with TLS, on a port that does not speak it.
-    speaks_tls: AtomicBool,
+    /// Why it will be refused if its request is not understood: it begins with another protocol.
+    foreign: OnceLock<Cause>,
     /// Whether it uses an encoding for which no invitation allows its address.
     other_encoding: AtomicBool,
 }
@@ -34,21 +34,26 @@ impl Stranger {
             pending,
             reported: OnceLock::new(),
             begun: AtomicBool::new(false),
-            speaks_tls: AtomicBool::new(false),
+            foreign: OnceLock::new(),
             other_encoding: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn report(&self, address: IpAddr) {
-        let _ = self.reported.set(address); // a connection has one request
+        let _ = self.reported.set(address); // a connection has one header or one request
+    }
+
+    /// Notes that nothing but the proxy's header has arrived yet.
+    pub(crate) fn begin_anew(&self) {
+        self.begun.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn speak_tls(&self) {
-        self.speaks_tls.store(true, Ordering::Relaxed);
+    pub(crate) fn speak(&self, foreign: Cause) {
+        let _ = self.foreign.set(foreign); // the first sign of it says most
     }
 
     pub(crate) fn use_other_encoding(&self) {
@@ -63,13 +68,25 @@ impl Stranger {
     /// Returns how a failure is logged, unless the connection was only lost.
     pub(crate) fn refusal(&self, error: &AcceptError) -> Option<RefusalKind> {
         let awaited = self.pending.awaited();
+        let foreign = self.foreign.get().filter(|_| awaited == Awaited::Request);
+        let cause = foreign.copied().or_else(|| self.cause_of(error))?;
+        let stage = match (error, awaited) {
+            (AcceptError::ProxyHeader | AcceptError::NotAdmitted(_), _) => Stage::Accept,
+            (_, Awaited::Request) => Stage::Request,
+            (_, Awaited::Hello) => Stage::Hello,
+            (_, Awaited::Ready) => Stage::Ready,
+        };
+        Some(RefusalKind { stage, cause })
+    }
+
+    fn cause_of(&self, error: &AcceptError) -> Option<Cause> {
         let spoken = self.begun.load(Ordering::Relaxed);
-        let speaks_tls = self.speaks_tls.load(Ordering::Relaxed);
-        let cause = match error {
-            _ if awaited == Awaited::Request && speaks_tls => Cause::Tls,
+        Some(match error {
             AcceptError::Evicted => Cause::Crowd,
             AcceptError::Timeout if spoken => Cause::Late,
             AcceptError::Timeout => Cause::Silent,
+            AcceptError::ProxyHeader => Cause::ProxyHeader,
+            AcceptError::NotAdmitted(cause) => *cause,
             AcceptError::Plain => Cause::Plain,
             AcceptError::Tls(error) => Cause::of_tls(error),
             AcceptError::Head => Cause::Head,
@@ -80,13 +97,7 @@ impl Stranger {
             AcceptError::Transmit(_) => Cause::Own,
             AcceptError::Lost(error) if error.is_violation() => Cause::Violation,
             AcceptError::Lost(_) | AcceptError::Gone => return None,
-        };
-        let stage = match awaited {
-            Awaited::Request => Stage::Request,
-            Awaited::Hello => Stage::Hello,
-            Awaited::Ready => Stage::Ready,
-        };
-        Some(RefusalKind { stage, cause })
+        })
     }
 
     fn cause_of_status(&self, status: StatusCode) -> Cause {

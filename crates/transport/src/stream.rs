@@ -79,10 +79,13 @@ impl Stream {
         }
     }
 
-    /// Puts back bytes that were read too early.
+    /// Puts back bytes that were read too early, before those that were put back already.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
-        debug_assert!(self.unread.is_empty(), "bytes can be put back only once");
-        self.unread = bytes;
+        if self.unread.is_empty() {
+            self.unread = bytes;
+        } else {
+            self.unread = [bytes, self.unread.clone()].concat().into();
+        }
     }
 
     /// Allows `budget` more bytes to be read, or any number if it is `None`.

@@ -214,7 +214,10 @@ fn a_line_that_only_quotes_a_refusal_is_none() {
     assert_eq!(filter.find(&own).unwrap(), "6.6.6.6", "the form of the line is right");
     let journal = format!("host paddington[12]: {own}");
     assert_eq!(filter.find(&journal).unwrap(), "6.6.6.6");
+    let of_proxy = |cause: &str| own.replace("READY cause=no", &format!("accept cause={cause}"));
     for line in [
+        of_proxy("the proxy does not report its client's address"),
+        of_proxy("the proxy does not begin with a valid header of the PROXY protocol"),
         format!("{time}  INFO shop: {FORGED}"),
         format!("{time}  INFO shop: a user wrote {own}"),
         format!("{time}  INFO shop{{user={own}}}: hello"),

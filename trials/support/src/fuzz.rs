@@ -10,11 +10,12 @@ use paddington_wire::sealed::fuzzing::{Target, decode};
 pub type Parser = fn(&[u8]);
 
 /// Every parser, by the name of its fuzz target.
-pub const PARSERS: [(&str, Parser); 8] = [
+pub const PARSERS: [(&str, Parser); 9] = [
     ("frame", frame),
     ("ready", ready),
     ("hello", hello),
     ("request", request),
+    ("proxy_header", proxy_header),
     ("hex_text", hex_text),
     ("invitation", invitation),
     ("service", service),
@@ -55,6 +56,12 @@ pub fn hello(bytes: &[u8]) {
 pub fn request(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(paddington_transport::fuzzing::request(bytes));
+}
+
+/// Reads the header of a proxy.
+pub fn proxy_header(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(paddington_transport::fuzzing::proxy_header(bytes));
 }
 
 /// Opens texts of the `hex` encoding.

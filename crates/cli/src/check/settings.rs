@@ -8,7 +8,7 @@ use super::document::{Document, Entry};
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let Ok(whole) = toml::from_str::<toml::Table>(document.text()) else { return Vec::new() };
     let Some(mut settings) = whole.get("settings").cloned() else { return Vec::new() };
-    let mut problems = Vec::new();
+    let mut problems: Vec<_> = unread_header(document, &settings).into_iter().collect();
     // Those that are found are taken out, so that the next ones show.
     while let Ok(config) = settings.clone().try_into::<Config>() {
         let Err(error) = config.check() else { break };
@@ -26,6 +26,19 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Returns whether the header of requests is set beside the PROXY protocol, for which it is not read.
+fn unread_header(document: &Document<'_>, settings: &toml::Value) -> Option<Problem> {
+    const PROXIES: [&str; 3] = ["settings", "transport", "proxies"];
+    let written = document.line(&[&PROXIES[..], &["header"]].concat())?;
+    let proxies = PROXIES[1..].iter().try_fold(settings, |value, key| value.get(key))?;
+    (proxies.get("proxy_protocol")?.as_bool()?).then(|| {
+        let what = "the header of requests is not read, because proxy_protocol is set";
+        let remedy =
+            "Delete the line, or proxy_protocol: the proxies report their clients in one way.";
+        Problem::at(Some(written), what, remedy)
+    })
+}
+
 /// Returns the names of the settings that an error is about.
 fn names(error: &StartError) -> Vec<&str> {
     match error {
@@ -35,6 +48,7 @@ fn names(error: &StartError) -> Vec<&str> {
         StartError::RefusedTooSoon { .. } => vec!["refused", "interval"],
         StartError::MaxPayload(_) => vec!["max_payload"],
         StartError::ProxyPassword => vec!["proxy_password_file"],
+        StartError::NoTrustedProxies => vec!["proxy_protocol"],
         _ => Vec::new(),
     }
 }
@@ -50,6 +64,9 @@ fn remedy(error: &StartError) -> String {
         StartError::ProxyPassword => {
             "Write for example proxy = \"http://user@proxy.example:3128\", or delete the line."
                 .into()
+        }
+        StartError::NoTrustedProxies => {
+            "Write for example ranges = [\"192.0.2.1\"], or delete the line.".into()
         }
         StartError::RefusedTooSoon { .. } => "Make refused at least as large as interval.".into(),
         _ => "docs/limits.md has its meaning and its default.".into(),

@@ -119,6 +119,30 @@ ping_interval = 20
 }
 
 #[test]
+fn proxies_in_front_of_the_service_are_checked() {
+    let table = "[settings.transport.proxies]\n";
+    for good in [
+        "ranges = [\"10.0.0.0/8\", \"::1\"]\nproxy_protocol = true\n",
+        "ranges = [\"10.0.0.1\"]\nheader = \"Forwarded\"\n",
+    ] {
+        assert_eq!(found(&format!("{table}{good}")), []);
+    }
+    for (lines, at, named) in [
+        ("proxy_protocol = true", 6, "needs the addresses of the proxies"),
+        ("proxy_protocol = true\nranges = []", 6, "needs the addresses of the proxies"),
+        ("proxy_protocol = \"v2\"", 6, "boolean"),
+        ("proxi_protocol = true", 6, "\"proxy_protocol\""),
+        ("ranges = [\"10.0.0.1\"]\nproxy_protocol = true\nheader = \"X-Real-IP\"", 8, "not read"),
+        ("ranges = [\"10.0.0.0/99\"]", 6, "is not an address range"),
+        ("header = \"X Real IP\"", 6, "HTTP header"),
+    ] {
+        let (line, text) = one(&format!("{table}{lines}"));
+        assert_eq!(line, Some(at), "{lines}");
+        assert!(text.contains(named), "{lines}: {text}");
+    }
+}
+
+#[test]
 fn the_way_out_is_checked_and_a_password_is_not_shown() {
     let table = "[settings.transport.outbound]\n";
     let good = "proxy = \"http://user:sesame@proxy.example:3128\"\n\

@@ -83,7 +83,7 @@ fn remedy(path: &[&str]) -> String {
         ["url"] => {
             "Write for example \"wss://hub.example/paddington\" or \"ws://192.0.2.1:6501\".".into()
         }
-        ["ip"] => "Write for example \"127.0.0.1\", \"0.0.0.0\" or \"::1\".".into(),
+        ["ip"] => "Write for example \"127.0.0.1\", \"0.0.0.0\", or \"::\" for IPv4 and IPv6.".into(),
         ["port"] => "Write a number from 1 to 65535.".into(),
         ["tls"] => {
             "Write for example directory = \"/etc/letsencrypt/live/hub.example\"; docs/deploy/tls.md \

@@ -6,7 +6,7 @@ use paddington::AddressRange;
 use paddington_admin::model::Refusal;
 
 /// The codes of causes. The first ones say most about a client; strangers cause the last ones.
-const CODES: [&str; 24] = [
+const CODES: [&str; 26] = [
     "burned_keys",
     "invitation_expired",
     "duplicate_process",
@@ -16,6 +16,8 @@ const CODES: [&str; 24] = [
     "encoding_mismatch",
     "address_not_admitted",
     "proxy_reports_no_address",
+    "proxy_header_missing",
+    "proxy_header_untrusted",
     "wrong_path",
     "certificate_not_trusted",
     "no_client_certificate",
@@ -31,6 +33,14 @@ const CODES: [&str; 24] = [
     "handshake_stalled",
     "sent_nothing",
     "replayed",
+];
+
+/// The causes for which a client may be refused at another address than its own, such as a proxy's.
+const UNKNOWN_ADDRESS: [&str; 4] = [
+    "address_not_admitted",
+    "proxy_reports_no_address",
+    "proxy_header_missing",
+    "proxy_header_untrusted",
 ];
 
 /// Returns the place of a code among the causes of refusals.
@@ -50,8 +60,7 @@ pub(super) fn best<'a>(
         let address: IpAddr = refusal.address.parse().ok()?;
         let is_inside = range.is_some_and(|range| range.contains(address));
         // Whoever is not admitted may be this client at another address, or behind a proxy.
-        let may_be_it = is_inside
-            || matches!(refusal.code.as_str(), "address_not_admitted" | "proxy_reports_no_address");
+        let may_be_it = is_inside || UNKNOWN_ADDRESS.contains(&refusal.code.as_str());
         let is_recent = since.is_none_or(|since| refusal.last.as_str() >= since);
         (may_be_it && is_recent).then_some((place, refusal))
     });
@@ -91,6 +100,10 @@ mod tests {
             refusal("203.0.113.1", "address_not_admitted", "2026-11-27T10:00:02Z"),
             refusal("192.0.2.9", "unknown_keys", "2026-11-27T10:00:01Z"),
         ];
+        for code in UNKNOWN_ADDRESS {
+            let list = [refusal("10.0.0.1", code, "2026-11-27T10:00:02Z")];
+            assert!(place(code).is_some() && super::best(&list, Some(&range), None).is_some());
+        }
         let best = |since| best(&list, Some(&range), since).map(|it| (&*it.code, &*it.address));
         assert_eq!(best(None), Some(("unknown_keys", "192.0.2.9")));
         let later = Some("2026-11-27T10:00:02Z");
