@@ -44,6 +44,11 @@ struct Readme;
 #[doc = include_str!("../../../docs/links.md")]
 struct Links;
 
+/// The example of the page about shared ports compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/deploy/shared-port.md")]
+struct SharedPorts;
+
 mod at_rest;
 mod buckets;
 mod clients;
@@ -95,8 +100,8 @@ pub use paddington_store::{
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, HostPattern, HostPatternError,
     Limits, Network, NetworkListener, Outbound, ProxyChoice, ProxyEnvironment, ProxyError,
-    ProxyUrl, ProxyUrlError, Reach, Retry, ServerTls, Step, Stream, Timeouts, TlsError, TlsFiles,
-    TlsFilesError, TrustedProxies, UpgradeError, is_exposed, system as system_network,
+    ProxyUrl, ProxyUrlError, Reach, Retry, ServerTls, SharedPort, Step, Stream, Timeouts, TlsError,
+    TlsFiles, TlsFilesError, TrustedProxies, UpgradeError, is_exposed, system as system_network,
     system_in as system_network_in, with_causes,
 };
 pub use paddington_wire::{

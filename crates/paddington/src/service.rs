@@ -9,7 +9,7 @@ use paddington_exchange::{
     Exchange, Handler, PeerStatus, PingError, Receipt, Refusal, Reply, RequestError, SendError,
     ShutdownReport, StartError,
 };
-use paddington_transport::Network;
+use paddington_transport::{Network, SharedPort};
 use paddington_wire::Message;
 use thiserror::Error;
 
@@ -44,6 +44,11 @@ pub enum ServiceError {
     /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// The configuration has TLS of the service's own, which on a shared port is the port's.
+    #[error(
+        "{0} shares a port, and TLS there is the port's: take the table [tls] out of its configuration"
+    )]
+    TlsOnSharedPort(String),
     /// The service could not listen, or its settings or peers are not valid.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -91,6 +96,46 @@ impl Service {
     ) -> Result<Self, ServiceError> {
         let store = outbox::open(config)?;
         Self::start_with(network, store, config, handler).await
+    }
+
+    /// As [`start`](Self::start), on a port that several services of this process share: the service gets the
+    /// requests for the path of its URL or, where several have the same path, for its name. Where its
+    /// configuration says to listen does not count.
+    ///
+    /// ```
+    /// use paddington::{Message, Service, ServiceConfig, SharedPort, TransportConfig, system_network};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let address = "127.0.0.1:0".parse()?;
+    /// let port = SharedPort::bind(system_network(), address, None, TransportConfig::default()).await?;
+    /// let mut services = Vec::new();
+    /// for name in ["weather", "tides"] {
+    ///     let url = format!("ws://{}/{name}", port.address());
+    ///     let mut config = ServiceConfig::new(name, &url, "127.0.0.1", &0)?;
+    ///     config.add_client("sensor", "127.0.0.1")?;
+    ///     let handler = async |_: Message| Ok::<(), std::io::Error>(());
+    ///     services.push(Service::start_at(&port, &config, handler).await?);
+    /// }
+    /// assert_eq!(services[0].address(), services[1].address());
+    /// # for service in services { service.shutdown().await; }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); or if another service on the port has the URL, or the configuration has
+    /// TLS of its own.
+    pub async fn start_at(
+        port: &SharedPort,
+        config: &ServiceConfig,
+        handler: impl Handler,
+    ) -> Result<Self, ServiceError> {
+        if config.tls().is_some() {
+            return Err(ServiceError::TlsOnSharedPort(config.name().to_owned()));
+        }
+        Self::start_on(port.network(config.url()), config, handler).await
     }
 
     /// As [`start_on`](Self::start_on), with the given store in place of the configured file.

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::acceptor::{Accepted, Acceptor};
+use crate::Acceptor;
 use crate::contract::Host;
+use crate::front::{Accepted, Entrance};
 use crate::{Network, NetworkListener, Stream};
 
 /// The first pause after an error of `accept`.
@@ -80,20 +81,26 @@ impl Listener {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) {
-        tasks.spawn(self.run(acceptor, tasks.clone(), stop));
+        self.spawn_for(acceptor, tasks, stop);
     }
 
-    async fn run<H: Host>(
+    /// Accepts connections for whoever takes them.
+    pub(crate) fn spawn_for(
         self,
-        acceptor: Acceptor<H>,
-        tasks: TaskTracker,
+        entrance: impl Entrance,
+        tasks: &TaskTracker,
         stop: CancellationToken,
     ) {
+        tasks.spawn(self.run(entrance, tasks.clone(), stop));
+    }
+
+    async fn run(self, entrance: impl Entrance, tasks: TaskTracker, stop: CancellationToken) {
         let Self { listener, address, network, listening } = self;
         let mut bound = Some(listener);
-        let acceptor = Arc::new(acceptor);
-        acceptor.refusals.spawn(&tasks, stop.clone());
-        if let Some(tls) = &acceptor.tls {
+        let entrance = Arc::new(entrance);
+        let front = entrance.front();
+        front.refusals.spawn(&tasks, stop.clone());
+        if let Some(tls) = &front.tls {
             tls.spawn(Arc::clone(&network), &tasks, stop.clone());
         }
         let mut pause = ACCEPT_PAUSE;
@@ -111,7 +118,7 @@ impl Listener {
                         direct: peer.ip().to_canonical(),
                         network: Arc::clone(&network),
                     };
-                    acceptor.spawn(accepted, &tasks, &stop);
+                    entrance.spawn(accepted, &tasks, &stop);
                     // Those who came before go on first. Otherwise, a crowd of clients could be
                     // evicted only because their hellos are not read yet.
                     yield_now().await;
