@@ -1,6 +1,6 @@
 //! Values that cannot be used, each looked at alone, so that one does not hide another.
 
-use paddington::{Config, ServiceConfig, with_causes};
+use paddington::{Config, OnError, ServiceConfig, with_causes};
 
 use super::document::{Document, Entry};
 use super::{Problem, tls};
@@ -35,6 +35,8 @@ fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
             of_field(key, document.written(entry))
         }
         ["tls"] => of_tls(document),
+        ["settings", "on_error"] => of_policy(document),
+        ["settings", "on_error", ..] => None, // its fields make sense together only
         ["settings", .., _] if !entry.is_table => of_setting(&path, document.written(entry)),
         ["api" | "health" | "handler", _] => of_operation(&path, document.written(entry)),
         _ => None,
@@ -60,6 +62,15 @@ fn of_field(key: &str, written: &str) -> Option<String> {
 fn of_setting(path: &[&str], written: &str) -> Option<String> {
     let name = path.get(1..)?.join(".");
     let error = toml::from_str::<Config>(&format!("{name} = {written}\n")).err()?;
+    let message = error.message();
+    (!message.starts_with("unknown field")).then(|| message.to_owned())
+}
+
+/// Returns what is wrong with the policy for failed messages. Unknown keys are told elsewhere.
+fn of_policy(document: &Document<'_>) -> Option<String> {
+    let whole: toml::Table = toml::from_str(document.text()).ok()?;
+    let policy = whole.get("settings")?.get("on_error")?.clone();
+    let error = policy.try_into::<OnError>().err()?;
     let message = error.message();
     (!message.starts_with("unknown field")).then(|| message.to_owned())
 }
