@@ -31,11 +31,11 @@ pub(crate) struct Operation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Api {
-    /// The Unix socket; empty for none.
+    /// The Unix socket of the local API; empty for none.
     pub(crate) socket: PathBuf,
-    /// An address of this machine alone.
+    /// A loopback address for the status page, and for programs that cannot use the socket.
     pub(crate) tcp: Option<SocketAddr>,
-    /// The file with the token that is asked for over TCP.
+    /// The file with the token that is asked for over TCP. It is made if it is not there.
     pub(crate) token_file: PathBuf,
     /// Whether peers can be changed over TCP and on the page.
     pub(crate) changes: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Api {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Health {
-    /// The peers without which the service is not ready.
+    /// The peers without which the service is not ready (`/readyz`).
     pub(crate) required: Vec<String>,
     /// How long one of them may be away.
     #[serde(with = "seconds::or_zero")]
@@ -56,9 +56,9 @@ pub(crate) struct Health {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Program {
-    /// A command and its arguments.
+    /// A command and its arguments, started for each message.
     pub(crate) exec: Vec<String>,
-    /// A URL.
+    /// A URL that each message is posted to.
     pub(crate) webhook: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustedProxies {
-    /// The addresses of the proxies.
+    /// The addresses of the proxies that are trusted to report a client's address.
     pub ranges: Vec<AddressRange>,
     /// The header that they set; its last entry is the nearest one.
     #[serde(with = "header_name")]

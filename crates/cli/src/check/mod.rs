@@ -18,4 +18,6 @@ pub(crate) use origins::{Effective, origins};
 pub(crate) use problem::Problem;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;

@@ -52,7 +52,7 @@ fn remedy(error: &StartError) -> String {
                 .into()
         }
         StartError::RefusedTooSoon { .. } => "Make refused at least as large as interval.".into(),
-        _ => "docs/limits.md has its meaning and its default.".into(),
+        _ => "docs/configuration.md has its meaning and its bounds.".into(),
     }
 }
 

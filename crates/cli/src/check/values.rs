@@ -103,7 +103,7 @@ fn remedy(path: &[&str]) -> String {
         }
         ["settings", .., name] => match default_of(path) {
             Some(value) => format!("Its default is {name} = {value}."),
-            None => "docs/limits.md has its meaning and its default.".into(),
+            None => "docs/configuration.md has its meaning and its bounds.".into(),
         },
         _ => "docs/operate.md shows it.".into(),
     }
