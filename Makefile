@@ -63,6 +63,7 @@ deploy: ## Check the files in deploy, as far as this machine can
 	trials/deploy/systemd $(PADDINGTON_BIN)
 	trials/deploy/kubernetes $(PADDINGTON_BIN)
 	trials/deploy/proxies $(PADDINGTON_BIN)
+	trials/deploy/debian $(PADDINGTON_BIN)
 
 page: ## Test the status page in Chromium, where that and Node are installed
 	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)

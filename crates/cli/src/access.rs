@@ -13,7 +13,7 @@ use paddington_admin::model::{
 
 use crate::commands::peers::Entry;
 use crate::failure::{Exit, Failure};
-use crate::folder;
+use crate::layers;
 use crate::stored;
 
 /// A way to the service.
@@ -27,7 +27,7 @@ pub(crate) enum Access {
 impl Access {
     /// Reaches the service if it runs, or else its files.
     pub(crate) async fn open() -> Result<Self, Failure> {
-        let socket = folder::operation()?.api.socket;
+        let socket = layers::operation()?.api.socket;
         if !socket.as_os_str().is_empty() {
             match Client::connect(&socket).await {
                 Ok(client) => return Ok(Self::Live(client)),
@@ -35,7 +35,7 @@ impl Access {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self::Files(Box::new(folder::load()?)))
+        Ok(Self::Files(Box::new(layers::service()?)))
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -159,7 +159,7 @@ impl Access {
 
 /// Connects to the service, which has to run.
 pub(crate) async fn client() -> Result<Client, Failure> {
-    let socket = folder::operation()?.api.socket;
+    let socket = layers::operation()?.api.socket;
     if socket.as_os_str().is_empty() {
         let cause = "the service has no socket to be reached by";
         let remedy =

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// Seal what is kept on the disk, under another key, or not any more.
     AtRest(AtRest),
     /// Check the configuration, with every problem's line and remedy.
-    Check,
+    Check(Check),
     /// Run the service in the foreground.
     Run(Run),
     /// Let the running service read its configuration again.
@@ -223,6 +223,23 @@ pub(crate) struct Purge {
     pub(crate) all: bool,
 }
 
+/// Settings that override those of the files and the environment.
+#[derive(Debug, Args)]
+pub(crate) struct Setting {
+    /// Override a setting for this run, such as settings.handler_timeout=30s; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Show every setting, its value, and where that comes from.
+    #[arg(long)]
+    pub(crate) origin: bool,
+    #[command(flatten)]
+    pub(crate) settings: Setting,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Hand each message to a new process of this command: its exit status decides.
@@ -231,6 +248,8 @@ pub(crate) struct Run {
     /// Hand each message to this URL by POST: 2xx is handled.
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: Setting,
     /// How the log is written.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log: LogFormat,

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use paddington::ServiceConfig;
+use paddington::seconds;
 use paddington_admin::{Settings, Token, TokenError};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Exit, Failure};
 
@@ -20,7 +19,7 @@ const SYSTEM: &str = "/etc/paddington";
 const SYSTEM_STATE: &str = "/var/lib/paddington";
 
 /// The settings of the command itself. An embedded service ignores them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Operation {
     pub(crate) api: Api,
@@ -29,37 +28,37 @@ pub(crate) struct Operation {
 }
 
 /// The local API.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Api {
-    /// The Unix socket; empty for none.
+    /// The Unix socket of the local API; empty for none.
     pub(crate) socket: PathBuf,
-    /// An address of this machine alone.
+    /// A loopback address for the status page, and for programs that cannot use the socket.
     pub(crate) tcp: Option<SocketAddr>,
-    /// The file with the token that is asked for over TCP.
+    /// The file with the token that is asked for over TCP. It is made if it is not there.
     pub(crate) token_file: PathBuf,
     /// Whether peers can be changed over TCP and on the page.
     pub(crate) changes: bool,
 }
 
 /// The conditions of the service's health.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Health {
-    /// The peers without which the service is not ready.
+    /// The peers without which the service is not ready (`/readyz`).
     pub(crate) required: Vec<String>,
     /// How long one of them may be away.
-    #[serde(deserialize_with = "time")]
+    #[serde(with = "seconds::or_zero")]
     pub(crate) grace: Duration,
 }
 
 /// The program that messages are handed to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Program {
-    /// A command and its arguments.
+    /// A command and its arguments, started for each message.
     pub(crate) exec: Vec<String>,
-    /// A URL.
+    /// A URL that each message is posted to.
     pub(crate) webhook: Option<String>,
 }
 
@@ -81,14 +80,19 @@ impl Default for Health {
 }
 
 impl Operation {
-    /// Returns the names of the tables that differ.
+    /// Returns the settings that differ.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let tables = [
-            ("api", self.api != other.api),
-            ("health", self.health != other.health),
-            ("handler", self.handler != other.handler),
+        let settings = [
+            ("api.socket", self.api.socket != other.api.socket),
+            ("api.tcp", self.api.tcp != other.api.tcp),
+            ("api.token_file", self.api.token_file != other.api.token_file),
+            ("api.changes", self.api.changes != other.api.changes),
+            ("health.required", self.health.required != other.health.required),
+            ("health.grace", self.health.grace != other.health.grace),
+            ("handler.exec", self.handler.exec != other.handler.exec),
+            ("handler.webhook", self.handler.webhook != other.handler.webhook),
         ];
-        tables.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+        settings.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 
     /// The settings of the local API. A token is made if TCP is switched on.
@@ -107,13 +111,6 @@ impl Operation {
             reload: None,
         })
     }
-}
-
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        de::Error::custom(format!("{error}; write a time in quotes, such as \"60s\" or \"5m\""))
-    })
 }
 
 /// Enters the folder of a service, so that relative paths in its configuration count from there.
@@ -153,31 +150,6 @@ pub(crate) fn to_make(chosen: Option<&Path>) -> (PathBuf, PathBuf) {
     let folder = chosen.map(Path::to_owned).or_else(variable).unwrap_or_else(|| ".".into());
     let state = if folder == Path::new(SYSTEM) { SYSTEM_STATE.into() } else { PathBuf::new() };
     (folder, state)
-}
-
-/// Reads the configuration of the service whose folder was entered.
-pub(crate) fn load() -> Result<ServiceConfig, Failure> {
-    let config = ServiceConfig::load(CONFIG).map_err(|error| {
-        Failure::from(error)
-            .with_remedy("`paddington check` lists every problem of the configuration.")
-    })?;
-    Ok(config)
-}
-
-/// Reads the settings of the command itself.
-pub(crate) fn operation() -> Result<Operation, Failure> {
-    read()
-}
-
-/// Reads a part of the configuration.
-pub(crate) fn read<T: DeserializeOwned>() -> Result<T, Failure> {
-    let text = std::fs::read_to_string(CONFIG)
-        .map_err(|error| Failure::new(Exit::Files, format!("{CONFIG} cannot be read: {error}")))?;
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-        let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
-        Failure::new(Exit::Files, format!("{CONFIG}{place}: {}", error.message()))
-    })
 }
 
 /// Makes a path absolute that counts from the folder in which the command was called.

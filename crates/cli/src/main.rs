@@ -11,6 +11,7 @@ mod doctor;
 mod failure;
 mod folder;
 mod hosts;
+mod layers;
 mod output;
 mod passphrase;
 mod run;
@@ -78,7 +79,7 @@ async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), 
         Command::Renew(args) => invite::renew(&args, here, output).await,
         Command::Purge(args) => outbox::purge(&args, output).await,
         Command::AtRest(args) => at_rest::run(args.action, output),
-        Command::Check => check::run(output),
+        Command::Check(args) => check::run(&args, output),
         Command::Reload => reload::run(output).await,
         Command::Run(args) => run::run(&args).await,
         Command::Status(args) => status::run(&args, output).await,

@@ -95,7 +95,10 @@ fn the_configuration_is_read_again() {
     pair.hub.edit("# renew_keys = 2592000", "renew_keys = 1000000");
     pair.hub.edit("# grace = \"60s\"", "grace = \"5s\"");
     let told = pair.hub.done(&["reload"]);
-    assert_eq!(told, "changed: sensor\nwith the next start only: settings, health\n");
+    assert_eq!(
+        told,
+        "changed: sensor\nwith the next start only: settings.renew_keys, health.grace\n"
+    );
     assert!(pair.hub.done(&["show", "sensor"]).contains("127.0.0.2"));
 
     // What cannot be used changes nothing, and does not end the service.

@@ -102,7 +102,7 @@ pub struct Config {
     /// not said that it shuts down.
     #[serde(with = "seconds")]
     pub absence: Duration,
-    /// Maximum number of authenticated handshakes of a peer within [`HANDSHAKE_PERIOD`].
+    /// Maximum number of authenticated handshakes of a peer within 10 s ([`HANDSHAKE_PERIOD`]).
     pub handshakes: usize,
     /// Time that a shutdown waits for handlers that run, and then again for messages that are not
     /// acknowledged.

@@ -23,6 +23,7 @@ use crate::links::LinkFolder;
 use crate::renewal::InvitationFile;
 use crate::{FileError, file};
 
+mod differences;
 mod folder;
 mod peers;
 mod stored;
@@ -398,30 +399,6 @@ impl ServiceConfig {
         let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
         let file = InvitationFile::of(&self.name, server).filter(|_| self.links.is_none());
         server.to_dial(file).map_err(tls)
-    }
-
-    /// Returns the fields that differ in `other`, which take effect at a start only.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] if it is the configuration of another service.
-    pub(crate) fn differences(&self, other: &Self) -> Result<Vec<&'static str>, ConfigError> {
-        if self.name != other.name {
-            let (own, other) = (self.name.clone(), other.name.clone());
-            return Err(ConfigError::OtherService { own, other });
-        }
-        let folder = |config: &Self| config.links().map(Path::to_owned);
-        let fields = [
-            ("url", self.url != other.url),
-            ("ip", self.ip != other.ip),
-            ("port", self.port != other.port),
-            ("outbox", self.outbox != other.outbox),
-            ("links", folder(self) != folder(other)),
-            ("at_rest", self.at_rest() != other.at_rest()),
-            ("tls", self.tls != other.tls),
-            ("settings", self.settings != other.settings),
-        ];
-        Ok(fields.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect())
     }
 
     /// Returns the peers, so that they can be changed.

@@ -4,6 +4,7 @@
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
+use std::mem;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -121,11 +122,38 @@ pub(crate) fn read_private<T: FromText>(path: &Path, hint: &'static str) -> Resu
     Ok(value)
 }
 
-/// Reads a regular file of bounded length.
+/// Reads a file, and its metadata.
 fn read_with_metadata<T: FromText>(
     path: &Path,
     hint: &'static str,
 ) -> Result<(T, Metadata), FileError> {
+    let (text, metadata) = read_text(path, hint)?;
+    Ok((parse(path, &text)?, metadata))
+}
+
+/// Reads a file of your own that may hold keys, such as one that [`save_private`] has written. It has to
+/// be a regular file of UTF-8 text, not too long for a configuration. Whether others can read it tells
+/// [`is_exposed`](crate::is_exposed). The text is wiped when it is dropped; wipe its copies.
+///
+/// ```
+/// use paddington::{load_private, save_private};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("mine.toml");
+/// save_private(&path, "interval = 10")?;
+/// assert_eq!(*load_private(&path)?, "interval = 10");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`FileError`] if there is no such file, or it cannot be read.
+pub fn load_private(path: impl AsRef<Path>) -> Result<Zeroizing<String>, FileError> {
+    Ok(read_text(path.as_ref(), "")?.0)
+}
+
+/// Reads the text of a regular file of bounded length.
+fn read_text(path: &Path, hint: &'static str) -> Result<(Zeroizing<String>, Metadata), FileError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => FileError::Missing { path: path.to_owned(), hint },
         _ => FileError::Unreadable { path: path.to_owned(), source },
@@ -144,9 +172,14 @@ fn read_with_metadata<T: FromText>(
     if bytes.len() as u64 > MAX_LEN {
         return Err(too_long(bytes.len() as u64));
     }
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
-    Ok((parse(path, text)?, metadata))
+    // The text is the buffer, which is not copied.
+    match String::from_utf8(mem::take(&mut *bytes)) {
+        Ok(text) => Ok((Zeroizing::new(text), metadata)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))
+        }
+    }
 }
 
 /// Reads the text of a file.

@@ -103,14 +103,23 @@ impl<'de> Deserialize<'de> for Identity {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServiceFile {
+    /// The service's name, by which its peers call it.
     pub(crate) name: PeerName,
+    /// The URL at which clients reach the service. Their invitations have it.
     pub(crate) url: Endpoint,
+    /// The address that the service listens on, once it has a client.
     pub(crate) ip: IpAddr,
+    /// The port that it listens on.
     pub(crate) port: u16,
+    /// The file in which messages for `sealed` peers are stored until they are handled. Without one they are
+    /// kept in memory only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outbox: Option<PathBuf>,
+    /// The folder of links, with one file for each peer and its keys. Without one, keys are not renewed, and
+    /// invitations neither burn nor expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) links: Option<PathBuf>,
+    /// The secret under which links and messages are sealed on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) at_rest: Option<AtRest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,13 +151,17 @@ pub(crate) struct ServiceFile {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClientEntry {
+    /// The client's name.
     pub(crate) name: PeerName,
+    /// The addresses from which it may connect.
     #[serde(alias = "ip", deserialize_with = "range")]
     pub(crate) range: AddressRange,
+    /// The encoding that its invitation names.
     #[serde(default = "hex")]
     pub(crate) encoding: Encoding,
     #[serde(default, skip_serializing)]
     pub(crate) zone: Option<IgnoredAny>,
+    /// The group of clients in which it is looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bucket: Option<Bucket>,
     /// Its identity, if other keys than these began the link.
@@ -157,7 +170,9 @@ pub(crate) struct ClientEntry {
     /// The number of these keys.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) generation: u64,
+    /// The key of the inner envelope.
     pub(crate) inner_key: KeyTable,
+    /// The key of the outer envelope.
     pub(crate) outer_key: KeyTable,
     /// The keys that these are to replace, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -175,12 +190,17 @@ pub(crate) struct Clients {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerEntry {
+    /// The server's name.
     pub(crate) name: PeerName,
+    /// The URL at which it is reached.
     pub(crate) url: Endpoint,
+    /// The encoding that its invitation names.
     #[serde(default = "hex")]
     pub(crate) encoding: Encoding,
     #[serde(default, skip_serializing)]
     pub(crate) zone: Option<IgnoredAny>,
+    /// The file of the certificate authorities that are trusted for a `wss` URL. Without one, those of the
+    /// system are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authorities: Option<PathBuf>,
     /// Its identity, if other keys than these began the link.
@@ -189,7 +209,9 @@ pub(crate) struct ServerEntry {
     /// The number of these keys.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) generation: u64,
+    /// The key of the inner envelope.
     pub(crate) inner_key: KeyTable,
+    /// The key of the outer envelope.
     pub(crate) outer_key: KeyTable,
     /// The keys that these are to replace, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -76,7 +76,7 @@ pub use at_rest::Rewritten;
 pub use at_rest::{AtRest, AtRestError, KeySource};
 pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig};
 pub use error::Error;
-pub use file::{FileError, save_private};
+pub use file::{FileError, load_private, save_private};
 pub use invite::{Invite, InviteError, InviteOptions};
 pub use links::PeerRole;
 pub use outbox::OutboxError;
@@ -101,8 +101,8 @@ pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, HostPattern, HostPatternError,
     Limits, Network, NetworkListener, Outbound, ProxyChoice, ProxyEnvironment, ProxyError,
     ProxyUrl, ProxyUrlError, Reach, Retry, ServerTls, SharedPort, Step, Stream, Timeouts, TlsError,
-    TlsFiles, TlsFilesError, TrustedProxies, UpgradeError, is_exposed, system as system_network,
-    system_in as system_network_in, with_causes,
+    TlsFiles, TlsFilesError, TrustedProxies, UpgradeError, is_exposed, seconds,
+    system as system_network, system_in as system_network_in, with_causes,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

@@ -307,7 +307,7 @@ async fn a_configuration_is_applied_and_other_links_are_not_touched() {
     assert_eq!(changes.added, ["garden"]);
     assert_eq!(changes.removed, ["attic"]);
     assert_eq!(changes.changed, ["cellar"]);
-    assert_eq!(changes.restart, ["settings"]);
+    assert_eq!(changes.restart, ["settings.handlers"]);
     assert!(changes.refused.is_empty());
     assert_eq!(
         hub.peers().iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>(),

@@ -12,7 +12,7 @@ use crate::forwarded;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrustedProxies {
-    /// The addresses of the proxies.
+    /// The addresses of the proxies that are trusted to report a client's address.
     pub ranges: Vec<AddressRange>,
     /// The header that they set; its last entry is the nearest one. `Forwarded` is read by RFC 7239.
     #[serde(with = "header_name")]

@@ -49,12 +49,16 @@ enum Place {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Fields {
+    /// The folder of an ACME client with `fullchain.pem` and `privkey.pem`, instead of the two files below.
     #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<PathBuf>,
+    /// The file of the certificate in PEM, with its intermediate ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<PathBuf>,
+    /// The file of its key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<PathBuf>,
+    /// The file of the authorities that sign the certificates which clients then need, beside their keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_authorities: Option<PathBuf>,
 }

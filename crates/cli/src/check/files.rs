@@ -4,18 +4,18 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use paddington::{Outbound, is_exposed};
+use paddington::{Outbound, ProxyChoice, is_exposed};
 
 use super::Problem;
 use super::document::Document;
 use crate::folder::{CONFIG, Operation};
+use crate::layers::{Merged, Origin};
 
 /// The longest path of a Unix socket, in bytes.
 const SOCKET_PATH: usize = 107;
 
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
-    let mut problems: Vec<_> = exposed(Path::new(CONFIG)).into_iter().collect();
-    problems.extend(outbox(document));
+    let mut problems: Vec<_> = outbox(document).into_iter().collect();
     problems.extend(proxy_password(document));
     if let Some(operation) = &document.operation {
         problems.extend(socket(document, &operation.api.socket));
@@ -26,6 +26,24 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
         problems.extend(two_handlers(document, operation));
     }
     problems
+}
+
+/// Returns which files of the configuration others can read, although they hold secrets.
+pub(crate) fn exposed_files(merged: &Merged) -> Vec<Problem> {
+    let proxy = || {
+        let table: toml::Table = toml::from_str(merged.text()).ok()?;
+        let outbound = table.get("settings")?.get("transport")?.get("outbound")?;
+        let Ok(ProxyChoice::Url(url)) = outbound.get("proxy")?.clone().try_into() else {
+            return None;
+        };
+        let path = ["settings", "transport", "outbound", "proxy"].map(str::to_owned);
+        match merged.origins().get(path.as_slice())? {
+            Origin::File(file, _) if url.has_password() && file != CONFIG => Some(file.clone()),
+            _ => None,
+        }
+    };
+    let files = [CONFIG.to_owned()].into_iter().chain(proxy());
+    files.filter_map(|file| exposed(Path::new(&file))).collect()
 }
 
 /// Returns whether others than its owner can read a file that holds secrets.

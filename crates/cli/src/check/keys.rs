@@ -42,14 +42,42 @@ fn known(table: &[String], settings: Option<&toml::Value>) -> Option<Vec<String>
         ["api"] => fixed(&["socket", "tcp", "token_file", "changes"]),
         ["health"] => fixed(&["required", "grace"]),
         ["handler"] => fixed(&["exec", "webhook"]),
+        ["settings", "on_error"] => fixed(&["policy", "attempts", "backoff"]),
         ["settings", path @ ..] => {
             let step = |value: &'_ toml::Value, key: &&str| value.get(*key).cloned();
             let start = settings?.clone();
             let table = path.iter().try_fold(start, |value, key| step(&value, key))?;
-            // A policy such as `on_error` is a word by default and may be a table.
             Some(table.as_table()?.keys().cloned().collect())
         }
         _ => None,
+    }
+}
+
+/// Returns the paths of all settings that a service can have, without those of peers.
+pub(crate) fn known_paths() -> Vec<Vec<String>> {
+    let settings = toml::Value::try_from(Config::default()).ok();
+    let mut paths = Vec::new();
+    add_known(&mut Vec::new(), settings.as_ref(), &mut paths);
+    paths
+}
+
+fn add_known(
+    table: &mut Vec<String>,
+    settings: Option<&toml::Value>,
+    paths: &mut Vec<Vec<String>>,
+) {
+    let is_set_elsewhere =
+        |key: &str| ["clients", "servers"].contains(&key) || ORIGINAL.contains(&key);
+    for key in known(table, settings).unwrap_or_default() {
+        if table.is_empty() && is_set_elsewhere(&key) {
+            continue;
+        }
+        table.push(key);
+        match known(table, settings) {
+            Some(_) => add_known(table, settings, paths),
+            None => paths.push(table.clone()),
+        }
+        table.pop();
     }
 }
 

@@ -69,7 +69,7 @@ fn remedy(error: &StartError) -> String {
             "Write for example ranges = [\"192.0.2.1\"], or delete the line.".into()
         }
         StartError::RefusedTooSoon { .. } => "Make refused at least as large as interval.".into(),
-        _ => "docs/limits.md has its meaning and its default.".into(),
+        _ => "docs/configuration.md has its meaning and its bounds.".into(),
     }
 }
 

@@ -67,6 +67,18 @@ fn a_typing_error_in_a_key_names_the_right_one() {
 }
 
 #[test]
+fn a_policy_is_looked_at_as_a_whole() {
+    let retry = "[settings.on_error]\npolicy = \"retry\"\nattempts = 3\nbackoff = \"1s\"";
+    assert_eq!(found(retry), []);
+    let (at, text) = one("[settings]\non_error = { policy = \"retry\", attempts = 3 }");
+    assert_eq!(at, Some(6));
+    assert!(text.contains("backoff"), "{text}");
+    let (at, text) = one("[settings.on_error]\npolicy = \"next\"\natempts = 3");
+    assert_eq!(at, Some(7));
+    assert!(text.contains("\"attempts\""), "{text}");
+}
+
+#[test]
 fn every_wrong_value_is_found_at_once() {
     let text = "\
 name = \"hub hub\"
@@ -76,7 +88,7 @@ port = 70000
 [settings]
 handlers = \"many\"
 [health]
-grace = 5
+grace = true
 [api]
 changes = 1
 ";

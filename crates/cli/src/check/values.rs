@@ -1,6 +1,6 @@
 //! Values that cannot be used, each looked at alone, so that one does not hide another.
 
-use paddington::{Config, ServiceConfig, with_causes};
+use paddington::{Config, OnError, ServiceConfig, with_causes};
 
 use super::document::{Document, Entry};
 use super::{Problem, at_rest, tls};
@@ -36,6 +36,8 @@ fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
         }
         ["tls"] => of_table(&tls::files(document)?.err()?),
         ["at_rest"] => of_table(&at_rest::settings(document)?.err()?),
+        ["settings", "on_error"] => of_policy(document),
+        ["settings", "on_error", ..] => None, // its fields make sense together only
         ["settings", .., _] if !entry.is_table => of_setting(&path, document.written(entry)),
         ["api" | "health" | "handler", _] => of_operation(&path, document.written(entry)),
         _ => None,
@@ -61,6 +63,15 @@ fn of_field(key: &str, written: &str) -> Option<String> {
 fn of_setting(path: &[&str], written: &str) -> Option<String> {
     let name = path.get(1..)?.join(".");
     let error = toml::from_str::<Config>(&format!("{name} = {written}\n")).err()?;
+    let message = error.message();
+    (!message.starts_with("unknown field")).then(|| message.to_owned())
+}
+
+/// Returns what is wrong with the policy for failed messages. Unknown keys are told elsewhere.
+fn of_policy(document: &Document<'_>) -> Option<String> {
+    let whole: toml::Table = toml::from_str(document.text()).ok()?;
+    let policy = whole.get("settings")?.get("on_error")?.clone();
+    let error = policy.try_into::<OnError>().err()?;
     let message = error.message();
     (!message.starts_with("unknown field")).then(|| message.to_owned())
 }
@@ -96,7 +107,7 @@ fn remedy(path: &[&str]) -> String {
         }
         ["settings", .., name] => match default_of(path) {
             Some(value) => format!("Its default is {name} = {value}."),
-            None => "docs/limits.md has its meaning and its default.".into(),
+            None => "docs/configuration.md has its meaning and its bounds.".into(),
         },
         _ => "docs/operate.md shows it.".into(),
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{AtRestAction, Rekey};
 use crate::failure::{Exit, Failure};
-use crate::folder;
+use crate::layers;
 use crate::output::Output;
 use crate::view;
 
@@ -27,7 +27,7 @@ struct Done {
 }
 
 pub(crate) fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
-    let Kept { links, outbox, at_rest } = folder::read()?;
+    let Kept { links, outbox, at_rest } = layers::part()?;
     let (links, outbox) = (links.as_deref(), outbox.as_deref());
     let at_rest = at_rest.ok_or_else(|| {
         Failure::new(

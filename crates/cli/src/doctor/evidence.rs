@@ -9,7 +9,7 @@ use paddington_admin::model::{Status, time};
 use super::report::Finding;
 use crate::access::entry;
 use crate::commands::peers::Entry;
-use crate::folder;
+use crate::layers;
 use crate::words;
 
 /// The evidence.
@@ -27,7 +27,7 @@ pub(super) struct Evidence {
 
 impl Evidence {
     pub(super) async fn gather() -> Self {
-        let config = folder::load().ok();
+        let config = layers::service().ok();
         let (status, unreachable) = match ask().await {
             Ok(status) => (status, None),
             Err(finding) => (None, Some(finding)),
@@ -72,7 +72,7 @@ pub(super) fn words_of(entry: &Entry) -> String {
 /// Asks the service, if it runs.
 async fn ask() -> Result<Option<Status>, Finding> {
     // A fault of the file is told by its own check.
-    let Ok(operation) = folder::operation() else { return Ok(None) };
+    let Ok(operation) = layers::operation() else { return Ok(None) };
     let socket = operation.api.socket;
     if socket.as_os_str().is_empty() {
         return Ok(None);

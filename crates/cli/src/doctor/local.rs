@@ -11,6 +11,7 @@ use super::report::{CONFIGURATION, Check, Finding, NOT_READY, NOT_RUNNING};
 use super::{disk, port};
 use crate::check;
 use crate::folder::CONFIG;
+use crate::layers::{self, Overrides};
 
 pub(super) fn checks(evidence: &Evidence) -> Vec<Check> {
     let mut checks = configuration();
@@ -30,7 +31,7 @@ pub(super) fn checks(evidence: &Evidence) -> Vec<Check> {
 /// The findings of `paddington check`.
 fn configuration() -> Vec<Check> {
     let (modes, others): (Vec<_>, Vec<_>) =
-        check::problems().into_iter().partition(|problem| problem.is_exposed);
+        check::problems(&Overrides::default()).into_iter().partition(|problem| problem.is_exposed);
     let mut checks: Vec<_> =
         [("configuration", CONFIGURATION, others), ("files", "file_mode", modes)]
             .into_iter()
@@ -109,8 +110,8 @@ fn config_port(config: &ServiceConfig) -> Option<Check> {
 
 /// Returns where the configuration says that the service listens.
 pub(super) fn listen_address() -> Option<SocketAddr> {
-    let text = std::fs::read_to_string(CONFIG).ok()?;
-    let table: toml::Table = toml::from_str(&text).ok()?;
+    let merged = layers::read(&Overrides::default()).ok()?;
+    let table: toml::Table = toml::from_str(merged.text()).ok()?;
     let ip = table.get("ip")?.as_str()?.parse().ok()?;
     let port = table.get("port")?.as_integer()?.try_into().ok()?;
     Some(SocketAddr::new(ip, port))

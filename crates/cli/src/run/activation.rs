@@ -102,3 +102,19 @@ impl NetworkListener for Sockets {
         async { select_all(self.0.iter_mut().map(|socket| socket.accept())).await.0 }.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use paddington::system_network_in;
+
+    use super::*;
+
+    #[test]
+    fn a_service_with_sockets_of_its_supervisor_goes_out_through_the_proxies_of_its_environment() {
+        let proxy = |name: &str| (name == "HTTPS_PROXY").then(|| "http://proxy.example:1".into());
+        let system = system_network_in(ProxyEnvironment::of(proxy));
+        let activated = Activated { system: Arc::clone(&system), sockets: Vec::new() };
+        assert!(!activated.proxy_environment().is_empty());
+        assert!(Arc::ptr_eq(&activated.proxy_environment(), &system.proxy_environment()));
+    }
+}

@@ -8,27 +8,29 @@ use paddington_admin::model::{RefusedChange, Reloaded};
 use paddington_admin::{Inbox, Reload};
 use tracing::{error, info, warn};
 
-use crate::folder::{self, Operation};
+use crate::folder::Operation;
+use crate::layers::{self, Overrides};
 
 /// Returns what reads the configuration again. `started` are the tables of the command with which the
-/// service was started; with `consumers`, messages go to consumers of the local API.
-pub(super) fn reload(started: Operation, consumers: bool) -> Reload {
-    let started = Arc::new(started);
+/// service was started, and `overrides` what its command line has set; with `consumers`, messages go to
+/// consumers of the local API.
+pub(super) fn reload(started: Operation, overrides: Overrides, consumers: bool) -> Reload {
+    let started = Arc::new((started, overrides));
     Reload::new(move |service| {
         let started = Arc::clone(&started);
-        async move { apply(&service, &started, consumers).await }
+        async move { apply(&service, &started.0, started.1.clone(), consumers).await }
     })
 }
 
 async fn apply(
     service: &Service,
     started: &Operation,
+    overrides: Overrides,
     consumers: bool,
 ) -> Result<Reloaded, String> {
-    let read = tokio::task::spawn_blocking(|| Ok((folder::load()?, folder::operation()?))).await;
+    let read = tokio::task::spawn_blocking(move || layers::load(&overrides)).await;
     let read = read.map_err(|error| error.to_string())?;
-    let (mut config, operation) =
-        read.map_err(|failure: crate::failure::Failure| failure.to_string())?;
+    let (mut config, operation) = read.map_err(|failure| failure.to_string())?;
     if consumers {
         Inbox::adapt(config.settings_mut());
     }
@@ -39,13 +41,13 @@ async fn apply(
     Ok(reloaded)
 }
 
-fn told(changes: Changes, tables: Vec<&'static str>) -> Reloaded {
+fn told(changes: Changes, own: Vec<&'static str>) -> Reloaded {
     let Changes { added, removed, changed, refused, restart, .. } = changes;
     let refused = refused
         .into_iter()
         .map(|(peer, error)| RefusedChange { peer, reason: with_causes(&error) })
         .collect();
-    let restart = restart.into_iter().chain(tables).map(str::to_owned).collect();
+    let restart = restart.into_iter().chain(own.into_iter().map(str::to_owned)).collect();
     Reloaded { added, removed, changed, refused, restart }
 }
 

@@ -14,7 +14,8 @@ use super::supervisor;
 use super::webhook::Webhook;
 use crate::args::Run;
 use crate::failure::{Exit, Failure};
-use crate::folder::{self, Operation};
+use crate::folder::Operation;
+use crate::layers::{self, Overrides};
 
 /// The receiver of the messages.
 enum Receiver {
@@ -26,8 +27,8 @@ enum Receiver {
 
 pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     logs::start(args.log);
-    let mut config = folder::load()?;
-    let operation = folder::operation()?;
+    let overrides = Overrides::new(&args.settings.set);
+    let (mut config, operation) = layers::load(&overrides)?;
     let receiver = receiver(args, &operation, &config)?;
     if matches!(receiver, Receiver::Consumers(_)) {
         Inbox::adapt(config.settings_mut());
@@ -35,7 +36,7 @@ pub(crate) async fn run(args: &Run) -> Result<(), Failure> {
     // Before the service starts, so that of two runs in one folder the second one stops here.
     let consumers = matches!(receiver, Receiver::Consumers(_));
     let mut settings = operation.admin()?;
-    let reload = reload::reload(operation, consumers);
+    let reload = reload::reload(operation, overrides, consumers);
     settings.reload = Some(reload.clone());
     let admin = Admin::bind(settings).await;
     let admin = admin.map_err(|error| Failure::of(Exit::Files, &error))?;

@@ -26,7 +26,7 @@ pub enum OnError {
     /// The handler is called again, and the messages after it wait. When all attempts have failed,
     /// the message is rejected as with [`Next`](Self::Next).
     Retry {
-        /// Number of attempts in total, at least one.
+        /// Number of attempts in total. The first one is made in any case.
         attempts: u32,
         /// Pause between two attempts.
         #[serde(with = "seconds")]

@@ -61,14 +61,19 @@ impl AtRest {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Table {
+    /// The file with the key under which everything else is sealed. Keep a copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     keyring: Option<PathBuf>,
+    /// The file with the secret that opens the keyring.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_file: Option<PathBuf>,
+    /// The credential of systemd that is the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_credential: Option<String>,
+    /// The variable of the environment that is the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_variable: Option<String>,
+    /// The program, with its arguments, that prints the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_command: Option<Vec<String>>,
 }

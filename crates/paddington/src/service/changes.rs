@@ -69,8 +69,9 @@ pub struct Changes {
     pub changed: Vec<String>,
     /// Links that were refused as they are in the configuration, and why. They are as before.
     pub refused: Vec<(String, LinkError)>,
-    /// The fields of the configuration that differ and take effect with the next start only.
-    pub restart: Vec<&'static str>,
+    /// The settings that differ and take effect with the next start only, by their names in a file, such as
+    /// `settings.handlers`.
+    pub restart: Vec<String>,
 }
 
 impl Service {

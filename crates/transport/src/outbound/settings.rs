@@ -14,7 +14,8 @@ use crate::regular;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outbound {
-    /// The proxy.
+    /// The proxy: that of the environment (`HTTPS_PROXY` and its like), none, or the one at a URL such as
+    /// `http://user@proxy.example:3128`.
     pub proxy: ProxyChoice,
     /// The file that holds the password of the user in the proxy's URL, and nothing else but perhaps a line
     /// break at its end. It is read for each connection, so it may be replaced. Without a path there is none.

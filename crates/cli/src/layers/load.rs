@@ -1,0 +1,136 @@
+//! The layers of the service whose folder was entered, read and put together.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use paddington::{ServiceConfig, load_private, with_causes};
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use super::flags::Overrides;
+use super::source::Source;
+use super::{Merged, environment};
+use crate::check::{Problem, exposed, of_text};
+use crate::failure::{Exit, Failure};
+use crate::folder::{CONFIG, Operation};
+
+/// The folder with further files of the configuration.
+const FOLDER: &str = "conf.d";
+
+/// Reads the configuration, with what the command line sets.
+pub(crate) fn read(overrides: &Overrides) -> Result<Merged, Vec<Problem>> {
+    let (mut files, mut given, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for file in [CONFIG.to_owned()].into_iter().chain(further_files().map_err(|it| vec![it])?) {
+        match load_private(&file) {
+            Ok(text) => files.push(Source { file, text }),
+            Err(error) => problems.push(Problem::of(
+                file,
+                None,
+                with_causes(&error),
+                "Make it a readable file of UTF-8 text.",
+            )),
+        }
+    }
+    for setting in environment::read().into_iter().chain(overrides.read()) {
+        match setting {
+            Ok(setting) => given.extend(setting),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    match Merged::of(&files, given) {
+        Err(found) => Err([problems, found].concat()),
+        Ok(_) if !problems.is_empty() => Err(problems),
+        Ok(merged) => Ok(merged),
+    }
+}
+
+/// Returns the files in the folder `conf.d`, in the order of their names.
+fn further_files() -> Result<Vec<String>, Problem> {
+    let unreadable = |error: io::Error| {
+        Problem::of(
+            FOLDER,
+            None,
+            format!("it cannot be read: {error}"),
+            "Make it a folder that this user can read.",
+        )
+    };
+    let entries = match fs::read_dir(FOLDER) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(unreadable)?.file_name();
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        let path = PathBuf::from(FOLDER).join(name);
+        if path.extension() == Some(OsStr::new("toml")) && !is_hidden {
+            files.push(path.display().to_string());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads the configuration of the service.
+pub(crate) fn service() -> Result<ServiceConfig, Failure> {
+    load(&Overrides::default()).map(|(config, _)| config)
+}
+
+/// Reads the settings of the command itself.
+pub(crate) fn operation() -> Result<Operation, Failure> {
+    part()
+}
+
+/// Reads a part of the configuration.
+pub(crate) fn part<T: DeserializeOwned>() -> Result<T, Failure> {
+    read(&Overrides::default()).map_err(|problems| first(&problems))?.part()
+}
+
+/// Reads both, with what the command line sets, and warns of what is not refused.
+pub(crate) fn load(overrides: &Overrides) -> Result<(ServiceConfig, Operation), Failure> {
+    let merged = read(overrides).map_err(|problems| first(&problems))?;
+    for Problem { file, what, remedy, .. } in
+        exposed(&merged).into_iter().chain(environment::strays())
+    {
+        warn!("{file}: {what}. {remedy}");
+    }
+    Ok((merged.service()?, merged.part()?))
+}
+
+impl Merged {
+    fn service(&self) -> Result<ServiceConfig, Failure> {
+        ServiceConfig::from_toml(self.text()).map_err(|error| {
+            // The check finds the line, and knows more remedies.
+            match of_text(self).first() {
+                Some(problem) => told(problem),
+                None => Failure::from(error).with_remedy(ALL),
+            }
+        })
+    }
+
+    fn part<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        toml::from_str(self.text()).map_err(|error| {
+            let line = error.span().map(|span| {
+                1 + self.text().bytes().take(span.start).filter(|&byte| byte == b'\n').count()
+            });
+            let place = line
+                .map_or_else(|| CONFIG.to_owned(), |line| self.origin_of_line(line).to_string());
+            Failure::new(Exit::Files, format!("{place}: {}", error.message())).with_remedy(ALL)
+        })
+    }
+}
+
+const ALL: &str = "`paddington check` lists every problem of the configuration.";
+
+fn first(problems: &[Problem]) -> Failure {
+    problems.first().map_or_else(|| Failure::new(Exit::Files, CONFIG).with_remedy(ALL), told)
+}
+
+fn told(problem: &Problem) -> Failure {
+    let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let cause = format!("{}{line}: {}", problem.file, problem.what);
+    Failure::new(Exit::Files, cause).with_remedy(format!("{}\n  {ALL}", problem.remedy))
+}
