@@ -195,10 +195,30 @@ fn check_tells_every_problem_and_ends_with_one() {
     assert!(!hub.path().join("links").exists(), "check makes nothing");
 }
 
+/// Returns what a shell completes the last of some words to.
+fn completed(folder: &Path, words: &str) -> String {
+    let script = format!(
+        "source ./completions && COMP_WORDS=({words}) && COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
+         _paddington paddington \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\" && echo \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = Command::new("bash");
+    let output = bash.args(["--noprofile", "--norc", "-c", &script]).current_dir(folder).output();
+    String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn completions_and_manual_pages_are_made() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(done(folder.path(), &["completions", "bash"]).contains("dead-letters"));
+    let script = done(folder.path(), &["completions", "bash"]);
+    fs::write(folder.path().join("completions"), script).unwrap();
+    for (words, expected) in [
+        ("paddington inv", "invite"),
+        ("paddington at-rest re", "rekey"),
+        ("paddington invite sensor --fr", "--from"),
+        ("paddington dead-letters dr", "drop"),
+    ] {
+        assert_eq!(completed(folder.path(), words), expected, "{words}");
+    }
     done(folder.path(), &["man", "pages"]);
     let page = fs::read_to_string(folder.path().join("pages/paddington-invite.1")).unwrap();
     assert!(page.contains("Invite a client"), "{page}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Hub, settings, settings_with_tcp};
+use crate::support::{Hub, ignore, settings, settings_with_tcp};
 use paddington::{Event, Message, OnError};
 use paddington_admin::Settings;
 use paddington_admin::client::ClientError;
@@ -122,6 +122,27 @@ async fn the_metrics_are_openmetrics() {
     sorted.dedup();
     assert_eq!(sorted.len(), families.len(), "each family is there once");
     peer.shutdown().await;
+}
+
+#[tokio::test]
+async fn ten_thousand_peers_have_numbers_of_their_own_and_the_others_are_counted() {
+    let mut pair = paddington_test_support::pair();
+    for number in 0..10_000 {
+        pair.server.add_client(&format!("sensor-{number:05}"), "192.0.2.0/24").unwrap();
+    }
+    let hub = Hub::start_as(settings, pair, None, ignore).await;
+    let (code, text) = hub.client().await.text("/metrics").await.unwrap();
+    assert_eq!(code, 200);
+    let own = |text: &str, name: &str| {
+        let series = text.lines().filter(|line| line.starts_with(name));
+        series.filter(|line| line[name.len()..].starts_with("{peer=")).count()
+    };
+    for name in ["paddington_peer_connected", "paddington_peer_sessions_total"] {
+        assert_eq!(own(&text, name), 10_000, "{name}");
+    }
+    assert!(text.contains("{peer=\"client\"}") && text.contains("{peer=\"sensor-09998\"}"));
+    assert!(!text.contains("sensor-09999"), "the last one by name");
+    assert!(text.lines().any(|line| line == "paddington_peers 10001"));
 }
 
 #[tokio::test]
