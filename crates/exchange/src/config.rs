@@ -1,5 +1,6 @@
 //! The limits, deadlines and policies of an exchange.
 
+use std::path::Path;
 use std::time::Duration;
 
 use paddington_transport::{ProxyChoice, seconds, size};
@@ -271,7 +272,6 @@ impl Config {
         }
     }
 
-    /// Returns whether somebody has the password for the proxy, if it is in a file.
     /// Checks what the settings of proxies, on the way out and before this service, need of each other.
     fn check_proxies(&self) -> Result<(), StartError> {
         let (outbound, trusted) = (&self.transport.outbound, &self.transport.proxies);
@@ -281,6 +281,10 @@ impl Config {
         }
         if trusted.proxy_protocol && trusted.ranges.is_empty() {
             return Err(StartError::NoTrustedProxies);
+        }
+        let is_named = |path: &Path| !path.as_os_str().is_empty();
+        if is_named(&outbound.client_certificate) != is_named(&outbound.client_key) {
+            return Err(StartError::HalfCertificate);
         }
         Ok(())
     }

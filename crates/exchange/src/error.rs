@@ -193,6 +193,9 @@ pub enum StartError {
          http://USER@HOST:PORT"
     )]
     ProxyPassword,
+    /// There is a certificate for servers without its key, or a key without its certificate.
+    #[error("client_certificate and client_key need each other")]
+    HalfCertificate,
     /// The PROXY protocol is set, and no proxy is trusted to speak it.
     #[error("proxy_protocol needs the addresses of the proxies that speak it in ranges")]
     NoTrustedProxies,

@@ -397,8 +397,9 @@ impl ServiceConfig {
     /// no folder of links, which is where its keys would be.
     pub(crate) fn to_dial(&self, server: &KnownServer) -> Result<Server, ConfigError> {
         let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
-        let file = InvitationFile::of(&self.name, server).filter(|_| self.links.is_none());
-        server.to_dial(file).map_err(tls)
+        let certificate = self.settings.transport.outbound.certificate();
+        let file = InvitationFile::of(&self.name, server, certificate.clone());
+        server.to_dial(file.filter(|_| self.links.is_none()), certificate).map_err(tls)
     }
 
     /// Returns the peers, so that they can be changed.

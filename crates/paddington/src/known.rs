@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::{Renewal, Server};
-use paddington_transport::{Endpoint, Tls, TlsError};
+use paddington_transport::{Endpoint, Tls, TlsError, TlsFiles};
 use paddington_wire::keys::KeyRing;
 use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, LinkId, PeerName};
 
@@ -251,25 +251,30 @@ impl KnownClient {
 
 impl KnownServer {
     /// The server as a dialer needs it, and where it finds a newer invitation.
-    pub(crate) fn to_dial(&self, renewal: Option<Arc<dyn Renewal>>) -> Result<Server, TlsError> {
+    pub(crate) fn to_dial(
+        &self,
+        renewal: Option<Arc<dyn Renewal>>,
+        certificate: Option<TlsFiles>,
+    ) -> Result<Server, TlsError> {
         Ok(Server {
             renewal,
             link: self.link,
             name: self.name.clone(),
             endpoint: self.url.clone(),
             credentials: self.keys.credentials(),
-            tls: self.tls_for(&self.url)?,
+            tls: self.tls_for(&self.url, certificate)?,
         })
     }
 
-    /// The TLS for this server at `url`, which may be a newer one; `None` for `ws`.
-    pub(crate) fn tls_for(&self, url: &Endpoint) -> Result<Option<Tls>, TlsError> {
-        let tls = match &self.authorities {
-            _ if !url.is_secure() => return Ok(None),
-            Some(path) => Tls::with_authorities(path),
-            None => Tls::platform(),
-        };
-        tls.map(Some)
+    /// The TLS for this server at `url`, which may be a newer one, with the certificate that it may ask for;
+    /// `None` for `ws`.
+    pub(crate) fn tls_for(
+        &self,
+        url: &Endpoint,
+        certificate: Option<TlsFiles>,
+    ) -> Result<Option<Tls>, TlsError> {
+        let load = || Tls::load(self.authorities.as_deref(), certificate);
+        url.is_secure().then(load).transpose()
     }
 
     pub(crate) fn encoding(&self) -> Encoding {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use paddington_crypto::KeyPair;
 use paddington_exchange::Renewal;
-use paddington_transport::{Endpoint, Renewed};
+use paddington_transport::{Endpoint, Renewed, TlsFiles};
 use paddington_wire::PeerName;
 use tracing::warn;
 
@@ -20,6 +20,8 @@ pub(crate) struct InvitationFile {
     path: PathBuf,
     own: PeerName,
     server: KnownServer,
+    /// What the server may ask for.
+    certificate: Option<TlsFiles>,
     seen: Mutex<Seen>,
 }
 
@@ -37,16 +39,21 @@ type Found = (Endpoint, Option<Arc<KeyPair>>);
 impl InvitationFile {
     /// Returns the source of newer invitations of the service called `own` to `server`, if its
     /// invitation was read from a file.
-    pub(crate) fn of(own: &PeerName, server: &KnownServer) -> Option<Arc<dyn Renewal>> {
+    pub(crate) fn of(
+        own: &PeerName,
+        server: &KnownServer,
+        certificate: Option<TlsFiles>,
+    ) -> Option<Arc<dyn Renewal>> {
         let path = server.source.as_ref()?;
-        Some(Arc::new(Self::new(own, server, path)))
+        Some(Arc::new(Self { certificate, ..Self::new(own, server, path) }))
     }
 
     fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
         let newest = server.keys.pairs().last();
         let used = (server.url.clone(), newest.map(Arc::clone));
         let seen = Mutex::new(Seen { used, unusable: None });
-        Self { path: path.to_owned(), own: own.clone(), server: server.clone(), seen }
+        let (path, own, server) = (path.to_owned(), own.clone(), server.clone());
+        Self { path, own, server, certificate: None, seen }
     }
 
     fn is_same_link(&self, invite: &Invite) -> bool {
@@ -66,7 +73,7 @@ impl Renewal for InvitationFile {
         if !self.is_same_link(&invite) || seen.used == found {
             return None;
         }
-        let tls = match self.server.tls_for(&invite.url) {
+        let tls = match self.server.tls_for(&invite.url, self.certificate.clone()) {
             Ok(tls) => tls,
             Err(error) => {
                 if seen.unusable.as_ref() != Some(&found) {

@@ -1,6 +1,7 @@
-//! Errors in words.
+//! Errors in words, and what is among their causes.
 
 use std::error::Error;
+use std::io;
 
 /// Returns an error and its causes as one line. A cause that the line ends with already is not repeated.
 ///
@@ -22,4 +23,17 @@ pub fn with_causes(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Returns the error of a type that is among the causes of another one, in an [`io::Error`].
+pub(crate) fn inner<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let found = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = found.and_then(<dyn Error + Send + Sync>::downcast_ref) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }

@@ -7,6 +7,7 @@ use std::io;
 use paddington_wire::CloseCode;
 use rustls::CertificateError;
 
+use crate::client_certificate::Verdict;
 use crate::error::Step;
 use crate::refusal_kind::Cause;
 use crate::{DialError, End, UpgradeError, with_causes};
@@ -59,7 +60,7 @@ impl DialError {
             Self::Proxy { source, .. } => source.code(),
             Self::Timeout(Step::Connect) => "connect_timeout",
             Self::Timeout(Step::Tls | Step::Answer) => "no_answer",
-            Self::Tls(source) => of_tls(source),
+            Self::Tls(source) => Verdict::of(source).map_or_else(|| of_tls(source), Verdict::code),
             Self::Upgrade(error) => error.code(),
             Self::HungUp(_) => "keys_refused",
             Self::HungUpLate(_) | Self::Timeout(Step::Say | Step::Handshake) => "handshake_stalled",
@@ -81,6 +82,9 @@ impl UpgradeError {
             Self::Answer(_) => "answer_altered",
             Self::OtherEncoding(_) => "encoding_mismatch",
             Self::Request(_) => "not_reached",
+            Self::Http(error) if Verdict::of(error).is_some() => {
+                Verdict::of(error).map_or("", Verdict::code)
+            }
             Self::Http(_) if self.is_silence() => "closed_without_answer",
             Self::Http(_) => "not_http",
             Self::Refused { status, by_service } => match (status.as_u16(), by_service) {

@@ -6,6 +6,7 @@ use std::io;
 use paddington_wire::CloseCode;
 use rustls::CertificateError;
 
+use crate::client_certificate::Verdict;
 use crate::{DialError, End};
 
 /// What helps after a server has hung up that never knew this client.
@@ -23,7 +24,9 @@ impl DialError {
             }
             Self::Connect { source, .. } => Some(of_connect(source)),
             Self::Proxy { source, .. } => Some(source.remedy()),
-            Self::Tls(source) => Some(of_tls(source)),
+            Self::Tls(source) => {
+                Some(Verdict::of(source).map_or_else(|| of_tls(source), Verdict::remedy))
+            }
             Self::Upgrade(error) => error.remedy(),
             Self::Timeout(_) => Some(
                 "check the route and the firewalls between the two, and that the port in the \

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use crate::causes;
 use crate::frame_heads::{FrameHeads, LONGEST_HEAD};
 
 /// Anything that carries bytes in both directions: TCP, TLS over it, or a pipe in a test.
@@ -28,15 +29,7 @@ pub(crate) struct TooMuch;
 impl TooMuch {
     /// Returns whether it is what caused `error`.
     pub(crate) fn caused(error: &(dyn std::error::Error + 'static)) -> bool {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>) {
-                return true;
-            }
-            next = error.source();
-        }
-        false
+        causes::inner::<Self>(error).is_some()
     }
 }
 

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 use tracing::{error, info};
 
+use crate::client_certificate::ClientCertificate;
 use crate::presented::Presented;
-use crate::{Stream, regular};
+use crate::{Stream, TlsFiles, TlsFilesError, regular};
 
 /// The longest file of certificate authorities, in bytes: many times that of all public ones.
 const LONGEST: u64 = 4 * 1024 * 1024;
@@ -34,6 +35,8 @@ pub struct Tls {
 
 struct Trust {
     source: Source,
+    /// What is shown to servers that ask for it.
+    certificate: Option<Arc<ClientCertificate>>,
     connector: Mutex<TlsConnector>,
     /// The content of the source. It is locked while it is read.
     found: Mutex<Found>,
@@ -71,37 +74,35 @@ pub enum TlsError {
     /// There is no certificate authority in the file, or on this machine.
     #[error("there is no certificate authority in {0}")]
     Empty(String),
+    /// The certificate that servers may ask for cannot be used.
+    #[error("the certificate for servers that ask for one cannot be used")]
+    Certificate(#[source] Box<TlsFilesError>),
     /// rustls does not accept the configuration.
     #[error("TLS could not be set up")]
     Setup(#[from] rustls::Error),
 }
 
 impl Tls {
-    /// Trusts the certificate authorities of this machine.
+    /// Trusts the certificate authorities in a PEM file, and no others; without a file, those of this
+    /// machine. Servers that ask for a certificate are shown the one in `certificate`, if there is one. The
+    /// files may be replaced later.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if there are none.
-    pub fn platform() -> Result<Self, TlsError> {
-        Self::new(Source::Machine)
-    }
-
-    /// Trusts the certificate authorities in a PEM file, and no others. The file may be replaced
-    /// later.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] if the file cannot be read or contains none.
-    pub fn with_authorities(path: &Path) -> Result<Self, TlsError> {
-        Self::new(Source::File(path.to_owned()))
-    }
-
-    fn new(source: Source) -> Result<Self, TlsError> {
-        let certificates = source.read()?;
-        let connector = Mutex::new(trusting(&certificates, &source)?);
-        let found = Mutex::new(Found { trusted: certificates, failure: None });
+    /// [`TlsError`] if there is no authority, or a file cannot be used.
+    pub fn load(
+        authorities: Option<&Path>,
+        certificate: Option<TlsFiles>,
+    ) -> Result<Self, TlsError> {
+        let source = authorities.map_or(Source::Machine, |path| Source::File(path.to_owned()));
+        let certificate = certificate.map(ClientCertificate::load).transpose();
+        let certificate = certificate.map_err(|error| TlsError::Certificate(Box::new(error)))?;
+        let certificate = certificate.map(Arc::new);
+        let trusted = source.read()?;
+        let connector = Mutex::new(trusting(&trusted, &source, certificate.as_ref())?);
+        let found = Mutex::new(Found { trusted, failure: None });
         let doubted = AtomicBool::new(false);
-        Ok(Self { trust: Arc::new(Trust { source, connector, found, doubted }) })
+        Ok(Self { trust: Arc::new(Trust { source, certificate, connector, found, doubted }) })
     }
 
     /// Performs the TLS handshake with the server named `host`.
@@ -129,13 +130,12 @@ impl Tls {
             .build()
             .map_err(io::Error::other)?;
         let presented = Arc::new(Presented::new(verifier));
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&presented) as Arc<_>)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+            .with_custom_certificate_verifier(Arc::clone(&presented) as Arc<_>);
+        let config = showing(config, self.trust.certificate.as_ref());
         let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         *certificates = presented.take();
         Ok(Stream::new(connected?))
@@ -151,6 +151,9 @@ impl Tls {
 
 impl Trust {
     fn refresh(&self) -> bool {
+        if let Some(certificate) = &self.certificate {
+            certificate.refresh();
+        }
         if matches!(self.source, Source::Machine) && !self.doubted.load(Ordering::Relaxed) {
             return false;
         }
@@ -162,7 +165,8 @@ impl Trust {
         };
         let read = self.source.read().and_then(|certificates| {
             let is_new = certificates != found.trusted;
-            let connector = is_new.then(|| trusting(&certificates, &self.source)).transpose()?;
+            let trusting = || trusting(&certificates, &self.source, self.certificate.as_ref());
+            let connector = is_new.then(trusting).transpose()?;
             Ok(connector.map(|connector| (certificates, connector)))
         });
         let failure = read.as_ref().err().map(ToString::to_string);
@@ -244,18 +248,30 @@ impl fmt::Display for Source {
 fn trusting(
     certificates: &[CertificateDer<'static>],
     from: &Source,
+    certificate: Option<&Arc<ClientCertificate>>,
 ) -> Result<TlsConnector, TlsError> {
     let roots = roots(certificates);
     if roots.is_empty() {
         return Err(TlsError::Empty(from.to_string()));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    Ok(TlsConnector::from(Arc::new(showing(config, certificate))))
+}
+
+/// Completes a client with what it shows to servers that ask for a certificate.
+fn showing(
+    client: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate: Option<&Arc<ClientCertificate>>,
+) -> ClientConfig {
+    let mut config = match certificate {
+        Some(certificate) => client.with_client_cert_resolver(Arc::clone(certificate) as Arc<_>),
+        None => client.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    config
 }
 
 impl fmt::Debug for Tls {

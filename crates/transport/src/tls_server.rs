@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use crate::last_read::LastRead;
 use crate::refusal_kind::Cause;
 use crate::tls::{self, HTTP_1_1};
-use crate::tls_files::{Content, Fingerprint};
+use crate::tls_files::Content;
 use crate::{Network, Stream, TlsFiles, TlsFilesError, with_causes};
 
 /// The first byte of a TLS handshake.
@@ -49,15 +50,7 @@ struct Served {
 /// The state of the files, as far as it is known.
 struct Known {
     content: Content,
-    /// How the files were when they were read last, unless they are to be read again in any case.
-    seen: Option<Fingerprint>,
-    /// Why what was read last cannot be used.
-    failure: Option<Failure>,
-}
-
-struct Failure {
-    cause: String,
-    is_told: bool,
+    read: LastRead,
 }
 
 impl ServerTls {
@@ -67,10 +60,10 @@ impl ServerTls {
     ///
     /// [`TlsFilesError`] if they cannot be read, or do not fit together.
     pub fn load(files: TlsFiles) -> Result<Self, TlsFilesError> {
-        let seen = Some(files.fingerprint());
+        let read = LastRead::new(files.fingerprint());
         let content = files.read()?;
         let config = Mutex::new(serving(&content)?);
-        let known = Mutex::new(Known { content, seen, failure: None });
+        let known = Mutex::new(Known { content, read });
         Ok(Self { served: Arc::new(Served { files, config, known }) })
     }
 
@@ -122,19 +115,18 @@ impl ServerTls {
 }
 
 impl Served {
-    /// Reads the files again if they have changed. A certificate and its key cannot be replaced at once:
-    /// a failure is told when it is met a second time.
+    /// Reads the files again if they have changed.
     fn refresh(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = Some(self.files.fingerprint());
-        if known.seen == seen {
+        let seen = self.files.fingerprint();
+        if known.read.is_of(&seen) {
             return;
         }
         match self.files.read().and_then(|content| Ok((serving(&content)?, content))) {
             Ok((config, content)) => {
                 let is_new = !content.is_same(&known.content);
-                let is_mended = known.failure.as_ref().is_some_and(|failure| failure.is_told);
-                *known = Known { content, seen, failure: None };
+                let is_mended = known.read.succeeded(seen);
+                known.content = content;
                 drop(known);
                 *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
                 if is_new || is_mended {
@@ -145,31 +137,22 @@ impl Served {
                     );
                 }
             }
-            Err(cause) => known.note(seen, with_causes(&cause)),
+            Err(cause) => {
+                let cause = with_causes(&cause);
+                if known.read.failed(seen, &cause) {
+                    error!(
+                        cause,
+                        "the files of TLS have changed and cannot be used; the certificate that was read \
+                         before is served still"
+                    );
+                }
+            }
         }
     }
 
     fn leaf(&self) -> Option<CertificateDer<'static>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.content.identity.cert.first().cloned()
-    }
-}
-
-impl Known {
-    /// Notes that the files cannot be used, and tells it the second time.
-    fn note(&mut self, seen: Option<Fingerprint>, cause: String) {
-        let Some(failure) = self.failure.as_mut().filter(|failure| failure.cause == cause) else {
-            (self.failure, self.seen) = (Some(Failure { cause, is_told: false }), None);
-            return;
-        };
-        self.seen = seen;
-        if !std::mem::replace(&mut failure.is_told, true) {
-            error!(
-                cause,
-                "the files of TLS have changed and cannot be used; the certificate that was read \
-                 before is served still"
-            );
-        }
     }
 }
 

@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::client_certificate::Verdict;
 use crate::stream::TooMuch;
 use crate::{Endpoint, Limits, Stream, TrustedProxies};
 
@@ -73,12 +74,15 @@ impl UpgradeError {
     /// with an address that no invitation allows.
     #[must_use]
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Http(error) if !error.is_parse())
+        matches!(self, Self::Http(error) if !error.is_parse() && Verdict::of(error).is_none())
     }
 
     /// Returns what probably helps.
     pub(crate) fn remedy(&self) -> Option<&'static str> {
         match self {
+            Self::Http(error) if Verdict::of(error).is_some() => {
+                Verdict::of(error).map(Verdict::remedy)
+            }
             Self::Http(_) => Some(
                 "check that the URL leads to a paddington server: something else may listen there, or \
                  the port may speak TLS (wss://)",

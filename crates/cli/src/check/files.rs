@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use paddington::{Outbound, ProxyChoice, is_exposed};
+use paddington::{Outbound, ProxyChoice, is_exposed, with_causes};
 
 use super::Problem;
 use super::document::Document;
@@ -17,6 +17,7 @@ const SOCKET_PATH: usize = 107;
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let mut problems: Vec<_> = outbox(document).into_iter().collect();
     problems.extend(proxy_password(document));
+    problems.extend(client_certificate(document));
     if let Some(operation) = &document.operation {
         problems.extend(socket(document, &operation.api.socket));
         problems.extend(operation.api.tcp.and_then(|address| tcp(document, address)));
@@ -85,6 +86,26 @@ fn proxy_password(document: &Document<'_>) -> Option<Problem> {
             let what = format!("the password for the proxy, {}: {error}", path.display());
             let remedy = "Put the password, and nothing else, into a file that this user can read.";
             Some(Problem::at(document.line(&SETTING), what, remedy))
+        }
+    }
+}
+
+/// Returns what is wrong with the certificate for servers that ask for one, or with its key.
+fn client_certificate(document: &Document<'_>) -> Option<Problem> {
+    let setting = |name| ["settings", "transport", "outbound", name];
+    let path = |name| document.string(&setting(name)).map(PathBuf::from).unwrap_or_default();
+    let outbound = Outbound {
+        client_certificate: path("client_certificate"),
+        client_key: path("client_key"),
+        ..Outbound::default()
+    };
+    match outbound.check_certificate() {
+        Ok(()) => exposed(&outbound.certificate()?.key()),
+        Err(error) => {
+            let remedy =
+                "Name the two PEM files that belong together: docs/deploy/tls.md shows how.";
+            let line = document.line(&setting("client_certificate"));
+            Some(Problem::at(line, with_causes(&error), remedy))
         }
     }
 }

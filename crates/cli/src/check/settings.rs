@@ -49,6 +49,7 @@ fn names(error: &StartError) -> Vec<&str> {
         StartError::MaxPayload(_) => vec!["max_payload"],
         StartError::ProxyPassword => vec!["proxy_password_file"],
         StartError::NoTrustedProxies => vec!["proxy_protocol"],
+        StartError::HalfCertificate => vec!["client_certificate", "client_key"],
         _ => Vec::new(),
     }
 }
@@ -68,6 +69,7 @@ fn remedy(error: &StartError) -> String {
         StartError::NoTrustedProxies => {
             "Write for example ranges = [\"192.0.2.1\"], or delete the line.".into()
         }
+        StartError::HalfCertificate => "Name both files, or none.".into(),
         StartError::RefusedTooSoon { .. } => "Make refused at least as large as interval.".into(),
         _ => "docs/configuration.md has its meaning and its bounds.".into(),
     }

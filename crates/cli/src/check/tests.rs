@@ -168,6 +168,8 @@ fn the_way_out_is_checked_and_a_password_is_not_shown() {
         ("no_proxy = [\"10.0.0.0/99\"]", "names no hosts"),
         ("prox = \"none\"", "\"proxy\""),
         ("proxy_password_file = \"x\"", "needs a proxy whose URL names a user"),
+        ("client_certificate = \"x\"", "client_certificate and client_key need each other"),
+        ("client_key = \"x\"", "client_certificate and client_key need each other"),
     ] {
         let (at, text) = one(&format!("{table}{line}"));
         assert_eq!(at, Some(6), "{line}");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use super::{HostPattern, ProxyUrl};
-use crate::regular;
+use crate::{TlsFiles, TlsFilesError, regular};
 
 /// The way to servers: directly, or through an HTTP proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +26,31 @@ pub struct Outbound {
     /// Hosts of this machine that are reached through the proxy: `localhost`, names below it and loopback
     /// addresses are reached directly otherwise.
     pub proxy_loopback: Vec<HostPattern>,
+    /// The file of the certificate in PEM, with its intermediate ones, that is shown to `wss` servers that ask
+    /// for one. It is read again when it has changed. Without a path there is none.
+    pub client_certificate: PathBuf,
+    /// The file of its key in PEM.
+    pub client_key: PathBuf,
 }
 
 impl Outbound {
+    /// Returns the files of the certificate for servers that ask for one, if there is one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<TlsFiles> {
+        let (certificate, key) = (&self.client_certificate, &self.client_key);
+        let are_named = [certificate, key].iter().all(|path| !path.as_os_str().is_empty());
+        are_named.then(|| TlsFiles::new(certificate, key))
+    }
+
+    /// Reads the certificate for servers and its key, if there are any, as a start does.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsFilesError`] if they cannot be read, or do not belong together.
+    pub fn check_certificate(&self) -> Result<(), TlsFilesError> {
+        self.certificate().map_or(Ok(()), |files| files.read().map(drop))
+    }
+
     /// Reads the file with the password, if there is one, as each connection does.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use paddington::{Encoding, Service, TlsFiles};
-use paddington_test_support::{Authority, Issued, REQUEST};
+use paddington::{Encoding, Message, Service, ServiceConfig, ServiceError, StartError, TlsFiles};
+use paddington_test_support::{Authority, Issued, REQUEST, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::certificates::{Secured, handshake, trusting};
@@ -52,4 +52,84 @@ async fn a_client_without_a_certificate_of_the_authorities_is_refused() {
     tokio::time::sleep(std::time::Duration::from_secs(11)).await;
     assert_eq!(answer(&secured, Some(&clients.issue("client")), 13).await, "");
     assert_eq!(answer(&secured, Some(&others.issue("client")), 13).await, "HTTP/1.1 101");
+}
+
+/// Lets a client show the certificate in `client.pem`.
+fn show(secured: &Secured, client: &mut ServiceConfig) {
+    let outbound = &mut client.settings_mut().transport.outbound;
+    outbound.client_certificate = secured.file("client.pem");
+    outbound.client_key = secured.file("client.key");
+}
+
+fn write(secured: &Secured, issued: &Issued) {
+    fs::write(secured.file("client.pem"), &issued.certificate).unwrap();
+    fs::write(secured.file("client.key"), &issued.key).unwrap();
+}
+
+/// A server that wants certificates of an authority, which is returned.
+fn demanding() -> (Secured, Authority) {
+    let mut secured = Secured::new(Encoding::Sealed);
+    let clients = Authority::new();
+    fs::write(secured.file("clients.pem"), &clients.pem).unwrap();
+    let files = TlsFiles::in_directory(secured.folder.path());
+    secured.pair.server.set_tls(files.with_client_authorities(secured.file("clients.pem")));
+    (secured, clients)
+}
+
+async fn fails(client: &Service, code: &str, remedy: &str) {
+    eventually(async || client.peers()[0].last_error.as_ref().is_some_and(|it| it.code == code))
+        .await;
+    let error = client.peers()[0].last_error.clone().unwrap();
+    assert!(error.remedy.unwrap().contains(remedy));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_shows_its_certificate_to_a_server_that_asks_for_one() {
+    let (mut secured, clients) = demanding();
+    let (server, inbox) = secured.pair.start_server().await;
+    let (without, _) = secured.pair.start_client().await;
+    fails(&without, "certificate_wanted", "client_certificate and client_key").await;
+    without.shutdown().await;
+
+    write(&secured, &Authority::new().issue("client"));
+    let mut config = secured.pair.client.clone();
+    show(&secured, &mut config);
+    secured.pair.client = config;
+    let (client, _) = secured.pair.start_client().await;
+    fails(&client, "certificate_refused", "does not accept this service's certificate").await;
+    let receipt = client.send(Message::new("server", "with the right one")).await.unwrap();
+    // The files are replaced, one after the other.
+    let right = clients.issue("client");
+    fs::write(secured.file("client.pem"), &right.certificate).unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    fs::write(secured.file("client.key"), &right.key).unwrap();
+    assert_eq!(inbox.text().await, "with the right one");
+    receipt.await;
+
+    // Files that are broken later change nothing.
+    fs::write(secured.file("client.pem"), "?").unwrap();
+    server.shutdown().await;
+    let (_server, inbox) = secured.pair.start_server().await;
+    client.send(Message::new("server", "still")).await.unwrap();
+    assert_eq!(inbox.text().await, "still");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_cannot_be_used_is_refused_at_the_start() {
+    let (secured, clients) = demanding();
+    let mut config = secured.pair.client.clone();
+    show(&secured, &mut config);
+    let start = async |config: &ServiceConfig| {
+        let ignore = async |_: Message| Ok::<(), paddington::Error>(());
+        Service::start_on(secured.network().network(), config, ignore).await
+    };
+    let missing = paddington::with_causes(&start(&config).await.unwrap_err());
+    assert!(missing.contains("the certificate for servers that ask for one"), "{missing}");
+    write(&secured, &clients.issue("client"));
+    fs::write(secured.file("client.key"), &clients.issue("other").key).unwrap();
+    let other = paddington::with_causes(&start(&config).await.unwrap_err());
+    assert!(other.contains("is not that of the certificate"), "{other}");
+    config.settings_mut().transport.outbound.client_key = Default::default();
+    let half = start(&config).await.unwrap_err();
+    assert!(matches!(half, ServiceError::Start(StartError::HalfCertificate)), "{half:?}");
 }
