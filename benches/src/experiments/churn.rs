@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use paddington_bench::{Contender, Experiment, Latencies, Numbers};
 use paddington_crypto::KeyPair;
 use paddington_exchange::{Config, Exchange, Listen, Server, Setup, Waiting};
+use paddington_transport::Fallbacks;
 use paddington_wire::{
     AddressRange, Bucket, Credentials, InvitedClient, LinkId, Message, PeerName, sealed,
 };
@@ -104,7 +105,9 @@ impl Scene {
             let address = hub.address().context("the server does not listen")?;
             let endpoint = format!("ws://{address}/?b={}", Bucket::FIRST).parse()?;
             let (server, tls, renewal) = ("hub".parse()?, None, None);
-            let server = Server { link, name: server, endpoint, credentials, tls, renewal };
+            let fallbacks = Fallbacks::default();
+            let server =
+                Server { link, name: server, endpoint, fallbacks, credentials, tls, renewal };
             let setup = Setup { servers: vec![server], ..setup(name.as_str())? };
             clients.push(Exchange::start(setup, ignore).await?);
         }

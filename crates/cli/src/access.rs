@@ -191,6 +191,7 @@ pub(crate) fn entry(link: &LinkDetails) -> Entry {
         link: link.link.to_string(),
         range: link.range.map(|range| range.to_string()),
         url: link.url.as_ref().map(ToString::to_string),
+        fallback_urls: link.fallback_urls.iter().map(ToString::to_string).collect(),
         keys: link.into(),
         status: None,
     }

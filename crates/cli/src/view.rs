@@ -1,6 +1,6 @@
 //! How data is said in words.
 
-use paddington_admin::model::{FixedKeysWord, Keys, OutboxStatus, Peer, Role, State};
+use paddington_admin::model::{FixedKeysWord, Keys, OutboxStatus, Peer, PeerUrl, Role, State};
 
 pub(crate) fn role(role: Role) -> &'static str {
     match role {
@@ -39,6 +39,16 @@ pub(crate) fn keys(keys: &Keys, role: Role) -> String {
     let words: Vec<_> =
         [generation, waits, fixed.map(str::to_owned)].into_iter().flatten().collect();
     words.join(", ")
+}
+
+/// Says which URL of a server is used, and what the others have failed with.
+pub(crate) fn url(url: &PeerUrl) -> String {
+    let PeerUrl { url, in_use, last_error } = url;
+    match last_error {
+        _ if *in_use => format!("{url} (in use)"),
+        Some(error) => format!("{url} (failed at {}: {})", error.at, error.text),
+        None => format!("{url} (not tried lately)"),
+    }
 }
 
 /// Says what waits for a peer.

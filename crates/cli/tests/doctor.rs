@@ -40,6 +40,39 @@ fn a_link_that_is_up_has_nothing_wrong() {
 }
 
 #[test]
+fn a_server_with_several_urls_of_which_one_works() {
+    let (dead, port) = (free_port(), free_port());
+    let (dead, good) = (format!("ws://127.0.0.1:{dead}/"), format!("ws://127.0.0.1:{port}/"));
+    let pair = Pair::strangers(&dead, port);
+    pair.hub.edit("\nip = ", &format!("\nfallback_urls = [\"{good}\"]\nip = "));
+    pair.sensor.join(&pair.hub.invite("sensor", &["--from", "127.0.0.1"]), &[]);
+    pair.hub.done(&["check"]);
+    let shown = pair.sensor.done(&["show", "hub"]);
+    assert!(shown.contains(&dead) && shown.contains(&good), "{shown}");
+    // What each of them fails with.
+    let report = pair.sensor.doctor("hub");
+    let codes: Vec<_> =
+        report["diagnoses"].as_array().unwrap().iter().map(|it| &it["code"]).collect();
+    assert_eq!(codes.iter().filter(|code| **code == "connection_refused").count(), 2, "{report:#}");
+
+    let _hub = pair.hub.run();
+    let _sensor = pair.sensor.run();
+    pair.sensor.is_healthy("hub");
+    let urls = |text: &str| {
+        let line =
+            |url: &str| text.lines().find(|line| line.contains(url)).unwrap_or_default().to_owned();
+        holds(text, &["(in use)", "(failed at "]);
+        (line(&dead), line(&good))
+    };
+    for command in [&["show", "hub"][..], &["status"]] {
+        let (failed, used) = urls(&pair.sensor.done(command));
+        holds(&failed, &["(failed at ", "127.0.0.1"]);
+        holds(&used, &["(in use)"]);
+    }
+    holds(&pair.sensor.doctor("hub").to_string(), &["(in use)", "(failed at "]);
+}
+
+#[test]
 fn a_name_that_does_not_resolve() {
     let pair = Pair::new("ws://nowhere.invalid:6501/", free_port());
     holds(&pair.sensor.names("hub", "name_not_resolved"), &["DNS"]);

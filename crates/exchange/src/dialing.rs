@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use paddington_transport::{Change, Endpoint, Tls};
+use paddington_transport::{Change, Endpoint, Fallbacks, Tls};
 use paddington_wire::{Credentials, LinkId, PeerName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,11 @@ pub struct Server {
     pub name: PeerName,
     /// Where the server listens.
     pub endpoint: Endpoint,
+    /// Further URLs of it, which are tried when that one fails.
+    pub fallbacks: Fallbacks,
     /// Credentials that the invitation contains.
     pub credentials: Credentials,
-    /// Certificate authorities to trust, for a `wss` endpoint.
+    /// Certificate authorities to trust, if one of the URLs is a `wss` URL.
     pub tls: Option<Tls>,
     /// Source of a newer invitation, if there is one.
     pub renewal: Option<Arc<dyn Renewal>>,

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use paddington_transport::{
-    Acceptor, AuthenticHello, Caller, Change, FailedAttempt, Host, Listener, Refusal, Renewed,
-    WorthlessHello,
+    Acceptor, AuthenticHello, Caller, Change, Endpoint, FailedAttempt, Host, Listener, Refusal,
+    Renewed, WorthlessHello,
 };
 use paddington_wire::keys::KeyRing;
 use paddington_wire::{CloseCode, Credentials, InvitedClients, KeyError};
@@ -160,8 +160,8 @@ impl Caller for PeerCaller {
         Some(renewed)
     }
 
-    fn connected(&self, address: Option<SocketAddr>) {
-        self.peer.note_address(address);
+    fn connected(&self, endpoint: &Endpoint, address: Option<SocketAddr>) {
+        self.peer.note_place(endpoint, address);
     }
 
     fn failed(&self, attempt: &FailedAttempt) {

@@ -81,6 +81,7 @@ pub(crate) fn dial(core: &Arc<Core>, server: Server) {
     let login = Login { credentials: server.credentials, instance: peer.instance };
     let dialer = Dialer {
         endpoint: server.endpoint,
+        fallbacks: server.fallbacks,
         login,
         network: Arc::clone(&core.network),
         tls: server.tls,

@@ -61,4 +61,6 @@ pub use removing::{RemoveError, Removed, Waiting};
 pub use renewal::Renewal;
 pub use reply::{Reply, RequestError};
 pub use setup::Setup;
-pub use status::{CallsStatus, LastError, PeerAddress, PeerCounters, PeerStatus, ShutdownReport};
+pub use status::{
+    CallsStatus, LastError, PeerAddress, PeerCounters, PeerStatus, ShutdownReport, UrlStatus,
+};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use paddington_transport::Endpoint;
 use paddington_wire::link::{CallCounts, Counts, Link};
 use paddington_wire::{Encoding, Instance, PeerName, Software};
 
@@ -33,6 +34,8 @@ pub struct PeerStatus {
     /// Why the last connection has ended, the last attempt to connect has failed, or somebody with
     /// keys of this link was refused; it is kept when the peer is connected again.
     pub last_error: Option<LastError>,
+    /// Of a server: the URLs of it that were tried, the latest last.
+    pub urls: Vec<UrlStatus>,
     /// Its instance, from `Connected` until `Disconnected`. `None` for a `hex` peer.
     pub instance: Option<Instance>,
     /// The name and version of its software, as it said when it last connected; empty if it has
@@ -108,6 +111,18 @@ pub struct LastError {
     pub cause: String,
     /// What probably helps.
     pub remedy: Option<&'static str>,
+}
+
+/// Status of one URL of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UrlStatus {
+    /// The URL.
+    pub url: Endpoint,
+    /// Whether the present or the last session came about by it. It is tried first.
+    pub is_good: bool,
+    /// What the last attempt by it has failed with, if it has not led to a session since.
+    pub last_error: Option<LastError>,
 }
 
 /// Status of the requests to one peer, and of its requests. All zero on a `hex` link.

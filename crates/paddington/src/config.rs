@@ -8,7 +8,8 @@ use paddington_crypto::KeyError;
 use paddington_exchange::store::Store;
 use paddington_exchange::{Config, KeyStore, Listen, Server, Setup, StartError};
 use paddington_transport::{
-    Endpoint, EndpointError, Network, ServerTls, TlsError, TlsFiles, TlsFilesError,
+    Endpoint, EndpointError, Fallbacks, FallbacksError, Network, ServerTls, TlsError, TlsFiles,
+    TlsFilesError,
 };
 use paddington_wire::keys::KeyRingError;
 use paddington_wire::{NameError, PeerName, RangeError};
@@ -48,6 +49,7 @@ pub use peers::{FixedKeys, InvitationDetails, LinkDetails};
 pub struct ServiceConfig {
     name: PeerName,
     url: Endpoint,
+    fallbacks: Fallbacks,
     ip: IpAddr,
     port: u16,
     outbox: Option<PathBuf>,
@@ -68,6 +70,9 @@ pub enum ConfigError {
     /// The URL is not valid.
     #[error(transparent)]
     Url(#[from] EndpointError),
+    /// The further URLs are not valid.
+    #[error(transparent)]
+    Fallbacks(#[from] FallbacksError),
     /// The address to listen on is not valid.
     #[error("{0:?} is not an IP address to listen on; write for example 127.0.0.1, 0.0.0.0 or ::")]
     Ip(String),
@@ -198,6 +203,7 @@ impl ServiceConfig {
         Ok(Self {
             name: name.parse()?,
             url: url.parse()?,
+            fallbacks: Fallbacks::default(),
             ip: ip.parse().map_err(|_| ConfigError::Ip(ip.chars().take(80).collect()))?,
             port: *port,
             outbox: None,
@@ -306,6 +312,32 @@ impl ServiceConfig {
     #[must_use]
     pub fn url(&self) -> &Endpoint {
         &self.url
+    }
+
+    /// Returns the further URLs at which the service is reached.
+    pub fn fallback_urls(&self) -> impl Iterator<Item = &Endpoint> {
+        self.fallbacks.iter()
+    }
+
+    /// Sets further URLs at which the service is reached, by another proxy or another way, which its clients
+    /// try in this order when the one before fails. They are told in invitations that are written from now
+    /// on.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "wss://hub.example", "0.0.0.0", &6501)?;
+    /// hub.set_fallback_urls(&["wss://hub2.example"])?;
+    /// assert_eq!(hub.add_client("sensor", "192.0.2.0/24")?.fallback_urls().count(), 1);
+    /// # Ok::<(), paddington::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if one of them is not the URL of a server, or there are too many, or one is there
+    /// twice.
+    pub fn set_fallback_urls(&mut self, urls: &[&str]) -> Result<(), ConfigError> {
+        self.fallbacks = Fallbacks::parse(urls)?;
+        Ok(())
     }
 
     /// Returns the settings: limits, deadlines and delays.

@@ -7,7 +7,7 @@ use paddington_crypto::KeyError;
 use paddington_exchange::{AlreadyRunning, NoExchange, RequestError, SendError};
 #[cfg(feature = "durable")]
 use paddington_store::{OpenStoreError, SalvageError};
-use paddington_transport::{EndpointError, TlsError};
+use paddington_transport::{EndpointError, FallbacksError, TlsError};
 use paddington_wire::{NameError, NotText, RangeError, ReplyError};
 use thiserror::Error;
 
@@ -78,6 +78,9 @@ pub enum Error {
     /// A URL is not that of a server.
     #[error(transparent)]
     Url(#[from] EndpointError),
+    /// URLs are not the further ones of a server.
+    #[error(transparent)]
+    Fallbacks(#[from] FallbacksError),
     /// A name is not that of a service.
     #[error(transparent)]
     Name(#[from] NameError),

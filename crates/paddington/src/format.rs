@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair, SecretKey};
 use paddington_exchange::Config;
-use paddington_transport::{Endpoint, TlsFiles};
+use paddington_transport::{Endpoint, Fallbacks, TlsFiles};
 use paddington_wire::{AddressRange, Bucket, Encoding, LinkId, PeerName};
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -26,6 +26,8 @@ use crate::written::{HoldsKeys, stand_in};
 pub(crate) struct InviteFile {
     pub(crate) name: PeerName,
     pub(crate) url: Endpoint,
+    #[serde(default, skip_serializing_if = "Fallbacks::is_empty")]
+    pub(crate) fallback_urls: Fallbacks,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<PeerName>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +109,10 @@ pub(crate) struct ServiceFile {
     pub(crate) name: PeerName,
     /// The URL at which clients reach the service. Their invitations have it.
     pub(crate) url: Endpoint,
+    /// Further URLs at which clients reach it, tried in this order when the one before fails. Their invitations
+    /// have them, too.
+    #[serde(default, skip_serializing_if = "Fallbacks::is_empty")]
+    pub(crate) fallback_urls: Fallbacks,
     /// The address that the service listens on, once it has a client.
     pub(crate) ip: IpAddr,
     /// The port that it listens on.
@@ -194,6 +200,9 @@ pub(crate) struct ServerEntry {
     pub(crate) name: PeerName,
     /// The URL at which it is reached.
     pub(crate) url: Endpoint,
+    /// Further URLs, tried in this order when the one before fails.
+    #[serde(default, skip_serializing_if = "Fallbacks::is_empty")]
+    pub(crate) fallback_urls: Fallbacks,
     /// The encoding that its invitation names.
     #[serde(default = "hex")]
     pub(crate) encoding: Encoding,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use paddington_crypto::{KeyError, KeyPair};
-use paddington_transport::{Endpoint, EndpointError};
+use paddington_transport::{Endpoint, EndpointError, Fallbacks, FallbacksError};
 use paddington_wire::keys::LAST_GENERATION;
 use paddington_wire::{Encoding, LinkId, PeerName};
 use serde::de::Error as _;
@@ -36,6 +36,7 @@ const HINT: &str = ": the server's operator makes it and hands it over";
 pub struct Invite {
     pub(crate) server: PeerName,
     pub(crate) url: Endpoint,
+    pub(crate) fallbacks: Fallbacks,
     pub(crate) client: Option<PeerName>,
     pub(crate) encoding: Encoding,
     pub(crate) keys: Arc<KeyPair>,
@@ -202,6 +203,7 @@ impl Invite {
         InviteFile {
             name: self.server.clone(),
             url: self.url.clone(),
+            fallback_urls: self.fallbacks.clone(),
             client: self.client.clone(),
             encoding: Some(self.encoding),
             version: sealed.then_some(VERSION),
@@ -214,7 +216,7 @@ impl Invite {
         }
     }
 
-    /// Replaces the URL: behind a proxy or an address translation, clients may reach the server at
+    /// Replaces the URL, and takes away all others: behind a proxy or an address translation, clients may reach the server at
     /// another URL than it knows. The keys are not bound to the URL. The client's bucket, by which the
     /// server finds it, stays in the query.
     ///
@@ -231,12 +233,40 @@ impl Invite {
     /// [`EndpointError`] if it is not the URL of a server.
     pub fn at(mut self, url: &str) -> Result<Self, EndpointError> {
         let url: Endpoint = url.parse()?;
-        self.url = match self.url.bucket() {
-            Some(bucket) => url.with_bucket(bucket),
-            None => url,
-        };
+        self.url = self.told(url);
+        self.fallbacks = Fallbacks::default();
         self.source = None;
         Ok(self)
+    }
+
+    /// Lets the client try further URLs of the server, in their order, when the one before fails, instead of
+    /// those that it would try else. All have to lead to the same server.
+    ///
+    /// ```
+    /// # use paddington::ServiceConfig;
+    /// let mut hub = ServiceConfig::new("hub", "wss://hub.example", "0.0.0.0", &6501)?;
+    /// let invite = hub.add_client("sensor", "192.0.2.0/24")?;
+    /// let invite = invite.with_fallbacks(&["wss://hub2.example", "ws://10.0.0.7:6501"])?;
+    /// assert_eq!(invite.fallback_urls().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FallbacksError`] if one of them is not the URL of a server, or the list is too long or names one
+    /// twice.
+    pub fn with_fallbacks(mut self, urls: &[&str]) -> Result<Self, FallbacksError> {
+        self.fallbacks = Fallbacks::parse(urls)?.map(|url| self.told(url));
+        self.source = None;
+        Ok(self)
+    }
+
+    /// Returns a URL as the client is told it: with its bucket.
+    fn told(&self, url: Endpoint) -> Endpoint {
+        match self.url.bucket() {
+            Some(bucket) => url.with_bucket(bucket),
+            None => url,
+        }
     }
 
     /// Returns the name of the server that wrote the invitation.
@@ -249,6 +279,11 @@ impl Invite {
     #[must_use]
     pub fn url(&self) -> &Endpoint {
         &self.url
+    }
+
+    /// Returns the further URLs of the server, which are tried when that one fails.
+    pub fn fallback_urls(&self) -> impl Iterator<Item = &Endpoint> {
+        self.fallbacks.iter()
     }
 
     /// Returns the name of the client that it was made for. `hex` invitations may name none.
@@ -328,6 +363,7 @@ impl Invite {
         Ok(Self {
             server: file.name,
             url: file.url,
+            fallbacks: file.fallback_urls,
             client: file.client,
             encoding,
             keys: Arc::new(keys),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair};
 use paddington_exchange::{Renewal, Server};
-use paddington_transport::{Endpoint, Tls, TlsError, TlsFiles};
+use paddington_transport::{Endpoint, Fallbacks, Tls, TlsError, TlsFiles};
 use paddington_wire::keys::KeyRing;
 use paddington_wire::{AddressRange, Bucket, Encoding, InvitedClient, LinkId, PeerName};
 
@@ -46,6 +46,7 @@ pub(crate) struct KnownClient {
 pub(crate) struct KnownServer {
     pub(crate) name: PeerName,
     pub(crate) url: Endpoint,
+    pub(crate) fallbacks: Fallbacks,
     pub(crate) authorities: Option<PathBuf>,
     pub(crate) link: LinkId,
     pub(crate) keys: Keys,
@@ -217,6 +218,7 @@ impl KnownPeer {
             range: None,
             bucket: None,
             url: None,
+            fallback_urls: Fallbacks::default(),
             authorities: None,
             invitation: None,
             keys: Vec::new(),
@@ -227,8 +229,9 @@ impl KnownPeer {
                 (file.range, file.bucket) = (Some(client.range), client.bucket);
             }
             Self::Server(server) => {
-                (file.url, file.authorities) =
-                    (Some(server.url.clone()), server.authorities.clone());
+                file.url = Some(server.url.clone());
+                file.fallback_urls = server.fallbacks.clone();
+                file.authorities = server.authorities.clone();
             }
         }
         file.put(&self.keys().to_stored(self.link()), Form::StandIns)?;
@@ -261,20 +264,37 @@ impl KnownServer {
             link: self.link,
             name: self.name.clone(),
             endpoint: self.url.clone(),
+            fallbacks: self.fallbacks.clone(),
             credentials: self.keys.credentials(),
-            tls: self.tls_for(&self.url, certificate)?,
+            tls: self.tls_for(&self.url, &self.fallbacks, certificate)?,
         })
     }
 
-    /// The TLS for this server at `url`, which may be a newer one, with the certificate that it may ask for;
-    /// `None` for `ws`.
+    /// The TLS for this server at these URLs, which may be newer ones, with the certificate that it may ask
+    /// for; `None` if all are `ws`.
     pub(crate) fn tls_for(
         &self,
         url: &Endpoint,
+        fallbacks: &Fallbacks,
         certificate: Option<TlsFiles>,
     ) -> Result<Option<Tls>, TlsError> {
+        let is_secure = url.is_secure() || fallbacks.iter().any(Endpoint::is_secure);
         let load = || Tls::load(self.authorities.as_deref(), certificate);
-        url.is_secure().then(load).transpose()
+        is_secure.then(load).transpose()
+    }
+
+    /// Returns whether it is reached as another one is.
+    pub(crate) fn has_same_place(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.fallbacks == other.fallbacks
+            && self.authorities == other.authorities
+    }
+
+    /// Lets it be reached as another one is.
+    pub(crate) fn move_to(&mut self, other: Self) {
+        self.url = other.url;
+        self.fallbacks = other.fallbacks;
+        self.authorities = other.authorities;
     }
 
     pub(crate) fn encoding(&self) -> Encoding {

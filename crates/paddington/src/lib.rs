@@ -90,7 +90,7 @@ pub use paddington_exchange::{
     Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, LastError, NoExchange, OnError,
     PeerAddress, PeerCounters, PeerStatus, PingError, PurgeError, Receipt, Refusal, RekeyError,
     RemoveError, Removed, Reply, RequestError, RetryError, SendError, SendOptions, ShutdownReport,
-    StartError, Unhandled, Waiting, accept_bytes, current, store,
+    StartError, Unhandled, UrlStatus, Waiting, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{
@@ -98,11 +98,11 @@ pub use paddington_store::{
     salvage,
 };
 pub use paddington_transport::{
-    Config as TransportConfig, DialError, Endpoint, EndpointError, HostPattern, HostPatternError,
-    Limits, Network, NetworkListener, Outbound, ProxyChoice, ProxyEnvironment, ProxyError,
-    ProxyUrl, ProxyUrlError, Reach, Retry, ServerTls, SharedPort, Step, Stream, Timeouts, TlsError,
-    TlsFiles, TlsFilesError, TrustedProxies, UpgradeError, is_exposed, seconds,
-    system as system_network, system_in as system_network_in, with_causes,
+    Config as TransportConfig, DialError, Endpoint, EndpointError, Fallbacks, FallbacksError,
+    HostPattern, HostPatternError, Limits, Network, NetworkListener, Outbound, ProxyChoice,
+    ProxyEnvironment, ProxyError, ProxyUrl, ProxyUrlError, Reach, Retry, ServerTls, SharedPort,
+    Step, Stream, Timeouts, TlsError, TlsFiles, TlsFilesError, TrustedProxies, UpgradeError,
+    is_exposed, seconds, system as system_network, system_in as system_network_in, with_causes,
 };
 pub use paddington_wire::{
     AddressRange, Content, Control, Encoding, FailureCode, Instance, LinkId, LinkIdError, Message,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use paddington_crypto::KeyPair;
 use paddington_exchange::Renewal;
-use paddington_transport::{Endpoint, Renewed, TlsFiles};
+use paddington_transport::{Endpoint, Fallbacks, Renewed, TlsFiles};
 use paddington_wire::PeerName;
 use tracing::warn;
 
@@ -34,7 +34,7 @@ struct Seen {
     unusable: Option<Found>,
 }
 
-type Found = (Endpoint, Option<Arc<KeyPair>>);
+type Found = (Endpoint, Fallbacks, Option<Arc<KeyPair>>);
 
 impl InvitationFile {
     /// Returns the source of newer invitations of the service called `own` to `server`, if its
@@ -50,7 +50,7 @@ impl InvitationFile {
 
     fn new(own: &PeerName, server: &KnownServer, path: &Path) -> Self {
         let newest = server.keys.pairs().last();
-        let used = (server.url.clone(), newest.map(Arc::clone));
+        let used = (server.url.clone(), server.fallbacks.clone(), newest.map(Arc::clone));
         let seen = Mutex::new(Seen { used, unusable: None });
         let (path, own, server) = (path.to_owned(), own.clone(), server.clone());
         Self { path, own, server, certificate: None, seen }
@@ -68,12 +68,14 @@ impl Renewal for InvitationFile {
     /// may be half written.
     fn renewed(&self) -> Option<Renewed> {
         let invite = Invite::load_again(&self.path).ok()?;
-        let found = (invite.url.clone(), Some(Arc::clone(&invite.keys)));
+        let keys = Some(Arc::clone(&invite.keys));
+        let found = (invite.url.clone(), invite.fallbacks.clone(), keys);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_same_link(&invite) || seen.used == found {
             return None;
         }
-        let tls = match self.server.tls_for(&invite.url, self.certificate.clone()) {
+        let certificate = self.certificate.clone();
+        let tls = match self.server.tls_for(&invite.url, &invite.fallbacks, certificate) {
             Ok(tls) => tls,
             Err(error) => {
                 if seen.unusable.as_ref() != Some(&found) {
@@ -97,7 +99,8 @@ impl Renewal for InvitationFile {
             None,
             Timestamp::now(),
         );
-        Some(Renewed { endpoint: invite.url, credentials: keys.credentials(), tls })
+        let Invite { url: endpoint, fallbacks, .. } = invite;
+        Some(Renewed { endpoint, fallbacks, credentials: keys.credentials(), tls })
     }
 }
 

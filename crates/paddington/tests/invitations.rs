@@ -75,6 +75,63 @@ fn an_invitation_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn further_urls_are_told_in_invitations_and_kept_in_every_file() {
+    let (folder, path) = folder();
+    let told = ["wss://b.example:443/?b=000", "ws://10.0.0.7:6501/?b=000"];
+    let texts = |urls: Vec<String>| assert_eq!(urls, told);
+    let mut hub = config("hub");
+    hub.set_fallback_urls(&["wss://b.example", "ws://10.0.0.7:6501"]).unwrap();
+    let mut hub = ServiceConfig::from_toml(&hub.to_toml().unwrap()).unwrap();
+    let invite = hub.add_client("sensor", "10.0.0.0/8").unwrap();
+    invite.save_sealed(&path, "a long passphrase").unwrap();
+    let read = Invite::load_sealed(&path, "a long passphrase").unwrap();
+    texts(read.fallback_urls().map(ToString::to_string).collect());
+    invite.save(&path).unwrap();
+    let read = Invite::load(&path).unwrap();
+    texts(read.fallback_urls().map(ToString::to_string).collect());
+
+    let kept = |config: &ServiceConfig| {
+        let urls = config.link_details()[0].fallback_urls.clone();
+        urls.iter().map(ToString::to_string).collect()
+    };
+    let mut inline = config("sensor");
+    inline.add_server(read.clone()).unwrap();
+    texts(kept(&ServiceConfig::from_toml(&inline.to_toml().unwrap()).unwrap()));
+    let links = folder.path().join("links");
+    let mut sensor = config("sensor");
+    sensor.set_links(&links).unwrap();
+    sensor.add_server(read.clone()).unwrap();
+    let mut again = config("sensor");
+    again.set_links(&links).unwrap();
+    texts(kept(&again));
+
+    // A newer invitation replaces them.
+    hub.set_fallback_urls(&[]).unwrap();
+    again.replace_server(hub.renew("sensor").unwrap()).unwrap();
+    assert_eq!(again.link_details()[0].fallback_urls, []);
+    assert_eq!(read.at("ws://c.example").unwrap().fallback_urls().count(), 0);
+    assert_eq!(Invite::from_toml(ORIGINAL).unwrap().fallback_urls().count(), 0);
+}
+
+#[test]
+fn further_urls_that_cannot_be_used_are_refused() {
+    let many: Vec<_> = (1..=8).map(|port| format!("ws://host.example:{port}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    for (urls, reason) in [
+        (&["ftp://b.example"][..], "ws:// or wss://"),
+        (&["wss://b.example", "https://b.example/"], "is there twice"),
+        (&many, "7 at most"),
+    ] {
+        let error = config("hub").set_fallback_urls(urls).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        let text = config("hub").to_toml().unwrap();
+        let text = text.replace("ip = ", &format!("fallback_urls = {urls:?}\nip = "));
+        let error = ServiceConfig::from_toml(&text).unwrap_err();
+        assert!(whole(&error).contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn every_invitation_has_its_own_keys() {
     let mut hub = config("hub");
     let invites = ["a", "b"].map(|name| hub.add_client(name, "127.0.0.1").unwrap());

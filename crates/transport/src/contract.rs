@@ -15,7 +15,7 @@ use paddington_wire::{
 };
 
 use crate::refusal_kind::Cause;
-use crate::{End, Endpoint, Explanation, Tls};
+use crate::{End, Endpoint, Explanation, Fallbacks, Tls};
 
 /// The source and the destination of one connection's frames.
 pub trait Traffic: Send + 'static {
@@ -139,8 +139,8 @@ pub trait Caller: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Takes note of a connection that was established, and of the address that it leads to.
-    fn connected(&self, _: Option<SocketAddr>) {}
+    /// Takes note of a connection that was established, of its URL, and of the address that it leads to.
+    fn connected(&self, _: &Endpoint, _: Option<SocketAddr>) {}
 
     /// Takes note of an attempt that has failed.
     fn failed(&self, _: &FailedAttempt) {}
@@ -154,6 +154,8 @@ pub trait Caller: Send + Sync + 'static {
 /// An attempt to connect that has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedAttempt {
+    /// The URL that was tried.
+    pub endpoint: Endpoint,
     /// The address that a connection was opened to, if it came that far.
     pub address: Option<SocketAddr>,
     /// Why it has failed.
@@ -174,9 +176,11 @@ pub enum Change {
 pub struct Renewed {
     /// The URL of the server.
     pub endpoint: Endpoint,
+    /// Further URLs of it, which are tried when that one fails.
+    pub fallbacks: Fallbacks,
     /// The secrets of the link.
     pub credentials: Credentials,
-    /// The certificate authorities to trust, if the URL is a `wss` URL.
+    /// The certificate authorities to trust, if one of the URLs is a `wss` URL.
     pub tls: Option<Tls>,
 }
 

@@ -15,13 +15,17 @@ use crate::contract::Reservation;
 use crate::error::Step;
 use crate::handshake::{Established, initiate};
 use crate::outbound::{self, Route};
-use crate::{Config, DialError, Endpoint, Login, Network, ProxyError, Stream, Tls, upgrade};
+use crate::{
+    Config, DialError, Endpoint, Fallbacks, Login, Network, ProxyError, Stream, Tls, upgrade,
+};
 
 /// Everything that a client needs to reach one server.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     /// The URL of the server.
     pub endpoint: Endpoint,
+    /// Further URLs of the same server, which are tried when that one fails.
+    pub fallbacks: Fallbacks,
     /// The credentials with which this service proves its name.
     pub login: Login,
     /// The network to connect through.
@@ -33,6 +37,13 @@ pub struct Dialer {
 }
 
 impl Dialer {
+    /// Returns the URLs of the server, in the order in which they are preferred. One that is there twice
+    /// is only one.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        let further = self.fallbacks.iter().filter(|url| **url != self.endpoint);
+        std::iter::once(&self.endpoint).chain(further)
+    }
+
     /// Connects, performs the handshake and takes the slot of `reservation`. Addresses that failed
     /// in an earlier attempt are tried last. Of keys with generations, it uses those that are `back`
     /// before the newest.

@@ -4,10 +4,12 @@
 
 use std::net::SocketAddr;
 
+use futures_util::future::join_all;
+
 use crate::addresses::Addresses;
 use crate::dial::within;
 use crate::error::Step;
-use crate::{DialError, Dialer, Stream, upgrade};
+use crate::{DialError, Dialer, Endpoint, Stream, upgrade};
 
 /// How far an attempt to connect came that ends before the handshake.
 #[derive(Debug)]
@@ -47,6 +49,15 @@ impl Dialer {
         };
         reach.outcome = self.reach_into(&mut reach).await;
         reach
+    }
+
+    /// The same by each of the URLs, at the same time.
+    pub async fn reach_each(&self) -> Vec<(Endpoint, Reach)> {
+        let attempts = self.endpoints().map(async |endpoint| {
+            let here = Self { endpoint: endpoint.clone(), ..self.clone() };
+            (here.endpoint.clone(), here.reach().await)
+        });
+        join_all(attempts).await
     }
 
     async fn reach_into(&self, reach: &mut Reach) -> Result<(), DialError> {

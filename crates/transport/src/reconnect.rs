@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::keys::{Generation, Origin};
+use paddington_wire::keys::{Generation, KeyRing, Origin};
 use paddington_wire::{CloseCode, Credentials};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::field::display;
+use tracing::field::{debug, display};
 use tracing::{debug, error, info, warn};
 
 use crate::addresses::Addresses;
@@ -20,7 +20,8 @@ use crate::contract::{Caller, Change, FailedAttempt, Renewed, Traffic};
 use crate::handshake::Established;
 use crate::key_choice::KeyChoice;
 use crate::outbound::Proxy;
-use crate::{Connection, DialError, Dialer, End, Explanation, Tls, remedy};
+use crate::urls::Urls;
+use crate::{Connection, DialError, Dialer, End, Endpoint, Explanation, Tls, remedy};
 
 /// Keeps one connection to one server, on its own task, until `stop` is cancelled.
 ///
@@ -35,55 +36,32 @@ pub fn stay_connected<C: Caller>(
     tasks.spawn(run(dialer, caller, stop));
 }
 
-async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) {
+async fn run<C: Caller>(dialer: Dialer, caller: C, stop: CancellationToken) {
     let caller = Arc::new(caller);
-    let mut delays = Delays::new(dialer.config.retry);
-    let (mut report, mut addresses) = (Report::default(), Addresses::default());
-    let mut choice = KeyChoice::default();
+    let mut attempts = Attempts::new(dialer, &caller);
     loop {
-        caller.changes().into_iter().for_each(|change| dialer.change(change));
+        caller.changes().into_iter().for_each(|change| attempts.dialer.change(change));
         let keys = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             keys = caller.keys() => keys,
         };
-        choice.take(keys, &mut dialer.login.credentials);
-        report.route(&dialer);
-        let began = Instant::now();
-        let attempt = Box::pin(dialer.dial(caller.reserve(), choice.back(), &mut addresses));
+        let here = attempts.next(keys);
+        let (began, back) = (Instant::now(), attempts.choice.back());
+        let attempt = here.dial(caller.reserve(), back, attempts.urls.addresses_mut());
         let dialled = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = caller.changed() => continue,
-            dialled = attempt => dialled,
+            dialled = Box::pin(attempt) => dialled,
         };
-        let (delay, mends) = match dialled {
-            Ok(established) => {
-                addresses.succeeded();
-                choice.restart();
-                report.connected(&dialer, &addresses);
-                caller.connected(addresses.connected());
-                let (lasted, end) = dialer.carry(established).await;
-                let delay = delays.after_session(lasted, &end, dialer.network.chance());
-                (delay, Mends::after(&end, &caller))
-            }
-            Err(error) if choice.falls_back(&error, &dialer) => continue,
-            Err(error) => {
-                addresses.failed(&error);
-                let mends = Mends::of(&error, &dialer, &caller);
-                if mends.renewable
-                    && let Some(renewed) = renewed(&caller).await
-                {
-                    dialer.renew(renewed);
-                    continue;
-                }
-                let (waited, chance) = (began.elapsed(), dialer.network.chance());
-                let delay = delays.after_failure(&error, waited, addresses.has_good(), chance);
-                caller.failed(&report.failed(&dialer, &addresses, &error, delay));
-                (delay, mends)
-            }
+        let ended = match dialled {
+            Ok(established) => Some(attempts.succeeded(&here, established).await),
+            Err(error) if attempts.choice.falls_back(&error, &here) => None,
+            Err(error) => attempts.failed(&here, error, began.elapsed()).await,
         };
-        let pause = pause(&caller, mends, delay, dialer.config.retry.interval);
+        let Some((delay, mends)) = ended else { continue };
+        let pause = pause(&caller, mends, delay, here.config.retry.interval);
         let renewed = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -91,8 +69,125 @@ async fn run<C: Caller>(mut dialer: Dialer, caller: C, stop: CancellationToken) 
             renewed = pause => renewed,
         };
         if let Some(renewed) = renewed {
-            dialer.renew(renewed);
+            attempts.dialer.renew(renewed);
         }
+    }
+}
+
+/// The attempts to connect to one server, and what they have shown.
+struct Attempts<C> {
+    caller: Arc<C>,
+    dialer: Dialer,
+    urls: Urls,
+    choice: KeyChoice,
+    delays: Delays,
+    report: Report,
+    /// The failures of the present round, but for the last.
+    round: Round,
+}
+
+/// The failures of the attempts of one round.
+#[derive(Default)]
+struct Round {
+    /// The one that decides about the delay, and whether its URL has an address that has not failed.
+    mildest: Option<(DialError, bool)>,
+    mends: Mends,
+}
+
+impl<C: Caller> Attempts<C> {
+    fn new(dialer: Dialer, caller: &Arc<C>) -> Self {
+        Self {
+            caller: Arc::clone(caller),
+            urls: Urls::new(&dialer),
+            choice: KeyChoice::default(),
+            delays: Delays::new(dialer.config.retry),
+            report: Report::default(),
+            round: Round::default(),
+            dialer,
+        }
+    }
+
+    /// Returns what dials next: with these keys, if they have generations, and at one of the URLs.
+    fn next(&mut self, keys: Option<Arc<KeyRing>>) -> Dialer {
+        self.urls.follow(&self.dialer);
+        self.choice.take(keys, &mut self.dialer.login.credentials);
+        let here = Dialer { endpoint: self.urls.current().clone(), ..self.dialer.clone() };
+        self.report.route(&here);
+        here
+    }
+
+    /// Runs a connection to its end. Returns the delay after it.
+    async fn succeeded<T: Traffic>(
+        &mut self,
+        here: &Dialer,
+        established: Established<T>,
+    ) -> (Duration, Mends) {
+        self.urls.succeeded();
+        self.choice.restart();
+        self.round = Round::default();
+        self.report.connected(here, self.urls.addresses());
+        self.caller.connected(&here.endpoint, self.urls.addresses().connected());
+        let (lasted, end) = here.carry(established).await;
+        let delay = self.delays.after_session(lasted, &end, here.network.chance());
+        (delay, Mends::after(&end, &self.caller))
+    }
+
+    /// Decides what follows a failure: a delay after the last URL of a round, or after what the server
+    /// itself has said; else the next attempt follows at once.
+    async fn failed(
+        &mut self,
+        here: &Dialer,
+        error: DialError,
+        waited: Duration,
+    ) -> Option<(Duration, Mends)> {
+        self.urls.addresses_mut().failed(&error);
+        let mends = Mends::of(&error, here, &self.caller);
+        if mends.renewable
+            && let Some(renewed) = renewed(&self.caller).await
+        {
+            self.dialer.renew(renewed);
+            self.round = Round::default();
+            return None;
+        }
+        let has_good = self.urls.addresses().has_good();
+        let delay = self.urls.ends_with(&error).then(|| {
+            let (error, has_good) = self.round.decisive(&error, has_good);
+            self.delays.after_failure(error, waited, has_good, here.network.chance())
+        });
+        let addresses = self.urls.addresses();
+        self.caller.failed(&self.report.failed(here, addresses, &error, delay));
+        self.round.add(error, has_good, mends);
+        if delay.is_none() {
+            self.urls.advance();
+            return None;
+        }
+        self.urls.begin_round();
+        Some((delay?, std::mem::take(&mut self.round).mends))
+    }
+}
+
+impl Round {
+    /// Returns the failure that decides about the delay when this is the last one: what passes by itself
+    /// before what only time or a person can resolve, unless the server itself has refused.
+    fn decisive<'a>(&'a self, last: &'a DialError, has_good: bool) -> (&'a DialError, bool) {
+        match &self.mildest {
+            Some((mildest, has_good))
+                if last.is_refusal()
+                    && !mildest.is_refusal()
+                    && !matches!(last, DialError::Refused(_)) =>
+            {
+                (mildest, *has_good)
+            }
+            _ => (last, has_good),
+        }
+    }
+
+    fn add(&mut self, error: DialError, has_good: bool, mends: Mends) {
+        if self.mildest.as_ref().is_none_or(|(mildest, _)| mildest.is_refusal()) {
+            self.mildest = Some((error, has_good));
+        }
+        self.mends.renewable |= mends.renewable;
+        self.mends.tls = mends.tls.or(self.mends.tls.take());
     }
 }
 
@@ -168,9 +263,9 @@ impl Dialer {
     }
 
     /// Goes on with a newer invitation.
-    fn renew(&mut self, Renewed { endpoint, credentials, tls }: Renewed) {
+    fn renew(&mut self, Renewed { endpoint, fallbacks, credentials, tls }: Renewed) {
         info!(%endpoint, "the invitation has changed; trying the new one");
-        self.endpoint = endpoint;
+        (self.endpoint, self.fallbacks) = (endpoint, fallbacks);
         self.login.credentials = credentials;
         self.tls = tls;
     }
@@ -181,10 +276,10 @@ impl Dialer {
     }
 }
 
-/// Logs changes only: each cause is reported once for each address, until there is a session.
+/// Logs changes only: each cause is reported once for each URL and address, until there is a session.
 #[derive(Default)]
 struct Report {
-    seen: VecDeque<(Option<SocketAddr>, String)>,
+    seen: VecDeque<(Endpoint, Option<SocketAddr>, String)>,
     /// The proxy on the way to the server.
     proxy: Option<Proxy>,
 }
@@ -211,30 +306,33 @@ impl Report {
         self.seen.clear();
     }
 
+    /// Reports a failure, after which there is a delay, or another URL is tried at once.
     fn failed(
         &mut self,
         dialer: &Dialer,
         addresses: &Addresses,
         failure: &DialError,
-        delay: Duration,
+        delay: Option<Duration>,
     ) -> FailedAttempt {
         let attempt = failed(failure, dialer, addresses);
         let (endpoint, remedy) = (&dialer.endpoint, attempt.explanation.remedy);
-        let seen = (attempt.address, attempt.explanation.cause.clone());
-        let (address, cause) = (seen.0.map(display), &seen.1);
+        let seen = (endpoint.clone(), attempt.address, attempt.explanation.cause.clone());
+        let (address, cause) = (seen.1.map(display), &seen.2);
+        let then = delay.map_or("trying its next URL", |_| "trying again");
+        let delay = delay.map(debug);
         if self.seen.contains(&seen) {
-            debug!(%endpoint, address, %cause, ?delay, "still not connected");
+            debug!(%endpoint, address, %cause, delay, "still not connected");
             return attempt;
         }
         match failure {
             DialError::Refused(CloseCode::Busy | CloseCode::Violation) => {
-                error!(%endpoint, address, %cause, remedy, ?delay, "not connected; trying again");
+                error!(%endpoint, address, %cause, remedy, delay, "not connected; {then}");
             }
             DialError::Refused(CloseCode::Removed) => error!(
-                %endpoint, address, ?delay,
+                %endpoint, address, delay,
                 "not connected: the server has removed this link; ask for a new invitation"
             ),
-            _ => warn!(%endpoint, address, %cause, remedy, ?delay, "not connected; trying again"),
+            _ => warn!(%endpoint, address, %cause, remedy, delay, "not connected; {then}"),
         }
         if self.seen.len() == CAUSES {
             self.seen.pop_front();
@@ -250,7 +348,8 @@ fn failed(failure: &DialError, dialer: &Dialer, addresses: &Addresses) -> Failed
     if matches!(failure, DialError::HungUp(_)) && is_unused(&dialer.login.credentials) {
         explanation.remedy = Some(remedy::UNUSED);
     }
-    FailedAttempt { address: addresses.connected(), explanation }
+    let (endpoint, address) = (dialer.endpoint.clone(), addresses.connected());
+    FailedAttempt { endpoint, address, explanation }
 }
 
 /// Returns whether there was never a session with any of the keys.

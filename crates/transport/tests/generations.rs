@@ -12,8 +12,9 @@ use std::time::Duration;
 use paddington_crypto::KeyPair;
 use paddington_test_support::{FakeServer, Intruder, MemoryNetwork, RawFrame};
 use paddington_transport::{
-    Acceptor, AuthenticHello, Caller, Config, Dialer, End, Host, Listener, Login, ReadyReservation,
-    Refusal, Renewed, Reservation, SessionKeys, Traffic, WorthlessHello, stay_connected,
+    Acceptor, AuthenticHello, Caller, Config, Dialer, End, Fallbacks, Host, Listener, Login,
+    ReadyReservation, Refusal, Renewed, Reservation, SessionKeys, Traffic, WorthlessHello,
+    stay_connected,
 };
 use paddington_wire::keys::{KeyRing, Origin, StoredGeneration, Why};
 use paddington_wire::sealed::{Challenge, Credentials as SealedCredentials, Exporter, Responder};
@@ -232,6 +233,7 @@ fn dial(network: &MemoryNetwork, ring: KeyRing) -> Dialling {
         (Arc::clone(&caller.ring), Arc::clone(&caller.asked), Arc::clone(&caller.renewed));
     let dialer = Dialer {
         endpoint: format!("ws://{SERVER}/").parse().unwrap(),
+        fallbacks: Fallbacks::default(),
         login: Login { credentials: Credentials::Ring(ring), instance },
         network: network.network(),
         tls: None,
@@ -311,6 +313,7 @@ async fn a_newer_invitation_is_looked_for_only_when_all_keys_are_refused() {
     *client.ring.lock().unwrap() = Arc::new(ring(&[first, second]));
     *client.renewed.lock().unwrap() = Some(Renewed {
         endpoint: format!("ws://{SERVER}/").parse().unwrap(),
+        fallbacks: Fallbacks::default(),
         credentials: Credentials::Ring(Arc::new(newer.clone())),
         tls: None,
     });

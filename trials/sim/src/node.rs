@@ -8,6 +8,7 @@ use std::time::Duration;
 use paddington::{Event, Exchange, Handler, Message, OnError, PeerStatus, SendError, SendOptions};
 use paddington_exchange::{Config, Listen, Server, Setup};
 use paddington_test_support::{Lag, MemoryDisk, Random};
+use paddington_transport::Fallbacks;
 use paddington_wire::{Credentials, InvitedClient, LinkId, PeerName};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -107,7 +108,15 @@ impl Node {
                 if link.dials {
                     let Ok(endpoint) = format!("ws://{name}:{PORT}").parse() else { continue };
                     let (tls, renewal) = (None, None);
-                    servers.push(Server { link: id, name, endpoint, credentials, tls, renewal });
+                    servers.push(Server {
+                        link: id,
+                        name,
+                        endpoint,
+                        fallbacks: Fallbacks::default(),
+                        credentials,
+                        tls,
+                        renewal,
+                    });
                 } else {
                     let Ok(range) = "0.0.0.0/0".parse() else { continue };
                     let bucket = None;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use paddington::{AddressRange, Encoding, PeerName};
 use paddington_crypto::KeyPair;
 use paddington_exchange::{Config, Listen, Server, Setup};
+use paddington_transport::Fallbacks;
 use paddington_wire::{Bucket, Credentials, InvitedClient, LinkId, hex, sealed};
 
 use crate::MemoryNetwork;
@@ -87,6 +88,7 @@ impl TestLink {
             link: self.id,
             name: self.server.clone(),
             endpoint: format!("ws://127.0.0.1:{port}/?b=000").parse().unwrap(),
+            fallbacks: Fallbacks::default(),
             credentials: self.credentials(),
             tls: None,
             renewal: None,

@@ -22,8 +22,8 @@ pub use message::{
     NewMessages, OutcomeAnswer, Outcomes, ReplyAnswer, SendBody,
 };
 pub use peer::{
-    FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, Peers, Received,
-    Requests, Role, Sent, State,
+    FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, PeerUrl, Peers,
+    Received, Requests, Role, Sent, State,
 };
 pub use status::{EventEntry, HandlerKind, Ready, Refusal, Refusals, Service, Status};
 pub use time::time;

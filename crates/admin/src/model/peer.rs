@@ -71,11 +71,25 @@ pub struct Peer {
     pub range: Option<String>,
     /// Of a server: where it is reached.
     pub url: Option<String>,
+    /// Of a server: all its URLs, in the order in which they are preferred.
+    #[serde(default)]
+    pub urls: Vec<PeerUrl>,
     /// Whether handling its messages was stopped because the handler failed.
     pub halted: bool,
     /// Whether this service is not ready without it.
     pub required: bool,
     /// Why the last connection ended, or could not be made.
+    pub last_error: Option<LastError>,
+}
+
+/// One of the URLs of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerUrl {
+    /// The URL.
+    pub url: String,
+    /// Whether the present connection came about by it.
+    pub in_use: bool,
+    /// Why the last attempt by it has failed, if it has not led to a connection since.
     pub last_error: Option<LastError>,
 }
 

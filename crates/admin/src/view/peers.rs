@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use paddington::{CallsStatus, Counts, LinkDetails, PeerStatus};
+use paddington::{CallsStatus, Counts, Endpoint, LinkDetails, PeerStatus};
 
 use super::count;
 use crate::app::App;
-use crate::model::{Inbox, LastError, OutboxStatus, Peer, Received, Requests, Sent, State, time};
+use crate::model::{
+    Inbox, LastError, OutboxStatus, Peer, PeerUrl, Received, Requests, Sent, State, time,
+};
 
 /// Returns all peers, by name, of which these are the statuses.
 pub(crate) fn peers(app: &App, statuses: Vec<PeerStatus>) -> Vec<Peer> {
@@ -60,15 +62,33 @@ fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
         link: link.link.to_string(),
         range: link.range.map(|range| range.to_string()),
         url: link.url.as_ref().map(ToString::to_string),
+        urls: urls(&status, link),
         halted: status.halted,
         required: app.required.iter().any(|name| name == status.name.as_str()),
-        last_error: status.last_error.map(|error| LastError {
-            at: time(error.at),
-            code: error.code.to_owned(),
-            text: error.cause,
-            remedy: error.remedy.map(str::to_owned),
-        }),
+        last_error: status.last_error.map(last_error),
         name: status.name.into(),
+    }
+}
+
+/// Returns all URLs of a server, whether or not they were tried.
+fn urls(status: &PeerStatus, link: &LinkDetails) -> Vec<PeerUrl> {
+    let shown = |url: &Endpoint| {
+        let tried = status.urls.iter().find(|tried| tried.url == *url);
+        PeerUrl {
+            url: url.to_string(),
+            in_use: status.is_connected() && tried.is_some_and(|tried| tried.is_good),
+            last_error: tried.and_then(|tried| tried.last_error.clone()).map(last_error),
+        }
+    };
+    link.url.iter().chain(&link.fallback_urls).map(shown).collect()
+}
+
+fn last_error(error: paddington::LastError) -> LastError {
+    LastError {
+        at: time(error.at),
+        code: error.code.to_owned(),
+        text: error.cause,
+        remedy: error.remedy.map(str::to_owned),
     }
 }
 

@@ -1,7 +1,7 @@
 //! All problems of a service's configuration.
 
 use super::document::Document;
-use super::{Problem, at_rest, files, keys, links, settings, tls, values};
+use super::{Problem, at_rest, files, keys, links, settings, tls, urls, values};
 use crate::layers::{self, Merged, Overrides};
 
 /// Returns all problems of the service whose folder was entered, with what the command line sets. Nothing is
@@ -52,5 +52,6 @@ pub(super) fn of_document(document: &Document<'_>) -> Vec<Problem> {
     let mut problems = keys::problems(document);
     problems.extend(values::problems(document));
     problems.extend(settings::problems(document));
+    problems.extend(urls::problems(document));
     problems
 }

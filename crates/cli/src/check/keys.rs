@@ -6,9 +6,22 @@ use super::Problem;
 use super::document::{Document, Entry};
 
 /// The keys at the top, beside those of the original paddington, which have no meaning here.
-const TOP: [&str; 14] = [
-    "name", "url", "ip", "port", "outbox", "links", "at_rest", "tls", "settings", "clients",
-    "servers", "api", "health", "handler",
+const TOP: [&str; 15] = [
+    "name",
+    "url",
+    "fallback_urls",
+    "ip",
+    "port",
+    "outbox",
+    "links",
+    "at_rest",
+    "tls",
+    "settings",
+    "clients",
+    "servers",
+    "api",
+    "health",
+    "handler",
 ];
 const ORIGINAL: [&str; 4] = ["healthcheck_port", "heathcheck_port", "proxy_header", "encryption"];
 

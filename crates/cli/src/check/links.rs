@@ -119,14 +119,15 @@ fn unreachable(
 ) -> Option<Problem> {
     let is_elsewhere = |link: &&LinkDetails| link.range.is_some_and(|range| !range.is_loopback());
     let client = links.iter().find(is_elsewhere)?;
-    let host = config.url().host();
-    is_own_machine(host).then(|| {
-        let what = format!(
-            "clients are told to connect to {host:?}, which is their own machine, and {} connects from {}",
-            client.name,
-            client.range.map(|range| range.to_string()).unwrap_or_default(),
-        );
-        let remedy = "Write the name by which they reach this machine, and invite them anew.";
-        Problem::at(document.line(&["url"]), what, remedy)
-    })
+    let further = config.fallback_urls().map(|url| ("fallback_urls", url));
+    let mut urls = std::iter::once(("url", config.url())).chain(further);
+    let (key, url) = urls.find(|(_, url)| is_own_machine(url.host()))?;
+    let what = format!(
+        "clients are told to connect to {:?}, which is their own machine, and {} connects from {}",
+        url.host(),
+        client.name,
+        client.range.map(|range| range.to_string()).unwrap_or_default(),
+    );
+    let remedy = "Write the name by which they reach this machine, and invite them anew.";
+    Some(Problem::at(document.line(&[key]), what, remedy))
 }

@@ -10,6 +10,7 @@ mod origins;
 mod problem;
 mod settings;
 mod tls;
+mod urls;
 mod values;
 
 pub(crate) use configuration::{of_merged, of_text, problems};

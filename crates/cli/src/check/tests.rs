@@ -131,6 +131,35 @@ ping_interval = 20
 }
 
 #[test]
+fn further_urls_are_checked() {
+    let written = |line: &str| found(&format!("fallback_urls = {line}\n"));
+    assert_eq!(
+        written("[\"wss://b.example/paddington\", \"ws://10.0.0.7:6501/paddington?a=b\"]"),
+        []
+    );
+    for (line, named) in [
+        ("\"wss://b.example/paddington\"", "expected a list"),
+        ("[\"ftp://b.example/paddington\"]", "ws:// or wss://"),
+        (
+            "[\"wss://b.example/paddington\", \"https://b.example:443/paddington\"]",
+            "is there twice",
+        ),
+        ("[\"wss://hub.example:443/paddington\"]", "is url already"),
+        ("[\"wss://b.example/other\"]", "has another path"),
+    ] {
+        let problems = written(line);
+        assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+        assert_eq!(problems[0].0, Some(5), "{line}");
+        assert!(problems[0].1.contains(named), "{line}: {problems:?}");
+    }
+    let behind = "fallback_urls = [\"wss://b.example/other\"]\n\
+        [settings.transport.proxies]\nranges = [\"127.0.0.1\"]\n";
+    assert_eq!(found(behind), [], "a proxy may change the path");
+    let (line, text) = one("fallback_url = []");
+    assert!(line == Some(5) && text.contains("\"fallback_urls\""), "{text}");
+}
+
+#[test]
 fn proxies_in_front_of_the_service_are_checked() {
     let table = "[settings.transport.proxies]\n";
     for good in [

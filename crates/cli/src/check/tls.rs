@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use paddington::{Endpoint, ServerTls, TlsFiles, TransportConfig, TrustedProxies, with_causes};
+use paddington::{Endpoint, ServerTls, TlsFiles, with_causes};
 
-use super::Problem;
 use super::document::Document;
+use super::{Problem, urls};
 use crate::certificate::{Certificate, Validity};
 
 const RENEW: &str = "Get a new one: docs/deploy/tls.md shows how.";
@@ -54,12 +54,15 @@ fn exposed(key: &Path) -> Option<Problem> {
 }
 
 /// A service with TLS whose clients are told to connect without.
-fn of_url(document: &Document<'_>) -> Option<Problem> {
-    let url = url(document).filter(|url| !url.is_secure())?;
-    let what =
-        format!("this service speaks TLS, and its clients are told to connect without: {url}");
-    let remedy = "Begin url with wss://, and renew the invitations of the clients.";
-    Some(Problem::at(document.line(&["url"]), what, remedy))
+fn of_url(document: &Document<'_>) -> Vec<Problem> {
+    let plain = urls(document).into_iter().filter(|(_, url)| !url.is_secure());
+    let problem = |(key, url): (&str, Endpoint)| {
+        let what =
+            format!("this service speaks TLS, and its clients are told to connect without: {url}");
+        let remedy = format!("Begin {key} with wss://, and renew the invitations of the clients.");
+        Problem::at(document.line(&[key]), what, remedy)
+    };
+    plain.map(problem).collect()
 }
 
 fn of_certificate(document: &Document<'_>, path: &str, tls: &ServerTls) -> Vec<Problem> {
@@ -75,20 +78,20 @@ fn of_certificate(document: &Document<'_>, path: &str, tls: &ServerTls) -> Vec<P
         Some(Validity::NotYet) => tell("is not valid yet, by the clock of this machine"),
         Some(Validity::Valid) | None => {}
     }
-    problems.extend(url(document).filter(|url| !tls.is_for(url.host())).map(|url| {
-        let what = format!("{shown}, is not for {:?}, to which clients are told to connect", url.host());
-        let remedy = "Write the name that it is for into url and renew the invitations of the clients, \
-                      or get a certificate for this one.";
-        Problem::at(document.line(&["url"]), what, remedy)
+    let foreign = urls(document).into_iter().filter(|(_, url)| !tls.is_for(url.host()));
+    problems.extend(foreign.map(|(key, url)| {
+        let host = url.host();
+        let what = format!("{shown}, is not for {host:?}, to which clients are told to connect");
+        let remedy = format!(
+            "Write the name that it is for into {key} and renew the invitations of the clients, or get \
+             a certificate for this one."
+        );
+        Problem::at(document.line(&[key]), what, remedy)
     }));
     problems
 }
 
-/// Returns the url, unless it leads to a proxy, which has a certificate of its own.
-fn url(document: &Document<'_>) -> Option<Endpoint> {
-    let whole: toml::Table = toml::from_str(document.text()).ok()?;
-    let transport = whole.get("settings").and_then(|settings| settings.get("transport"));
-    let transport = transport.and_then(|it| it.clone().try_into::<TransportConfig>().ok());
-    let is_behind = transport.is_some_and(|it| it.proxies != TrustedProxies::default());
-    document.string(&["url"])?.parse().ok().filter(|_| !is_behind)
+/// Returns all URLs, with their keys, unless they lead to proxies, which have certificates of their own.
+fn urls(document: &Document<'_>) -> Vec<(&'static str, Endpoint)> {
+    if urls::is_behind_proxies(document) { Vec::new() } else { urls::all(document) }
 }

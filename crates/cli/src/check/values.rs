@@ -31,7 +31,7 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
 fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
     let path: Vec<_> = entry.path.iter().map(String::as_str).collect();
     let error = match path.as_slice() {
-        [key @ ("name" | "url" | "ip" | "port" | "outbox")] => {
+        [key @ ("name" | "url" | "fallback_urls" | "ip" | "port" | "outbox")] => {
             of_field(key, document.written(entry))
         }
         ["tls"] => of_table(&tls::files(document)?.err()?),
@@ -93,6 +93,9 @@ fn remedy(path: &[&str]) -> String {
         ["name"] => "Letters, digits, '-', '_' and '.' make a name.".into(),
         ["url"] => {
             "Write for example \"wss://hub.example/paddington\" or \"ws://192.0.2.1:6501\".".into()
+        }
+        ["fallback_urls"] => {
+            "Write for example [\"wss://hub2.example/paddington\"]: seven at most, each once.".into()
         }
         ["ip"] => "Write for example \"127.0.0.1\", \"0.0.0.0\", or \"::\" for IPv4 and IPv6.".into(),
         ["port"] => "Write a number from 1 to 65535.".into(),

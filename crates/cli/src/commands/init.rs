@@ -90,6 +90,7 @@ fn text(config: &ServiceConfig, url: &str, listen: SocketAddr, state: &Path) -> 
 
 name = {}
 url = {}  # where clients reach it
+# fallback_urls = [\"wss://hub2.example\"]  # where they try next, if that fails
 ip = {}  # where it listens, once a client is invited
 port = {}
 

@@ -18,6 +18,7 @@ pub(crate) struct Entry {
     pub(crate) link: String,
     pub(crate) range: Option<String>,
     pub(crate) url: Option<String>,
+    pub(crate) fallback_urls: Vec<String>,
     pub(crate) keys: Keys,
     /// `None` if the service does not run.
     pub(crate) status: Option<Peer>,
@@ -32,6 +33,7 @@ impl From<Peer> for Entry {
             link: peer.link.clone(),
             range: peer.range.clone(),
             url: peer.url.clone(),
+            fallback_urls: peer.urls.iter().skip(1).map(|it| it.url.clone()).collect(),
             keys: peer.keys.clone(),
             status: Some(peer),
         }
@@ -89,8 +91,10 @@ fn details(peer: &Entry) -> String {
     if let Some(range) = &peer.range {
         add("connects from", range.clone());
     }
-    if let Some(url) = &peer.url {
-        add("url", url.clone());
+    for url in peer.url.iter().chain(&peer.fallback_urls) {
+        let urls = peer.status.iter().flat_map(|status| &status.urls);
+        let tried = urls.clone().find(|tried| tried.url == *url).filter(|_| urls.count() > 1);
+        add("url", tried.map_or_else(|| url.clone(), view::url));
     }
     add("keys", view::keys(&peer.keys, peer.role));
     if let Some(since) = &peer.keys.since {

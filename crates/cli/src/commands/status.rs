@@ -37,6 +37,10 @@ pub(crate) fn text(status: &Status) -> String {
     lines.extend(status.ready.reasons.iter().map(|reason| format!("not ready: {reason}")));
     lines.push(String::new());
     lines.push(table(&status.peers));
+    for peer in status.peers.iter().filter(|peer| peer.urls.len() > 1) {
+        lines.push(format!("\nThe URLs of {}:", peer.name));
+        lines.extend(peer.urls.iter().map(|url| format!("  {}", view::url(url))));
+    }
     let orphans = status.orphans.iter();
     lines.extend(orphans.map(|it| {
         format!(

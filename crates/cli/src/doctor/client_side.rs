@@ -21,25 +21,37 @@ pub(super) async fn checks(entry: &Entry, evidence: &Evidence) -> Vec<Check> {
         checks.extend(connected(peer));
         return checks;
     }
-    let (Some(config), Some(url)) = (&evidence.config, endpoint(entry)) else { return checks };
-    let link = evidence.link(&entry.name);
-    let own_name = evidence.own_name();
-    let target = Target {
-        peer: &entry.name,
-        own_name: &own_name,
-        url: &url,
-        trusted: trusted(link.as_ref().and_then(|link| link.authorities.as_deref())),
-        is_hex: entry.encoding == "hex",
+    let Some(config) = evidence.config.as_ref().filter(|_| entry.url.is_some()) else {
+        return checks;
     };
     match reach(config, &entry.name).await {
         Err(finding) => checks.push(Check::failed("certificate", finding)),
-        Ok(reach) => {
-            checks.extend(request::checks(&reach, &target));
-            if reach.outcome.is_ok() {
-                checks.push(handshake(entry, &reach, &target));
-            }
-        }
+        Ok(reached) => checks.extend(of_urls(entry, evidence, &reached)),
     }
+    checks
+}
+
+/// Checks of an attempt by each URL. The handshake is the same by all that can be reached.
+fn of_urls(entry: &Entry, evidence: &Evidence, reached: &[(Endpoint, Reach)]) -> Vec<Check> {
+    let link = evidence.link(&entry.name);
+    let authorities = link.as_ref().and_then(|link| link.authorities.as_deref());
+    let own_name = evidence.own_name();
+    let (mut checks, mut last) = (Vec::new(), None);
+    for (url, reach) in reached {
+        let target = Target {
+            peer: &entry.name,
+            own_name: &own_name,
+            url,
+            trusted: trusted(authorities),
+            is_hex: entry.encoding == "hex",
+        };
+        if reached.len() > 1 {
+            checks.push(Check::passed("url", format!("the next checks are by {url}")));
+        }
+        checks.extend(request::checks(reach, &target));
+        last = reach.outcome.is_ok().then(|| handshake(entry, reach, &target)).or(last);
+    }
+    checks.extend(last);
     checks
 }
 
@@ -58,6 +70,10 @@ pub(super) fn connected(peer: &Peer) -> Vec<Check> {
     let place = peer.address.as_deref().map(|it| format!(" with {it}")).unwrap_or_default();
     let since = peer.since.as_deref().map(|it| format!(" since {it}")).unwrap_or_default();
     let mut checks = vec![Check::passed("link", format!("it is connected{place}{since}"))];
+    if peer.urls.len() > 1 {
+        let urls: Vec<_> = peer.urls.iter().map(view::url).collect();
+        checks.push(Check::passed("urls", urls.join("; ")));
+    }
     if peer.halted {
         let what = "its messages are not handled any more, because the handler has failed";
         let remedy = "Mend the handler (its errors are in the log), and start the service again.";
@@ -74,12 +90,8 @@ pub(super) fn connected(peer: &Peer) -> Vec<Check> {
     checks
 }
 
-fn endpoint(entry: &Entry) -> Option<Endpoint> {
-    entry.url.as_ref()?.parse().ok()
-}
-
-async fn reach(config: &ServiceConfig, peer: &str) -> Result<Reach, Finding> {
-    config.reach(peer, STEP).await.map_err(|error| {
+async fn reach(config: &ServiceConfig, peer: &str) -> Result<Vec<(Endpoint, Reach)>, Finding> {
+    config.reach_each(peer, STEP).await.map_err(|error| {
         Finding::new(
             "tls_authorities",
             with_causes(&error),

@@ -33,6 +33,7 @@ mod shared;
 mod state;
 pub(crate) mod store_task;
 mod storing;
+mod tried_urls;
 mod workers;
 
 pub(crate) use asked::{Needed, Request};

@@ -33,6 +33,7 @@ impl State {
             address: self.presence.other_end(),
             round_trip: self.presence.round_trip(),
             last_error: self.last_error.as_deref().cloned(),
+            urls: self.urls.list(),
             instance: self.presence.instance(),
             software: self.software.clone(),
             outbox_messages: self.outbox.link().messages(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use paddington_transport::{Explanation, FailedAttempt};
+use paddington_transport::{Endpoint, Explanation, FailedAttempt};
 use paddington_wire::keys::Why;
 use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{
@@ -208,13 +208,18 @@ impl Peer {
         if let Some(address) = attempt.address {
             explanation = explanation.described(|cause| format!("{cause} (at {address})"));
         }
-        self.lock().note_error(explanation);
+        let mut state = self.lock();
+        state.note_error(explanation);
+        let error = state.last_error.as_deref().cloned();
+        state.urls.failed(&attempt.endpoint, error);
     }
 
     /// Notes where the connection leads to, which this side has opened.
-    pub(crate) fn note_address(&self, address: Option<SocketAddr>) {
+    pub(crate) fn note_place(&self, endpoint: &Endpoint, address: Option<SocketAddr>) {
+        let mut state = self.lock();
+        state.urls.succeeded(endpoint);
         if let Some(address) = address {
-            self.lock().presence.leads_to(address);
+            state.presence.leads_to(address);
         }
     }
 

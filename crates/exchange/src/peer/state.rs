@@ -26,6 +26,7 @@ use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
 use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
+use super::tried_urls::TriedUrls;
 use super::workers::{WorkerId, Workers};
 use crate::status::{LastError, PeerCounters};
 use crate::store::Answer;
@@ -49,6 +50,7 @@ pub(super) struct State {
     pub(super) standing: Standing,
     /// Why the last connection has ended, or the last attempt has failed.
     pub(super) last_error: Option<Box<LastError>>,
+    pub(super) urls: TriedUrls,
 }
 
 /// Answer to the question whether a newcomer may take the slot.
@@ -78,6 +80,7 @@ impl State {
             software: Software::default(),
             standing: Standing::default(),
             last_error: None,
+            urls: TriedUrls::default(),
         }
     }
 

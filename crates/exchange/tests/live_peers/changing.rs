@@ -104,7 +104,12 @@ async fn a_server_that_has_moved_is_found_at_once_with_its_newer_invitation() {
     moved.add_client(fresh.invited()).await.unwrap();
     let newer = |link: &TestLink, port| {
         let server = link.server_at(port);
-        Renewed { endpoint: server.endpoint, credentials: server.credentials, tls: None }
+        Renewed {
+            endpoint: server.endpoint,
+            fallbacks: server.fallbacks,
+            credentials: server.credentials,
+            tls: None,
+        }
     };
     let begun = Instant::now();
     client.replace_endpoint("hub", newer(&fresh, PORT + 7)).await.unwrap();

@@ -23,6 +23,7 @@ impl ServiceConfig {
         let folder = |config: &Self| config.links().map(Path::to_owned);
         let fields = [
             ("url", self.url != other.url),
+            ("fallback_urls", self.fallbacks != other.fallbacks),
             ("ip", self.ip != other.ip),
             ("port", self.port != other.port),
             ("outbox", self.outbox != other.outbox),

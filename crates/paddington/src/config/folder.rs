@@ -149,6 +149,7 @@ impl ServiceConfig {
             }),
             PeerRole::Server => KnownPeer::Server(KnownServer {
                 url: file.url.ok_or_else(|| lacks("url"))?,
+                fallbacks: file.fallback_urls,
                 authorities: file.authorities,
                 link,
                 keys,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use paddington_crypto::KeyPair;
-use paddington_transport::Endpoint;
+use paddington_transport::{Endpoint, Fallbacks};
 use paddington_wire::keys::{Generation, KeyRing, Origin};
 use paddington_wire::{AddressRange, Encoding, LinkId, PeerName};
 
@@ -35,6 +35,8 @@ pub struct LinkDetails {
     pub range: Option<AddressRange>,
     /// Of a server: where it is reached.
     pub url: Option<Endpoint>,
+    /// Of a server: further URLs, which are tried when that one fails.
+    pub fallback_urls: Vec<Endpoint>,
     /// Of a server: the file with the only certificate authorities that are trusted, if there is one.
     pub authorities: Option<PathBuf>,
     /// The number of the generation of keys in use; `None` if there was no contact yet, or generations
@@ -266,9 +268,9 @@ impl ServiceConfig {
     }
 
     pub(crate) fn details(&self, peer: &KnownPeer) -> LinkDetails {
-        let (range, url) = match peer {
-            KnownPeer::Client(client) => (Some(client.range), None),
-            KnownPeer::Server(server) => (None, Some(server.url.clone())),
+        let (range, url, fallbacks) = match peer {
+            KnownPeer::Client(client) => (Some(client.range), None, Fallbacks::default()),
+            KnownPeer::Server(server) => (None, Some(server.url.clone()), server.fallbacks.clone()),
         };
         let ring = match peer.keys() {
             Keys::Hex(_) => None,
@@ -286,6 +288,7 @@ impl ServiceConfig {
             encoding: peer.keys().encoding(),
             range,
             url,
+            fallback_urls: fallbacks.into(),
             authorities: match peer {
                 KnownPeer::Client(_) => None,
                 KnownPeer::Server(server) => server.authorities.clone(),
@@ -340,12 +343,14 @@ impl ServiceConfig {
 
     /// The invitation of a client, which begins its link.
     fn invitation(&self, client: &KnownClient, encoding: Encoding, keys: Arc<KeyPair>) -> Invite {
+        let told = |url: Endpoint| match client.bucket {
+            Some(bucket) => url.with_bucket(bucket),
+            None => url,
+        };
         Invite {
             server: self.name.clone(),
-            url: match client.bucket {
-                Some(bucket) => self.url.clone().with_bucket(bucket),
-                None => self.url.clone(),
-            },
+            url: told(self.url.clone()),
+            fallbacks: self.fallbacks.clone().map(told),
             client: Some(client.name.clone()),
             encoding,
             keys,
@@ -376,9 +381,10 @@ impl ServiceConfig {
             return Err(ConfigError::SharedKey { peers });
         }
         let link = invite.link_of(&self.name);
-        let Invite { server: name, url, encoding, keys, generation, source, .. } = invite;
+        let Invite { server: name, url, fallbacks, encoding, keys, generation, source, .. } =
+            invite;
         let keys = Keys::begin(encoding, [&name, &self.name], generation, keys, None, now);
-        Ok(KnownPeer::Server(KnownServer { name, url, authorities, link, keys, source }))
+        Ok(KnownPeer::Server(KnownServer { name, url, fallbacks, authorities, link, keys, source }))
     }
 
     pub(crate) fn plan_renewal(
@@ -437,7 +443,8 @@ impl ServiceConfig {
                 *ring = Arc::new(next.ok_or(ConfigError::SeenInvitation(name))?);
             }
         }
-        (server.url, server.source) = (invite.url, invite.source);
+        (server.url, server.fallbacks, server.source) =
+            (invite.url, invite.fallbacks, invite.source);
         Ok(KnownPeer::Server(server))
     }
 

@@ -19,10 +19,11 @@ impl ServiceConfig {
         note_unused(&file);
         let ServiceFile { name, url, ip, port, outbox, tls, settings, clients, servers, .. } = file;
         settings.check()?;
-        let (folder, known) = (file.links, Arc::default());
+        let (folder, known, fallbacks) = (file.links, Arc::default(), file.fallback_urls);
         let vault = file.at_rest.map(|settings| Arc::new(Vault::new(settings)));
         let links = None;
-        let mut config = Self { name, url, ip, port, outbox, links, vault, tls, settings, known };
+        let mut config =
+            Self { name, url, fallbacks, ip, port, outbox, links, vault, tls, settings, known };
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;
@@ -52,10 +53,11 @@ impl ServiceConfig {
 
     fn server_of(&self, entry: ServerEntry) -> Result<KnownServer, ConfigError> {
         let ServerEntry { name, url, encoding, authorities, link, generation, .. } = entry;
+        let fallbacks = entry.fallback_urls;
         let pair = KeyTable::join(entry.inner_key, entry.outer_key);
         let names = [&name, &self.name];
         let (link, keys) = keys(&name, names, encoding, link, generation, pair, entry.older)?;
-        Ok(KnownServer { name, url, authorities, link, keys, source: None })
+        Ok(KnownServer { name, url, fallbacks, authorities, link, keys, source: None })
     }
 
     pub(super) fn to_file(&self, form: Form) -> ServiceFile {
@@ -66,6 +68,7 @@ impl ServiceConfig {
         ServiceFile {
             name: self.name.clone(),
             url: self.url.clone(),
+            fallback_urls: self.fallbacks.clone(),
             ip: self.ip,
             port: self.port,
             outbox: self.outbox.clone(),
@@ -107,6 +110,7 @@ impl ServiceConfig {
         Some(ServerEntry {
             name: server.name.clone(),
             url: server.url.clone(),
+            fallback_urls: server.fallbacks.clone(),
             encoding: server.keys.encoding(),
             zone: None,
             authorities: server.authorities.clone(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use paddington_crypto::{KeyError, KeyPair, SecretKey};
-use paddington_transport::Endpoint;
+use paddington_transport::{Endpoint, Fallbacks};
 use paddington_wire::keys::{Expiry, Origin, StoredBurned, StoredGeneration, StoredKeys, Why};
 use paddington_wire::sealed::HintKey;
 use paddington_wire::{AddressRange, Bucket, Encoding, PeerName};
@@ -33,6 +33,9 @@ pub(crate) struct LinkFile {
     /// Of a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<Endpoint>,
+    /// Of a server.
+    #[serde(default, skip_serializing_if = "Fallbacks::is_empty")]
+    pub(crate) fallback_urls: Fallbacks,
     /// Of a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) authorities: Option<PathBuf>,

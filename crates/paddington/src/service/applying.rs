@@ -67,13 +67,11 @@ impl Service {
                 self.change_range(&client.name, client.range).await?;
                 changed = true;
             }
-            (KnownPeer::Server(old), KnownPeer::Server(server))
-                if old.url != server.url || old.authorities != server.authorities =>
-            {
-                let (url, authorities) = (server.url.clone(), server.authorities.clone());
+            (KnownPeer::Server(old), KnownPeer::Server(server)) if !old.has_same_place(server) => {
+                let moved = server.clone();
                 let change = |peer: &mut KnownPeer| {
                     if let KnownPeer::Server(server) = peer {
-                        (server.url, server.authorities) = (url, authorities);
+                        server.move_to(moved);
                     }
                 };
                 let amended = self.shared.amend(&server.name, change).await;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use paddington_exchange::store::{Mailbox, MailboxStatus, StoreError};
 use paddington_exchange::{
-    AddError, ChangeError, HandlerError, PurgeError, RekeyError, RemoveError, Removed, Waiting,
+    AddError, ChangeError, HandlerError, PurgeError, RekeyError, RemoveError, Removed, Server,
+    Waiting,
 };
 use paddington_transport::Renewed;
 use paddington_wire::keys::{Generation, KeyRing};
@@ -381,9 +382,9 @@ impl Service {
     pub(super) async fn redirect(&self, peer: &KnownPeer) -> Result<(), LinkError> {
         let KnownPeer::Server(server) = peer else { return Ok(()) };
         let server = self.shared.config().to_dial(server)?;
-        let newer =
-            Renewed { endpoint: server.endpoint, credentials: server.credentials, tls: server.tls };
-        Ok(self.exchange.replace_endpoint(server.name.as_str(), newer).await?)
+        let Server { name, endpoint, fallbacks, credentials, tls, .. } = server;
+        let newer = Renewed { endpoint, fallbacks, credentials, tls };
+        Ok(self.exchange.replace_endpoint(name.as_str(), newer).await?)
     }
 
     pub(super) async fn change_range(

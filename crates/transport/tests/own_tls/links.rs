@@ -1,9 +1,12 @@
 //! Links over a server's own TLS.
 
+use std::time::Duration;
+
 use paddington::{Encoding, Message, TlsFiles};
 use paddington_test_support::REQUEST;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
 
 use crate::certificates::{Secured, trusting};
 
@@ -84,4 +87,25 @@ async fn a_proxy_that_is_trusted_reports_the_client_through_tls() {
     }
     let codes: Vec<_> = server.refusals().iter().map(|it| (it.code, it.count)).collect();
     assert_eq!(codes, [("address_not_admitted", 1), ("tls_expected", 20)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_invitation_moves_a_link_that_runs_from_ws_to_wss() {
+    let mut secured = Secured::new(Encoding::Sealed);
+    let authorities = Some(secured.file("authorities.pem"));
+    let plain = crate::certificates::client(&secured.pair, "ws://old.example:6502/", authorities);
+    secured.pair.client = plain;
+    let (server, inbox) = secured.pair.start_server().await;
+    let (client, _) = secured.pair.start_client().await;
+    client.send(Message::new("server", "moved")).await.unwrap();
+    sleep(Duration::from_secs(30)).await;
+    assert!(!client.peers()[0].is_connected());
+    let newer = server.renew("client").await.unwrap();
+    assert!(newer.url().to_string().starts_with("ws://"), "the server does not know better");
+    client.replace_server(newer.at("wss://server.example:6501/").unwrap()).await.unwrap();
+    assert_eq!(timeout(Duration::from_secs(1), inbox.text()).await.unwrap(), "moved");
+    assert_eq!(
+        client.peers()[0].urls.last().unwrap().url.to_string(),
+        "wss://server.example:6501/?b=000"
+    );
 }
