@@ -167,6 +167,12 @@ fn a_variable_that_was_meant_as_a_setting_is_told_by_the_check() {
     let told = output(&paddington(folder.path(), &meant, &["check"]));
     assert!(told.contains("variable PADDINGTON_SETTINGS_HANDLERS: "), "{told}");
     assert!(told.contains("Did you mean PADDINGTON__SETTINGS__HANDLERS?"), "{told}");
+    let secret = [
+        ("PADDINGTON_AT_REST_KEY", "5ec3e7"),
+        ("PADDINGTON__AT_REST__KEY_VARIABLE", "PADDINGTON_AT_REST_KEY"),
+    ];
+    let check = output(&paddington(folder.path(), &secret, &["check"]));
+    assert!(!check.contains("Did you mean") && !check.contains("5ec3e7"), "{check}");
     let others = [("PADDINGTON_BIN", "x"), ("PADDINGTON_PORT", "tcp://10.0.0.1:6501")];
     let check = paddington(folder.path(), &others, &["check"]);
     assert!(check.status.success(), "{}", output(&check));

@@ -28,7 +28,7 @@ pub(crate) fn of_merged(merged: &Merged) -> Vec<Problem> {
         _ => problems.extend(links::problems(&document)),
     }
     problems.extend(tls::problems(&document));
-    problems.extend(layers::strays());
+    problems.extend(layers::strays(merged));
     let mut problems = located(problems, merged);
     problems.sort_by_key(|problem| (problem.file.clone(), problem.line));
     problems

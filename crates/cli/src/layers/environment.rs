@@ -6,8 +6,8 @@
 use std::env;
 use std::ffi::OsString;
 
-use super::Origin;
 use super::given::{self, Given};
+use super::{Merged, Origin};
 use crate::check::{Problem, known_paths};
 
 const PREFIX: &str = "PADDINGTON__";
@@ -37,9 +37,13 @@ pub(super) fn read() -> Vec<Result<Vec<Given>, Problem>> {
     read_from(env::vars_os())
 }
 
-/// Returns the problems with variables that look as if they were meant as settings, and are none.
-pub(crate) fn strays() -> Vec<Problem> {
-    strays_in(env::vars_os())
+/// Returns the problems with variables that look as if they were meant as settings, and are none. The one
+/// from which the configuration takes its secret is not looked at.
+pub(crate) fn strays(merged: &Merged) -> Vec<Problem> {
+    let whole: toml::Table = toml::from_str(merged.text()).unwrap_or_default();
+    let secret = whole.get("at_rest").and_then(|table| table.get("key_variable"));
+    let secret = secret.and_then(toml::Value::as_str).unwrap_or_default();
+    strays_in(env::vars_os().filter(|(name, _)| name != secret))
 }
 
 fn read_from(

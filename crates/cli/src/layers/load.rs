@@ -93,7 +93,7 @@ pub(crate) fn part<T: DeserializeOwned>() -> Result<T, Failure> {
 pub(crate) fn load(overrides: &Overrides) -> Result<(ServiceConfig, Operation), Failure> {
     let merged = read(overrides).map_err(|problems| first(&problems))?;
     for Problem { file, what, remedy, .. } in
-        exposed(&merged).into_iter().chain(environment::strays())
+        exposed(&merged).into_iter().chain(environment::strays(&merged))
     {
         warn!("{file}: {what}. {remedy}");
     }
