@@ -205,10 +205,26 @@ fn secrets_are_not_shown_with_their_origin() {
             assert!(!shown.contains(secret), "{shown}");
         }
     }
+    fs::write(folder.path().join("conf.d/20.toml"), "password = \"sesame\"\n").unwrap();
+    let unknown = output(&paddington(folder.path(), &[], &["check", "--origin"]));
+    assert!(unknown.contains("password = \"not shown\"  # conf.d/20.toml:1"), "{unknown}");
+    assert!(!unknown.contains("sesame"), "{unknown}");
+    fs::remove_file(folder.path().join("conf.d/20.toml")).unwrap();
     let exec = ["check", "--origin", "--set", "handler.exec=[\"true\", \"sesame\"]"];
     let shown = output(&paddington(folder.path(), &[], &exec));
     assert!(shown.contains("handler.exec = [\"true\", \"…\"]"), "{shown}");
     assert!(!shown.contains("\"sesame\""), "{shown}");
+}
+
+#[test]
+fn a_broken_file_of_a_link_is_told_whatever_else_the_check_has_to_say() {
+    let proxies =
+        "[settings.transport.proxies]\nranges = [\"10.0.0.0/8\"]\nproxy_protocol = true\n";
+    let folder = hub(&[("10.toml", &format!("{proxies}header = \"x-real-ip\"\n"))]);
+    fs::create_dir(folder.path().join("links")).unwrap();
+    fs::write(folder.path().join("links/attic.toml"), "nonsense").unwrap();
+    let told = output(&paddington(folder.path(), &[], &["peers"]));
+    assert!(told.contains("links/attic.toml"), "{told}");
 }
 
 #[test]
