@@ -214,6 +214,10 @@ fn secrets_are_not_shown_with_their_origin() {
     let shown = output(&paddington(folder.path(), &[], &exec));
     assert!(shown.contains("handler.exec = [\"true\", \"…\"]"), "{shown}");
     assert!(!shown.contains("\"sesame\""), "{shown}");
+    let secret = ["check", "--origin", "--set", "at_rest.key_command=[\"echo\", \"sesame\"]"];
+    let shown = output(&paddington(folder.path(), &[], &secret));
+    assert!(shown.contains("at_rest.key_command = [\"echo\", \"…\"]"), "{shown}");
+    assert!(!shown.contains("\"sesame\""), "{shown}");
 }
 
 #[test]

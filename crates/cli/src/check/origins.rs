@@ -119,7 +119,7 @@ fn shown(path: &[String], value: &Value) -> Value {
             let host = host.and_then(|url| Some(format!("{}://{}/…", url.scheme(), url.host()?)));
             host.unwrap_or_else(|| "…".to_owned()).into()
         }
-        (["handler", "exec"], Value::Array(words)) => {
+        (["handler", "exec"] | ["at_rest", "key_command"], Value::Array(words)) => {
             let more = (words.len() > 1).then(|| Value::from("…"));
             Value::Array(words.iter().take(1).cloned().chain(more).collect())
         }

@@ -90,9 +90,6 @@ fn remark(table: &str) -> &'static str {
             " The command keeps peers in the folder of links and writes none of these; a program that \
              embeds a service, and the original paddington, do."
         }
-        "at_rest" => {
-            " Without this table nothing is sealed. [`deploy/at-rest.md`](deploy/at-rest.md) explains it."
-        }
         "tls" => {
             " Without this table the port speaks no TLS. [`deploy/tls.md`](deploy/tls.md) explains it."
         }
@@ -162,7 +159,6 @@ fn default_of(setting: &Setting) -> String {
 /// Returns the default of a field of a peer, or of one that has none.
 fn of_peer(setting: &Setting) -> String {
     match setting.path.last().map(String::as_str) {
-        Some("keyring") => "`\"keyring.toml\"`".to_owned(),
         Some("encoding") => "`\"hex\"`".to_owned(),
         Some("generation") => "`0`".to_owned(),
         Some("keyring") => "`\"keyring.toml\"`".to_owned(),
