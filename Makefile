@@ -6,7 +6,7 @@ ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
 MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke locks deny
+.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke locks package deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
@@ -15,7 +15,7 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-portable doctest doc examples interop operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks deny ## Run everything that CI checks
+check: fmt clippy test test-portable doctest doc examples interop operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks package deny ## Run everything that CI checks
 	@echo "all checks passed"
 
 fmt: ## Check the formatting
@@ -32,10 +32,10 @@ else
 endif
 
 secrets: ## Look for secrets in memory that are done with, in optimised code
-	$(CARGO) test -q --profile model -p paddington --test secrets_are_gone -- --ignored
+	$(CARGO) test -q --profile model -p paddington-link --test secrets_are_gone -- --ignored
 
 test-portable: ## Run the tests of the ciphers without their fast path
-	$(CARGO) check -q -p paddington --no-default-features --features portable
+	$(CARGO) check -q -p paddington-link --no-default-features --features portable
 	$(CARGO) test -q -p paddington-crypto -p paddington-wire --no-default-features --features portable --lib --tests
 
 doctest: ## Run the examples in the documentation
@@ -95,6 +95,13 @@ sim-smoke: ## Run the first simulations, in seconds
 locks: ## Check that the lock files outside the workspace are those of its present dependencies
 	$(CARGO) update -q --workspace --locked --manifest-path trials/fuzz/Cargo.toml
 	$(CARGO) update -q --workspace --locked --manifest-path benches/compare/Cargo.toml
+
+# Crates of the registry: those of this folder.
+PUBLISHED := $(shell sed -n 's/^name = "\(paddington-[a-z]*\)"/-p \1/p' crates/*/Cargo.toml)
+
+package: ## Pack each crate as the registry wants it, in target/package
+	$(CARGO) package -q --offline --allow-dirty --no-verify $(PUBLISHED)
+	@echo "packed: $(filter-out -p,$(PUBLISHED))"
 
 deny: ## Check licences, sources, layers and known vulnerabilities, where cargo-deny is installed
 ifeq ($(DENY),yes)

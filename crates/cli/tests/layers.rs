@@ -167,6 +167,12 @@ fn a_variable_that_was_meant_as_a_setting_is_told_by_the_check() {
     let told = output(&paddington(folder.path(), &meant, &["check"]));
     assert!(told.contains("variable PADDINGTON_SETTINGS_HANDLERS: "), "{told}");
     assert!(told.contains("Did you mean PADDINGTON__SETTINGS__HANDLERS?"), "{told}");
+    let secret = [
+        ("PADDINGTON_AT_REST_KEY", "5ec3e7"),
+        ("PADDINGTON__AT_REST__KEY_VARIABLE", "PADDINGTON_AT_REST_KEY"),
+    ];
+    let check = output(&paddington(folder.path(), &secret, &["check"]));
+    assert!(!check.contains("Did you mean") && !check.contains("5ec3e7"), "{check}");
     let others = [("PADDINGTON_BIN", "x"), ("PADDINGTON_PORT", "tcp://10.0.0.1:6501")];
     let check = paddington(folder.path(), &others, &["check"]);
     assert!(check.status.success(), "{}", output(&check));
@@ -199,10 +205,30 @@ fn secrets_are_not_shown_with_their_origin() {
             assert!(!shown.contains(secret), "{shown}");
         }
     }
+    fs::write(folder.path().join("conf.d/20.toml"), "password = \"sesame\"\n").unwrap();
+    let unknown = output(&paddington(folder.path(), &[], &["check", "--origin"]));
+    assert!(unknown.contains("password = \"not shown\"  # conf.d/20.toml:1"), "{unknown}");
+    assert!(!unknown.contains("sesame"), "{unknown}");
+    fs::remove_file(folder.path().join("conf.d/20.toml")).unwrap();
     let exec = ["check", "--origin", "--set", "handler.exec=[\"true\", \"sesame\"]"];
     let shown = output(&paddington(folder.path(), &[], &exec));
     assert!(shown.contains("handler.exec = [\"true\", \"…\"]"), "{shown}");
     assert!(!shown.contains("\"sesame\""), "{shown}");
+    let secret = ["check", "--origin", "--set", "at_rest.key_command=[\"echo\", \"sesame\"]"];
+    let shown = output(&paddington(folder.path(), &[], &secret));
+    assert!(shown.contains("at_rest.key_command = [\"echo\", \"…\"]"), "{shown}");
+    assert!(!shown.contains("\"sesame\""), "{shown}");
+}
+
+#[test]
+fn a_broken_file_of_a_link_is_told_whatever_else_the_check_has_to_say() {
+    let proxies =
+        "[settings.transport.proxies]\nranges = [\"10.0.0.0/8\"]\nproxy_protocol = true\n";
+    let folder = hub(&[("10.toml", &format!("{proxies}header = \"x-real-ip\"\n"))]);
+    fs::create_dir(folder.path().join("links")).unwrap();
+    fs::write(folder.path().join("links/attic.toml"), "nonsense").unwrap();
+    let told = output(&paddington(folder.path(), &[], &["peers"]));
+    assert!(told.contains("links/attic.toml"), "{told}");
 }
 
 #[test]

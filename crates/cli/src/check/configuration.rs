@@ -20,7 +20,7 @@ pub(crate) fn of_merged(merged: &Merged) -> Vec<Problem> {
         Err(problems) => return located(problems, merged),
     };
     let mut problems = of_document(&document);
-    problems.extend(files::exposed_files(merged));
+    problems.extend(files::exposed_files(merged, &files::proxy(&document)));
     problems.extend(files::problems(&document));
     match at_rest::problems(&document) {
         // Without a key, the files of links cannot be read.
@@ -28,7 +28,7 @@ pub(crate) fn of_merged(merged: &Merged) -> Vec<Problem> {
         _ => problems.extend(links::problems(&document)),
     }
     problems.extend(tls::problems(&document));
-    problems.extend(layers::strays());
+    problems.extend(layers::strays(at_rest::settings(&document).and_then(Result::ok).as_ref()));
     let mut problems = located(problems, merged);
     problems.sort_by_key(|problem| (problem.file.clone(), problem.line));
     problems

@@ -11,6 +11,8 @@ use super::document::Document;
 use crate::folder::{CONFIG, Operation};
 use crate::layers::{Merged, Origin};
 
+const PROXY: [&str; 4] = ["settings", "transport", "outbound", "proxy"];
+
 /// The longest path of a Unix socket, in bytes.
 const SOCKET_PATH: usize = 107;
 
@@ -30,21 +32,21 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
 }
 
 /// Returns which files of the configuration others can read, although they hold secrets.
-pub(crate) fn exposed_files(merged: &Merged) -> Vec<Problem> {
-    let proxy = || {
-        let table: toml::Table = toml::from_str(merged.text()).ok()?;
-        let outbound = table.get("settings")?.get("transport")?.get("outbound")?;
-        let Ok(ProxyChoice::Url(url)) = outbound.get("proxy")?.clone().try_into() else {
-            return None;
-        };
-        let path = ["settings", "transport", "outbound", "proxy"].map(str::to_owned);
-        match merged.origins().get(path.as_slice())? {
-            Origin::File(file, _) if url.has_password() && file != CONFIG => Some(file.clone()),
-            _ => None,
-        }
+pub(crate) fn exposed_files(merged: &Merged, proxy: &ProxyChoice) -> Vec<Problem> {
+    let path = PROXY.map(str::to_owned);
+    let has_password = matches!(proxy, ProxyChoice::Url(url) if url.has_password());
+    let further = match merged.origins().get(path.as_slice()) {
+        Some(Origin::File(file, _)) if has_password && file != CONFIG => Some(file.as_str()),
+        _ => None,
     };
-    let files = [CONFIG.to_owned()].into_iter().chain(proxy());
-    files.filter_map(|file| exposed(Path::new(&file))).collect()
+    let files = [CONFIG].into_iter().chain(further);
+    files.filter_map(|file| exposed(Path::new(file))).collect()
+}
+
+/// Returns the proxy that the configuration names.
+pub(super) fn proxy(document: &Document<'_>) -> ProxyChoice {
+    let text = document.string(&PROXY).map(toml::Value::String);
+    text.and_then(|text| text.try_into().ok()).unwrap_or_default()
 }
 
 /// Returns whether others than its owner can read a file that holds secrets.

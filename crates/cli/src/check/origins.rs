@@ -119,12 +119,19 @@ fn shown(path: &[String], value: &Value) -> Value {
             let host = host.and_then(|url| Some(format!("{}://{}/…", url.scheme(), url.host()?)));
             host.unwrap_or_else(|| "…".to_owned()).into()
         }
-        (["handler", "exec"], Value::Array(words)) => {
+        (["handler", "exec"] | ["at_rest", "key_command"], Value::Array(words)) => {
             let more = (words.len() > 1).then(|| Value::from("…"));
             Value::Array(words.iter().take(1).cloned().chain(more).collect())
         }
-        _ => value.clone(),
+        _ if is_known(&path) => value.clone(),
+        _ => "not shown".into(), // whatever it is
     }
+}
+
+fn is_known(path: &[&str]) -> bool {
+    known_paths().iter().any(|known| {
+        path.iter().zip(known).all(|(key, known)| key == known) && path.len() <= known.len()
+    })
 }
 
 /// The proxy without its user's password. What cannot be read may be one.

@@ -6,6 +6,8 @@
 use std::env;
 use std::ffi::OsString;
 
+use paddington::{AtRest, KeySource};
+
 use super::Origin;
 use super::given::{self, Given};
 use crate::check::{Problem, known_paths};
@@ -37,9 +39,14 @@ pub(super) fn read() -> Vec<Result<Vec<Given>, Problem>> {
     read_from(env::vars_os())
 }
 
-/// Returns the problems with variables that look as if they were meant as settings, and are none.
-pub(crate) fn strays() -> Vec<Problem> {
-    strays_in(env::vars_os())
+/// Returns the problems with variables that look as if they were meant as settings, and are none. The one
+/// from which the secret of what is sealed at rest comes is not looked at.
+pub(crate) fn strays(at_rest: Option<&AtRest>) -> Vec<Problem> {
+    let secret = match at_rest.map(AtRest::source) {
+        Some(KeySource::Variable(name)) => name,
+        _ => "",
+    };
+    strays_in(env::vars_os().filter(|(name, _)| name != secret))
 }
 
 fn read_from(
@@ -149,7 +156,7 @@ mod tests {
     #[test]
     fn keys_are_not_taken_from_the_environment() {
         for name in ["PADDINGTON__CLIENTS", "PADDINGTON__SERVERS__INNER_KEY__DATA"] {
-            let problem = read_from(variables(&[(name, "5ec3e7")])).remove(0).unwrap_err();
+            let problem = read_from(variables(&[(name, "5ec3e7")])).remove(0).err().unwrap();
             assert_eq!(problem.file, format!("variable {name}"));
             assert!(problem.what.contains("keys cannot be set here"), "{problem}");
             assert!(!problem.to_string().contains("5ec3e7"), "{problem}");
@@ -160,7 +167,7 @@ mod tests {
     fn a_variable_whose_name_is_malformed_is_refused() {
         for name in ["PADDINGTON__", "PADDINGTON____PORT", "PADDINGTON__port", "PADDINGTON__API__"]
         {
-            let problem = read_from(variables(&[(name, "1")])).remove(0).unwrap_err();
+            let problem = read_from(variables(&[(name, "1")])).remove(0).err().unwrap();
             assert!(problem.what.contains("no name of a setting"), "{name}: {problem}");
         }
     }

@@ -10,7 +10,6 @@ use crate::check::Problem;
 pub(super) const PEERS: [&str; 2] = ["clients", "servers"];
 
 /// A setting that was given by a variable or a flag.
-#[derive(Debug)]
 pub(super) struct Given {
     pub(super) path: Vec<String>,
     pub(super) value: toml::Value,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use paddington::{ServiceConfig, load_private, with_causes};
+use paddington::{ConfigError, FileError, ServiceConfig, load_private, with_causes};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
@@ -92,23 +92,43 @@ pub(crate) fn part<T: DeserializeOwned>() -> Result<T, Failure> {
 /// Reads both, with what the command line sets, and warns of what is not refused.
 pub(crate) fn load(overrides: &Overrides) -> Result<(ServiceConfig, Operation), Failure> {
     let merged = read(overrides).map_err(|problems| first(&problems))?;
-    for Problem { file, what, remedy, .. } in
-        exposed(&merged).into_iter().chain(environment::strays())
-    {
+    let (config, operation) = (merged.service()?, merged.part()?);
+    let exposed = exposed(&merged, &config.settings().transport.outbound.proxy);
+    let strays = environment::strays(config.at_rest());
+    for Problem { file, what, remedy, .. } in exposed.into_iter().chain(strays) {
         warn!("{file}: {what}. {remedy}");
     }
-    Ok((merged.service()?, merged.part()?))
+    Ok((config, operation))
 }
 
 impl Merged {
     fn service(&self) -> Result<ServiceConfig, Failure> {
-        ServiceConfig::from_toml(self.text()).map_err(|error| {
-            // The check finds the line, and knows more remedies.
-            match of_text(self).first() {
-                Some(problem) => told(problem),
-                None => Failure::from(error).with_remedy(ALL),
-            }
+        ServiceConfig::from_toml(self.text()).map_err(|error| match self.problem(&error) {
+            Some(problem) => told(&problem),
+            None => Failure::from(error).with_remedy(ALL),
         })
+    }
+
+    /// Returns what the check says of an error in the text: it knows the place, and a remedy.
+    fn problem(&self, error: &ConfigError) -> Option<Problem> {
+        let line = match error {
+            // The text has no path with an extension, as the files of links have.
+            ConfigError::File(FileError::Malformed { path, line, .. }) => {
+                path.extension().is_none().then_some(*line)?
+            }
+            ConfigError::Settings(_) | ConfigError::Name(_) | ConfigError::Url(_) => None,
+            _ => return None,
+        };
+        let origin = line.map(|line| self.origin_of_line(line));
+        let is_at = |problem: &Problem| {
+            origin
+                .as_ref()
+                .is_some_and(|it| (it.file(), it.line()) == (problem.file.clone(), problem.line))
+        };
+        let mut problems = of_text(self);
+        let is_it = |problem: &Problem| problem.what == with_causes(error) || is_at(problem);
+        let place = problems.iter().position(is_it).unwrap_or(0);
+        (place < problems.len()).then(|| problems.swap_remove(place))
     }
 
     fn part<T: DeserializeOwned>(&self) -> Result<T, Failure> {

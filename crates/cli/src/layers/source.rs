@@ -9,8 +9,7 @@ use zeroize::Zeroizing;
 use super::Origin;
 use crate::check::Problem;
 
-/// A file and its text.
-#[derive(Debug)]
+/// A file and its text, which may hold keys.
 pub(super) struct Source {
     pub(super) file: String,
     pub(super) text: Zeroizing<String>,
