@@ -85,3 +85,35 @@ fn a_service_is_sealed_rekeyed_and_unsealed_and_no_message_is_lost() {
     sensor.done(&["check"]);
     assert!(link(sensor).contains("inner_key"));
 }
+
+#[test]
+fn the_secret_comes_from_a_credential_of_systemd_or_from_the_environment() {
+    let pair = Pair::at_free_port();
+    let sensor = &pair.sensor;
+    let credentials = sensor.folder.join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::write(credentials.join("sealing"), format!("{}\n", "5a".repeat(32))).unwrap();
+    write(sensor, "\n[at_rest]\nkey_credential = \"sealing\"\n");
+    let with = |name: &str, value: &str, arguments: &[&str]| {
+        let mut command = support::paddington();
+        command.arg("-C").arg(&sensor.folder).args(arguments).env(name, value);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let given = |arguments| with("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap(), arguments);
+    let (code, error) = with("UNRELATED", "", &["at-rest", "seal"]);
+    assert_eq!(code, Some(3));
+    assert!(error.contains("LoadCredential=sealing:PATH"), "{error}");
+    assert_eq!(given(&["at-rest", "seal"]), (Some(0), String::new()));
+    assert_eq!(given(&["check"]).0, Some(0));
+    let to_variable = ["at-rest", "rekey", "--key-variable", "SEALING"];
+    let (code, error) = given(&to_variable);
+    assert_eq!(code, Some(3));
+    assert!(error.contains("the variable SEALING: it is not set"), "{error}");
+
+    write(sensor, "\n[at_rest]\nkey_variable = \"SEALING\"\n");
+    let (code, error) = with("SEALING", "another secret", &["at-rest", "seal"]);
+    assert_eq!(code, Some(3), "the keyring is sealed under the credential");
+    assert!(error.contains("does not open the keyring"), "{error}");
+    assert_eq!(with("SEALING", &"5a".repeat(32), &["peers"]).0, Some(0));
+}

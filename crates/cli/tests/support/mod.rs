@@ -190,7 +190,7 @@ impl Pair {
 }
 
 /// The command, in an environment that names no proxies.
-fn paddington() -> Command {
+pub(crate) fn paddington() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paddington"));
     for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(name);
