@@ -56,7 +56,7 @@ async fn run<C: Caller>(dialer: Dialer, caller: C, stop: CancellationToken) {
             dialled = Box::pin(attempt) => dialled,
         };
         let ended = match dialled {
-            Ok(established) => Some(attempts.succeeded(&here, established).await),
+            Ok(established) => Some(Box::pin(attempts.succeeded(&here, established)).await),
             Err(error) if attempts.choice.falls_back(&error, &here) => None,
             Err(error) => attempts.failed(&here, error, began.elapsed()).await,
         };

@@ -5,6 +5,7 @@ mod answering;
 mod appends;
 mod asked;
 mod asking;
+mod attempts;
 mod budget;
 mod calls;
 mod connection;
@@ -33,7 +34,6 @@ mod shared;
 mod state;
 pub(crate) mod store_task;
 mod storing;
-mod tried_urls;
 mod workers;
 
 pub(crate) use asked::{Needed, Request};

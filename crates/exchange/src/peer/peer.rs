@@ -210,14 +210,13 @@ impl Peer {
         }
         let mut state = self.lock();
         state.note_error(explanation);
-        let error = state.last_error.as_deref().cloned();
-        state.urls.failed(&attempt.endpoint, error);
+        state.attempts.failed_by(&attempt.endpoint);
     }
 
     /// Notes where the connection leads to, which this side has opened.
     pub(crate) fn note_place(&self, endpoint: &Endpoint, address: Option<SocketAddr>) {
         let mut state = self.lock();
-        state.urls.succeeded(endpoint);
+        state.attempts.succeeded_by(endpoint);
         if let Some(address) = address {
             state.presence.leads_to(address);
         }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Number;
 use super::appends::{Append, Appends, Stored};
+use super::attempts::Attempts;
 use super::calls::Calls;
 use super::handshakes::Handshakes;
 use super::inbox::{Call, Ended, Failure, Inbox};
@@ -26,7 +27,6 @@ use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
 use super::reports::Reports;
 use super::room::Room;
 use super::shared::Shared;
-use super::tried_urls::TriedUrls;
 use super::workers::{WorkerId, Workers};
 use crate::status::{LastError, PeerCounters};
 use crate::store::Answer;
@@ -48,9 +48,7 @@ pub(super) struct State {
     /// The software of the peer, as it says.
     pub(super) software: Software,
     pub(super) standing: Standing,
-    /// Why the last connection has ended, or the last attempt has failed.
-    pub(super) last_error: Option<Box<LastError>>,
-    pub(super) urls: TriedUrls,
+    pub(super) attempts: Attempts,
 }
 
 /// Answer to the question whether a newcomer may take the slot.
@@ -79,15 +77,14 @@ impl State {
             handshakes: Handshakes::default(),
             software: Software::default(),
             standing: Standing::default(),
-            last_error: None,
-            urls: TriedUrls::default(),
+            attempts: Attempts::default(),
         }
     }
 
     /// Keeps why a connection has ended or an attempt has failed, for whoever asks.
     pub(super) fn note_error(&mut self, explanation: Explanation) {
         let Explanation { code, cause, remedy, .. } = explanation;
-        self.last_error = Some(Box::new(LastError { at: SystemTime::now(), code, cause, remedy }));
+        self.attempts.failed(LastError { at: SystemTime::now(), code, cause, remedy });
     }
 
     pub(super) fn counters_mut(&mut self) -> &mut PeerCounters {
