@@ -123,6 +123,7 @@ fn kind(setting: &Setting) -> &'static str {
         "PathBuf" => "path",
         "String" | "PeerName" | "Software" | "HeaderName" | "Identity" | "Bucket" => "text",
         "Endpoint" => "URL",
+        "Fallbacks" => "list of URLs",
         "IpAddr" => "IP address",
         "SocketAddr" => "IP address and port",
         "AddressRange" => "range of addresses",
