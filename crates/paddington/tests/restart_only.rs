@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use paddington::{Config, Service, ServiceConfig, TlsFiles, Waiting};
+use paddington::{AtRest, Config, KeySource, Service, ServiceConfig, TlsFiles, Waiting};
 use paddington_test_support::{Inbox, MemoryNetwork};
 use toml::Value;
 
@@ -71,6 +71,12 @@ async fn every_setting_that_takes_effect_with_a_start_only_is_named() {
     assert_eq!(differing(&url("ws://x.example:6501", "127.0.0.1", 6501)).await, ["url"]);
     assert_eq!(differing(&url(own, "127.0.0.2", 6501)).await, ["ip"]);
     assert_eq!(differing(&url(own, "127.0.0.1", 6502)).await, ["port"]);
+    let mut other = config();
+    other.set_fallback_urls(&["ws://b.example:6501"]).unwrap();
+    assert_eq!(differing(&other).await, ["fallback_urls"]);
+    let mut other = config();
+    other.set_at_rest(AtRest::new("x", KeySource::Variable("X".into())));
+    assert_eq!(differing(&other).await, ["at_rest"]);
     let mut other = config();
     other.set_outbox("x");
     assert_eq!(differing(&other).await, ["outbox"]);

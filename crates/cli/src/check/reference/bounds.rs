@@ -1,6 +1,6 @@
 //! The bounds of settings, found by trying: a value is written, and what refuses it says why.
 
-use paddington::{Config, StartError};
+use paddington::{Config, Fallbacks, StartError};
 use toml::Value;
 
 use super::fields::Setting;
@@ -19,6 +19,7 @@ pub(super) fn of(setting: &Setting) -> String {
         "usize" => of_number(setting, u64::MAX),
         "size of u32" => of_number(setting, u64::from(u32::MAX)),
         "size of u64" | "size of usize" => of_number(setting, u64::MAX),
+        "Fallbacks" => format!("at most {}", Fallbacks::MOST),
         _ => String::new(),
     }
 }

@@ -38,20 +38,8 @@ const TABLES: [(&str, &str, &str, bool); 16] = [
     ("handler", "crates/cli/src/folder.rs", "Program", true),
 ];
 
-/// The fields at the top whose value is a table, or which have no meaning here.
-const NOT_AT_THE_TOP: [&str; 11] = [
-    "at_rest",
-    "tls",
-    "settings",
-    "clients",
-    "servers",
-    "api",
-    "health",
-    "handler",
-    "healthcheck_port",
-    "proxy_header",
-    "encryption",
-];
+/// The fields of the original paddington, which have no meaning here.
+const ORIGINAL: [&str; 3] = ["healthcheck_port", "proxy_header", "encryption"];
 
 /// Returns the tables and their fields, in the order of the page.
 pub(super) fn tables() -> Vec<(String, Vec<Setting>)> {
@@ -87,7 +75,7 @@ fn is_of_other_table(table: &[String], field: &Field) -> bool {
     let path: Vec<_> = table.iter().cloned().chain([name.clone()]).collect();
     let path = path.join(".");
     TABLES.iter().any(|(other, ..)| *other == path)
-        || table.is_empty() && NOT_AT_THE_TOP.contains(&name.as_str())
+        || table.is_empty() && ORIGINAL.contains(&name.as_str())
         || name == "zone"
 }
 

@@ -97,9 +97,6 @@ fn remark(table: &str) -> &'static str {
             " Without this table nothing is sealed on the disk; with it, one of the four secrets is needed. \
              [`deploy/at-rest.md`](deploy/at-rest.md) explains it."
         }
-        "settings.transport.proxies" => {
-            " [`deploy/reverse-proxy.md`](deploy/reverse-proxy.md) explains it."
-        }
         "settings.transport.outbound" => {
             " [`deploy/outbound-proxy.md`](deploy/outbound-proxy.md) explains it."
         }
@@ -126,7 +123,7 @@ fn kind(setting: &Setting) -> &'static str {
         "PathBuf" => "path",
         "String" | "PeerName" | "Software" | "HeaderName" | "Identity" | "Bucket" => "text",
         "Endpoint" => "URL",
-        "Fallbacks" => "list of URLs, 7 at most",
+        "Fallbacks" => "list of URLs",
         "IpAddr" => "IP address",
         "SocketAddr" => "IP address and port",
         "AddressRange" => "range of addresses",
