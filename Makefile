@@ -32,10 +32,10 @@ else
 endif
 
 secrets: ## Look for secrets in memory that are done with, in optimised code
-	$(CARGO) test -q --profile model -p paddington-link --test secrets_are_gone -- --ignored
+	$(CARGO) test -q --profile model -p paddington --test secrets_are_gone -- --ignored
 
 test-portable: ## Run the tests of the ciphers without their fast path
-	$(CARGO) check -q -p paddington-link --no-default-features --features portable
+	$(CARGO) check -q -p paddington --no-default-features --features portable
 	$(CARGO) test -q -p paddington-crypto -p paddington-wire --no-default-features --features portable --lib --tests
 
 doctest: ## Run the examples in the documentation
@@ -97,10 +97,11 @@ locks: ## Check that the lock files outside the workspace are those of its prese
 	$(CARGO) update -q --workspace --locked --manifest-path benches/compare/Cargo.toml
 
 # Crates of the registry: those of this folder.
-PUBLISHED := $(shell sed -n 's/^name = "\(paddington-[a-z]*\)"/-p \1/p' crates/*/Cargo.toml)
+PUBLISHED := -p paddington-link $(shell sed -n 's/^name = "\(paddington-[a-z]*\)"/-p \1/p' crates/*/Cargo.toml)
 
 package: ## Pack each crate as the registry wants it, in target/package
-	$(CARGO) package -q --offline --allow-dirty --no-verify $(PUBLISHED)
+	target=$$PWD/target && cd "$$(.ci/published)" && \
+		$(CARGO) package -q --offline --allow-dirty --no-verify --target-dir $$target $(PUBLISHED)
 	@echo "packed: $(filter-out -p,$(PUBLISHED))"
 
 deny: ## Check licences, sources, layers and known vulnerabilities, where cargo-deny is installed
