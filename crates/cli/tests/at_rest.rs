@@ -81,6 +81,7 @@ fn a_service_is_sealed_rekeyed_and_unsealed_and_no_message_is_lost() {
     let told = sensor.done(&["at-rest", "unseal", "--json"]);
     // Messages that were handled may still be there: a service that is killed has not tidied up.
     assert!(told.starts_with("{\"links\":1,"), "{told}");
+    assert!(problems(sensor).contains("paddington at-rest seal"), "[at_rest] is still there");
     write(sensor, "");
     sensor.done(&["check"]);
     assert!(link(sensor).contains("inner_key"));
@@ -116,4 +117,68 @@ fn the_secret_comes_from_a_credential_of_systemd_or_from_the_environment() {
     assert_eq!(code, Some(3), "the keyring is sealed under the credential");
     assert!(error.contains("does not open the keyring"), "{error}");
     assert_eq!(with("SEALING", &"5a".repeat(32), &["peers"]).0, Some(0));
+}
+
+#[test]
+fn the_check_looks_at_the_outbox_and_shows_no_secret_that_is_in_the_wrong_place() {
+    let pair = Pair::at_free_port();
+    let sensor = &pair.sensor;
+    let running = sensor.run();
+    sensor.done(&["send", "hub", "a message"]);
+    drop(running);
+    secret(sensor, "secret", &"5a".repeat(32));
+    write(sensor, "\n[at_rest]\nkey_file = \"secret\"\n");
+    sensor.done(&["at-rest", "seal"]);
+    let sealed = fs::read(sensor.folder.join("keyring.toml")).unwrap();
+    write(sensor, "");
+    assert!(problems(sensor).contains("outbox.sqlite is sealed under the key"));
+    write(sensor, "\n[at_rest]\nkey_file = \"secret\"\n");
+    fs::remove_file(sensor.folder.join("keyring.toml")).unwrap();
+    assert!(problems(sensor).contains("Put the keyring back from a copy"));
+    assert_eq!(sensor.call(&["at-rest", "seal"]).status.code(), Some(3));
+    assert!(!sensor.folder.join("keyring.toml").exists(), "no other takes its place");
+    fs::write(sensor.folder.join("keyring.toml"), sealed).unwrap();
+    sensor.done(&["check"]);
+
+    for table in ["key_command = \"vault -token=hunter2\"", "key_file = [\"hunter2\"]"] {
+        write(sensor, &format!("\n[at_rest]\n{table}\n"));
+        for arguments in [&["check"][..], &["peers"], &["run"], &["at-rest", "seal"]] {
+            let output = sensor.call(arguments);
+            assert!(!output.status.success(), "{arguments:?}");
+            let told = [output.stdout, output.stderr].concat();
+            let told = String::from_utf8_lossy(&told);
+            assert!(!told.contains("hunter2"), "{arguments:?}: {told}");
+        }
+    }
+    write(sensor, "\n[at_rest]\nkey_file = \"secret\"\n");
+    for wrong in ["handler = \"x\"", "api = 3"] {
+        let path = sensor.folder.join("conf.d");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("wrong.toml"), wrong).unwrap();
+        fs::set_permissions(path.join("wrong.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(problems(sensor).contains("invalid type"), "{wrong}: {}", problems(sensor));
+    }
+}
+
+#[test]
+fn a_handler_does_not_get_the_secret() {
+    let pair = Pair::at_free_port();
+    let hub = &pair.hub;
+    write(hub, "\n[at_rest]\nkey_variable = \"SEALING\"\n");
+    let with_secret = |arguments: &[&str]| {
+        let mut command = support::paddington();
+        command.arg("-C").arg(&hub.folder).args(arguments);
+        command.env("SEALING", "a secret of several words").env("CREDENTIALS_DIRECTORY", "/x");
+        command
+    };
+    assert!(with_secret(&["at-rest", "seal"]).status().unwrap().success());
+    let command = "env > told; mv told env";
+    let mut running = with_secret(&["run", "--exec", command]).spawn().unwrap();
+    let _sensor = pair.sensor.run();
+    pair.sensor.done(&["send", "hub", "hello", "--wait"]);
+    let env = fs::read_to_string(hub.folder.join("env")).unwrap();
+    assert!(env.contains("PADDINGTON_PEER=sensor"), "{env}");
+    assert!(!env.contains("SEALING") && !env.contains("CREDENTIALS_DIRECTORY"), "{env}");
+    running.kill().unwrap();
+    running.wait().unwrap();
 }

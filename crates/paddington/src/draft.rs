@@ -139,6 +139,34 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
+/// Removes drafts that processes have left in a folder, which may hold keys.
+#[cfg(feature = "durable")]
+pub(crate) fn tidy(folder: &Path) {
+    if let Ok(own) = fs::metadata(folder) {
+        remove_leftovers(folder, &own);
+    }
+}
+
+/// Fails if a folder belongs to another user than the one of this process: what is written there would, too.
+#[cfg(feature = "durable")]
+pub(crate) fn check_owner(folder: &Path) -> Result<(), crate::FileError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let owner = fs::metadata(folder).map(|found| found.uid()).unwrap_or_default();
+        if owner != rustix::process::geteuid().as_raw() {
+            let source = io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it belongs to another user: run this as the user of the service",
+            );
+            return Err(crate::FileError::Unwritable { path: folder.to_owned(), source });
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
 /// Removes drafts that processes of the same user as `own` have left in `folder`. Whatever cannot
 /// be removed stays: writing the new file matters more.
 fn remove_leftovers(folder: &Path, own: &Metadata) {

@@ -304,8 +304,10 @@ fn field_at(text: &str, offset: usize) -> Option<&str> {
 }
 
 /// Removes the value from an error of serde, and writes the type for people: "invalid type: string
-/// \"..\", expected usize" becomes "invalid type: string, expected a whole number, 0 or more".
-fn without_values(message: &str) -> String {
+/// \"..\", expected usize" becomes "invalid type: string, expected a whole number, 0 or more". A value in the
+/// wrong place may be a secret.
+#[must_use]
+pub fn without_values(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     let quotes_value = ["invalid type:", "invalid value:", "invalid length:", "unknown variant"]
         .iter()

@@ -76,10 +76,12 @@ pub use at_rest::Rewritten;
 pub use at_rest::{AtRest, AtRestError, KeySource};
 pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig};
 pub use error::Error;
-pub use file::{FileError, load_private, save_private};
+pub use file::{FileError, load_private, save_private, without_values};
 pub use invite::{Invite, InviteError, InviteOptions};
 pub use links::PeerRole;
 pub use outbox::OutboxError;
+#[cfg(feature = "durable")]
+pub use outbox::check_outbox_seal;
 pub use process::{request, run, send, set_handler, shutdown, spawn};
 pub use service::{Changes, LinkError, Service, ServiceError};
 pub use signals::Signals;

@@ -1,5 +1,7 @@
 //! The file that stores messages for `sealed` peers.
 
+#[cfg(feature = "durable")]
+use std::path::Path;
 #[cfg(not(feature = "durable"))]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use thiserror::Error;
 
 use crate::ServiceConfig;
 #[cfg(feature = "durable")]
-use crate::at_rest::{AtRestError, SealedStore};
+use crate::at_rest::{AtRest, AtRestError, SealedStore};
 
 /// The reason why an outbox cannot be used.
 #[derive(Debug, Error)]
@@ -42,6 +44,32 @@ impl ServiceConfig {
     /// one.
     pub fn open_outbox(&self) -> Result<Option<Arc<dyn Store>>, OutboxError> {
         open(self)
+    }
+}
+
+/// Returns whether an outbox can be opened with these settings, as far as its seal goes: one that does not
+/// exist can. Nothing is written, and a service may use it.
+///
+/// # Errors
+///
+/// [`OutboxError`] if it is sealed and should not be, is not sealed and should be, or is sealed under a key that
+/// is not in the keyring.
+#[cfg(feature = "durable")]
+pub fn check_outbox_seal(path: &Path, at_rest: Option<&AtRest>) -> Result<(), OutboxError> {
+    use paddington_store::{OpenStoreError, sealed_under};
+    let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    if is_new {
+        return Ok(());
+    }
+    let outbox = path.to_owned();
+    match (sealed_under(path)?, at_rest) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(OpenStoreError::NotSealed(outbox).into()),
+        (Some(key), None) => Err(OpenStoreError::Sealed { path: outbox, key }.into()),
+        (Some(key), Some(settings)) => {
+            crate::at_rest::Vault::new(settings.clone()).keyring()?.key(key)?;
+            Ok(())
+        }
     }
 }
 

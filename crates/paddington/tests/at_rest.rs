@@ -134,6 +134,10 @@ impl Client {
     }
 }
 
+fn rewritten(links: u64, payloads: u64) -> Rewritten {
+    Rewritten { links, payloads, older_keys: 0 }
+}
+
 /// The keys of a link as they would be in its file.
 fn digits(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
@@ -161,14 +165,14 @@ async fn what_was_there_before_is_sealed_and_comes_back() {
     let refused = client.config(Some("secret")).unwrap_err();
     assert!(with_causes(&refused).contains("it is not sealed"), "{}", with_causes(&refused));
 
-    assert_eq!(client.seal("secret").unwrap(), Rewritten { links: 1, payloads: 20 });
+    assert_eq!(client.seal("secret").unwrap(), rewritten(1, 20));
     assert!(!client.shows(WORD) && keys.iter().all(|key| !client.shows(key)));
     assert_eq!(client.seal("secret").unwrap(), Rewritten::default(), "it is sealed already");
     client.leave(Some("secret"), 20..30).await;
 
     let refused = with_causes(&client.config(None).unwrap_err());
     assert!(refused.contains("no key is set: at_rest in the configuration"), "{refused}");
-    assert_eq!(client.unseal("secret").unwrap(), Rewritten { links: 1, payloads: 30 });
+    assert_eq!(client.unseal("secret").unwrap(), rewritten(1, 30));
     assert!(client.shows(WORD) && digits(&client.link()) == keys);
     client.arrive(None, 0..30).await;
 }
@@ -179,7 +183,7 @@ async fn a_new_key_takes_the_place_of_the_old_one_and_a_new_secret_too() {
     client.leave(Some("secret"), 0..10).await;
     let old = client.files();
     client.secret("new", "a passphrase of several words\n");
-    assert_eq!(client.rekey("secret", "new").unwrap(), Rewritten { links: 1, payloads: 10 });
+    assert_eq!(client.rekey("secret", "new").unwrap(), rewritten(1, 10));
     let now = client.files();
     for name in ["keyring.toml", "outbox", "links/server.toml"] {
         assert!(now[&client.at(name)] != old[&client.at(name)], "{name}");
@@ -195,34 +199,57 @@ async fn a_new_key_takes_the_place_of_the_old_one_and_a_new_secret_too() {
 }
 
 #[tokio::test]
-async fn a_change_of_keys_that_was_interrupted_is_no_loss_and_can_be_gone_on_with() {
+async fn what_is_not_there_while_keys_change_opens_later_and_is_sealed_then() {
     let client = Client::new();
     client.leave(Some("secret"), 0..10).await;
-    let old = client.files();
-    // The outbox is in use: the link is written anew, and the outbox is not.
-    let held = client.config(Some("secret")).unwrap().open_outbox().unwrap();
-    let refused = client.rekey("secret", "secret").unwrap_err();
-    assert!(matches!(refused, AtRestError::Outbox(_)), "{refused}");
-    held.unwrap().close().await.unwrap();
-    assert!(client.files()[&client.link()] != old[&client.link()]);
-    eventually(async || {
-        let opened = client.config(Some("secret")).unwrap().open_outbox();
-        if let Ok(Some(store)) = &opened {
-            store.close().await.unwrap();
-        }
-        opened.is_ok()
-    })
-    .await;
+    // As if its volume were not mounted; so it is with a change that was interrupted.
+    let away = client.at("away");
+    fs::rename(client.at("outbox"), &away).unwrap();
+    let one_is_kept = Rewritten { older_keys: 1, ..rewritten(1, 0) };
+    assert_eq!(client.rekey("secret", "secret").unwrap(), one_is_kept);
+    fs::rename(&away, client.at("outbox")).unwrap();
     client.leave(Some("secret"), 10..20).await;
-    let finished = loop {
-        match client.seal("secret") {
-            Err(AtRestError::Outbox(_)) => tokio::task::yield_now().await, // it is being closed
-            finished => break finished.unwrap(),
-        }
-    };
-    assert_eq!(finished, Rewritten { links: 0, payloads: 20 });
-    assert_eq!(client.seal("secret").unwrap(), Rewritten::default());
-    client.arrive(Some("secret"), 0..20).await;
+    assert_eq!(client.seal("secret").unwrap(), rewritten(0, 20));
+
+    let links = client.at("links");
+    fs::rename(&links, &away).unwrap();
+    assert_eq!(client.rekey("secret", "secret").unwrap().older_keys, 1, "there is none");
+    fs::create_dir(&links).unwrap();
+    assert_eq!(client.rekey("secret", "secret").unwrap().older_keys, 2, "it is empty");
+    fs::remove_dir_all(&links).unwrap();
+    fs::rename(&away, &links).unwrap();
+    client.leave(Some("secret"), 20..22).await;
+    assert_eq!(client.seal("secret").unwrap(), rewritten(1, 0));
+    client.arrive(Some("secret"), 0..22).await;
+}
+
+#[tokio::test]
+async fn an_outbox_that_is_in_use_keeps_everything_as_it_is() {
+    let client = Client::new();
+    client.leave(Some("secret"), 0..3).await;
+    let held = client.config(Some("secret")).unwrap().open_outbox().unwrap().unwrap();
+    let links = client.at("links");
+    let before = [client.link(), client.at("keyring.toml")].map(|path| fs::read(path).unwrap());
+    for links in [Some(&*links), None] {
+        let outbox = client.at("outbox");
+        let refused = client.at_rest("secret").rekey(None, links, Some(&outbox)).unwrap_err();
+        assert!(matches!(refused, AtRestError::OpenOutbox(_)), "{refused}");
+        let after = [client.link(), client.at("keyring.toml")].map(|path| fs::read(path).unwrap());
+        assert!(before == after);
+    }
+    held.close().await.unwrap();
+}
+
+#[test]
+fn a_secret_that_is_never_the_same_is_refused_before_anything_is_sealed_under_it() {
+    let client = Client::new();
+    client.config(None).unwrap();
+    let words = ["sh", "-c", "head -c 16 /dev/urandom | od -An -tx1"].map(str::to_owned);
+    let settings = AtRest::new(client.at("keyring.toml"), KeySource::Command(words.to_vec()));
+    let before = client.files();
+    let refused = settings.seal(Some(&client.at("links")), None).unwrap_err();
+    assert!(refused.to_string().contains("another one each time it is read"), "{refused}");
+    assert!(client.files() == before);
 }
 
 #[tokio::test]
@@ -254,7 +281,9 @@ async fn a_wrong_secret_or_a_lost_keyring_changes_nothing() {
     fs::remove_file(client.at("keyring.toml")).unwrap();
     let lost = with_causes(&client.config(Some("secret")).unwrap_err());
     assert!(lost.contains("there is no keyring"), "{lost}");
-    for refused in [client.unseal("secret"), client.rekey("secret", "secret")] {
+    for refused in
+        [client.seal("secret"), client.unseal("secret"), client.rekey("secret", "secret")]
+    {
         assert!(matches!(refused, Err(AtRestError::NoKeyring { .. })), "{refused:?}");
     }
     assert!(!client.at("keyring.toml").exists());

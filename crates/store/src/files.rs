@@ -8,7 +8,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::error::{Fault, OpenStoreError};
 use crate::schema::APPLICATION;
@@ -273,6 +273,25 @@ fn recognise(path: &Path) -> Result<(), OpenStoreError> {
             source: Fault::from(error).to_string().into(),
         }),
     }
+}
+
+/// Reads a number that a store says of itself, as it is in the file without its log: what is read this way
+/// is written into the file itself.
+pub(crate) fn read_meta(path: &Path, name: &str) -> Result<Option<i64>, OpenStoreError> {
+    recognise(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let read = || -> Result<Option<i64>, rusqlite::Error> {
+        let connection = Connection::open_with_flags(uri(path), flags)?;
+        let select = "SELECT value FROM meta WHERE key = ?1";
+        connection.query_row(select, [name], |row| row.get(0)).optional()
+    };
+    read().map_err(|error| OpenStoreError::Unusable {
+        path: path.to_owned(),
+        source: Fault::from(error).to_string().into(),
+    })
 }
 
 /// The address by which SQLite reads a file as if it never changed.

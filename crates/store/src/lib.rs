@@ -48,6 +48,6 @@ pub use error::OpenStoreError;
 #[cfg(paddington_faults)]
 pub use faults::Fault;
 pub use open::SQLITE_NEEDED;
-pub use rewrite::{KeptAt, RewriteError, rewrite};
+pub use rewrite::{KeptAt, LockedStore, RewriteError, rewrite, sealed_under};
 pub use salvage::{SalvageError, SalvageReport, SalvagedMailbox, salvage};
 pub use store::SqliteStore;

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 use crate::error::{Fault, OpenStoreError};
-use crate::files::Files;
+use crate::files::{self, Files};
+use crate::open::Opened;
 use crate::outbox::{STREAMS, stream_rows};
 use crate::pieces::{COLUMNS, Messages, StreamRow, rows};
 use crate::row::{Expiry, loaded};
@@ -29,9 +30,6 @@ pub struct KeptAt {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RewriteError {
-    /// The store cannot be opened, or is in use.
-    #[error(transparent)]
-    Open(#[from] OpenStoreError),
     /// Something in it is damaged or cannot be opened, or the disk failed or is full. It is as it was.
     #[error("{path} is left as it was: {cause}")]
     Failed {
@@ -50,6 +48,43 @@ pub enum RewriteError {
     },
 }
 
+/// A store that nobody else can open, to be written anew or left as it is.
+#[derive(Debug)]
+pub struct LockedStore {
+    files: Files,
+    opened: Opened,
+}
+
+impl LockedStore {
+    /// Opens the store at `path`, whichever key its payloads are sealed under.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenStoreError`] if it cannot be opened, or is in use.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenStoreError> {
+        let mut files = Files::find(open::absolute(path.as_ref())?)?;
+        let opened = open::connect(&mut files, None)?;
+        Ok(Self { files, opened })
+    }
+
+    /// Returns the id of the key under which the payloads are sealed, if they are.
+    #[must_use]
+    pub fn key(&self) -> Option<u64> {
+        self.opened.key
+    }
+}
+
+/// Returns the id of the key under which the payloads of a store are sealed, if they are. Nothing is
+/// written, and a store that is in use is read, too.
+///
+/// # Errors
+///
+/// [`OpenStoreError`] if the file is not a store, or cannot be read.
+pub fn sealed_under(path: impl AsRef<Path>) -> Result<Option<u64>, OpenStoreError> {
+    let path = open::absolute(path.as_ref())?;
+    files::read_meta(&path, "key").map(|key| key.map(i64::cast_unsigned))
+}
+
 /// Writes every payload anew, in one transaction: what `change` makes of it, which is told the id of the
 /// key under which the store is sealed so far. Afterwards the store is one that is sealed under the key
 /// with the id `key`, or not at all. Nothing of what it held before is left in the file; it may be in
@@ -57,15 +92,14 @@ pub enum RewriteError {
 ///
 /// # Errors
 ///
-/// [`RewriteError`] if the store cannot be opened, read or written, or `change` fails: it gives the
+/// [`RewriteError`] if the store cannot be read or written, or `change` fails: it gives the
 /// reason.
 pub fn rewrite<E: std::fmt::Display>(
-    path: impl AsRef<Path>,
+    store: LockedStore,
     key: Option<u64>,
     mut change: impl FnMut(Option<u64>, KeptAt, &Payload) -> Result<Payload, E>,
 ) -> Result<u64, RewriteError> {
-    let mut files = Files::find(open::absolute(path.as_ref())?)?;
-    let opened = open::connect(&mut files, None)?;
+    let LockedStore { files, opened } = store;
     let mut change = |at: KeptAt, payload: &Payload| {
         let why = |error: E| Fault::refused(format!("message {}: {error}", at.id));
         change(opened.key, at, payload).map_err(why)

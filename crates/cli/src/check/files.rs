@@ -51,7 +51,8 @@ pub(super) fn proxy(document: &Document<'_>) -> ProxyChoice {
 
 /// Returns whether others than its owner can read a file that holds secrets.
 pub(super) fn exposed(path: &Path) -> Option<Problem> {
-    is_exposed(&fs::metadata(path).ok()?).then(|| {
+    let found = fs::metadata(path).ok().filter(|found| found.is_file() || found.is_dir())?;
+    is_exposed(&found).then(|| {
         let path = path.display();
         let remedy = format!("Run: chmod go= {path}");
         let what = "others can read it";

@@ -48,9 +48,8 @@ fn remedy(error: &paddington::ConfigError) -> &'static str {
     use paddington::{AtRestError, ConfigError, FileError};
     let ConfigError::File(FileError::AtRest { source, .. }) = error else { return RESTORE };
     match **source {
-        AtRestError::NotSealed | AtRestError::NoKeyring { .. } => {
-            "Stop the service, and run: paddington at-rest seal"
-        }
+        AtRestError::NotSealed => "Stop the service, and run: paddington at-rest seal",
+        AtRestError::NoKeyring { .. } => "Put the keyring back from a copy.",
         AtRestError::NoKey { .. } => {
             "Put the table [at_rest] back, as docs/deploy/at-rest.md shows it."
         }

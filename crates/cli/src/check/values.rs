@@ -1,6 +1,6 @@
 //! Values that cannot be used, each looked at alone, so that one does not hide another.
 
-use paddington::{Config, OnError, ServiceConfig, with_causes};
+use paddington::{Config, OnError, ServiceConfig, with_causes, without_values};
 
 use super::document::{Document, Entry};
 use super::{Problem, at_rest, tls};
@@ -40,6 +40,9 @@ fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
         ["settings", "on_error", ..] => None, // its fields make sense together only
         ["settings", .., _] if !entry.is_table => of_setting(&path, document.written(entry)),
         ["api" | "health" | "handler", _] => of_operation(&path, document.written(entry)),
+        ["api" | "health" | "handler"] if !entry.is_table => {
+            of_operation(&path, document.written(entry))
+        }
         _ => None,
     }?;
     Some(Problem::at(Some(entry.line), format!("{}: {error}", path.join(".")), remedy(&path)))
@@ -79,7 +82,7 @@ fn of_policy(document: &Document<'_>) -> Option<String> {
 /// Returns what is wrong with a table. Unknown keys are told elsewhere.
 fn of_table(error: &toml::de::Error) -> Option<String> {
     let message = error.message();
-    (!message.starts_with("unknown field")).then(|| message.to_owned())
+    (!message.starts_with("unknown field")).then(|| without_values(message))
 }
 
 fn of_operation(path: &[&str], written: &str) -> Option<String> {

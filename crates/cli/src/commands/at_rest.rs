@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use paddington::{AtRest, AtRestError, FileError, KeySource, Rewritten};
+use paddington::{AtRest, AtRestError, FileError, KeySource, OpenStoreError, Rewritten};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{AtRestAction, Rekey};
@@ -24,6 +24,7 @@ struct Kept {
 struct Done {
     links: u64,
     messages: u64,
+    older_keys: u64,
 }
 
 pub(crate) fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
@@ -79,13 +80,20 @@ fn rekey(
 }
 
 fn told(done: Rewritten, output: Output, what: &str, next: &str) -> Result<(), Failure> {
-    let Rewritten { links, payloads } = done;
-    output.print(&Done { links, messages: payloads }, |_| {
+    let Rewritten { links, payloads, older_keys } = done;
+    let older = match older_keys {
+        0 => "",
+        _ => {
+            "\nAn older key stays in the keyring, since the links or the outbox that service.toml names are not \
+             there, or are empty. Once they are, run: paddington at-rest seal"
+        }
+    };
+    output.print(&Done { links, messages: payloads, older_keys }, |_| {
         let links = match links {
             1 => "1 link".to_owned(),
             links => format!("{links} links"),
         };
-        format!("{what} {links}, {}{next}", view::messages(payloads))
+        format!("{what} {links}, {}{older}{next}", view::messages(payloads))
     })
 }
 
@@ -110,7 +118,11 @@ fn line(source: &KeySource) -> String {
 }
 
 fn failure(error: &AtRestError) -> Failure {
-    let is_in_use = matches!(error, AtRestError::File(FileError::InUse { .. }));
+    let is_in_use = matches!(
+        error,
+        AtRestError::File(FileError::InUse { .. })
+            | AtRestError::OpenOutbox(OpenStoreError::InUse(_))
+    );
     let failure = Failure::of(if is_in_use { Exit::NoService } else { Exit::Files }, error);
     match is_in_use {
         true => failure.with_remedy("Stop the service first."),

@@ -100,6 +100,9 @@ outbox = {}  # messages stay here until they are handled
 # [tls]  # this port speaks TLS itself; docs/deploy/tls.md explains it
 # directory = \"/etc/letsencrypt/live/hub.example\"  # with fullchain.pem and privkey.pem
 
+# [at_rest]  # keys and messages are sealed on the disk; docs/deploy/at-rest.md explains it
+# key_file = \"/run/secrets/paddington\"  # the secret: 64 hexadecimal digits, or a passphrase
+
 [settings]
 # handler_timeout = 300  # seconds that a handler may take; 0 for any time
 # renew_keys = 2592000  # seconds between two renewals of a link's keys

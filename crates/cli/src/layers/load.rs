@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use paddington::{ConfigError, FileError, ServiceConfig, load_private, with_causes};
+use paddington::{
+    ConfigError, FileError, ServiceConfig, load_private, with_causes, without_values,
+};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
@@ -24,7 +26,7 @@ pub(crate) fn read(overrides: &Overrides) -> Result<Merged, Vec<Problem>> {
     let (mut files, mut given, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for file in [CONFIG.to_owned()].into_iter().chain(further_files().map_err(|it| vec![it])?) {
         match load_private(&file) {
-            Ok(text) => files.push(Source { file, text }),
+            Ok(text) => files.push(Source::new(file, text)),
             Err(error) => problems.push(Problem::of(
                 file,
                 None,
@@ -138,7 +140,8 @@ impl Merged {
             });
             let place = line
                 .map_or_else(|| CONFIG.to_owned(), |line| self.origin_of_line(line).to_string());
-            Failure::new(Exit::Files, format!("{place}: {}", error.message())).with_remedy(ALL)
+            Failure::new(Exit::Files, format!("{place}: {}", without_values(error.message())))
+                .with_remedy(ALL)
         })
     }
 }

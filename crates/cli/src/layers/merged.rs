@@ -127,11 +127,18 @@ fn peers_in(source: &Source, table: &DeTable<'_>) -> Vec<Problem> {
 /// Puts a setting into the place of the one that it overrides. A value takes the place of a table, and a
 /// table that of a value.
 fn put<'t>(settings: &mut Settings<'t>, path: Vec<String>, value: Value<'t>) {
-    let within = |other: &Vec<String>| other.starts_with(&path) && *other != path;
-    if value.is_empty_table() && settings.keys().any(within) {
+    // Those within a table follow its own path.
+    let below = settings.range(path.clone()..).map(|(other, _)| other);
+    let below: Vec<_> = below.take_while(|other| other.starts_with(&path)).cloned().collect();
+    if value.is_empty_table() && below.iter().any(|other| *other != path) {
         return; // it changes nothing in the table
     }
-    settings.retain(|other, _| !other.starts_with(&path) && !path.starts_with(other));
+    for other in &below {
+        settings.remove(other);
+    }
+    for len in 0..path.len() {
+        settings.remove(&path[..len]);
+    }
     settings.insert(path, value);
 }
 
@@ -221,7 +228,7 @@ mod tests {
     use super::*;
 
     fn file(name: &str, text: &str) -> Source {
-        Source { file: name.to_owned(), text: Zeroizing::new(text.to_owned()) }
+        Source::new(name.to_owned(), Zeroizing::new(text.to_owned()))
     }
 
     fn flag(key: &str, value: &str) -> Vec<Given> {

@@ -13,6 +13,8 @@ use crate::check::Problem;
 pub(super) struct Source {
     pub(super) file: String,
     pub(super) text: Zeroizing<String>,
+    /// Where each line after the first begins.
+    lines: Vec<usize>,
 }
 
 /// A setting as a file has it.
@@ -23,6 +25,11 @@ pub(super) struct Written<'t> {
 }
 
 impl Source {
+    pub(super) fn new(file: String, text: Zeroizing<String>) -> Self {
+        let lines = text.match_indices('\n').map(|(place, _)| place + 1).collect();
+        Self { file, text, lines }
+    }
+
     /// Parses the text, or returns everything that makes it no TOML.
     pub(super) fn parse(&self) -> Result<Spanned<DeTable<'_>>, Vec<Problem>> {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
@@ -38,7 +45,7 @@ impl Source {
 
     /// Returns the line, from 1, of a place in the text.
     pub(super) fn line_of(&self, place: usize) -> usize {
-        1 + self.text.as_bytes().iter().take(place).filter(|&&byte| byte == b'\n').count()
+        1 + self.lines.partition_point(|begin| *begin <= place)
     }
 
     /// Returns the origin of what is on a line.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use bytes::Bytes;
-use paddington::{HandlerError, Message};
+use paddington::{AtRest, HandlerError, KeySource, Message};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -22,13 +22,29 @@ pub(super) struct Exec {
     service: String,
     /// The longest reply, in bytes.
     longest: usize,
+    /// The variable with the secret of what is sealed at rest.
+    secret: Option<String>,
 }
 
 impl Exec {
+    /// Keeps the secret of what is sealed at rest from the processes, if it is in the environment.
+    pub(super) fn without_secret(mut self, at_rest: Option<&AtRest>) -> Self {
+        if let Some(KeySource::Variable(name)) = at_rest.map(AtRest::source) {
+            self.secret = Some(name.clone());
+        }
+        self
+    }
+
     /// A line for the shell.
     pub(super) fn shell(line: &str, service: &str, longest: usize) -> Self {
         let arguments = vec!["-c".to_owned(), line.to_owned()];
-        Self { program: "/bin/sh".into(), arguments, service: service.to_owned(), longest }
+        Self {
+            program: "/bin/sh".into(),
+            arguments,
+            service: service.to_owned(),
+            longest,
+            secret: None,
+        }
     }
 
     /// A command and its arguments, with no shell between.
@@ -44,7 +60,13 @@ impl Exec {
             Failure::new(Exit::Files, format!("there is no program {command:?} that can be run"))
                 .with_remedy("Name its path in handler.exec, and make it executable.")
         })?;
-        Ok(Self { program, arguments: arguments.to_vec(), service: service.to_owned(), longest })
+        Ok(Self {
+            program,
+            arguments: arguments.to_vec(),
+            service: service.to_owned(),
+            longest,
+            secret: None,
+        })
     }
 
     fn start(&self, message: &Message) -> std::io::Result<Process> {
@@ -60,6 +82,10 @@ impl Exec {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        // What opens the service's keys is not the handler's.
+        for name in self.secret.iter().map(String::as_str).chain(["CREDENTIALS_DIRECTORY"]) {
+            command.env_remove(name);
+        }
         match message.id() {
             Some(id) => command.env("PADDINGTON_ID", id.to_string()),
             None => command.env_remove("PADDINGTON_ID"),

@@ -72,11 +72,13 @@ fn receiver(
     let longest = config.settings().transport.limits.max_payload as usize;
     let (exec, webhook) = (&operation.handler.exec, operation.handler.webhook.as_deref());
     let receiver = match (&args.exec, &args.webhook) {
-        (Some(line), _) => Receiver::Exec(Exec::shell(line, config.name(), longest)),
+        (Some(line), _) => Receiver::Exec(
+            Exec::shell(line, config.name(), longest).without_secret(config.at_rest()),
+        ),
         (None, Some(url)) => Receiver::Webhook(Webhook::new(url, longest)?),
-        (None, None) if !exec.is_empty() => {
-            Receiver::Exec(Exec::command(exec, config.name(), longest)?)
-        }
+        (None, None) if !exec.is_empty() => Receiver::Exec(
+            Exec::command(exec, config.name(), longest)?.without_secret(config.at_rest()),
+        ),
         (None, None) => match webhook {
             Some(url) => Receiver::Webhook(Webhook::new(url, longest)?),
             None => Receiver::Consumers(Inbox::new()),

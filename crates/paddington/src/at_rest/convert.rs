@@ -2,13 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use paddington_crypto::StorageKey;
+use paddington_store::LockedStore;
 use paddington_wire::Payload;
 
 use super::store::{open, seal};
 use super::{AtRest, AtRestError, KeySource, Keyring};
 use crate::links::{FolderLock, LinkFolder};
+use crate::{FileError, draft};
 
 /// How much was written anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub struct Rewritten {
     pub links: u64,
     /// Number of messages and dead letters in the outbox.
     pub payloads: u64,
+    /// Number of older keys that stay in the keyring, because the links or the outbox that the configuration
+    /// names were not there: they may be sealed under one of them.
+    pub older_keys: u64,
 }
 
 impl AtRest {
@@ -36,11 +42,10 @@ impl AtRest {
         let places = Places::lock(links, outbox)?;
         let mut keyring = match Keyring::open(self)? {
             Some(keyring) => keyring,
+            None if places.is_sealed()? => return Err(self.lost()),
             None => Keyring::create(self)?,
         };
-        let rewritten = places.rewrite(&keyring, Some(keyring.newest()))?;
-        keyring.forget_others(self)?;
-        Ok(rewritten)
+        places.rewrite_and_forget(&mut keyring, self)
     }
 
     /// Writes all of it as it was before it was sealed. The keyring stays: copies of what was sealed need
@@ -74,47 +79,88 @@ impl AtRest {
         let mut keyring = self.open()?;
         let new = Self::new(self.keyring(), to.unwrap_or_else(|| self.source().clone()));
         keyring.add_key(&new)?;
-        let rewritten = places.rewrite(&keyring, Some(keyring.newest()))?;
-        keyring.forget_others(&new)?;
-        Ok(rewritten)
+        places.rewrite_and_forget(&mut keyring, &new)
     }
 
     /// Opens the keyring, which has to be there.
     fn open(&self) -> Result<Keyring, AtRestError> {
-        let path = || self.keyring().to_owned();
-        Keyring::open(self)?.ok_or_else(|| AtRestError::NoKeyring { path: path() })
+        Keyring::open(self)?.ok_or_else(|| self.lost())
+    }
+
+    fn lost(&self) -> AtRestError {
+        AtRestError::NoKeyring { path: self.keyring().to_owned() }
     }
 }
 
-/// What is to be written anew, and the right to do so.
-struct Places<'p> {
+/// What is to be written anew, and the right to do so: nobody else can use it meanwhile.
+struct Places {
     links: Option<(LinkFolder, FolderLock)>,
-    outbox: Option<&'p Path>,
+    outbox: Option<LockedStore>,
+    /// Whether everything was there that the configuration names. A volume that is not mounted looks as if
+    /// nothing was ever kept on it.
+    are_whole: bool,
 }
 
-impl<'p> Places<'p> {
-    /// Fails if a service uses the folder. One that does not exist has nothing to write anew.
-    fn lock(links: Option<&Path>, outbox: Option<&'p Path>) -> Result<Self, AtRestError> {
-        let links = match links.filter(|folder| folder.is_dir()) {
-            None => None,
-            Some(folder) => {
-                let folder = LinkFolder::at(folder.to_owned(), None)?;
+impl Places {
+    /// Fails if a service uses them, or they belong to another user. What is not there has nothing to write
+    /// anew.
+    fn lock(links: Option<&Path>, outbox: Option<&Path>) -> Result<Self, AtRestError> {
+        let mut are_whole = true;
+        let mut there = |path: &Path| {
+            let found = is_there(path)?;
+            are_whole &= found;
+            Ok::<_, FileError>(found)
+        };
+        let links = match links {
+            Some(path) if there(path)? => {
+                let folder = LinkFolder::at(path.to_owned(), None)?;
+                draft::check_owner(path)?;
                 let lock = folder.lock()?;
                 Some((folder, lock))
             }
+            _ => None,
         };
-        Ok(Self { links, outbox: outbox.filter(|path| path.exists()) })
+        let outbox = match outbox {
+            Some(path) if there(path)? => Some(LockedStore::open(path)?),
+            _ => None,
+        };
+        if let Some((folder, _)) = &links {
+            are_whole &= !folder.is_empty()?;
+        }
+        Ok(Self { links, outbox, are_whole })
     }
 
+    /// Returns whether anything is sealed already.
+    fn is_sealed(&self) -> Result<bool, AtRestError> {
+        let of_links = match &self.links {
+            Some((folder, _)) => folder.is_sealed()?,
+            None => false,
+        };
+        Ok(of_links || self.outbox.as_ref().is_some_and(|store| store.key().is_some()))
+    }
+
+    /// Seals everything under the newest key. The others are forgotten, unless something may be sealed under
+    /// them that is not there now.
+    fn rewrite_and_forget(
+        self,
+        keyring: &mut Keyring,
+        settings: &AtRest,
+    ) -> Result<Rewritten, AtRestError> {
+        let are_whole = self.are_whole;
+        let mut rewritten = self.rewrite(keyring, Some(keyring.newest()))?;
+        if are_whole {
+            keyring.forget_others(settings)?;
+        }
+        rewritten.older_keys = keyring.ids().len() as u64 - 1;
+        Ok(rewritten)
+    }
+
+    /// The outbox comes first: it is written as a whole or not at all.
     fn rewrite(
-        &self,
+        self,
         keyring: &Keyring,
         to: Option<&Arc<StorageKey>>,
     ) -> Result<Rewritten, AtRestError> {
-        let links = match &self.links {
-            Some((folder, lock)) => folder.rewrite(lock, keyring, to)?,
-            None => 0,
-        };
         let change = |from: Option<u64>, at, payload: &Payload| {
             let payload = match from {
                 Some(from) => open(keyring.key(from)?, at, payload)?,
@@ -123,9 +169,22 @@ impl<'p> Places<'p> {
             to.map_or(Ok(payload.clone()), |key| seal(key, at, &payload))
         };
         let payloads = match self.outbox {
-            Some(path) => paddington_store::rewrite(path, to.map(|key| key.id()), change)?,
+            Some(store) => paddington_store::rewrite(store, to.map(|key| key.id()), change)?,
             None => 0,
         };
-        Ok(Rewritten { links, payloads })
+        let links = match &self.links {
+            Some((folder, lock)) => folder.rewrite(lock, keyring, to)?,
+            None => 0,
+        };
+        Ok(Rewritten { links, payloads, older_keys: 0 })
+    }
+}
+
+/// Returns whether there is anything at a path, and fails if that cannot be told.
+fn is_there(path: &Path) -> Result<bool, FileError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(FileError::Unreadable { path: path.to_owned(), source }),
     }
 }

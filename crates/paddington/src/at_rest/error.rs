@@ -79,6 +79,10 @@ pub enum AtRestError {
     /// A file of a link cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The outbox cannot be opened, or is in use.
+    #[cfg(feature = "durable")]
+    #[error(transparent)]
+    OpenOutbox(#[from] paddington_store::OpenStoreError),
     /// The outbox cannot be written anew.
     #[cfg(feature = "durable")]
     #[error(transparent)]

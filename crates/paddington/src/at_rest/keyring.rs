@@ -136,6 +136,11 @@ impl Keyring {
         is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
     ) -> Result<(), AtRestError> {
         let secret = settings.source().read()?;
+        // One that is another each time it is read would never open the keyring again.
+        if *settings.source().read()? != *secret {
+            let cause = "it is another one each time it is read".to_owned();
+            return Err(AtRestError::Source { from: settings.source().clone(), cause });
+        }
         let (wrapping, passphrase) = match key_of(&secret) {
             Some(key) => (key?, None),
             None => {

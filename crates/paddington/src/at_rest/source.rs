@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, fmt, fs};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, fmt, fs, thread};
 
 use paddington_transport::{is_exposed, regular};
 use tracing::warn;
@@ -13,6 +15,8 @@ use super::AtRestError;
 
 /// The longest secret, in bytes.
 const LONGEST: u64 = 4096;
+/// How long a program may take to print it.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The variable that names the folder in which systemd puts credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
@@ -117,10 +121,13 @@ fn printed(words: &[String]) -> Secret {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let secret = match child.stdout.take() {
-        Some(stdout) => bounded(stdout),
-        None => Err("it has no output".to_owned()),
-    };
+    let stdout = child.stdout.take().ok_or("it has no output")?;
+    let (given, taken) = mpsc::channel();
+    // If the program hangs, this thread ends with it.
+    let reading = thread::Builder::new().spawn(move || given.send(bounded(stdout)));
+    reading.map_err(|error| error.to_string())?;
+    let late = || Err(format!("it has printed nothing whole in {} s", PATIENCE.as_secs()));
+    let secret = taken.recv_timeout(PATIENCE).unwrap_or_else(|_| late());
     if secret.is_err() {
         let _ = child.kill();
     }

@@ -145,6 +145,23 @@ impl LinkFolder {
         file::write(&path, &SealedLink::seal(&path, link, keyring.newest())?, is_ours)
     }
 
+    /// Returns whether there is no link.
+    #[cfg(feature = "durable")]
+    pub(crate) fn is_empty(&self) -> Result<bool, FileError> {
+        self.files().map(|files| files.is_empty())
+    }
+
+    /// Returns whether any link is sealed.
+    #[cfg(feature = "durable")]
+    pub(crate) fn is_sealed(&self) -> Result<bool, FileError> {
+        for path in self.files()? {
+            if matches!(file::read(&path, "")?, LinkText::Sealed(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Writes every link anew, sealed under a key or not at all, and returns how many were written: those
     /// that were not like that already. All of them are opened first.
     #[cfg(feature = "durable")]
@@ -165,6 +182,7 @@ impl LinkFolder {
                 links.push((path, link));
             }
         }
+        draft::tidy(&self.path); // a run that was killed may have left keys there
         for (path, link) in &links {
             match to {
                 Some(key) => file::write(path, &SealedLink::seal(path, link, key)?, |_| Ok(()))?,

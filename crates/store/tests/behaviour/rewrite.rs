@@ -4,7 +4,9 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use paddington_exchange::store::{DeadLetter, DeadLetters, Mailboxes, NewMessage, Outbox};
-use paddington_store::{KeptAt, OpenStoreError, RewriteError, SqliteStore, rewrite, salvage};
+use paddington_store::{
+    KeptAt, LockedStore, OpenStoreError, RewriteError, SqliteStore, rewrite, salvage, sealed_under,
+};
 use paddington_wire::{Payload, RejectCode};
 
 use crate::support::{Place, close, commit, cursor, fill, id, mailbox, message, payload, stored};
@@ -74,6 +76,10 @@ async fn check(store: &SqliteStore, kept: &[Payload]) {
     assert_eq!(waiting.iter().map(|it| it.messages).collect::<Vec<_>>(), [80, 5]);
 }
 
+fn locked(place: &Place) -> LockedStore {
+    LockedStore::open(place.path()).unwrap()
+}
+
 fn holds_the_word(place: &Place) -> bool {
     let files = fs::read_dir(place.path().parent().unwrap()).unwrap();
     let mut files = files.map(|file| fs::read(file.unwrap().path()).unwrap());
@@ -85,11 +91,12 @@ async fn nothing_of_the_old_words_is_left_and_everything_comes_back() {
     let place = Place::new();
     let kept = filled(&place).await;
     assert!(holds_the_word(&place));
-    assert_eq!(rewrite(place.path(), Some(7), hide).unwrap(), 60 + 20 + 5 + 1);
+    assert_eq!(rewrite(locked(&place), Some(7), hide).unwrap(), 60 + 20 + 5 + 1);
     assert!(!holds_the_word(&place));
+    assert_eq!(sealed_under(place.path()).unwrap(), Some(7));
     let no_change =
         |_, _, _: &Payload| -> Result<Payload, &'static str> { panic!("nothing is to change") };
-    assert_eq!(rewrite(place.path(), Some(7), no_change).unwrap(), 0);
+    assert_eq!(rewrite(locked(&place), Some(7), no_change).unwrap(), 0);
 
     // Who has the key goes on with what is there.
     let store = SqliteStore::open_sealed(place.path(), &[9, 7]).unwrap();
@@ -110,7 +117,7 @@ async fn nothing_of_the_old_words_is_left_and_everything_comes_back() {
     store.trim(&hub, id(2, 21), crate::support::FENCE).await.unwrap();
     close(store).await;
 
-    assert_eq!(rewrite(place.path(), None, show).unwrap(), 60 + 5 + 1);
+    assert_eq!(rewrite(locked(&place), None, show).unwrap(), 60 + 5 + 1);
     let store = place.open();
     let streams = store.streams(&hub).await.unwrap();
     assert_eq!(streams.len(), 1, "{streams:?}");
@@ -124,7 +131,7 @@ async fn without_its_key_it_is_refused_and_left_as_it_is() {
     filled(&place).await;
     let plain = SqliteStore::open_sealed(place.path(), &[7]).unwrap_err();
     assert!(matches!(plain, OpenStoreError::NotSealed(_)), "{plain}");
-    rewrite(place.path(), Some(7), hide).unwrap();
+    rewrite(locked(&place), Some(7), hide).unwrap();
     let before = fs::read(place.path()).unwrap();
     let no_key = SqliteStore::open(place.path()).unwrap_err();
     assert!(matches!(no_key, OpenStoreError::Sealed { key: 7, .. }), "{no_key}");
@@ -147,7 +154,7 @@ async fn a_change_that_fails_changes_nothing() {
         count += 1;
         if count == 70 { Err("it is not to be") } else { hide(key, at, payload) }
     };
-    let failed = rewrite(place.path(), Some(7), fails).unwrap_err();
+    let failed = rewrite(locked(&place), Some(7), fails).unwrap_err();
     assert!(matches!(failed, RewriteError::Failed { .. }), "{failed}");
     assert!(failed.to_string().contains("it is not to be"), "{failed}");
     check(&place.open(), &kept).await;
@@ -158,15 +165,16 @@ async fn one_that_is_in_use_is_left_alone() {
     let place = Place::new();
     let store = place.open();
     fill(&store, &mailbox("hub"), 1, 1..=3).await;
-    let refused = rewrite(place.path(), Some(7), hide).unwrap_err();
-    assert!(matches!(refused, RewriteError::Open(OpenStoreError::InUse(_))), "{refused}");
+    let refused = LockedStore::open(place.path()).unwrap_err();
+    assert!(matches!(refused, OpenStoreError::InUse(_)), "{refused}");
+    assert_eq!(sealed_under(place.path()).unwrap(), None, "that can be read");
 }
 
 #[tokio::test]
 async fn what_is_salvaged_is_still_sealed() {
     let place = Place::new();
     filled(&place).await;
-    rewrite(place.path(), Some(7), hide).unwrap();
+    rewrite(locked(&place), Some(7), hide).unwrap();
     let report = salvage(place.path()).unwrap();
     assert_eq!((report.kept(), report.letters), (85, 1));
     assert!(SqliteStore::open(place.path()).is_err());
