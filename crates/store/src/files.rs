@@ -252,12 +252,8 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// Recognises a store by the mark in its first page, without a lock and without a look at the log:
 /// SQLite changes a file as soon as it opens it as a database that may be in use.
 fn recognise(path: &Path) -> Result<(), OpenStoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mark = || -> Result<i64, rusqlite::Error> {
-        let connection = Connection::open_with_flags(uri(path), flags)?;
+        let connection = unchanging(path)?;
         // A file that is shorter than it says may be one whose log was not written back.
         connection.execute_batch("PRAGMA writable_schema = ON")?;
         connection.query_row("PRAGMA application_id", (), |row| row.get(0))
@@ -279,19 +275,23 @@ fn recognise(path: &Path) -> Result<(), OpenStoreError> {
 /// is written into the file itself.
 pub(crate) fn read_meta(path: &Path, name: &str) -> Result<Option<i64>, OpenStoreError> {
     recognise(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let read = || -> Result<Option<i64>, rusqlite::Error> {
-        let connection = Connection::open_with_flags(uri(path), flags)?;
         let select = "SELECT value FROM meta WHERE key = ?1";
-        connection.query_row(select, [name], |row| row.get(0)).optional()
+        unchanging(path)?.query_row(select, [name], |row| row.get(0)).optional()
     };
     read().map_err(|error| OpenStoreError::Unusable {
         path: path.to_owned(),
         source: Fault::from(error).to_string().into(),
     })
+}
+
+/// Opens a file to be read as if it never changed: without a lock, and without its log.
+fn unchanging(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(uri(path), flags)
 }
 
 /// The address by which SQLite reads a file as if it never changed.

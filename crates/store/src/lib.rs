@@ -39,6 +39,7 @@ mod salvage;
 mod schema;
 mod shared;
 mod store;
+mod stream_row;
 mod streams;
 mod survey;
 mod upkeep;

@@ -5,21 +5,18 @@ use std::time::SystemTime;
 
 use paddington_exchange::store::{Mailbox, NewMessage, StoredMessage, StoredStream};
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
-use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::error::Fault;
 use crate::expiries::Expiries;
-use crate::pieces::{self, COLUMNS, Messages, StreamRow};
-use crate::row::{self, Expiry, Owner, blob, loaded, stored};
+use crate::pieces::{self, COLUMNS, Messages};
+use crate::row::{self, Expiry, Owner, loaded, stored};
+use crate::stream_row::{STREAMS, StreamRow, stream_rows};
 use crate::streams::{self, Known, Place, StreamId, Streams};
 
 /// The most messages that one transaction removes: a peer that returns after a long time
 /// acknowledges many at once, and other peers wait meanwhile.
 const MAX_TRIM: i64 = 1_024;
-
-/// The columns of a stream that [`stream_rows`] reads.
-pub(crate) const STREAMS: &str =
-    "SELECT id, link, peer, age, instance, begun, checksum, mark, mark_checksum FROM stream";
 
 /// The statements of the tables.
 pub(crate) struct Table<'c> {
@@ -369,33 +366,6 @@ impl<'c> Table<'c> {
         }
         Ok(low)
     }
-}
-
-/// Reads the rows of streams, oldest first, and fails if one is damaged.
-pub(crate) fn stream_rows(mut rows: Rows<'_>) -> Result<Vec<StreamRow>, Fault> {
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let checked = || -> Result<StreamRow, Fault> {
-            let (id, owner) = (StreamId(row.get(0)?), Owner::read(row, 1, 2)?);
-            let (age, instance, begun) = (row.get(3)?, blob(row, 4)?, row.get(5)?);
-            if StreamRow::checksum(id, owner, age, instance, begun) != row.get::<_, i64>(6)? {
-                return Err(Fault::refused("its checksum is wrong"));
-            }
-            if !id.is_valid() {
-                return Err(Fault::refused("there is no such id"));
-            }
-            let mark = row.get(7)?;
-            if mark < 0 || StreamRow::mark_checksum(id, instance, mark) != row.get::<_, i64>(8)? {
-                return Err(Fault::refused("the checksum of its mark is wrong"));
-            }
-            let instance = row::instance(instance)?;
-            Ok(StreamRow { id, mailbox: owner.mailbox()?, age, instance, begun, mark })
-        };
-        let damaged = |fault| Fault::refused(format!("a stored stream is damaged: {fault}"));
-        found.push(checked().map_err(damaged)?);
-    }
-    found.sort_by_key(|row| row.age);
-    Ok(found)
 }
 
 /// Returns the position and number that a statement finds in a stream.

@@ -4,13 +4,13 @@
 use std::mem;
 
 use bytes::Bytes;
-use paddington_exchange::store::Mailbox;
-use paddington_wire::{Instance, LinkId, Payload};
+use paddington_wire::{LinkId, Payload};
 use rusqlite::{Row, Rows};
 
 use crate::error::Fault;
-use crate::row::{Expiry, Owner, blob, checksum};
-use crate::streams::{Known, StreamId};
+use crate::row::{Expiry, blob, checksum};
+use crate::stream_row::StreamRow;
+use crate::streams::StreamId;
 
 /// The length of a piece: eight of them, with what belongs to each, fill a page of 4 KiB. Rows of
 /// another length leave up to half of a page empty.
@@ -54,45 +54,6 @@ fn len_to_cut(len: usize) -> usize {
         0 => len,
         _ if rest <= PIECE => 0,
         _ => rest,
-    }
-}
-
-/// A stream as its row in the file describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StreamRow {
-    pub(crate) id: StreamId,
-    pub(crate) mailbox: Mailbox,
-    pub(crate) age: i64,
-    pub(crate) instance: Instance,
-    /// When it was begun, in milliseconds since 1970.
-    pub(crate) begun: i64,
-    /// The transmission mark.
-    pub(crate) mark: i64,
-}
-
-impl StreamRow {
-    /// The mark of a stream all of whose messages may have been transmitted.
-    pub(crate) const ALL: i64 = i64::MAX;
-
-    /// The stream in memory, before it has any message; the first one has the number `next`.
-    pub(crate) fn known(&self, next: i64) -> Known {
-        let Self { id, age, instance, .. } = *self;
-        Known { id, age, instance, next, end: id.rows().start }
-    }
-
-    pub(crate) fn mark_checksum(id: StreamId, instance: &[u8], mark: i64) -> i64 {
-        checksum(&[&id.0.to_le_bytes(), instance, &mark.to_le_bytes()])
-    }
-
-    pub(crate) fn checksum(
-        id: StreamId,
-        owner: Owner<'_>,
-        age: i64,
-        instance: &[u8],
-        begun: i64,
-    ) -> i64 {
-        let (id, age, begun) = (id.0.to_le_bytes(), age.to_le_bytes(), begun.to_le_bytes());
-        checksum(&[&id, owner.link, owner.peer.as_bytes(), &age, instance, &begun])
     }
 }
 

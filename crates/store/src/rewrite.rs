@@ -10,9 +10,9 @@ use thiserror::Error;
 use crate::error::{Fault, OpenStoreError};
 use crate::files::{self, Files};
 use crate::open::Opened;
-use crate::outbox::{STREAMS, stream_rows};
-use crate::pieces::{COLUMNS, Messages, StreamRow, rows};
+use crate::pieces::{COLUMNS, Messages, rows};
 use crate::row::{Expiry, loaded};
+use crate::stream_row::{STREAMS, StreamRow, stream_rows};
 use crate::{letters, open, outbox, queries, schema};
 
 /// The place of a payload in a store.

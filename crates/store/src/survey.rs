@@ -9,8 +9,8 @@ use rusqlite::{Connection, Row, params};
 
 use crate::cursors::{self, CURSORS};
 use crate::error::Fault;
-use crate::outbox::{STREAMS, stream_rows};
 use crate::row::{self, Owner, loaded};
+use crate::stream_row::{STREAMS, stream_rows};
 use crate::streams::StreamId;
 
 /// The most rows of messages that one step reads.

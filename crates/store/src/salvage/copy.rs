@@ -8,8 +8,8 @@ use rusqlite::{Connection, Statement, params_from_iter};
 use super::pages::Pages;
 use super::records::{Row, TreePage, children, tree_page};
 use crate::error::Fault;
-use crate::pieces::StreamRow;
 use crate::row::Owner;
+use crate::stream_row::StreamRow;
 use crate::streams::StreamId;
 use crate::{cursors, letters};
 

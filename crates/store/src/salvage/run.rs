@@ -236,8 +236,9 @@ mod tests {
     use rusqlite::params;
 
     use super::*;
-    use crate::pieces::{StreamRow, sum as sum_of};
+    use crate::pieces::sum as sum_of;
     use crate::row::Owner;
+    use crate::stream_row::StreamRow;
     use crate::streams::StreamId;
 
     #[test]

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::report::{SalvageReport, SalvagedMailbox};
 use crate::error::Fault;
-use crate::outbox::{STREAMS, stream_rows};
-use crate::pieces::{COLUMNS, Messages, StreamRow, sum};
+use crate::pieces::{COLUMNS, Messages, sum};
 use crate::row::{Expiry, Owner};
+use crate::stream_row::{STREAMS, StreamRow, stream_rows};
 use crate::{cursors, letters};
 
 /// Verifies everything, and counts what is left. In the place of lost messages no more are put than
