@@ -12,8 +12,7 @@ use super::files::exposed;
 
 /// Returns the settings, if the configuration has a table for them.
 pub(super) fn settings(document: &Document<'_>) -> Option<Result<AtRest, toml::de::Error>> {
-    let whole: toml::Table = toml::from_str(document.text()).ok()?;
-    Some(whole.get("at_rest")?.clone().try_into())
+    document.read(&["at_rest"])
 }
 
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -79,6 +80,18 @@ impl<'a> Document<'a> {
         let written = self.written(self.get(path)?);
         let value: toml::Table = toml::from_str(&format!("it = {written}")).ok()?;
         value.get("it")?.as_str().map(str::to_owned)
+    }
+
+    /// Reads what is at a path, a value or a table, if there is anything.
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+    ) -> Option<Result<T, toml::de::Error>> {
+        let mut found = toml::Value::Table(toml::from_str(self.text).ok()?);
+        for key in path {
+            found = found.as_table_mut()?.remove(*key)?;
+        }
+        Some(found.try_into())
     }
 
     /// Returns the line of an entry.

@@ -13,8 +13,7 @@ const RENEW: &str = "Get a new one: docs/deploy/tls.md shows how.";
 
 /// Returns the files that the configuration names, if it has a table for them.
 pub(super) fn files(document: &Document<'_>) -> Option<Result<TlsFiles, toml::de::Error>> {
-    let whole: toml::Table = toml::from_str(document.text()).ok()?;
-    Some(whole.get("tls")?.clone().try_into())
+    document.read(&["tls"])
 }
 
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {

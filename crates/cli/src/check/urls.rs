@@ -18,16 +18,13 @@ pub(super) fn all(document: &Document<'_>) -> Vec<(&'static str, Endpoint)> {
 }
 
 fn written(document: &Document<'_>) -> Option<toml::value::Array> {
-    let whole: toml::Table = toml::from_str(document.text()).ok()?;
-    whole.get("fallback_urls")?.as_array().cloned()
+    document.read(&["fallback_urls"])?.ok()
 }
 
 /// Returns whether clients come through proxies, which may have certificates and paths of their own.
 pub(super) fn is_behind_proxies(document: &Document<'_>) -> bool {
-    let Ok(whole) = toml::from_str::<toml::Table>(document.text()) else { return false };
-    let transport = whole.get("settings").and_then(|settings| settings.get("transport"));
-    let transport = transport.and_then(|it| it.clone().try_into::<TransportConfig>().ok());
-    transport.is_some_and(|it| it.proxies != TrustedProxies::default())
+    let transport = document.read::<TransportConfig>(&["settings", "transport"]);
+    transport.is_some_and(|it| it.is_ok_and(|it| it.proxies != TrustedProxies::default()))
 }
 
 /// A URL that is there twice, or has a path which this service does not answer.

@@ -72,9 +72,7 @@ fn of_setting(path: &[&str], written: &str) -> Option<String> {
 
 /// Returns what is wrong with the policy for failed messages. Unknown keys are told elsewhere.
 fn of_policy(document: &Document<'_>) -> Option<String> {
-    let whole: toml::Table = toml::from_str(document.text()).ok()?;
-    let policy = whole.get("settings")?.get("on_error")?.clone();
-    let error = policy.try_into::<OnError>().err()?;
+    let error = document.read::<OnError>(&["settings", "on_error"])?.err()?;
     let message = error.message();
     (!message.starts_with("unknown field")).then(|| message.to_owned())
 }
