@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use paddington_exchange::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
-    NewMessage, Outbox, Purged, Store, StoreHealth, StoredCursor, StoredStream,
+    Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, StoreHealth, StoredCursor, StoredStream,
 };
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
@@ -68,7 +68,9 @@ impl Outbox for SqliteStore {
     fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
         ask(|waiter| self.shared.write(key(mailbox), Write::Append(message, waiter)))
     }
+}
 
+impl Backlog for SqliteStore {
     fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         let query = |waiter| Query::Read(mailbox.clone(), first, max_bytes, waiter);
         ask(|waiter| self.shared.query(key(mailbox), query(waiter)))
@@ -143,7 +145,7 @@ impl Mailboxes for SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl LinkStore for SqliteStore {
     fn close(&self) -> Answer<()> {
         ask(|waiter| self.shared.close(waiter))
     }

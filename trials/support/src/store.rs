@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
-    NewMessage, Outbox, Purged, Store, StoreError, StoreHealth, StoredCursor, StoredMessage,
-    StoredStream,
+    Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, Store, StoreError, StoreHealth,
+    StoredCursor, StoredMessage, StoredStream,
 };
 use paddington::{LinkId, MessageId, Payload};
 use paddington_wire::Instance;
@@ -324,7 +324,9 @@ impl Outbox for MemoryStore {
     fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
         answer(self.sync(|contents| contents.append(mailbox.clone(), message)))
     }
+}
 
+impl Backlog for MemoryStore {
     fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         answer(Ok(self.disk.lock().durable.read(mailbox, first, max_bytes)))
     }
@@ -394,7 +396,7 @@ impl Mailboxes for MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl LinkStore for MemoryStore {
     fn close(&self) -> Answer<()> {
         answer(self.sync(|_| Ok(())))
     }

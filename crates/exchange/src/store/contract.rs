@@ -5,9 +5,10 @@
 //! What is stored belongs to a link, not to a peer's name: every call names a [`Mailbox`], whose link
 //! alone decides.
 //!
-//! An exchange drives a [`Store`]; `paddington-store` implements it with an SQLite file. The traits
-//! do not assume a single machine: a [`Fence`] distinguishes the current owner of a link from one
-//! that was replaced, so that several replicas may share a store later.
+//! An exchange drives a [`Store`]; `paddington-store` implements it with an SQLite file. Several
+//! replicas of a service share a [`SharedStore`](super::SharedStore) instead: what the owner of a link
+//! does is in [`LinkStore`] for both, and a [`Fence`] distinguishes the present owner from one that was
+//! replaced.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,12 +26,19 @@ use super::{DeadLetter, LetterId, Mailbox, MailboxStatus, Purged, StoreError};
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 
 /// Number of an ownership of a link. It grows with every change of owner, and a store refuses
-/// writes of an earlier owner. A store with a single owner for as long as it is open always uses 0.
+/// writes of an earlier owner ([`StoreError::is_stale`]). A store with a single owner for as long as it is
+/// open always uses 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
-/// A store: everything that an exchange keeps.
-pub trait Store: Outbox + Cursors + DeadLetters + Mailboxes {
+/// A store of one exchange: everything that it keeps. Whatever is both a [`LinkStore`] and an
+/// [`Outbox`] is one.
+pub trait Store: LinkStore + Outbox {}
+
+impl<T: LinkStore + Outbox + ?Sized> Store for T {}
+
+/// What the owner of a link keeps: a store of its own or one that [replicas share](super::SharedStore).
+pub trait LinkStore: Backlog + Cursors + DeadLetters + Mailboxes {
     /// Makes everything durable that is not yet, and closes. Every later call fails.
     fn close(&self) -> Answer<()>;
 
@@ -38,8 +46,8 @@ pub trait Store: Outbox + Cursors + DeadLetters + Mailboxes {
     fn health(&self) -> StoreHealth;
 }
 
-/// Messages that wait for a peer's acknowledgement.
-pub trait Outbox: fmt::Debug + Send + Sync {
+/// Messages that a single owner of the store appends.
+pub trait Outbox: Backlog {
     /// Returns the stored streams of a mailbox, in the order in which they were begun, each numbered
     /// without a gap. Fails if any of them cannot be trusted.
     fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>>;
@@ -51,7 +59,10 @@ pub trait Outbox: fmt::Debug + Send + Sync {
     /// recovered: from then on, nothing of what has failed is stored. If the process ends before, what
     /// [may be stored](StoreError::may_be_stored) may be found after a restart.
     fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()>;
+}
 
+/// Messages that wait for a peer's acknowledgement, as the owner of the link works through them.
+pub trait Backlog: fmt::Debug + Send + Sync {
     /// Raises the transmission mark of a stream to which messages were appended: those up to `upto`
     /// may have been transmitted from now on. Marks only grow, and outlive the messages that they
     /// cover: what is appended later does not repeat them. Written lazily, like
@@ -72,11 +83,11 @@ pub trait Cursors: fmt::Debug + Send + Sync {
     /// Returns all cursors of a mailbox.
     fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>>;
 
-    /// Replaces a cursor. Written lazily, like [`Outbox::trim`].
+    /// Replaces a cursor. Written lazily, like [`Backlog::trim`].
     fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, fence: Fence) -> Answer<()>;
 
     /// Removes the cursor of an instance that has ended, and its attempts. Written lazily, like
-    /// [`Outbox::trim`].
+    /// [`Backlog::trim`].
     fn forget(&self, mailbox: &Mailbox, instance: Instance, fence: Fence) -> Answer<()>;
 
     /// Counts an attempt to handle a message, and returns which attempt this is (from 1). Durable

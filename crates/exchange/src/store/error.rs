@@ -10,19 +10,33 @@ use thiserror::Error;
 pub struct StoreError {
     cause: Arc<str>,
     may_be_stored: bool,
+    stale: bool,
 }
 
 impl StoreError {
     /// Creates the error of a write that is certainly not stored, from its cause, in words for an
     /// operator. They must not contain payload.
     pub fn new(cause: impl Into<Arc<str>>) -> Self {
-        Self { cause: cause.into(), may_be_stored: false }
+        Self { cause: cause.into(), may_be_stored: false, stale: false }
     }
 
     /// Creates the error of a write that may be stored all the same, for example because it was
     /// written and its sync failed.
     pub fn unsure(cause: impl Into<Arc<str>>) -> Self {
-        Self { cause: cause.into(), may_be_stored: true }
+        Self { cause: cause.into(), may_be_stored: true, stale: false }
+    }
+
+    /// Creates the error of a write by an owner of a link that was replaced. Nothing of it is stored.
+    #[must_use]
+    pub fn stale() -> Self {
+        let cause = "the link has another owner by now".into();
+        Self { cause, may_be_stored: false, stale: true }
+    }
+
+    /// Returns whether the write was refused because the link has another owner by now.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Returns whether what was to be written may be found in the store after a restart.
@@ -34,6 +48,6 @@ impl StoreError {
     /// Returns the error of a later write, which was not tried for the same reason.
     #[must_use]
     pub fn for_others(&self) -> Self {
-        Self { cause: Arc::clone(&self.cause), may_be_stored: false }
+        Self { cause: Arc::clone(&self.cause), may_be_stored: false, stale: false }
     }
 }

@@ -4,12 +4,17 @@ mod contract;
 mod error;
 mod letter;
 mod mailbox;
+mod shared;
 
 pub use contract::{
-    Answer, Cursors, DeadLetters, Fence, MAX_LETTER_BYTES, MAX_LETTERS, Mailboxes, NewMessage,
-    Outbox, Store, StoreHealth,
+    Answer, Backlog, Cursors, DeadLetters, Fence, LinkStore, MAX_LETTER_BYTES, MAX_LETTERS,
+    Mailboxes, NewMessage, Outbox, Store, StoreHealth,
 };
 pub use error::StoreError;
 pub use letter::{DeadLetter, LetterId};
 pub use mailbox::{Mailbox, MailboxStatus, Purged};
 pub use paddington_wire::link::{StoredCursor, StoredMessage, StoredStream};
+pub use shared::{
+    Accepted, Bounds, Claim, Claimed, Fate, LaneLeft, Owned, ReplicaId, Settled, SharedStore,
+    Signal, Signals, Submission,
+};

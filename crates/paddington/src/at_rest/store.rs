@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use paddington_crypto::StorageKey;
 use paddington_exchange::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
-    NewMessage, Outbox, Purged, Store, StoreError, StoreHealth, StoredCursor, StoredStream,
+    Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, StoreError, StoreHealth, StoredCursor,
+    StoredStream,
 };
 use paddington_store::KeptAt;
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
@@ -100,7 +101,9 @@ impl Outbox for SealedStore {
             Err(error) => at_once(failed(at.id, &error)),
         }
     }
+}
 
+impl Backlog for SealedStore {
     fn mark(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()> {
         self.inner.mark(mailbox, upto, fence)
     }
@@ -203,7 +206,7 @@ impl Mailboxes for SealedStore {
     }
 }
 
-impl Store for SealedStore {
+impl LinkStore for SealedStore {
     fn close(&self) -> Answer<()> {
         self.inner.close()
     }

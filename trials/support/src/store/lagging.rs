@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, LetterId, Mailbox, MailboxStatus, Mailboxes,
-    NewMessage, Outbox, Purged, Store, StoreError, StoreHealth, StoredCursor, StoredStream,
+    Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, Store, StoreError, StoreHealth,
+    StoredCursor, StoredStream,
 };
 use paddington::{LinkId, MessageId, Payload};
 use paddington_wire::Instance;
@@ -179,7 +180,9 @@ impl Outbox for LaggingStore {
         let mailbox = mailbox.clone();
         self.change(false, move |contents| contents.append(mailbox, message))
     }
+}
 
+impl Backlog for LaggingStore {
     fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         let mailbox = mailbox.clone();
         self.now(move |contents| contents.read(&mailbox, first, max_bytes))
@@ -248,7 +251,7 @@ impl Mailboxes for LaggingStore {
     }
 }
 
-impl Store for LaggingStore {
+impl LinkStore for LaggingStore {
     fn close(&self) -> Answer<()> {
         self.now(|_| ())
     }

@@ -1,0 +1,247 @@
+//! The contract of a store that several replicas of one service share. Implements `docs/cluster.md`,
+//! "Rules", whose numbers are named here.
+//!
+//! Each link has at most one **owner**, the replica that transmits to the peer and takes from it. A
+//! [claim](SharedStore::claim) makes an owner; its number, the [`Fence`], grows with every claim. Any
+//! replica [accepts](SharedStore::accept) messages for any peer. The **lane** is the right to call the
+//! handler for the peer's messages: a new owner may have to wait for it, until a handler that runs at
+//! the previous one has ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use paddington_wire::link::{Outcome, StoredCursor, StoredStream};
+use paddington_wire::{Instance, LinkId, MessageId, Payload, RejectCode, RejectText};
+use tokio::sync::mpsc;
+
+use super::{Answer, Fence, LinkStore, Mailbox};
+
+/// A store that several replicas of one service share.
+///
+/// Calls that name a [`Fence`] are refused with [`StoreError::is_stale`](super::StoreError::is_stale),
+/// and change nothing, once the link has another owner (S2): those of [`Backlog`](super::Backlog), and
+/// [`settle`](Self::settle), need the fence of the present owner, those of
+/// [`Cursors`](super::Cursors) that of whoever holds the lane. `read` needs none.
+///
+/// [`append`](super::Outbox::append) does not exist here: a message has no number before it is
+/// [accepted](Self::accept).
+pub trait SharedStore: LinkStore {
+    /// Returns the number of this replica, which no other one has ever had.
+    fn replica(&self) -> ReplicaId;
+
+    /// Returns the time for which this replica certainly lives in the eyes of all others, from now on;
+    /// zero if it may be taken for dead (S7). It is measured by a clock that goes on while the machine
+    /// sleeps. Once it was zero, it stays so until [`owned`](Self::owned) was answered after that, because
+    /// others may have become owners meanwhile. It is asked before each call of a handler, and so cheap.
+    fn lease(&self) -> Duration;
+
+    /// Resolves once the [lease](Self::lease) has lapsed: at once if it has.
+    fn lapsed(&self) -> BoxFuture<'static, ()>;
+
+    /// Stores a message at the end of the mailbox's newest stream, and numbers it without a gap (S4). It
+    /// is durable once this is answered, and the owner of the link is told with [`Signal::Appended`].
+    ///
+    /// Messages of one mailbox that this replica submits get their numbers in the order of the calls. An
+    /// error means that the message is certainly not stored, and never will be, unless
+    /// [`may_be_stored`](super::StoreError::may_be_stored) says otherwise (S8).
+    fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted>;
+
+    /// Makes this replica the owner of a link, unless another replica owns it and lives (S1, S7). In the
+    /// same transaction a new stream is begun, to which all messages go from then on (S3), and the lane
+    /// is given to this replica if nobody holds it or its holder is dead (S10). Whoever was the owner is
+    /// none from then on, this replica itself with an earlier fence included.
+    fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed>;
+
+    /// Gives links up: they have no owner from then on, and those whose lane is not
+    /// [kept](LaneLeft::Kept) nobody in it. Links that have another owner stay as they are.
+    fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()>;
+
+    /// Enters the lane for the owner with this fence, if nobody holds it or its holder is dead, and
+    /// returns all cursors as they are then; `None` if somebody holds it.
+    fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>>;
+
+    /// Leaves the lane that was entered with this fence, after the link was released with the lane kept.
+    /// The present owner is told with [`Signal::LaneFree`].
+    fn free_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<()>;
+
+    /// Keeps the fates of messages that were not handled, for those who
+    /// [ask](Self::fates), the last 4 096 of a mailbox. To be called before the messages are
+    /// [removed](super::Backlog::trim): written lazily like that, and not later.
+    fn settle(&self, mailbox: &Mailbox, fates: Vec<Fate>, fence: Fence) -> Answer<()>;
+
+    /// Returns what has become of messages. When messages are removed that a replica has accepted, it is
+    /// told with [`Signal::Settled`].
+    fn fates(&self, mailbox: &Mailbox, ids: Vec<MessageId>) -> Answer<Vec<Settled>>;
+
+    /// Returns the links that this replica owns, with the newest number of each. After a lapse this is
+    /// what makes the [lease](Self::lease) count again.
+    fn owned(&self) -> Answer<Vec<Owned>>;
+
+    /// Tells another replica something, or this one. It may be lost (S5).
+    fn tell(&self, to: ReplicaId, signal: Signal);
+
+    /// Returns what this replica is told from now on. It is called once.
+    fn signals(&self) -> Signals;
+}
+
+/// The number of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(pub u32);
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A message to be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// The message, text or bytes.
+    pub payload: Payload,
+    /// Time from now until it expires; `None` if it never does.
+    pub ttl: Option<Duration>,
+    /// Bounds beyond which it is not accepted.
+    pub bounds: Bounds,
+}
+
+/// What may wait in a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Number of messages.
+    pub messages: u64,
+    /// Number of bytes of their payload.
+    pub bytes: u64,
+}
+
+/// Answer to a [submission](SharedStore::accept).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The message is stored, with this id.
+    Stored(MessageId),
+    /// It would exceed the bounds, and is not stored.
+    Full {
+        /// Number of messages that wait.
+        messages: u64,
+    },
+}
+
+/// Answer to a [claim](SharedStore::claim).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The link is this replica's.
+    Owned(Box<Claim>),
+    /// It is another living replica's.
+    Held(ReplicaId),
+}
+
+/// A link that was claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The number of the claim, which every write of the owner names.
+    pub fence: Fence,
+    /// The stream that was begun, which is this side's instance on the link.
+    pub stream: Instance,
+    /// The earlier streams that have messages, oldest first.
+    pub streams: Vec<StoredStream>,
+    /// All cursors.
+    pub cursors: Vec<StoredCursor>,
+    /// The messages of the peer that are dead letters.
+    pub letters: Vec<(MessageId, RejectCode)>,
+    /// Whether this owner holds the lane; else it has to [enter](SharedStore::take_lane) it before it calls
+    /// the handler.
+    pub has_lane: bool,
+}
+
+/// What becomes of the lane when a link is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneLeft {
+    /// It is free.
+    Free,
+    /// A handler runs, and keeps it until [`free_lane`](SharedStore::free_lane).
+    Kept,
+}
+
+/// A link that a replica owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// The link.
+    pub link: LinkId,
+    /// The number of the claim.
+    pub fence: Fence,
+    /// The stream to which messages go. It is another one than that of the claim if the store has lost
+    /// messages since (S9): then the link has to be claimed anew.
+    pub stream: Instance,
+    /// The number of its newest message; 0 if there was none yet.
+    pub last: u64,
+}
+
+/// The fate of a message that was not handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// The message.
+    pub id: MessageId,
+    /// What has become of it.
+    pub outcome: Outcome,
+    /// What the peer has said about a rejection.
+    pub text: RejectText,
+}
+
+/// What is known about an accepted message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It waits.
+    Waiting,
+    /// The peer has handled it, or it was settled so long ago that its fate is forgotten.
+    Handled,
+    /// It was not handled.
+    Unhandled(Outcome, RejectText),
+}
+
+/// Something that a replica is told. Signals make things fast; nothing depends on their arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To the owner of a link: a stream has messages up to this number.
+    Appended {
+        /// The link.
+        link: LinkId,
+        /// The stream.
+        stream: Instance,
+        /// The number.
+        number: u64,
+    },
+    /// To a replica that has accepted messages: some have been removed.
+    Settled {
+        /// The link.
+        link: LinkId,
+    },
+    /// To the owner of a link: another replica has the peer at its door.
+    Yield {
+        /// The link.
+        link: LinkId,
+        /// The peer's instance; `None` if this service is the client and only asks.
+        life: Option<Instance>,
+        /// Who asks.
+        from: ReplicaId,
+    },
+    /// To whoever has asked: the owner has given the link up, or keeps it because another process of
+    /// the peer is connected (S11).
+    Yielded {
+        /// The link.
+        link: LinkId,
+        /// Whether it was given up.
+        free: bool,
+    },
+    /// To the owner of a link: nobody is in the lane any more.
+    LaneFree {
+        /// The link.
+        link: LinkId,
+    },
+    /// Signals may have been lost.
+    Lost,
+}
+
+/// What a replica is told, in the order of arrival. Where more arrives than there is room for, the rest is
+/// replaced by [`Signal::Lost`].
+pub type Signals = mpsc::Receiver<Signal>;
