@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use paddington_bench::{Contender, Experiment, Latencies, Numbers};
 use paddington_crypto::KeyPair;
-use paddington_exchange::{Config, Exchange, Listen, Server, Setup, Waiting};
+use paddington_exchange::{Config, Exchange, Listen, Server, Setup, Storage, Waiting};
 use paddington_transport::Fallbacks;
 use paddington_wire::{
     AddressRange, Bucket, Credentials, InvitedClient, LinkId, Message, PeerName, sealed,
@@ -163,7 +163,7 @@ fn setup(name: &str) -> Result<Setup> {
         clients: Vec::new(),
         servers: Vec::new(),
         network: paddington_transport::system(),
-        store: None,
+        store: Storage::Memory,
         key_store: None,
         config: Config::default(),
     })

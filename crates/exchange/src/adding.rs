@@ -189,7 +189,7 @@ impl Core {
         role: &Role,
         credentials: &Credentials,
     ) -> Result<Arc<Peer>, AddError> {
-        let mut kept = Kept::new(self.store.as_ref()).await.map_err(AddError::Store)?;
+        let mut kept = Kept::new(&self.storage).await.map_err(AddError::Store)?;
         // A link that was removed before begins anew, as after a restart of this service.
         let instance = Instance::random().map_err(|_| AddError::Random)?;
         let encoding = credentials.encoding();

@@ -9,13 +9,15 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::Cluster;
 use crate::handling::retry::Retry;
 use crate::joining::KeyMaker;
 use crate::lifecycle::Lifecycle;
 use crate::listening::Listen;
 use crate::peer::{Peer, RequestHandler, Shared};
 use crate::registry::Registry;
-use crate::store::Store;
+use crate::setup::Storage;
+use crate::store::LinkStore;
 
 /// The core of an exchange.
 pub(crate) struct Core {
@@ -38,7 +40,9 @@ pub(crate) struct Core {
     pub(crate) requests: Arc<RequestHandler>,
     /// Stops the tasks that look for overdue calls and expired messages.
     pub(crate) watchers: CancellationToken,
-    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) storage: Storage,
+    /// What makes this exchange one of several replicas, if it is one.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) keys: KeyMaker,
     pub(crate) store_tasks: TaskTracker,
     pub(crate) store_tasks_stop: CancellationToken,
@@ -61,6 +65,11 @@ pub(crate) type SpawnWorker = dyn Fn(&Arc<Core>, &Arc<Peer>) + Send + Sync;
 impl Core {
     pub(crate) fn peer(&self, name: &str) -> Option<Arc<Peer>> {
         self.peers.peer(name)
+    }
+
+    /// Returns the store, if there is one.
+    pub(crate) fn store(&self) -> Option<&dyn LinkStore> {
+        self.storage.store()
     }
 
     /// Waits until no other change of the peers is being made. Returns `None` if the service shuts

@@ -40,6 +40,11 @@ pub(crate) struct Dialing {
 }
 
 impl Dialing {
+    /// Creates a dialling that ends with `stop`.
+    pub(crate) fn until(stop: CancellationToken) -> Self {
+        Self { stop, ..Self::default() }
+    }
+
     /// Lets the next attempt use a change. Of earlier ones only those are kept that it leaves in
     /// force.
     pub(crate) fn change(&self, change: Change) {

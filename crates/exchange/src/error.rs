@@ -228,6 +228,12 @@ pub enum StartError {
     /// A limit is zero.
     #[error("the setting {0} must be more than 0")]
     Zero(&'static str),
+    /// A link is a `hex` link, and the store is one that replicas share.
+    #[error(
+        "the link to {0} is a hex link, which replicas cannot share because it acknowledges nothing: write \
+         a sealed invitation"
+    )]
+    HexInCluster(PeerName),
     /// The state in the store cannot be used.
     #[error("the store cannot be used: {0}")]
     Store(#[source] StoreError),

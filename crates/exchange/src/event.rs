@@ -82,6 +82,24 @@ pub enum Event {
         /// The peer.
         peer: PeerName,
     },
+    /// This replica has given the link with the peer up to another one, at which the peer is.
+    Yielded {
+        /// The peer.
+        peer: PeerName,
+    },
+    /// Another replica has become the owner of the link with the peer, while this one counted as dead.
+    Deposed {
+        /// The peer.
+        peer: PeerName,
+    },
+    /// This replica has become the owner of the link with the peer.
+    Claimed {
+        /// The peer.
+        peer: PeerName,
+    },
+    /// The lease of this replica has lapsed: the others may count it as dead, so it calls no handler
+    /// until the store has answered again.
+    LeaseLapsed,
     /// The store does not accept messages for the peer.
     StoreFailed {
         /// The peer.

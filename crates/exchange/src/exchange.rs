@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::current::{self, is_handler_of};
 use crate::peer::Peer;
 use crate::registry::{Entry, Role};
-use crate::store::Store;
+use crate::store::LinkStore;
 use crate::{
     AlreadyRunning, Event, NoExchange, PeerStatus, PingError, Refusal, SendError, ShutdownReport,
 };
@@ -53,7 +53,7 @@ impl Exchange {
     /// the oldest ones.
     ///
     /// ```
-    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # use paddington_exchange::{Config, Exchange, Setup, Storage};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let setup = Setup {
@@ -62,7 +62,7 @@ impl Exchange {
     /// #     clients: Vec::new(),
     /// #     servers: Vec::new(),
     /// #     network: paddington_transport::system(),
-    /// #     store: None,
+    /// #     store: Storage::Memory,
     /// #     key_store: None,
     /// #     config: Config::default(),
     /// # };
@@ -106,14 +106,14 @@ impl Exchange {
 
     /// Returns the store, if there is one: it lists the dead letters and reports its health.
     #[must_use]
-    pub fn store(&self) -> Option<&Arc<dyn Store>> {
-        self.core.store.as_ref()
+    pub fn store(&self) -> Option<&dyn LinkStore> {
+        self.core.store()
     }
 
     /// Returns the status of all peers, sorted by name.
     ///
     /// ```
-    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # use paddington_exchange::{Config, Exchange, Setup, Storage};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let setup = Setup {
@@ -122,7 +122,7 @@ impl Exchange {
     /// #     clients: Vec::new(),
     /// #     servers: Vec::new(),
     /// #     network: paddington_transport::system(),
-    /// #     store: None,
+    /// #     store: Storage::Memory,
     /// #     key_store: None,
     /// #     config: Config::default(),
     /// # };

@@ -12,4 +12,12 @@ paddington_wire::faults! {
     HandshakesUnbounded,
     /// A message that ends its process is never given up.
     CrashesIgnored,
+    /// A replica calls handlers although others may count it as dead.
+    LeaseIgnored,
+    /// A replica calls handlers before it has entered the lane.
+    LaneIgnored,
+    /// A call that runs does not keep the lane when its link is given up.
+    LaneNotKept,
+    /// A replica handles again what another one has handled before it left the lane.
+    HandledElsewhereIgnored,
 }

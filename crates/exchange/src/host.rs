@@ -13,6 +13,7 @@ use paddington_wire::keys::KeyRing;
 use paddington_wire::{CloseCode, Credentials, InvitedClients, KeyError};
 use tracing::{info, warn};
 
+use crate::cluster::NotOwned;
 use crate::core::Core;
 use crate::dialing::Dialing;
 use crate::peer::{Peer, PeerReservation};
@@ -72,12 +73,23 @@ impl Host for ExchangeHost {
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
+        let peer = match &self.core.cluster {
+            None => peer,
+            Some(_) => match self.core.own(&peer.mailbox, instance).await {
+                Ok(peer) => peer,
+                Err(NotOwned::NotNow) => return Err(Refusal::Silent),
+                Err(NotOwned::Busy) => {
+                    peer.report_duplicate(address);
+                    return Err(refuse(&peer, address, CloseCode::Busy));
+                }
+            },
+        };
         if peer.is_overloaded(instance) {
             warn!(peer = %name, %address, "refused: too many handshakes");
             return Err(refuse(&peer, address, CloseCode::Overload));
         }
         let probed = peer.probe(instance).await;
-        if peer.is_removed() {
+        if peer.has_ended() {
             return Err(Refusal::Silent);
         }
         let Ok(probed) = probed else {

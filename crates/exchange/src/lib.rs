@@ -6,6 +6,7 @@
 
 mod adding;
 mod changing;
+mod cluster;
 mod config;
 mod core;
 mod current;
@@ -60,7 +61,7 @@ pub use rekeying::RekeyError;
 pub use removing::{RemoveError, Removed, Waiting};
 pub use renewal::Renewal;
 pub use reply::{Reply, RequestError};
-pub use setup::Setup;
+pub use setup::{Setup, Storage};
 pub use status::{
     CallsStatus, LastError, PeerAddress, PeerCounters, PeerStatus, ShutdownReport, UrlStatus,
 };

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::Exchange;
-use crate::store::{Mailbox, MailboxStatus, Purged, Store, StoreError};
+use crate::store::{LinkStore, Mailbox, MailboxStatus, Purged, StoreError};
 
 /// The most mailboxes that one line of the log names.
 const MAX_NAMED: usize = 8;
@@ -39,7 +39,7 @@ impl Exchange {
     /// [`StoreError`] if the store cannot be read.
     pub async fn orphans(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         let core = self.core();
-        match &core.store {
+        match core.store() {
             Some(store) => store.mailboxes(core.peers.links()).await,
             None => Ok(Vec::new()),
         }
@@ -54,7 +54,7 @@ impl Exchange {
     /// [`PurgeError`] if a peer has the link, or the store fails.
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<Purged, PurgeError> {
         let core = self.core();
-        let store = core.store.as_ref().ok_or(PurgeError::NoStore)?;
+        let store = core.store().ok_or(PurgeError::NoStore)?;
         let _change = core.changes.lock().await; // the link is not added meanwhile
         if core.peers.has_link(mailbox.link) {
             return Err(PurgeError::Known(mailbox.clone()));
@@ -66,7 +66,7 @@ impl Exchange {
 /// Logs which mailboxes of the store belong to none of these links, unless there is nothing in them
 /// that anybody could miss.
 pub(crate) async fn warn_of_orphans(
-    store: &dyn Store,
+    store: &dyn LinkStore,
     known: Vec<LinkId>,
 ) -> Result<(), StoreError> {
     let mut orphans = store.mailboxes(known).await?;

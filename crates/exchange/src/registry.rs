@@ -21,7 +21,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Known {
     peers: BTreeMap<PeerName, Entry>,
-    links: BTreeSet<LinkId>,
+    links: BTreeMap<LinkId, PeerName>,
     keys: BTreeSet<KeysId>,
     /// Peers that were removed while a call of the handler was running.
     removed: Vec<Weak<Peer>>,
@@ -92,7 +92,7 @@ impl Registry {
     pub(crate) fn new(own: PeerName, max: usize, places: usize) -> Self {
         let known = Known {
             peers: BTreeMap::new(),
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
             keys: BTreeSet::new(),
             removed: Vec::new(),
             places,
@@ -112,9 +112,8 @@ impl Registry {
             Err(Conflict::OwnName)
         } else if known.peers.contains_key(name) {
             Err(Conflict::Name)
-        } else if known.links.contains(link) {
-            let of = |entry: &Entry| entry.peer.mailbox.link == *link;
-            Err(Conflict::Link(known.find(of).unwrap_or_else(|| name.clone())))
+        } else if let Some(other) = known.links.get(link) {
+            Err(Conflict::Link(other.clone()))
         } else if known.keys.contains(keys) {
             let of = |entry: &Entry| entry.keys == *keys;
             Err(Conflict::Keys(known.find(of).unwrap_or_else(|| name.clone())))
@@ -129,7 +128,7 @@ impl Registry {
     /// more than before.
     pub(crate) fn insert(&self, entry: Entry) -> Option<usize> {
         let mut known = self.write();
-        known.links.insert(entry.peer.mailbox.link);
+        known.links.insert(entry.peer.mailbox.link, entry.peer.name.clone());
         known.keys.insert(entry.keys);
         known.peers.insert(entry.peer.name.clone(), entry);
         if known.peers.len() <= known.places {
@@ -137,6 +136,32 @@ impl Registry {
         }
         known.places *= 2;
         Some(known.places)
+    }
+
+    /// Replaces the peer of a link by that of a new term. Returns whether the link is still known.
+    pub(crate) fn replace(&self, entry: &Entry) -> bool {
+        let mut known = self.write();
+        let link = entry.peer.mailbox.link;
+        let known = known.peers.get_mut(&entry.peer.name);
+        let Some(known) = known.filter(|known| known.peer.mailbox.link == link) else {
+            return false;
+        };
+        known.peer = Arc::clone(&entry.peer);
+        known.role = entry.role.clone();
+        true
+    }
+
+    /// Returns the peer with this link, if this replica owns it.
+    pub(crate) fn owned(&self, link: LinkId) -> Option<Arc<Peer>> {
+        let peer = self.by_link(link)?;
+        peer.is_owner().then_some(peer)
+    }
+
+    /// Returns the peer with this link.
+    pub(crate) fn by_link(&self, link: LinkId) -> Option<Arc<Peer>> {
+        let known = self.read();
+        let name = known.links.get(&link)?;
+        known.peers.get(name).map(|entry| Arc::clone(&entry.peer))
     }
 
     /// Removes a peer. Returns the number of places, if there are to be fewer than before because
@@ -188,12 +213,12 @@ impl Registry {
 
     /// Returns the links of all peers.
     pub(crate) fn links(&self) -> Vec<LinkId> {
-        self.read().links.iter().copied().collect()
+        self.read().links.keys().copied().collect()
     }
 
     /// Returns whether a peer has this link.
     pub(crate) fn has_link(&self, link: LinkId) -> bool {
-        self.read().links.contains(&link)
+        self.read().links.contains_key(&link)
     }
 
     /// Returns all peers, sorted by name.

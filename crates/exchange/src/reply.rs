@@ -36,6 +36,14 @@ pub enum RequestError {
     /// The peer was removed before the answer came. It may have handled the request.
     #[error("{0} was removed before the answer came")]
     Removed(PeerName),
+    /// Another replica of this service has the peer, and this one cannot ask it. The request was not
+    /// sent.
+    #[error("{0} is connected to another replica of this service")]
+    Elsewhere(PeerName),
+    /// The peer has moved to another replica of this service before the answer came. It may have handled
+    /// the request.
+    #[error("{0} has moved to another replica of this service before the answer came")]
+    Moved(PeerName),
     /// The peer answers no requests. This one was not sent.
     #[error("{0} answers no requests")]
     NotAnswering(PeerName),

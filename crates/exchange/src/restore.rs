@@ -6,27 +6,28 @@ use std::sync::Arc;
 use paddington_wire::link::StoredLink;
 use paddington_wire::{Encoding, Instance, LinkId, MessageId, RejectCode};
 
-use crate::peer::{Peer, PeerLink, Shared};
-use crate::store::{Mailbox, Store, StoreError};
+use crate::peer::{Keeping, Peer, PeerLink, Shared, Term};
+use crate::setup::Storage;
+use crate::store::{Claim, Mailbox, SharedStore, StoreError};
 
 /// What a store has kept, from which peers are made.
 pub(crate) struct Kept<'a> {
-    store: Option<&'a Arc<dyn Store>>,
+    storage: &'a Storage,
     letters: HashMap<LinkId, Vec<(MessageId, RejectCode)>>,
 }
 
 impl<'a> Kept<'a> {
     /// Looks into the store.
-    pub(crate) async fn new(store: Option<&'a Arc<dyn Store>>) -> Result<Self, StoreError> {
-        let kept = match store {
-            Some(store) => store.letters().await?,
-            None => Vec::new(),
+    pub(crate) async fn new(storage: &'a Storage) -> Result<Self, StoreError> {
+        let kept = match storage {
+            Storage::Own(store) => store.letters().await?,
+            Storage::Memory | Storage::Shared(_) => Vec::new(),
         };
         let mut letters = HashMap::<_, Vec<_>>::new();
         for (_, letter) in kept {
             letters.entry(letter.mailbox.link).or_default().push((letter.id, letter.code));
         }
-        Ok(Self { store, letters })
+        Ok(Self { storage, letters })
     }
 
     /// Creates the peer with this mailbox, on whose link this side is `instance`.
@@ -37,11 +38,15 @@ impl<'a> Kept<'a> {
         instance: Instance,
         encoding: Encoding,
     ) -> Result<Arc<Peer>, StoreError> {
-        let store = self.store.filter(|_| encoding == Encoding::Sealed);
-        let config = shared.link(store.is_some());
-        let mut link = match store {
-            None => PeerLink::new(encoding, config, instance),
-            Some(store) => {
+        let keeping = match self.storage {
+            Storage::Shared(store) => Keeping::Shared(Term::none(Arc::clone(store))),
+            Storage::Own(store) if encoding == Encoding::Sealed => Keeping::Own(Arc::clone(store)),
+            Storage::Own(_) | Storage::Memory => Keeping::Memory,
+        };
+        let config = shared.link(!matches!(keeping, Keeping::Memory));
+        let mut link = match &keeping {
+            Keeping::Memory | Keeping::Shared(_) => PeerLink::new(encoding, config, instance),
+            Keeping::Own(store) => {
                 let streams = store.streams(&mailbox).await?;
                 let stored = StoredLink { streams, cursors: store.cursors(&mailbox).await? };
                 PeerLink::restore(config, instance, stored, shared.now())
@@ -50,6 +55,23 @@ impl<'a> Kept<'a> {
         for (id, code) in self.letters.remove(&mailbox.link).unwrap_or_default() {
             link.recall(id, code);
         }
-        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), store.cloned())))
+        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), keeping)))
     }
+}
+
+/// Creates the peer of a term, from what was claimed.
+pub(crate) fn claimed(
+    shared: &Arc<Shared>,
+    mailbox: Mailbox,
+    store: Arc<dyn SharedStore>,
+    claim: Claim,
+) -> Arc<Peer> {
+    let Claim { fence, stream, streams, cursors, letters, .. } = claim;
+    let stored = StoredLink { streams, cursors };
+    let mut link = PeerLink::restore(shared.link(true), stream, stored, shared.now());
+    for (id, code) in letters {
+        link.recall(id, code);
+    }
+    let keeping = Keeping::Shared(Term::new(store, fence));
+    Arc::new(Peer::new(mailbox, stream, link, Arc::clone(shared), keeping))
 }

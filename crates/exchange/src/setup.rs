@@ -3,11 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use paddington_transport::{Listener, Network};
-use paddington_wire::{InvitedClient, InvitedClients, PeerName};
+use paddington_wire::{Encoding, InvitedClient, InvitedClients, PeerName};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::{self, Cluster};
 use crate::core::Core;
 use crate::dialing::{Dialing, Server};
 use crate::handling::retry::retrier;
@@ -19,7 +20,7 @@ use crate::orphans::warn_of_orphans;
 use crate::peer::Shared;
 use crate::registry::{Conflict, Entry, Identity, Registry, Role};
 use crate::restore::Kept;
-use crate::store::Store;
+use crate::store::{LinkStore, SharedStore, Store};
 use crate::{Config, Exchange, Handler, KeyStore, StartError, deadlines, host, joining, shutdown};
 
 /// The parts that an exchange is made from.
@@ -35,19 +36,52 @@ pub struct Setup {
     pub servers: Vec<Server>,
     /// The network to use.
     pub network: Arc<dyn Network>,
-    /// Store for the messages of `sealed` peers. Without it they are lost when the process ends.
-    pub store: Option<Arc<dyn Store>>,
+    /// Where the messages of `sealed` peers are kept.
+    pub store: Storage,
     /// Where the keys of links are stored; without, they stay as they were handed over.
     pub key_store: Option<Arc<dyn KeyStore>>,
     /// Limits, deadlines and policies.
     pub config: Config,
 }
 
+/// Where messages that wait for `sealed` peers are kept.
+#[derive(Clone, Debug, Default)]
+pub enum Storage {
+    /// In memory: they are lost when the process ends.
+    #[default]
+    Memory,
+    /// In a store that this exchange alone uses.
+    Own(Arc<dyn Store>),
+    /// In a store that several replicas of this service share (`docs/cluster.md`).
+    Shared(Arc<dyn SharedStore>),
+}
+
+impl Storage {
+    pub(crate) fn store(&self) -> Option<&dyn LinkStore> {
+        match self {
+            Self::Memory => None,
+            Self::Own(store) => Some(&**store),
+            Self::Shared(store) => Some(&**store),
+        }
+    }
+
+    /// Returns whether messages outlive the process.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.store().is_some()
+    }
+}
+
+impl From<Option<Arc<dyn Store>>> for Storage {
+    fn from(store: Option<Arc<dyn Store>>) -> Self {
+        store.map_or(Self::Memory, Self::Own)
+    }
+}
+
 impl Exchange {
     /// Starts an exchange: it listens, dials, and calls `handler` with the messages that arrive.
     ///
     /// ```
-    /// use paddington_exchange::{Config, Exchange, Setup};
+    /// use paddington_exchange::{Config, Exchange, Setup, Storage};
     /// use paddington_wire::Message;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -58,7 +92,7 @@ impl Exchange {
     ///     clients: Vec::new(),
     ///     servers: Vec::new(),
     ///     network: paddington_transport::system(),
-    ///     store: None,
+    ///     store: Storage::Memory,
     ///     key_store: None,
     ///     config: Config::default(),
     /// };
@@ -83,10 +117,14 @@ impl Exchange {
             return Err(StartError::TooManyPeers { peers: count, max: config.peers });
         }
         let places = count.max(1);
-        let shared = Arc::new(Shared::new(name, config, places, store.is_some())?);
+        let shared = Arc::new(Shared::new(name, config, places, store.is_durable())?);
         let peers = Registry::new(shared.name.clone(), shared.config.peers, places);
         let keys = KeyMaker::new(&shared.config, key_store, &network);
-        add_all(&peers, &shared, store.as_ref(), &keys, &clients, &servers).await?;
+        add_all(&peers, &shared, &store, &keys, &clients, &servers).await?;
+        let cluster = match &store {
+            Storage::Shared(store) => Some(Arc::new(Cluster::new(Arc::clone(store)))),
+            Storage::Memory | Storage::Own(_) => None,
+        };
         let listener = match &listen {
             Some(at) if !clients.is_empty() => Some(listener(&network, at, &shared).await?),
             _ => None,
@@ -104,7 +142,8 @@ impl Exchange {
             retries: Mutex::default(),
             requests: Arc::new(request_worker::starter(handler, handlers, core.clone())),
             watchers: CancellationToken::new(),
-            store,
+            storage: store,
+            cluster,
             keys,
             store_tasks: TaskTracker::new(),
             store_tasks_stop: CancellationToken::new(),
@@ -131,8 +170,12 @@ impl Exchange {
             host::listen(&core, hosted);
         }
         for server in servers {
-            joining::dial(&core, server);
+            match &core.cluster {
+                Some(cluster) => cluster.know(server),
+                None => joining::dial(&core, server),
+            }
         }
+        cluster::spawn(&core);
         shutdown::spawn(&core);
         Ok(Self::new(core))
     }
@@ -142,7 +185,7 @@ impl Exchange {
 async fn add_all(
     peers: &Registry,
     shared: &Arc<Shared>,
-    store: Option<&Arc<dyn Store>>,
+    store: &Storage,
     keys: &KeyMaker,
     clients: &[InvitedClient],
     servers: &[Server],
@@ -156,6 +199,9 @@ async fn add_all(
     });
     let mut kept = Kept::new(store).await.map_err(StartError::Store)?;
     for (identity, credentials, role) in clients.chain(servers) {
+        if matches!(store, Storage::Shared(_)) && credentials.encoding() == Encoding::Hex {
+            return Err(StartError::HexInCluster(identity.name));
+        }
         peers.check(&identity).map_err(|conflict| refusal(&identity, conflict))?;
         let encoding = credentials.encoding();
         let peer = kept.peer(shared, identity.mailbox(), shared.instance, encoding).await;
@@ -163,8 +209,8 @@ async fn add_all(
         keys.give(&peer, &role, credentials);
         peers.insert(Entry { peer, keys: identity.keys, role });
     }
-    match store {
-        Some(store) => warn_of_orphans(&**store, peers.links()).await.map_err(StartError::Store),
+    match store.store() {
+        Some(store) => warn_of_orphans(store, peers.links()).await.map_err(StartError::Store),
         None => Ok(()),
     }
 }

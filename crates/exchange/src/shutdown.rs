@@ -48,12 +48,19 @@ impl Core {
         self.lifecycle.close();
         let unfinished = if finished { Vec::new() } else { self.abort_handling() };
 
-        let flushed = join_all(peers.iter().map(|peer| self.flush(peer)));
-        self.within(limit, flushed).await;
+        if self.cluster.is_none() {
+            // Else the other replicas deliver what waits.
+            let flushed = join_all(peers.iter().map(|peer| self.flush(peer)));
+            self.within(limit, flushed).await;
+        }
         self.close_connections().await;
         self.shared.key_tasks.close();
         self.within(limit, self.shared.key_tasks.wait()).await;
         self.keys.close();
+        if let Some(cluster) = &self.cluster {
+            self.within(limit, cluster.release(&self.peers.peers())).await;
+            cluster.receipts().end();
+        }
         let store = self.close_store().await;
         let mut report = ShutdownReport { unfinished, store, ..self.abandon() };
         report.unsent.sort();
@@ -131,7 +138,7 @@ impl Core {
 
     /// Lets the store write what is left, and closes it. Returns the cause if that failed.
     async fn close_store(&self) -> Option<String> {
-        let store = self.store.as_ref()?;
+        let store = self.store()?;
         self.store_tasks_stop.cancel();
         self.store_tasks.close();
         let closed = async {

@@ -124,7 +124,7 @@ async fn rejected_bytes_are_kept_as_dead_letters_that_are_bytes() {
     client.send(Message::with_bytes("server", &b"\xff2"[..])).await.unwrap();
     assert_eq!(next(&mut now_given).await, (true, b"\xff2".to_vec()), "the first does not come");
     assert!(given.try_recv().is_err());
-    let store = Arc::clone(server.exchange().store().unwrap());
+    let store = server.exchange().store().unwrap();
     let letters = store.letters().await.unwrap();
     let letter = store.take_letter(letters[0].0).await.unwrap().unwrap();
     assert_eq!((letters.len(), letter.code), (1, RejectCode::TEXT_ONLY));

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use paddington_crypto::KeyError;
-use paddington_exchange::store::Store;
-use paddington_exchange::{Config, KeyStore, Listen, Server, Setup, StartError};
+use paddington_exchange::{Config, KeyStore, Listen, Server, Setup, StartError, Storage};
 use paddington_transport::{
     Endpoint, EndpointError, Fallbacks, FallbacksError, Network, ServerTls, TlsError, TlsFiles,
     TlsFilesError,
@@ -403,7 +402,7 @@ impl ServiceConfig {
     pub(crate) fn setup(
         &self,
         network: Arc<dyn Network>,
-        store: Option<Arc<dyn Store>>,
+        store: Storage,
         key_store: Option<Arc<dyn KeyStore>>,
     ) -> Result<Setup, ConfigError> {
         let servers = self.known.servers.iter().map(|server| self.to_dial(server));

@@ -92,7 +92,7 @@ pub use paddington_exchange::{
     Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, LastError, NoExchange, OnError,
     PeerAddress, PeerCounters, PeerStatus, PingError, PurgeError, Receipt, Refusal, RekeyError,
     RemoveError, Removed, Reply, RequestError, RetryError, SendError, SendOptions, ShutdownReport,
-    StartError, Unhandled, UrlStatus, Waiting, accept_bytes, current, store,
+    StartError, Storage, Unhandled, UrlStatus, Waiting, accept_bytes, current, store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{

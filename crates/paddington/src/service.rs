@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_exchange::store::Store;
 use paddington_exchange::{
     Exchange, Handler, PeerStatus, PingError, Receipt, Refusal, Reply, RequestError, SendError,
-    ShutdownReport, StartError,
+    ShutdownReport, StartError, Storage,
 };
 use paddington_transport::{Network, SharedPort};
 use paddington_wire::Message;
@@ -138,20 +137,20 @@ impl Service {
         Self::start_on(port.network(config.url()), config, handler).await
     }
 
-    /// As [`start_on`](Self::start_on), with the given store in place of the configured file.
+    /// As [`start_on`](Self::start_on), with the given storage in place of the configured one.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
     pub async fn start_with(
         network: Arc<dyn Network>,
-        store: Option<Arc<dyn Store>>,
+        store: impl Into<Storage>,
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
         let shared = Arc::new(Shared::new(config)?);
         let config = shared.config().clone(); // with the keys that the links have by now
-        let setup = config.setup(network, store, shared.key_store())?;
+        let setup = config.setup(network, store.into(), shared.key_store())?;
         let exchange = Exchange::start(setup, handler).await?;
         config.note_missing_peers();
         Ok(Self { exchange, shared })

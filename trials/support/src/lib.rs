@@ -44,5 +44,5 @@ pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, 
 pub use raw_server::RawServer;
 pub use reverse_proxy::ReverseProxy;
 pub use services::{Inbox, Pair, conserved, eventually, pair, pair_with, quick};
-pub use store::{Lag, MemoryDisk};
+pub use store::{Broken, Lag, MemoryDisk, SharedDisk};
 pub use tap::{Meddler, Way, tap};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use paddington::{AddressRange, Encoding, PeerName};
 use paddington_crypto::KeyPair;
-use paddington_exchange::{Config, Listen, Server, Setup};
+use paddington_exchange::{Config, Listen, Server, Setup, Storage};
 use paddington_transport::Fallbacks;
 use paddington_wire::{Bucket, Credentials, InvitedClient, LinkId, hex, sealed};
 
@@ -109,7 +109,7 @@ pub fn setup(name: &str, port: u16, network: &MemoryNetwork) -> Setup {
         clients: Vec::new(),
         servers: Vec::new(),
         network: network.network(),
-        store: None,
+        store: Storage::Memory,
         key_store: None,
         config: Config::default(),
     }

@@ -95,6 +95,13 @@ impl Inbox {
         }
     }
 
+    /// Takes the payloads of all messages that are there already, without control messages.
+    pub async fn drain_texts(&self) -> Vec<String> {
+        let mut messages = self.messages.lock().await;
+        let there = std::iter::from_fn(|| messages.try_recv().ok());
+        there.filter(|it| !it.is_control()).map(|it| it.payload().to_owned()).collect()
+    }
+
     /// Takes the payloads of everything that is there already, control messages too.
     pub async fn drain(&self) -> Vec<String> {
         let mut messages = self.messages.lock().await;

@@ -1,6 +1,7 @@
 //! A store in memory that outlives services, can be cut off, and lags as a disk does.
 
 mod lagging;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use paddington::{LinkId, MessageId, Payload};
 use paddington_wire::Instance;
 
 pub use lagging::Lag;
+pub use shared::{Broken, SharedDisk};
 
 /// The disk, whose contents survive the services that use it.
 ///

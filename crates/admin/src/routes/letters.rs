@@ -1,12 +1,10 @@
 //! Dead letters: messages that could not be handled.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use paddington::RetryError;
-use paddington::store::{DeadLetter, LetterId, Store};
+use paddington::store::{DeadLetter, LetterId, LinkStore};
 
 use super::Table;
 use crate::access::MayChange;
@@ -103,7 +101,7 @@ fn unknown(LetterId(id): LetterId) -> Failure {
         .remedy("GET /v1/dead-letters lists them")
 }
 
-fn store(app: &App) -> Result<&Arc<dyn Store>, Failure> {
+fn store(app: &App) -> Result<&dyn LinkStore, Failure> {
     app.service.exchange().store().ok_or_else(Failure::no_store)
 }
 

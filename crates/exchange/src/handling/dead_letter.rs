@@ -41,6 +41,7 @@ pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Att
             return Attempt::Poison;
         }
         Ok(crashes) => call.attempt = crashes.saturating_add(1),
+        Err(cause) if peer.note_stale(&cause) => return Attempt::TooLate,
         Err(cause) => {
             peer.forget_attempt(worker);
             error!(peer = %peer.name, %id, %cause, "an attempt could not be counted");
@@ -58,6 +59,7 @@ pub(super) async fn keep(peer: &Peer, call: &Call, code: RejectCode) {
         drop(peer.commit_cursors());
         match store.add_letter(letter).await {
             Ok(()) => peer.note_dead_letter(id, code),
+            Err(cause) if peer.note_stale(&cause) => {}
             Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter could not be kept"),
         }
     }

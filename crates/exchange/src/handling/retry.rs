@@ -66,7 +66,7 @@ impl Exchange {
 }
 
 async fn retry(core: &Arc<Core>, id: LetterId) -> Result<(), RetryError> {
-    let store = core.store.as_ref().ok_or(RetryError::NoStore)?;
+    let store = core.store().ok_or(RetryError::NoStore)?;
     let _turn = core.retries.try_lock().map_err(|_| RetryError::Busy)?;
     let letters = store.letters().await.map_err(RetryError::Store)?;
     let letter = letters.into_iter().find(|(it, _)| *it == id);

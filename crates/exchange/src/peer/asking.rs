@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Peer;
+use super::leaving::Standing;
 use super::peer::wake;
 use crate::current::{self, is_handler_of};
 use crate::{Exchange, Reply, RequestError, SendError};
@@ -35,7 +36,7 @@ impl Exchange {
     ///
     /// use paddington_wire::Message;
     ///
-    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # use paddington_exchange::{Config, Exchange, Setup, Storage};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let setup = Setup {
@@ -44,7 +45,7 @@ impl Exchange {
     /// #     clients: Vec::new(),
     /// #     servers: Vec::new(),
     /// #     network: paddington_transport::system(),
-    /// #     store: None,
+    /// #     store: Storage::Memory,
     /// #     key_store: None,
     /// #     config: Config::default(),
     /// # };
@@ -87,6 +88,9 @@ impl Peer {
         let deadline = deadline.map(|deadline| self.shared.time(deadline));
         let mut state = self.lock();
         self.check_standing(&state)?;
+        if !self.is_here(&state) {
+            return Err(RequestError::Elsewhere(self.name.clone()));
+        }
         let Some(link) = state.sealed_link() else {
             return Err(RequestError::Hex(self.name.clone()));
         };
@@ -136,12 +140,11 @@ impl Pending {
             Err(_) => self.answer.try_recv().ok(),
         };
         let Some(end) = end else {
-            let removed = self.peer.is_removed();
-            let name = || self.peer.name.clone();
-            return Err(if removed {
-                RequestError::Removed(name())
-            } else {
-                RequestError::Cancelled
+            let name = self.peer.name.clone();
+            return Err(match self.peer.standing() {
+                Standing::Removed => RequestError::Removed(name),
+                Standing::Away => RequestError::Moved(name),
+                _ => RequestError::Cancelled,
             });
         };
         Reply::new(end, &self.peer.name)

@@ -6,10 +6,10 @@ use paddington_transport::{Endpoint, Fallbacks};
 use crate::{LastError, UrlStatus};
 
 /// What attempts have shown. It takes no room for a peer that nothing has happened to yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Attempts(Option<Box<Shown>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Shown {
     last_error: Option<LastError>,
     /// The URLs that were tried, the latest last.

@@ -347,7 +347,7 @@ impl Traffic for PeerTraffic {
     fn receive(&mut self, frame: Frame) -> Result<(), Violation> {
         let peer = Arc::clone(&self.peer);
         let mut state = peer.lock();
-        if !state.hear(self.session) || state.is_removed() {
+        if !state.hear(self.session) || state.has_ended() {
             return Ok(());
         }
         let stopping = || peer.shared.stopping.is_cancelled();

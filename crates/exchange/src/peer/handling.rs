@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,11 +10,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::inbox::Item;
+use super::leaving::Standing;
 use super::peer::wake;
 use super::reports::Cause;
 use super::state::State;
 use super::{Call, Ended, Peer, WorkerId};
-use crate::store::{Answer, Store};
+use crate::store::{Answer, LinkStore};
 use crate::{Event, OnError};
 
 impl Peer {
@@ -49,6 +49,14 @@ impl Peer {
                 self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
             }
             connection = state.take_waker_for_ack();
+            if state.standing == Standing::Yielding {
+                self.tell_progress(); // whoever waits for the end of the calls
+            }
+        }
+        if state.skip_handled() {
+            state.give_back_room(&self.shared.inboxes);
+            self.note_store_work(&mut state);
+            connection = connection.or_else(|| state.take_waker_for_ack());
         }
         let polled = poll_call(&mut state, worker, self.store().is_some(), now, cx);
         let next_is_counted = matches!(&polled, Poll::Ready(Some(next)) if next.again);
@@ -86,15 +94,15 @@ impl Peer {
     pub(crate) fn may_try_again(&self, worker: WorkerId) -> bool {
         let mut state = self.lock();
         let stops = state.workers_mut().is_stopping();
-        let leaves = stops && (state.encoding() == Encoding::Sealed || state.is_removed());
-        !leaves && state.workers_mut().is_here(worker)
+        let leaves = stops && (state.encoding() == Encoding::Sealed || state.has_ended());
+        !leaves && state.workers_mut().is_here(worker) && state.may_handle()
     }
 
     /// Records that a call has failed, so that its message is rejected once. Returns `false` if the
     /// worker or the peer was removed meanwhile.
     pub(crate) fn fail_call(&self, worker: WorkerId) -> bool {
         let mut state = self.lock();
-        !state.is_removed() && state.workers_mut().fail(worker)
+        !state.has_ended() && state.workers_mut().fail(worker)
     }
 
     /// Takes note that the process was stopped for `time`, in which no call has run.
@@ -165,7 +173,7 @@ impl Peer {
         }
         poll_fn(|cx| {
             let mut state = self.lock();
-            if state.workers_mut().is_stopping() || state.is_removed() {
+            if state.workers_mut().is_stopping() || state.has_ended() {
                 return Poll::Ready(());
             }
             state.workers_mut().wait(worker, cx);
@@ -233,7 +241,7 @@ impl Peer {
     /// `None` if it must not begin, because the service shuts down.
     pub(crate) fn count_attempt(
         &self,
-        store: &Arc<dyn Store>,
+        store: &dyn LinkStore,
         worker: WorkerId,
         id: MessageId,
     ) -> Option<Answer<u32>> {
@@ -278,7 +286,7 @@ fn poll_call(
     cx: &Context<'_>,
 ) -> Poll<Option<Call>> {
     // Messages of a `sealed` peer that are not handled are not acknowledged and come again.
-    let leaves = state.encoding() == Encoding::Sealed && !state.is_removed();
+    let leaves = state.encoding() == Encoding::Sealed && !state.has_ended();
     let drained = leaves || state.inbox_mut().is_empty();
     if state.workers_mut().is_over_for(worker, drained) {
         state.workers_mut().remove(worker);
@@ -297,7 +305,7 @@ fn poll_call(
 
 fn next_call(state: &mut State, worker: WorkerId, keeps: bool, now: Instant) -> Option<Call> {
     let control = matches!(state.inbox_mut().front()?, Item::Control(_));
-    if !state.workers_mut().may_begin(control) {
+    if !state.workers_mut().may_begin(control) || !(state.may_handle() || state.has_ended()) {
         return None;
     }
     let call = Call::new(state.inbox_mut().pop()?);

@@ -91,6 +91,10 @@ impl HexOutbox {
         if waits { Outcome::Waiting } else { Outcome::Done }
     }
 
+    pub(super) fn instance(&self) -> Instance {
+        self.instance
+    }
+
     pub(super) fn ready(&self) -> Ready {
         Link::new(self.config, self.instance).ready()
     }

@@ -81,6 +81,14 @@ impl Inbox {
         self.items.front()
     }
 
+    /// Returns the id of the first item, if it is a message of a `sealed` peer.
+    pub(crate) fn next_message(&self) -> Option<MessageId> {
+        match self.items.front()? {
+            Item::Message(received) => received.id,
+            Item::Control(_) => None,
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
         if let Item::Message(received) = &item {

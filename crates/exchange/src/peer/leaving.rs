@@ -1,11 +1,11 @@
 //! The end of a peer while its exchange goes on: it is removed, and nothing that is still under way
 //! may bring it back. Also its end with the exchange. Implements "Removal" of `docs/delivery.md`.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
-use paddington_wire::PeerName;
 use paddington_wire::link::Link;
+use paddington_wire::{CloseCode, PeerName};
 
 use super::Peer;
 use super::outbox::PeerLink;
@@ -27,6 +27,10 @@ pub(crate) enum Standing {
     Removed,
     /// The exchange has ended, so that messages that wait are lost, or left in the store.
     Abandoned,
+    /// This replica gives the link up. It accepts messages as every replica does.
+    Yielding,
+    /// The link is another replica's, or nobody's. Messages are accepted for whoever claims it.
+    Away,
 }
 
 /// What waits at a peer: messages that it has not acknowledged, and messages of it that the handler
@@ -87,9 +91,15 @@ impl Drop for Removal {
 }
 
 impl State {
-    /// Returns whether the peer was removed.
-    pub(super) fn is_removed(&self) -> bool {
-        self.standing == Standing::Removed
+    /// Returns whether nothing is done for the peer any more: it was removed, or its link is not this
+    /// replica's.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.standing, Standing::Removed | Standing::Away)
+    }
+
+    /// Returns whether marks and trims go to the store.
+    pub(super) fn changes_store(&self) -> bool {
+        !self.has_ended() && self.standing != Standing::Yielding
     }
 
     fn backlog(&self) -> Backlog {
@@ -99,9 +109,14 @@ impl State {
 
     /// Removes the peer: forgets all that waits, gives its room back, and tells the handler. Returns
     /// what waited, and the waker of the connection.
-    fn leave(&mut self, agent: &PeerName, shared: &Shared) -> (Backlog, Option<Waker>) {
+    fn leave(
+        &mut self,
+        agent: &PeerName,
+        shared: &Shared,
+        (standing, code): (Standing, CloseCode),
+    ) -> (Backlog, Option<Waker>) {
         let backlog = self.backlog();
-        self.standing = Standing::Removed;
+        self.standing = standing;
         self.outbox.take_outcomes(); // receipts of messages that have ended go on telling how
         self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
         self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
@@ -110,14 +125,14 @@ impl State {
         self.inbox.clear();
         self.workers.stop();
         self.workers.resume();
-        let connection = self.presence.remove(agent, &mut self.inbox);
+        let connection = self.presence.remove(agent, &mut self.inbox, code);
         (backlog, connection)
     }
 
     /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
     /// unless a store keeps them.
     pub(super) fn abandon(&mut self, room: &Room, stored: bool) -> usize {
-        if self.is_removed() {
+        if self.has_ended() {
             return 0;
         }
         self.standing = Standing::Abandoned;
@@ -135,15 +150,15 @@ impl Peer {
     /// Checks whether the peer accepts messages and requests.
     pub(super) fn check_standing(&self, state: &State) -> Result<(), SendError> {
         match state.standing {
-            Standing::Here => Ok(()),
+            Standing::Here | Standing::Yielding | Standing::Away => Ok(()),
             Standing::Leaving | Standing::Removed => Err(SendError::Removed(self.name.clone())),
             Standing::Abandoned => Err(SendError::ShuttingDown),
         }
     }
 
-    /// Returns whether the peer was removed.
-    pub(crate) fn is_removed(&self) -> bool {
-        self.lock().is_removed()
+    /// Returns whether the peer was removed, or its link is not this replica's any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().has_ended()
     }
 
     /// Returns whether a call of the handler, or a task for one, is left.
@@ -153,7 +168,24 @@ impl Peer {
 
     /// Removes the peer. What has ended before goes to the store, and nothing after it.
     fn leave(&self) -> Backlog {
-        let mut state = self.lock();
+        self.leave_as(self.lock(), (Standing::Removed, CloseCode::Removed))
+    }
+
+    /// Ends the term of this replica. Returns whether it had not ended before.
+    pub(super) fn end_term(&self) -> bool {
+        let state = self.lock();
+        let ends = !state.has_ended();
+        if ends {
+            self.leave_as(state, (Standing::Away, CloseCode::SessionAge));
+        }
+        ends
+    }
+
+    fn leave_as(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        (standing, code): (Standing, CloseCode),
+    ) -> Backlog {
         drop(self.commit_cursors_of(&mut state));
         if let Some(store) = self.store() {
             let trims = state.sealed_link().map(Link::take_trims).unwrap_or_default();
@@ -161,7 +193,7 @@ impl Peer {
         }
         self.uncount(state.workers_mut().take_all_counted());
         self.forget_requests(&mut state);
-        let (backlog, connection) = state.leave(&self.name, &self.shared);
+        let (backlog, connection) = state.leave(&self.name, &self.shared, (standing, code));
         let workers = state.workers_mut().wakers();
         drop(state);
         workers.into_iter().chain(connection).for_each(Waker::wake);
@@ -173,12 +205,22 @@ impl Peer {
         backlog
     }
 
+    /// Returns whether the peer accepts messages, and why not.
+    pub(super) fn standing(&self) -> Standing {
+        self.lock().standing
+    }
+
+    /// Returns whether requests can be made, for which this side has to own the link.
+    pub(super) fn is_here(&self, state: &State) -> bool {
+        self.term().is_none() || state.standing == Standing::Here
+    }
+
     /// Gives the peer its part of what is divided among all peers since the last division.
     pub(crate) fn divide(&self) {
         let shared = &self.shared;
         let links = shared.link(self.store().is_some());
         let mut state = self.lock();
-        if state.is_removed() {
+        if state.has_ended() {
             return;
         }
         state.outbox_mut().divide(&shared.room);

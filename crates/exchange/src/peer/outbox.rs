@@ -1,17 +1,18 @@
 //! Messages that wait for one peer: its link in either encoding, and the room that they take.
 //! Whether there is room is decided in `room.rs`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paddington_wire::link::{Full, Link, LinkConfig, Millis, Outcome, StoredLink};
 use paddington_wire::{
-    Content, Encoding, Frame, Instance, MessageId, Ready, RejectCode, RejectText, SessionId,
+    Content, Encoding, Frame, Instance, MessageId, Ready, RejectCode, SessionId,
 };
 
 use super::hex_outbox::{HexOutbox, Number};
 use super::outcomes::{Outcomes, Page};
 use super::room::{Charge, NoRoom, Room};
+use super::shared::millis;
+use crate::store::{Fate, Followed};
 
 /// Messages that wait for one peer.
 #[derive(Debug)]
@@ -91,32 +92,45 @@ impl Outbox {
         }
     }
 
-    /// Takes the outcomes of messages that were not handled, and keeps them for their receipts. Returns
-    /// them with the number of messages, and with what the peer has said about one of these.
-    pub(super) fn take_outcomes(&mut self) -> Vec<(Outcome, u64, RejectText)> {
-        let mut texts = match &mut self.link {
-            PeerLink::Sealed(link) => link.take_texts(),
-            PeerLink::Hex(_) => BTreeMap::new(),
-        };
-        let taken = match &mut self.link {
-            PeerLink::Sealed(link) => link.take_outcomes(),
-            PeerLink::Hex(outbox) => outbox.take_outcomes(),
-        };
-        let mut ended: Vec<(Outcome, u64, RejectText)> = Vec::new();
-        for (number, outcome) in taken {
-            let text = texts.remove(&number).unwrap_or_default();
-            self.outcomes.keep(number, outcome, text.clone());
-            match ended.iter_mut().find(|(known, ..)| *known == outcome) {
-                Some((_, messages, last)) => {
-                    *messages += 1;
-                    if !text.is_empty() {
-                        *last = text;
-                    }
-                }
-                None => ended.push((outcome, 1, text)),
+    /// Takes the outcomes of messages that were not handled. Those of messages that were accepted here
+    /// are kept for their receipts.
+    pub(super) fn take_outcomes(&mut self) -> Vec<Fate> {
+        let fates: Vec<Fate> = match &mut self.link {
+            PeerLink::Sealed(link) => {
+                let mut texts = link.take_texts();
+                let outcomes = link.take_outcomes().into_iter();
+                outcomes.map(|(id, outcome)| Fate::new(id, outcome, texts.remove(&id))).collect()
             }
+            PeerLink::Hex(outbox) => {
+                let stream = outbox.instance();
+                let outcomes = outbox.take_outcomes().into_iter();
+                let id = |number| MessageId { stream, number };
+                outcomes.map(|(number, outcome)| Fate::new(id(number), outcome, None)).collect()
+            }
+        };
+        let own = self.link.instance();
+        for Fate { id, outcome, text } in fates.iter().filter(|fate| fate.id.stream == own) {
+            self.outcomes.keep(id.number, *outcome, text.clone());
         }
-        ended
+        fates
+    }
+
+    /// Adds a message that a store shared with others has numbered, at the end of the present stream. It
+    /// waits, and so takes room, whether there is any or not. Returns whether the link takes it.
+    pub(super) fn follow(
+        &mut self,
+        room: &Room,
+        message: Followed,
+        now: Millis,
+    ) -> Result<MessageId, Full> {
+        let PeerLink::Sealed(link) = &mut self.link else {
+            return Ok(MessageId { stream: self.link.instance(), number: 0 }); // none is shared
+        };
+        let deadline = message.ttl.map(|ttl| now.saturating_add(millis(ttl)));
+        let id = link.enqueue(message.payload, now, deadline)?;
+        link.stored(id.number);
+        room.charge_more(&mut self.charge, self.link.bytes());
+        Ok(id)
     }
 
     /// Takes back all messages from `number` on: they could not be stored, and their numbers are
@@ -174,6 +188,14 @@ impl PeerLink {
         }
     }
 
+    /// Returns this side's instance on the link.
+    fn instance(&self) -> Instance {
+        match self {
+            Self::Sealed(link) => link.instance(),
+            Self::Hex(outbox) => outbox.instance(),
+        }
+    }
+
     /// Returns this side's READY; to a `hex` peer it is never sent.
     pub(super) fn ready(&self) -> Ready {
         match self {
@@ -198,7 +220,7 @@ impl PeerLink {
     }
 
     /// Returns the longest message that the peer accepts, if it is connected and has said so.
-    fn peer_max_payload(&self) -> Option<u32> {
+    pub(super) fn peer_max_payload(&self) -> Option<u32> {
         if let Self::Sealed(link) = self { link.peer_max_payload() } else { None }
     }
 

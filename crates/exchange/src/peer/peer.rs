@@ -10,7 +10,8 @@ use paddington_transport::{Endpoint, Explanation, FailedAttempt};
 use paddington_wire::keys::Why;
 use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{
-    CloseCode, Encoding, Features, Frame, Instance, PeerName, Ready, SessionId, Violation,
+    CloseCode, Encoding, Features, Frame, Instance, PeerName, Ready, RejectText, SessionId,
+    Violation,
 };
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
@@ -20,13 +21,14 @@ use tracing::{debug, info};
 use super::asked::Needed;
 use super::keys::{Asked, LinkKeys};
 use super::leaving::Standing;
+use super::owning::TermState;
 use super::presence::{Absence, Probed};
 use super::prospect::Prospect;
 use super::reports::Cause;
 use super::state::{Probing, State};
-use super::{Number, PeerLink, Shared};
+use super::{Keeping, Number, PeerLink, Shared};
 use crate::escaped::escaped;
-use crate::store::{Mailbox, Store};
+use crate::store::{Fate, Mailbox};
 use crate::{Delivered, Event, PeerStatus};
 
 /// The longest time that a successor waits for the process that holds the slot to shut down. It is
@@ -50,7 +52,8 @@ pub(crate) struct Peer {
     pub(crate) instance: Instance,
     pub(crate) shared: Arc<Shared>,
     state: Mutex<State>,
-    store: Option<Arc<dyn Store>>,
+    /// Where its messages are kept.
+    pub(super) keeping: Keeping,
     /// Notified whenever a message that waits here has its outcome.
     progress: Notify,
     /// Notified whenever there is something for the store task to do.
@@ -80,15 +83,25 @@ impl Peer {
         instance: Instance,
         link: PeerLink,
         shared: Arc<Shared>,
-        store: Option<Arc<dyn Store>>,
+        keeping: Keeping,
     ) -> Self {
+        let term = match &keeping {
+            Keeping::Shared(term) => Some(TermState::new(Arc::clone(&term.store))),
+            Keeping::Memory | Keeping::Own(_) => None,
+        };
+        let mut state = State::new(link, &shared, term);
+        if let Keeping::Shared(term) = &keeping
+            && term.ended.is_cancelled()
+        {
+            state.standing = Standing::Away;
+        }
         Self {
             name: mailbox.peer.clone(),
             mailbox,
             instance,
-            state: Mutex::new(State::new(link, &shared)),
+            state: Mutex::new(state),
             shared,
-            store,
+            keeping,
             progress: Notify::new(),
             work: Notify::new(),
             heard: Notify::new(),
@@ -101,11 +114,6 @@ impl Peer {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the store, if messages of this peer are kept in one.
-    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
-        self.store.as_ref()
     }
 
     /// Sets how requests are handled.
@@ -153,6 +161,12 @@ impl Peer {
         self.work.notify_one();
     }
 
+    /// Resolves when the connection that holds the slot has shown a sign of life or is gone, or somebody
+    /// has left the lane.
+    pub(super) fn heard(&self) -> Notified<'_> {
+        self.heard.notified()
+    }
+
     pub(super) fn tell_heard(&self) {
         self.heard.notify_waiters();
     }
@@ -164,7 +178,7 @@ impl Peer {
 
     /// Notifies the store task that cursors have moved, or messages may be removed.
     pub(super) fn note_store_work(&self, state: &mut State) {
-        if self.store.is_some() && state.note_store_work() {
+        if self.store().is_some() && state.note_store_work() {
             self.tell_work();
         }
     }
@@ -182,13 +196,15 @@ impl Peer {
 
     /// Reports messages that have ended without being handled.
     fn report_outcomes(&self, state: &mut State) {
-        for (outcome, messages, text) in state.outbox_mut().take_outcomes() {
+        let fates = state.outbox_mut().take_outcomes();
+        for (outcome, messages, text) in counted(&fates) {
             let (peer, outcome) = (self.name.clone(), Delivered::unhandled(outcome));
             let Some(outcome) = outcome else { continue };
-            let text = escaped(&text);
+            let text = escaped(text);
             state.reports_mut().undelivered(&peer, outcome, messages, text.as_deref());
             self.shared.tell(Event::Undelivered { peer, outcome, messages, text });
         }
+        self.keep_fates(state, fates);
     }
 
     /// Writes the lines about repeats whose time has come.
@@ -315,7 +331,7 @@ impl Peer {
 
     fn refuse_duplicate(&self) -> SlotInUse {
         let mut state = self.lock();
-        if state.is_removed() {
+        if state.has_ended() {
             return SlotInUse; // the connection that holds it is about to end
         }
         state.counters_mut().refused_duplicate += 1;
@@ -437,14 +453,14 @@ impl Peer {
     /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
     /// unless a store keeps them.
     pub(crate) fn abandon(&self) -> usize {
-        let messages = self.lock().abandon(&self.shared.room, self.store.is_some());
+        let messages = self.lock().abandon(&self.shared.room, self.store().is_some());
         self.tell_progress();
         messages
     }
 
     /// Returns the status of the peer, which this side dials or not.
     pub(crate) fn status(&self, dialled: bool) -> PeerStatus {
-        self.lock().status(self.name.clone(), self.store.is_some(), dialled, self.now())
+        self.lock().status(self.name.clone(), self.store().is_some(), dialled, self.now())
     }
 }
 
@@ -452,6 +468,23 @@ impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Returns the outcomes with the number of messages, and with what the peer has said about one of these.
+fn counted(fates: &[Fate]) -> Vec<(Outcome, u64, &RejectText)> {
+    let mut counted: Vec<(Outcome, u64, &RejectText)> = Vec::new();
+    for Fate { outcome, text, .. } in fates {
+        match counted.iter_mut().find(|(known, ..)| known == outcome) {
+            Some((_, messages, last)) => {
+                *messages += 1;
+                if !text.is_empty() {
+                    *last = text;
+                }
+            }
+            None => counted.push((*outcome, 1, text)),
+        }
+    }
+    counted
 }
 
 pub(super) fn wake(waker: Option<Waker>) {

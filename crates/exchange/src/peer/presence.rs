@@ -344,14 +344,24 @@ impl Presence {
     }
 
     /// Tells the handler that the peer is gone for good, and asks the connection to close, if there is
-    /// one. Returns its waker.
-    pub(super) fn remove(&mut self, agent: &PeerName, inbox: &mut Inbox) -> Option<Waker> {
+    /// one, with this code. Returns its waker.
+    pub(super) fn remove(
+        &mut self,
+        agent: &PeerName,
+        inbox: &mut Inbox,
+        code: CloseCode,
+    ) -> Option<Waker> {
         self.absent_since = None;
         if std::mem::take(&mut self.told_absent) {
             self.announced = Announced::None;
         }
         self.withdraw(agent, inbox);
-        self.close(CloseCode::Removed)
+        self.close(code)
+    }
+
+    /// Returns the session of the connection, if there is one.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.live.as_ref().map(|live| live.session)
     }
 
     /// Tells the handler that the peer is gone, once it has been absent for `grace`. Returns the

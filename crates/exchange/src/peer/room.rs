@@ -126,6 +126,15 @@ impl Room {
         Ok(())
     }
 
+    /// Takes the room for messages that wait already, whether there is room or not. `waiting` is the
+    /// number of bytes that wait.
+    pub(super) fn charge_more(&self, charge: &mut Charge, waiting: u64) {
+        if waiting > charge.bytes {
+            self.shared.charge(charge.beyond(waiting) - charge.beyond(charge.bytes));
+            charge.bytes = waiting;
+        }
+    }
+
     /// Gives back the room of messages that no longer wait, and notifies the senders that wait for
     /// it. Returns whether there was any. `waiting` is the number of bytes that still wait.
     pub(super) fn settle(&self, charge: &mut Charge, waiting: u64) -> bool {

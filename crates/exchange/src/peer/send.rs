@@ -46,7 +46,7 @@ impl Exchange {
     /// use paddington_exchange::SendOptions;
     /// use paddington_wire::Message;
     ///
-    /// # use paddington_exchange::{Config, Exchange, Setup};
+    /// # use paddington_exchange::{Config, Exchange, Setup, Storage};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let setup = Setup {
@@ -55,7 +55,7 @@ impl Exchange {
     /// #     clients: Vec::new(),
     /// #     servers: Vec::new(),
     /// #     network: paddington_transport::system(),
-    /// #     store: None,
+    /// #     store: Storage::Memory,
     /// #     key_store: None,
     /// #     config: Config::default(),
     /// # };
@@ -78,7 +78,12 @@ impl Exchange {
         options: SendOptions,
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
-        let accepted = peer.accept(message.into_content(), options.ttl).await?;
+        let content = message.into_content();
+        if let Some(cluster) = &self.core().cluster {
+            let id = peer.submit(content, options.ttl).await?;
+            return Ok(Receipt::shared(peer, id, cluster.receipts()));
+        }
+        let accepted = peer.accept(content, options.ttl).await?;
         Ok(Receipt::new(peer, accepted))
     }
 
@@ -118,7 +123,12 @@ impl Exchange {
     ) -> Result<Receipt, SendError> {
         let peer = self.recipient(&message)?;
         let patience = Patience { limit, outlasts_shutdown: is_handler_of(self.core()) };
-        let accepted = peer.accept_when_ready(message.into_content(), patience).await?;
+        let content = message.into_content();
+        if let Some(cluster) = &self.core().cluster {
+            let id = peer.submit_when_ready(content, patience).await?;
+            return Ok(Receipt::shared(peer, id, cluster.receipts()));
+        }
+        let accepted = peer.accept_when_ready(content, patience).await?;
         Ok(Receipt::new(peer, accepted))
     }
 
@@ -132,7 +142,7 @@ impl Exchange {
 
 /// Patience of a sender that waits for room.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+pub(super) struct Patience {
     /// Longest time to wait; `None` for no limit.
     limit: Option<Duration>,
     /// Whether the sender is a handler, which may still send while the service shuts down.
@@ -140,7 +150,7 @@ struct Patience {
 }
 
 impl Patience {
-    async fn is_over(self, shared: &Shared) {
+    pub(super) async fn is_over(self, shared: &Shared) {
         let limit = async {
             match self.limit {
                 Some(limit) => sleep(limit).await,
@@ -247,10 +257,15 @@ impl Peer {
                     () = &mut over => false,
                 };
             if !waited {
-                let stops = self.shared.stopping.is_cancelled() && !patience.outlasts_shutdown;
-                return Err(if stops { SendError::ShuttingDown } else { full });
+                return Err(self.out_of_patience(full, patience));
             }
         }
+    }
+
+    /// Returns why a sender has waited in vain, if what it waits for is `full`.
+    pub(super) fn out_of_patience(&self, full: SendError, patience: Patience) -> SendError {
+        let stops = self.shared.stopping.is_cancelled() && !patience.outlasts_shutdown;
+        if stops { SendError::ShuttingDown } else { full }
     }
 
     /// Removes messages that have expired. Returns the time until the next one does.

@@ -23,6 +23,7 @@ use super::inbox::{Call, Ended, Failure, Inbox};
 use super::inbox_room::{InboxRoom, Lease};
 use super::leaving::Standing;
 use super::outbox::{Outbox, PeerLink};
+use super::owning::TermState;
 use super::presence::{Absence, NotTaken, Order, Presence, Probed, Taken};
 use super::reports::Reports;
 use super::room::Room;
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) software: Software,
     pub(super) standing: Standing,
     pub(super) attempts: Attempts,
+    /// `None` without a store that replicas share. Boxed because few services have one.
+    pub(super) term: Option<Box<TermState>>,
 }
 
 /// Answer to the question whether a newcomer may take the slot.
@@ -63,7 +66,7 @@ pub(super) enum Probing {
 }
 
 impl State {
-    pub(super) fn new(link: PeerLink, shared: &Shared) -> Self {
+    pub(super) fn new(link: PeerLink, shared: &Shared, term: Option<TermState>) -> Self {
         Self {
             outbox: Outbox::new(link, &shared.room),
             presence: Presence::default(),
@@ -78,6 +81,7 @@ impl State {
             software: Software::default(),
             standing: Standing::default(),
             attempts: Attempts::default(),
+            term: term.map(Box::new),
         }
     }
 
@@ -207,8 +211,10 @@ impl State {
         probed: Option<Probed>,
         address: Option<IpAddr>,
     ) -> Result<Taken, NotTaken> {
-        if self.is_removed() {
-            return Err(NotTaken::Removed);
+        match self.standing {
+            Standing::Removed => return Err(NotTaken::Removed),
+            Standing::Yielding | Standing::Away => return Err(NotTaken::Superseded),
+            Standing::Here | Standing::Leaving | Standing::Abandoned => {}
         }
         let taken = self.presence.take(ticket, instance, probed, address)?;
         self.counters.sessions += 1;
@@ -271,6 +277,15 @@ impl State {
         self.presence.close(code)
     }
 
+    /// Ends the session, so that nothing is transmitted or taken in any more, and asks the connection
+    /// to close. Returns its waker.
+    pub(super) fn close_session(&mut self, code: CloseCode) -> Option<Waker> {
+        if let (Some(session), Some(link)) = (self.presence.session(), self.outbox.sealed()) {
+            link.end(session);
+        }
+        self.presence.close(code)
+    }
+
     // Traffic of the connection that holds the slot.
 
     /// Has the connection of `session` send a frame about keys. Returns its waker.
@@ -314,7 +329,7 @@ impl State {
 
     /// Adjusts the room of the inbox to what the link has granted or holds.
     pub(super) fn settle_inbox(&mut self, inboxes: &InboxRoom) {
-        if self.is_removed() {
+        if self.has_ended() {
             return; // it has none any more
         }
         if let Some(link) = self.outbox.sealed() {
@@ -368,7 +383,7 @@ impl State {
             return (false, false);
         }
         let took = self.workers.end(worker, now);
-        if self.is_removed() {
+        if self.has_ended() {
             return (false, false); // nobody is told what became of it
         }
         match ended {

@@ -15,7 +15,7 @@ use tracing::error;
 
 use super::Peer;
 use super::appends::Append;
-use crate::store::{Answer, Store, StoreError};
+use crate::store::{Answer, Followed, StoreError};
 
 /// Time for which trims and moved cursors are collected.
 const GATHER: Duration = Duration::from_millis(20);
@@ -26,6 +26,9 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// A pending read of messages, with the id of the first one.
 type Reading = BoxFuture<'static, (MessageId, Result<Vec<Payload>, StoreError>)>;
+
+/// A pending read of messages that others have accepted, with the id of the first one.
+type Following = BoxFuture<'static, (MessageId, Result<Vec<Followed>, StoreError>)>;
 
 /// A lazy write that is durable.
 #[derive(Clone, Copy)]
@@ -38,23 +41,25 @@ enum Lazy {
 /// A peer, its store, and the pending answers of the store.
 struct StoreTask {
     peer: Arc<Peer>,
-    store: Arc<dyn Store>,
     appends: FuturesOrdered<BoxFuture<'static, (Append, Result<(), StoreError>)>>,
     lazy: FuturesUnordered<Answer<Lazy>>,
     reading: Option<Reading>,
+    following: Option<Following>,
     gathering: Option<Pin<Box<Sleep>>>,
 }
 
 /// Starts the store task of `peer`, if its messages are stored. It runs until `stop`, or until the peer
 /// is removed, and then until everything is answered.
 pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationToken) {
-    let Some(store) = peer.store() else { return };
+    if peer.store().is_none() || peer.has_ended() {
+        return;
+    }
     let task = StoreTask {
         peer: Arc::clone(peer),
-        store: Arc::clone(store),
         appends: FuturesOrdered::new(),
         lazy: FuturesUnordered::new(),
         reading: None,
+        following: None,
         gathering: None,
     };
     tasks.spawn(task.run(stop));
@@ -62,7 +67,7 @@ pub(crate) fn spawn(peer: &Arc<Peer>, tasks: &TaskTracker, stop: CancellationTok
 
 impl StoreTask {
     async fn run(mut self, stop: CancellationToken) {
-        while !stop.is_cancelled() && !self.peer.is_removed() {
+        while !stop.is_cancelled() && !self.peer.has_ended() {
             self.step(&stop).await;
             self.look();
         }
@@ -76,6 +81,9 @@ impl StoreTask {
             Some(done) = self.lazy.next() => self.written(done),
             Some((first, read)) = OptionFuture::from(self.reading.as_mut()) => {
                 self.read(first, read).await;
+            }
+            Some((first, read)) = OptionFuture::from(self.following.as_mut()) => {
+                self.followed(first, read).await;
             }
             Some(()) = OptionFuture::from(self.gathering.as_mut()) => {
                 self.gathering = None;
@@ -98,10 +106,16 @@ impl StoreTask {
             self.push_lazy(answer, Lazy::Mark(mark));
         }
         if self.reading.is_none()
-            && let Some(first) = self.peer.wanted()
+            && let (Some(store), Some(first)) = (self.peer.store(), self.peer.wanted())
         {
-            let answer = self.store.read(&self.peer.mailbox, first, READ_BYTES);
+            let answer = store.read(&self.peer.mailbox, first, READ_BYTES);
             self.reading = Some(answer.map(move |read| (first, read)).boxed());
+        }
+        if self.following.is_none()
+            && let (Some(term), Some(first)) = (self.peer.term(), self.peer.next_to_follow())
+        {
+            let answer = term.store.follow(&self.peer.mailbox, first, READ_BYTES);
+            self.following = Some(answer.map(move |read| (first, read)).boxed());
         }
     }
 
@@ -119,6 +133,7 @@ impl StoreTask {
             Ok(Lazy::Trim(id)) => self.peer.trimmed(id),
             Ok(Lazy::Mark(id)) => self.peer.marked(id),
             Ok(Lazy::Cursor) => {}
+            Err(cause) if self.peer.note_stale(&cause) => {}
             Err(cause) => {
                 error!(peer = %self.peer.name, %cause, "a trim, mark or cursor could not be stored");
             }
@@ -137,12 +152,27 @@ impl StoreTask {
         }
     }
 
-    /// Hands trims and moved cursors to the store.
+    async fn followed(&mut self, first: MessageId, read: Result<Vec<Followed>, StoreError>) {
+        self.following = None;
+        match read {
+            Ok(messages) => self.peer.follow(first, messages),
+            Err(cause) => {
+                error!(peer = %self.peer.name, id = %first, %cause, "messages could not be read");
+                sleep(READ_RETRY).await;
+            }
+        }
+    }
+
+    /// Hands trims and moved cursors to the store. Fates come before the trims of their messages.
     fn commit(&mut self) {
         let (peer, fence) = (Arc::clone(&self.peer), self.peer.fence());
+        let Some(store) = peer.store() else { return };
+        let fates = peer.take_fates();
+        if let Some(term) = peer.term().filter(|_| !fates.is_empty()) {
+            self.push_lazy(term.store.settle(&peer.mailbox, fates, fence), Lazy::Cursor);
+        }
         for upto in peer.take_trims() {
-            let trim = self.store.trim(&peer.mailbox, upto, fence);
-            self.push_lazy(trim, Lazy::Trim(upto));
+            self.push_lazy(store.trim(&peer.mailbox, upto, fence), Lazy::Trim(upto));
         }
         for change in peer.commit_cursors() {
             self.push_lazy(change, Lazy::Cursor);

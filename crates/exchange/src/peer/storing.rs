@@ -11,18 +11,13 @@ use super::appends::{Append, Stored};
 use super::peer::wake;
 use super::state::State;
 use crate::Event;
-use crate::store::{Answer, Fence, NewMessage, StoreError};
+use crate::store::{Answer, NewMessage, StoreError};
 
 impl Peer {
-    /// Returns the fence of this peer's link: always the first one, because a store has one owner.
-    pub(crate) fn fence(&self) -> Fence {
-        Fence::default()
-    }
-
     /// Sends a message that the link has accepted to the store. This happens under the peer's lock,
     /// so that the store gets the messages in order.
     pub(super) fn append(&self, state: &mut State, message: NewMessage) -> Option<Stored> {
-        let store = self.store()?;
+        let store = self.own_store()?;
         let (number, mark) =
             (message.id.number, state.sealed_link().and_then(Link::take_mark_of_last));
         let answer = store.append(&self.mailbox, NewMessage { mark, ..message });
@@ -42,7 +37,7 @@ impl Peer {
 
     pub(super) fn take_trims(&self) -> Vec<MessageId> {
         let mut state = self.lock();
-        if state.is_removed() {
+        if !state.changes_store() {
             return Vec::new(); // what waited may be kept
         }
         state.sealed_link().map(Link::take_trims).unwrap_or_default()
@@ -52,7 +47,7 @@ impl Peer {
     /// writes it at once.
     pub(super) fn take_mark(&self) -> Option<(MessageId, Answer<()>)> {
         let (store, mut state) = (self.store()?, self.lock());
-        if state.is_removed() {
+        if !state.changes_store() {
             return None;
         }
         let mark = state.sealed_link()?.take_mark()?;
@@ -78,7 +73,7 @@ impl Peer {
     /// The same under the peer's lock, so that the store gets the states of a cursor in order.
     pub(super) fn commit_cursors_of(&self, state: &mut State) -> Vec<Answer<()>> {
         let (Some(store), fence) = (self.store(), self.fence()) else { return Vec::new() };
-        if state.is_removed() {
+        if state.has_ended() {
             return Vec::new();
         }
         let changes = state.take_cursors();
@@ -129,7 +124,7 @@ impl Peer {
         let mut state = self.lock();
         for (append, answer) in &answered {
             match answer {
-                _ if state.is_removed() => {}
+                _ if state.has_ended() => {}
                 Ok(()) => {
                     if let Some(link) = state.sealed_link() {
                         link.stored(append.number());

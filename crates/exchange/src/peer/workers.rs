@@ -184,6 +184,11 @@ impl Workers {
         }
     }
 
+    /// Returns whether a call runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.workers.iter().any(|worker| worker.running.is_some())
+    }
+
     pub(crate) fn begin(&mut self, id: WorkerId, call: Call, since: Instant) {
         self.beginning = self.in_order.then_some(id);
         if let Some(worker) = self.get(id) {
@@ -301,7 +306,7 @@ impl Workers {
     /// Aborts all workers. Returns whether a call was running.
     pub(crate) fn abort(&self) -> bool {
         self.workers.iter().filter_map(|worker| worker.task.as_ref()).for_each(AbortHandle::abort);
-        self.workers.iter().any(|worker| worker.running.is_some())
+        self.is_running()
     }
 
     fn get(&mut self, id: WorkerId) -> Option<&mut Worker> {

@@ -15,6 +15,6 @@ pub use letter::{DeadLetter, LetterId};
 pub use mailbox::{Mailbox, MailboxStatus, Purged};
 pub use paddington_wire::link::{StoredCursor, StoredMessage, StoredStream};
 pub use shared::{
-    Accepted, Bounds, Claim, Claimed, Fate, LaneLeft, Owned, ReplicaId, Settled, SharedStore,
-    Signal, Signals, Submission,
+    Accepted, Bounds, Claim, Claimed, Fate, Followed, LaneLeft, Owned, ReplicaId, Settled,
+    SharedStore, Signal, Signals, Submission,
 };

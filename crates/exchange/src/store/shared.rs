@@ -47,6 +47,15 @@ pub trait SharedStore: LinkStore {
     /// [`may_be_stored`](super::StoreError::may_be_stored) says otherwise (S8).
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted>;
 
+    /// Reads messages of one stream that were accepted, in order, starting with `first`: at least one if
+    /// there is any, and about `max_bytes` of payload at most.
+    fn follow(
+        &self,
+        mailbox: &Mailbox,
+        first: MessageId,
+        max_bytes: usize,
+    ) -> Answer<Vec<Followed>>;
+
     /// Makes this replica the owner of a link, unless another replica owns it and lives (S1, S7). In the
     /// same transaction a new stream is begun, to which all messages go from then on (S3), and the lane
     /// is given to this replica if nobody holds it or its holder is dead (S10). Whoever was the owner is
@@ -104,6 +113,15 @@ pub struct Submission {
     pub ttl: Option<Duration>,
     /// Bounds beyond which it is not accepted.
     pub bounds: Bounds,
+}
+
+/// A message that was accepted, as the owner of the link reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The message, text or bytes.
+    pub payload: Payload,
+    /// Time from now until it expires; `None` if it never does.
+    pub ttl: Option<Duration>,
 }
 
 /// What may wait in a mailbox.
@@ -186,6 +204,12 @@ pub struct Fate {
     pub outcome: Outcome,
     /// What the peer has said about a rejection.
     pub text: RejectText,
+}
+
+impl Fate {
+    pub(crate) fn new(id: MessageId, outcome: Outcome, text: Option<RejectText>) -> Self {
+        Self { id, outcome, text: text.unwrap_or_default() }
+    }
 }
 
 /// What is known about an accepted message.

@@ -1,6 +1,6 @@
 //! What a store has of a peer that comes or goes.
 
-use paddington_exchange::{Delivered, Setup, Waiting};
+use paddington_exchange::{Delivered, Setup, Storage, Waiting};
 use paddington_test_support::{MemoryDisk, MemoryNetwork, TestLink, setup};
 use paddington_wire::Message;
 use tokio::time::sleep;
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::{PORT, SECOND, client_of, passes, start, status};
 
 fn stored(network: &MemoryNetwork, disk: &MemoryDisk) -> Setup {
-    Setup { store: Some(disk.open()), ..setup("hub", PORT, network) }
+    Setup { store: Storage::Own(disk.open()), ..setup("hub", PORT, network) }
 }
 
 #[tokio::test(start_paused = true)]

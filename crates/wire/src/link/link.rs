@@ -140,6 +140,12 @@ impl Link {
         self.config = config;
     }
 
+    /// Returns this side's instance on the link.
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        self.instance
+    }
+
     /// Returns this side's READY as of now. It does not name the software.
     #[must_use]
     pub fn ready(&self) -> Ready {
@@ -315,16 +321,16 @@ impl Link {
         self.outbound.has_outcomes()
     }
 
-    /// Takes the outcomes of messages that this instance accepted and the peer has not handled, by
-    /// number, since the last call. Without it they pile up; an outcome that was taken is not told by
-    /// [`outcome`](Self::outcome) any more.
-    pub fn take_outcomes(&mut self) -> BTreeMap<u64, Outcome> {
+    /// Takes the outcomes of messages that the peer has not handled, since the last call; also of those
+    /// that an earlier instance has accepted. Without it they pile up; an outcome that was taken is not
+    /// told by [`outcome`](Self::outcome) any more.
+    pub fn take_outcomes(&mut self) -> BTreeMap<MessageId, Outcome> {
         self.outbound.take_outcomes()
     }
 
-    /// Takes the peer's words about rejected messages, by number, since the last call. To be called
-    /// with [`take_outcomes`](Self::take_outcomes).
-    pub fn take_texts(&mut self) -> BTreeMap<u64, RejectText> {
+    /// Takes the peer's words about rejected messages, since the last call. To be called with
+    /// [`take_outcomes`](Self::take_outcomes).
+    pub fn take_texts(&mut self) -> BTreeMap<MessageId, RejectText> {
         self.outbound.take_texts()
     }
 

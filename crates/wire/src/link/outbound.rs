@@ -62,10 +62,10 @@ pub(super) struct Outbound {
     durable: bool,
     memory: Memory,
     counts: Counts,
-    /// Outcomes of the current stream's messages that were not handled.
-    outcomes: BTreeMap<u64, Outcome>,
+    /// Outcomes of messages that were not handled.
+    outcomes: BTreeMap<MessageId, Outcome>,
     /// The peer's words about those that were rejected, where it has said any.
-    texts: BTreeMap<u64, RejectText>,
+    texts: BTreeMap<MessageId, RejectText>,
 }
 
 impl Outbound {
@@ -129,7 +129,8 @@ impl Outbound {
                 Body::Gone(GivenUp::Abandoned) => self.counts.abandoned -= 1,
                 Body::Here(_) | Body::Stored(_) => self.settle(&body),
             }
-            self.outcomes.remove(&number);
+            let stream = self.current().instance();
+            self.outcomes.remove(&MessageId { stream, number });
         }
         count
     }
@@ -301,13 +302,13 @@ impl Outbound {
         !self.outcomes.is_empty()
     }
 
-    /// Takes the outcomes of messages of this instance that were not handled.
-    pub(super) fn take_outcomes(&mut self) -> BTreeMap<u64, Outcome> {
+    /// Takes the outcomes of messages that were not handled.
+    pub(super) fn take_outcomes(&mut self) -> BTreeMap<MessageId, Outcome> {
         std::mem::take(&mut self.outcomes)
     }
 
-    /// Takes the peer's words about rejected messages of this instance.
-    pub(super) fn take_texts(&mut self) -> BTreeMap<u64, RejectText> {
+    /// Takes the peer's words about rejected messages.
+    pub(super) fn take_texts(&mut self) -> BTreeMap<MessageId, RejectText> {
         std::mem::take(&mut self.texts)
     }
 
@@ -317,7 +318,7 @@ impl Outbound {
             return Outcome::Done;
         }
         let waiting = if id.number < current.base() { Outcome::Done } else { Outcome::Waiting };
-        self.outcomes.get(&id.number).copied().unwrap_or(waiting)
+        self.outcomes.get(&id).copied().unwrap_or(waiting)
     }
 
     /// Returns the streams to list in READY: the oldest ones and always the current one.
@@ -366,8 +367,9 @@ impl Outbound {
                         let rejection = &rejected[found];
                         self.counts.rejected += 1;
                         self.remember(index, dropped, Outcome::Rejected(rejection.code));
-                        if !rejection.text.is_empty() && index + 1 == self.streams.len() {
-                            self.texts.insert(dropped, rejection.text.clone());
+                        if !rejection.text.is_empty() {
+                            let id = self.streams[index].id(dropped);
+                            self.texts.insert(id, rejection.text.clone());
                         }
                     }
                     Err(_) => self.counts.acknowledged += 1,
@@ -414,11 +416,9 @@ impl Outbound {
         self.memory.remove(body.cost(), body.loaded_cost());
     }
 
-    /// Remembers the outcome of a message of this instance until it is taken.
+    /// Remembers the outcome of a message until it is taken.
     fn remember(&mut self, index: usize, number: u64, outcome: Outcome) {
-        if index + 1 == self.streams.len() {
-            self.outcomes.insert(number, outcome);
-        }
+        self.outcomes.insert(self.streams[index].id(number), outcome);
     }
 
     /// Returns the index of the stream whose message is transmitted next. One that is not listed holds

@@ -317,6 +317,11 @@ impl Stream {
         self.instance
     }
 
+    /// Returns the id of its message with this number.
+    pub(super) fn id(&self, number: u64) -> MessageId {
+        MessageId { stream: self.instance, number }
+    }
+
     /// Returns the number of the first message that is kept.
     pub(super) fn base(&self) -> u64 {
         self.base

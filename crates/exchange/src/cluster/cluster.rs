@@ -1,0 +1,107 @@
+//! The state of a replica beside its peers, and the tasks that keep it up to date.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures_util::future::join_all;
+use paddington_wire::LinkId;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tracing::warn;
+
+use super::{Receipts, dialing, lease, signals};
+use crate::core::Core;
+use crate::dialing::Server;
+use crate::peer::Peer;
+use crate::store::{LaneLeft, SharedStore};
+
+/// A replica of a service.
+pub(crate) struct Cluster {
+    pub(super) store: Arc<dyn SharedStore>,
+    receipts: Arc<Receipts>,
+    /// One claim of a link runs at a time.
+    gates: Mutex<HashMap<LinkId, Weak<Gate>>>,
+    /// The servers that this service is invited to, one of whose replicas dials them.
+    pub(super) servers: Mutex<HashMap<LinkId, Server>>,
+    /// Notified when servers have to be looked at.
+    pub(super) dial: Notify,
+}
+
+/// What a claim of a link holds.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    pub(super) turn: AsyncMutex<()>,
+    pub(super) answers: Mutex<Option<bool>>,
+    /// Notified when the owner of the link has answered.
+    pub(super) answered: Notify,
+}
+
+impl Cluster {
+    pub(crate) fn new(store: Arc<dyn SharedStore>) -> Self {
+        Self {
+            receipts: Arc::new(Receipts::new(Arc::clone(&store))),
+            store,
+            gates: Mutex::default(),
+            servers: Mutex::default(),
+            dial: Notify::new(),
+        }
+    }
+
+    /// Takes note of a server that a replica is to dial.
+    pub(crate) fn know(&self, server: Server) {
+        lock(&self.servers).insert(server.link, server);
+        self.dial.notify_one();
+    }
+
+    /// Gives all links up, at the end: what was done for them is durable then.
+    pub(crate) async fn release(&self, peers: &[Arc<Peer>]) {
+        let own: Vec<_> = peers.iter().filter(|peer| peer.owns_at_end()).collect();
+        join_all(own.iter().map(|peer| peer.write_out())).await;
+        let lane = |peer: &Peer| if peer.runs() { LaneLeft::Kept } else { LaneLeft::Free };
+        let links = own.iter().map(|peer| (peer.mailbox.clone(), peer.fence(), lane(peer)));
+        if let Err(cause) = self.store.release(links.collect()).await {
+            warn!(%cause, "the links of this replica could not be given up: the others wait for its lease");
+        }
+    }
+
+    /// Returns those who wait for the outcomes of messages.
+    pub(crate) fn receipts(&self) -> &Arc<Receipts> {
+        &self.receipts
+    }
+
+    /// Returns the gate of a link, which is the same for all who have it at a time.
+    pub(super) fn gate(&self, link: LinkId) -> Arc<Gate> {
+        let mut gates = lock(&self.gates);
+        if let Some(gate) = gates.get(&link).and_then(Weak::upgrade) {
+            return gate;
+        }
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        let gate = Arc::new(Gate::default());
+        gates.insert(link, Arc::downgrade(&gate));
+        gate
+    }
+
+    /// Returns the gate of a link, if a claim of it runs.
+    pub(super) fn open_gate(&self, link: LinkId) -> Option<Arc<Gate>> {
+        lock(&self.gates).get(&link).and_then(Weak::upgrade)
+    }
+}
+
+/// Starts the tasks of a replica.
+pub(crate) fn spawn(core: &Arc<Core>) {
+    let Some(cluster) = &core.cluster else { return };
+    tokio::spawn(Arc::clone(cluster.receipts()).run(core.watchers.clone()));
+    tokio::spawn(signals::listen(Arc::clone(core), cluster.store.signals()));
+    tokio::spawn(lease::watch(Arc::clone(core)));
+    tokio::spawn(dialing::dial(Arc::clone(core)));
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("replica", &self.store.replica()).finish_non_exhaustive()
+    }
+}

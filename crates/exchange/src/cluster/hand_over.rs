@@ -1,0 +1,46 @@
+//! What a replica does when another one has the peer of its link at the door (S10, S11).
+
+use std::sync::Arc;
+
+use paddington_wire::{Instance, LinkId};
+
+use super::lease;
+use crate::Event;
+use crate::core::Core;
+use crate::peer::Peer;
+use crate::store::{ReplicaId, Signal};
+
+/// Gives a link up to the replica that has asked, unless another process of the peer is connected and
+/// shows a sign of life.
+pub(super) async fn give_up(
+    core: Arc<Core>,
+    link: LinkId,
+    life: Option<Instance>,
+    from: ReplicaId,
+) {
+    let Some(cluster) = &core.cluster else { return };
+    let Some(peer) = core.peers.owned(link) else {
+        // If the store counts it as this replica's all the same, that is found out.
+        lease::look(Arc::clone(&core)).await;
+        cluster.store.tell(from, Signal::Yielded { link, free: true });
+        return;
+    };
+    if life.is_none() || peer.probe(life).await.is_err() {
+        cluster.store.tell(from, Signal::Yielded { link, free: false });
+        return;
+    }
+    end(&core, &peer, Some(from)).await;
+}
+
+/// Ends a term in order: the link is released, and whoever has asked for it is told.
+pub(super) async fn end(core: &Arc<Core>, peer: &Arc<Peer>, to: Option<ReplicaId>) {
+    let Some(cluster) = &core.cluster else { return };
+    let link = peer.mailbox.link;
+    let released = peer.begin_yield().await;
+    if let Some(to) = to {
+        cluster.store.tell(to, Signal::Yielded { link, free: true });
+    }
+    core.shared.tell(Event::Yielded { peer: peer.name.clone() });
+    peer.finish_yield(released).await;
+    cluster.dial.notify_one();
+}

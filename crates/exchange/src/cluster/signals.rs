@@ -1,0 +1,52 @@
+//! What a replica does when it is told something. Nothing depends on it: what was missed is found by
+//! looking (S5).
+
+use std::sync::Arc;
+
+use paddington_wire::MessageId;
+
+use super::cluster::lock;
+use super::{hand_over, lease};
+use crate::core::Core;
+use crate::store::{Signal, Signals};
+
+/// Does what the signals say, until the exchange ends.
+pub(super) async fn listen(core: Arc<Core>, mut signals: Signals) {
+    let stop = core.watchers.clone();
+    while let Some(Some(signal)) = stop.run_until_cancelled(signals.recv()).await {
+        take(&core, signal);
+    }
+}
+
+fn take(core: &Arc<Core>, signal: Signal) {
+    let Some(cluster) = &core.cluster else { return };
+    match signal {
+        Signal::Appended { link, stream, number } => {
+            if let Some(peer) = core.peers.owned(link) {
+                peer.note_appended(MessageId { stream, number });
+                if peer.instance != stream {
+                    tokio::spawn(lease::look(Arc::clone(core)));
+                }
+            }
+        }
+        Signal::Settled { link } => cluster.receipts().settled(link),
+        Signal::Yield { link, life, from } => {
+            tokio::spawn(hand_over::give_up(Arc::clone(core), link, life, from));
+        }
+        Signal::Yielded { link, free } => {
+            if let Some(gate) = cluster.open_gate(link) {
+                *lock(&gate.answers) = Some(free);
+                gate.answered.notify_waiters();
+            }
+        }
+        Signal::LaneFree { link } => {
+            if let Some(peer) = core.peers.owned(link) {
+                peer.tell_lane_free();
+            }
+        }
+        Signal::Lost => {
+            cluster.receipts().look();
+            tokio::spawn(lease::look(Arc::clone(core)));
+        }
+    }
+}

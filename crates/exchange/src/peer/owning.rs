@@ -1,0 +1,332 @@
+//! What a replica does for a link that it owns, besides what an exchange with a store of its own does:
+//! it follows what others accept, waits for the lane, and ends its term. Implements `docs/cluster.md`,
+//! "Rules".
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use futures_util::future::join_all;
+use paddington_wire::link::{Link, StoredCursor};
+use paddington_wire::{CloseCode, Instance, MessageId};
+use tracing::{debug, info, warn};
+
+use super::Peer;
+use super::leaving::Standing;
+use super::peer::wake;
+use super::state::State;
+use crate::faults::{Fault, broken};
+use crate::store::{Fate, Followed, LaneLeft, SharedStore, StoreError};
+
+/// The state of a term, behind the peer's lock.
+#[derive(Debug)]
+pub(super) struct TermState {
+    store: Arc<dyn SharedStore>,
+    /// Whether this replica may call the handler for the peer's messages.
+    has_lane: bool,
+    /// What was handled elsewhere while this replica had not entered the lane yet.
+    elsewhere: HashMap<Instance, StoredCursor>,
+    /// The last message of the present stream that the link has.
+    followed: u64,
+    /// The last message of the present stream that is known.
+    newest: u64,
+    /// Fates that the store does not know yet.
+    fates: Vec<Fate>,
+}
+
+impl TermState {
+    pub(super) fn new(store: Arc<dyn SharedStore>) -> Self {
+        let elsewhere = HashMap::new();
+        Self { store, has_lane: false, elsewhere, followed: 0, newest: 0, fates: Vec::new() }
+    }
+
+    /// Returns whether a call of the handler may begin (S7, S10).
+    fn may_begin(&self) -> bool {
+        let lives = !self.store.lease().is_zero() || broken(Fault::LeaseIgnored);
+        (self.has_lane || broken(Fault::LaneIgnored)) && lives
+    }
+
+    /// Returns whether a message was handled at another replica.
+    fn has_handled(&self, id: MessageId) -> bool {
+        let Some(cursor) = self.elsewhere.get(&id.stream) else { return false };
+        id.number <= cursor.completed || cursor.finished.contains(&id.number)
+    }
+}
+
+impl State {
+    /// Returns whether this replica may call the handler for a message now.
+    pub(super) fn may_handle(&self) -> bool {
+        match &self.term {
+            None => true,
+            Some(term) => self.standing == Standing::Here && term.may_begin(),
+        }
+    }
+
+    /// Takes messages out of the inbox that were handled at another replica. Returns whether there were
+    /// any.
+    pub(super) fn skip_handled(&mut self) -> bool {
+        let mut skipped = false;
+        while let Some(term) = self.term.as_ref().filter(|term| !term.elsewhere.is_empty())
+            && let Some(id) = self.inbox.next_message()
+            && term.has_lane
+            && term.has_handled(id)
+        {
+            self.inbox.pop();
+            self.outbox.sealed().into_iter().for_each(|link| link.handled(id, Ok(())));
+            skipped = true;
+        }
+        skipped
+    }
+}
+
+impl Peer {
+    /// Returns whether this replica owns the link, if replicas share the store.
+    pub(crate) fn is_owner(&self) -> bool {
+        self.lock().standing == Standing::Here
+    }
+
+    /// Takes note that the store has a message of a stream, for which another replica may be the owner.
+    pub(crate) fn note_appended(&self, id: MessageId) {
+        let mut state = self.lock();
+        if id.stream != self.instance {
+            return;
+        }
+        if let Some(term) = &mut state.term {
+            term.newest = term.newest.max(id.number);
+            if term.newest > term.followed {
+                drop(state);
+                self.tell_work();
+            }
+        }
+    }
+
+    /// Hands a message to the link that was accepted here, if it is the very next one (S5).
+    pub(super) fn follow_own(&self, id: MessageId, message: Followed) {
+        let mut state = self.lock();
+        let is_next = state.term.as_ref().is_some_and(|term| id.number == term.followed + 1);
+        let is_next = is_next && id.stream == self.instance && state.standing == Standing::Here;
+        if is_next && self.follow_next(&mut state, message) {
+            let waker = state.take_connection_waker();
+            drop(state);
+            wake(waker);
+            self.tell_work(); // it may need a mark
+        } else {
+            drop(state);
+            self.note_appended(id);
+        }
+    }
+
+    /// Returns the next message that is to be read because others have accepted it.
+    pub(super) fn next_to_follow(&self) -> Option<MessageId> {
+        let state = self.lock();
+        let term = state.term.as_ref()?;
+        let behind = state.standing == Standing::Here && term.followed < term.newest;
+        behind.then(|| MessageId { stream: self.instance, number: term.followed + 1 })
+    }
+
+    /// Hands messages to the link that were read.
+    pub(super) fn follow(&self, first: MessageId, messages: Vec<Followed>) {
+        let mut state = self.lock();
+        let mut has_deadline = false;
+        for (number, message) in (first.number..).zip(messages) {
+            let followed = state.term.as_ref().map_or(u64::MAX, |term| term.followed);
+            has_deadline |= message.ttl.is_some();
+            if number == followed + 1 && !self.follow_next(&mut state, message) {
+                break;
+            }
+        }
+        let waker = state.take_connection_waker();
+        drop(state);
+        wake(waker);
+        self.tell_work();
+        if has_deadline {
+            self.shared.deadlines.notify_one();
+        }
+    }
+
+    fn follow_next(&self, state: &mut State, message: Followed) -> bool {
+        let has_deadline = message.ttl.is_some();
+        let followed = state.outbox_mut().follow(&self.shared.room, message, self.now());
+        let Ok(id) = followed else { return false }; // what waits makes room first
+        if let Some(term) = &mut state.term {
+            term.followed = id.number;
+            term.newest = term.newest.max(id.number);
+        }
+        if has_deadline {
+            self.shared.deadlines.notify_one();
+        }
+        true
+    }
+
+    /// Keeps fates for those who have accepted the messages, wherever they are.
+    pub(super) fn keep_fates(&self, state: &mut State, fates: Vec<Fate>) {
+        if let Some(term) = &mut state.term {
+            term.fates.extend(fates);
+        }
+    }
+
+    /// Takes the fates that the store does not know yet.
+    pub(super) fn take_fates(&self) -> Vec<Fate> {
+        self.lock().term.as_mut().map(|term| std::mem::take(&mut term.fates)).unwrap_or_default()
+    }
+
+    /// Enters the lane, with the cursors as they are in the store.
+    pub(crate) fn enter_lane(&self, cursors: Vec<StoredCursor>) {
+        let mut state = self.lock();
+        if let Some(term) = &mut state.term {
+            term.has_lane = true;
+            if !broken(Fault::HandledElsewhereIgnored) {
+                term.elsewhere = cursors.into_iter().map(|it| (it.instance, it)).collect();
+            }
+        }
+        drop(state);
+        self.wake_workers();
+    }
+
+    /// Lets workers look again whether they may call the handler.
+    pub(crate) fn wake_workers(&self) {
+        let wakers = self.lock().workers_mut().wakers();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Returns whether this replica may call the handler for the peer's messages, once it lives.
+    pub(crate) fn has_lane(&self) -> bool {
+        self.lock().term.as_ref().is_some_and(|term| term.has_lane)
+    }
+
+    /// Ends the term at once: the link is another replica's by now, or may be. Whatever runs for it comes
+    /// to nothing. Returns whether it had not ended before.
+    pub(crate) fn depose(&self) -> bool {
+        let Some(term) = self.term() else { return false };
+        if !self.end_term() {
+            return false;
+        }
+        term.ended.cancel();
+        true
+    }
+
+    /// Takes the answer of the store to a write of the owner: a stale one ends the term (S2).
+    pub(crate) fn note_stale(&self, cause: &StoreError) -> bool {
+        if !cause.is_stale() {
+            return false;
+        }
+        let owns = self.lock().standing == Standing::Here;
+        if owns && self.depose() {
+            warn!(peer = %self.name, "another replica has become the owner of the link");
+        }
+        true
+    }
+
+    /// Gives the link up in order (S10): no further call begins, everything that has ended is durable,
+    /// and then the link is released. A call that runs keeps the lane until it has ended. Returns once the
+    /// link is released; what is left is to be [finished](Self::finish_yield).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it could not be released: then the term has ended all the same, and another
+    /// replica has to wait until this one counts as dead.
+    pub(crate) async fn begin_yield(&self) -> Result<LaneLeft, StoreError> {
+        let Some(term) = self.term() else { return Ok(LaneLeft::Free) };
+        let waker = {
+            let mut state = self.lock();
+            if state.standing != Standing::Here {
+                return Ok(LaneLeft::Free);
+            }
+            state.standing = Standing::Yielding;
+            state.close_session(CloseCode::SessionAge)
+        };
+        wake(waker);
+        self.write_out().await;
+        let lane = if self.runs() && self.has_lane() && !broken(Fault::LaneNotKept) {
+            LaneLeft::Kept
+        } else {
+            LaneLeft::Free
+        };
+        let released = vec![(self.mailbox.clone(), term.fence, lane)];
+        let answer = term.store.release(released).await;
+        info!(peer = %self.name, ?lane, "given up to another replica");
+        answer.map(|()| lane)
+    }
+
+    /// Makes durable what was done for the peer so far.
+    pub(crate) async fn write_out(&self) {
+        let Some(term) = self.term() else { return };
+        let (store, mailbox) = (&term.store, &self.mailbox);
+        let answers = {
+            let mut state = self.lock();
+            let mut answers = self.commit_cursors_of(&mut state);
+            let fates = state.term.as_mut().map(|term| std::mem::take(&mut term.fates));
+            if let Some(fates) = fates.filter(|fates| !fates.is_empty()) {
+                answers.push(store.settle(mailbox, fates, term.fence));
+            }
+            let trims = state.sealed_link().map(Link::take_trims).unwrap_or_default();
+            answers.extend(trims.into_iter().map(|upto| store.trim(mailbox, upto, term.fence)));
+            answers
+        };
+        drop(store.sync(mailbox));
+        for cause in join_all(answers).await.into_iter().filter_map(Result::err) {
+            debug!(peer = %self.name, %cause, "not all that was done for a peer could be stored");
+        }
+    }
+
+    /// Returns whether a call of the handler runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.lock().workers_mut().is_running()
+    }
+
+    /// Returns whether this replica owns the link, while it ends.
+    pub(crate) fn owns_at_end(&self) -> bool {
+        let owns = !self.lock().has_ended();
+        owns && self.term().is_some()
+    }
+
+    /// Ends the term after the link was released, as soon as no call runs any more.
+    pub(crate) async fn finish_yield(&self, released: Result<LaneLeft, StoreError>) {
+        let Some(term) = self.term() else { return };
+        if let Err(cause) = &released {
+            warn!(peer = %self.name, %cause, "the link could not be given up in time");
+        }
+        if released == Ok(LaneLeft::Kept) {
+            self.no_call_runs().await;
+            let written = join_all(self.commit_cursors()).await;
+            let freed = term.store.free_lane(&self.mailbox, term.fence).await;
+            let failures = written.into_iter().chain([freed]).filter_map(Result::err);
+            for cause in failures.filter(|cause| !cause.is_stale()) {
+                warn!(peer = %self.name, %cause, "the end of a call could not be stored in time");
+            }
+        }
+        self.depose();
+    }
+
+    async fn no_call_runs(&self) {
+        loop {
+            let progress = self.progress();
+            {
+                let mut state = self.lock();
+                if state.has_ended() || !state.workers_mut().is_running() {
+                    return;
+                }
+            }
+            progress.await;
+        }
+    }
+
+    /// Resolves when the lane may be free.
+    pub(crate) async fn lane_may_be_free(&self) {
+        self.heard().await;
+    }
+
+    /// Says that the lane may be free.
+    pub(crate) fn tell_lane_free(&self) {
+        self.tell_heard();
+    }
+
+    /// Takes over what is known of the peer from an earlier term.
+    pub(crate) fn go_on_from(&self, before: &Self) {
+        let before = before.lock();
+        let mut state = self.lock();
+        state.counters = before.counters;
+        state.attempts.clone_from(&before.attempts);
+        state.software.clone_from(&before.software);
+    }
+}
