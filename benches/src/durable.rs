@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use paddington::store::{Mailbox, NewMessage, Outbox, Store};
+use paddington::store::{LinkStore, Mailbox, NewMessage, Outbox};
 use paddington::{Message, MessageId, Payload, Service, ServiceConfig};
 use paddington_store::SqliteStore;
 

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use paddington_wire::{Credentials, Instance, InvitedClient, PeerName};
+use paddington_wire::{Credentials, Encoding, Instance, InvitedClient, PeerName};
 use thiserror::Error;
 use tracing::info;
 
@@ -59,6 +59,12 @@ pub enum AddError {
         /// Limit.
         max: usize,
     },
+    /// The link is a `hex` link, and the store is one that replicas share.
+    #[error(
+        "the link to {0} is a hex link, which replicas cannot share because it acknowledges nothing: write \
+         a sealed invitation"
+    )]
+    HexInCluster(PeerName),
     /// The service has no address to listen on for a client.
     #[error("the service has no address to listen on")]
     NoAddress,
@@ -150,7 +156,10 @@ impl Exchange {
         let peer = core.restore(&identity, &role, &server.credentials).await?;
         core.make_durable(durable).await?;
         core.join(peer, identity, role);
-        joining::dial(core, server);
+        match &core.cluster {
+            Some(cluster) => cluster.know(server),
+            None => joining::dial(core, server),
+        }
         Ok(())
     }
 }
@@ -189,6 +198,9 @@ impl Core {
         role: &Role,
         credentials: &Credentials,
     ) -> Result<Arc<Peer>, AddError> {
+        if self.cluster.is_some() && credentials.encoding() == Encoding::Hex {
+            return Err(AddError::HexInCluster(identity.name.clone()));
+        }
         let mut kept = Kept::new(&self.storage).await.map_err(AddError::Store)?;
         // A link that was removed before begins anew, as after a restart of this service.
         let instance = Instance::random().map_err(|_| AddError::Random)?;

@@ -64,6 +64,9 @@ pub enum RemoveError {
     /// The caller could not make the change durable.
     #[error("the change could not be stored")]
     NotDurable(#[source] HandlerError),
+    /// The store cannot tell whether messages wait.
+    #[error("the store cannot tell whether messages wait: {0}")]
+    Store(#[source] StoreError),
     /// The service is shutting down.
     #[error("the service is shutting down")]
     ShuttingDown,
@@ -109,6 +112,9 @@ impl Exchange {
         if waiting == Waiting::Keep && entry.peer.store().is_none() {
             return Err(RemoveError::NotStored(peer));
         }
+        if waiting == Waiting::Refuse && core.cluster.is_some() {
+            core.refuse_if_shared_waits(&entry).await?;
+        }
         let removal = Removal::begin(entry.peer.clone(), waiting != Waiting::Refuse);
         let removal = removal.map_err(|Backlog { messages, unhandled }| RemoveError::Waiting {
             peer,
@@ -139,8 +145,28 @@ impl Core {
         entry.peer.finish_reports();
         let Backlog { messages, unhandled } = backlog;
         info!(peer = %name, messages, unhandled, "removed");
+        if let Some(cluster) = &self.cluster {
+            cluster.forget(entry.peer.mailbox.link);
+        }
         self.shared.tell(Event::PeerRemoved { peer: name.clone() });
         backlog
+    }
+
+    /// Refuses the removal of a peer for which messages wait in a store that replicas share.
+    async fn refuse_if_shared_waits(&self, entry: &Entry) -> Result<(), RemoveError> {
+        let Some(store) = self.store() else { return Ok(()) };
+        let link = entry.peer.mailbox.link;
+        let others = self.peers.links().into_iter().filter(|other| *other != link).collect();
+        let waiting = store.mailboxes(others).await.map_err(RemoveError::Store)?;
+        let found = waiting.into_iter().find(|it| it.mailbox.link == link && it.messages > 0);
+        match found {
+            None => Ok(()),
+            Some(found) => Err(RemoveError::Waiting {
+                peer: entry.peer.name.clone(),
+                messages: usize::try_from(found.messages).unwrap_or(usize::MAX),
+                unhandled: 0,
+            }),
+        }
     }
 
     /// Removes from the store what it has kept for a link that is known no more.

@@ -151,7 +151,7 @@ async fn a_failure_becomes_a_dead_letter_and_what_follows_is_handled() {
         let status = server.peers().remove(0);
         assert_eq!((status.handled, status.counters.dead_letters), (101, 1), "{failure}");
         assert!(client.peers()[0].is_conserved());
-        let store = Arc::clone(server.exchange().store().unwrap());
+        let store = server.exchange().store().unwrap();
         let letters = store.letters().await.unwrap();
         assert_eq!((letters.len(), &*letters[0].1.payload), (1, failure.as_bytes()));
         assert!(store.take_letter(letters[0].0).await.unwrap().is_some());
@@ -178,7 +178,7 @@ async fn a_message_whose_handler_blocks_becomes_one_dead_letter() {
     let after = client.send(Message::new("server", "after")).await.unwrap();
     assert!(matches!(block.await, Delivered::Rejected(_)));
     assert_eq!(after.await, Delivered::Handled);
-    let store = Arc::clone(server.exchange().store().unwrap());
+    let store = server.exchange().store().unwrap();
     let letters = store.letters().await.unwrap();
     assert_eq!((letters.len(), &*letters[0].1.payload), (1, &b"block"[..]));
     drop(release);

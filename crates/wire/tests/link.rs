@@ -540,7 +540,7 @@ fn texts_of_rejections_are_told_and_bounded() {
     assert!((32 * 1024 - 255..=32 * 1024).contains(&kept), "{kept} bytes are kept of a stream");
     let texts = a.link.take_texts();
     assert_eq!(texts.len(), kept / 255);
-    assert!(texts.iter().all(|(number, text)| text.as_str().starts_with(&number.to_string())));
+    assert!(texts.iter().all(|(id, text)| text.as_str().starts_with(&id.number.to_string())));
     assert_eq!(a.link.take_outcomes().len(), 500);
 }
 

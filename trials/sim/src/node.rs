@@ -130,7 +130,7 @@ impl Node {
                 clients,
                 servers,
                 network,
-                store,
+                store: store.into(),
                 key_store: self.renewals.map(|_| self.keys.open()),
                 config: self.settings.clone(),
             };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use paddington_exchange::store::Store;
+use paddington_exchange::store::LinkStore;
 use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 

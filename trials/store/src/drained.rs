@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use paddington_exchange::store::{Cursors, Fence, NewMessage, Outbox, Store, StoredCursor};
+use paddington_exchange::store::{
+    Backlog, Cursors, Fence, LinkStore, NewMessage, Outbox, StoredCursor,
+};
 use paddington_store::SqliteStore;
 use paddington_wire::{MessageId, Payload};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use paddington_exchange::store::{Cursors, DeadLetters, Mailbox, Outbox, Store};
+use paddington_exchange::store::{Backlog, Cursors, DeadLetters, LinkStore, Mailbox, Outbox};
 use paddington_models::random::Random;
 use paddington_store::SqliteStore;
 use paddington_wire::{Instance, LinkId, MessageId, Payload};

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use paddington_exchange::store::{NewMessage, Outbox, Store};
+use paddington_exchange::store::{LinkStore, NewMessage, Outbox};
 use paddington_store::SqliteStore;
 use paddington_wire::MessageId;
 

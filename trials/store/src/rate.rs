@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use paddington_exchange::store::{NewMessage, Outbox, Store};
+use paddington_exchange::store::{LinkStore, NewMessage, Outbox};
 use paddington_store::SqliteStore;
 use paddington_wire::{MessageId, Payload};
 use rusqlite::{Connection, params};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use paddington_exchange::store::{
-    Answer, Cursors, DeadLetter, DeadLetters, Fence, Mailboxes, NewMessage, Outbox, Store,
-    StoredCursor,
+    Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LinkStore, Mailboxes, NewMessage,
+    Outbox, StoredCursor,
 };
 use paddington_models::random::Random;
 use paddington_store::SqliteStore;

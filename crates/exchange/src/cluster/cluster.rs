@@ -53,6 +53,12 @@ impl Cluster {
         self.dial.notify_one();
     }
 
+    /// Forgets a link that was removed.
+    pub(crate) fn forget(&self, link: LinkId) {
+        lock(&self.servers).remove(&link);
+        self.receipts.removed(link);
+    }
+
     /// Gives all links up, at the end: what was done for them is durable then.
     pub(crate) async fn release(&self, peers: &[Arc<Peer>]) {
         let own: Vec<_> = peers.iter().filter(|peer| peer.owns_at_end()).collect();

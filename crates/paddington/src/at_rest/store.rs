@@ -6,8 +6,8 @@ use std::sync::Arc;
 use paddington_crypto::StorageKey;
 use paddington_exchange::store::{
     Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
-    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, StoreError, StoreHealth, StoredCursor,
-    StoredStream,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, Store, StoreError, StoreHealth,
+    StoredCursor, StoredStream,
 };
 use paddington_store::KeptAt;
 use paddington_wire::{Instance, LinkId, MessageId, Payload};

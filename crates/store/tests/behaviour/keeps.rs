@@ -7,8 +7,8 @@ use crate::support::{
     text,
 };
 use paddington_exchange::store::{
-    Cursors, DeadLetter, DeadLetters, LetterId, MAX_LETTER_BYTES, MAX_LETTERS, NewMessage, Outbox,
-    Store, StoredCursor,
+    Backlog, Cursors, DeadLetter, DeadLetters, LetterId, LinkStore, MAX_LETTER_BYTES, MAX_LETTERS,
+    NewMessage, Outbox, StoredCursor,
 };
 use paddington_store::SqliteStore;
 use paddington_wire::{Payload, RejectCode};

@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use paddington_exchange::store::{
-    Cursors, DeadLetter, DeadLetters, Mailbox, MailboxStatus, Mailboxes, Outbox, Purged, Store,
+    Backlog, Cursors, DeadLetter, DeadLetters, LinkStore, Mailbox, MailboxStatus, Mailboxes,
+    Outbox, Purged,
 };
 use paddington_store::SqliteStore;
 use paddington_wire::{LinkId, RejectCode};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_exchange::store::{Cursors, Mailbox, NewMessage, Outbox};
+use paddington_exchange::store::{Backlog, Cursors, Mailbox, NewMessage, Outbox};
 use paddington_store::SqliteStore;
 
 use crate::failing::{POISON, fragile};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::support::{Place, accepts_again, close, fill, mailbox, message, stored, text};
-use paddington_exchange::store::{Outbox, Store};
+use paddington_exchange::store::{LinkStore, Outbox};
 use paddington_store::SqliteStore;
 
 fn log(place: &Place) -> PathBuf {

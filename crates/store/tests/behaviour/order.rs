@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use paddington_exchange::store::{Cursors, Outbox, Store};
+use paddington_exchange::store::{Backlog, Cursors, LinkStore, Outbox};
 use tokio::sync::Mutex;
 
 use crate::support::{

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::{Place, close, fill, mailbox, message, stored};
-use paddington_exchange::store::{Outbox, Store};
+use paddington_exchange::store::{Backlog, LinkStore, Outbox};
 use paddington_store::{OpenStoreError, SqliteStore};
 
 #[tokio::test]

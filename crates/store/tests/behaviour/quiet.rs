@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use paddington_exchange::store::{
-    Cursors, DeadLetter, DeadLetters, LetterId, Outbox, Store, StoreError,
+    Backlog, Cursors, DeadLetter, DeadLetters, LetterId, LinkStore, Outbox, StoreError,
 };
 use paddington_store::SqliteStore;
 use paddington_wire::RejectCode;

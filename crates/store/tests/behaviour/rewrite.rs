@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use paddington_exchange::store::{DeadLetter, DeadLetters, Mailboxes, NewMessage, Outbox};
+use paddington_exchange::store::{Backlog, DeadLetter, DeadLetters, Mailboxes, NewMessage, Outbox};
 use paddington_store::{
     KeptAt, LockedStore, OpenStoreError, RewriteError, SqliteStore, rewrite, salvage, sealed_under,
 };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use paddington_exchange::store::{Cursors, DeadLetter, DeadLetters, Outbox, StoredCursor};
+use paddington_exchange::store::{Backlog, Cursors, DeadLetter, DeadLetters, Outbox, StoredCursor};
 use paddington_store::{OpenStoreError, SalvageError, SalvageReport, SqliteStore, salvage};
 use paddington_wire::{Payload, RejectCode};
 

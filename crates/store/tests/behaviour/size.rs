@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use paddington_exchange::store::Outbox;
+use paddington_exchange::store::{Backlog, Outbox};
 
 use crate::support::{FENCE, Place, close, id, mailbox, message};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use paddington_exchange::store::{
-    Cursors, Fence, Mailbox, NewMessage, Outbox, Store, StoredCursor,
+    Backlog, Cursors, Fence, LinkStore, Mailbox, NewMessage, Outbox, StoredCursor,
 };
 use paddington_store::SqliteStore;
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
@@ -121,7 +121,7 @@ pub(crate) async fn commit(store: &SqliteStore, from: &Mailbox, cursor: StoredCu
 
 /// Closes a store and waits for it.
 pub(crate) async fn close(store: SqliteStore) {
-    Store::close(&store).await.unwrap();
+    LinkStore::close(&store).await.unwrap();
 }
 
 /// Opens a store that was dropped a moment ago, once its thread has ended.
