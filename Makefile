@@ -118,13 +118,9 @@ models: ## Explore the models in their long form, which takes a quarter of an ho
 	$(MODELS) walk --long
 	$(MODELS) attack --long
 
-# The folder for the builds in which rules can be broken.
-FAULTS ?= target/faults
-WITH_FAULTS := RUSTFLAGS="--cfg paddington_faults" $(CARGO) run -q --profile model --target-dir $(FAULTS)
-
 mutants: ## Break one delivery rule at a time, and check that the models, or the simulation, notice
-	$(WITH_FAULTS) -p paddington-models -- mutants
-	$(WITH_FAULTS) -p paddington-sim -- --mutants
+	$(CARGO) run -q --profile model -p paddington-models --features faults -- mutants
+	$(CARGO) run -q --profile model -p paddington-sim --features faults -- --mutants
 
 demo: ## Run the countdown as two processes, their logs side by side
 	$(CARGO) run -q -p example-echo -- demo
