@@ -146,10 +146,10 @@ endif
 		$(COMPARE_BUILD) "$(filter nats zeromq,$(COMPARE))"; }
 
 instructions: ## Count instructions, where valgrind is installed, and compare them with the record
-	$(CARGO) run -q --release -p paddington-bench -- instructions
+	$(CARGO) run -q --release -p paddington-instructions -- benches/instructions.toml
 
 instructions-record: ## Record the instruction counts again
-	$(CARGO) run -q --release -p paddington-bench -- instructions --write
+	$(CARGO) run -q --release -p paddington-instructions -- --write benches/instructions.toml
 
 # Number of runs of each trial, and the seed of the first run; each run adds one.
 RUNS ?= 3
