@@ -1,6 +1,6 @@
 //! Pieces of work whose instructions are counted: an envelope, a frame, and messages between two
 //! services in one process. This is a crate of its own because counting is part of `make check`, and
-//! the load harness takes ten times as long to build.
+//! the load harness has twice as many dependencies to build.
 
 mod count;
 mod pair;
