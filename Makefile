@@ -3,8 +3,16 @@
 CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 ZMQ := $(shell pkg-config --exists libzmq 2>/dev/null && echo yes)
-MODELS := $(CARGO) run -q --profile model -p paddington-models --
 DENY := $(shell $(CARGO) deny --version >/dev/null 2>&1 && echo yes)
+
+# Programs are built with the features that the tests of the workspace need of their dependencies, so that
+# nothing is built twice: `--examples`, of which there are none, counts as a test.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROGRAM := $(CARGO) build -q --workspace --examples --bin
+# The same for what is tried in optimised code.
+OPTIMISED := -q --profile model -p paddington -p paddington-models -p paddington-sim -p paddington-soak
+TRIAL := $(CARGO) build $(OPTIMISED) --examples --bin
+MODELS := $(TARGET)/model/paddington-models
 
 .PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke locks package deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
@@ -15,8 +23,23 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-check: fmt clippy test test-portable doctest doc examples interop operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke instructions locks package deny ## Run everything that CI checks
+# `make check` does two things at the same time: what keeps processors busy, and what mostly waits for time to
+# pass. In each row, one target comes after the other. What a target prints is shown when it has ended.
+BUSY := fmt clippy test test-portable doctest doc bench-smoke models-smoke sim-smoke mutants instructions locks package deny
+WAITING := soak-smoke examples interop operate api-examples deploy page
+
+check: ## Run everything that CI checks
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target IN_ROWS=yes $(BUSY) $(WAITING)
 	@echo "all checks passed"
+
+ifdef IN_ROWS
+SHELL := .ci/timed
+row = $(if $(word 2,$(1)),$(eval $(word 2,$(1)): | $(word 1,$(1)))$(call row,$(wordlist 2,$(words $(1)),$(1))))
+$(call row,$(BUSY))
+$(call row,$(WAITING))
+# Part of `test`, and built with what the soak trials have built.
+secrets: | clippy
+endif
 
 fmt: ## Check the formatting
 	$(CARGO) fmt --all --check
@@ -32,7 +55,7 @@ else
 endif
 
 secrets: ## Look for secrets in memory that are done with, in optimised code
-	$(CARGO) test -q --profile model -p paddington --test secrets_are_gone -- --ignored
+	$(CARGO) test $(OPTIMISED) --test secrets_are_gone -- --ignored
 
 test-portable: ## Run the tests of the ciphers without their fast path
 	$(CARGO) check -q -p paddington --no-default-features --features portable
@@ -45,52 +68,56 @@ doc: ## Build the documentation, with warnings as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 examples: ## Run the examples end to end
-	$(CARGO) run -q -p example-echo -- demo --count 100
-	$(CARGO) run -q -p example-echo -- demo --count 100 --encoding hex
-	$(CARGO) run -q -p example-outbox -- demo --count 300
-	$(CARGO) run -q -p example-partner -- demo
+	$(PROGRAM) example-echo --bin example-outbox --bin example-partner
+	$(TARGET)/debug/example-echo demo --count 100
+	$(TARGET)/debug/example-echo demo --count 100 --encoding hex
+	$(TARGET)/debug/example-outbox demo --count 300
+	$(TARGET)/debug/example-partner demo
 
 interop: ## Check the second implementation, in Python, against ours
-	$(CARGO) build -q -p example-echo
+	$(PROGRAM) example-echo
 	trials/interop/python/run
 
 operate: ## Carry out every command of docs/operate.md, on two hosts
-	$(CARGO) build -q -p paddington-cli
+	$(PROGRAM) paddington
 	trials/operate/run
 
 deploy: ## Check the files in deploy, as far as this machine can
-	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)
 	trials/deploy/systemd $(PADDINGTON_BIN)
 	trials/deploy/kubernetes $(PADDINGTON_BIN)
 	trials/deploy/proxies $(PADDINGTON_BIN)
 	trials/deploy/debian $(PADDINGTON_BIN)
 
 page: ## Test the status page in Chromium, where that and Node are installed
-	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)
 	# A browser's times are its own: what fails is tried once more.
 	trials/page/run || trials/page/run
 	trials/page/real
 
 api-examples: ## Run the examples of the local API, in each language that is here
-	$(if $(PADDINGTON_BIN),,$(CARGO) build -q -p paddington-cli)
+	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)
 	trials/api/run
 
 formal: ## Prove the handshake, where ProVerif is installed
 	@trials/formal/run
 
 bench-smoke: ## Run every benchmark once, for its correctness
-	$(CARGO) test -q -p paddington-bench --benches
+	$(CARGO) test -q --workspace --bench '*'
 
 soak-smoke: ## Run every soak trial once, in seconds
-	$(CARGO) run -q --profile model -p paddington-soak -- --short all
+	$(TRIAL) paddington-soak
+	$(TARGET)/model/paddington-soak --short all
 
 models-smoke: ## Explore small models of the exchange, with short random walks and attacks
+	$(TRIAL) paddington-models
 	$(MODELS) check
 	$(MODELS) walk
 	$(MODELS) attack
 
 sim-smoke: ## Run the first simulations, in seconds
-	$(CARGO) run -q --profile model -p paddington-sim -- --seeds 20
+	$(TRIAL) paddington-sim
+	$(TARGET)/model/paddington-sim --seeds 20
 
 locks: ## Check that the lock files outside the workspace are those of its present dependencies
 	$(CARGO) update -q --workspace --locked --manifest-path trials/fuzz/Cargo.toml
@@ -114,20 +141,19 @@ else
 endif
 
 models: ## Explore the models in their long form, which takes a quarter of an hour
+	$(TRIAL) paddington-models
 	$(MODELS) check --long
 	$(MODELS) walk --long
 	$(MODELS) attack --long
 
-# The folder for the builds in which rules can be broken.
-FAULTS ?= target/faults
-WITH_FAULTS := RUSTFLAGS="--cfg paddington_faults" $(CARGO) run -q --profile model --target-dir $(FAULTS)
-
 mutants: ## Break one delivery rule at a time, and check that the models, or the simulation, notice
-	$(WITH_FAULTS) -p paddington-models -- mutants
-	$(WITH_FAULTS) -p paddington-sim -- --mutants
+	$(TRIAL) paddington-models --bin paddington-sim --features paddington-models/faults,paddington-sim/faults
+	$(MODELS) mutants
+	$(TARGET)/model/paddington-sim --mutants
 
 demo: ## Run the countdown as two processes, their logs side by side
-	$(CARGO) run -q -p example-echo -- demo
+	$(PROGRAM) example-echo
+	$(TARGET)/debug/example-echo demo
 
 bench: bench-compare ## Run the benchmarks and the short form of the load harness
 	$(CARGO) bench -p paddington-bench --benches
@@ -150,10 +176,10 @@ endif
 		$(COMPARE_BUILD) "$(filter nats zeromq,$(COMPARE))"; }
 
 instructions: ## Count instructions, where valgrind is installed, and compare them with the record
-	$(CARGO) run -q --release -p paddington-bench -- instructions
+	$(CARGO) run -q --release -p paddington-instructions -- benches/instructions.toml
 
 instructions-record: ## Record the instruction counts again
-	$(CARGO) run -q --release -p paddington-bench -- instructions --write
+	$(CARGO) run -q --release -p paddington-instructions -- --write benches/instructions.toml
 
 # Number of runs of each trial, and the seed of the first run; each run adds one.
 RUNS ?= 3
@@ -170,7 +196,8 @@ SEEDS ?= 200
 FIRST ?= 1
 
 sim: ## Run SEEDS simulations from seed FIRST on, with debug assertions
-	$(CARGO) run -q --profile model -p paddington-sim -- --seeds $(SEEDS) --first $(FIRST)
+	$(TRIAL) paddington-sim
+	$(TARGET)/model/paddington-sim --seeds $(SEEDS) --first $(FIRST)
 
 # Time for each target. New inputs are kept out of the corpus, which is in the repository and is
 # replayed by the tests.

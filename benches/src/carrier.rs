@@ -5,34 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use paddington_instructions::{COUNT, END, PING, done, message};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Carrier, CpuClock, Drive, Job, Latencies, Pipe, Sample, Scenario, tell, until_closed};
 
-/// The first byte of a message that is sent back.
-pub const PING: u8 = b'p';
-/// The first byte of a message that is only counted.
-pub const COUNT: u8 = b's';
-/// The first byte of a message that is answered with the number of messages counted.
-pub const END: u8 = b'e';
 /// Number of messages that are queued before a flush.
 const BATCH: u64 = 64;
 /// Time at the start in which nothing is measured.
 pub const WARM_UP: Duration = Duration::from_millis(300);
-
-/// A message of `size` bytes that asks for `what`.
-#[must_use]
-pub fn message(what: u8, size: usize) -> String {
-    let mut message = "x".repeat(size.max(16));
-    message.replace_range(..1, char::from(what).encode_utf8(&mut [0; 4]));
-    message
-}
-
-/// The answer to the end of a stream.
-#[must_use]
-pub fn done(count: u64) -> String {
-    format!("d{count:019}")
-}
 
 /// Number of messages that the other side has counted, from its answer.
 ///

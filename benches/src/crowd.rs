@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use paddington::{Control, Error, Message, Service};
+use paddington_instructions::{PING, message};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
-use crate::carrier::{PING, connect, message};
+use crate::carrier::connect;
 use crate::ours::{SERVER, SourceNetwork, client};
 use crate::{
     Carrier, Contender, CpuClock, Drive, Latencies, Pipe, Sample, Twice, WebSocket, read_commands,

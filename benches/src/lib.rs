@@ -7,12 +7,10 @@ mod api;
 mod bars;
 mod carrier;
 mod child;
-mod count;
 mod crowd;
 mod durable;
 mod envelopes;
 mod ours;
-mod pair;
 mod pipe;
 mod plot;
 mod promise;
@@ -24,17 +22,13 @@ mod work;
 
 pub use api::{Way, api_rate};
 pub use bars::{Bar, Bound, Figure, verdict};
-pub use carrier::{
-    COUNT, END, PING, WARM_UP, counted, done, drive_over, drive_pipe, message, serve_over,
-    serve_pipe,
-};
+pub use carrier::{WARM_UP, counted, drive_over, drive_pipe, serve_over, serve_pipe};
 pub use child::{Child, Placement, read_commands, tell, until_closed};
-pub use count::{WORKS, count};
 pub use crowd::{Command, Load, run_crowd};
 pub use durable::{service_rate, store_rate};
 pub use envelopes::{Envelope, Naive as NaiveEnvelope, Work};
 pub use ours::{Ranges, SourceNetwork, configure, drive_service, serve_service};
-pub use pair::Pair;
+pub use paddington_instructions::{COUNT, END, PING, Pair, done, message};
 pub use pipe::{Carrier, Naive, Pipe, Prefixed, Tcp, Tls, Twice, WebSocket};
 pub use plot::Plot;
 pub use promise::promise;

@@ -2,7 +2,6 @@
 //! experiments.
 
 mod experiments;
-mod instructions;
 mod output;
 
 use std::io::Write;
@@ -83,15 +82,6 @@ enum What {
         /// The file.
         results: PathBuf,
     },
-    /// Counts instructions and compares them with the record.
-    Instructions {
-        /// The record.
-        #[arg(long, default_value = "benches/instructions.toml")]
-        record: PathBuf,
-        /// Writes a new record.
-        #[arg(long)]
-        write: bool,
-    },
     /// A process of a measurement.
     #[command(hide = true)]
     Role {
@@ -103,14 +93,7 @@ enum What {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if let What::Role { role } = &cli.what {
-        let role = serde_json::from_str(role)?;
-        if let Role::Count(work, size, count) = &role {
-            return paddington_bench::count(work, *size, *count);
-        }
-        return runtime()?.block_on(play(role));
-    }
-    if let What::Instructions { record, write } = &cli.what {
-        return runtime()?.block_on(instructions::check(record, *write));
+        return runtime()?.block_on(play(serde_json::from_str(role)?));
     }
     let mut settings = experiments::Settings::new(cli.full, cli.rounds)?;
     settings.narrow(&cli.size, &cli.connections, &cli.only);
@@ -194,7 +177,6 @@ async fn play(role: Role) -> Result<()> {
         Role::First(serve, port) => paddington_bench::first(serve, port).await,
         Role::Sender(serve, port) => paddington_bench::sender(serve, port).await,
         Role::Crowd(drive, count) => run_crowd(drive, count).await,
-        Role::Count(..) => anyhow::bail!("nothing to await"),
     }
 }
 

@@ -13,11 +13,12 @@ use paddington::{
     Encoding, Error, HandlerError, Invite, Message, Network, SendError, Service, ServiceConfig,
     send,
 };
+use paddington_instructions::{COUNT, END, PING, done, message};
 use paddington_transport::{NetworkListener, Stream};
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::mpsc;
 
-use crate::carrier::{COUNT, END, PING, WARM_UP, counted, done, message};
+use crate::carrier::{WARM_UP, counted};
 use crate::{
     Contender, CpuClock, Drive, IN_FLIGHT, Job, Latencies, Sample, Scenario, Serve, tell,
     until_closed,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use paddington::{Error, Message, Service, ServiceConfig};
+use paddington_instructions::{PING, message};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::carrier::{PING, message};
 use crate::ours::{SERVER, client};
 use crate::{Carrier, Contender, Pipe, Serve, WebSocket, tell, until_closed};
 

@@ -126,8 +126,6 @@ pub enum Role {
     First(Serve, u16),
     /// A service, or a bare WebSocket, that sends one message.
     Sender(Serve, u16),
-    /// Repeats a piece of work, with messages of a length, so that its instructions can be counted.
-    Count(String, usize, u64),
 }
 
 /// The runtime of a process of a measurement: as with `#[tokio::main]`, it has as many threads as

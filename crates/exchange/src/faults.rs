@@ -1,5 +1,5 @@
 //! Faults: rules of an exchange that a test build can break, one at a time, to show that the
-//! simulation notices. Only a build with `--cfg paddington_faults` has the switch.
+//! simulation notices. Only a build with the feature `faults` has the switch.
 
 paddington_wire::faults! {
     /// More may wait for all peers together than there is room for.

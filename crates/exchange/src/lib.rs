@@ -46,7 +46,7 @@ pub use dialing::Server;
 pub use error::{AlreadyRunning, FullOutbox, HandlerError, NoExchange, SendError, StartError};
 pub use event::Event;
 pub use exchange::{Exchange, current, install};
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 pub use faults::Fault;
 pub use handling::{Handler, OnError, RetryError, Unhandled, accept_bytes};
 pub use keys::KeyStore;

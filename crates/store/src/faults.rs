@@ -1,5 +1,5 @@
 //! Faults: rules of a store that a test build can break, one at a time, to show that the simulation
-//! notices. Only a build with `--cfg paddington_faults` has the switch.
+//! notices. Only a build with the feature `faults` has the switch.
 
 paddington_wire::faults! {
     /// Any number of dead letters is kept.

@@ -46,7 +46,7 @@ mod upkeep;
 mod worker;
 
 pub use error::OpenStoreError;
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 pub use faults::Fault;
 pub use open::SQLITE_NEEDED;
 pub use rewrite::{KeptAt, LockedStore, RewriteError, rewrite, sealed_under};

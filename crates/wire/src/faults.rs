@@ -1,7 +1,7 @@
 //! Faults: rules that a test build can break, one at a time, to show that the models notice. Only a
-//! build with `--cfg paddington_faults` has the switch.
+//! build with the feature `faults` has the switch.
 
-#[cfg(all(paddington_faults, not(debug_assertions)))]
+#[cfg(all(feature = "faults", not(debug_assertions)))]
 compile_error!("rules are broken in test builds only: faults need debug assertions");
 
 /// Defines the faults of a crate: `Fault`, which is public only in a build with the switch, and
@@ -11,13 +11,13 @@ compile_error!("rules are broken in test builds only: faults need debug assertio
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A rule of `docs/delivery.md` or `docs/limits.md` that this crate breaks in the whole process.
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Fault {
             $($(#[$doc])* $name,)*
         }
 
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         impl Fault {
             /// Every fault.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
@@ -34,22 +34,22 @@ macro_rules! faults {
         }
 
         /// The broken rule, counted from 1; 0 is none.
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         static BROKEN: ::std::sync::atomic::AtomicU8 = ::std::sync::atomic::AtomicU8::new(0);
 
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         pub(crate) fn broken(fault: Fault) -> bool {
             BROKEN.load(::std::sync::atomic::Ordering::Relaxed) == fault as u8 + 1
         }
 
-        #[cfg(not(paddington_faults))]
+        #[cfg(not(feature = "faults"))]
         #[derive(Clone, Copy)]
         pub(crate) enum Fault {
             $($name,)*
         }
 
         /// Returns whether a rule is broken, which none is in this build.
-        #[cfg(not(paddington_faults))]
+        #[cfg(not(feature = "faults"))]
         pub(crate) const fn broken(_: Fault) -> bool {
             false
         }

@@ -78,7 +78,7 @@ pub use call_items::{CallBody, CallItem, FailureCode};
 pub use control::Control;
 pub use encoding::Encoding;
 pub use error::{HandshakeError, ReceiveError, TransmitError, Violation};
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 pub use faults::Fault;
 pub use frame::{
     Ack, Batch, Calls, CallsState, CloseCode, Completed, CursorState, Data, Features, Frame,

@@ -90,10 +90,8 @@ fn run_mutants() -> bool {
     }
     let seconds = start.elapsed().as_secs_f32();
     println!("{caught} of {} broken rules noticed, {seconds:.1} s", mutants.len());
-    if !cfg!(paddington_faults) {
-        println!(
-            "Those of the link need RUSTFLAGS=\"--cfg paddington_faults\": see `make mutants`."
-        );
+    if !cfg!(feature = "faults") {
+        println!("Those of the link need the feature `faults`: see `make mutants`.");
     }
     caught == mutants.len()
 }

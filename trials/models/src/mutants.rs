@@ -1,7 +1,7 @@
 //! Breaks one rule at a time, in the link or in its driver. A rule whose breach no scenario notices
 //! would be a rule without a test.
 
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 use paddington_wire::Fault;
 
 use crate::check::{self, Found};
@@ -19,7 +19,7 @@ const KEYS: &str = "keys";
 #[derive(Clone, Copy, Debug)]
 pub enum Mutant {
     /// In the link.
-    #[cfg(paddington_faults)]
+    #[cfg(feature = "faults")]
     Link(Fault),
     /// In the driver.
     Driver(Sabotage),
@@ -41,7 +41,7 @@ impl Mutant {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let all = Sabotage::ALL.iter().copied().map(Self::Driver);
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         let all = Fault::ALL.iter().copied().filter(has_place).map(Self::Link).chain(all);
         all.collect()
     }
@@ -49,7 +49,7 @@ impl Mutant {
     /// Words in the names of the scenarios that should notice it.
     fn place(self) -> &'static str {
         match self {
-            #[cfg(paddington_faults)]
+            #[cfg(feature = "faults")]
             Self::Link(fault) => place(fault),
             Self::Driver(Sabotage::OneNumberSpace) => "sender crashes",
             Self::Driver(Sabotage::WrittenOnlyWhileWaiting) => "deadlines, durable",
@@ -76,19 +76,19 @@ impl Mutant {
     }
 
     fn hunt_keys(self) -> Option<Caught> {
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         if let Self::Link(fault) = self {
             fault.inject();
         }
         let found = keys::hunt(PATIENCE);
-        #[cfg(paddington_faults)]
+        #[cfg(feature = "faults")]
         Fault::heal();
         found.map(|(scenario, states, promise)| Caught { scenario, states, promise })
     }
 
     fn explore(self, scenario: Scenario) -> Found {
         match self {
-            #[cfg(paddington_faults)]
+            #[cfg(feature = "faults")]
             Self::Link(fault) => {
                 fault.inject();
                 let found = check::explore(scenario, 1, PATIENCE);
@@ -105,12 +105,12 @@ impl Mutant {
 
 /// Returns whether the models should notice a fault. More streams than a READY lists are too many
 /// states for them: the simulation notices that one.
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 fn has_place(fault: &Fault) -> bool {
     *fault != Fault::UnlistedOvertaken
 }
 
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 fn place(fault: Fault) -> &'static str {
     match fault {
         Fault::AcknowledgeOnArrival | Fault::UnknownStreamFromZero => "receiver crashes",

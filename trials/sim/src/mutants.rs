@@ -3,28 +3,26 @@
 
 use anyhow::{Error, ensure};
 
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 use crate::bounds::{ALL, Situation};
 
 /// Breaks every rule.
 pub(crate) fn check() -> Result<(), Error> {
     let missed = missed();
-    if !cfg!(paddington_faults) {
-        println!(
-            "Rules are broken with RUSTFLAGS=\"--cfg paddington_faults\": see `make mutants`."
-        );
+    if !cfg!(feature = "faults") {
+        println!("Rules are broken with the feature `faults`: see `make mutants`.");
     }
     ensure!(missed == 0, "{missed} broken rules are not noticed");
     Ok(())
 }
 
 /// Returns the number of broken rules that nothing notices.
-#[cfg(not(paddington_faults))]
+#[cfg(not(feature = "faults"))]
 fn missed() -> usize {
     0
 }
 
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 fn missed() -> usize {
     use paddington_exchange::Fault as Exchange;
     use paddington_store::Fault as Store;
@@ -51,7 +49,7 @@ fn missed() -> usize {
 }
 
 /// Looks for a situation that notices the broken rule.
-#[cfg(paddington_faults)]
+#[cfg(feature = "faults")]
 fn is_noticed(rule: &str) -> bool {
     let broken = |situation: &'static Situation| {
         let checked = std::panic::catch_unwind(|| situation.check());

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use paddington_bench::{Role, WORKS};
+use paddington_instructions::WORKS;
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
 
 /// The recorded counts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ const TOLERANCE: f64 = 3.0;
 
 /// Counts all pieces of work and compares the counts with the file, or writes it. If the record was
 /// made with other tools, the counts are only shown.
-pub(crate) async fn check(file: &Path, write: bool) -> Result<()> {
-    let Some(counted_by) = tools().await else {
+pub(crate) fn check(file: &Path, write: bool) -> Result<()> {
+    let Some(counted_by) = tools() else {
         crate::say("valgrind is not installed: instructions are not counted")?;
         return Ok(());
     };
@@ -40,8 +40,8 @@ pub(crate) async fn check(file: &Path, write: bool) -> Result<()> {
     };
     let mut counted = BTreeMap::new();
     for (work, size) in WORKS {
-        let more = count(work, size, 2 * TIMES).await?;
-        let less = count(work, size, TIMES).await?;
+        let more = count(work, size, 2 * TIMES)?;
+        let less = count(work, size, TIMES)?;
         let each = more.saturating_sub(less) / TIMES;
         let name = format!("{work} {size} B");
         let before = recorded.as_ref().and_then(|record| record.instructions.get(&name));
@@ -65,18 +65,18 @@ const HEAD: &str = "# Instructions for each piece of work, as callgrind counts t
                     compares;\n# `make instructions-record` writes it again.\n";
 
 /// The tools that count. `None` without valgrind.
-async fn tools() -> Option<String> {
-    let valgrind = said_by("valgrind", &["--version"]).await?;
-    let library = said_by("getconf", &["GNU_LIBC_VERSION"]).await.unwrap_or_default();
-    let compiler = said_by("rustc", &["--version"]).await.unwrap_or_default();
+fn tools() -> Option<String> {
+    let valgrind = said_by("valgrind", &["--version"])?;
+    let library = said_by("getconf", &["GNU_LIBC_VERSION"]).unwrap_or_default();
+    let compiler = said_by("rustc", &["--version"]).unwrap_or_default();
     let compiler = compiler.split(" (").next().unwrap_or_default();
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let vectors = if processor.contains(" avx2 ") { "avx2" } else { "no avx2" };
     Some(format!("{valgrind}, {library}, {compiler}, {vectors}"))
 }
 
-async fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().await.ok()?;
+fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !said.is_empty()).then_some(said)
 }
@@ -115,15 +115,12 @@ fn compare(record: &Record, counted: &BTreeMap<String, u64>) -> Result<()> {
 }
 
 /// Counts the instructions of a process that does `work` `times` times.
-async fn count(work: &str, size: usize, times: u64) -> Result<u64> {
-    let role = Role::Count(work.to_owned(), size, times);
+fn count(work: &str, size: usize, times: u64) -> Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .arg("role")
-        .arg(serde_json::to_string(&role)?)
-        .output()
-        .await?;
+        .args(["count", work, &size.to_string(), &times.to_string()])
+        .output()?;
     let text = String::from_utf8_lossy(&output.stderr);
     let collected = text.lines().find_map(|line| line.split_once("Collected : "));
     let Some((_, count)) = collected.filter(|_| output.status.success()) else {

@@ -13,7 +13,7 @@ use paddington_transport::{NetworkListener, Stream};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 
-use crate::carrier::{COUNT, END, PING, done, message};
+use crate::{COUNT, END, PING, done, message};
 
 /// Capacity of a cable in bytes.
 const CABLE: usize = 64 * 1024;
