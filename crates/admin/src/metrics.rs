@@ -52,6 +52,13 @@ impl Collector for Numbers {
         gauge(&mut encoder, "paddington_peers", help, known)?;
         let help = "Whether the service can do its work";
         gauge(&mut encoder, "paddington_ready", help, i64::from(ready))?;
+        if let Some(replica) = self.0.service.exchange().replica() {
+            let help = "Seconds for which the other replicas certainly count this one as living";
+            let lease = i64::try_from(replica.lease.as_secs()).unwrap_or(i64::MAX);
+            gauge(&mut encoder, "paddington_lease_seconds", help, lease)?;
+            let help = "Links that this replica owns";
+            gauge(&mut encoder, "paddington_links_owned", help, number(replica.links))?;
+        }
         let help = "Connections that were refused, by how far they had come";
         let counter = MetricType::Counter;
         let mut refusals = encoder.encode_descriptor("paddington_refusals", help, None, counter)?;

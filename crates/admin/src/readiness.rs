@@ -33,6 +33,10 @@ impl App {
         if let Some(failure) = exchange.store().and_then(|store| store.health().failure) {
             reasons.push(format!("the store accepts nothing: {failure}"));
         }
+        if exchange.replica().is_some_and(|replica| replica.lease.is_zero()) {
+            let why = "the lease of this replica has lapsed: its database does not answer";
+            reasons.push(why.to_owned());
+        }
         if let Some(failure) = exchange.listener_failure() {
             reasons.push(format!("the service does not listen for its clients: {failure}"));
         }

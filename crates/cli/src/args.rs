@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Run the service in the foreground.
     Run(Run),
+    /// Make the tables of a service with replicas, or bring them up to date.
+    Migrate(Migrate),
     /// Let the running service read its configuration again.
     Reload,
     /// Show how the running service and its peers are.
@@ -81,6 +83,14 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Write the manual pages into a folder.
     Man(Man),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Also tell the databases that they were restored from a copy of their disks. All replicas have to be
+    /// stopped.
+    #[arg(long)]
+    pub(crate) restored: bool,
 }
 
 #[derive(Debug, Args)]

@@ -66,8 +66,8 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
 /// Carries out a command in the folder of a service, which was called `here`.
 async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), Failure> {
     use commands::{
-        at_rest, check, invite, join, letters, messages, outbox, peers, range, reload, remove,
-        status,
+        at_rest, check, invite, join, letters, messages, migrate, outbox, peers, range, reload,
+        remove, status,
     };
     match command {
         Command::Invite(args) => invite::invite(&args, here, output).await,
@@ -80,6 +80,7 @@ async fn in_folder(command: Command, here: &Path, output: Output) -> Result<(), 
         Command::Purge(args) => outbox::purge(&args, output).await,
         Command::AtRest(args) => at_rest::run(args.action, output),
         Command::Check(args) => check::run(&args, output),
+        Command::Migrate(args) => migrate::run(&args, output).await,
         Command::Reload => reload::run(output).await,
         Command::Run(args) => run::run(&args).await,
         Command::Status(args) => status::run(&args, output).await,

@@ -16,6 +16,7 @@ const PLAIN: &str = "\u{1b}[0m";
 pub(crate) fn state(peer: &Peer) -> String {
     match peer.state {
         State::Connected => format!("{GREEN}connected{PLAIN}"),
+        State::Away if peer.owned == Some(false) => format!("{YELLOW}not here{PLAIN}"),
         State::Away => format!("{YELLOW}away{PLAIN}"),
     }
 }

@@ -17,7 +17,8 @@ use crate::peer::Peer;
 use crate::registry::{Entry, Role};
 use crate::store::LinkStore;
 use crate::{
-    AlreadyRunning, Event, NoExchange, PeerStatus, PingError, Refusal, SendError, ShutdownReport,
+    AlreadyRunning, Event, NoExchange, PeerStatus, PingError, Refusal, ReplicaStatus, SendError,
+    ShutdownReport,
 };
 
 /// A handle of a service's exchange; a clone is cheap.
@@ -138,6 +139,14 @@ impl Exchange {
         let entries = self.core.peers.entries().into_iter();
         let status = |Entry { peer, role, .. }: Entry| peer.status(matches!(role, Role::Server(_)));
         entries.map(status).collect()
+    }
+
+    /// Returns how this replica is, if several share the store.
+    #[must_use]
+    pub fn replica(&self) -> Option<ReplicaStatus> {
+        let cluster = self.core.cluster.as_ref()?;
+        let links = self.core.peers.peers().iter().filter(|peer| peer.is_owner()).count();
+        Some(cluster.status(links))
     }
 
     /// Sends a ping to a peer and waits for its answer (`docs/protocol.md` §7). Returns the time between

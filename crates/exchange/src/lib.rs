@@ -63,5 +63,6 @@ pub use renewal::Renewal;
 pub use reply::{Reply, RequestError};
 pub use setup::{Setup, Storage};
 pub use status::{
-    CallsStatus, LastError, PeerAddress, PeerCounters, PeerStatus, ShutdownReport, UrlStatus,
+    CallsStatus, LastError, PeerAddress, PeerCounters, PeerStatus, ReplicaStatus, ShutdownReport,
+    UrlStatus,
 };

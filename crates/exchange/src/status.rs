@@ -19,6 +19,9 @@ pub struct PeerStatus {
     pub encoding: Encoding,
     /// Whether the messages that wait for it outlive this process.
     pub stored: bool,
+    /// Whether this replica owns the link; `None` if no replicas share the store. What is told of a peer
+    /// whose link it does not own is what this replica knew last.
+    pub owned: Option<bool>,
     /// Whether this side opens the connections, because the peer is a server.
     pub dialled: bool,
     /// Time since it connected, if it is connected.
@@ -67,6 +70,18 @@ pub struct PeerStatus {
     pub calls: CallsStatus,
     /// All other counters.
     pub counters: PeerCounters,
+}
+
+/// Status of a replica, where several share a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaStatus {
+    /// Its number, which no other replica has ever had.
+    pub number: u32,
+    /// The time for which it certainly lives in the eyes of the others; zero if they may count it as dead.
+    pub lease: Duration,
+    /// Number of links that it owns.
+    pub links: usize,
 }
 
 /// The address of the other end of a connection.

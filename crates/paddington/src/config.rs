@@ -21,7 +21,7 @@ use crate::format::{Form, ServiceFile};
 use crate::known::{Known, KnownClient, KnownServer};
 use crate::links::LinkFolder;
 use crate::renewal::InvitationFile;
-use crate::{FileError, file};
+use crate::{Cluster, FileError, file};
 
 mod differences;
 mod folder;
@@ -52,6 +52,7 @@ pub struct ServiceConfig {
     ip: IpAddr,
     port: u16,
     outbox: Option<PathBuf>,
+    cluster: Option<Cluster>,
     links: Option<LinkFolder>,
     pub(crate) vault: Option<Arc<Vault>>,
     tls: Option<TlsFiles>,
@@ -103,6 +104,14 @@ pub enum ConfigError {
         invited: PeerName,
         /// This service's name.
         own: PeerName,
+    },
+    /// A setting and `[cluster]` exclude each other.
+    #[error("{setting} and [cluster] exclude each other: {why}")]
+    WithCluster {
+        /// The setting.
+        setting: &'static str,
+        /// What would happen.
+        why: &'static str,
     },
     /// It is the configuration of another service.
     #[error("this service is called {own}, and the configuration is that of {other}")]
@@ -206,6 +215,7 @@ impl ServiceConfig {
             ip: ip.parse().map_err(|_| ConfigError::Ip(ip.chars().take(80).collect()))?,
             port: *port,
             outbox: None,
+            cluster: None,
             links: None,
             vault: None,
             tls: None,
@@ -376,6 +386,46 @@ impl ServiceConfig {
     /// ```
     pub fn set_outbox(&mut self, path: impl Into<PathBuf>) {
         self.outbox = Some(path.into());
+    }
+
+    /// Returns the database that several replicas of this service share, if they do.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Makes the service one of several replicas, over a database that they share.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::WithCluster`] if the configuration has something that replicas cannot have.
+    pub fn set_cluster(&mut self, cluster: Cluster) -> Result<(), ConfigError> {
+        self.cluster = Some(cluster);
+        let checked = self.check_cluster();
+        if checked.is_err() {
+            self.cluster = None;
+        }
+        checked
+    }
+
+    /// Checks that nothing is configured that replicas cannot have.
+    fn check_cluster(&self) -> Result<(), ConfigError> {
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        let conflicts = [
+            (self.outbox.is_some(), "outbox", "its messages would be those of one replica only"),
+            (self.links.is_some(), "links", "keys would be renewed at one replica only"),
+            (self.vault.is_some(), "at_rest", "messages in the database would not be sealed"),
+        ];
+        let conflict = conflicts.into_iter().find(|(is_set, ..)| *is_set);
+        conflict.map_or(Ok(()), |(_, setting, why)| Err(ConfigError::WithCluster { setting, why }))
+    }
+
+    /// Returns the service's name.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn peer_name(&self) -> &PeerName {
+        &self.name
     }
 
     /// Returns the files with which the service speaks TLS itself.

@@ -13,6 +13,7 @@ use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::Cluster;
 use crate::at_rest::AtRest;
 use crate::file::FromText;
 use crate::links::KeysEntry;
@@ -128,6 +129,9 @@ pub(crate) struct ServiceFile {
     /// The secret under which links and messages are sealed on the disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) at_rest: Option<AtRest>,
+    /// The database that several replicas of this service share, in place of an outbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<Cluster>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<TlsFiles>,
     #[serde(default, skip_serializing_if = "is_default")]

@@ -52,6 +52,7 @@ struct SharedPorts;
 mod at_rest;
 mod buckets;
 mod clients;
+mod cluster;
 pub mod config;
 mod draft;
 mod error;
@@ -74,6 +75,7 @@ mod written;
 #[cfg(feature = "durable")]
 pub use at_rest::Rewritten;
 pub use at_rest::{AtRest, AtRestError, KeySource};
+pub use cluster::{Cluster, ClusterError};
 pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig};
 pub use error::Error;
 pub use file::{FileError, load_private, save_private, without_values};
@@ -91,8 +93,9 @@ pub use paddington_exchange::{
     AddError, AlreadyRunning, CallCounts, CallsStatus, ChangeError, Config, Counts, Delivered,
     Event, Exchange, FullOutbox, Handler, HandlerError, KeyStore, LastError, NoExchange, OnError,
     PeerAddress, PeerCounters, PeerStatus, PingError, PurgeError, Receipt, Refusal, RekeyError,
-    RemoveError, Removed, Reply, RequestError, RetryError, SendError, SendOptions, ShutdownReport,
-    StartError, Storage, Unhandled, UrlStatus, Waiting, accept_bytes, current, store,
+    RemoveError, Removed, ReplicaStatus, Reply, RequestError, RetryError, SendError, SendOptions,
+    ShutdownReport, StartError, Storage, Unhandled, UrlStatus, Waiting, accept_bytes, current,
+    store,
 };
 #[cfg(feature = "durable")]
 pub use paddington_store::{

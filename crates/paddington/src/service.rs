@@ -21,7 +21,7 @@ mod shared;
 
 pub use changes::{Changes, LinkError};
 
-use crate::{ConfigError, ServiceConfig};
+use crate::{ClusterError, ConfigError, ServiceConfig};
 
 /// A running service. Several of them live in one process.
 ///
@@ -43,6 +43,9 @@ pub enum ServiceError {
     /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// The database that the replicas share cannot be used.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The configuration has TLS of the service's own, which on a shared port is the port's.
     #[error(
         "{0} shares a port, and TLS there is the port's: take the table [tls] out of its configuration"
@@ -51,6 +54,16 @@ pub enum ServiceError {
     /// The service could not listen, or its settings or peers are not valid.
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+#[cfg(feature = "postgres")]
+async fn open_cluster(config: &ServiceConfig) -> Result<Storage, ClusterError> {
+    Ok(config.open_cluster().await?.map_or(Storage::Memory, Storage::Shared))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn open_cluster(_: &ServiceConfig) -> Result<Storage, ClusterError> {
+    Err(ClusterError::NotBuilt)
 }
 
 impl Service {
@@ -93,8 +106,11 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
-        let store = outbox::open(config)?;
-        Self::start_with(network, store, config, handler).await
+        let storage = match config.cluster() {
+            Some(_) => open_cluster(config).await?,
+            None => outbox::open(config)?.into(),
+        };
+        Self::start_with(network, storage, config, handler).await
     }
 
     /// As [`start`](Self::start), on a port that several services of this process share: the service gets the

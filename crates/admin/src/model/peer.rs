@@ -41,6 +41,9 @@ pub struct Peer {
     pub dialled: bool,
     /// Whether it is connected.
     pub state: State,
+    /// Whether this replica owns the link; left out if no replicas share a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned: Option<bool>,
     /// Since when; null if it was not connected since the service started.
     pub since: Option<String>,
     /// The encoding of its link: `sealed` or `hex`.

@@ -37,10 +37,24 @@ pub struct Service {
     pub listening: Option<String>,
     /// Where its clients reach it.
     pub url: String,
+    /// This replica, if several share a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Replica>,
     /// The receiver of the messages.
     pub handler: HandlerKind,
     /// Whether peers can be changed by the one who asks.
     pub changes: bool,
+}
+
+/// A replica of the service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Replica {
+    /// Its number, which no other replica has ever had.
+    pub number: u32,
+    /// For how long the others certainly count it as living; 0 if they may count it as dead.
+    pub lease_seconds: f64,
+    /// Number of links that it owns.
+    pub links: u64,
 }
 
 /// The receiver of the messages.

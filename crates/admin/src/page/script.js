@@ -36,6 +36,14 @@ const FACTS = [
     (service) => ({ api: 'the local API', program: 'a program' })[service.handler] ?? plain(service.handler),
   ],
   ['software', (service) => plain(service.software)],
+  [
+    'replica',
+    ({ replica }) => {
+      if (!replica) return '';
+      const lease = replica.lease_seconds > 0 ? `lease good for ${span(replica.lease_seconds)}` : 'lease lapsed';
+      return `${replica.number}, owns ${replica.links} links, ${lease}`;
+    },
+  ],
 ];
 
 function showHead(now) {

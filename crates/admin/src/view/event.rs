@@ -50,6 +50,22 @@ fn told(event: &Event) -> (&'static str, Option<String>, String) {
         Event::StoreFailed { peer, cause } => {
             ("store_failed", peer, format!("the store accepts no messages for {peer}: {cause}"))
         }
+        Event::Claimed { peer } => {
+            ("claimed", peer, format!("this replica owns the link with {peer} now"))
+        }
+        Event::Yielded { peer } => {
+            let text = "this replica has given the link up to another one";
+            ("yielded", peer, format!("{peer}: {text}"))
+        }
+        Event::Deposed { peer } => {
+            let text = "another replica has become the owner of the link, because this one counted as dead";
+            ("deposed", peer, format!("{peer}: {text}"))
+        }
+        Event::LeaseLapsed => {
+            let text = "the lease of this replica has lapsed: it handles no messages until the database \
+                        has answered";
+            return ("lease_lapsed", None, text.to_owned());
+        }
         _ => return ("other", None, "something else has happened".to_owned()),
     };
     (kind, Some(peer.to_string()), text)

@@ -37,6 +37,7 @@ fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
         role: link.role.into(),
         dialled: status.dialled,
         state,
+        owned: status.owned,
         since: status.since.map(time),
         encoding: status.encoding.to_string(),
         software: status.software.to_string(),

@@ -1,11 +1,11 @@
 //! The service as a whole.
 
-use paddington::Refusal as Refused;
+use paddington::{Refusal as Refused, ReplicaStatus};
 
-use super::{orphans, peers};
+use super::{count, orphans, peers};
 use crate::access::Caller;
 use crate::app::App;
-use crate::model::{HandlerKind, Refusal, Service, Status, time};
+use crate::model::{HandlerKind, Refusal, Replica, Service, Status, time};
 
 /// Returns everything about the service. What cannot be read from the store is left out here; readiness
 /// tells of a store that fails.
@@ -30,8 +30,17 @@ fn service(app: &App, caller: Caller) -> Service {
         uptime_seconds: app.since.elapsed().as_secs_f64(),
         listening: app.service.address().map(|address| address.to_string()),
         url: config.url().to_string(),
+        replica: app.service.exchange().replica().map(replica),
         handler: if app.inbox.is_some() { HandlerKind::Api } else { HandlerKind::Program },
         changes: caller == Caller::Socket || app.changes,
+    }
+}
+
+fn replica(status: ReplicaStatus) -> Replica {
+    Replica {
+        number: status.number,
+        lease_seconds: status.lease.as_secs_f64(),
+        links: count(status.links),
     }
 }
 

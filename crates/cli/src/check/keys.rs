@@ -6,7 +6,7 @@ use super::Problem;
 use super::document::{Document, Entry};
 
 /// The keys at the top, beside those of the original paddington, which have no meaning here.
-const TOP: [&str; 15] = [
+const TOP: [&str; 16] = [
     "name",
     "url",
     "fallback_urls",
@@ -15,6 +15,7 @@ const TOP: [&str; 15] = [
     "outbox",
     "links",
     "at_rest",
+    "cluster",
     "tls",
     "settings",
     "clients",
@@ -52,6 +53,7 @@ fn known(table: &[String], settings: Option<&toml::Value>) -> Option<Vec<String>
         ["at_rest"] => {
             fixed(&["keyring", "key_file", "key_credential", "key_variable", "key_command"])
         }
+        ["cluster"] => fixed(&["databases", "password_file", "schema", "lease"]),
         ["api"] => fixed(&["socket", "tcp", "token_file", "changes"]),
         ["health"] => fixed(&["required", "grace"]),
         ["handler"] => fixed(&["exec", "webhook"]),

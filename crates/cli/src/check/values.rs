@@ -1,6 +1,6 @@
 //! Values that cannot be used, each looked at alone, so that one does not hide another.
 
-use paddington::{Config, OnError, ServiceConfig, with_causes, without_values};
+use paddington::{Cluster, Config, OnError, ServiceConfig, with_causes, without_values};
 
 use super::document::{Document, Entry};
 use super::{Problem, at_rest, tls};
@@ -36,6 +36,7 @@ fn of_one(document: &Document<'_>, entry: &Entry) -> Option<Problem> {
         }
         ["tls"] => of_table(&tls::files(document)?.err()?),
         ["at_rest"] => of_table(&at_rest::settings(document)?.err()?),
+        ["cluster"] => of_table(&document.read::<Cluster>(&["cluster"])?.err()?),
         ["settings", "on_error"] => of_policy(document),
         ["settings", "on_error", ..] => None, // its fields make sense together only
         ["settings", .., _] if !entry.is_table => of_setting(&path, document.written(entry)),
@@ -107,6 +108,11 @@ fn remedy(path: &[&str]) -> String {
         }
         ["at_rest"] => {
             "Write for example key_file = \"/run/secrets/paddington\"; docs/deploy/at-rest.md explains it."
+                .into()
+        }
+        ["cluster"] => {
+            "Write for example databases = [\"postgres://paddington@db.example/paddington\"]; \
+             docs/cluster.md explains it."
                 .into()
         }
         ["settings", .., name] => match default_of(path) {

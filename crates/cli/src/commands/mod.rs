@@ -7,6 +7,7 @@ pub(crate) mod invite;
 pub(crate) mod join;
 pub(crate) mod letters;
 pub(crate) mod messages;
+pub(crate) mod migrate;
 pub(crate) mod outbox;
 pub(crate) mod pages;
 pub(crate) mod peers;

@@ -34,6 +34,13 @@ pub(crate) fn text(status: &Status) -> String {
     let up = view::seconds(service.uptime_seconds);
     let mut lines =
         vec![format!("{} ({}), up for {up}, {listening}", service.name, service.software)];
+    lines.extend(service.replica.as_ref().map(|replica| {
+        let lease = match replica.lease_seconds {
+            0.0 => "its lease has lapsed".to_owned(),
+            left => format!("its lease is good for {}", view::seconds(left)),
+        };
+        format!("replica {}, which owns {} links; {lease}", replica.number, replica.links)
+    }));
     lines.extend(status.ready.reasons.iter().map(|reason| format!("not ready: {reason}")));
     lines.push(String::new());
     lines.push(table(&status.peers));

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tracing::warn;
 
 use super::{Receipts, dialing, lease, signals};
+use crate::ReplicaStatus;
 use crate::core::Core;
 use crate::dialing::Server;
 use crate::peer::Peer;
@@ -68,6 +69,11 @@ impl Cluster {
         if let Err(cause) = self.store.release(links.collect()).await {
             warn!(%cause, "the links of this replica could not be given up: the others wait for its lease");
         }
+    }
+
+    /// Returns how this replica is, which owns so many links.
+    pub(crate) fn status(&self, links: usize) -> ReplicaStatus {
+        ReplicaStatus { number: self.store.replica().0, lease: self.store.lease(), links }
     }
 
     /// Returns those who wait for the outcomes of messages.

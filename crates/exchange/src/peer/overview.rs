@@ -3,6 +3,7 @@
 use paddington_wire::PeerName;
 use paddington_wire::link::Millis;
 
+use super::leaving::Standing;
 use super::outbox::PeerLink;
 use super::prospect::Prospect;
 use super::state::State;
@@ -27,6 +28,7 @@ impl State {
             name,
             encoding: self.encoding(),
             stored,
+            owned: self.term.as_ref().map(|_| self.standing == Standing::Here),
             dialled,
             connected_for: self.presence.connected_for(),
             since: self.presence.changed(),

@@ -29,6 +29,7 @@ impl ServiceConfig {
             ("outbox", self.outbox != other.outbox),
             ("links", folder(self) != folder(other)),
             ("at_rest", self.at_rest() != other.at_rest()),
+            ("cluster", self.cluster != other.cluster),
             ("tls", self.tls != other.tls),
         ];
         let fields = fields.into_iter().filter(|(_, differs)| *differs);

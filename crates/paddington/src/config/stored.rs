@@ -17,13 +17,37 @@ use crate::links::{Keys, KeysEntry, handed_over};
 impl ServiceConfig {
     pub(super) fn check(file: ServiceFile) -> Result<Self, ConfigError> {
         note_unused(&file);
-        let ServiceFile { name, url, ip, port, outbox, tls, settings, clients, servers, .. } = file;
+        let ServiceFile {
+            name,
+            url,
+            ip,
+            port,
+            outbox,
+            cluster,
+            tls,
+            settings,
+            clients,
+            servers,
+            ..
+        } = file;
         settings.check()?;
         let (folder, known, fallbacks) = (file.links, Arc::default(), file.fallback_urls);
         let vault = file.at_rest.map(|settings| Arc::new(Vault::new(settings)));
         let links = None;
-        let mut config =
-            Self { name, url, fallbacks, ip, port, outbox, links, vault, tls, settings, known };
+        let mut config = Self {
+            name,
+            url,
+            fallbacks,
+            ip,
+            port,
+            outbox,
+            cluster,
+            links,
+            vault,
+            tls,
+            settings,
+            known,
+        };
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;
@@ -40,6 +64,7 @@ impl ServiceConfig {
         if let Some(folder) = folder {
             config.set_links(folder)?;
         }
+        config.check_cluster()?;
         Ok(config)
     }
 
@@ -74,6 +99,7 @@ impl ServiceConfig {
             outbox: self.outbox.clone(),
             links: self.links.as_ref().map(|folder| folder.path().to_owned()),
             at_rest: self.at_rest().cloned(),
+            cluster: self.cluster.clone(),
             tls: self.tls.clone(),
             settings: self.settings.clone(),
             clients: clients.filter_map(|client| self.client_entry(client, form)).collect(),

@@ -25,6 +25,9 @@ pub(super) fn of(setting: &Setting) -> String {
 }
 
 fn of_time(setting: &Setting, may_be_zero: bool) -> String {
+    if setting.path == ["cluster", "lease"] {
+        return "from 4 s to 1 h".to_owned();
+    }
     if setting.path.first().is_some_and(|first| first != "settings") {
         return "at least 0".to_owned(); // of the command, which asks for no more
     }

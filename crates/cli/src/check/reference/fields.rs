@@ -19,11 +19,12 @@ pub(super) struct Setting {
 }
 
 /// The tables: where their types are, and whether all their fields are optional.
-const TABLES: [(&str, &str, &str, bool); 16] = [
+const TABLES: [(&str, &str, &str, bool); 17] = [
     ("", "crates/paddington/src/format.rs", "ServiceFile", false),
     ("clients", "crates/paddington/src/format.rs", "ClientEntry", false),
     ("servers", "crates/paddington/src/format.rs", "ServerEntry", false),
     ("at_rest", "crates/paddington/src/at_rest/settings.rs", "Table", true),
+    ("cluster", "crates/paddington/src/cluster.rs", "Table", true),
     ("tls", "crates/transport/src/tls_files.rs", "Fields", true),
     ("settings", "crates/exchange/src/config.rs", "Config", true),
     ("settings.on_error", "crates/exchange/src/handling/on_error.rs", "OnError", false),

@@ -97,6 +97,9 @@ fn remark(table: &str) -> &'static str {
             " Without this table nothing is sealed on the disk; with it, one of the four secrets is needed. \
              [`deploy/at-rest.md`](deploy/at-rest.md) explains it."
         }
+        "cluster" => {
+            " Without this table the service is one process. [`cluster.md`](cluster.md) explains it."
+        }
         "settings.transport.outbound" => {
             " [`deploy/outbound-proxy.md`](deploy/outbound-proxy.md) explains it."
         }
@@ -123,6 +126,7 @@ fn kind(setting: &Setting) -> &'static str {
         "PathBuf" => "path",
         "String" | "PeerName" | "Software" | "HeaderName" | "Identity" | "Bucket" => "text",
         "Endpoint" => "URL",
+        "Vec<DatabaseUrl>" => "list of URLs",
         "Fallbacks" => "list of URLs",
         "IpAddr" => "IP address",
         "SocketAddr" => "IP address and port",
@@ -160,6 +164,9 @@ fn default_of(setting: &Setting) -> String {
 /// Returns the default of a field of a peer, or of one that has none.
 fn of_peer(setting: &Setting) -> String {
     match setting.path.last().map(String::as_str) {
+        Some("lease") => "`\"10s\"`".to_owned(),
+        Some("schema") => "`\"paddington\"`".to_owned(),
+        Some("databases") => "needed".to_owned(),
         Some("encoding") => "`\"hex\"`".to_owned(),
         Some("generation") => "`0`".to_owned(),
         Some("keyring") => "`\"keyring.toml\"`".to_owned(),
