@@ -20,6 +20,7 @@ mod logs;
 #[cfg(target_os = "linux")]
 mod memory;
 mod network;
+mod postgres;
 mod raw;
 mod raw_server;
 mod reverse_proxy;
@@ -40,6 +41,7 @@ pub use logs::{CapturedLogs, capture_logs};
 pub use memory::{WantedSecrets, round_keys, subkey};
 pub use network::{Held, MemoryNetwork};
 pub use paddington_models::random::Random;
+pub use postgres::PostgresServer;
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use raw_server::RawServer;
 pub use reverse_proxy::ReverseProxy;

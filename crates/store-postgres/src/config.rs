@@ -1,0 +1,72 @@
+//! The settings of a store.
+
+use std::fmt;
+use std::time::Duration;
+
+use paddington_wire::PeerName;
+
+/// The shortest lease: a replica sends four beats in it.
+pub(crate) const MIN_LEASE: Duration = Duration::from_secs(4);
+/// The longest lease: its end is computed in milliseconds.
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(3_600);
+
+/// The settings of a [`PostgresStore`](crate::PostgresStore), the same for every replica of a service.
+#[derive(Clone)]
+pub struct PostgresConfig {
+    pub(crate) service: PeerName,
+    pub(crate) urls: Vec<String>,
+    pub(crate) schema: String,
+    pub(crate) lease: Duration,
+}
+
+impl PostgresConfig {
+    /// The settings for a service with this name and the database at this URL:
+    /// `postgres://user:password@host,other/database?sslmode=verify-full`.
+    ///
+    /// The certificate of a server is always verified, against the machine's roots or `sslrootcert`.
+    /// Without `sslmode`, TLS is used unless every host is a socket or an address of this machine.
+    #[must_use]
+    pub fn new(service: PeerName, url: impl Into<String>) -> Self {
+        Self {
+            service,
+            urls: vec![url.into()],
+            schema: "paddington".to_owned(),
+            lease: Duration::from_secs(10),
+        }
+    }
+
+    /// Spreads the links over several databases, each of which has its own (S15). The order and the
+    /// number of them must stay as they are once there are links.
+    #[must_use]
+    pub fn with_databases(mut self, urls: Vec<String>) -> Self {
+        self.urls = urls;
+        self
+    }
+
+    /// Sets the schema that holds the tables: `paddington`, unless set. Only lower-case letters,
+    /// digits and `_`.
+    #[must_use]
+    pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Sets how long a replica that is cut off counts as living: 10 s, unless set, and at least 4 s.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+}
+
+/// The URLs may contain passwords.
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("service", &self.service)
+            .field("databases", &self.urls.len())
+            .field("schema", &self.schema)
+            .field("lease", &self.lease)
+            .finish()
+    }
+}

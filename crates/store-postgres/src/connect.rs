@@ -1,0 +1,194 @@
+//! Connections to the database: what is set at each, and its prepared statements.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Row, Statement};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Fault, OpenError};
+use crate::tls::Tls;
+use crate::url::Url;
+
+/// Time within which a connection has to be there.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Time after which a server that does not confirm what was sent is taken for gone.
+const UNCONFIRMED: Duration = Duration::from_secs(10);
+
+/// The statement that tells the timeline of a server, which fails at a standby.
+const TIMELINE: &str = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int::bigint";
+
+/// A database and the schema in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) url: Url,
+    pub(crate) schema: String,
+    tls: Tls,
+}
+
+/// Whether a commit waits for the sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commits {
+    Synced,
+    Lazy,
+}
+
+/// What becomes of notifications.
+pub(crate) type Notified = Box<dyn Fn(&str) + Send>;
+
+impl Target {
+    pub(crate) fn new(url: &str, schema: &str) -> Result<Self, OpenError> {
+        let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        let begins = schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        if !begins || schema.len() > 40 || !schema.bytes().all(is_valid) {
+            return Err(OpenError::SchemaName(schema.to_owned()));
+        }
+        let mut url = Url::read(url)?;
+        if url.config.get_connect_timeout().is_none() {
+            url.config.connect_timeout(CONNECT);
+        }
+        url.config.tcp_user_timeout(UNCONFIRMED).keepalives_idle(UNCONFIRMED);
+        if url.config.get_application_name().is_none() {
+            url.config.application_name("paddington");
+        }
+        let tls = Tls::new(url.roots.as_deref())?;
+        Ok(Self { url, schema: schema.to_owned(), tls })
+    }
+
+    /// Opens a connection without any setting.
+    pub(crate) async fn connect(&self, notified: Option<Notified>) -> Result<Connection, Fault> {
+        let connecting = self.url.config.connect(self.tls.clone());
+        // The library's own limit does not cover what comes after the connection.
+        let late = |_| Fault::Lost("the database does not answer".to_owned());
+        let (client, mut connection) =
+            tokio::time::timeout(2 * CONNECT, connecting).await.map_err(late)??;
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            let _guard = guard;
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let (AsyncMessage::Notification(note), Some(notified)) = (message, &notified) {
+                    notified(note.payload());
+                }
+            }
+        });
+        Ok(Connection { client, ended, timeline: 0, statements: Mutex::default() })
+    }
+
+    /// Opens a connection with everything that the statements of the store rely on.
+    pub(crate) async fn open(
+        &self,
+        commits: Commits,
+        notified: Option<Notified>,
+    ) -> Result<Arc<Connection>, Fault> {
+        let mut connection = self.connect(notified).await?;
+        connection.client.batch_execute(&self.settings(commits)).await?;
+        connection.timeline = connection.row(TIMELINE, &[]).await?.try_get(0)?;
+        Ok(Arc::new(connection))
+    }
+
+    /// All statements look rows up by their keys, however small the tables were when they were planned.
+    fn settings(&self, commits: Commits) -> String {
+        let commits = if commits == Commits::Synced { "on" } else { "off" };
+        format!(
+            "SET search_path = \"{}\"; SET synchronous_commit = {commits}; SET client_min_messages = warning;
+             SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; SET lock_timeout = 0;
+             SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = '60s';
+             SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+             SET plan_cache_mode = force_generic_plan; SET jit = off",
+            self.schema
+        )
+    }
+}
+
+/// One connection. It ends when it is dropped.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    ended: CancellationToken,
+    /// The timeline of the server (S9).
+    pub(crate) timeline: i64,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+}
+
+/// Arguments of a statement.
+pub(crate) type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Connection {
+    /// Resolves once the connection is gone.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_cancelled() || self.client.is_closed()
+    }
+
+    pub(crate) async fn rows(
+        &self,
+        sql: &'static str,
+        arguments: Arguments<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.query(&statement, arguments).await?)
+    }
+
+    /// Runs a statement that has exactly one row as its answer.
+    pub(crate) async fn row(
+        &self,
+        sql: &'static str,
+        arguments: Arguments<'_>,
+    ) -> Result<Row, Fault> {
+        let row = self.rows(sql, arguments).await?.into_iter().next();
+        row.ok_or_else(|| Fault::refused("the answer has no row"))
+    }
+
+    pub(crate) async fn execute(
+        &self,
+        sql: &'static str,
+        arguments: Arguments<'_>,
+    ) -> Result<u64, Fault> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.execute(&statement, arguments).await?)
+    }
+
+    /// Prepares a statement, so that it can be sent at once later.
+    pub(crate) async fn prepare(&self, sql: &'static str) -> Result<(), Fault> {
+        self.statement(sql).await.map(drop)
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement, Fault> {
+        let known = self.lock().get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.lock().insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Statement>> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pauses between attempts to connect: 50 ms, growing to 2 s, each up to a half longer.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = Duration::from_millis(50).saturating_mul(1 << self.attempts.min(6));
+        self.attempts += 1;
+        pause.min(Duration::from_secs(2)).mul_f64(rand::rng().random_range(1.0..1.5))
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}

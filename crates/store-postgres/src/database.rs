@@ -1,0 +1,259 @@
+//! One database: the connections of this replica to it, and who does what over which.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use paddington_exchange::store::{
+    Answer, Claimed, Fence, LaneLeft, Mailbox, Owned, ReplicaId, Signal, StoreError, StoredCursor,
+};
+use paddington_wire::{LinkId, MessageId, Payload};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::claims;
+use crate::connect::{Connection, Target};
+use crate::error::Fault;
+use crate::health::Health;
+use crate::keeper::Keeper;
+use crate::lease::Lease;
+use crate::mailboxes;
+use crate::notifier::Notifier;
+use crate::pool::Pool;
+use crate::presence::{Presence, Present};
+use crate::turns::Turns;
+use crate::writer::Writer;
+
+/// Number of connections that store messages.
+const WRITERS: usize = 2;
+
+/// The sender of one caller's answer.
+pub(crate) type Waiter<T> = oneshot::Sender<Result<T, StoreError>>;
+
+const STOPPED: &str = "the store is closed";
+
+/// Asks at once, and returns a future that waits for the answer.
+pub(crate) fn ask<T: Send + 'static>(question: impl FnOnce(Waiter<T>)) -> Answer<T> {
+    let (waiter, answer) = oneshot::channel();
+    question(waiter);
+    // Without an answer, it is not known what was written.
+    async move { answer.await.unwrap_or_else(|_| Err(StoreError::unsure(STOPPED))) }.boxed()
+}
+
+pub(crate) fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
+    std::future::ready(Err(error)).boxed()
+}
+
+/// The answer of a store that takes nothing more.
+pub(crate) fn stopped() -> StoreError {
+    StoreError::new(STOPPED)
+}
+
+/// The number of a replica, as the database has it.
+pub(crate) fn replica(number: i32) -> ReplicaId {
+    ReplicaId(number.cast_unsigned())
+}
+
+/// What all connections of this replica share.
+pub(crate) struct Common {
+    pub(crate) target: Target,
+    pub(crate) replica: ReplicaId,
+    pub(crate) notifier: Notifier,
+    pub(crate) stop: CancellationToken,
+    health: Arc<Mutex<Health>>,
+}
+
+impl Common {
+    pub(crate) fn number(&self) -> i32 {
+        self.replica.0.cast_signed()
+    }
+
+    pub(crate) fn record(&self, took: Duration, appended: u64) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).record(took, appended);
+    }
+}
+
+/// One database. Its tasks end when it is dropped.
+pub(crate) struct Database {
+    pub(crate) common: Arc<Common>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) lease: Lease,
+    time: Duration,
+    writers: Vec<Arc<Writer>>,
+    pool: Arc<Pool>,
+    turns: Arc<Turns>,
+    work: TaskTracker,
+    presence: TaskTracker,
+}
+
+impl Database {
+    /// Starts the tasks of a replica that is present.
+    pub(crate) fn start(
+        presence: Presence,
+        present: Present,
+        health: Arc<Mutex<Health>>,
+    ) -> Arc<Self> {
+        let stop = CancellationToken::new();
+        let (target, lease, time) =
+            (presence.target.clone(), presence.lease.clone(), presence.time);
+        let own = replica(presence.number);
+        let notifier = Notifier::new(own, presence.lock, presence.inbox.clone());
+        let common = Common { target: target.clone(), replica: own, notifier, stop, health };
+        let common = Arc::new(common);
+        let (work, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let writers: Vec<_> = (0..WRITERS).map(|_| Arc::new(Writer::default())).collect();
+        for writer in &writers {
+            work.spawn(Arc::clone(writer).run(Arc::clone(&common)));
+        }
+        let keeper = Arc::new(Keeper::default());
+        work.spawn(Arc::clone(&keeper).run(Arc::clone(&common)));
+        let (beats, connection) = watch::channel(None);
+        tasks.spawn(presence.run(present, beats, common.stop.clone()));
+        let notified = Arc::clone(&common);
+        tasks.spawn(async move {
+            notified.notifier.run(connection, notified.stop.clone()).await;
+        });
+        work.close();
+        tasks.close();
+        let pool = Arc::new(Pool::new(target));
+        let turns = Arc::new(Turns::default());
+        Arc::new(Self { common, keeper, lease, time, writers, pool, turns, work, presence: tasks })
+    }
+
+    /// The writer of a link, always the same one.
+    pub(crate) fn writer(&self, link: LinkId) -> &Writer {
+        &self.writers[usize::from(link.as_bytes()[LinkId::LEN - 1]) % WRITERS]
+    }
+
+    /// Runs an operation with a connection, after the earlier ones for these links, and once what was
+    /// changed of them before is written.
+    fn operate<T, F>(
+        self: &Arc<Self>,
+        links: Vec<LinkId>,
+        operation: impl FnOnce(Arc<Connection>, i32) -> F + Send + 'static,
+    ) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let written = self.keeper.is_busy_with(&links).then(|| self.keeper.sync());
+        let (pool, number) = (Arc::clone(&self.pool), self.common.number());
+        self.turns.run(links, async move {
+            if let Some(written) = written {
+                written.await?;
+            }
+            let taken = pool.take().await.map_err(Fault::into_error)?;
+            let result = operation(Arc::clone(&taken.connection), number).await;
+            pool.give_back(taken);
+            result
+        })
+    }
+
+    /// Runs a query that needs nothing but a connection.
+    pub(crate) fn query<T, F>(
+        self: &Arc<Self>,
+        links: Vec<LinkId>,
+        query: impl FnOnce(Arc<Connection>, i32) -> F + Send + 'static,
+    ) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        self.operate(links, |connection, number| {
+            let query = query(connection, number);
+            async move { query.await.map_err(Fault::into_unsure) }
+        })
+    }
+
+    /// Reads messages, at the same time as others.
+    pub(crate) fn read(
+        self: &Arc<Self>,
+        link: LinkId,
+        first: MessageId,
+        max_bytes: usize,
+    ) -> Answer<Vec<Payload>> {
+        if self.keeper.is_trimmed(link, first) {
+            return std::future::ready(Ok(Vec::new())).boxed();
+        }
+        let pool = Arc::clone(&self.pool);
+        let reading = tokio::spawn(async move {
+            let taken = pool.take().await.map_err(Fault::into_error)?;
+            let read = mailboxes::read(&taken.connection, link, first, max_bytes).await;
+            pool.give_back(taken);
+            read.map_err(Fault::into_error)
+        });
+        async move { reading.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
+    }
+
+    pub(crate) fn claim(self: &Arc<Self>, mailbox: &Mailbox) -> Answer<Claimed> {
+        let mailbox = mailbox.clone();
+        self.query(vec![mailbox.link], |connection, number| async move {
+            claims::claim(&connection, number, &mailbox).await
+        })
+    }
+
+    pub(crate) fn release(self: &Arc<Self>, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
+        let of = links.iter().map(|(mailbox, ..)| mailbox.link).collect();
+        self.query(of, |connection, number| async move {
+            claims::release(&connection, number, &links).await
+        })
+    }
+
+    pub(crate) fn take_lane(
+        self: &Arc<Self>,
+        link: LinkId,
+        fence: Fence,
+    ) -> Answer<Option<Vec<StoredCursor>>> {
+        self.operate(vec![link], move |connection, number| async move {
+            claims::take_lane(&connection, number, link, fence).await
+        })
+    }
+
+    pub(crate) fn free_lane(self: &Arc<Self>, link: LinkId, fence: Fence) -> Answer<()> {
+        let common = Arc::clone(&self.common);
+        self.operate(vec![link], move |connection, number| async move {
+            let owner = claims::free_lane(&connection, number, link, fence).await?;
+            if let Some(owner) = owner {
+                common.notifier.tell(owner, Signal::LaneFree { link });
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns the links that this replica owns, once it lives.
+    pub(crate) fn owned(self: &Arc<Self>) -> Answer<Vec<Owned>> {
+        let (lease, time) = (self.lease.clone(), self.time);
+        self.operate(Vec::new(), move |connection, number| async move {
+            let out_of_touch =
+                |_| StoreError::new("this replica is not in touch with the database");
+            let living = tokio::time::timeout(time, lease.living()).await.map_err(out_of_touch)?;
+            let owned = claims::owned(&connection, number).await.map_err(Fault::into_error)?;
+            lease.resume(living);
+            Ok(owned)
+        })
+    }
+
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        let mut writers = self.writers.iter();
+        writers.find_map(|writer| writer.failure()).or_else(|| self.keeper.failure())
+    }
+
+    /// Writes what is left, and ends.
+    pub(crate) async fn close(self: Arc<Self>) -> Result<(), StoreError> {
+        let failure = self.failure();
+        self.writers.iter().for_each(|writer| writer.close());
+        self.keeper.close();
+        self.work.wait().await;
+        self.common.stop.cancel();
+        self.pool.close();
+        self.presence.wait().await;
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.common.stop.cancel();
+    }
+}

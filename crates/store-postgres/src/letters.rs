@@ -1,0 +1,87 @@
+//! Dead letters.
+
+use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
+use paddington_wire::{MessageId, RejectCode};
+use tokio_postgres::Row;
+
+use crate::connect::Connection;
+use crate::error::Fault;
+use crate::row::{self, column, loaded, stored};
+
+const ADD: &str = "SELECT add_letter($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const ALL: &str = "SELECT d.id, l.id, l.name, d.inc, d.seq, d.code, d.at, d.crc, d.is_bytes, d.body \
+                   FROM dead d JOIN link l USING (peer) ORDER BY d.id";
+const TAKE: &str = "DELETE FROM dead d USING link l WHERE l.peer = d.peer AND d.id = $1 RETURNING \
+                    d.id, l.id, l.name, d.inc, d.seq, d.code, d.at, d.crc, d.is_bytes, d.body";
+
+/// Adds a letter. Returns whether this replica holds the lane of its link.
+pub(crate) async fn add(
+    connection: &Connection,
+    replica: i32,
+    letter: &DeadLetter,
+) -> Result<bool, Fault> {
+    let DeadLetter { mailbox, id, code, at, payload } = letter;
+    let (link, stream) = (&mailbox.link.as_bytes()[..], &id.stream.as_bytes()[..]);
+    let (number, code, at) = (stored(id.number)?, i32::from(code.0), row::millis(*at));
+    let (sum, is_bytes, body) =
+        (row::checksum(mailbox.link, payload), payload.is_bytes(), &payload[..]);
+    let (most, most_bytes) = (MAX_LETTERS as i64, MAX_LETTER_BYTES as i64);
+    let row = connection
+        .row(
+            ADD,
+            &[
+                &replica,
+                &link,
+                &stream,
+                &number,
+                &code,
+                &at,
+                &sum,
+                &is_bytes,
+                &body,
+                &most,
+                &most_bytes,
+            ],
+        )
+        .await?;
+    column(&row, 0)
+}
+
+/// Returns all letters, oldest first.
+pub(crate) async fn all(connection: &Connection) -> Result<Vec<(u64, DeadLetter)>, Fault> {
+    connection.rows(ALL, &[]).await?.iter().map(letter).collect()
+}
+
+/// Removes a letter and returns it, if it is still there.
+pub(crate) async fn take(connection: &Connection, id: u64) -> Result<Option<DeadLetter>, Fault> {
+    let Ok(id) = stored(id) else { return Ok(None) };
+    let rows = connection.rows(TAKE, &[&id]).await?;
+    Ok(rows.first().map(letter).transpose()?.map(|(_, letter)| letter))
+}
+
+fn letter(row: &Row) -> Result<(u64, DeadLetter), Fault> {
+    let mailbox = row::mailbox(column(row, 1)?, column(row, 2)?)?;
+    let (stream, number) = (row::instance(column(row, 3)?)?, loaded(column(row, 4)?)?);
+    let code = u16::try_from(column::<i32>(row, 5)?);
+    let code = code.map_err(|_| Fault::refused("the code of a dead letter is damaged"))?;
+    let payload = row::payload(mailbox.link, row, 7)?;
+    let letter = DeadLetter {
+        mailbox,
+        id: MessageId { stream, number },
+        code: RejectCode(code),
+        at: row::moment(column(row, 6)?),
+        payload,
+    };
+    Ok((loaded(column(row, 0)?)?, letter))
+}
+
+/// The number of a letter among those of several databases.
+pub(crate) fn outer_id(inner: u64, database: usize, databases: usize) -> LetterId {
+    LetterId(inner.saturating_mul(databases as u64).saturating_add(database as u64))
+}
+
+/// The number of a letter in its database, and which one that is.
+pub(crate) fn inner_id(id: LetterId, databases: usize) -> (u64, usize) {
+    let databases = databases.max(1) as u64;
+    (id.0 / databases, usize::try_from(id.0 % databases).unwrap_or_default())
+}

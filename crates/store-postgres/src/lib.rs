@@ -1,0 +1,47 @@
+//! Keeps the messages of a paddington service in a PostgreSQL that its replicas share.
+//! Implements `docs/cluster.md`.
+//!
+//! [`PostgresStore::open`] makes this process a replica: it gets a number that no other one has ever
+//! had, and lives in the eyes of the others as long as its beat is young and its session lock is held.
+//!
+//! **Provided.** A message whose call was answered is in the database, synced. An error means that it
+//! certainly is not, also if the connection broke in the middle of the commit, unless the error says
+//! otherwise. A replica that was replaced as the owner of a link changes nothing of it any more.
+//!
+//! **Not provided.** Protection from whoever may write to the database, and encryption at rest: who
+//! seals payloads does so before they come here. A database that acknowledges what it has not synced
+//! loses messages.
+
+mod append;
+mod claims;
+mod config;
+mod connect;
+mod cursors;
+mod database;
+mod error;
+mod flush;
+mod health;
+mod inbox;
+mod keeper;
+mod lazies;
+mod lease;
+mod letters;
+mod mailboxes;
+mod migrate;
+mod notifier;
+mod open;
+mod pool;
+mod presence;
+mod round;
+mod row;
+mod signal;
+mod store;
+mod tls;
+mod turns;
+mod url;
+mod writer;
+
+pub use config::PostgresConfig;
+pub use error::OpenError;
+pub use migrate::{migrate, restored};
+pub use store::PostgresStore;

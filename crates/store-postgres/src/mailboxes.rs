@@ -1,0 +1,109 @@
+//! The mailboxes as a whole: reading messages, what has become of them, what there is, and purging.
+
+use paddington_exchange::store::{Mailbox, MailboxStatus, Purged, Settled};
+use paddington_wire::link::Outcome;
+use paddington_wire::{LinkId, MessageId, Payload, RejectCode, RejectText};
+use tokio_postgres::Row;
+
+use crate::connect::Connection;
+use crate::error::Fault;
+use crate::row::{self, at_most, column, loaded};
+
+/// The most messages, attempts and cursors that one transaction of a purge removes, and their bytes.
+const MAX_STEP: i64 = 1_024;
+const MAX_STEP_BYTES: i64 = 8 << 20;
+
+const READ: &str = "SELECT crc, is_bytes, body FROM read_messages($1, $2, $3, $4)";
+const FATES: &str = "SELECT f.kind, f.code, f.said, o.seq IS NOT NULL \
+     FROM unnest($2::bytea[], $3::bigint[]) WITH ORDINALITY u(inc, seq, i) \
+     LEFT JOIN link l ON l.id = $1 LEFT JOIN fate f ON f.peer = l.peer AND f.inc = u.inc AND f.seq = u.seq \
+     LEFT JOIN stream s ON s.peer = l.peer AND s.inc = u.inc \
+     LEFT JOIN outbox o ON o.peer = s.peer AND o.ord = s.ord AND o.seq = u.seq ORDER BY u.i";
+const LIST: &str = "SELECT l.id, l.name, l.waiting, l.bytes, \
+     (SELECT count(*) FROM dead d WHERE d.peer = l.peer) AS letters, \
+     CASE WHEN l.waiting > 0 THEN (SELECT (extract(epoch FROM min(s.begun)) * 1000)::bigint FROM stream s \
+         WHERE s.peer = l.peer AND EXISTS (SELECT FROM outbox o WHERE o.peer = s.peer AND o.ord = s.ord)) END \
+     FROM link l WHERE l.id <> ALL ($1::bytea[]) AND (l.waiting > 0 \
+         OR EXISTS (SELECT FROM dead d WHERE d.peer = l.peer) OR EXISTS (SELECT FROM cursor c WHERE c.peer = l.peer) \
+         OR EXISTS (SELECT FROM attempt a WHERE a.peer = l.peer))";
+const PURGE: &str = "SELECT is_last, messages, bytes, letters FROM purge_step($1, $2, $3)";
+
+/// Reads messages from `first` on.
+pub(crate) async fn read(
+    connection: &Connection,
+    link: LinkId,
+    first: MessageId,
+    max_bytes: usize,
+) -> Result<Vec<Payload>, Fault> {
+    let (id, stream) = (&link.as_bytes()[..], &first.stream.as_bytes()[..]);
+    let (number, bytes) = (at_most(first.number), at_most(max_bytes as u64));
+    let rows = connection.rows(READ, &[&id, &stream, &number, &bytes]).await?;
+    rows.iter().map(|row| row::payload(link, row, 0)).collect()
+}
+
+/// Returns what has become of messages.
+pub(crate) async fn fates(
+    connection: &Connection,
+    link: LinkId,
+    ids: &[MessageId],
+) -> Result<Vec<Settled>, Fault> {
+    let streams: Vec<&[u8]> = ids.iter().map(|id| &id.stream.as_bytes()[..]).collect();
+    let numbers: Vec<i64> = ids.iter().map(|id| at_most(id.number)).collect();
+    let id = &link.as_bytes()[..];
+    connection.rows(FATES, &[&id, &streams, &numbers]).await?.iter().map(settled).collect()
+}
+
+fn settled(row: &Row) -> Result<Settled, Fault> {
+    let outcome = match column::<Option<i32>>(row, 0)? {
+        None if column(row, 3)? => return Ok(Settled::Waiting),
+        None => return Ok(Settled::Handled),
+        Some(1) => {
+            let code = u16::try_from(column::<i32>(row, 1)?);
+            let code = code.map_err(|_| Fault::refused("the code of a rejection is damaged"))?;
+            Outcome::Rejected(RejectCode(code))
+        }
+        Some(2) => Outcome::Expired,
+        Some(_) => Outcome::TooLong,
+    };
+    Ok(Settled::Unhandled(outcome, RejectText::cut(column::<&str>(row, 2)?)))
+}
+
+/// Returns the mailboxes in which there is anything.
+pub(crate) async fn list(
+    connection: &Connection,
+    except: &[LinkId],
+) -> Result<Vec<MailboxStatus>, Fault> {
+    let except: Vec<&[u8]> = except.iter().map(|link| &link.as_bytes()[..]).collect();
+    let status = |row: &Row| {
+        let mut status = MailboxStatus::new(row::mailbox(column(row, 0)?, column(row, 1)?)?);
+        status.messages = loaded(column(row, 2)?)?;
+        status.bytes = loaded(column(row, 3)?)?;
+        status.letters = loaded(column(row, 4)?)?;
+        status.since = column::<Option<i64>>(row, 5)?.map(row::moment);
+        Ok(status)
+    };
+    connection.rows(LIST, &[&except]).await?.iter().map(status).collect()
+}
+
+/// Sorts mailboxes by the names of their peers.
+pub(crate) fn sort(list: &mut [MailboxStatus]) {
+    list.sort_by(|one, other| {
+        let (one, other) = (&one.mailbox, &other.mailbox);
+        one.peer.cmp(&other.peer).then_with(|| one.cmp(other))
+    });
+}
+
+/// Removes a mailbox, step by step.
+pub(crate) async fn purge(connection: &Connection, mailbox: &Mailbox) -> Result<Purged, Fault> {
+    let link = &mailbox.link.as_bytes()[..];
+    let mut purged = Purged::default();
+    loop {
+        let row = connection.row(PURGE, &[&link, &MAX_STEP, &MAX_STEP_BYTES]).await?;
+        purged.messages += loaded(column(&row, 1)?)?;
+        purged.bytes += loaded(column(&row, 2)?)?;
+        purged.letters += loaded(column(&row, 3)?)?;
+        if column(&row, 0)? {
+            return Ok(purged);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The schema: creating it, and whether it is the right one.
+
+use tokio_postgres::error::SqlState;
+
+use crate::connect::{Connection, Target};
+use crate::error::{Fault, OpenError};
+use crate::row::column;
+
+/// The tables and functions.
+const SCHEMA: &str = include_str!("schema.sql");
+/// The format of the schema. A different one needs a different number.
+const FORMAT: i64 = 1;
+
+/// Creates the schema of a store, with its tables and functions, unless it is there. To be called by a
+/// role that may, if the service's own role may not; [`PostgresStore::open`](crate::PostgresStore::open)
+/// does it otherwise.
+///
+/// # Errors
+///
+/// [`OpenError`] if the database cannot be reached, or the schema is something else.
+pub async fn migrate(url: &str, schema: &str) -> Result<(), OpenError> {
+    let target = Target::new(url, schema)?;
+    let connection = connect(&target).await?;
+    create(&target, &connection).await
+}
+
+/// Says that a database was restored from a backup or a snapshot: what is accepted from now on is never
+/// taken for something that was accepted before and forgotten (S9). To be called before any replica is
+/// started; after a failover it is not needed.
+///
+/// # Errors
+///
+/// [`OpenError`] if the database cannot be reached, or has no store.
+pub async fn restored(url: &str, schema: &str) -> Result<(), OpenError> {
+    // A timeline is added to the epoch: it must not lead back to an earlier one. Numbers of replicas
+    // are not given twice.
+    const RESTORED: &str = "UPDATE meta SET value = value + 1024 WHERE key = 'epoch';
+         SELECT setval(pg_get_serial_sequence('replica', 'n'), nextval(pg_get_serial_sequence('replica', 'n')) + 10000)";
+    let target = Target::new(url, schema)?;
+    let connection = connect(&target).await?;
+    connection.client.batch_execute(RESTORED).await.map_err(|error| refused(&target, error.into()))
+}
+
+/// Connects, with the search path of the schema.
+async fn connect(target: &Target) -> Result<Connection, OpenError> {
+    let unreachable = |fault: Fault| unreachable(target, &fault);
+    let connection = target.connect(None).await.map_err(unreachable)?;
+    let path =
+        format!("SET search_path = \"{}\"; SET client_min_messages = warning", target.schema);
+    connection.client.batch_execute(&path).await.map_err(|error| unreachable(error.into()))?;
+    Ok(connection)
+}
+
+pub(crate) fn unreachable(target: &Target, fault: &Fault) -> OpenError {
+    OpenError::Unreachable { place: target.url.place.clone(), cause: fault.why().to_owned() }
+}
+
+/// The error of a statement that was refused: mostly, the role has no rights.
+pub(crate) fn refused(target: &Target, fault: Fault) -> OpenError {
+    let (schema, place) = (target.schema.clone(), target.url.place.clone());
+    if fault.is(SqlState::INSUFFICIENT_PRIVILEGE.code()) {
+        return OpenError::NoRights { schema, cause: fault.why().to_owned() };
+    }
+    if fault.is(SqlState::READ_ONLY_SQL_TRANSACTION.code()) {
+        return OpenError::ReadOnly { place };
+    }
+    unreachable(target, &fault)
+}
+
+/// Creates what is not there, in one transaction.
+async fn create(target: &Target, connection: &Connection) -> Result<(), OpenError> {
+    let begin = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('paddington:{0}', 0)); CREATE SCHEMA IF NOT EXISTS \"{0}\"",
+        target.schema
+    );
+    let created = async {
+        connection.client.batch_execute(&begin).await?;
+        match kind(connection).await? {
+            Kind::Empty => connection.client.batch_execute(SCHEMA).await?,
+            Kind::Store => {}
+            Kind::Other => return Ok(Kind::Other),
+        }
+        connection.client.batch_execute("COMMIT").await?;
+        Ok(Kind::Store)
+    };
+    match created.await {
+        Ok(Kind::Other) => Err(OpenError::NotAStore(target.schema.clone())),
+        Ok(_) => Ok(()),
+        Err(fault) => {
+            let is_refused = Fault::is(&fault, SqlState::INSUFFICIENT_PRIVILEGE.code());
+            if is_refused {
+                return Err(OpenError::NoSchema { schema: target.schema.clone() });
+            }
+            Err(refused(target, fault))
+        }
+    }
+}
+
+/// What a schema holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Empty,
+    Store,
+    Other,
+}
+
+async fn kind(connection: &Connection) -> Result<Kind, Fault> {
+    const KIND: &str = "SELECT to_regclass('meta') IS NOT NULL AND to_regclass('outbox') IS NOT NULL, \
+         EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema())";
+    let row = connection.row(KIND, &[]).await?;
+    Ok(match (column(&row, 0)?, column(&row, 1)?) {
+        (true, _) => Kind::Store,
+        (false, true) => Kind::Other,
+        (false, false) => Kind::Empty,
+    })
+}
+
+/// Creates the schema if it is not there, and checks it.
+pub(crate) async fn prepare(target: &Target, connection: &Connection) -> Result<(), OpenError> {
+    const IS_CLOSED: &str = "SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) \
+                             THEN NOT has_schema_privilege($1, 'USAGE') ELSE false END";
+    let refused = |fault| refused(target, fault);
+    let is_closed = connection.row(IS_CLOSED, &[&target.schema]).await.map_err(refused)?;
+    if column(&is_closed, 0).map_err(refused)? {
+        let (schema, cause) =
+            (target.schema.clone(), "permission denied for the schema".to_owned());
+        return Err(OpenError::NoRights { schema, cause });
+    }
+    if kind(connection).await.map_err(refused)? != Kind::Store {
+        create(target, connection).await?;
+    }
+    let found = meta(connection, "format").await.map_err(refused)?;
+    if found != Some(FORMAT) {
+        let schema = target.schema.clone();
+        return Err(OpenError::Format { schema, found: found.unwrap_or_default(), known: FORMAT });
+    }
+    Ok(())
+}
+
+/// Reads a value of `meta`.
+pub(crate) async fn meta(connection: &Connection, key: &str) -> Result<Option<i64>, Fault> {
+    let rows = connection.rows("SELECT value FROM meta WHERE key = $1", &[&key]).await?;
+    rows.first().map(|row| column(row, 0)).transpose()
+}

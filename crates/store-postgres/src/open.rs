@@ -1,0 +1,174 @@
+//! Opening a store: whether the server, the schema and the list of databases can be trusted.
+
+use std::sync::{Arc, Mutex};
+
+use paddington_wire::Instance;
+use tokio_postgres::error::SqlState;
+
+use crate::config::{MAX_LEASE, MIN_LEASE, PostgresConfig};
+use crate::connect::{Commits, Connection, Target};
+use crate::database::{Database, replica};
+use crate::error::{Fault, NEEDED, OpenError};
+use crate::health::Health;
+use crate::inbox::Inbox;
+use crate::lease::Lease;
+use crate::migrate::{self, meta, refused, unreachable};
+use crate::notifier::Notifier;
+use crate::presence::{Presence, join};
+use crate::row::column;
+
+/// The hash of a service's name.
+const SERVICE: &str = "SELECT ('x' || encode(substring(sha512(convert_to($1, 'UTF8')) FOR 8), 'hex'))::bit(64)::bigint";
+const KEEP: &str = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+const REPLACE: &str =
+    "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+/// The databases of a store that was opened, and what this replica is told.
+pub(crate) struct Opened {
+    pub(crate) databases: Vec<Arc<Database>>,
+    pub(crate) inbox: Inbox,
+    pub(crate) health: Arc<Mutex<Health>>,
+}
+
+/// Opens all databases. The first one gives this replica its number.
+pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
+    if config.lease < MIN_LEASE || config.lease > MAX_LEASE {
+        return Err(OpenError::Lease(config.lease));
+    }
+    let urls = config.urls.iter().map(|url| Target::new(url, &config.schema));
+    let targets = urls.collect::<Result<Vec<_>, _>>()?;
+    let mut checked = Vec::new();
+    for (at, target) in targets.iter().enumerate() {
+        checked.push(check(config, target, at).await?);
+    }
+    let (first, target) = checked.first().zip(targets.first()).ok_or(OpenError::NoUrl)?;
+    let no_token =
+        |error: paddington_wire::KeyError| unreachable(target, &Fault::refused(error.to_string()));
+    let token = Instance::random().map_err(no_token)?;
+    let number = join(first, token, config.lease).await.map_err(|fault| refused(target, fault))?;
+    let (inbox, health) = (Inbox::default(), Arc::default());
+    let mut databases = Vec::new();
+    for (target, connection) in targets.iter().zip(&checked) {
+        let lock = meta(connection, "lock").await.map_err(|fault| refused(target, fault))?;
+        let lock = i32::try_from(lock.unwrap_or_default()).unwrap_or_default();
+        let channel = Notifier::new(replica(number), lock, inbox.clone()).channel(replica(number));
+        let presence = Presence {
+            target: target.clone(),
+            number,
+            token,
+            lock,
+            channel,
+            time: config.lease,
+            lease: Lease::new(),
+            inbox: inbox.clone(),
+        };
+        let present = presence.establish().await.map_err(|fault| refused(target, fault))?;
+        databases.push(Database::start(presence, present, Arc::clone(&health)));
+    }
+    Ok(Opened { databases, inbox, health })
+}
+
+/// Connects to a database, and checks all that can be checked before it is used.
+async fn check(
+    config: &PostgresConfig,
+    target: &Target,
+    at: usize,
+) -> Result<Arc<Connection>, OpenError> {
+    let plain = target.connect(None).await.map_err(|fault| unreachable(target, &fault))?;
+    server(target, &plain).await.map_err(|fault| refused(target, fault))??;
+    sessions(target, &plain).await?;
+    let opened = target.open(Commits::Synced, None).await;
+    let connection = opened.map_err(|fault| {
+        match fault.is(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE.code()) {
+            true => OpenError::ReadOnly { place: target.url.place.clone() },
+            false => refused(target, fault),
+        }
+    })?;
+    migrate::prepare(target, &connection).await?;
+    owner(config, target, &connection, at).await.map_err(|fault| refused(target, fault))??;
+    Ok(connection)
+}
+
+/// Checks the server and its settings.
+async fn server(target: &Target, connection: &Connection) -> Result<Result<(), OpenError>, Fault> {
+    const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+         current_setting('fsync'), current_setting('full_page_writes'), \
+         current_setting('synchronous_standby_names'), pg_is_in_recovery()";
+    let row = connection.row(SETTINGS, &[]).await?;
+    if column::<i32>(&row, 0)? < NEEDED {
+        return Ok(Err(OpenError::OldServer { found: column::<&str>(&row, 1)?.to_owned() }));
+    }
+    for (at, setting) in [(2, "fsync"), (3, "full_page_writes")] {
+        if column::<&str>(&row, at)? == "off" {
+            return Ok(Err(OpenError::Unsafe { setting }));
+        }
+    }
+    if column(&row, 5)? {
+        return Ok(Err(OpenError::ReadOnly { place: target.url.place.clone() }));
+    }
+    if column::<&str>(&row, 4)?.is_empty() {
+        tracing::info!(
+            database = target.url.place,
+            "no standby is synchronous (synchronous_standby_names): a failover forgets the last messages"
+        );
+    }
+    Ok(Ok(()))
+}
+
+/// Checks that each connection is a session of its own: a pooler in transaction mode lends the same one
+/// to several of them.
+async fn sessions(target: &Target, one: &Connection) -> Result<(), OpenError> {
+    let unreachable = |fault| unreachable(target, &fault);
+    let before = session(one).await.map_err(unreachable)?;
+    let other = target.connect(None).await.map_err(unreachable)?;
+    // The session that `other` uses is taken until its transaction ends.
+    other.client.batch_execute("BEGIN").await.map_err(|error| unreachable(error.into()))?;
+    let of_other = session(&other).await.map_err(unreachable)?;
+    let after = session(one).await.map_err(unreachable)?;
+    if before == of_other || before != after {
+        return Err(OpenError::Pooler);
+    }
+    Ok(())
+}
+
+/// Returns the session that a connection uses at the moment.
+async fn session(connection: &Connection) -> Result<i32, Fault> {
+    // Not prepared: whoever pools transactions may not know the statement a moment later.
+    let rows = connection.client.query_typed("SELECT pg_backend_pid()", &[]).await?;
+    rows.first().map_or_else(|| Err(Fault::refused("no answer")), |row| column(row, 0))
+}
+
+/// Checks that the schema belongs to this service, and that the database has its place in the list.
+async fn owner(
+    config: &PostgresConfig,
+    target: &Target,
+    connection: &Connection,
+    at: usize,
+) -> Result<Result<(), OpenError>, Fault> {
+    let name = config.service.as_str();
+    let service: i64 = column(&connection.row(SERVICE, &[&name]).await?, 0)?;
+    connection.execute(KEEP, &[&"service", &service]).await?;
+    if meta(connection, "service").await? != Some(service) {
+        return Ok(Err(OpenError::OtherService(target.schema.clone())));
+    }
+    let place = [("number", at + 1), ("databases", config.urls.len())];
+    let place = place.map(|(key, value)| (key, i64::try_from(value).unwrap_or_default()));
+    for (key, value) in place {
+        connection.execute(KEEP, &[&key, &value]).await?;
+    }
+    let mut was = [0; 2];
+    for (was, (key, _)) in was.iter_mut().zip(place) {
+        *was = meta(connection, key).await?.unwrap_or_default();
+    }
+    if was != place.map(|(_, value)| value) {
+        let has_links = connection.rows("SELECT FROM link LIMIT 1", &[]).await?;
+        if !has_links.is_empty() {
+            let (number, of, [was_number, was_of]) = (at + 1, config.urls.len(), was);
+            return Ok(Err(OpenError::OtherList { number, of, was_number, was_of }));
+        }
+        for (key, value) in place {
+            connection.execute(REPLACE, &[&key, &value]).await?;
+        }
+    }
+    Ok(Ok(()))
+}

@@ -1,0 +1,277 @@
+//! The store as its users see it. Every call is queued at once, in the order of the calls.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, select_all, try_join_all};
+use paddington_exchange::store::{
+    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Fate, Fence, LaneLeft,
+    LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned, Purged, ReplicaId, Settled,
+    SharedStore, Signal, Signals, StoreHealth, StoredCursor, Submission,
+};
+use paddington_wire::{Instance, LinkId, MessageId, Payload};
+
+use crate::config::PostgresConfig;
+use crate::database::Database;
+use crate::error::{Fault, OpenError};
+use crate::health::Health;
+use crate::inbox::Inbox;
+use crate::lazies::{CursorChange, Lazies};
+use crate::letters::{inner_id, outer_id};
+use crate::{cursors, letters, mailboxes, open};
+
+/// A store in one or several PostgreSQL databases, which the replicas of a service share.
+///
+/// Its tasks end when it is dropped; only [`close`](LinkStore::close) says when everything is written.
+pub struct PostgresStore {
+    databases: Vec<Arc<Database>>,
+    inbox: Inbox,
+    health: Arc<Mutex<Health>>,
+}
+
+impl PostgresStore {
+    /// Makes this process a replica. Schema and tables are created if they are not there and the role
+    /// may do that.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if a database cannot be reached or trusted, or belongs to something else.
+    pub async fn open(config: &PostgresConfig) -> Result<Arc<Self>, OpenError> {
+        let open::Opened { databases, inbox, health } = open::open(config).await?;
+        Ok(Arc::new(Self { databases, inbox, health }))
+    }
+
+    /// The database of a link (S15): its identity is as random as a hash of it.
+    fn of(&self, link: LinkId) -> &Arc<Database> {
+        let [first, ..] = link.as_bytes().as_chunks::<8>().0 else { return &self.databases[0] };
+        let at = u64::from_be_bytes(*first) % self.databases.len() as u64;
+        &self.databases[usize::try_from(at).unwrap_or_default()]
+    }
+
+    fn lazy(
+        &self,
+        mailbox: &Mailbox,
+        fence: Fence,
+        change: impl FnOnce(&mut Lazies, crate::database::Waiter<()>),
+    ) -> Answer<()> {
+        self.of(mailbox.link).keeper.lazy(mailbox.link, fence, change)
+    }
+
+    /// Asks all databases.
+    fn all<T: Send + 'static>(&self, ask: impl Fn(&Arc<Database>) -> Answer<T>) -> Answer<Vec<T>> {
+        try_join_all(self.databases.iter().map(ask)).boxed()
+    }
+}
+
+impl Backlog for PostgresStore {
+    fn mark(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()> {
+        self.lazy(mailbox, fence, |lazies, waiter| lazies.mark(upto, waiter))
+    }
+
+    fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
+        self.of(mailbox.link).read(mailbox.link, first, max_bytes)
+    }
+
+    fn trim(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()> {
+        self.lazy(mailbox, fence, |lazies, waiter| lazies.trim(upto, waiter))
+    }
+}
+
+impl Cursors for PostgresStore {
+    fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
+        let link = mailbox.link;
+        self.of(link).query(vec![link], move |connection, _| async move {
+            Ok(cursors::load(&connection, link.as_bytes()).await?.0)
+        })
+    }
+
+    fn commit(&self, mailbox: &Mailbox, cursor: StoredCursor, fence: Fence) -> Answer<()> {
+        let instance = cursor.instance;
+        let change = CursorChange::Replace(cursor);
+        self.lazy(mailbox, fence, |lazies, waiter| lazies.change(instance, change, waiter))
+    }
+
+    fn forget(&self, mailbox: &Mailbox, instance: Instance, fence: Fence) -> Answer<()> {
+        let change = CursorChange::Forget;
+        self.lazy(mailbox, fence, |lazies, waiter| lazies.change(instance, change, waiter))
+    }
+
+    fn attempt(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<u32> {
+        self.of(mailbox.link).keeper.attempt(mailbox, id, fence, 1)
+    }
+
+    fn uncount(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<()> {
+        let counted = self.of(mailbox.link).keeper.attempt(mailbox, id, fence, -1);
+        async move { counted.await.map(drop) }.boxed()
+    }
+
+    fn sync(&self, mailbox: &Mailbox) -> Answer<()> {
+        self.of(mailbox.link).keeper.sync()
+    }
+}
+
+impl DeadLetters for PostgresStore {
+    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+        self.of(letter.mailbox.link).keeper.letter(letter)
+    }
+
+    fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
+        let all = self.all(|database| {
+            database
+                .query(Vec::new(), |connection, _| async move { letters::all(&connection).await })
+        });
+        let count = self.databases.len();
+        async move {
+            let of_database = |(at, letters): (usize, Vec<(u64, DeadLetter)>)| {
+                letters.into_iter().map(move |(id, letter)| (outer_id(id, at, count), letter))
+            };
+            let mut all: Vec<_> =
+                all.await?.into_iter().enumerate().flat_map(of_database).collect();
+            if count > 1 {
+                all.sort_by_key(|(_, letter)| letter.at);
+            }
+            Ok(all)
+        }
+        .boxed()
+    }
+
+    fn take_letter(&self, id: LetterId) -> Answer<Option<DeadLetter>> {
+        let (id, at) = inner_id(id, self.databases.len());
+        self.databases[at].query(Vec::new(), move |connection, _| async move {
+            letters::take(&connection, id).await
+        })
+    }
+}
+
+impl Mailboxes for PostgresStore {
+    fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
+        let except = Arc::new(except);
+        let all = self.all(|database| {
+            let except = Arc::clone(&except);
+            let written = database.keeper.sync();
+            let listed = move |connection: Arc<crate::connect::Connection>, _| async move {
+                written.await.map_err(|error| Fault::refused(error.to_string()))?;
+                mailboxes::list(&connection, &except).await
+            };
+            database.query(Vec::new(), listed)
+        });
+        async move {
+            let mut all: Vec<_> = all.await?.into_iter().flatten().collect();
+            mailboxes::sort(&mut all);
+            Ok(all)
+        }
+        .boxed()
+    }
+
+    fn purge(&self, mailbox: &Mailbox) -> Answer<Purged> {
+        let mailbox = mailbox.clone();
+        self.of(mailbox.link).query(vec![mailbox.link], |connection, _| async move {
+            mailboxes::purge(&connection, &mailbox).await
+        })
+    }
+}
+
+impl LinkStore for PostgresStore {
+    fn close(&self) -> Answer<()> {
+        let databases: Vec<_> = self.databases.iter().map(Arc::clone).collect();
+        let closing = tokio::spawn(async move {
+            try_join_all(databases.into_iter().map(Database::close)).await.map(drop)
+        });
+        async move { closing.await.unwrap_or_else(|_| Err(crate::database::stopped())) }.boxed()
+    }
+
+    fn health(&self) -> StoreHealth {
+        let failure = self.databases.iter().find_map(|database| database.failure());
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).report(failure)
+    }
+}
+
+impl SharedStore for PostgresStore {
+    fn replica(&self) -> ReplicaId {
+        self.databases[0].common.replica
+    }
+
+    fn lease(&self) -> Duration {
+        self.databases.iter().map(|database| database.lease.left()).min().unwrap_or_default()
+    }
+
+    fn lapsed(&self) -> BoxFuture<'static, ()> {
+        let lapsed = self.databases.iter().map(|database| database.lease.clone().lapsed().boxed());
+        select_all(lapsed).map(drop).boxed()
+    }
+
+    fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
+        self.of(mailbox.link).writer(mailbox.link).accept(mailbox, message)
+    }
+
+    fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed> {
+        self.of(mailbox.link).claim(mailbox)
+    }
+
+    fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
+        let released = self.databases.iter().map(|database| {
+            let here = |(mailbox, ..): &&(Mailbox, Fence, LaneLeft)| {
+                Arc::ptr_eq(self.of(mailbox.link), database)
+            };
+            let here: Vec<_> = links.iter().filter(here).cloned().collect();
+            if here.is_empty() {
+                std::future::ready(Ok(())).boxed()
+            } else {
+                database.release(here)
+            }
+        });
+        let released: Vec<_> = released.collect();
+        async move { try_join_all(released).await.map(drop) }.boxed()
+    }
+
+    fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>> {
+        self.of(mailbox.link).take_lane(mailbox.link, fence)
+    }
+
+    fn free_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<()> {
+        self.of(mailbox.link).free_lane(mailbox.link, fence)
+    }
+
+    fn settle(&self, mailbox: &Mailbox, fates: Vec<Fate>, fence: Fence) -> Answer<()> {
+        self.lazy(mailbox, fence, |lazies, waiter| lazies.settle(fates, waiter))
+    }
+
+    fn fates(&self, mailbox: &Mailbox, ids: Vec<MessageId>) -> Answer<Vec<Settled>> {
+        let link = mailbox.link;
+        self.of(link).query(vec![link], move |connection, _| async move {
+            mailboxes::fates(&connection, link, &ids).await
+        })
+    }
+
+    fn owned(&self) -> Answer<Vec<Owned>> {
+        let all = self.all(Database::owned);
+        async move { Ok(all.await?.into_iter().flatten().collect()) }.boxed()
+    }
+
+    fn tell(&self, to: ReplicaId, signal: Signal) {
+        let link = match signal {
+            Signal::Appended { link, .. }
+            | Signal::Settled { link }
+            | Signal::Yield { link, .. }
+            | Signal::Yielded { link, .. }
+            | Signal::LaneFree { link } => link,
+            Signal::Lost => LinkId::from([0; LinkId::LEN]),
+        };
+        self.of(link).common.notifier.tell(to, signal);
+    }
+
+    fn signals(&self) -> Signals {
+        self.inbox.listen()
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("replica", &self.replica())
+            .field("health", &self.health())
+            .finish_non_exhaustive()
+    }
+}

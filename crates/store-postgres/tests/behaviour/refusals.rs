@@ -1,0 +1,115 @@
+//! Databases that a store does not use, each with the reason.
+
+use std::time::Duration;
+
+use paddington_store_postgres::{PostgresConfig, PostgresStore, migrate};
+use paddington_test_support::PostgresServer;
+
+use crate::support::{accept, claim, config, mailbox, place};
+
+async fn refused(config: &PostgresConfig) -> String {
+    PostgresStore::open(config).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_configuration_is_refused() {
+    let url = "postgres://me:secret@localhost:1/x";
+    let cases = [
+        (
+            config("mysql://localhost/x", "a"),
+            "the URL of a database is not valid: it has to begin with postgres://",
+        ),
+        (config(url, "a\"b"), "\"a\"b\" cannot be the name of a schema"),
+        (config(url, "Upper"), "cannot be the name of a schema"),
+        (config(url, ""), "cannot be the name of a schema"),
+        (
+            config(url, "a").with_lease(Duration::from_millis(3_999)),
+            "a lease of 3.999 s is not possible: at least 4 s",
+        ),
+        (config(url, "a").with_databases(vec![]), "no database is named"),
+        (
+            config("postgres://localhost/x?sslrootcert=/no/file", "a"),
+            "the certificates for the connection",
+        ),
+        (config(url, "a"), "the database at localhost/x cannot be used: "),
+        (
+            config("postgres:///x?host=/no/such/folder&user=me", "a"),
+            "the database at /no/such/folder/x cannot be used: ",
+        ),
+    ];
+    for (config, expected) in cases {
+        let text = refused(&config).await;
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("secret") && !format!("{config:?}").contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_something_else_is_refused() {
+    let place = place!();
+    let store = place.open().await;
+    let other = PostgresConfig::new("other".parse().unwrap(), place.server.url())
+        .with_schema(&place.schema);
+    let text = refused(&other).await;
+    assert!(text.contains("belongs to a service with another name"), "{text}");
+    place.sql("UPDATE meta SET value = 2 WHERE key = 'format'");
+    let text = refused(&place.config()).await;
+    assert!(text.ends_with("has format 2, and this version knows format 1 only"), "{text}");
+    claim(&store, &mailbox("hub")).await;
+    let place = place!();
+    place.server.sql(&format!("CREATE SCHEMA {0}; CREATE TABLE {0}.orders(id int)", place.schema));
+    let text = refused(&place.config()).await;
+    assert!(text.ends_with("is not empty, and is not a store of paddington"), "{text}");
+    let gone = place.server.url().replace("/postgres?", "/gone?");
+    let text = refused(&config(&gone, "a")).await;
+    assert!(text.contains("database \"gone\" does not exist"), "{text}");
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_which_it_needs() {
+    let place = place!();
+    place.server.sql(&format!("CREATE ROLE {0} LOGIN", place.schema));
+    let url = place.server.url_as(&place.schema);
+    let config = config(&url, &place.schema);
+    let text = refused(&config).await;
+    assert!(
+        text.contains("and the role may not create it: run `migrate` once as one that may"),
+        "{text}"
+    );
+    migrate(&place.server.url(), &place.schema).await.unwrap();
+    migrate(&place.server.url(), &place.schema).await.unwrap();
+    let text = refused(&config).await;
+    assert!(text.contains("the role may not use the tables in the schema"), "{text}");
+    place.server.sql(&format!("GRANT USAGE ON SCHEMA {0} TO {0}", place.schema));
+    let text = refused(&config).await;
+    assert!(text.contains("permission denied for table"), "{text}");
+    place.server.sql(&format!(
+        "GRANT ALL ON ALL TABLES IN SCHEMA {0} TO {0}; GRANT ALL ON ALL SEQUENCES IN SCHEMA {0} TO {0}",
+        place.schema
+    ));
+    // What docs say is enough.
+    let store = PostgresStore::open(&config).await.unwrap();
+    claim(&store, &mailbox("hub")).await;
+    accept(&store, &mailbox("hub"), "x").await;
+}
+
+#[tokio::test]
+async fn two_replicas_may_create_the_schema_at_once() {
+    let place = place!();
+    let configs = [place.config(), place.config(), place.config()];
+    let opened = configs.iter().map(PostgresStore::open);
+    for store in futures_util::future::join_all(opened).await {
+        store.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_what_it_acknowledged_is_refused() {
+    for (option, setting) in
+        [("-c fsync=off", "fsync"), ("-c full_page_writes=off", "full_page_writes")]
+    {
+        let Some(server) = PostgresServer::start_with(option) else { return };
+        let text = refused(&config(&server.url(), "a")).await;
+        assert!(text.starts_with(&format!("{setting} is off at this server")), "{text}");
+    }
+}
