@@ -8,6 +8,8 @@ use std::time::Duration;
 use paddington_transport::seconds;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+#[cfg(feature = "postgres")]
+use zeroize::Zeroizing;
 
 #[cfg(feature = "postgres")]
 use crate::ServiceConfig;
@@ -187,29 +189,34 @@ impl Cluster {
         &self,
         config: &ServiceConfig,
     ) -> Result<paddington_store_postgres::PostgresConfig, ClusterError> {
-        use zeroize::Zeroizing;
-        let password = match &self.password_file {
-            None => None,
-            Some(path) => {
-                let read = std::fs::read_to_string(path).map(Zeroizing::new);
-                let text = read
-                    .map_err(|source| ClusterError::PasswordFile { path: path.clone(), source })?;
-                let line = text.strip_suffix('\n').unwrap_or(&text);
-                if line.is_empty() || line.contains(['\n', '\r', '\0']) {
-                    return Err(ClusterError::NoPassword(path.clone()));
-                }
-                Some(Zeroizing::new(line.to_owned()))
-            }
-        };
+        let urls = self.urls()?;
+        let name = config.peer_name().clone();
+        Ok(paddington_store_postgres::PostgresConfig::new(name, "")
+            .with_databases(urls.iter().map(|url| url.to_string()).collect())
+            .with_schema(&self.schema)
+            .with_lease(self.lease))
+    }
+
+    /// Returns the URLs, with the password.
+    fn urls(&self) -> Result<Vec<Zeroizing<String>>, ClusterError> {
+        let password = self.password()?;
         let urls = self.databases.iter().map(|url| match &password {
             Some(password) => url.with_password(password),
             None => url.0.clone(),
         });
-        let name = config.peer_name().clone();
-        Ok(paddington_store_postgres::PostgresConfig::new(name, "")
-            .with_databases(urls.collect())
-            .with_schema(&self.schema)
-            .with_lease(self.lease))
+        Ok(urls.map(Zeroizing::new).collect())
+    }
+
+    fn password(&self) -> Result<Option<Zeroizing<String>>, ClusterError> {
+        let Some(path) = &self.password_file else { return Ok(None) };
+        let read = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text =
+            read.map_err(|source| ClusterError::PasswordFile { path: path.clone(), source })?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        if line.is_empty() || line.contains(['\n', '\r', '\0']) {
+            return Err(ClusterError::NoPassword(path.clone()));
+        }
+        Ok(Some(Zeroizing::new(line.to_owned())))
     }
 }
 
@@ -225,7 +232,7 @@ impl ServiceConfig {
     ) -> Result<Option<std::sync::Arc<dyn paddington_exchange::store::SharedStore>>, ClusterError>
     {
         let Some(cluster) = self.cluster() else { return Ok(None) };
-        let store = paddington_store_postgres::PostgresStore::open(cluster.of(self)?).await?;
+        let store = paddington_store_postgres::PostgresStore::open(&cluster.of(self)?).await?;
         Ok(Some(store))
     }
 
@@ -236,7 +243,10 @@ impl ServiceConfig {
     /// [`ClusterError`] if one of them cannot be used, or the role may not make tables.
     pub async fn migrate_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
-        Ok(paddington_store_postgres::migrate(&cluster.of(self)?).await?)
+        for url in cluster.urls()? {
+            paddington_store_postgres::migrate(&url, &cluster.schema).await?;
+        }
+        Ok(())
     }
 
     /// Tells the databases that they were restored from a copy of their disks: what was accepted since that
@@ -247,7 +257,10 @@ impl ServiceConfig {
     /// [`ClusterError`] if one of them cannot be used.
     pub async fn restored_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
-        Ok(paddington_store_postgres::restored(&cluster.of(self)?).await?)
+        for url in cluster.urls()? {
+            paddington_store_postgres::restored(&url, &cluster.schema).await?;
+        }
+        Ok(())
     }
 }
 

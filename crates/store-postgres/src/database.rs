@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use paddington_exchange::store::{
-    Answer, Claimed, Fence, LaneLeft, Mailbox, Owned, ReplicaId, Signal, StoreError, StoredCursor,
+    Answer, Claimed, Fence, Followed, LaneLeft, Mailbox, Owned, ReplicaId, Signal, StoreError,
+    StoredCursor,
 };
 use paddington_wire::{LinkId, MessageId, Payload};
 use tokio::sync::{oneshot, watch};
@@ -180,6 +181,22 @@ impl Database {
         let reading = tokio::spawn(async move {
             let taken = pool.take().await.map_err(Fault::into_error)?;
             let read = mailboxes::read(&taken.connection, link, first, max_bytes).await;
+            pool.give_back(taken);
+            read.map_err(Fault::into_error)
+        });
+        async move { reading.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
+    }
+
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        link: LinkId,
+        first: MessageId,
+        max_bytes: usize,
+    ) -> Answer<Vec<Followed>> {
+        let pool = Arc::clone(&self.pool);
+        let reading = tokio::spawn(async move {
+            let taken = pool.take().await.map_err(Fault::into_error)?;
+            let read = mailboxes::follow(&taken.connection, link, first, max_bytes).await;
             pool.give_back(taken);
             read.map_err(Fault::into_error)
         });

@@ -1,6 +1,6 @@
 //! The mailboxes as a whole: reading messages, what has become of them, what there is, and purging.
 
-use paddington_exchange::store::{Mailbox, MailboxStatus, Purged, Settled};
+use paddington_exchange::store::{Followed, Mailbox, MailboxStatus, Purged, Settled};
 use paddington_wire::link::Outcome;
 use paddington_wire::{LinkId, MessageId, Payload, RejectCode, RejectText};
 use tokio_postgres::Row;
@@ -14,6 +14,7 @@ const MAX_STEP: i64 = 1_024;
 const MAX_STEP_BYTES: i64 = 8 << 20;
 
 const READ: &str = "SELECT crc, is_bytes, body FROM read_messages($1, $2, $3, $4)";
+const FOLLOW: &str = "SELECT crc, is_bytes, body, time_left FROM read_messages($1, $2, $3, $4)";
 const FATES: &str = "SELECT f.kind, f.code, f.said, o.seq IS NOT NULL \
      FROM unnest($2::bytea[], $3::bigint[]) WITH ORDINALITY u(inc, seq, i) \
      LEFT JOIN link l ON l.id = $1 LEFT JOIN fate f ON f.peer = l.peer AND f.inc = u.inc AND f.seq = u.seq \
@@ -39,6 +40,23 @@ pub(crate) async fn read(
     let (number, bytes) = (at_most(first.number), at_most(max_bytes as u64));
     let rows = connection.rows(READ, &[&id, &stream, &number, &bytes]).await?;
     rows.iter().map(|row| row::payload(link, row, 0)).collect()
+}
+
+/// Reads messages from `first` on, with the time that each has left.
+pub(crate) async fn follow(
+    connection: &Connection,
+    link: LinkId,
+    first: MessageId,
+    max_bytes: usize,
+) -> Result<Vec<Followed>, Fault> {
+    let (id, stream) = (&link.as_bytes()[..], &first.stream.as_bytes()[..]);
+    let (number, bytes) = (at_most(first.number), at_most(max_bytes as u64));
+    let rows = connection.rows(FOLLOW, &[&id, &stream, &number, &bytes]).await?;
+    let followed = |row: &Row| {
+        let payload = row::payload(link, row, 0)?;
+        Ok(Followed { payload, ttl: row::left(column(row, 3)?) })
+    };
+    rows.iter().map(followed).collect()
 }
 
 /// Returns what has become of messages.

@@ -64,11 +64,15 @@ pub(crate) fn ttl(ttl: Duration) -> i64 {
     i64::try_from(ttl.as_millis()).map_or(i64::MAX / 2, |millis| millis.min(i64::MAX / 2))
 }
 
+/// The time that a message has left, if its time is limited.
+pub(crate) fn left(millis: Option<i64>) -> Option<Duration> {
+    millis.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+}
+
 /// The description of a stored message.
 pub(crate) fn message(len: i32, left: Option<i64>) -> Result<StoredMessage, Fault> {
     let len = u32::try_from(len).map_err(|_| Fault::refused("a stored length is negative"))?;
-    let ttl = left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default()));
-    Ok(StoredMessage { len, ttl })
+    Ok(StoredMessage { len, ttl: self::left(left) })
 }
 
 /// The checksum of a payload, which is bound to its link.

@@ -406,14 +406,15 @@ END $$;
 
 -- Messages of a stream from `a_first` on, without a gap: one, and more as long as they have few bytes.
 CREATE FUNCTION read_messages(a_link bytea, a_inc bytea, a_first bigint, a_bytes bigint)
-RETURNS TABLE(crc bigint, is_bytes boolean, body bytea) LANGUAGE plpgsql AS $$
+RETURNS TABLE(crc bigint, is_bytes boolean, body bytea, time_left bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_seq bigint := a_first;
     v_bytes bigint := 0;
+    v_now bigint := millis();
     m record;
 BEGIN
-    FOR m IN SELECT o.seq, o.crc, o.is_bytes, o.body FROM link l
+    FOR m IN SELECT o.seq, o.crc, o.is_bytes, o.body, o.deadline, o.ttl FROM link l
         JOIN stream s ON s.peer = l.peer AND s.inc = a_inc
         JOIN outbox o ON o.peer = s.peer AND o.ord = s.ord AND o.seq >= greatest(a_first, s.base)
         WHERE l.id = a_link ORDER BY o.seq
@@ -423,6 +424,8 @@ BEGIN
         crc := m.crc;
         is_bytes := m.is_bytes;
         body := m.body;
+        -- A clock that was put back gives no message more time than it had.
+        time_left := CASE WHEN m.ttl IS NOT NULL THEN greatest(least(m.deadline - v_now, m.ttl), 0) END;
         RETURN NEXT;
         v_seq := v_seq + 1;
     END LOOP;

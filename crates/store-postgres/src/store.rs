@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all, try_join_all};
 use paddington_exchange::store::{
-    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Fate, Fence, LaneLeft,
-    LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned, Purged, ReplicaId, Settled,
-    SharedStore, Signal, Signals, StoreHealth, StoredCursor, Submission,
+    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Fate, Fence, Followed,
+    LaneLeft, LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned, Purged, ReplicaId,
+    Settled, SharedStore, Signal, Signals, StoreHealth, StoredCursor, Submission,
 };
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
@@ -204,6 +204,15 @@ impl SharedStore for PostgresStore {
 
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
         self.of(mailbox.link).writer(mailbox.link).accept(mailbox, message)
+    }
+
+    fn follow(
+        &self,
+        mailbox: &Mailbox,
+        first: MessageId,
+        max_bytes: usize,
+    ) -> Answer<Vec<Followed>> {
+        self.of(mailbox.link).follow(mailbox.link, first, max_bytes)
     }
 
     fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed> {
