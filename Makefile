@@ -68,11 +68,12 @@ doc: ## Build the documentation, with warnings as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 examples: ## Run the examples end to end
-	$(PROGRAM) example-echo --bin example-outbox --bin example-partner
+	$(PROGRAM) example-echo --bin example-outbox --bin example-partner --bin example-cluster
 	$(TARGET)/debug/example-echo demo --count 100
 	$(TARGET)/debug/example-echo demo --count 100 --encoding hex
 	$(TARGET)/debug/example-outbox demo --count 300
 	$(TARGET)/debug/example-partner demo
+	$(TARGET)/debug/example-cluster demo
 
 interop: ## Check the second implementation, in Python, against ours
 	$(PROGRAM) example-echo

@@ -388,6 +388,11 @@ impl ServiceConfig {
         self.outbox = Some(path.into());
     }
 
+    /// Sets the port to listen on: replicas on one machine have the same configuration and different ports.
+    pub fn set_port(&mut self, port: u16) {
+        self.port = port;
+    }
+
     /// Returns the database that several replicas of this service share, if they do.
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
