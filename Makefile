@@ -14,7 +14,7 @@ OPTIMISED := -q --profile model -p paddington -p paddington-models -p paddington
 TRIAL := $(CARGO) build $(OPTIMISED) --examples --bin
 MODELS := $(TARGET)/model/paddington-models
 
-.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy page bench-smoke soak-smoke models-smoke mutants sim-smoke locks package deny
+.PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy cluster page bench-smoke soak-smoke models-smoke mutants sim-smoke locks package deny
 .PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
@@ -26,7 +26,7 @@ help: ## List the recipes
 # `make check` does two things at the same time: what keeps processors busy, and what mostly waits for time to
 # pass. In each row, one target comes after the other. What a target prints is shown when it has ended.
 BUSY := fmt clippy test test-portable doctest doc bench-smoke models-smoke sim-smoke mutants instructions locks package deny
-WAITING := soak-smoke examples interop operate api-examples deploy page
+WAITING := soak-smoke examples interop operate api-examples deploy cluster page
 
 check: ## Run everything that CI checks
 	@$(MAKE) --no-print-directory -j 2 --output-sync=target IN_ROWS=yes $(BUSY) $(WAITING)
@@ -89,6 +89,10 @@ deploy: ## Check the files in deploy, as far as this machine can
 	trials/deploy/kubernetes $(PADDINGTON_BIN)
 	trials/deploy/proxies $(PADDINGTON_BIN)
 	trials/deploy/debian $(PADDINGTON_BIN)
+
+cluster: ## Update replicas one after another, behind nginx and HAProxy, where they and PostgreSQL are installed
+	$(PROGRAM) example-cluster
+	trials/cluster/run $(TARGET)/debug/example-cluster
 
 page: ## Test the status page in Chromium, where that and Node are installed
 	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)

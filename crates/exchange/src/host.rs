@@ -73,6 +73,10 @@ impl Host for ExchangeHost {
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
         }
+        if peer.is_overloaded(instance) {
+            warn!(peer = %name, %address, "refused: too many handshakes");
+            return Err(refuse(&peer, address, CloseCode::Overload));
+        }
         let peer = match &self.core.cluster {
             None => peer,
             Some(_) => match self.core.own(&peer.mailbox, instance).await {
@@ -84,10 +88,6 @@ impl Host for ExchangeHost {
                 }
             },
         };
-        if peer.is_overloaded(instance) {
-            warn!(peer = %name, %address, "refused: too many handshakes");
-            return Err(refuse(&peer, address, CloseCode::Overload));
-        }
         let probed = peer.probe(instance).await;
         if peer.has_ended() {
             return Err(Refusal::Silent);

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, bail, ensure};
-use paddington::{Cluster, Message, Service, ServiceConfig};
+use paddington::{Cluster, Message, Service};
 use paddington_test_support::PostgresServer;
 use tokio::time::sleep;
 
 use crate::faults::{Fault, Faults};
+use crate::introduction::introduce;
 use crate::proof::Way;
 use crate::replicas::{Replicas, Sent};
 
@@ -31,13 +32,15 @@ pub(crate) async fn run(time: Duration, every: Duration, faults: Faults) -> Resu
     };
     let folder = tempfile::tempdir()?;
     let ports = [free_port()?, free_port()?];
-    let (hub, sensor) = introduce(&database.url(), ports)?;
-    hub.save(folder.path().join("hub.toml"))?;
+    let urls = ports.map(|port| format!("ws://127.0.0.1:{port}"));
+    let cluster = Cluster::new(&database.url())?.with_lease(LEASE)?;
+    let introduced = introduce(cluster, &[&urls[0], &urls[1]], 1)?;
+    introduced.save(folder.path())?;
     println!("one PostgreSQL, two replicas of hub, one sensor");
     let mut replicas = Replicas::start(&folder.path().join("hub.toml"), &ports).await?;
     let arrived = Arrived::default();
     let keep = Arc::clone(&arrived);
-    let sensor = Service::start(&sensor, move |message: Message| {
+    let sensor = Service::start(&introduced.sensors[0], move |message: Message| {
         if let (false, Ok(number)) = (message.is_control(), message.payload().parse()) {
             lock(&keep).push((number, message.redelivered()));
         }
@@ -45,8 +48,9 @@ pub(crate) async fn run(time: Duration, every: Duration, faults: Faults) -> Resu
     })
     .await?;
     let (mut out, mut back) = (Way::default(), Way::default());
-    let count = rage(&mut replicas, &sensor, &database, (time, every, faults), (&mut out, &mut back))
-        .await?;
+    let count =
+        rage(&mut replicas, &sensor, &database, (time, every, faults), (&mut out, &mut back))
+            .await?;
     settle(&mut replicas, &arrived, &mut out, &mut back).await?;
     sensor.shutdown().await;
     replicas.end().await?;
@@ -65,18 +69,6 @@ pub(crate) async fn run(time: Duration, every: Duration, faults: Faults) -> Resu
         back.accepted.len()
     );
     Ok(())
-}
-
-/// Makes the configuration of both services. The sensor knows the ports of both replicas; a load balancer
-/// could be in front of them instead.
-fn introduce(database: &str, ports: [u16; 2]) -> Result<(ServiceConfig, ServiceConfig), Error> {
-    let [url, other] = ports.map(|port| format!("ws://127.0.0.1:{port}"));
-    let mut hub = ServiceConfig::new("hub", &url, "127.0.0.1", &ports[0])?;
-    hub.set_fallback_urls(&[&other])?;
-    hub.set_cluster(Cluster::new(database)?.with_lease(LEASE)?)?;
-    let mut sensor = ServiceConfig::new("sensor", "ws://localhost:1", "127.0.0.1", &1)?;
-    sensor.add_server(hub.add_client("sensor", "127.0.0.1")?)?;
-    Ok((hub, sensor))
 }
 
 /// Sends in both directions while things go wrong. Returns the number of faults.

@@ -3,17 +3,21 @@
 
 mod demo;
 mod faults;
+mod introduction;
+mod node;
 mod proof;
-mod replica;
 mod replicas;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{Context, Error};
 use clap::{Parser, Subcommand};
 use faults::Faults;
+use paddington::Cluster;
+use paddington_test_support::PostgresServer;
 
 /// A hub of two replicas, and a sensor that is connected to one of them.
 ///
@@ -29,13 +33,30 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run one replica of a configuration. It sends what it is told on its input.
-    Replica {
+    /// Start a PostgreSQL in a temporary folder, and print its URL. It ends with the input.
+    Database,
+    /// Write hub.toml and sensor-1.toml, … into the current folder.
+    Introduce {
+        /// The URL of the database that the replicas share.
+        #[arg(long, value_name = "URL")]
+        database: String,
+        /// The schema that holds the tables.
+        #[arg(long, default_value = "paddington")]
+        schema: String,
+        /// Where sensors reach the hub: each replica, or the load balancer in front of them.
+        #[arg(long, value_name = "URL", required = true)]
+        url: Vec<String>,
+        /// The number of sensors.
+        #[arg(long, default_value_t = 1)]
+        sensors: usize,
+    },
+    /// Run a replica or a sensor. Each line of its input is a recipient and a text to send.
+    Run {
         /// The configuration, the same for all replicas.
         config: PathBuf,
         /// The port that this replica listens on.
         #[arg(short, long)]
-        port: u16,
+        port: Option<u16>,
     },
     /// Run everything on this machine, and prove that nothing got lost.
     Demo {
@@ -58,12 +79,17 @@ async fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "info,paddington_exchange=warn,paddington_transport=error".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+                "info,paddington_exchange=warn,paddington_transport=error".into()
+            }),
         )
         .init();
     let done = match arguments.command {
-        Command::Replica { config, port } => replica::run(&config, port).await,
+        Command::Database => database().await,
+        Command::Introduce { database, schema, url, sensors } => {
+            introduce(&database, schema, &url, sensors)
+        }
+        Command::Run { config, port } => node::run(&config, port).await,
         Command::Demo { seconds, every, faults } => {
             let (time, every) = (Duration::from_secs(seconds), Duration::from_millis(every));
             demo::run(time, every, faults).await
@@ -76,4 +102,20 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a database until the input ends.
+async fn database() -> Result<(), Error> {
+    let server = tokio::task::spawn_blocking(PostgresServer::start).await?;
+    let server = server.context("PostgreSQL is not installed")?;
+    println!("{}", server.url());
+    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
+    tokio::task::spawn_blocking(move || drop(server)).await?;
+    Ok(())
+}
+
+fn introduce(database: &str, schema: String, urls: &[String], sensors: usize) -> Result<(), Error> {
+    let cluster = Cluster::new(database)?.with_schema(schema);
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    introduction::introduce(cluster, &urls, sensors)?.save(Path::new("."))
 }

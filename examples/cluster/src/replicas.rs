@@ -43,8 +43,7 @@ pub(crate) enum Sent {
 impl Replicas {
     pub(crate) async fn start(config: &Path, ports: &[u16]) -> Result<Self, Error> {
         let slots = ports.iter().map(|&port| Slot { port, process: None }).collect();
-        let mut replicas =
-            Self { config: config.to_owned(), slots, handled: Handled::default() };
+        let mut replicas = Self { config: config.to_owned(), slots, handled: Handled::default() };
         for slot in 0..ports.len() {
             replicas.begin(slot).await?;
         }
@@ -63,7 +62,7 @@ impl Replicas {
         }
         let port = self.slots[slot].port.to_string();
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["replica", "--port", &port])
+            .args(["run", "--port", &port])
             .arg(&self.config)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -98,7 +97,7 @@ impl Replicas {
     /// Has a replica send a message, if it runs.
     pub(crate) async fn send(&mut self, slot: usize, number: u64) -> Sent {
         let Some(process) = &mut self.slots[slot].process else { return Sent::Refused };
-        let line = format!("{number}\n");
+        let line = format!("sensor-1 {number}\n");
         if process.input.write_all(line.as_bytes()).await.is_err() {
             return Sent::Unsure;
         }
@@ -131,9 +130,9 @@ async fn listen(
     let mut ready = Some(ready);
     while let Ok(Some(line)) = lines.next_line().await {
         let mut words = line.split(' ');
-        match (words.next(), words.next(), words.next()) {
+        match (words.next(), words.next(), words.next(), words.next()) {
             (Some("ready"), ..) => drop(ready.take().map(|ready| ready.send(()))),
-            (Some("handled"), Some(number), Some(again)) => {
+            (Some("handled"), Some(_), Some(number), Some(again)) => {
                 if let Ok(number) = number.parse() {
                     let mut handled = handled.lock().unwrap_or_else(PoisonError::into_inner);
                     handled.push((number, again == "true"));

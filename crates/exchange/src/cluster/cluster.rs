@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     gates: Mutex<HashMap<LinkId, Weak<Gate>>>,
     /// The servers that this service is invited to, one of whose replicas dials them.
     pub(super) servers: Mutex<HashMap<LinkId, Server>>,
+    /// Notified when all links have to be looked at (S5).
+    pub(super) look: Notify,
     /// Notified when servers have to be looked at.
     pub(super) dial: Notify,
 }
@@ -44,6 +46,7 @@ impl Cluster {
             store,
             gates: Mutex::default(),
             servers: Mutex::default(),
+            look: Notify::new(),
             dial: Notify::new(),
         }
     }

@@ -35,6 +35,7 @@ pub(super) async fn watch(core: Arc<Core>) {
                     return;
                 }
             }
+            () = cluster.look.notified() => look(Arc::clone(&core)).await,
             () = sleep(LOOK) => look(Arc::clone(&core)).await,
         }
     }

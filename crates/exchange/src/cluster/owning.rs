@@ -100,8 +100,8 @@ impl Core {
         let cluster = self.cluster.as_ref().ok_or(NotOwned::NotNow)?;
         let (fence, has_lane) = (claim.fence, claim.has_lane);
         let before = self.entry_of(mailbox).ok_or(NotOwned::NotNow)?;
+        let earlier = Arc::clone(&before.peer);
         let peer = claimed(&self.shared, mailbox.clone(), Arc::clone(&cluster.store), claim);
-        peer.go_on_from(&before.peer);
         if let Some(keys) = before.peer.keys() {
             self.keys.give(&peer, &before.role, &Credentials::Ring(keys.ring()));
         }
@@ -113,6 +113,7 @@ impl Core {
         };
         let entry = Entry { peer, role, ..before };
         joining::begin(self, &entry);
+        entry.peer.go_on_from(&earlier);
         if !self.peers.replace(&entry) {
             entry.peer.depose();
             return Err(NotOwned::NotNow); // it was removed meanwhile

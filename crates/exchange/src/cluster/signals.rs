@@ -6,7 +6,7 @@ use std::sync::Arc;
 use paddington_wire::MessageId;
 
 use super::cluster::lock;
-use super::{hand_over, lease};
+use super::hand_over;
 use crate::core::Core;
 use crate::store::{Signal, Signals};
 
@@ -25,7 +25,7 @@ fn take(core: &Arc<Core>, signal: Signal) {
             if let Some(peer) = core.peers.owned(link) {
                 peer.note_appended(MessageId { stream, number });
                 if peer.instance != stream {
-                    tokio::spawn(lease::look(Arc::clone(core)));
+                    cluster.look.notify_one(); // the store may have lost messages
                 }
             }
         }
@@ -46,7 +46,7 @@ fn take(core: &Arc<Core>, signal: Signal) {
         }
         Signal::Lost => {
             cluster.receipts().look();
-            tokio::spawn(lease::look(Arc::clone(core)));
+            cluster.look.notify_one();
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{HANDSHAKE_INSTANCES, HANDSHAKE_PERIOD};
 use crate::faults::{Fault, broken};
 
 /// The authenticated handshakes in the last period: their times, and whose they were.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Handshakes(VecDeque<(Instant, Option<Instance>)>);
 
 impl Handshakes {

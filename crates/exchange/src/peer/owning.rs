@@ -15,6 +15,7 @@ use super::Peer;
 use super::leaving::Standing;
 use super::peer::wake;
 use super::state::State;
+use crate::Event;
 use crate::faults::{Fault, broken};
 use crate::store::{Fate, Followed, LaneLeft, SharedStore, StoreError};
 
@@ -213,6 +214,7 @@ impl Peer {
         let owns = self.lock().standing == Standing::Here;
         if owns && self.depose() {
             warn!(peer = %self.name, "another replica has become the owner of the link");
+            self.shared.tell(Event::Deposed { peer: self.name.clone() });
         }
         true
     }
@@ -326,6 +328,9 @@ impl Peer {
         let before = before.lock();
         let mut state = self.lock();
         state.counters = before.counters;
+        state.handshakes.clone_from(&before.handshakes);
+        let concurrency = before.workers.concurrency();
+        state.workers_mut().set_concurrency(concurrency);
         state.attempts.clone_from(&before.attempts);
         state.software.clone_from(&before.software);
     }

@@ -45,7 +45,7 @@ pub(super) struct State {
     appends: Appends,
     pub(super) counters: PeerCounters,
     reports: Reports,
-    handshakes: Handshakes,
+    pub(super) handshakes: Handshakes,
     /// The software of the peer, as it says.
     pub(super) software: Software,
     pub(super) standing: Standing,

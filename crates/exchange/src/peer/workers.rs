@@ -98,6 +98,11 @@ impl Workers {
         self.concurrency = concurrency.max(1);
     }
 
+    /// Returns how many messages may be handled at the same time.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
     /// Returns whether there has to be another worker.
     pub(crate) fn is_one_missing(&self) -> bool {
         let enough = if self.in_order { 1 } else { self.concurrency };
