@@ -31,6 +31,8 @@ pub(super) struct TermState {
     followed: u64,
     /// The last message of the present stream that is known.
     newest: u64,
+    /// Whether the link takes no more until something has ended.
+    is_full: bool,
     /// Fates that the store does not know yet.
     fates: Vec<Fate>,
 }
@@ -38,7 +40,9 @@ pub(super) struct TermState {
 impl TermState {
     pub(super) fn new(store: Arc<dyn SharedStore>) -> Self {
         let elsewhere = HashMap::new();
-        Self { store, has_lane: false, elsewhere, followed: 0, newest: 0, fates: Vec::new() }
+        // There may be a first message, of which the signal came before this term began.
+        let (is_full, fates) = (false, Vec::new());
+        Self { store, has_lane: false, elsewhere, followed: 0, newest: 1, is_full, fates }
     }
 
     /// Returns whether a call of the handler may begin (S7, S10).
@@ -121,17 +125,26 @@ impl Peer {
     pub(super) fn next_to_follow(&self) -> Option<MessageId> {
         let state = self.lock();
         let term = state.term.as_ref()?;
-        let behind = state.standing == Standing::Here && term.followed < term.newest;
+        let behind = term.followed < term.newest && !term.is_full;
+        let behind = behind && state.standing == Standing::Here;
         behind.then(|| MessageId { stream: self.instance, number: term.followed + 1 })
+    }
+
+    /// Takes note that there was nothing to read. Returns whether there has to be something all the same.
+    pub(super) fn found_nothing(&self, first: MessageId) -> bool {
+        let mut state = self.lock();
+        let Some(term) = &mut state.term else { return false };
+        if term.newest == first.number {
+            term.newest = term.followed; // it was a guess, or is lost
+        }
+        term.newest > term.followed
     }
 
     /// Hands messages to the link that were read.
     pub(super) fn follow(&self, first: MessageId, messages: Vec<Followed>) {
         let mut state = self.lock();
-        let mut has_deadline = false;
         for (number, message) in (first.number..).zip(messages) {
-            let followed = state.term.as_ref().map_or(u64::MAX, |term| term.followed);
-            has_deadline |= message.ttl.is_some();
+            let Some(followed) = state.term.as_ref().map(|term| term.followed) else { return };
             if number == followed + 1 && !self.follow_next(&mut state, message) {
                 break;
             }
@@ -140,19 +153,26 @@ impl Peer {
         drop(state);
         wake(waker);
         self.tell_work();
-        if has_deadline {
-            self.shared.deadlines.notify_one();
+    }
+
+    /// Goes on with what others have accepted, because the link has room again.
+    pub(super) fn go_on_following(&self, state: &mut State) {
+        if let Some(term) = state.term.as_mut().filter(|term| term.is_full) {
+            term.is_full = false;
+            self.tell_work();
         }
     }
 
     fn follow_next(&self, state: &mut State, message: Followed) -> bool {
         let has_deadline = message.ttl.is_some();
         let followed = state.outbox_mut().follow(&self.shared.room, message, self.now());
-        let Ok(id) = followed else { return false }; // what waits makes room first
-        if let Some(term) = &mut state.term {
-            term.followed = id.number;
-            term.newest = term.newest.max(id.number);
-        }
+        let Some(term) = &mut state.term else { return false };
+        let Ok(id) = followed else {
+            term.is_full = true;
+            return false;
+        };
+        term.followed = id.number;
+        term.newest = term.newest.max(id.number);
         if has_deadline {
             self.shared.deadlines.notify_one();
         }

@@ -187,6 +187,7 @@ impl Peer {
     pub(super) fn note_freed(&self, state: &mut State, freed: bool) {
         if freed {
             self.note_store_work(state);
+            self.go_on_following(state);
             if state.outbox_mut().has_outcomes() {
                 self.report_outcomes(state);
             }

@@ -155,6 +155,11 @@ impl StoreTask {
     async fn followed(&mut self, first: MessageId, read: Result<Vec<Followed>, StoreError>) {
         self.following = None;
         match read {
+            Ok(messages) if messages.is_empty() => {
+                if self.peer.found_nothing(first) {
+                    sleep(READ_RETRY).await;
+                }
+            }
             Ok(messages) => self.peer.follow(first, messages),
             Err(cause) => {
                 error!(peer = %self.peer.name, id = %first, %cause, "messages could not be read");
