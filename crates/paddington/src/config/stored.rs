@@ -24,6 +24,7 @@ impl ServiceConfig {
         let links = None;
         let mut config =
             Self { name, url, fallbacks, ip, port, outbox, links, vault, tls, settings, known };
+        config.known_mut().clients.reserve_exact(clients.len());
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;
