@@ -38,18 +38,23 @@ impl<'a> Kept<'a> {
         encoding: Encoding,
     ) -> Result<Arc<Peer>, StoreError> {
         let store = self.store.filter(|_| encoding == Encoding::Sealed);
-        let config = shared.link(store.is_some());
+        let letters = self.letters.remove(&mailbox.link).unwrap_or_default();
         let mut link = match store {
-            None => PeerLink::new(encoding, config, instance),
+            None => None,
             Some(store) => {
                 let streams = store.streams(&mailbox).await?;
                 let stored = StoredLink { streams, cursors: store.cursors(&mailbox).await? };
-                PeerLink::restore(config, instance, stored, shared.now())
+                Some(PeerLink::restore(shared.link(true), instance, stored, shared.now()))
             }
         };
-        for (id, code) in self.letters.remove(&mailbox.link).unwrap_or_default() {
-            link.recall(id, code);
+        for (id, code) in letters {
+            let fresh = || PeerLink::new(encoding, shared.link(false), instance);
+            link.get_or_insert_with(fresh).recall(id, code);
         }
-        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), store.cloned())))
+        let peer = Peer::new(mailbox, instance, encoding, Arc::clone(shared), store.cloned());
+        Ok(Arc::new(match link {
+            Some(link) => peer.with_link(link),
+            None => peer,
+        }))
     }
 }

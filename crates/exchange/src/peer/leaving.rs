@@ -148,7 +148,7 @@ impl Peer {
 
     /// Returns whether a call of the handler, or a task for one, is left.
     pub(crate) fn has_workers(&self) -> bool {
-        self.lock().workers_mut().len() > 0
+        self.lock_if_active().is_some_and(|mut state| state.workers_mut().len() > 0)
     }
 
     /// Removes the peer. What has ended before goes to the store, and nothing after it.
@@ -177,7 +177,7 @@ impl Peer {
     pub(crate) fn divide(&self) {
         let shared = &self.shared;
         let links = shared.link(self.store().is_some());
-        let mut state = self.lock();
+        let Some(mut state) = self.lock_if_active() else { return };
         if state.is_removed() {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -49,8 +50,18 @@ pub(crate) struct Peer {
     /// side had been restarted.
     pub(crate) instance: Instance,
     pub(crate) shared: Arc<Shared>,
-    state: Mutex<State>,
+    encoding: Encoding,
+    /// What most peers of a large server do without: `None` until something happens to the peer.
+    active: OnceLock<Box<Active>>,
     store: Option<Arc<dyn Store>>,
+    requests: OnceLock<Arc<RequestHandler>>,
+    /// The keys of its link, if they have generations.
+    keys: OnceLock<LinkKeys>,
+}
+
+/// A peer to which something has happened.
+struct Active {
+    state: Mutex<State>,
     /// Notified whenever a message that waits here has its outcome.
     progress: Notify,
     /// Notified whenever there is something for the store task to do.
@@ -61,9 +72,6 @@ pub(crate) struct Peer {
     ended: Notify,
     /// Senders that wait for room queue here, so that they get it in the order in which they came.
     turn: AsyncMutex<()>,
-    requests: OnceLock<Arc<RequestHandler>>,
-    /// The keys of its link, if they have generations.
-    keys: OnceLock<LinkKeys>,
 }
 
 /// How the peer's requests are handled.
@@ -75,10 +83,11 @@ pub(crate) struct RequestHandler {
 }
 
 impl Peer {
+    /// Creates a peer on whose link nothing has happened.
     pub(crate) fn new(
         mailbox: Mailbox,
         instance: Instance,
-        link: PeerLink,
+        encoding: Encoding,
         shared: Arc<Shared>,
         store: Option<Arc<dyn Store>>,
     ) -> Self {
@@ -86,21 +95,54 @@ impl Peer {
             name: mailbox.peer.clone(),
             mailbox,
             instance,
-            state: Mutex::new(State::new(link, &shared)),
+            encoding,
             shared,
             store,
-            progress: Notify::new(),
-            work: Notify::new(),
-            heard: Notify::new(),
-            ended: Notify::new(),
-            turn: AsyncMutex::new(()),
+            active: OnceLock::new(),
             requests: OnceLock::new(),
             keys: OnceLock::new(),
         }
     }
 
+    /// Creates a peer with what is known of its link.
+    pub(crate) fn with_link(self, link: PeerLink) -> Self {
+        let state = State::new(link, &self.shared);
+        Self { active: OnceLock::from(Box::new(Active::new(state))), ..self }
+    }
+
+    /// Locks its state, which begins with the first call.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.active().lock()
+    }
+
+    /// Locks its state, if anything has happened to the peer.
+    pub(super) fn lock_if_active(&self) -> Option<MutexGuard<'_, State>> {
+        self.active.get().map(|active| active.lock())
+    }
+
+    fn active(&self) -> &Active {
+        match self.active.get() {
+            Some(active) => active,
+            None => self.activate(),
+        }
+    }
+
+    #[cold]
+    fn activate(&self) -> &Active {
+        let division = self.shared.division();
+        let active = self.active.get_or_init(|| Box::new(Active::new(self.fresh())));
+        // Whoever divides either sees the state here, or is seen here.
+        fence(Ordering::SeqCst);
+        if self.shared.division() != division {
+            self.divide();
+        }
+        active
+    }
+
+    /// Returns the state of a peer to which nothing has happened.
+    fn fresh(&self) -> State {
+        let config = self.shared.link(self.store.is_some());
+        State::new(PeerLink::new(self.encoding, config, self.instance), &self.shared)
     }
 
     /// Returns the store, if messages of this peer are kept in one.
@@ -132,33 +174,40 @@ impl Peer {
 
     /// Returns the queue of the senders that wait for room.
     pub(super) fn turn(&self) -> &AsyncMutex<()> {
-        &self.turn
+        &self.active().turn
     }
 
     /// Resolves when a message that waits here has its outcome.
     pub(crate) fn progress(&self) -> Notified<'_> {
-        self.progress.notified()
+        self.active().progress.notified()
+    }
+
+    /// Notifies those who wait, of whom there are none before anything has happened.
+    fn tell(&self, tell: impl FnOnce(&Active)) {
+        if let Some(active) = self.active.get() {
+            tell(active);
+        }
     }
 
     pub(super) fn tell_progress(&self) {
-        self.progress.notify_waiters();
+        self.tell(|active| active.progress.notify_waiters());
     }
 
     /// Resolves when there is something for the store task to do.
     pub(super) fn work(&self) -> Notified<'_> {
-        self.work.notified()
+        self.active().work.notified()
     }
 
     pub(super) fn tell_work(&self) {
-        self.work.notify_one();
+        self.tell(|active| active.work.notify_one());
     }
 
     pub(super) fn tell_heard(&self) {
-        self.heard.notify_waiters();
+        self.tell(|active| active.heard.notify_waiters());
     }
 
     pub(super) fn tell_ended(&self) {
-        self.ended.notify_waiters();
+        self.tell(|active| active.ended.notify_waiters());
         self.shared.absences.notify_one();
     }
 
@@ -193,7 +242,9 @@ impl Peer {
 
     /// Writes the lines about repeats whose time has come.
     pub(crate) fn flush_reports(&self) {
-        self.lock().reports_mut().flush(&self.name);
+        if let Some(mut state) = self.lock_if_active() {
+            state.reports_mut().flush(&self.name);
+        }
     }
 
     /// Keeps that somebody from `address` was refused who has keys of the link, for whoever asks.
@@ -250,7 +301,7 @@ impl Peer {
     /// time until then.
     pub(crate) fn note_absence(&self) -> Option<Duration> {
         let grace = self.shared.config.absence;
-        let mut state = self.lock();
+        let mut state = self.lock_if_active()?;
         match state.note_absence(&self.name, grace) {
             Absence::None => None,
             Absence::Brief(left) => Some(left),
@@ -303,7 +354,7 @@ impl Peer {
         let patience = SUCCESSION.min(timeouts.establish / 2).min(timeouts.reply / 2);
         let left = async {
             loop {
-                let ended = self.ended.notified();
+                let ended = self.active().ended.notified();
                 if let Some(left) = self.lock().holder_has_left() {
                     return left;
                 }
@@ -327,7 +378,7 @@ impl Peer {
     /// Waits until a probed connection has shown a sign of life, or is gone.
     async fn is_alive(&self, probed: Probed) -> bool {
         loop {
-            let told = self.heard.notified();
+            let told = self.active().heard.notified();
             match self.lock().is_alive(probed) {
                 None => return false,
                 Some(true) => return true,
@@ -352,7 +403,7 @@ impl Peer {
     }
 
     pub(crate) fn encoding(&self) -> Encoding {
-        self.lock().encoding()
+        self.encoding
     }
 
     /// Returns the outcome of a message that this instance accepted, and the standing of the peer,
@@ -364,7 +415,7 @@ impl Peer {
 
     /// Returns the number of messages that wait for this peer.
     pub(crate) fn outbox_messages(&self) -> usize {
-        self.lock().outbox_messages()
+        self.lock_if_active().map_or(0, |state| state.outbox_messages())
     }
 
     /// Returns whether messages that wait can still be delivered.
@@ -444,7 +495,30 @@ impl Peer {
 
     /// Returns the status of the peer, which this side dials or not.
     pub(crate) fn status(&self, dialled: bool) -> PeerStatus {
-        self.lock().status(self.name.clone(), self.store.is_some(), dialled, self.now())
+        let status = |state: &State| {
+            state.status(self.name.clone(), self.store.is_some(), dialled, self.now())
+        };
+        match self.lock_if_active() {
+            Some(state) => status(&state),
+            None => status(&self.fresh()),
+        }
+    }
+}
+
+impl Active {
+    fn new(state: State) -> Self {
+        Self {
+            state: Mutex::new(state),
+            progress: Notify::new(),
+            work: Notify::new(),
+            heard: Notify::new(),
+            ended: Notify::new(),
+            turn: AsyncMutex::new(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
