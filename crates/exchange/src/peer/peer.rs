@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use paddington_wire::link::{Millis, Outcome};
 use paddington_wire::{
     CloseCode, Encoding, Features, Frame, Instance, PeerName, Ready, SessionId, Violation,
 };
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use super::active::Active;
 use super::asked::Needed;
 use super::keys::{Asked, LinkKeys};
 use super::leaving::Standing;
@@ -57,21 +58,6 @@ pub(crate) struct Peer {
     requests: OnceLock<Arc<RequestHandler>>,
     /// The keys of its link, if they have generations.
     keys: OnceLock<LinkKeys>,
-}
-
-/// A peer to which something has happened.
-struct Active {
-    state: Mutex<State>,
-    /// Notified whenever a message that waits here has its outcome.
-    progress: Notify,
-    /// Notified whenever there is something for the store task to do.
-    work: Notify,
-    /// Notified whenever the connection that holds the slot has shown a sign of life, or is gone.
-    heard: Notify,
-    /// Notified whenever the connection that holds the slot has ended.
-    ended: Notify,
-    /// Senders that wait for room queue here, so that they get it in the order in which they came.
-    turn: AsyncMutex<()>,
 }
 
 /// How the peer's requests are handled.
@@ -502,23 +488,6 @@ impl Peer {
             Some(state) => status(&state),
             None => status(&self.fresh()),
         }
-    }
-}
-
-impl Active {
-    fn new(state: State) -> Self {
-        Self {
-            state: Mutex::new(state),
-            progress: Notify::new(),
-            work: Notify::new(),
-            heard: Notify::new(),
-            ended: Notify::new(),
-            turn: AsyncMutex::new(()),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
