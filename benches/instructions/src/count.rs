@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 use crate::Pair;
 
 /// The pieces of work, each with the length of its messages in bytes.
-pub const WORKS: [(&str, usize); 11] = [
+pub const WORKS: [(&str, usize); 13] = [
     ("envelope", 16),
     ("envelope", 4096),
     ("frame", 16),
@@ -25,6 +25,8 @@ pub const WORKS: [(&str, usize); 11] = [
     ("round trip", 4096),
     ("request", 16),
     ("request", 4096),
+    ("round trip of 64", 16),
+    ("request of 64", 16),
     ("message", 16),
     ("message", 256),
     ("message", 4096),
@@ -41,13 +43,15 @@ pub fn count(work: &str, size: usize, count: u64) -> Result<()> {
     match work {
         "envelope" => envelope(size, count),
         "frame" => frame(size, count),
-        "round trip" | "request" | "message" => {
+        "round trip" | "request" | "round trip of 64" | "request of 64" | "message" => {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut pair = Pair::start(size).await?;
                 match work {
                     "message" => pair.messages(count).await,
                     "request" => pair.requests(count).await,
+                    "request of 64" => pair.requests_together(count).await,
+                    "round trip of 64" => pair.round_trips_together(count).await,
                     _ => pair.round_trips(count).await,
                 }
             })

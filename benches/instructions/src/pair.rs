@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
-use paddington::{Error, HandlerError, Message, Network, Service, ServiceConfig, send};
+use paddington::{
+    Error, HandlerError, Message, Network, RequestError, Service, ServiceConfig, send,
+};
 use paddington_transport::{NetworkListener, Stream};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
 
-use crate::{COUNT, END, PING, done, message};
+use crate::{COUNT, END, IN_FLIGHT, PING, done, message};
 
 /// Capacity of a cable in bytes.
 const CABLE: usize = 64 * 1024;
@@ -82,6 +84,8 @@ pub struct Pair {
     _server: Service,
     client: Service,
     left: Arc<AtomicU64>,
+    /// Number of round trips that are under way at the same time.
+    under_way: Arc<AtomicU64>,
     heard: mpsc::Receiver<()>,
     size: usize,
 }
@@ -99,16 +103,16 @@ impl Pair {
         client.add_server(server.add_client("client", "127.0.0.1")?)?;
         let server = Service::start_on(Arc::new(cable.clone()), &server, answer).await?;
         let (told, mut heard) = mpsc::channel(1);
-        let left = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&left);
+        let (left, under_way) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(1)));
+        let counters = (Arc::clone(&left), Arc::clone(&under_way));
         let client = Service::start_on(Arc::new(cable), &client, move |message: Message| {
-            let (told, counter) = (told.clone(), Arc::clone(&counter));
+            let (told, (counter, under_way)) = (told.clone(), counters.clone());
             async move {
                 let more = counter.load(Ordering::Relaxed).saturating_sub(1);
                 counter.store(more, Ordering::Relaxed);
                 if more == 0 {
                     let _ = told.try_send(());
-                } else {
+                } else if more >= under_way.load(Ordering::Relaxed) {
                     send(Message::new(message.sender(), message.payload())).await?;
                 }
                 Ok::<(), Error>(())
@@ -116,7 +120,7 @@ impl Pair {
         });
         let client = client.await?;
         heard.recv().await.context("never connected")?;
-        Ok(Self { _server: server, client, left, heard, size })
+        Ok(Self { _server: server, client, left, under_way, heard, size })
     }
 
     /// Makes `count` round trips, one after the other.
@@ -128,6 +132,46 @@ impl Pair {
         self.left.store(count, Ordering::Relaxed);
         self.client.send(Message::new("server", message(PING, self.size))).await?;
         self.heard.recv().await.context("no end")
+    }
+
+    /// Makes `count` round trips, [`IN_FLIGHT`] of them at a time.
+    ///
+    /// # Errors
+    ///
+    /// If they do not end.
+    pub async fn round_trips_together(&mut self, count: u64) -> Result<()> {
+        let under_way = IN_FLIGHT as u64;
+        self.under_way.store(under_way, Ordering::Relaxed);
+        self.left.store(count.max(under_way), Ordering::Relaxed);
+        for _ in 0..under_way {
+            self.client.send(Message::new("server", message(PING, self.size))).await?;
+        }
+        self.heard.recv().await.context("no end")
+    }
+
+    /// Makes `count` requests, [`IN_FLIGHT`] of them at a time.
+    ///
+    /// # Errors
+    ///
+    /// If they are not answered.
+    pub async fn requests_together(&mut self, count: u64) -> Result<()> {
+        let payload: Arc<str> = message(PING, self.size).into();
+        let tasks: Vec<_> = (0..IN_FLIGHT as u64)
+            .map(|task| {
+                let (client, payload) = (self.client.clone(), Arc::clone(&payload));
+                tokio::spawn(async move {
+                    for _ in (task..count).step_by(IN_FLIGHT) {
+                        let question = Message::new("server", &*payload);
+                        client.request(question, Duration::from_secs(60)).await?;
+                    }
+                    Ok::<(), RequestError>(())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
     }
 
     /// Makes `count` requests, one after the other.

@@ -18,7 +18,6 @@ use crate::{Config, KeyStore};
 pub(crate) fn begin(core: &Arc<Core>, entry: &Entry) {
     let peer = &entry.peer;
     peer.set_request_handler(Arc::clone(&core.requests));
-    peer.set_concurrency(core.shared.config.concurrency);
     store_task::spawn(peer, &core.store_tasks, core.store_tasks_stop.clone());
 }
 

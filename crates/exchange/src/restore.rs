@@ -43,19 +43,24 @@ impl<'a> Kept<'a> {
             Storage::Own(store) if encoding == Encoding::Sealed => Keeping::Own(Arc::clone(store)),
             Storage::Own(_) | Storage::Memory => Keeping::Memory,
         };
-        let config = shared.link(!matches!(keeping, Keeping::Memory));
+        let letters = self.letters.remove(&mailbox.link).unwrap_or_default();
         let mut link = match &keeping {
-            Keeping::Memory | Keeping::Shared(_) => PeerLink::new(encoding, config, instance),
+            Keeping::Memory | Keeping::Shared(_) => None,
             Keeping::Own(store) => {
                 let streams = store.streams(&mailbox).await?;
                 let stored = StoredLink { streams, cursors: store.cursors(&mailbox).await? };
-                PeerLink::restore(config, instance, stored, shared.now())
+                Some(PeerLink::restore(shared.link(true), instance, stored, shared.now()))
             }
         };
-        for (id, code) in self.letters.remove(&mailbox.link).unwrap_or_default() {
-            link.recall(id, code);
+        for (id, code) in letters {
+            let fresh = || PeerLink::new(encoding, shared.link(false), instance);
+            link.get_or_insert_with(fresh).recall(id, code);
         }
-        Ok(Arc::new(Peer::new(mailbox, instance, link, Arc::clone(shared), keeping)))
+        let peer = Peer::new(mailbox, instance, encoding, Arc::clone(shared), keeping);
+        Ok(Arc::new(match link {
+            Some(link) => peer.with_link(link),
+            None => peer,
+        }))
     }
 }
 
@@ -73,5 +78,6 @@ pub(crate) fn claimed(
         link.recall(id, code);
     }
     let keeping = Keeping::Shared(Term::new(store, fence));
-    Arc::new(Peer::new(mailbox, stream, link, Arc::clone(shared), keeping))
+    let peer = Peer::new(mailbox, stream, Encoding::Sealed, Arc::clone(shared), keeping);
+    Arc::new(peer.with_link(link))
 }

@@ -7,7 +7,7 @@ use paddington::{Message, Service, ServiceConfig};
 use paddington_test_support::pair;
 
 /// The most bytes that a client may take that was never connected.
-const EACH: i64 = 2 * 1024 + 640;
+const EACH: i64 = 1024 + 640;
 const CLIENTS: usize = 1_000;
 /// The most bytes that reading a client may take, together with what is made of it.
 const READ: i64 = 1024;
@@ -36,7 +36,7 @@ fn taken(clients: usize) -> i64 {
 }
 
 #[test]
-fn a_client_that_is_not_connected_takes_at_most_2_6_kib() {
+fn a_client_that_is_not_connected_takes_at_most_1_6_kib() {
     let each = (taken(1 + CLIENTS) - taken(1)) / CLIENTS as i64;
     assert!(each <= EACH, "{each} bytes");
 }

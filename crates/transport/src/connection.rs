@@ -139,7 +139,7 @@ impl<T: Traffic> Connection<T> {
                 }
                 Poll::Ready(Ok(message)) => {
                     read += message.len();
-                    self.take(&message)?;
+                    self.take(message)?;
                     if read >= BURST_BYTES {
                         break;
                     }
@@ -161,8 +161,8 @@ impl<T: Traffic> Connection<T> {
         Ok(full)
     }
 
-    fn take(&mut self, message: &ReceivedMessage) -> Result<(), End> {
-        let Some(arrived) = message.as_arrived() else { return Ok(()) };
+    fn take(&mut self, mut message: ReceivedMessage) -> Result<(), End> {
+        let Some(arrived) = message.take() else { return Ok(()) };
         if arrived == Transmission::Close && self.session.encoding() == Encoding::Sealed {
             return Ok(()); // only a sealed CLOSE counts, and the stream is about to end
         }
@@ -258,7 +258,8 @@ impl<T: Traffic> Connection<T> {
         if let Frame::Close(code) = frame {
             return self.close(End::Closed(*code), Some(*code));
         }
-        if let Some(message) = self.session.encode(frame).map_err(End::Exhausted)? {
+        let used = || self.socket.take_used();
+        if let Some(message) = self.session.encode_in(used, frame).map_err(End::Exhausted)? {
             self.socket.feed(message).map_err(End::Lost)?;
             self.dirty = true;
         }

@@ -111,8 +111,8 @@ async fn respond_sealed<H: Host>(
     let first = waiting.first(&first)?;
     socket.allow(READY_LIMIT);
     step(timeouts.handshake_step, async {
-        socket.send(Transmission::Binary(reply.to_vec().into())).await?;
-        Ok(socket.send(Transmission::Binary(first)).await?)
+        socket.send(Transmission::Binary(reply[..].into())).await?;
+        Ok(socket.send(Transmission::Binary(first.into())).await?)
     })
     .await?;
     let reservation = reservation?;
@@ -123,7 +123,7 @@ async fn respond_sealed<H: Host>(
     else {
         return Err(AcceptError::Gone);
     };
-    socket.allow_all();
+    step(timeouts.handshake_step, async { Ok(socket.establish().await?) }).await?;
     let keys = SessionKeys { generation, exporter: session.take_exporter() };
     match reservation.establish(&theirs, keys) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
@@ -229,7 +229,7 @@ async fn initiate_sealed<P: Reservation>(
     let random = HelloRandom::generate().map_err(HandshakeError::from)?;
     let (waiting, hello) = initiator.hello(challenge, random)?;
     socket.allow(HELLO_LIMIT);
-    let hello = Transmission::Binary(hello.to_vec().into());
+    let hello = Transmission::Binary(hello[..].into());
     said(config, socket.send(hello)).await?;
     let reply = answer(config, next_binary(&mut socket)).await?;
     let waiting = waiting.finish(&reply)?;
@@ -241,8 +241,11 @@ async fn initiate_sealed<P: Reservation>(
     };
     let (ready, reservation) = reservation.ready();
     let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
-    said(config, socket.send(Transmission::Binary(first))).await?;
-    socket.allow_all();
+    said(config, async {
+        socket.send(Transmission::Binary(first.into())).await?;
+        socket.establish().await
+    })
+    .await?;
     let keys = SessionKeys { generation, exporter: session.take_exporter() };
     match reservation.establish(&theirs, keys) {
         Ok(traffic) => Ok(Established { socket, session: session.into(), traffic }),
@@ -283,7 +286,7 @@ async fn farewell(socket: &mut WebSocket, session: &mut SealedSession, refusal: 
         && let Ok(close) = session.encode(&Frame::Close(code))
     {
         // The peer may be gone already.
-        let _ = socket.send(Transmission::Binary(close)).await;
+        let _ = socket.send(Transmission::Binary(close.into())).await;
     }
 }
 
@@ -335,8 +338,8 @@ async fn answer<T>(
 /// Returns the next message, which must be binary. Pings are skipped.
 async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, AcceptError> {
     loop {
-        match socket.receive().await?.as_arrived() {
-            Some(Arrived::Binary(bytes)) => return Ok(bytes.to_vec()),
+        match socket.receive().await?.take() {
+            Some(Arrived::Binary(bytes)) => return Ok(bytes.into()),
             Some(Arrived::Ping | Arrived::Pong) | None => {}
             Some(Arrived::Text(_) | Arrived::Close) => return Err(other_encoding()),
         }
@@ -346,7 +349,7 @@ async fn next_binary(socket: &mut WebSocket) -> Result<Vec<u8>, AcceptError> {
 /// Returns the next message, which must be text. Pings are skipped.
 async fn next_text(socket: &mut WebSocket) -> Result<String, AcceptError> {
     loop {
-        match socket.receive().await?.as_arrived() {
+        match socket.receive().await?.take() {
             Some(Arrived::Text(text)) => return Ok(text.to_owned()),
             Some(Arrived::Ping | Arrived::Pong) | None => {}
             Some(Arrived::Binary(_) | Arrived::Close) => return Err(other_encoding()),

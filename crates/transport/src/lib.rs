@@ -28,6 +28,7 @@ mod exposure;
 mod fallbacks;
 mod forwarded;
 mod frame_heads;
+mod frames;
 mod front;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
@@ -146,6 +146,25 @@ impl Stream {
             self.store.advance(len);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads from a trusted peer to the end of `buffer`. Returns the number of bytes, 0 at the end of the
+    /// stream.
+    pub(crate) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut impl BufMut,
+    ) -> Poll<io::Result<usize>> {
+        for early in [&mut self.unread as &mut dyn Buf, &mut self.store] {
+            let len = early.remaining().min(buffer.remaining_mut());
+            if len > 0 {
+                buffer.put(early.take(len));
+                return Poll::Ready(Ok(len));
+            }
+        }
+        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, buffer))?;
+        self.received += read as u64;
+        Poll::Ready(Ok(read))
     }
 
     /// Charges bytes of a stranger, and returns how many of them may be read now.

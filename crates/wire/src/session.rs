@@ -1,6 +1,6 @@
 //! A session of either encoding.
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::frame::CloseCode;
 use crate::hex::{self, HexSession};
@@ -22,11 +22,11 @@ pub enum Transmission<T, B> {
     Close,
 }
 
-/// A WebSocket message to send.
-pub type Outgoing = Transmission<String, Bytes>;
+/// A WebSocket message to send, which may be masked where it is.
+pub type Outgoing = Transmission<String, BytesMut>;
 
-/// A WebSocket message that arrived.
-pub type Arrived<'a> = Transmission<&'a str, &'a [u8]>;
+/// A WebSocket message that arrived, which is opened where it is.
+pub type Arrived<'a> = Transmission<&'a str, BytesMut>;
 
 /// An established session, which turns frames into WebSocket messages and back.
 ///
@@ -53,6 +53,10 @@ impl From<HexSession> for Session {
 }
 
 impl Session {
+    /// The longest binary message that is copied before it is opened. The message in a longer one stays
+    /// in its buffer, which must then be no part of a larger one.
+    pub const COPIED_FRAME: usize = SealedSession::COPIED_FRAME;
+
     /// Returns the session's encoding.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
@@ -79,8 +83,22 @@ impl Session {
     ///
     /// [`TransmitError`] if the frame cannot be sealed or the encoding has no such frame.
     pub fn encode(&mut self, frame: &Frame) -> Result<Option<Outgoing>, TransmitError> {
+        self.encode_in(|| None, frame)
+    }
+
+    /// Does the same, and asks for a buffer for a long frame: one that is not needed any more saves that
+    /// memory is asked of the system.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_in(
+        &mut self,
+        used: impl FnOnce() -> Option<BytesMut>,
+        frame: &Frame,
+    ) -> Result<Option<Outgoing>, TransmitError> {
         match self {
-            Self::Sealed(session) => Ok(Some(Transmission::Binary(session.encode(frame)?))),
+            Self::Sealed(session) => Ok(Some(Transmission::Binary(session.seal_in(used, frame)?))),
             Self::Hex(session) => match frame {
                 Frame::Bare(text) => Ok(Some(Transmission::Text(session.encode(text)?))),
                 Frame::Ping(_) => Ok(Some(Transmission::Ping)),
@@ -100,7 +118,7 @@ impl Session {
     pub fn decode(&mut self, arrived: Arrived<'_>) -> Result<Option<Frame>, ReceiveError> {
         match (self, arrived) {
             (Self::Sealed(session), Transmission::Binary(sealed)) => {
-                session.decode(sealed).map(Some)
+                session.decode_in_place(sealed).map(Some)
             }
             (Self::Sealed(_), Transmission::Ping | Transmission::Pong) => Ok(None),
             (Self::Hex(session), Transmission::Text(envelope)) => {

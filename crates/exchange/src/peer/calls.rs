@@ -1,6 +1,7 @@
 //! The calls of one peer: the futures that wait for its answers, and its own requests.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use paddington_wire::link::CallEnd;
 use tokio::sync::oneshot;
@@ -25,7 +26,26 @@ pub(super) struct CallNews {
 
 /// The futures that wait for the answers of one peer, by request.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(HashMap<u64, oneshot::Sender<CallEnd>>);
+pub(super) struct Waiters(HashMap<u64, oneshot::Sender<CallEnd>, BuildHasherDefault<Spread>>);
+
+/// Spreads numbers that this side counts, so that nobody else chooses them.
+#[derive(Debug, Default)]
+pub(super) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio: numbers that follow each other end up far apart, in all bits.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 impl Waiters {
     /// Adds a request. Returns what becomes its end.

@@ -107,13 +107,16 @@ impl Peer {
 
     /// Takes note that the process was stopped for `time`, in which no call has run.
     pub(crate) fn forgive(&self, time: Duration) {
-        self.lock().workers_mut().forgive(time);
+        if let Some(mut state) = self.lock_if_active() {
+            state.workers_mut().forgive(time);
+        }
     }
 
     /// Removes the workers whose call has been running for longer than `limit`. Their messages are
     /// to be [left behind](Self::leave_behind).
     pub(crate) fn remove_overdue(&self, limit: Duration) -> Vec<Call> {
-        self.lock().workers_mut().remove_overdue(limit)
+        let state = self.lock_if_active();
+        state.map(|mut state| state.workers_mut().remove_overdue(limit)).unwrap_or_default()
     }
 
     /// Rejects the message of a call that cannot be stopped.

@@ -158,12 +158,15 @@ impl Peer {
 
     /// Returns whether the peer was removed, or its link is not this replica's any more.
     pub(crate) fn has_ended(&self) -> bool {
-        self.lock().has_ended()
+        match self.lock_if_active() {
+            Some(state) => state.has_ended(),
+            None => self.term().is_some_and(|term| term.ended.is_cancelled()),
+        }
     }
 
     /// Returns whether a call of the handler, or a task for one, is left.
     pub(crate) fn has_workers(&self) -> bool {
-        self.lock().workers_mut().len() > 0
+        self.lock_if_active().is_some_and(|mut state| state.workers_mut().len() > 0)
     }
 
     /// Removes the peer. What has ended before goes to the store, and nothing after it.
@@ -219,7 +222,7 @@ impl Peer {
     pub(crate) fn divide(&self) {
         let shared = &self.shared;
         let links = shared.link(self.store().is_some());
-        let mut state = self.lock();
+        let Some(mut state) = self.lock_if_active() else { return };
         if state.has_ended() {
             return;
         }

@@ -1,6 +1,7 @@
 //! One peer: the messages that wait for it, the messages that it has sent, and its one session. All
 //! events of one peer go through one lock, one at a time (rule R1 of `docs/delivery.md`).
 
+mod active;
 mod answering;
 mod appends;
 mod asked;

@@ -87,7 +87,7 @@ impl State {
 impl Peer {
     /// Returns whether this replica owns the link, if replicas share the store.
     pub(crate) fn is_owner(&self) -> bool {
-        self.lock().standing == Standing::Here
+        self.lock_if_active().is_some_and(|state| state.standing == Standing::Here)
     }
 
     /// Takes note that the store has a message of a stream, for which another replica may be the owner.
@@ -206,8 +206,8 @@ impl Peer {
 
     /// Lets workers look again whether they may call the handler.
     pub(crate) fn wake_workers(&self) {
-        let wakers = self.lock().workers_mut().wakers();
-        wakers.into_iter().for_each(Waker::wake);
+        let wakers = self.lock_if_active().map(|mut state| state.workers_mut().wakers());
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Returns whether this replica may call the handler for the peer's messages, once it lives.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use paddington_wire::{
     CloseCode, Encoding, Features, Frame, Instance, PeerName, Ready, RejectText, SessionId,
     Violation,
 };
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use super::active::Active;
 use super::asked::Needed;
 use super::keys::{Asked, LinkKeys};
 use super::leaving::Standing;
@@ -51,19 +53,11 @@ pub(crate) struct Peer {
     /// side had been restarted.
     pub(crate) instance: Instance,
     pub(crate) shared: Arc<Shared>,
-    state: Mutex<State>,
+    encoding: Encoding,
+    /// What most peers of a large server do without: `None` until something happens to the peer.
+    active: OnceLock<Box<Active>>,
     /// Where its messages are kept.
     pub(super) keeping: Keeping,
-    /// Notified whenever a message that waits here has its outcome.
-    progress: Notify,
-    /// Notified whenever there is something for the store task to do.
-    work: Notify,
-    /// Notified whenever the connection that holds the slot has shown a sign of life, or is gone.
-    heard: Notify,
-    /// Notified whenever the connection that holds the slot has ended.
-    ended: Notify,
-    /// Senders that wait for room queue here, so that they get it in the order in which they came.
-    turn: AsyncMutex<()>,
     requests: OnceLock<Arc<RequestHandler>>,
     /// The keys of its link, if they have generations.
     keys: OnceLock<LinkKeys>,
@@ -78,42 +72,77 @@ pub(crate) struct RequestHandler {
 }
 
 impl Peer {
+    /// Creates a peer on whose link nothing has happened.
     pub(crate) fn new(
         mailbox: Mailbox,
         instance: Instance,
-        link: PeerLink,
+        encoding: Encoding,
         shared: Arc<Shared>,
         keeping: Keeping,
     ) -> Self {
-        let term = match &keeping {
-            Keeping::Shared(term) => Some(TermState::new(Arc::clone(&term.store))),
-            Keeping::Memory | Keeping::Own(_) => None,
-        };
-        let mut state = State::new(link, &shared, term);
-        if let Keeping::Shared(term) = &keeping
-            && term.ended.is_cancelled()
-        {
-            state.standing = Standing::Away;
-        }
         Self {
             name: mailbox.peer.clone(),
             mailbox,
             instance,
-            state: Mutex::new(state),
+            encoding,
             shared,
             keeping,
-            progress: Notify::new(),
-            work: Notify::new(),
-            heard: Notify::new(),
-            ended: Notify::new(),
-            turn: AsyncMutex::new(()),
+            active: OnceLock::new(),
             requests: OnceLock::new(),
             keys: OnceLock::new(),
         }
     }
 
+    /// Creates a peer with what is known of its link.
+    pub(crate) fn with_link(self, link: PeerLink) -> Self {
+        let state = self.state_of(link);
+        Self { active: OnceLock::from(Box::new(Active::new(state))), ..self }
+    }
+
+    /// Locks its state, which begins with the first call.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.active().lock()
+    }
+
+    /// Locks its state, if anything has happened to the peer.
+    pub(super) fn lock_if_active(&self) -> Option<MutexGuard<'_, State>> {
+        self.active.get().map(|active| active.lock())
+    }
+
+    fn active(&self) -> &Active {
+        match self.active.get() {
+            Some(active) => active,
+            None => self.activate(),
+        }
+    }
+
+    #[cold]
+    fn activate(&self) -> &Active {
+        let division = self.shared.division();
+        let active = self.active.get_or_init(|| Box::new(Active::new(self.fresh())));
+        // Whoever divides either sees the state here, or is seen here.
+        fence(Ordering::SeqCst);
+        if self.shared.division() != division {
+            self.divide();
+        }
+        active
+    }
+
+    /// Returns the state of a peer to which nothing has happened.
+    fn fresh(&self) -> State {
+        let config = self.shared.link(self.store().is_some());
+        self.state_of(PeerLink::new(self.encoding, config, self.instance))
+    }
+
+    /// Returns the state of a peer with this link.
+    fn state_of(&self, link: PeerLink) -> State {
+        let term = self.term();
+        let begun = term.map(|term| TermState::new(Arc::clone(&term.store)));
+        let mut state = State::new(link, &self.shared, begun);
+        if term.is_some_and(|term| term.ended.is_cancelled()) {
+            state.standing = Standing::Away;
+        }
+        state
     }
 
     /// Sets how requests are handled.
@@ -140,39 +169,46 @@ impl Peer {
 
     /// Returns the queue of the senders that wait for room.
     pub(super) fn turn(&self) -> &AsyncMutex<()> {
-        &self.turn
+        &self.active().turn
     }
 
     /// Resolves when a message that waits here has its outcome.
     pub(crate) fn progress(&self) -> Notified<'_> {
-        self.progress.notified()
+        self.active().progress.notified()
+    }
+
+    /// Notifies those who wait, of whom there are none before anything has happened.
+    fn tell(&self, tell: impl FnOnce(&Active)) {
+        if let Some(active) = self.active.get() {
+            tell(active);
+        }
     }
 
     pub(super) fn tell_progress(&self) {
-        self.progress.notify_waiters();
+        self.tell(|active| active.progress.notify_waiters());
     }
 
     /// Resolves when there is something for the store task to do.
     pub(super) fn work(&self) -> Notified<'_> {
-        self.work.notified()
+        self.active().work.notified()
     }
 
     pub(super) fn tell_work(&self) {
-        self.work.notify_one();
+        self.tell(|active| active.work.notify_one());
     }
 
     /// Resolves when the connection that holds the slot has shown a sign of life or is gone, or somebody
     /// has left the lane.
     pub(super) fn heard(&self) -> Notified<'_> {
-        self.heard.notified()
+        self.active().heard.notified()
     }
 
     pub(super) fn tell_heard(&self) {
-        self.heard.notify_waiters();
+        self.tell(|active| active.heard.notify_waiters());
     }
 
     pub(super) fn tell_ended(&self) {
-        self.ended.notify_waiters();
+        self.tell(|active| active.ended.notify_waiters());
         self.shared.absences.notify_one();
     }
 
@@ -210,7 +246,9 @@ impl Peer {
 
     /// Writes the lines about repeats whose time has come.
     pub(crate) fn flush_reports(&self) {
-        self.lock().reports_mut().flush(&self.name);
+        if let Some(mut state) = self.lock_if_active() {
+            state.reports_mut().flush(&self.name);
+        }
     }
 
     /// Keeps that somebody from `address` was refused who has keys of the link, for whoever asks.
@@ -267,7 +305,7 @@ impl Peer {
     /// time until then.
     pub(crate) fn note_absence(&self) -> Option<Duration> {
         let grace = self.shared.config.absence;
-        let mut state = self.lock();
+        let mut state = self.lock_if_active()?;
         match state.note_absence(&self.name, grace) {
             Absence::None => None,
             Absence::Brief(left) => Some(left),
@@ -320,7 +358,7 @@ impl Peer {
         let patience = SUCCESSION.min(timeouts.establish / 2).min(timeouts.reply / 2);
         let left = async {
             loop {
-                let ended = self.ended.notified();
+                let ended = self.active().ended.notified();
                 if let Some(left) = self.lock().holder_has_left() {
                     return left;
                 }
@@ -344,7 +382,7 @@ impl Peer {
     /// Waits until a probed connection has shown a sign of life, or is gone.
     async fn is_alive(&self, probed: Probed) -> bool {
         loop {
-            let told = self.heard.notified();
+            let told = self.active().heard.notified();
             match self.lock().is_alive(probed) {
                 None => return false,
                 Some(true) => return true,
@@ -369,7 +407,7 @@ impl Peer {
     }
 
     pub(crate) fn encoding(&self) -> Encoding {
-        self.lock().encoding()
+        self.encoding
     }
 
     /// Returns the outcome of a message that this instance accepted, and the standing of the peer,
@@ -381,7 +419,7 @@ impl Peer {
 
     /// Returns the number of messages that wait for this peer.
     pub(crate) fn outbox_messages(&self) -> usize {
-        self.lock().outbox_messages()
+        self.lock_if_active().map_or(0, |state| state.outbox_messages())
     }
 
     /// Returns whether messages that wait can still be delivered.
@@ -461,7 +499,13 @@ impl Peer {
 
     /// Returns the status of the peer, which this side dials or not.
     pub(crate) fn status(&self, dialled: bool) -> PeerStatus {
-        self.lock().status(self.name.clone(), self.store().is_some(), dialled, self.now())
+        let status = |state: &State| {
+            state.status(self.name.clone(), self.store().is_some(), dialled, self.now())
+        };
+        match self.lock_if_active() {
+            Some(state) => status(&state),
+            None => status(&self.fresh()),
+        }
     }
 }
 

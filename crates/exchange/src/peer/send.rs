@@ -271,7 +271,7 @@ impl Peer {
     /// Removes messages that have expired. Returns the time until the next one does.
     pub(crate) fn expire(&self) -> Option<Duration> {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.lock_if_active()?;
         let (_, freed) = state.outbox_mut().change(&self.shared.room, |link| link.expire(now));
         self.note_freed(&mut state, freed);
         let deadline = state.next_deadline()?;

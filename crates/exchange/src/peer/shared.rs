@@ -1,5 +1,6 @@
 //! State that all peers of an exchange share.
 
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) key_tasks: TaskTracker,
     /// The limits of links whose messages are in memory, and of those whose messages are stored.
     links: Mutex<[Arc<LinkConfig>; 2]>,
+    /// Number of times that something was divided among the peers.
+    divisions: AtomicU64,
     started: Instant,
     events: broadcast::Sender<Event>,
 }
@@ -54,6 +57,7 @@ impl Shared {
         Ok(Self {
             instance: Instance::random().map_err(|_| StartError::Random)?,
             links: Mutex::new(links(&config, &inboxes)),
+            divisions: AtomicU64::new(0),
             inboxes,
             requests: RequestRoom::new(config.request_bytes_total),
             room: Room::new(total, places, config.transport.limits.max_payload),
@@ -75,6 +79,13 @@ impl Shared {
         self.inboxes.divide(places);
         let links = links(&self.config, &self.inboxes);
         *self.links.lock().unwrap_or_else(PoisonError::into_inner) = links;
+        self.divisions.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst); // a peer that begins now sees this, or is seen by the caller
+    }
+
+    /// Returns the number of the present division.
+    pub(super) fn division(&self) -> u64 {
+        self.divisions.load(Ordering::SeqCst)
     }
 
     /// Returns the limits of a link, whose messages are `stored` or not.

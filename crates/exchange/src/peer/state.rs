@@ -73,7 +73,7 @@ impl State {
             inbox: Inbox::default(),
             calls: None,
             lease: shared.inboxes.lease(),
-            workers: Workers::default(),
+            workers: Workers::new(shared.config.concurrency),
             appends: Appends::default(),
             counters: PeerCounters::default(),
             reports: Reports::default(),

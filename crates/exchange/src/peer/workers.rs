@@ -69,21 +69,20 @@ impl Running {
     }
 }
 
-impl Default for Workers {
-    fn default() -> Self {
+impl Workers {
+    /// Creates no workers yet, of which so many may handle messages at the same time.
+    pub(crate) fn new(concurrency: usize) -> Self {
         Self {
             workers: Vec::new(),
             added: 0,
-            concurrency: 1,
+            concurrency: concurrency.max(1),
             stopping: false,
             halted: false,
             in_order: false,
             beginning: None,
         }
     }
-}
 
-impl Workers {
     /// Adds a worker, whose calls begin `in_order` of their messages or not, as those of the others.
     pub(crate) fn add(&mut self, in_order: bool) -> WorkerId {
         self.in_order = in_order;

@@ -48,6 +48,7 @@ impl ServiceConfig {
             settings,
             known,
         };
+        config.known_mut().clients.reserve_exact(clients.len());
         for entry in clients {
             config.check_new(&entry.name)?;
             let client = config.client_of(entry)?;

@@ -55,11 +55,12 @@ impl Keys {
         Ok(Self::Sealed(Arc::new(ring.as_invited())))
     }
 
-    /// The identity that a link would have that began with the last of the keys, if they have generations.
+    /// The identity that a link would have that began with the last invitation, if the keys have
+    /// generations.
     pub(crate) fn link_id(&self) -> Option<LinkId> {
         match self {
             Self::Hex(_) => None,
-            Self::Sealed(ring) => Some(ring.generations().last()?.credentials().link_id()),
+            Self::Sealed(ring) => Some(ring.invitation()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The requests of this side: which of them is transmitted next, and how each of them ends.
 //! Implements `docs/protocol.md` §5.4 for the requester.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
@@ -14,6 +14,7 @@ use crate::error::Violation;
 use crate::faults::{Fault, broken};
 use crate::frame::Data;
 use crate::payload::Payload;
+use crate::queue::Queue;
 
 /// A request of this side.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +65,10 @@ pub(super) struct PeerBounds {
 pub(super) struct Requester {
     made: u64,
     open: BTreeMap<u64, Open>,
-    /// Requests that are not transmitted, by depth and call.
-    waiting: BTreeSet<(u8, u64)>,
+    /// Requests that are not transmitted, by depth, in their order.
+    waiting: [Queue<u64>; CallItem::MAX_DEPTH as usize],
+    /// Number of these.
+    waiting_requests: usize,
     waiting_bytes: u64,
     places: Places,
     /// `None` before the first session.
@@ -117,7 +120,7 @@ impl Requester {
                 return Err(RequestRefused::TooLong { max });
             }
         }
-        let (requests, bytes) = (self.waiting.len(), self.waiting_bytes);
+        let (requests, bytes) = (self.waiting_requests, self.waiting_bytes);
         let len = request.payload.len();
         let full = requests >= config.waiting_requests
             || bytes + Data::cost(len) > config.waiting_request_bytes.max(config.longest());
@@ -126,8 +129,8 @@ impl Requester {
         }
         self.made += 1;
         let call = self.made;
+        self.wait(call, request.depth, len);
         self.open.insert(call, Open { request, len, state: State::Waiting });
-        self.wait(call);
         Ok(call)
     }
 
@@ -157,35 +160,39 @@ impl Requester {
         events: &mut Vec<CallEvent>,
     ) -> Option<(u64, usize)> {
         let peer = self.peer?;
-        let mut below = (CallItem::MAX_DEPTH, 0);
-        loop {
-            let (depth, _) = *self.waiting.range(..below).next_back()?;
-            let (_, call) = *self.waiting.range((depth, 0)..).next()?;
+        let mut depth = CallItem::MAX_DEPTH;
+        while depth > 0 {
+            let Some(call) = self.waiting_at(depth - 1).front().copied() else {
+                depth -= 1;
+                continue;
+            };
             let open = self.open.get(&call)?;
             let end = if open.request.deadline.is_some_and(|deadline| deadline <= now) {
                 CallEnd::Expired
             } else if open.len > peer.max_payload as usize {
                 CallEnd::TooLong
-            } else if self.places.fits(depth, open.len, peer.places) || broken(Fault::PlacesIgnored)
+            } else if self.places.fits(depth - 1, open.len, peer.places)
+                || broken(Fault::PlacesIgnored)
             {
                 return Some((call, open.len));
             } else {
-                below = (depth, 0);
+                depth -= 1;
                 continue;
             };
             self.forget_waiting(call);
             counts.end(&end);
             events.push(CallEvent::Ended { call, end });
         }
+        None
     }
 
     /// Records that a request is transmitted with `number`.
     pub(super) fn note_sent(&mut self, call: u64, number: u64) {
         if let Some(open) = self.open.get_mut(&call) {
             open.state = State::Sent(number);
-            self.places.take(open.request.depth, open.len);
-            self.waiting.remove(&(open.request.depth, call));
-            self.waiting_bytes -= Data::cost(open.len);
+            let (depth, len) = (open.request.depth, open.len);
+            self.places.take(depth, len);
+            self.wait_no_more(call, depth, len);
         }
     }
 
@@ -240,24 +247,20 @@ impl Requester {
     /// Lets the requests that were transmitted wait again: the peer has certainly received none.
     pub(super) fn take_back_sent(&mut self) {
         self.open.retain(|_, open| !matches!(open.state, State::Over(_)));
-        let sent: Vec<_> = self
-            .open
-            .iter()
-            .filter(|(_, open)| open.state != State::Waiting)
-            .map(|it| *it.0)
-            .collect();
-        for call in sent {
-            if let Some(open) = self.open.get_mut(&call) {
-                open.state = State::Waiting;
-            }
-            self.wait(call);
+        self.waiting = Default::default();
+        (self.waiting_requests, self.waiting_bytes) = (0, 0);
+        let mut all = std::mem::take(&mut self.open);
+        for (call, open) in &mut all {
+            open.state = State::Waiting;
+            self.wait(*call, open.request.depth, open.len);
         }
+        self.open = all;
         self.places = Places::default();
     }
 
     /// Ends all requests that wait to be transmitted, for a peer that answers none.
     pub(super) fn refuse_waiting(&mut self, counts: &mut CallCounts, events: &mut Vec<CallEvent>) {
-        while let Some((_, call)) = self.waiting.first().copied() {
+        while let Some(call) = self.waiting.iter().find_map(|calls| calls.front()).copied() {
             self.forget_waiting(call);
             counts.end(&CallEnd::NotAnswered);
             events.push(CallEvent::Ended { call, end: CallEnd::NotAnswered });
@@ -272,20 +275,36 @@ impl Requester {
 
     /// Returns whether requests wait to be transmitted.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        self.waiting_requests > 0
     }
 
-    fn wait(&mut self, call: u64) {
-        if let Some(open) = self.open.get(&call) {
-            self.waiting.insert((open.request.depth, call));
-            self.waiting_bytes += Data::cost(open.len);
+    fn wait(&mut self, call: u64, depth: u8, len: usize) {
+        self.waiting_at(depth).push_back(call);
+        self.waiting_requests += 1;
+        self.waiting_bytes += Data::cost(len);
+    }
+
+    fn wait_no_more(&mut self, call: u64, depth: u8, len: usize) {
+        let calls = self.waiting_at(depth);
+        if calls.front() == Some(&call) {
+            calls.pop_front();
+        } else {
+            calls.retain(|waiting| *waiting != call);
         }
+        self.waiting_requests -= 1;
+        self.waiting_bytes -= Data::cost(len);
+    }
+
+    /// Returns the requests of a depth that are not transmitted. None is accepted that is deeper than the
+    /// last of them.
+    fn waiting_at(&mut self, depth: u8) -> &mut Queue<u64> {
+        let last = self.waiting.len() - 1;
+        &mut self.waiting[usize::from(depth).min(last)]
     }
 
     fn forget_waiting(&mut self, call: u64) {
         if let Some(open) = self.open.remove(&call) {
-            self.waiting.remove(&(open.request.depth, call));
-            self.waiting_bytes -= Data::cost(open.len);
+            self.wait_no_more(call, open.request.depth, open.len);
         }
     }
 }

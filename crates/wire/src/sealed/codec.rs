@@ -154,7 +154,7 @@ fn header(frame: &Frame) -> Result<Header, TransmitError> {
     })
 }
 
-fn payload_len(frame: &Frame) -> usize {
+pub(super) fn payload_len(frame: &Frame) -> usize {
     match frame {
         Frame::Ready(ready) => ready::encoded_len(ready),
         Frame::Data(data) => data.payload.len(),

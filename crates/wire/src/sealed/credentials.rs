@@ -57,7 +57,7 @@ impl Credentials {
     /// The identity of the link that begins with these keys.
     #[must_use]
     pub fn link_id(&self) -> LinkId {
-        LinkId::from(*self.outer.prk().derive("link", &[]))
+        LinkId::from(self.outer.prepared().expand(&Expansion::new("link", &[])))
     }
 
     /// The identity of the keys that these secrets come from.
@@ -103,9 +103,13 @@ impl HintKey {
         &self.0.0
     }
 
+    fn prepared(&self) -> &PreparedPrk {
+        &self.0.1
+    }
+
     /// Derives the hint by which a server recognises a hello of these keys.
     pub(super) fn hint(&self, of: &Hinted) -> [u8; HINT_LEN] {
-        self.0.1.expand(&of.0)
+        self.prepared().expand(&of.0)
     }
 }
 

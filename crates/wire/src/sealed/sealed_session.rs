@@ -15,10 +15,6 @@ use crate::{ReceiveError, TransmitError, Violation};
 
 /// The size of the blocks in which small frames are built and opened, in bytes.
 const SCRATCH: usize = 4 * 1024;
-/// The longest frame that shares a block with others, in bytes. A longer one gets a buffer of its
-/// own, because its message may stay there.
-const SHARED: usize = COPIED + HEADER_LEN + OVERHEAD;
-
 /// The number of frames that are sealed with the same keys.
 const REKEY_INTERVAL: u64 = 1024;
 /// The limit that no frame number may reach.
@@ -39,6 +35,10 @@ pub struct SealedSession {
 }
 
 impl SealedSession {
+    /// The longest frame that shares a block with others, in bytes. A longer one gets a buffer of its
+    /// own, because its message may stay there.
+    pub(crate) const COPIED_FRAME: usize = COPIED + HEADER_LEN + OVERHEAD;
+
     pub(super) fn new(
         outgoing: Chain,
         incoming: Chain,
@@ -78,10 +78,25 @@ impl SealedSession {
     ///
     /// [`TransmitError`] if no frame numbers are left or the frame is one of the `hex` encoding.
     pub fn encode(&mut self, frame: &Frame) -> Result<Bytes, TransmitError> {
+        self.seal_in(|| None, frame).map(BytesMut::freeze)
+    }
+
+    /// Does the same, for a caller that changes the bytes where they are, and that may have a buffer for a
+    /// long frame.
+    pub(crate) fn seal_in(
+        &mut self,
+        used: impl FnOnce() -> Option<BytesMut>,
+        frame: &Frame,
+    ) -> Result<BytesMut, TransmitError> {
+        if codec::payload_len(frame) > self.outgoing.capacity().max(SCRATCH)
+            && let Some(used) = used()
+        {
+            self.outgoing = used;
+        }
         codec::encode(frame, self.padding, OVERHEAD, &mut self.outgoing)?;
         let mut sealed = self.outgoing.split();
         self.sealer.seal(&mut sealed)?;
-        Ok(sealed.freeze())
+        Ok(sealed)
     }
 
     /// Opens the next frame.
@@ -90,10 +105,18 @@ impl SealedSession {
     ///
     /// [`ReceiveError`] if it does not open or breaks the protocol. The session must then end.
     pub fn decode(&mut self, sealed: &[u8]) -> Result<Frame, ReceiveError> {
-        match self.open(sealed)? {
-            Frame::Ready(_) => Err(Violation::ReadyOutOfPlace.into()),
-            frame => Ok(frame),
-        }
+        let frame = self.open(sealed)?;
+        ready_is_over(frame)
+    }
+
+    /// Does the same with a frame that the caller does not need any more.
+    pub(crate) fn decode_in_place(&mut self, sealed: BytesMut) -> Result<Frame, ReceiveError> {
+        let frame = if sealed.len() > Self::COPIED_FRAME {
+            self.open_in(sealed)?
+        } else {
+            self.open(&sealed)?
+        };
+        ready_is_over(frame)
     }
 
     #[cfg(feature = "fuzzing")]
@@ -109,15 +132,26 @@ impl SealedSession {
 
     /// Opens the next frame, of any kind.
     pub(super) fn open(&mut self, sealed: &[u8]) -> Result<Frame, ReceiveError> {
-        let mut frame = if sealed.len() > SHARED {
-            BytesMut::from(sealed)
-        } else {
-            self.incoming.extend_from_slice(sealed);
-            self.incoming.split()
-        };
+        if sealed.len() > Self::COPIED_FRAME {
+            return self.open_in(BytesMut::from(sealed));
+        }
+        self.incoming.extend_from_slice(sealed);
+        let sealed = self.incoming.split();
+        self.open_in(sealed)
+    }
+
+    fn open_in(&mut self, mut frame: BytesMut) -> Result<Frame, ReceiveError> {
         let len = self.opener.open(&mut frame)?;
         frame.truncate(len);
         Ok(codec::decode(frame.freeze(), self.max_payload)?)
+    }
+}
+
+/// Refuses a READY, which comes first and only once.
+fn ready_is_over(frame: Frame) -> Result<Frame, ReceiveError> {
+    match frame {
+        Frame::Ready(_) => Err(Violation::ReadyOutOfPlace.into()),
+        frame => Ok(frame),
     }
 }
 
