@@ -216,7 +216,7 @@ impl Keeper {
                     let error = fault.clone().into_unsure();
                     let attempts = work.attempts.into_iter();
                     attempts.for_each(|(attempt, waiter)| {
-                        Urgent::Attempt(attempt, waiter).fail(&error)
+                        Urgent::Attempt(attempt, waiter).fail(&error);
                     });
                     work.urgent.into_iter().for_each(|urgent| urgent.fail(&error));
                     if let Fault::Lost(_) = fault {

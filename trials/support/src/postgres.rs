@@ -1,22 +1,24 @@
 //! A PostgreSQL server of a test's own, where PostgreSQL is installed.
 
 use std::env;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-/// A server in a temporary folder, which listens at a socket there. It ends when it is dropped, or with
-/// the process, however that ends.
+/// A server in a temporary folder, which listens at a socket there. It ends soon after the last process
+/// that uses it has ended or dropped it, however that happened.
 #[derive(Debug)]
 pub struct PostgresServer {
     folder: PathBuf,
     programs: PathBuf,
     /// The user that runs it, if this one is root, whom it refuses.
     user: Option<&'static str>,
-    /// Stops the server and removes the folder once its input ends.
-    warden: Child,
+    /// Is locked, by all who use the server.
+    _used: File,
 }
 
 /// Settings beside those of a new server. Syncs count, or a store refuses the server.
@@ -28,54 +30,86 @@ impl PostgresServer {
     /// Starts a server. Returns `None`, and says so, where PostgreSQL is not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
-        Self::start_with("")
+        let folder = tempfile::Builder::new().prefix("pg").tempdir().map(TempDir::keep).unwrap();
+        Self::start_in(folder, false)
     }
 
-    /// Does the same with options of the server's command line.
+    /// The server that all tests share which run at the same time, in whichever process.
     #[must_use]
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<PostgresServer>> = OnceLock::new();
+        let folder = env::temp_dir().join(format!("paddington-postgres-{}", user_id()));
+        SHARED.get_or_init(|| Self::start_in(folder, true)).as_ref()
+    }
+
+    /// Starts the server in a folder, unless it runs.
     #[expect(clippy::print_stderr, reason = "whoever runs the tests has to know what was skipped")]
-    pub fn start_with(options: &str) -> Option<Self> {
+    fn start_in(folder: PathBuf, is_shared: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             let (test, missing) =
                 (std::thread::current(), "PostgreSQL is not installed (Debian: postgresql)");
             eprintln!("skipped: {}: {missing}", test.name().unwrap_or("a test"));
             return None;
         };
-        let user = is_root().then(|| if has_user("postgres") { "postgres" } else { "nobody" });
-        let folder = tempfile::Builder::new().prefix("pg").tempdir().map(TempDir::keep).unwrap();
-        if let Some(user) = user {
-            assert!(run(Command::new("chown").arg(user).arg(&folder)).status.success());
+        let is_root = user_id() == "0";
+        let user = is_root.then(|| if has_user("postgres") { "postgres" } else { "nobody" });
+        std::fs::create_dir_all(&folder).unwrap();
+        let found = std::fs::symlink_metadata(&folder).unwrap();
+        assert!(
+            found.is_dir() && found.uid().to_string() == user_id(),
+            "{} is not ours",
+            folder.display()
+        );
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        // Whoever holds the lock starts the server, or ends it.
+        let starting = File::create(folder.join("lock")).unwrap();
+        starting.lock().unwrap();
+        let used = File::create(folder.join("used")).unwrap();
+        used.lock_shared().unwrap();
+        let server = Self { folder, programs, user, _used: used };
+        if !server.is_ready() {
+            let home = server.home();
+            server.create();
+            server.resume();
+            server.watch(if is_shared { &home } else { &server.folder });
         }
-        let stop = "read _; \"$0\" \"$1/pg_ctl\" -D \"$2/data\" -m immediate stop; rm -rf \"$2\"";
-        let mut warden = Command::new("sh");
-        warden.args(["-c", &stop.replace("\"$0\"", &as_user(user).join(" "))]).arg("warden");
-        warden.arg(&programs).arg(&folder).stdin(Stdio::piped()).stdout(Stdio::null());
-        let warden = warden.stderr(Stdio::null()).spawn().unwrap();
-        let server = Self { folder, programs, user, warden };
-        let data = server.data();
-        let mut initdb = server.command("initdb");
-        initdb.arg("-D").arg(&data);
-        check(initdb.args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]));
-        let settings = format!("{SETTINGS} -k {} {options}", server.folder.display());
-        std::fs::write(server.folder.join("options"), settings).unwrap();
-        server.resume();
         Some(server)
     }
 
-    /// The server that the tests of one program share.
-    #[must_use]
-    pub fn shared() -> Option<&'static Self> {
-        static SHARED: OnceLock<Option<PostgresServer>> = OnceLock::new();
-        SHARED.get_or_init(Self::start).as_ref()
+    fn is_ready(&self) -> bool {
+        let mut ask = Command::new(self.programs.join("pg_isready"));
+        run(ask.arg("-q").arg("-h").arg(self.home())).status.success()
+    }
+
+    /// Makes the server's own folder, which belongs to its user.
+    fn create(&self) {
+        let home = self.home();
+        let _ = std::fs::remove_dir_all(&home);
+        std::fs::create_dir(&home).unwrap();
+        if let Some(user) = self.user {
+            check(Command::new("chown").arg(user).arg(&home));
+        }
+        let mut initdb = self.command("initdb");
+        initdb.arg("-D").arg(self.data()).args(["-U", "postgres", "-A", "trust", "-E", "UTF8"]);
+        check(initdb.args(["--locale=C", "--no-sync"]));
+    }
+
+    /// Starts a process that ends the server once nobody uses it.
+    fn watch(&self, removed: &Path) {
+        let stop = "while sleep 2; do \
+                        flock \"$1/lock\" flock -n \"$1/used\" sh -c \"$3; rm -rf '$2'\" warden && exit; \
+                        test -d \"$1/home\" || exit; \
+                    done";
+        let end = format!(
+            "{} '{}/pg_ctl' -D '{}' -m immediate stop",
+            as_user(self.user).join(" "),
+            self.programs.display(),
+            self.data().display()
+        );
+        let mut warden = Command::new("setsid");
+        warden.args(["--fork", "sh", "-c", stop, "warden"]).arg(&self.folder).arg(removed).arg(end);
+        warden.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(warden.status().unwrap().success());
     }
 
     /// The URL of its database, as a superuser.
@@ -87,13 +121,7 @@ impl PostgresServer {
     /// The URL of its database, as a role.
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
-        format!("postgres:///postgres?user={role}&host={}", self.folder.display())
-    }
-
-    /// The folder with its socket.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+        format!("postgres:///postgres?user={role}&host={}", self.home().display())
     }
 
     /// Ends the server at once, as a crash does.
@@ -104,9 +132,9 @@ impl PostgresServer {
 
     /// Starts the server again.
     pub fn resume(&self) {
-        let options = std::fs::read_to_string(self.folder.join("options")).unwrap();
+        let options = format!("{SETTINGS} -k {}", self.home().display());
         let mut start = self.command("pg_ctl");
-        start.arg("-D").arg(self.data()).arg("-l").arg(self.folder.join("log"));
+        start.arg("-D").arg(self.data()).arg("-l").arg(self.home().join("log"));
         check(start.args(["-w", "-s", "-o"]).arg(options).arg("start"));
     }
 
@@ -125,13 +153,18 @@ impl PostgresServer {
             "-d",
             "postgres",
         ]);
-        let output = run(psql.arg("-h").arg(&self.folder).arg("-c").arg(sql));
+        let output = run(psql.arg("-h").arg(self.home()).arg("-c").arg(sql));
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// The folder of the server's user, with its socket.
+    fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
     fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.home().join("data")
     }
 
     /// A program of the server, run by the server's user.
@@ -146,15 +179,8 @@ impl PostgresServer {
             }
             None => Command::new(program),
         };
-        command.current_dir(&self.folder).env_remove("PGDATA");
+        command.current_dir(self.home()).env_remove("PGDATA");
         command
-    }
-}
-
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        drop(self.warden.stdin.take());
-        let _ = self.warden.wait();
     }
 }
 
@@ -172,9 +198,9 @@ fn programs() -> Option<PathBuf> {
     found.into_iter().rev().chain(asked).find(|folder| folder.join("initdb").exists())
 }
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    env::consts::FAMILY == "unix" && id.is_ok_and(|output| output.stdout == b"0\n")
+fn user_id() -> String {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    String::from_utf8_lossy(&id.stdout).trim().to_owned()
 }
 
 fn has_user(name: &str) -> bool {

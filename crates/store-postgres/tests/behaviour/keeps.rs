@@ -216,7 +216,7 @@ async fn letters_are_kept_until_they_are_taken_and_their_messages_are_handled() 
     let letters = other.letters().await.unwrap();
     assert_eq!(letters, [(LetterId(1), letter("hub", 3, 10)), (LetterId(2), letter("hub", 2, 10))]);
     let handled = StoredCursor { finished: vec![2, 3, 9], ..cursor(1, 1) };
-    assert_eq!(other.cursors(&hub).await.unwrap(), [handled.clone()]);
+    assert_eq!(other.cursors(&hub).await.unwrap(), [handled]);
     store.commit(&hub, cursor(1, 1), fence).await.unwrap();
     let claimed = claim(&store, &hub).await;
     assert_eq!(claimed.cursors, [StoredCursor { finished: vec![2, 3], ..cursor(1, 1) }]);

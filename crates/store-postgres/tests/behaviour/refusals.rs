@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paddington_store_postgres::{PostgresConfig, PostgresStore, migrate};
-use paddington_test_support::PostgresServer;
+use paddington_test_support::{PostgresServer, eventually};
 
 use crate::support::{accept, claim, config, mailbox, place};
 
@@ -105,11 +105,14 @@ async fn two_replicas_may_create_the_schema_at_once() {
 
 #[tokio::test]
 async fn a_server_that_forgets_what_it_acknowledged_is_refused() {
-    for (option, setting) in
-        [("-c fsync=off", "fsync"), ("-c full_page_writes=off", "full_page_writes")]
-    {
-        let Some(server) = PostgresServer::start_with(option) else { return };
+    let Some(server) = PostgresServer::start() else { return };
+    for setting in ["fsync", "full_page_writes"] {
+        server.sql(&format!("ALTER SYSTEM SET {setting} = off"));
+        server.sql("SELECT pg_reload_conf()");
+        let is_off = || server.sql(&format!("SHOW {setting}")) == "off";
+        eventually(|| async { is_off() }).await;
         let text = refused(&config(&server.url(), "a")).await;
         assert!(text.starts_with(&format!("{setting} is off at this server")), "{text}");
+        server.sql(&format!("ALTER SYSTEM RESET {setting}"));
     }
 }
