@@ -2,12 +2,15 @@
 
 use std::env;
 use std::fs::{File, Permissions};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+
+use crate::Issued;
 
 /// A server in a temporary folder, which listens at a socket there. It ends soon after the last process
 /// that uses it has ended or dropped it, however that happened.
@@ -132,7 +135,30 @@ impl PostgresServer {
 
     /// Starts the server again.
     pub fn resume(&self) {
-        let options = format!("{SETTINGS} -k {}", self.home().display());
+        self.resume_with("");
+    }
+
+    /// Restarts the server with a certificate, and returns the port of this machine where it listens.
+    pub fn restart_with_tls(&self, issued: &Issued) -> u16 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for (name, text) in [("certificate", &issued.certificate), ("key", &issued.key)] {
+            let path = self.home().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            if let Some(user) = self.user {
+                check(Command::new("chown").arg(user).arg(&path));
+            }
+        }
+        self.crash();
+        let home = self.home().display().to_string();
+        self.resume_with(&format!(
+            "-c listen_addresses=127.0.0.1 -c port={port} -c ssl=on -c ssl_cert_file={home}/certificate -c ssl_key_file={home}/key"
+        ));
+        port
+    }
+
+    fn resume_with(&self, more: &str) {
+        let options = format!("{SETTINGS} -k {} {more}", self.home().display());
         let mut start = self.command("pg_ctl");
         start.arg("-D").arg(self.data()).arg("-l").arg(self.home().join("log"));
         check(start.args(["-w", "-s", "-o"]).arg(options).arg("start"));
@@ -158,6 +184,46 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Starts PgBouncer in front of the server, in a mode of pooling. Returns the URL of the database through
+    /// it, and the process; or `None`, and says so, where PgBouncer is not installed.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests has to know what was skipped")]
+    pub fn pooler(&self, mode: &str) -> Option<(String, Pooler)> {
+        let found = env::var_os("PATH").unwrap_or_default();
+        let folders = env::split_paths(&found).chain(["/usr/sbin".into()]);
+        let Some(program) = folders.map(|it| it.join("pgbouncer")).find(|it| it.exists()) else {
+            eprintln!("skipped: PgBouncer is not installed (Debian: pgbouncer)");
+            return None;
+        };
+        let folder = tempfile::Builder::new().prefix("pgb").tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let path = folder.path().join("pgbouncer.ini");
+        let config = format!(
+            "[databases]\n* = host={} user=postgres\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = {}\n\
+             auth_type = any\npool_mode = {mode}\nignore_startup_parameters = options\n",
+            self.home().display(),
+            folder.path().display()
+        );
+        std::fs::write(&path, config).unwrap();
+        // `runuser` would stay as its parent, and could not be ended with it.
+        let mut pooler =
+            Command::new(if self.user.is_some() { Path::new("setpriv") } else { &program });
+        if let Some(user) = self.user {
+            pooler.arg(format!("--reuid={user}")).args(["--clear-groups", "--"]).arg(&program);
+        }
+        pooler.arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = pooler.spawn().unwrap();
+        let socket = folder.path().join(".s.PGSQL.6432");
+        while !socket.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let url = format!(
+            "postgres:///postgres?user=postgres&port=6432&host={}",
+            folder.path().display()
+        );
+        Some((url, Pooler { child, _folder: folder }))
+    }
+
     /// The folder of the server's user, with its socket.
     fn home(&self) -> PathBuf {
         self.folder.join("home")
@@ -181,6 +247,20 @@ impl PostgresServer {
         };
         command.current_dir(self.home()).env_remove("PGDATA");
         command
+    }
+}
+
+/// A pooler, which runs until it is dropped.
+#[derive(Debug)]
+pub struct Pooler {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
