@@ -7,7 +7,11 @@ use crate::error::{Fault, OpenError};
 use crate::row::column;
 
 /// The tables and functions.
-const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA: &str = concat!(
+    include_str!("schema/tables.sql"),
+    include_str!("schema/messages.sql"),
+    include_str!("schema/links.sql")
+);
 /// The format of the schema. A different one needs a different number.
 const FORMAT: i64 = 1;
 

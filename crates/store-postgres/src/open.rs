@@ -107,7 +107,7 @@ async fn server(target: &Target, connection: &Connection) -> Result<Result<(), O
         return Ok(Err(OpenError::ReadOnly { place: target.url.place.clone() }));
     }
     if column::<&str>(&row, 4)?.is_empty() {
-        tracing::info!(
+        tracing::warn!(
             database = target.url.place,
             "no standby is synchronous (synchronous_standby_names): a failover forgets the last messages"
         );
