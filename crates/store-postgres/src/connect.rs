@@ -175,7 +175,7 @@ impl Connection {
     }
 }
 
-/// Pauses between attempts to connect: none, then 50 ms, growing to 2 s, each up to a half longer.
+/// Pauses between attempts to connect: none, then 50 ms, growing to 1 s, each up to a half longer.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
@@ -186,7 +186,7 @@ impl Backoff {
         let doubled = self.attempts.checked_sub(1).map(|doubled| 1 << doubled.min(6));
         let pause = Duration::from_millis(50).saturating_mul(doubled.unwrap_or_default());
         self.attempts += 1;
-        pause.min(Duration::from_secs(2)).mul_f64(rand::rng().random_range(1.0..1.5))
+        pause.min(Duration::from_secs(1)).mul_f64(rand::rng().random_range(1.0..1.5))
     }
 
     /// Something was done: the next attempt is made at once.

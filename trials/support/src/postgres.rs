@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -33,8 +34,7 @@ impl PostgresServer {
     /// Starts a server. Returns `None`, and says so, where PostgreSQL is not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("pg").tempdir().map(TempDir::keep).unwrap();
-        Self::start_in(folder, false)
+        Self::start_in(new_folder(), false, Self::create)
     }
 
     /// The server that all tests share which run at the same time, in whichever process.
@@ -42,12 +42,12 @@ impl PostgresServer {
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<PostgresServer>> = OnceLock::new();
         let folder = env::temp_dir().join(format!("paddington-postgres-{}", user_id()));
-        SHARED.get_or_init(|| Self::start_in(folder, true)).as_ref()
+        SHARED.get_or_init(|| Self::start_in(folder, true, Self::create)).as_ref()
     }
 
     /// Starts the server in a folder, unless it runs.
     #[expect(clippy::print_stderr, reason = "whoever runs the tests has to know what was skipped")]
-    fn start_in(folder: PathBuf, is_shared: bool) -> Option<Self> {
+    fn start_in(folder: PathBuf, is_shared: bool, create: impl FnOnce(&Self)) -> Option<Self> {
         let Some(programs) = programs() else {
             let (test, missing) =
                 (std::thread::current(), "PostgreSQL is not installed (Debian: postgresql)");
@@ -72,7 +72,8 @@ impl PostgresServer {
         let server = Self { folder, programs, user, _used: used };
         if !server.is_ready() {
             let home = server.home();
-            server.create();
+            server.create_home();
+            create(&server);
             server.resume();
             server.watch(if is_shared { &home } else { &server.folder });
         }
@@ -85,13 +86,16 @@ impl PostgresServer {
     }
 
     /// Makes the server's own folder, which belongs to its user.
-    fn create(&self) {
+    fn create_home(&self) {
         let home = self.home();
         let _ = std::fs::remove_dir_all(&home);
         std::fs::create_dir(&home).unwrap();
         if let Some(user) = self.user {
             check(Command::new("chown").arg(user).arg(&home));
         }
+    }
+
+    fn create(&self) {
         let mut initdb = self.command("initdb");
         initdb.arg("-D").arg(self.data()).args(["-U", "postgres", "-A", "trust", "-E", "UTF8"]);
         check(initdb.args(["--locale=C", "--no-sync"]));
@@ -125,6 +129,44 @@ impl PostgresServer {
     #[must_use]
     pub fn url_as(&self, role: &str) -> String {
         format!("postgres:///postgres?user={role}&host={}", self.home().display())
+    }
+
+    /// Starts a standby, which follows this server.
+    #[must_use]
+    pub fn standby(&self) -> Option<Self> {
+        Self::start_in(new_folder(), false, |standby| {
+            let mut copy = standby.command("pg_basebackup");
+            copy.arg("-h").arg(self.home()).args([
+                "-U",
+                "postgres",
+                "-c",
+                "fast",
+                "-R",
+                "--no-sync",
+                "-D",
+            ]);
+            check(copy.arg(standby.data()));
+        })
+    }
+
+    /// Keeps a standby from learning more.
+    pub fn cut_off(&self) {
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''");
+        self.sql("SELECT pg_reload_conf()");
+        while self.sql("SELECT count(*) FROM pg_stat_wal_receiver") != "0" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes a standby a server of its own.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("SELECT pg_promote()"), "t");
+    }
+
+    /// The folder with its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.home()
     }
 
     /// Ends the server at once, as a crash does.
@@ -215,7 +257,7 @@ impl PostgresServer {
         let child = pooler.spawn().unwrap();
         let socket = folder.path().join(".s.PGSQL.6432");
         while !socket.exists() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         let url = format!(
             "postgres:///postgres?user=postgres&port=6432&host={}",
@@ -262,6 +304,10 @@ impl Drop for Pooler {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn new_folder() -> PathBuf {
+    tempfile::Builder::new().prefix("pg").tempdir().map(TempDir::keep).unwrap()
 }
 
 fn as_user(user: Option<&'static str>) -> Vec<&'static str> {
