@@ -175,7 +175,7 @@ impl Connection {
     }
 }
 
-/// Pauses between attempts to connect: 50 ms, growing to 2 s, each up to a half longer.
+/// Pauses between attempts to connect: none, then 50 ms, growing to 1 s, each up to a half longer.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
@@ -183,12 +183,19 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn next(&mut self) -> Duration {
-        let pause = Duration::from_millis(50).saturating_mul(1 << self.attempts.min(6));
+        let doubled = self.attempts.checked_sub(1).map(|doubled| 1 << doubled.min(6));
+        let pause = Duration::from_millis(50).saturating_mul(doubled.unwrap_or_default());
         self.attempts += 1;
-        pause.min(Duration::from_secs(2)).mul_f64(rand::rng().random_range(1.0..1.5))
+        pause.min(Duration::from_secs(1)).mul_f64(rand::rng().random_range(1.0..1.5))
     }
 
+    /// Something was done: the next attempt is made at once.
     pub(crate) fn reset(&mut self) {
         self.attempts = 0;
+    }
+
+    /// There is a connection: if it ends before anything is done, the next pause is short.
+    pub(crate) fn connected(&mut self) {
+        self.attempts = self.attempts.min(1);
     }
 }

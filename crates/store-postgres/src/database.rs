@@ -256,10 +256,16 @@ impl Database {
         writers.find_map(|writer| writer.failure()).or_else(|| self.keeper.failure())
     }
 
+    /// Takes nothing more that is written. What was asked for before is done by [`close`](Self::close).
+    pub(crate) fn stop_taking(&self) {
+        self.writers.iter().for_each(|writer| writer.close());
+        self.turns.close();
+    }
+
     /// Writes what is left, and ends.
     pub(crate) async fn close(self: Arc<Self>) -> Result<(), StoreError> {
         let failure = self.failure();
-        self.writers.iter().for_each(|writer| writer.close());
+        self.turns.wait().await;
         self.keeper.close();
         self.work.wait().await;
         self.common.stop.cancel();

@@ -76,11 +76,14 @@ pub(crate) async fn flush(
     Ok(flushed)
 }
 
+/// Columns of fates: link, stream, number, kind, code and text.
+type Fates<'l> = (Vec<i32>, Vec<&'l [u8]>, Vec<i64>, Vec<i32>, Vec<i32>, Vec<&'l str>);
+
 /// What an owner writes: fates, marks and trims.
 #[derive(Default)]
 struct Advance<'l> {
     keys: Vec<Key>,
-    fates: (Vec<i32>, Vec<&'l [u8]>, Vec<i64>, Vec<i32>, Vec<i32>, Vec<&'l str>),
+    fates: Fates<'l>,
     marks: (Vec<i32>, Vec<&'l [u8]>, Vec<i64>),
     trims: (Vec<i32>, Vec<&'l [u8]>, Vec<i64>),
     upto: Vec<(Key, Instance, u64)>,

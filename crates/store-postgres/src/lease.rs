@@ -61,7 +61,7 @@ impl Lease {
     pub(crate) fn beat(&self, sent: u64, lease: Duration) {
         let mut inner = self.lock();
         if inner.beats_until > 0 && now() >= inner.beats_until {
-            self.lapse_locked(&mut inner);
+            self.run_out(&mut inner);
         }
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
         inner.beats_until = inner.beats_until.max(sent.saturating_add(lease));
@@ -121,17 +121,21 @@ impl Lease {
     fn look(&self) {
         let mut inner = self.lock();
         if now() >= inner.beats_until {
-            self.lapse_locked(&mut inner);
+            self.run_out(&mut inner);
         }
     }
 
-    fn lapse_locked(&self, inner: &mut Inner) {
+    fn run_out(&self, inner: &mut Inner) {
         if !inner.has_lapsed {
-            inner.has_lapsed = true;
             tracing::warn!(
-                "the lease has lapsed: other replicas may take the links of this one over"
+                "the lease has run out: other replicas may have taken links of this one over"
             );
         }
+        self.lapse_locked(inner);
+    }
+
+    fn lapse_locked(&self, inner: &mut Inner) {
+        inner.has_lapsed = true;
         inner.lapses += 1;
         self.state.end.store(0, Ordering::Release);
         self.state.changed.notify_waiters();

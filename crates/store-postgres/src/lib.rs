@@ -39,6 +39,7 @@ mod store;
 mod tls;
 mod turns;
 mod url;
+mod work;
 mod writer;
 
 pub use config::PostgresConfig;

@@ -7,7 +7,11 @@ use crate::error::{Fault, OpenError};
 use crate::row::column;
 
 /// The tables and functions.
-const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA: &str = concat!(
+    include_str!("schema/tables.sql"),
+    include_str!("schema/messages.sql"),
+    include_str!("schema/links.sql")
+);
 /// The format of the schema. A different one needs a different number.
 const FORMAT: i64 = 1;
 
@@ -38,7 +42,7 @@ pub async fn restored(url: &str, schema: &str) -> Result<(), OpenError> {
          SELECT setval(pg_get_serial_sequence('replica', 'n'), nextval(pg_get_serial_sequence('replica', 'n')) + 10000)";
     let target = Target::new(url, schema)?;
     let connection = connect(&target).await?;
-    connection.client.batch_execute(RESTORED).await.map_err(|error| refused(&target, error.into()))
+    connection.client.batch_execute(RESTORED).await.map_err(|error| refused(&target, &error.into()))
 }
 
 /// Connects, with the search path of the schema.
@@ -56,7 +60,7 @@ pub(crate) fn unreachable(target: &Target, fault: &Fault) -> OpenError {
 }
 
 /// The error of a statement that was refused: mostly, the role has no rights.
-pub(crate) fn refused(target: &Target, fault: Fault) -> OpenError {
+pub(crate) fn refused(target: &Target, fault: &Fault) -> OpenError {
     let (schema, place) = (target.schema.clone(), target.url.place.clone());
     if fault.is(SqlState::INSUFFICIENT_PRIVILEGE.code()) {
         return OpenError::NoRights { schema, cause: fault.why().to_owned() };
@@ -64,7 +68,7 @@ pub(crate) fn refused(target: &Target, fault: Fault) -> OpenError {
     if fault.is(SqlState::READ_ONLY_SQL_TRANSACTION.code()) {
         return OpenError::ReadOnly { place };
     }
-    unreachable(target, &fault)
+    unreachable(target, fault)
 }
 
 /// Creates what is not there, in one transaction.
@@ -91,7 +95,7 @@ async fn create(target: &Target, connection: &Connection) -> Result<(), OpenErro
             if is_refused {
                 return Err(OpenError::NoSchema { schema: target.schema.clone() });
             }
-            Err(refused(target, fault))
+            Err(refused(target, &fault))
         }
     }
 }
@@ -119,7 +123,7 @@ async fn kind(connection: &Connection) -> Result<Kind, Fault> {
 pub(crate) async fn prepare(target: &Target, connection: &Connection) -> Result<(), OpenError> {
     const IS_CLOSED: &str = "SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) \
                              THEN NOT has_schema_privilege($1, 'USAGE') ELSE false END";
-    let refused = |fault| refused(target, fault);
+    let refused = |fault| refused(target, &fault);
     let is_closed = connection.row(IS_CLOSED, &[&target.schema]).await.map_err(refused)?;
     if column(&is_closed, 0).map_err(refused)? {
         let (schema, cause) =

@@ -1,6 +1,6 @@
 //! Telling other replicas something, after the commit and many at once (S6).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use paddington_exchange::store::{ReplicaId, Signal};
@@ -33,7 +33,7 @@ struct Pending {
     signals: Vec<Signal>,
     /// Where in `signals` each stream is, of which only the newest number counts.
     appended: HashMap<(LinkId, Instance), usize>,
-    settled: HashMap<LinkId, ()>,
+    settled: HashSet<LinkId>,
 }
 
 impl Pending {
@@ -49,11 +49,7 @@ impl Pending {
                 }
                 self.appended.insert((link, stream), self.signals.len());
             }
-            Signal::Settled { link } => {
-                if self.settled.insert(link, ()).is_some() {
-                    return;
-                }
-            }
+            Signal::Settled { link } if !self.settled.insert(link) => return,
             _ => {}
         }
         if self.signals.len() >= ROOM {

@@ -45,11 +45,11 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
     let no_token =
         |error: paddington_wire::KeyError| unreachable(target, &Fault::refused(error.to_string()));
     let token = Instance::random().map_err(no_token)?;
-    let number = join(first, token, config.lease).await.map_err(|fault| refused(target, fault))?;
+    let number = join(first, token, config.lease).await.map_err(|fault| refused(target, &fault))?;
     let (inbox, health) = (Inbox::default(), Arc::default());
     let mut databases = Vec::new();
     for (target, connection) in targets.iter().zip(&checked) {
-        let lock = meta(connection, "lock").await.map_err(|fault| refused(target, fault))?;
+        let lock = meta(connection, "lock").await.map_err(|fault| refused(target, &fault))?;
         let lock = i32::try_from(lock.unwrap_or_default()).unwrap_or_default();
         let channel = Notifier::new(replica(number), lock, inbox.clone()).channel(replica(number));
         let presence = Presence {
@@ -62,7 +62,7 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
             lease: Lease::new(),
             inbox: inbox.clone(),
         };
-        let present = presence.establish().await.map_err(|fault| refused(target, fault))?;
+        let present = presence.establish().await.map_err(|fault| refused(target, &fault))?;
         databases.push(Database::start(presence, present, Arc::clone(&health)));
     }
     Ok(Opened { databases, inbox, health })
@@ -75,17 +75,17 @@ async fn check(
     at: usize,
 ) -> Result<Arc<Connection>, OpenError> {
     let plain = target.connect(None).await.map_err(|fault| unreachable(target, &fault))?;
-    server(target, &plain).await.map_err(|fault| refused(target, fault))??;
+    server(target, &plain).await.map_err(|fault| refused(target, &fault))??;
     sessions(target, &plain).await?;
     let opened = target.open(Commits::Synced, None).await;
     let connection = opened.map_err(|fault| {
         match fault.is(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE.code()) {
             true => OpenError::ReadOnly { place: target.url.place.clone() },
-            false => refused(target, fault),
+            false => refused(target, &fault),
         }
     })?;
     migrate::prepare(target, &connection).await?;
-    owner(config, target, &connection, at).await.map_err(|fault| refused(target, fault))??;
+    owner(config, target, &connection, at).await.map_err(|fault| refused(target, &fault))??;
     Ok(connection)
 }
 
@@ -107,7 +107,7 @@ async fn server(target: &Target, connection: &Connection) -> Result<Result<(), O
         return Ok(Err(OpenError::ReadOnly { place: target.url.place.clone() }));
     }
     if column::<&str>(&row, 4)?.is_empty() {
-        tracing::info!(
+        tracing::warn!(
             database = target.url.place,
             "no standby is synchronous (synchronous_standby_names): a failover forgets the last messages"
         );

@@ -176,6 +176,7 @@ impl Mailboxes for PostgresStore {
 impl LinkStore for PostgresStore {
     fn close(&self) -> Answer<()> {
         let databases: Vec<_> = self.databases.iter().map(Arc::clone).collect();
+        databases.iter().for_each(|database| database.stop_taking());
         let closing = tokio::spawn(async move {
             try_join_all(databases.into_iter().map(Database::close)).await.map(drop)
         });

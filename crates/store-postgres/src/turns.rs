@@ -8,11 +8,15 @@ use futures_util::FutureExt;
 use paddington_exchange::store::{Answer, StoreError};
 use paddington_wire::LinkId;
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::database::{failed, stopped};
 
 /// The last operation of each link that has one.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     last: Mutex<Last>,
+    running: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +34,9 @@ impl Turns {
         links: Vec<LinkId>,
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Answer<T> {
+        if self.running.is_closed() {
+            return failed(stopped());
+        }
         let (mut earlier, mut ends) = (Vec::new(), Vec::new());
         let turn = {
             let mut last = self.lock();
@@ -46,7 +53,7 @@ impl Turns {
             turn
         };
         let turns = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let task = self.running.spawn(async move {
             for ended in earlier {
                 // Whoever ends drops its half.
                 let _ = ended.await;
@@ -60,6 +67,16 @@ impl Turns {
             task.await.unwrap_or_else(|_| Err(StoreError::unsure("the operation was broken off")))
         }
         .boxed()
+    }
+
+    /// Takes no more operations.
+    pub(crate) fn close(&self) {
+        self.running.close();
+    }
+
+    /// Waits until those that were taken have ended.
+    pub(crate) async fn wait(&self) {
+        self.running.wait().await;
     }
 
     fn end(&self, turn: u64, links: &[LinkId]) {

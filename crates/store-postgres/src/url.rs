@@ -33,7 +33,11 @@ impl Url {
                     let path = percent_decode_str(value).decode_utf8_lossy().into_owned();
                     roots = Some(PathBuf::from(path));
                 }
-                _ => rest.push(pair),
+                // A list, as for other clients; the library takes one host of each pair.
+                Some(("host", hosts)) => {
+                    rest.extend(hosts.split(',').map(|host| format!("host={host}")));
+                }
+                _ => rest.push(pair.to_owned()),
             }
         }
         let invalid = |error: tokio_postgres::Error| {
@@ -101,6 +105,7 @@ mod tests {
             SslMode::Disable
         );
         assert_eq!(mode("postgres:///service?host=/run/postgresql"), SslMode::Disable);
+        assert_eq!(mode("postgres:///service?host=/run/postgresql,db2"), SslMode::Require);
         assert_eq!(mode("postgres://db1/service?sslmode=disable"), SslMode::Disable);
         assert_eq!(mode("postgres://db1/service?sslmode=verify-full"), SslMode::Require);
     }

@@ -99,9 +99,9 @@ impl Writer {
         loop {
             let fault = match begin(&common).await {
                 Ok((connection, writer)) => {
-                    backoff.reset();
+                    backoff.connected();
                     self.arrive();
-                    match self.serve(&common, &connection, writer).await {
+                    match self.serve(&common, &connection, writer, &mut backoff).await {
                         Ended::Closed => return,
                         Ended::Lost(fault, undecided) => {
                             self.leave(&fault);
@@ -125,7 +125,13 @@ impl Writer {
         }
     }
 
-    async fn serve(&self, common: &Common, connection: &Connection, writer: Instance) -> Ended {
+    async fn serve(
+        &self,
+        common: &Common,
+        connection: &Connection,
+        writer: Instance,
+        backoff: &mut Backoff,
+    ) -> Ended {
         let mut batch = Batch { writer, number: 0, by: common.number() };
         loop {
             let (round, is_closed) = {
@@ -137,6 +143,7 @@ impl Writer {
                 if let Err(ended) = self.store(common, connection, batch, round).await {
                     return ended;
                 }
+                backoff.reset();
                 continue;
             }
             if is_closed {

@@ -41,7 +41,7 @@ pub use logs::{CapturedLogs, capture_logs};
 pub use memory::{WantedSecrets, round_keys, subkey};
 pub use network::{Held, MemoryNetwork};
 pub use paddington_models::random::Random;
-pub use postgres::PostgresServer;
+pub use postgres::{Pooler, PostgresServer};
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use raw_server::RawServer;
 pub use reverse_proxy::ReverseProxy;

@@ -43,7 +43,7 @@ async fn what_was_acknowledged_survives_crashes_and_the_rest_is_not_stored() {
             })
         })
         .collect();
-    for _ in 0..4 {
+    for _ in 0..3 {
         let before = store.health().appended;
         eventually(|| async { store.health().appended > before + 200 }).await;
         server.crash();

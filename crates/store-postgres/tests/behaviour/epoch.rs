@@ -1,9 +1,12 @@
 //! A database that has forgotten something: nothing that is accepted afterwards is lost.
 
 use paddington_exchange::store::{LinkStore, SharedStore};
-use paddington_store_postgres::restored;
+use paddington_store_postgres::{PostgresStore, restored};
+use paddington_test_support::{PostgresServer, eventually};
 
-use crate::support::{accept, at, claim, claim_later, fill, mailbox, place, texts};
+use crate::support::{
+    accept, accepts_again, at, claim, claim_later, config, fill, mailbox, place, texts,
+};
 
 /// Puts the rows of a snapshot in the place of the present ones.
 fn forget(place: &crate::support::Place) {
@@ -48,6 +51,43 @@ async fn what_is_accepted_after_a_restore_has_a_stream_of_its_own() {
         [old.stream, id.stream]
     );
     assert_eq!(texts(&store, &hub, id.stream, 1).await, ["new"]);
+}
+
+#[tokio::test]
+async fn what_is_accepted_after_a_failover_to_a_standby_that_lags_is_not_lost() {
+    let Some(primary) = PostgresServer::start() else { return };
+    let Some(standby) = primary.standby() else { return };
+    let hosts = format!("{},{}", primary.socket().display(), standby.socket().display());
+    let url =
+        format!("postgres:///postgres?user=postgres&host={hosts}&target_session_attrs=read-write");
+    let text = PostgresStore::open(&config(&standby.url(), "a")).await.unwrap_err().to_string();
+    assert!(text.contains("is a standby or read-only: name the primary"), "{text}");
+    let (store, hub) = (PostgresStore::open(&config(&url, "a")).await.unwrap(), mailbox("hub"));
+    let old = claim(&store, &hub).await;
+    fill(&store, &hub, 1..=3).await;
+    let known = || standby.sql("SELECT count(*) FROM a.outbox");
+    eventually(|| async { known() == "3" }).await;
+    standby.cut_off();
+    fill(&store, &hub, 4..=9).await;
+    primary.crash();
+    standby.promote();
+    eventually(|| async { store.health().failure.is_some() || store.lease().is_zero() }).await;
+    eventually(|| async { store.owned().await.is_ok() }).await;
+    accepts_again(&store).await;
+    let id = accept(&store, &hub, "new").await;
+    assert_eq!(id.number, 1);
+    assert_ne!(id.stream, old.stream);
+    let owned = store.owned().await.unwrap();
+    assert_eq!(
+        (owned[0].fence, owned[0].stream),
+        (old.fence, id.stream),
+        "it has to be claimed anew"
+    );
+    let claimed = claim(&store, &hub).await;
+    assert!(claimed.fence.0 >> 40 > old.fence.0 >> 40);
+    let streams: Vec<_> =
+        claimed.streams.iter().map(|it| (it.instance, it.messages.len())).collect();
+    assert_eq!(streams, [(old.stream, 3), (id.stream, 1)]);
 }
 
 /// The control: without the epoch, numbers are given twice, and the peer takes the new messages for

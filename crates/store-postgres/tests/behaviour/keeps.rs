@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use paddington_exchange::store::{
-    Accepted, Backlog, Bounds, Cursors, DeadLetter, DeadLetters, LetterId, LinkStore,
+    Accepted, Backlog, Bounds, Cursors, DeadLetter, DeadLetters, LaneLeft, LetterId, LinkStore,
     MAX_LETTER_BYTES, MAX_LETTERS, SharedStore, StoredCursor, Submission,
 };
 use paddington_wire::{Payload, RejectCode};
@@ -27,7 +27,12 @@ async fn messages_outlive_the_process() {
     assert_eq!((second[0].stream, second[0].number), (claimed.stream, 1));
     fill(&store, &other, 7..=7).await;
     store.mark(&hub, at(claimed.stream, 70), claimed.fence).await.unwrap();
+    // Whatever was asked for before is done.
+    drop(store.commit(&hub, cursor(3, 3), claimed.fence));
+    drop(store.release(vec![(hub.clone(), claimed.fence, LaneLeft::Free)]));
     store.close().await.unwrap();
+    assert_eq!(place.sql("SELECT count(*), count(owner), count(lane) FROM link"), "2|0|0");
+    assert_eq!(place.sql("SELECT done FROM cursor"), "3");
     store.accept(&hub, submission(1, "late")).await.unwrap_err();
     store.cursors(&hub).await.unwrap_err();
     assert!(store.lease().is_zero());
@@ -216,7 +221,7 @@ async fn letters_are_kept_until_they_are_taken_and_their_messages_are_handled() 
     let letters = other.letters().await.unwrap();
     assert_eq!(letters, [(LetterId(1), letter("hub", 3, 10)), (LetterId(2), letter("hub", 2, 10))]);
     let handled = StoredCursor { finished: vec![2, 3, 9], ..cursor(1, 1) };
-    assert_eq!(other.cursors(&hub).await.unwrap(), [handled.clone()]);
+    assert_eq!(other.cursors(&hub).await.unwrap(), [handled]);
     store.commit(&hub, cursor(1, 1), fence).await.unwrap();
     let claimed = claim(&store, &hub).await;
     assert_eq!(claimed.cursors, [StoredCursor { finished: vec![2, 3], ..cursor(1, 1) }]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paddington_store_postgres::{PostgresConfig, PostgresStore, migrate};
-use paddington_test_support::PostgresServer;
+use paddington_test_support::{Authority, PostgresServer, eventually};
 
 use crate::support::{accept, claim, config, mailbox, place};
 
@@ -105,11 +105,63 @@ async fn two_replicas_may_create_the_schema_at_once() {
 
 #[tokio::test]
 async fn a_server_that_forgets_what_it_acknowledged_is_refused() {
-    for (option, setting) in
-        [("-c fsync=off", "fsync"), ("-c full_page_writes=off", "full_page_writes")]
-    {
-        let Some(server) = PostgresServer::start_with(option) else { return };
+    let Some(server) = PostgresServer::start() else { return };
+    for setting in ["fsync", "full_page_writes"] {
+        server.sql(&format!("ALTER SYSTEM SET {setting} = off"));
+        server.sql("SELECT pg_reload_conf()");
+        let is_off = || server.sql(&format!("SHOW {setting}")) == "off";
+        eventually(|| async { is_off() }).await;
         let text = refused(&config(&server.url(), "a")).await;
         assert!(text.starts_with(&format!("{setting} is off at this server")), "{text}");
+        server.sql(&format!("ALTER SYSTEM RESET {setting}"));
     }
+}
+
+#[tokio::test]
+async fn a_pooler_is_used_in_session_mode_and_refused_in_transaction_mode() {
+    let place = place!();
+    for mode in ["session", "transaction"] {
+        let Some((url, _pooler)) = place.server.pooler(mode) else { return };
+        let config = config(&url, &place.schema);
+        if mode == "session" {
+            let store = PostgresStore::open(&config).await.unwrap();
+            claim(&store, &mailbox("hub")).await;
+        } else {
+            let text = refused(&config).await;
+            assert!(text.starts_with("there is a pooler in transaction mode"), "{mode}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_and_the_name_of_a_server_are_verified() {
+    let Some(server) = PostgresServer::start() else { return };
+    let (authority, other) = (Authority::new(), Authority::new());
+    let port = server.restart_with_tls(&authority.issue("localhost"));
+    let folder = tempfile::tempdir().unwrap();
+    let url = |host: &str, authority: &Authority, mode: &str| {
+        let path = folder.path().join("roots");
+        std::fs::write(&path, &authority.pem).unwrap();
+        format!(
+            "postgres://postgres@{host}:{port}/postgres?sslmode={mode}&sslrootcert={}",
+            path.display()
+        )
+    };
+    for mode in ["verify-full", "require", "prefer"] {
+        let store =
+            PostgresStore::open(&config(&url("localhost", &authority, mode), "a")).await.unwrap();
+        claim(&store, &mailbox("hub")).await;
+        let text = refused(&config(&url("localhost", &other, mode), "a")).await;
+        assert!(
+            text.contains("error performing TLS handshake: invalid peer certificate"),
+            "{text}"
+        );
+        let text = refused(&config(&url("127.0.0.1", &authority, mode), "a")).await;
+        assert!(
+            text.contains("error performing TLS handshake: invalid peer certificate"),
+            "{text}"
+        );
+    }
+    let used = format!("postgres://postgres@localhost:{port}/postgres?sslmode=disable");
+    PostgresStore::open(&config(&used, "a")).await.unwrap();
 }

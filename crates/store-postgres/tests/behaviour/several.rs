@@ -21,8 +21,8 @@ fn of(byte: u8) -> Mailbox {
 #[tokio::test]
 async fn each_link_has_its_database_and_a_replica_one_number() {
     let place = place!();
-    place.server.sql("CREATE DATABASE second");
-    let second = place.server.url().replace("/postgres?", "/second?");
+    place.server.sql(&format!("CREATE DATABASE {}", place.schema));
+    let second = place.server.url().replace("/postgres?", &format!("/{}?", place.schema));
     let urls = vec![place.server.url(), second];
     let config = place.config().with_databases(urls.clone());
     let one = PostgresStore::open(&config).await.unwrap();

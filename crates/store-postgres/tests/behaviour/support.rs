@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use paddington_exchange::store::{
@@ -33,7 +33,8 @@ pub(crate) use place;
 impl Place {
     pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let schema = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let schema = format!("test_{now:x}_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         Some(Self { server: PostgresServer::shared()?, schema })
     }
 

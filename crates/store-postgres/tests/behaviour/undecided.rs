@@ -10,7 +10,7 @@ use paddington_exchange::store::{Accepted, SharedStore};
 use crate::support::{accepts_again, claim, mailbox, place, submission, texts};
 
 /// Number of sessions that are terminated.
-const KILLS: usize = 200;
+const KILLS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn senders_are_told_the_truth_when_writers_are_killed() {
