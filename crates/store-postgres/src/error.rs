@@ -77,7 +77,10 @@ pub enum OpenError {
         schema: String,
     },
     /// The role may not use the tables.
-    #[error("the role may not use the tables in the schema \"{schema}\": {cause}")]
+    #[error(
+        "the role may not use the tables in the schema \"{schema}\": {cause}; GRANT USAGE ON SCHEMA {schema}, and \
+         GRANT ALL ON ALL TABLES and ALL SEQUENCES IN SCHEMA {schema}"
+    )]
     NoRights {
         /// The schema.
         schema: String,
