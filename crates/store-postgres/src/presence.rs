@@ -126,6 +126,7 @@ impl Presence {
     ) {
         let mut backoff = Backoff::default();
         let mut present = Some(first);
+        let mut is_told = false;
         while !stop.is_cancelled() {
             let result = match present.take() {
                 Some(present) => {
@@ -138,6 +139,10 @@ impl Presence {
                 None => tokio::select! {
                     established = self.establish() => established.map(|it| {
                         backoff.reset();
+                        if std::mem::take(&mut is_told) {
+                            let database = &self.target.url.place;
+                            tracing::info!(database, "this replica is in touch with the database again");
+                        }
                         present = Some(it);
                         self.inbox.deliver(Signal::Lost);
                     }),
@@ -145,11 +150,16 @@ impl Presence {
                 },
             };
             if let Err(fault) = result {
-                tracing::warn!(
-                    why = fault.why(),
-                    database = self.target.url.place,
-                    "this replica is not in touch with the database"
-                );
+                let (why, database) = (fault.why(), &self.target.url.place);
+                if std::mem::replace(&mut is_told, true) {
+                    tracing::debug!(
+                        why,
+                        database,
+                        "this replica is still not in touch with the database"
+                    );
+                } else {
+                    tracing::warn!(why, database, "this replica is not in touch with the database");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(backoff.next()) => {}
                     () = stop.cancelled() => {}

@@ -1,5 +1,6 @@
 //! Dead letters: after how many crashes a message becomes one, and how it is stored.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use paddington_wire::RejectCode;
@@ -23,7 +24,7 @@ pub(super) enum Attempt {
 /// because counting costs a sync and most messages need no second attempt. What was handled before is
 /// durable with the count, so that only messages that were being handled when the process ended are
 /// counted again. A shutdown takes back the counts of what it interrupts.
-pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Attempt {
+pub(super) async fn count(peer: &Arc<Peer>, worker: WorkerId, call: &mut Call) -> Attempt {
     let (Some(store), Some(id), true) = (peer.store(), call.id, call.again) else {
         return Attempt::Allowed;
     };
@@ -52,7 +53,7 @@ pub(super) async fn count(peer: &Peer, worker: WorkerId, call: &mut Call) -> Att
 
 /// Keeps a rejected message as a dead letter, if there is a store. With that, the message counts as
 /// handled: it does not become another one after a crash.
-pub(super) async fn keep(peer: &Peer, call: &Call, code: RejectCode) {
+pub(super) async fn keep(peer: &Arc<Peer>, call: &Call, code: RejectCode) {
     if let (Some(store), Some(id), Some(payload)) = (peer.store(), call.id, call.payload()) {
         let at = SystemTime::now();
         let letter = DeadLetter { mailbox: peer.mailbox.clone(), id, code, at, payload };

@@ -49,7 +49,7 @@ impl Peer {
                 self.shared.tell(Event::HandlingStopped { peer: self.name.clone() });
             }
             connection = state.take_waker_for_ack();
-            if state.standing == Standing::Yielding {
+            if matches!(state.standing, Standing::Yielding | Standing::Away) {
                 self.tell_progress(); // whoever waits for the end of the calls
             }
         }
@@ -130,6 +130,7 @@ impl Peer {
         let waker = state.take_waker_for_ack();
         drop(state);
         wake(waker);
+        self.tell_progress(); // somebody may wait for the end of the calls
     }
 
     /// Logs that the handler has failed on a message, at which attempt, and why.

@@ -217,17 +217,21 @@ impl Peer {
 
     /// Ends the term at once: the link is another replica's by now, or may be. Whatever runs for it comes
     /// to nothing. Returns whether it had not ended before.
-    pub(crate) fn depose(&self) -> bool {
+    pub(crate) fn depose(self: &Arc<Self>) -> bool {
         let Some(term) = self.term() else { return false };
+        let has_lane = self.has_lane();
         if !self.end_term() {
             return false;
         }
         term.ended.cancel();
+        if has_lane {
+            tokio::spawn(leave_lane(Arc::clone(self)));
+        }
         true
     }
 
     /// Takes the answer of the store to a write of the owner: a stale one ends the term (S2).
-    pub(crate) fn note_stale(&self, cause: &StoreError) -> bool {
+    pub(crate) fn note_stale(self: &Arc<Self>, cause: &StoreError) -> bool {
         if !cause.is_stale() {
             return false;
         }
@@ -266,6 +270,9 @@ impl Peer {
         };
         let released = vec![(self.mailbox.clone(), term.fence, lane)];
         let answer = term.store.release(released).await;
+        if answer.is_ok() && lane == LaneLeft::Free {
+            self.has_left_lane();
+        }
         info!(peer = %self.name, ?lane, "given up to another replica");
         answer.map(|()| lane)
     }
@@ -303,7 +310,7 @@ impl Peer {
     }
 
     /// Ends the term after the link was released, as soon as no call runs any more.
-    pub(crate) async fn finish_yield(&self, released: Result<LaneLeft, StoreError>) {
+    pub(crate) async fn finish_yield(self: &Arc<Self>, released: Result<LaneLeft, StoreError>) {
         let Some(term) = self.term() else { return };
         if let Err(cause) = &released {
             warn!(peer = %self.name, %cause, "the link could not be given up in time");
@@ -312,6 +319,9 @@ impl Peer {
             self.no_call_runs().await;
             let written = join_all(self.commit_cursors()).await;
             let freed = term.store.free_lane(&self.mailbox, term.fence).await;
+            if freed.is_ok() {
+                self.has_left_lane();
+            }
             let failures = written.into_iter().chain([freed]).filter_map(Result::err);
             for cause in failures.filter(|cause| !cause.is_stale()) {
                 warn!(peer = %self.name, %cause, "the end of a call could not be stored in time");
@@ -320,12 +330,15 @@ impl Peer {
         self.depose();
     }
 
+    fn has_left_lane(&self) {
+        self.lock().term.iter_mut().for_each(|term| term.has_lane = false);
+    }
+
     async fn no_call_runs(&self) {
         loop {
             let progress = self.progress();
             {
-                let mut state = self.lock();
-                if state.has_ended() || !state.workers_mut().is_running() {
+                if !self.runs() {
                     return;
                 }
             }
@@ -353,5 +366,18 @@ impl Peer {
         state.workers_mut().set_concurrency(concurrency);
         state.attempts.clone_from(&before.attempts);
         state.software.clone_from(&before.software);
+    }
+}
+
+/// Leaves the lane of a term that has ended, as soon as no call runs any more: whoever owns the link by now
+/// waits for that.
+async fn leave_lane(peer: Arc<Peer>) {
+    peer.no_call_runs().await;
+    let Some(term) = peer.term() else { return };
+    match term.store.free_lane(&peer.mailbox, term.fence).await {
+        Err(cause) if !cause.is_stale() => {
+            warn!(peer = %peer.name, %cause, "the lane could not be left: another replica waits for the lease");
+        }
+        Ok(()) | Err(_) => {} // the lane may be another replica's already
     }
 }

@@ -58,7 +58,8 @@ pub trait SharedStore: LinkStore {
 
     /// Makes this replica the owner of a link, unless another replica owns it and lives (S1, S7). In the
     /// same transaction a new stream is begun, to which all messages go from then on (S3), and the lane
-    /// is given to this replica if nobody holds it or its holder is dead (S10). Whoever was the owner is
+    /// is given to this replica if nobody holds it or its holder is dead (S10); an earlier term of this replica
+    /// is a holder as any other. Whoever was the owner is
     /// none from then on, this replica itself with an earlier fence included.
     fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed>;
 
@@ -70,8 +71,9 @@ pub trait SharedStore: LinkStore {
     /// returns all cursors as they are then; `None` if somebody holds it.
     fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>>;
 
-    /// Leaves the lane that was entered with this fence, after the link was released with the lane kept.
-    /// The present owner is told with [`Signal::LaneFree`].
+    /// Leaves the lane that was entered with this fence, after the link was released with the lane kept, or
+    /// was lost. The present owner is told with [`Signal::LaneFree`]. It is
+    /// [stale](super::StoreError::is_stale) if somebody else is in the lane.
     fn free_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<()>;
 
     /// Keeps the fates of messages that were not handled, for those who

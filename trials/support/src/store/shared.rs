@@ -383,7 +383,7 @@ impl Shared {
         if let Some(owner) = owner.filter(|owner| *owner != by && self.lives(*owner)) {
             return Claimed::Held(owner);
         }
-        let in_lane = lane_owner.is_some_and(|it| it != by && self.lives(it));
+        let in_lane = lane_owner.is_some_and(|it| self.lives(it));
         let letters = self.letters.values().filter(|it| it.mailbox == *mailbox);
         let letters = letters.map(|letter| (letter.id, letter.code)).collect();
         let row = self.row(mailbox);
@@ -529,7 +529,7 @@ impl SharedStore for Handle {
         self.transact(|shared| {
             shared.check(mailbox, fence, false)?;
             let holder = shared.row(mailbox).lane_owner;
-            if holder.is_some_and(|holder| holder != self.id && shared.lives(holder)) {
+            if holder.is_some_and(|holder| shared.lives(holder)) {
                 return Ok(None);
             }
             let row = shared.row(mailbox);
@@ -542,7 +542,7 @@ impl SharedStore for Handle {
         self.transact(|shared| {
             let row = shared.row(mailbox);
             if row.lane != fence.0 {
-                return Ok(());
+                return Err(StoreError::stale());
             }
             row.lane_owner = None;
             if let Some(owner) = row.owner {
