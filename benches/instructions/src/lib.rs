@@ -1,6 +1,6 @@
 //! Pieces of work whose instructions are counted: an envelope, a frame, and messages between two
 //! services in one process. This is a crate of its own because counting is part of `make check`, and
-//! the load harness has twice as many dependencies to build.
+//! the load harness has far more dependencies to build.
 
 mod count;
 mod pair;
@@ -8,4 +8,4 @@ mod payload;
 
 pub use count::{WORKS, count};
 pub use pair::Pair;
-pub use payload::{COUNT, END, PING, done, message};
+pub use payload::{COUNT, END, IN_FLIGHT, PING, done, message};

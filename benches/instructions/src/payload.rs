@@ -1,5 +1,7 @@
 //! The messages of a measurement: the first byte says what they ask for.
 
+/// Number of requests or messages that are under way at any time, where it is not one.
+pub const IN_FLIGHT: usize = 64;
 /// The first byte of a message that is sent back.
 pub const PING: u8 = b'p';
 /// The first byte of a message that is only counted.
