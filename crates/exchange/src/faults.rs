@@ -20,4 +20,18 @@ paddington_wire::faults! {
     LaneNotKept,
     /// A replica handles again what another one has handled before it left the lane.
     HandledElsewhereIgnored,
+    /// A replica answers a peer whose link another one owns, as if it owned it.
+    ClaimSkipped,
+    /// A replica goes on with a link although the store has refused a write for it.
+    StaleIgnored,
+    /// An owner transmits what it has accepted itself before what others have accepted before that.
+    NextNotAwaited,
+    /// An owner learns of the messages of others by signals only.
+    LookOmitted,
+    /// A replica goes on after a lapse of its lease without finding out which links are its own.
+    LapseIgnored,
+    /// The owner of a link gives it up although another process of the peer is connected.
+    ProbeOmitted,
+    /// Every replica dials the servers that the service is invited to.
+    DialledByAll,
 }

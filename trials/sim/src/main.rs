@@ -10,16 +10,19 @@ mod mutants;
 mod network;
 mod node;
 mod plan;
+mod replicas;
 mod run;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, anyhow, bail, ensure};
 use clap::Parser;
 use ledger::{Bound, Summary};
+use replicas::Seeds;
 use run::{Outcome, run};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -48,9 +51,25 @@ struct Arguments {
     /// Stop at the first seed that fails.
     #[arg(long)]
     stop: bool,
+    /// Only run replicas of one service over a store that they share.
+    #[arg(long)]
+    replicas: bool,
     /// Only break one rule at a time, which a situation at a bound has to notice.
     #[arg(long)]
     mutants: bool,
+}
+
+impl Arguments {
+    /// Returns the seeds that are run.
+    fn seeds(&self) -> RangeInclusive<u64> {
+        self.seed.map_or(self.first..=self.first + self.seeds - 1, |seed| seed..=seed)
+    }
+
+    /// Returns the seeds with which replicas are run.
+    fn replicas(&self) -> Seeds {
+        let tells = self.seed.is_some();
+        Seeds { seeds: self.seeds(), twice: self.twice, tells, stop: self.stop }
+    }
 }
 
 /// The figures of all runs.
@@ -138,16 +157,15 @@ fn main() -> Result<(), Error> {
     if arguments.mutants {
         return mutants::check();
     }
+    if arguments.replicas {
+        return arguments.replicas().check();
+    }
     let begun = Instant::now();
     for situation in bounds::ALL.iter().filter(|_| arguments.seed.is_none()) {
         situation.check().with_context(|| format!("where {}", situation.name))?;
     }
     let mut totals = Totals::default();
-    let seeds = match arguments.seed {
-        Some(seed) => seed..=seed,
-        None => arguments.first..=arguments.first + arguments.seeds - 1,
-    };
-    for seed in seeds {
+    for seed in arguments.seeds() {
         let twice = seed.is_multiple_of(arguments.twice) || arguments.seed.is_some();
         let outcome = checked(seed, twice)?;
         totals.add(&outcome);
@@ -173,6 +191,9 @@ fn main() -> Result<(), Error> {
     let missed = Bound::COMMON.into_iter().find(|bound| !totals.reached.contains_key(bound));
     if let Some(bound) = missed.filter(|_| totals.seeds >= ENOUGH) {
         bail!("no seed has reached the bound {bound:?}");
+    }
+    if arguments.seed.is_none() {
+        arguments.replicas().check()?;
     }
     Ok(())
 }

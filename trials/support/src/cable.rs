@@ -48,6 +48,16 @@ impl<T> Cable<T> {
         self.set_both(State::Cut);
     }
 
+    /// Lets ends that are frozen go on.
+    pub(crate) fn thaw(&self) {
+        for end in 0..2 {
+            let is_frozen = self.inner.lock().unwrap().states[end] == State::Frozen;
+            if is_frozen {
+                self.set(end, State::Whole);
+            }
+        }
+    }
+
     pub(crate) fn set_both(&self, state: State) {
         self.set(0, state);
         self.set(1, state);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use paddington::{AddressRange, Encoding, PeerName};
-use paddington_crypto::KeyPair;
+use paddington_crypto::{KeyPair, SecretKey};
 use paddington_exchange::{Config, Listen, Server, Setup, Storage};
 use paddington_transport::Fallbacks;
 use paddington_wire::{Bucket, Credentials, InvitedClient, LinkId, hex, sealed};
 
-use crate::MemoryNetwork;
+use crate::{MemoryNetwork, Random};
 
 /// A link between two exchanges, from which the setups of both are made.
 #[derive(Clone, Debug)]
@@ -39,6 +39,22 @@ impl TestLink {
         let keys = Arc::new(KeyPair::generate().unwrap());
         let id = LinkId::of(&server, &client, &keys);
         Self { server, client, id, range: "127.0.0.1".parse().unwrap(), encoding, keys }
+    }
+
+    /// Founds a link with keys that are drawn: the same ones for the same numbers.
+    #[must_use]
+    pub fn drawn(server: &str, client: &str, random: &mut Random) -> Self {
+        let mut key = || {
+            let mut bytes = [0; 32];
+            random.fill(&mut bytes);
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            Arc::new(SecretKey::from_hex(&digits).unwrap())
+        };
+        let keys = Arc::new(KeyPair::new(key(), key()).unwrap());
+        let (server, client) = (server.parse().unwrap(), client.parse().unwrap());
+        let id = LinkId::of(&server, &client, &keys);
+        let (range, encoding) = ("127.0.0.1".parse().unwrap(), Encoding::Sealed);
+        Self { server, client, id, range, encoding, keys }
     }
 
     /// Returns the same link with fresh keys.

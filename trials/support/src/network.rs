@@ -26,12 +26,20 @@ pub struct MemoryNetwork {
 #[derive(Debug, Default)]
 struct Shared {
     listeners: Mutex<HashMap<SocketAddr, mpsc::Sender<(Stream, SocketAddr)>>>,
-    cables: Mutex<Vec<Arc<Cable<DuplexStream>>>>,
+    cables: Mutex<Vec<Laid>>,
     ports: AtomicU16,
     dialled: AtomicUsize,
     slept: AtomicU64,
     /// When the clock was first asked for, in seconds since 1970 and on tokio's clock.
     clock: OnceLock<(u64, Instant)>,
+}
+
+/// A cable of the network, and where it leads.
+#[derive(Debug)]
+struct Laid {
+    cable: Arc<Cable<DuplexStream>>,
+    listener: SocketAddr,
+    source: IpAddr,
 }
 
 /// Number of bytes that a cable holds.
@@ -77,25 +85,34 @@ impl MemoryNetwork {
 
     /// Cuts all cables: both ends see a reset.
     pub fn cut(&self) {
-        for cable in self.shared.cables.lock().unwrap().drain(..) {
-            cable.cut();
+        for laid in self.shared.cables.lock().unwrap().drain(..) {
+            laid.cable.cut();
         }
     }
 
     /// Freezes all cables that are there now: no byte and no end passes any more.
     pub fn freeze(&self) {
-        for cable in self.shared.cables.lock().unwrap().iter() {
-            cable.set_both(State::Frozen);
-        }
+        self.pick(|_, _| true).freeze();
     }
 
     /// Holds back what has been sent and will be sent over the cables that are there now, both
     /// ways, on the listening ends' side.
     #[must_use]
     pub fn hold(&self) -> Held {
-        let cables: Vec<_> = self.shared.cables.lock().unwrap().drain(..).collect();
-        cables.iter().for_each(|cable| cable.set(LISTENING, State::Frozen));
-        Held { cables }
+        let laid = self.shared.cables.lock().unwrap().drain(..).map(|laid| laid.cable).collect();
+        let held = Held { cables: laid };
+        held.hold();
+        held
+    }
+
+    /// Returns the cables that are there now and for which `which` holds, given the address of the
+    /// listener and that from which it was dialled. They stay in the network.
+    #[must_use]
+    pub fn pick(&self, which: impl Fn(SocketAddr, IpAddr) -> bool) -> Held {
+        let mut cables = self.shared.cables.lock().unwrap();
+        cables.retain(|laid| Arc::strong_count(&laid.cable) > 1);
+        let picked = cables.iter().filter(|laid| which(laid.listener, laid.source));
+        Held { cables: picked.map(|laid| Arc::clone(&laid.cable)).collect() }
     }
 
     /// Number of connections that were opened so far.
@@ -137,7 +154,8 @@ impl Network for MemoryNetwork {
             listener.send(far).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
             self.shared.dialled.fetch_add(1, Ordering::Relaxed);
             let near = end(near, DIALLING);
-            self.shared.cables.lock().unwrap().push(cable);
+            let laid = Laid { cable, listener: address, source: self.source };
+            self.shared.cables.lock().unwrap().push(laid);
             Ok(near)
         })
     }
@@ -169,13 +187,33 @@ impl Network for MemoryNetwork {
     }
 }
 
-/// Cables that are held back.
-#[derive(Debug)]
+/// Cables that are held back, or were picked for that.
+#[derive(Clone, Debug)]
 pub struct Held {
     cables: Vec<Arc<Cable<DuplexStream>>>,
 }
 
 impl Held {
+    /// Holds back what is sent, both ways, on the listening ends' side.
+    pub fn hold(&self) {
+        self.cables.iter().for_each(|cable| cable.set(LISTENING, State::Frozen));
+    }
+
+    /// Freezes both ends: no byte and no end passes any more.
+    pub fn freeze(&self) {
+        self.cables.iter().for_each(|cable| cable.set_both(State::Frozen));
+    }
+
+    /// Lets both ends go on, unless they were reset.
+    pub fn thaw(&self) {
+        self.cables.iter().for_each(|cable| cable.thaw());
+    }
+
+    /// Resets both ends.
+    pub fn cut(&self) {
+        self.cables.iter().for_each(|cable| cable.cut());
+    }
+
     /// Resets the dialling ends. The listening ends see nothing of it.
     pub fn strand(&self) {
         self.cables.iter().for_each(|cable| cable.set(DIALLING, State::Cut));

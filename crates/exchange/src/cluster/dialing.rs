@@ -9,6 +9,7 @@ use tracing::debug;
 use super::cluster::lock;
 use crate::core::Core;
 use crate::dialing::Server;
+use crate::faults::{Fault, broken};
 use crate::joining;
 use crate::store::Mailbox;
 
@@ -29,11 +30,11 @@ pub(super) async fn dial(core: Arc<Core>) {
             }
             match core.own(&mailbox, None).await {
                 Ok(_) => joining::dial(&core, server),
+                Err(_) if broken(Fault::DialledByAll) => joining::dial(&core, server),
                 Err(cause) => debug!(peer = %mailbox.peer, ?cause, "not dialled by this replica"),
             }
         }
-        let spread = u32::from(core.shared.instance.as_bytes()[0]);
-        let pause = LOOK + LOOK * spread / 512;
+        let pause = LOOK + LOOK.mul_f64(core.network.chance() / 2.0);
         tokio::select! {
             biased;
             () = core.watchers.cancelled() => return,

@@ -7,7 +7,9 @@ use paddington_wire::{Instance, LinkId};
 use super::lease;
 use crate::Event;
 use crate::core::Core;
+use crate::faults::{Fault, broken};
 use crate::peer::Peer;
+use crate::registry::{Entry, Role};
 use crate::store::{ReplicaId, Signal};
 
 /// Gives a link up to the replica that has asked, unless another process of the peer is connected and
@@ -25,7 +27,8 @@ pub(super) async fn give_up(
         cluster.store.tell(from, Signal::Yielded { link, free: true });
         return;
     };
-    if life.is_none() || peer.probe(life).await.is_err() {
+    let omits = life.is_some() && broken(Fault::ProbeOmitted);
+    if !omits && (life.is_none() || peer.probe(life).await.is_err()) {
         cluster.store.tell(from, Signal::Yielded { link, free: false });
         return;
     }
@@ -36,7 +39,11 @@ pub(super) async fn give_up(
 pub(super) async fn end(core: &Arc<Core>, peer: &Arc<Peer>, to: Option<ReplicaId>) {
     let Some(cluster) = &core.cluster else { return };
     let link = peer.mailbox.link;
-    let released = peer.begin_yield().await;
+    let entry = core.peers.entry(peer.name.as_str()).filter(|it| Arc::ptr_eq(&it.peer, peer));
+    if let Some(Entry { role: Role::Server(dialing), .. }) = entry {
+        dialing.stop.cancel(); // another replica dials from now on, also while a call runs here
+    }
+    let Some(released) = peer.begin_yield().await else { return };
     if let Some(to) = to {
         cluster.store.tell(to, Signal::Yielded { link, free: true });
     }

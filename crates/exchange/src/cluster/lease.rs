@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::hand_over;
 use crate::Event;
 use crate::core::Core;
+use crate::faults::{Fault, broken};
 use crate::peer::Peer;
 use crate::store::{LaneLeft, Owned, StoreError};
 
@@ -83,6 +84,8 @@ async fn compare(core: &Arc<Core>) -> Result<(), StoreError> {
     for peer in own {
         let owned = owned.get(&peer.mailbox.link).filter(|owned| owned.fence == peer.fence());
         match owned {
+            None if broken(Fault::LapseIgnored) => {}
+            None if !peer.is_owner() => {} // it was given up meanwhile
             None if peer.depose() => {
                 warn!(peer = %peer.name, "another replica has become the owner of the link meanwhile");
                 core.shared.tell(Event::Deposed { peer: peer.name.clone() });
@@ -95,13 +98,16 @@ async fn compare(core: &Arc<Core>) -> Result<(), StoreError> {
                     async move { hand_over::end(&core, &peer, None).await }
                 });
             }
+            Some(_) if broken(Fault::LookOmitted) => {}
             Some(owned) => {
                 peer.note_appended(MessageId { stream: owned.stream, number: owned.last })
             }
         }
         peer.wake_workers();
     }
-    let unknown = |link| cluster.open_gate(link).is_none() && core.peers.owned(link).is_none();
+    // A link that is being given up is released there, together with what becomes of its lane.
+    let has_ended = |link| core.peers.by_link(link).is_none_or(|peer| peer.has_ended());
+    let unknown = |link| cluster.open_gate(link).is_none() && has_ended(link);
     let left = owned.into_values().filter(|owned| unknown(owned.link));
     let left: Vec<_> =
         left.map(|it| (core.mailbox_of(it.link), it.fence, LaneLeft::Free)).collect();

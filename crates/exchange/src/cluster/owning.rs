@@ -11,11 +11,12 @@ use super::cluster::{Gate, lock};
 use crate::Event;
 use crate::core::Core;
 use crate::dialing::Dialing;
+use crate::faults::{Fault, broken};
 use crate::joining;
 use crate::peer::Peer;
 use crate::registry::{Entry, Role};
 use crate::restore::claimed;
-use crate::store::{Claim, Claimed, Mailbox, Signal};
+use crate::store::{Claim, Claimed, Fence, Mailbox, Signal};
 
 /// The longest time that a claim waits for the owner of the link. It is shorter than the time that a peer
 /// waits for an answer.
@@ -61,6 +62,9 @@ impl Core {
             }
             let owner = match cluster.store.claim(mailbox).await {
                 Ok(Claimed::Owned(claim)) => return self.begin_term(mailbox, *claim).await,
+                Ok(Claimed::Held(_)) if broken(Fault::ClaimSkipped) => {
+                    return self.begin_term(mailbox, Claim::pretended()).await;
+                }
                 Ok(Claimed::Held(owner)) => owner,
                 Err(cause) => {
                     error!(peer = %mailbox.peer, %cause, "the link cannot be claimed");
@@ -107,11 +111,11 @@ impl Core {
         }
         let role = match (&before.role, peer.term()) {
             (Role::Server(_), Some(term)) => {
-                Role::Server(Arc::new(Dialing::until(term.ended.clone())))
+                Role::Server(Arc::new(Dialing::until(term.ended.child_token())))
             }
             _ => before.role.clone(),
         };
-        let entry = Entry { peer, role, ..before };
+        let entry = Entry { peer, role, keys: before.keys };
         joining::begin(self, &entry);
         entry.peer.go_on_from(&earlier);
         if !self.peers.replace(&entry) {
@@ -120,12 +124,26 @@ impl Core {
         }
         self.shared.tell(Event::Claimed { peer: mailbox.peer.clone() });
         info!(peer = %mailbox.peer, fence = fence.0, has_lane, "claimed");
-        if has_lane {
+        if has_lane && !before.peer.has_workers() {
             entry.peer.enter_lane(Vec::new());
         } else {
-            tokio::spawn(enter_lane(Arc::clone(self), Arc::clone(&entry.peer)));
+            tokio::spawn(enter_lane(Arc::clone(self), Arc::clone(&entry.peer), before.peer));
         }
         Ok(entry.peer)
+    }
+}
+
+impl Claim {
+    /// Makes a claim that no store has answered, for a replica that breaks the rules.
+    fn pretended() -> Self {
+        Self {
+            fence: Fence::default(),
+            stream: [0; 16].into(),
+            streams: Vec::new(),
+            cursors: Vec::new(),
+            letters: Vec::new(),
+            has_lane: true,
+        }
     }
 }
 
@@ -143,9 +161,13 @@ async fn answer(gate: &Gate) -> Option<bool> {
     timeout(CLAIM_AGAIN, answered).await.ok()
 }
 
-/// Asks for the lane until this replica has it, or its term has ended (S10).
-async fn enter_lane(core: Arc<Core>, peer: Arc<Peer>) {
+/// Asks for the lane until this replica has it, or its term has ended (S10). What runs here for an
+/// earlier term of the same link ends before.
+async fn enter_lane(core: Arc<Core>, peer: Arc<Peer>, before: Arc<Peer>) {
     let (Some(cluster), Some(term)) = (&core.cluster, peer.term()) else { return };
+    if term.ended.run_until_cancelled(before.workers_have_ended()).await.is_none() {
+        return;
+    }
     while !peer.has_lane() {
         match cluster.store.take_lane(&peer.mailbox, term.fence).await {
             Ok(Some(cursors)) => peer.enter_lane(cursors),

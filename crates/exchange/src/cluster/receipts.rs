@@ -1,7 +1,7 @@
 //! The receipts of messages that a shared store has accepted: those who wait are told by whichever
 //! replica owns the link, through the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) struct Receipts {
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<LinkId, Waiting>,
+    waiting: BTreeMap<LinkId, Waiting>,
     /// What everybody is told from now on, once this replica has ended.
     ended: Option<Delivered>,
 }

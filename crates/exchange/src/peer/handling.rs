@@ -70,6 +70,9 @@ impl Peer {
         let more =
             if polled.is_pending() || alone { Vec::new() } else { state.take_more_worker_wakers() };
         drop(state);
+        if matches!(polled, Poll::Ready(None)) {
+            self.tell_progress(); // whoever waits for the end of all workers
+        }
         more.into_iter().chain(connection).chain(reader).for_each(Waker::wake);
         polled
     }

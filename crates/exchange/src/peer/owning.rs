@@ -5,19 +5,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use paddington_wire::link::{Link, StoredCursor};
 use paddington_wire::{CloseCode, Instance, MessageId};
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Peer;
+use super::keeping::Term;
 use super::leaving::Standing;
 use super::peer::wake;
 use super::state::State;
 use crate::Event;
 use crate::faults::{Fault, broken};
 use crate::store::{Fate, Followed, LaneLeft, SharedStore, StoreError};
+
+/// The pause after the store has not answered.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// The state of a term, behind the peer's lock.
 #[derive(Debug)]
@@ -109,6 +115,7 @@ impl Peer {
     pub(super) fn follow_own(&self, id: MessageId, message: Followed) {
         let mut state = self.lock();
         let is_next = state.term.as_ref().is_some_and(|term| id.number == term.followed + 1);
+        let is_next = is_next || broken(Fault::NextNotAwaited);
         let is_next = is_next && id.stream == self.instance && state.standing == Standing::Here;
         if is_next && self.follow_next(&mut state, message) {
             let waker = state.take_connection_waker();
@@ -235,7 +242,7 @@ impl Peer {
         if !cause.is_stale() {
             return false;
         }
-        let owns = self.lock().standing == Standing::Here;
+        let owns = self.lock().standing == Standing::Here && !broken(Fault::StaleIgnored);
         if owns && self.depose() {
             warn!(peer = %self.name, "another replica has become the owner of the link");
             self.shared.tell(Event::Deposed { peer: self.name.clone() });
@@ -251,30 +258,36 @@ impl Peer {
     ///
     /// [`StoreError`] if it could not be released: then the term has ended all the same, and another
     /// replica has to wait until this one counts as dead.
-    pub(crate) async fn begin_yield(&self) -> Result<LaneLeft, StoreError> {
-        let Some(term) = self.term() else { return Ok(LaneLeft::Free) };
+    pub(crate) async fn begin_yield(&self) -> Option<Result<LaneLeft, StoreError>> {
+        let term = self.term()?;
         let waker = {
             let mut state = self.lock();
             if state.standing != Standing::Here {
-                return Ok(LaneLeft::Free);
+                return None;
             }
             state.standing = Standing::Yielding;
             state.close_session(CloseCode::SessionAge)
         };
         wake(waker);
         self.write_out().await;
+        let answer = self.release(term).await;
+        info!(peer = %self.name, lane = ?answer.as_ref().ok(), "given up to another replica");
+        Some(answer)
+    }
+
+    /// Releases the link; a call that runs keeps the lane.
+    async fn release(&self, term: &Term) -> Result<LaneLeft, StoreError> {
         let lane = if self.runs() && self.has_lane() && !broken(Fault::LaneNotKept) {
             LaneLeft::Kept
         } else {
             LaneLeft::Free
         };
         let released = vec![(self.mailbox.clone(), term.fence, lane)];
-        let answer = term.store.release(released).await;
-        if answer.is_ok() && lane == LaneLeft::Free {
+        let answer = term.store.release(released).await.map(|()| lane);
+        if answer == Ok(LaneLeft::Free) {
             self.has_left_lane();
         }
-        info!(peer = %self.name, ?lane, "given up to another replica");
-        answer.map(|()| lane)
+        answer
     }
 
     /// Makes durable what was done for the peer so far.
@@ -310,28 +323,55 @@ impl Peer {
     }
 
     /// Ends the term after the link was released, as soon as no call runs any more.
-    pub(crate) async fn finish_yield(self: &Arc<Self>, released: Result<LaneLeft, StoreError>) {
+    pub(crate) async fn finish_yield(self: &Arc<Self>, mut released: Result<LaneLeft, StoreError>) {
         let Some(term) = self.term() else { return };
-        if let Err(cause) = &released {
+        while let Err(cause) = &released {
             warn!(peer = %self.name, %cause, "the link could not be given up in time");
+            if self.shared.stopping.is_cancelled() {
+                break;
+            }
+            sleep(AGAIN).await;
+            released = self.release(term).await;
         }
         if released == Ok(LaneLeft::Kept) {
             self.no_call_runs().await;
             let written = join_all(self.commit_cursors()).await;
-            let freed = term.store.free_lane(&self.mailbox, term.fence).await;
-            if freed.is_ok() {
-                self.has_left_lane();
-            }
-            let failures = written.into_iter().chain([freed]).filter_map(Result::err);
-            for cause in failures.filter(|cause| !cause.is_stale()) {
+            for cause in written.into_iter().filter_map(Result::err).filter(|it| !it.is_stale()) {
                 warn!(peer = %self.name, %cause, "the end of a call could not be stored in time");
             }
+            self.has_left_lane(); // which is done below, after the handler was told
+            self.depose();
+            self.workers_have_ended().await; // the handler is told that the peer is not here any more
+            self.leave_lane(term).await;
         }
         self.depose();
     }
 
     fn has_left_lane(&self) {
         self.lock().term.iter_mut().for_each(|term| term.has_lane = false);
+    }
+
+    /// Leaves the lane that a call has kept. Nobody else enters it before, so this is tried until it
+    /// succeeds, or this replica ends.
+    async fn leave_lane(&self, term: &Term) {
+        while let Err(cause) = term.store.free_lane(&self.mailbox, term.fence).await {
+            if cause.is_stale() || self.shared.stopping.is_cancelled() {
+                return;
+            }
+            warn!(peer = %self.name, %cause, "the end of a call cannot be told yet");
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Waits until nothing runs for the peer any more, after its term has ended.
+    pub(crate) async fn workers_have_ended(&self) {
+        loop {
+            let progress = self.progress();
+            if !self.has_workers() {
+                return;
+            }
+            progress.await;
+        }
     }
 
     async fn no_call_runs(&self) {
@@ -370,14 +410,10 @@ impl Peer {
 }
 
 /// Leaves the lane of a term that has ended, as soon as no call runs any more: whoever owns the link by now
-/// waits for that.
+/// may wait for that.
 async fn leave_lane(peer: Arc<Peer>) {
     peer.no_call_runs().await;
-    let Some(term) = peer.term() else { return };
-    match term.store.free_lane(&peer.mailbox, term.fence).await {
-        Err(cause) if !cause.is_stale() => {
-            warn!(peer = %peer.name, %cause, "the lane could not be left: another replica waits for the lease");
-        }
-        Ok(()) | Err(_) => {} // the lane may be another replica's already
+    if let Some(term) = peer.term() {
+        peer.leave_lane(term).await;
     }
 }

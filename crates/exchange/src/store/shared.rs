@@ -58,17 +58,17 @@ pub trait SharedStore: LinkStore {
 
     /// Makes this replica the owner of a link, unless another replica owns it and lives (S1, S7). In the
     /// same transaction a new stream is begun, to which all messages go from then on (S3), and the lane
-    /// is given to this replica if nobody holds it or its holder is dead (S10); an earlier term of this replica
-    /// is a holder as any other. Whoever was the owner is
-    /// none from then on, this replica itself with an earlier fence included.
+    /// is given to this replica if nobody holds it or its holder is dead (S10); a call of this replica
+    /// that has [kept](LaneLeft::Kept) it since an earlier fence holds it like that of any other. Whoever
+    /// was the owner is none from then on, this replica itself with an earlier fence included.
     fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed>;
 
     /// Gives links up: they have no owner from then on, and those whose lane is not
     /// [kept](LaneLeft::Kept) nobody in it. Links that have another owner stay as they are.
     fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()>;
 
-    /// Enters the lane for the owner with this fence, if nobody holds it or its holder is dead, and
-    /// returns all cursors as they are then; `None` if somebody holds it.
+    /// Enters the lane for the owner with this fence, if nobody holds it, its holder is dead, or the claim
+    /// has given it, and returns all cursors as they are then; `None` if somebody holds it.
     fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>>;
 
     /// Leaves the lane that was entered with this fence, after the link was released with the lane kept, or

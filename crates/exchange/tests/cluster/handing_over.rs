@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use paddington_exchange::Delivered;
+use paddington_wire::Control;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -71,6 +72,64 @@ async fn a_call_that_runs_keeps_the_lane_until_it_has_ended() {
     assert_eq!(calls.handled.lock().unwrap()[1].0, 2);
     sleep(10 * SECOND).await;
     assert_eq!(calls.handled.lock().unwrap().len(), 3, "nothing is handled again");
+    assert_eq!(*calls.overlaps.lock().unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_comes_back_waits_for_the_call_that_runs_here() {
+    let (service, told) = (Service::new(&["sensor"]), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&told);
+    let one = service
+        .replica_with(1, move |message: Message| {
+            let kept = Arc::clone(&kept);
+            async move {
+                let control = matches!(message.control(), Some(Control::Disconnected { .. }));
+                kept.lock().unwrap().push(match message.is_control() {
+                    true if control => "gone".to_owned(),
+                    true => "here".to_owned(),
+                    false => message.payload().to_owned(),
+                });
+                if !message.is_control() {
+                    sleep(5 * SECOND).await;
+                }
+                Ok::<(), std::io::Error>(())
+            }
+        })
+        .await;
+    let (two, _) = service.replica(2).await;
+    let (client, _inbox) = service.client().await;
+    connected(&one.exchange, "sensor").await;
+    send(&client, "hub", 0..2).await;
+    sleep(SECOND).await;
+    service.move_to(&two).await;
+    service.move_to(&one).await;
+    sleep(SECOND).await;
+    assert_eq!(*told.lock().unwrap(), ["here", "0"], "the first call has the lane");
+    sleep(30 * SECOND).await;
+    assert_eq!(*told.lock().unwrap(), ["here", "0", "gone", "here", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_all_links_does_not_take_the_lane_from_a_call() {
+    let (service, calls) = (Service::new(&["sensor"]), Arc::new(Calls::default()));
+    let one = service.replica_with(1, calls.handler(1, 5 * SECOND)).await;
+    let two = service.replica_with(2, calls.handler(2, Duration::ZERO)).await;
+    let (client, _inbox) = service.client().await;
+    connected(&one.exchange, "sensor").await;
+    send(&client, "hub", 0..3).await;
+    sleep(SECOND).await;
+    let (disk, id) = (service.disk.clone(), one.id);
+    let looks = tokio::spawn(async move {
+        for _ in 0..2_000 {
+            disk.cut_off(id, false); // tells it that signals may have been lost
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    service.move_to(&two).await;
+    looks.await.unwrap();
+    calls.are(3).await;
+    sleep(10 * SECOND).await;
+    assert_eq!(calls.texts(), numbers(0..3));
     assert_eq!(*calls.overlaps.lock().unwrap(), 0);
 }
 

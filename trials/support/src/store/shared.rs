@@ -1,6 +1,8 @@
 //! A store that several replicas share, in memory: the same rules as in a database, and the faults that
 //! one has. `docs/cluster.md`, "Rules", names them.
 
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +18,11 @@ use paddington::store::{
 use paddington::{Instance, LinkId, MessageId, Payload};
 use paddington_wire::RejectText;
 use paddington_wire::link::Outcome;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::finish;
+use crate::Random;
 
 /// The interval at which lazy writes are made.
 const GATHER: Duration = Duration::from_millis(10);
@@ -54,6 +57,10 @@ struct Shared {
     broken: Broken,
     /// Number of writes of replaced owners that were refused.
     refused: u64,
+    /// Whether all signals are lost.
+    deaf: bool,
+    /// The longest time that an answer takes, if it takes any.
+    delays: Option<(Random, Duration)>,
 }
 
 struct Replica {
@@ -63,6 +70,8 @@ struct Replica {
     gone: bool,
     /// Whether it reaches the database.
     cut_off: bool,
+    /// Whether its session has ended, which it does not know yet.
+    session_ended: bool,
     signals: mpsc::Sender<Signal>,
 }
 
@@ -72,6 +81,8 @@ struct Row {
     owner: Option<ReplicaId>,
     lane: u64,
     lane_owner: Option<ReplicaId>,
+    /// When replicas were told that they must not call the handler.
+    told_off: BTreeMap<ReplicaId, Instant>,
     epoch: u64,
     streams: Vec<Stream>,
     cursors: BTreeMap<Instance, StoredCursor>,
@@ -96,7 +107,7 @@ struct Message {
 struct Handle {
     disk: SharedDisk,
     id: ReplicaId,
-    own: Mutex<Own>,
+    own: Arc<Mutex<Own>>,
 }
 
 struct Own {
@@ -104,6 +115,8 @@ struct Own {
     until: Instant,
     /// Whether its lease has lapsed since it has looked at its links last.
     lapsed: bool,
+    /// Notified when that has changed.
+    lapse: Arc<Notify>,
     signals: Option<Signals>,
     lazy: Vec<Lazy>,
 }
@@ -137,66 +150,15 @@ impl SharedDisk {
         let (signals, told) = mpsc::channel(SIGNALS);
         let mut shared = self.lock();
         let id = ReplicaId(shared.replicas.len() as u32 + 1);
-        shared.replicas.insert(id, Replica { until, gone: false, cut_off: false, signals });
+        let (gone, cut_off, session_ended) = (false, false, false);
+        shared.replicas.insert(id, Replica { until, gone, cut_off, session_ended, signals });
         drop(shared);
-        let own = Own { until, lapsed: false, signals: Some(told), lazy: Vec::new() };
-        let handle = Arc::new(Handle { disk: self.clone(), id, own: Mutex::new(own) });
+        let (lapse, lazy) = (Arc::default(), Vec::new());
+        let own = Own { until, lapsed: false, lapse, signals: Some(told), lazy };
+        let handle = Arc::new(Handle { disk: self.clone(), id, own: Arc::new(Mutex::new(own)) });
         tokio::spawn(beat(Arc::downgrade(&handle), self.lease / 4));
         tokio::spawn(flush(Arc::downgrade(&handle)));
         (id, handle)
-    }
-
-    /// Leaves rules out.
-    pub fn break_rules(&self, broken: Broken) {
-        self.lock().broken = broken;
-    }
-
-    /// Ends the process of a replica: nothing of it reaches the database any more.
-    pub fn kill(&self, replica: ReplicaId) {
-        self.lock().replicas.get_mut(&replica).unwrap().gone = true;
-    }
-
-    /// Cuts a replica off from the database, or connects it again.
-    pub fn cut_off(&self, replica: ReplicaId, cut_off: bool) {
-        let mut shared = self.lock();
-        let replica = shared.replicas.get_mut(&replica).unwrap();
-        replica.cut_off = cut_off;
-        if !cut_off {
-            let _ = replica.signals.try_send(Signal::Lost);
-        }
-    }
-
-    /// Returns to what the database was `messages` messages of each mailbox ago, as after a failover to a
-    /// standby that was behind.
-    pub fn lose(&self, messages: usize) {
-        let mut shared = self.lock();
-        shared.epoch += 1;
-        for row in shared.rows.values_mut() {
-            if let Some(stream) = row.streams.last_mut() {
-                let kept = stream.messages.len().saturating_sub(messages);
-                stream.messages.truncate(kept);
-            }
-        }
-    }
-
-    /// Returns which replica owns the link of a peer.
-    #[must_use]
-    pub fn owner(&self, link: LinkId) -> Option<ReplicaId> {
-        self.lock().rows.get(&link)?.owner
-    }
-
-    /// Returns the number of messages that wait.
-    #[must_use]
-    pub fn messages(&self) -> usize {
-        let shared = self.lock();
-        let streams = shared.rows.values().flat_map(|row| &row.streams);
-        streams.map(|stream| stream.messages.len()).sum()
-    }
-
-    /// Returns the number of writes of replaced owners that were refused.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.lock().refused
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -220,10 +182,14 @@ async fn beat(handle: std::sync::Weak<Handle>, interval: Duration) {
             continue;
         }
         replica.until = until;
+        let session_ended = std::mem::take(&mut replica.session_ended);
         drop(shared);
         let mut own = handle.own();
-        own.lapsed |= own.until <= sent;
+        own.lapsed |= own.until <= sent || session_ended;
         own.until = until;
+        if own.lapsed {
+            own.lapse.notify_waiters();
+        }
     }
 }
 
@@ -236,12 +202,23 @@ async fn flush(handle: std::sync::Weak<Handle>) {
     }
 }
 
+impl Replica {
+    /// Returns whether it may reach the database later and does not now.
+    fn is_cut_off(&self) -> bool {
+        self.cut_off && !self.gone
+    }
+}
+
 impl Handle {
     fn own(&self) -> MutexGuard<'_, Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes the lazy writes, unless the database is out of reach: then it is tried again.
     fn flush(&self) {
+        if self.disk.lock().replicas[&self.id].is_cut_off() {
+            return;
+        }
         let lazy = std::mem::take(&mut self.own().lazy);
         for Lazy { mailbox, fence, write, done } in lazy {
             let written = self.with(|shared| shared.write(&mailbox, fence, write, self.id));
@@ -269,8 +246,18 @@ impl Handle {
     ) -> Answer<T> {
         self.flush();
         let result = self.with(work);
+        self.answer(result)
+    }
+
+    /// Answers after a while: no store does at once.
+    fn answer<T: Send + 'static>(&self, result: Result<T, StoreError>) -> Answer<T> {
+        let delay =
+            self.disk.lock().delays.as_mut().map(|(random, longest)| random.up_to(*longest));
         async move {
-            tokio::task::yield_now().await; // no store answers at once
+            match delay {
+                Some(delay) => sleep(delay).await,
+                None => tokio::task::yield_now().await,
+            }
             result
         }
         .boxed()
@@ -293,6 +280,7 @@ impl Shared {
             owner: None,
             lane: 0,
             lane_owner: None,
+            told_off: BTreeMap::new(),
             epoch,
             streams: Vec::new(),
             cursors: BTreeMap::new(),
@@ -306,17 +294,29 @@ impl Shared {
     }
 
     fn tell(&self, to: ReplicaId, signal: Signal) {
-        if let Some(replica) = self.replicas.get(&to).filter(|it| !it.gone && !it.cut_off) {
+        let replica = self.replicas.get(&to).filter(|it| !it.gone && !it.cut_off);
+        if let Some(replica) = replica.filter(|_| !self.deaf) {
             let _ = replica.signals.try_send(signal);
         }
     }
 
     /// Checks that the fence is that of the owner, or of whoever is in the lane.
-    fn check(&mut self, mailbox: &Mailbox, fence: Fence, lane: bool) -> Result<(), StoreError> {
+    fn check(
+        &mut self,
+        mailbox: &Mailbox,
+        fence: Fence,
+        lane: bool,
+        by: ReplicaId,
+    ) -> Result<(), StoreError> {
+        let broken = self.broken.fence;
         let row = self.row(mailbox);
         let current = if lane { row.lane } else { row.fence };
-        if current == fence.0 || self.broken.fence {
+        if current == fence.0 || broken {
             return Ok(());
+        }
+        // What belongs to an earlier term of a replica that has claimed again says nothing to it.
+        if row.owner != Some(by) {
+            row.tell_off(by);
         }
         self.refused += 1;
         Err(StoreError::stale())
@@ -327,10 +327,10 @@ impl Shared {
         mailbox: &Mailbox,
         fence: Fence,
         write: Write,
-        _by: ReplicaId,
+        by: ReplicaId,
     ) -> Result<(), StoreError> {
         let lane = matches!(write, Write::Commit(_) | Write::Forget(_));
-        self.check(mailbox, fence, lane)?;
+        self.check(mailbox, fence, lane, by)?;
         let row = self.row(mailbox);
         let mut told = Vec::new();
         match write {
@@ -383,15 +383,19 @@ impl Shared {
         if let Some(owner) = owner.filter(|owner| *owner != by && self.lives(*owner)) {
             return Claimed::Held(owner);
         }
-        let in_lane = lane_owner.is_some_and(|it| self.lives(it));
+        // A call of an earlier term that keeps the lane: its link was released since.
+        let is_kept = owner != Some(by);
+        let in_lane = lane_owner.is_some_and(|it| self.lives(it) && (it != by || is_kept));
         let letters = self.letters.values().filter(|it| it.mailbox == *mailbox);
         let letters = letters.map(|letter| (letter.id, letter.code)).collect();
         let row = self.row(mailbox);
         row.fence = (row.fence + 1).max(epoch << 40);
         row.owner = Some(by);
         row.epoch = epoch;
-        if !in_lane {
-            (row.lane, row.lane_owner) = (row.fence, Some(by));
+        if in_lane {
+            row.tell_off(by);
+        } else {
+            row.enter(by);
         }
         let fence = Fence(row.fence);
         let now = Instant::now();
@@ -443,6 +447,17 @@ impl Shared {
 }
 
 impl Row {
+    /// Gives the lane to the owner.
+    fn enter(&mut self, owner: ReplicaId) {
+        (self.lane, self.lane_owner) = (self.fence, Some(owner));
+        self.told_off.remove(&owner);
+    }
+
+    /// Notes that a replica is told that the link is not its own.
+    fn tell_off(&mut self, replica: ReplicaId) {
+        self.told_off.entry(replica).or_insert_with(Instant::now);
+    }
+
     fn begin_stream(&mut self) -> Instance {
         let instance = Instance::random().unwrap();
         self.streams.push(Stream { instance, base: 1, mark: 0, messages: Vec::new() });
@@ -476,11 +491,21 @@ impl SharedStore for Handle {
     }
 
     fn lapsed(&self) -> BoxFuture<'static, ()> {
-        let until = self.own().until;
-        let left = self.lease();
+        let own = Arc::clone(&self.own);
         async move {
-            if !left.is_zero() {
-                sleep_until(until).await;
+            loop {
+                let (until, lapse) = {
+                    let own = own.lock().unwrap_or_else(PoisonError::into_inner);
+                    if own.lapsed || own.until <= Instant::now() {
+                        return;
+                    }
+                    (own.until, Arc::clone(&own.lapse).notified_owned())
+                };
+                tokio::select! {
+                    biased;
+                    () = lapse => {}
+                    () = sleep_until(until) => {}
+                }
             }
         }
         .boxed()
@@ -516,6 +541,7 @@ impl SharedStore for Handle {
                 let row = shared.row(&mailbox);
                 if row.fence == fence.0 {
                     row.owner = None;
+                    row.tell_off(self.id);
                 }
                 if row.lane == fence.0 && lane == LaneLeft::Free {
                     row.lane_owner = None;
@@ -527,13 +553,12 @@ impl SharedStore for Handle {
 
     fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>> {
         self.transact(|shared| {
-            shared.check(mailbox, fence, false)?;
-            let holder = shared.row(mailbox).lane_owner;
-            if holder.is_some_and(|holder| shared.lives(holder)) {
+            shared.check(mailbox, fence, false, self.id)?;
+            let (lane, holder) = (shared.row(mailbox).lane, shared.row(mailbox).lane_owner);
+            if lane != fence.0 && holder.is_some_and(|holder| shared.lives(holder)) {
                 return Ok(None);
             }
-            let row = shared.row(mailbox);
-            (row.lane, row.lane_owner) = (fence.0, Some(self.id));
+            shared.row(mailbox).enter(self.id);
             Ok(Some(shared.cursors(&shared.rows[&mailbox.link])))
         })
     }
@@ -574,6 +599,11 @@ impl SharedStore for Handle {
 
     fn owned(&self) -> Answer<Vec<Owned>> {
         let owned = self.with(|shared| {
+            for row in shared.rows.values_mut().filter(|row| row.lane_owner != Some(self.id)) {
+                if row.owner != Some(self.id) {
+                    row.tell_off(self.id);
+                }
+            }
             let epoch = (shared.epoch, shared.broken.epoch);
             let rows = shared.rows.values_mut().filter(|row| row.owner == Some(self.id));
             let owned = rows.map(|row| {
@@ -595,11 +625,7 @@ impl SharedStore for Handle {
             let mut own = self.own();
             own.lapsed &= own.until <= Instant::now();
         }
-        async move {
-            tokio::task::yield_now().await;
-            owned
-        }
-        .boxed()
+        self.answer(owned)
     }
 
     fn tell(&self, to: ReplicaId, signal: Signal) {
@@ -649,7 +675,7 @@ impl Cursors for Handle {
 
     fn attempt(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<u32> {
         self.transact(|shared| {
-            shared.check(mailbox, fence, true)?;
+            shared.check(mailbox, fence, true, self.id)?;
             let attempts = shared.row(mailbox).attempts.entry(id).or_default();
             *attempts += 1;
             Ok(*attempts)
@@ -658,7 +684,7 @@ impl Cursors for Handle {
 
     fn uncount(&self, mailbox: &Mailbox, id: MessageId, fence: Fence) -> Answer<()> {
         self.transact(|shared| {
-            shared.check(mailbox, fence, true)?;
+            shared.check(mailbox, fence, true, self.id)?;
             let attempts = shared.row(mailbox).attempts.entry(id).or_default();
             *attempts = attempts.saturating_sub(1);
             Ok(())

@@ -1,0 +1,90 @@
+//! What can be done to a database that replicas share, and what can be seen of it from outside.
+
+use std::time::Duration;
+
+use paddington::LinkId;
+use paddington::store::{ReplicaId, Signal};
+use tokio::time::Instant;
+
+use super::{Broken, SharedDisk};
+use crate::Random;
+
+impl SharedDisk {
+    /// Leaves rules out.
+    pub fn break_rules(&self, broken: Broken) {
+        self.lock().broken = broken;
+    }
+
+    /// Ends the process of a replica: nothing of it reaches the database any more.
+    pub fn kill(&self, replica: ReplicaId) {
+        self.lock().replicas.get_mut(&replica).unwrap().gone = true;
+    }
+
+    /// Cuts a replica off from the database, or connects it again.
+    pub fn cut_off(&self, replica: ReplicaId, cut_off: bool) {
+        let mut shared = self.lock();
+        let replica = shared.replicas.get_mut(&replica).unwrap();
+        replica.cut_off = cut_off;
+        if !cut_off {
+            let _ = replica.signals.try_send(Signal::Lost);
+        }
+    }
+
+    /// Returns to what the database was `messages` messages of each mailbox ago, as after a failover to a
+    /// standby that was behind.
+    pub fn lose(&self, messages: usize) {
+        let mut shared = self.lock();
+        shared.epoch += 1;
+        for row in shared.rows.values_mut() {
+            if let Some(stream) = row.streams.last_mut() {
+                let kept = stream.messages.len().saturating_sub(messages);
+                stream.messages.truncate(kept);
+            }
+        }
+    }
+
+    /// Returns which replica owns the link of a peer.
+    #[must_use]
+    pub fn owner(&self, link: LinkId) -> Option<ReplicaId> {
+        self.lock().rows.get(&link)?.owner
+    }
+
+    /// Returns the number of messages that wait.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        let shared = self.lock();
+        let streams = shared.rows.values().flat_map(|row| &row.streams);
+        streams.map(|stream| stream.messages.len()).sum()
+    }
+
+    /// Returns the number of writes of replaced owners that were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.lock().refused
+    }
+
+    /// Ends the session of a replica, which counts as dead at once, and notices it with its next beat.
+    pub fn end_session(&self, replica: ReplicaId) {
+        let mut shared = self.lock();
+        let replica = shared.replicas.get_mut(&replica).unwrap();
+        replica.until = Instant::now();
+        replica.session_ended = true;
+    }
+
+    /// Loses all signals from now on, or no more.
+    pub fn deafen(&self, deaf: bool) {
+        self.lock().deaf = deaf;
+    }
+
+    /// Lets answers take up to this time.
+    pub fn delay(&self, random: Random, longest: Duration) {
+        self.lock().delays = Some((random, longest));
+    }
+
+    /// Returns since when a replica knows that it must not call the handler for the peer of a link: the
+    /// store has told it, or it has given the link up. `None` if it may, or does not know better.
+    #[must_use]
+    pub fn told_off(&self, link: LinkId, replica: ReplicaId) -> Option<Instant> {
+        self.lock().rows.get(&link)?.told_off.get(&replica).copied()
+    }
+}
