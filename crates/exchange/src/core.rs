@@ -16,7 +16,7 @@ use crate::lifecycle::Lifecycle;
 use crate::listening::Listen;
 use crate::peer::{Peer, RequestHandler, Shared};
 use crate::registry::Registry;
-use crate::setup::Storage;
+use crate::storage::Storage;
 use crate::store::LinkStore;
 
 /// The core of an exchange.

@@ -36,6 +36,7 @@ mod restore;
 mod setup;
 mod shutdown;
 mod status;
+mod storage;
 pub mod store;
 
 pub use adding::AddError;
@@ -61,8 +62,9 @@ pub use rekeying::RekeyError;
 pub use removing::{RemoveError, Removed, Waiting};
 pub use renewal::Renewal;
 pub use reply::{Reply, RequestError};
-pub use setup::{Setup, Storage};
+pub use setup::Setup;
 pub use status::{
     CallsStatus, LastError, PeerAddress, PeerCounters, PeerStatus, ReplicaStatus, ShutdownReport,
     UrlStatus,
 };
+pub use storage::Storage;

@@ -7,7 +7,7 @@ use paddington_wire::link::StoredLink;
 use paddington_wire::{Encoding, Instance, LinkId, MessageId, RejectCode};
 
 use crate::peer::{Keeping, Peer, PeerLink, Shared, Term};
-use crate::setup::Storage;
+use crate::storage::Storage;
 use crate::store::{Claim, Mailbox, SharedStore, StoreError};
 
 /// What a store has kept, from which peers are made.

@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::dialing::{Dialing, Server};
 use crate::handling::retry::retrier;
 use crate::handling::{request_worker, watchdog, worker};
+use crate::host::Hosted;
 use crate::joining::KeyMaker;
 use crate::lifecycle::Lifecycle;
 use crate::listening::{Listen, bind};
@@ -20,7 +21,7 @@ use crate::orphans::warn_of_orphans;
 use crate::peer::Shared;
 use crate::registry::{Conflict, Entry, Identity, Registry, Role};
 use crate::restore::Kept;
-use crate::store::{LinkStore, SharedStore, Store};
+use crate::storage::Storage;
 use crate::{Config, Exchange, Handler, KeyStore, StartError, deadlines, host, joining, shutdown};
 
 /// The parts that an exchange is made from.
@@ -42,39 +43,6 @@ pub struct Setup {
     pub key_store: Option<Arc<dyn KeyStore>>,
     /// Limits, deadlines and policies.
     pub config: Config,
-}
-
-/// Where messages that wait for `sealed` peers are kept.
-#[derive(Clone, Debug, Default)]
-pub enum Storage {
-    /// In memory: they are lost when the process ends.
-    #[default]
-    Memory,
-    /// In a store that this exchange alone uses.
-    Own(Arc<dyn Store>),
-    /// In a store that several replicas of this service share (`docs/cluster.md`).
-    Shared(Arc<dyn SharedStore>),
-}
-
-impl Storage {
-    pub(crate) fn store(&self) -> Option<&dyn LinkStore> {
-        match self {
-            Self::Memory => None,
-            Self::Own(store) => Some(&**store),
-            Self::Shared(store) => Some(&**store),
-        }
-    }
-
-    /// Returns whether messages outlive the process.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.store().is_some()
-    }
-}
-
-impl From<Option<Arc<dyn Store>>> for Storage {
-    fn from(store: Option<Arc<dyn Store>>) -> Self {
-        store.map_or(Self::Memory, Self::Own)
-    }
 }
 
 impl Exchange {
@@ -121,10 +89,7 @@ impl Exchange {
         let peers = Registry::new(shared.name.clone(), shared.config.peers, places);
         let keys = KeyMaker::new(&shared.config, key_store, &network);
         add_all(&peers, &shared, &store, &keys, &clients, &servers).await?;
-        let cluster = match &store {
-            Storage::Shared(store) => Some(Arc::new(Cluster::new(Arc::clone(store)))),
-            Storage::Memory | Storage::Own(_) => None,
-        };
+        let cluster = Cluster::over(&store);
         let listener = match &listen {
             Some(at) if !clients.is_empty() => Some(listener(&network, at, &shared).await?),
             _ => None,
@@ -161,24 +126,29 @@ impl Exchange {
             Some(listener) => Some(host::hosted(&core, listener).map_err(|_| StartError::Random)?),
             None => None,
         };
-        for entry in core.peers.entries() {
-            joining::begin(&core, &entry);
-        }
-        watchdog::spawn(&core);
-        deadlines::spawn(&core);
-        if let Some(hosted) = hosted {
-            host::listen(&core, hosted);
-        }
-        for server in servers {
-            match &core.cluster {
-                Some(cluster) => cluster.know(server),
-                None => joining::dial(&core, server),
-            }
-        }
-        cluster::spawn(&core);
-        shutdown::spawn(&core);
+        begin(&core, hosted, servers);
         Ok(Self::new(core))
     }
+}
+
+/// Begins with everything.
+fn begin(core: &Arc<Core>, hosted: Option<Hosted>, servers: Vec<Server>) {
+    for entry in core.peers.entries() {
+        joining::begin(core, &entry);
+    }
+    watchdog::spawn(core);
+    deadlines::spawn(core);
+    if let Some(hosted) = hosted {
+        host::listen(core, hosted);
+    }
+    for server in servers {
+        match &core.cluster {
+            Some(cluster) => cluster.know(server),
+            None => joining::dial(core, server),
+        }
+    }
+    cluster::spawn(core);
+    shutdown::spawn(core);
 }
 
 /// Creates all peers, with what the store has kept for them.

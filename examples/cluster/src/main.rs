@@ -1,6 +1,8 @@
 //! A service of two replicas over one PostgreSQL, a peer of it, and a demo that kills replicas, stops them
 //! for longer than their lease, and crashes the database.
 
+#![expect(clippy::print_stdout, reason = "the proof is printed")]
+
 mod demo;
 mod faults;
 mod introduction;

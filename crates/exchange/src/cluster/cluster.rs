@@ -14,6 +14,7 @@ use crate::ReplicaStatus;
 use crate::core::Core;
 use crate::dialing::Server;
 use crate::peer::Peer;
+use crate::storage::Storage;
 use crate::store::{LaneLeft, SharedStore};
 
 /// A replica of a service.
@@ -40,7 +41,7 @@ pub(super) struct Gate {
 }
 
 impl Cluster {
-    pub(crate) fn new(store: Arc<dyn SharedStore>) -> Self {
+    fn new(store: Arc<dyn SharedStore>) -> Self {
         Self {
             receipts: Arc::new(Receipts::new(Arc::clone(&store))),
             store,
@@ -48,6 +49,14 @@ impl Cluster {
             servers: Mutex::default(),
             look: Notify::new(),
             dial: Notify::new(),
+        }
+    }
+
+    /// Makes a replica, if the storage is one that replicas share.
+    pub(crate) fn over(storage: &Storage) -> Option<Arc<Self>> {
+        match storage {
+            Storage::Shared(store) => Some(Arc::new(Self::new(Arc::clone(store)))),
+            Storage::Memory | Storage::Own(_) => None,
         }
     }
 

@@ -100,7 +100,7 @@ async fn compare(core: &Arc<Core>) -> Result<(), StoreError> {
             }
             Some(_) if broken(Fault::LookOmitted) => {}
             Some(owned) => {
-                peer.note_appended(MessageId { stream: owned.stream, number: owned.last })
+                peer.note_appended(MessageId { stream: owned.stream, number: owned.last });
             }
         }
         peer.wake_workers();

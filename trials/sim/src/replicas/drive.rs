@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Error;
-use paddington::Exchange;
+use paddington::{Exchange, PeerStatus};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::peers::address;
@@ -80,16 +80,19 @@ impl World {
                 }
             }
             Fault::Second(peer) => self.second(peer, peers).await?,
-            Fault::Deafen(time) => {
-                self.disk.deafen(true);
-                let world = Arc::clone(self);
-                tokio::spawn(async move {
-                    sleep(time).await;
-                    world.disk.deafen(false);
-                });
-            }
+            Fault::Deafen(time) => self.deafen(time),
         }
         Ok(())
+    }
+
+    /// Lets no signal arrive for a while.
+    fn deafen(self: &Arc<Self>, time: Duration) {
+        self.disk.deafen(true);
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(time).await;
+            world.disk.deafen(false);
+        });
     }
 
     /// Mends everything.
@@ -233,7 +236,7 @@ impl World {
 
     /// Returns whether a client is connected to a replica to which nothing happens.
     fn is_well(&self, peer: usize, exchange: &Exchange) -> bool {
-        let connected = exchange.peers().iter().any(|it| it.is_connected());
+        let connected = exchange.peers().iter().any(PeerStatus::is_connected);
         let quiet = !self.is_disturbed();
         let owner = self.disk.owner(self.links[peer].id);
         let replicas = self.replicas();

@@ -198,7 +198,8 @@ impl World {
         let number = replica.number;
         self.ledger.note(format_args!("replica {number} is shut down"));
         let is_cut_off = replica.state().is_cut_off;
-        if !(report.unfinished.is_empty() && report.unsent.is_empty()) && !is_cut_off {
+        let is_orderly = report.unfinished.is_empty() && report.unsent.is_empty();
+        if !is_orderly && !is_cut_off {
             self.ledger.failed(format_args!("replica {number} has shut down with {report:?}"));
         }
     }

@@ -748,11 +748,10 @@ impl Mailboxes for Handle {
 
 impl LinkStore for Handle {
     fn close(&self) -> Answer<()> {
-        let closed = self.transact(|shared| {
+        self.transact(|shared| {
             shared.replicas.get_mut(&self.id).unwrap().gone = true;
             Ok(())
-        });
-        closed
+        })
     }
 
     fn health(&self) -> StoreHealth {
