@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, ensure};
+use paddington::store::LinkStore;
 use paddington::{PeerStatus, Service, ServiceConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
@@ -118,7 +119,7 @@ async fn pair(short: bool) -> Result<(), Error> {
     let what = format!("a durable pair, {SENDERS} senders (bar: {RATE} a second)");
     let rate = report(&arrivals, messages, &what, begun).await?;
     for (service, side) in [(&client, "sender"), (&server, "receiver")] {
-        if let Some(health) = service.exchange().store().map(|store| store.health()) {
+        if let Some(health) = service.exchange().store().map(LinkStore::health) {
             println!(
                 "load: the {side}'s disk: {} commits, {:.1?} p50, {:.1?} p99",
                 health.commits, health.commit_p50, health.commit_p99

@@ -12,7 +12,7 @@ async fn peers_of_a_killed_replica_go_on_at_another_one() {
     connected(&one.exchange, "sensor").await;
     send(&two.exchange, "sensor", 0..5).await;
     take(&got, 0..5).await;
-    service.kill(one);
+    service.kill(&one);
     send(&two.exchange, "sensor", 5..10).await;
     send(&client, "hub", 0..5).await;
     service.move_to(&two).await;

@@ -120,7 +120,7 @@ impl Service {
     }
 
     /// Ends a replica as a kill does: nothing of it reaches anybody any more.
-    fn kill(&self, replica: Replica) {
+    fn kill(&self, replica: &Replica) {
         self.disk.kill(replica.id);
         replica.exchange.ask_to_shut_down_now();
     }

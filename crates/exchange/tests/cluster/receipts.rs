@@ -33,7 +33,7 @@ async fn a_receipt_outlives_the_owner_of_the_link() {
     let (_client, inbox) = service.client().await;
     connected(&one.exchange, "sensor").await;
     assert_eq!(inbox.text().await, "early");
-    service.kill(one);
+    service.kill(&one);
     service.lead_to(&two);
     assert_eq!(waiting.await, Delivered::Handled);
 }
