@@ -129,7 +129,7 @@ locks: ## Check that the lock files outside the workspace are those of its prese
 	$(CARGO) update -q --workspace --locked --manifest-path benches/compare/Cargo.toml
 
 # Crates of the registry: those of this folder.
-PUBLISHED := -p paddington-link $(shell sed -n 's/^name = "\(paddington-[a-z]*\)"/-p \1/p' crates/*/Cargo.toml)
+PUBLISHED := -p paddington-link $(shell sed -n 's/^name = "\(paddington-[a-z-]*\)"/-p \1/p' crates/*/Cargo.toml)
 
 package: ## Pack each crate as the registry wants it, in target/package
 	target=$$PWD/target && cd "$$(.ci/published)" && \
