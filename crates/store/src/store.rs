@@ -21,7 +21,7 @@ use crate::{open, worker};
 /// A store in a file of SQLite. It has one owner for as long as it is open, so that every
 /// [`Fence`] is the current one.
 ///
-/// A store that is dropped without [`close`](Store::close) still writes what is queued, but there
+/// A store that is dropped without [`close`](LinkStore::close) still writes what is queued, but there
 /// is no way to know when that is done.
 pub struct SqliteStore {
     shared: Arc<Shared>,
