@@ -23,13 +23,14 @@ build: ## Build everything (the default)
 help: ## List the recipes
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# `make check` does two things at the same time: what keeps processors busy, and what mostly waits for time to
-# pass. In each row, one target comes after the other. What a target prints is shown when it has ended.
+# `make check` can do two things at the same time (ROWS=2): what keeps processors busy, and what mostly waits for time
+# to pass. In each row, one target comes after the other. What a target prints is shown when it has ended.
+ROWS ?= 1
 BUSY := fmt clippy test test-portable doctest doc bench-smoke models-smoke sim-smoke mutants instructions locks package deny
 WAITING := soak-smoke examples interop operate api-examples deploy cluster page
 
 check: ## Run everything that CI checks
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target IN_ROWS=yes $(BUSY) $(WAITING)
+	@$(MAKE) --no-print-directory -j $(ROWS) --output-sync=target IN_ROWS=yes $(BUSY) $(WAITING)
 	@echo "all checks passed"
 
 ifdef IN_ROWS
