@@ -1,4 +1,4 @@
-//! The state of a replica beside its peers, and the tasks that keep it up to date.
+//! The state of a replica beside its peers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,13 +9,12 @@ use paddington_wire::LinkId;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tracing::warn;
 
-use super::{Receipts, dialing, lease, signals};
+use super::Receipts;
 use crate::ReplicaStatus;
-use crate::core::Core;
 use crate::dialing::Server;
 use crate::peer::Peer;
 use crate::storage::Storage;
-use crate::store::{LaneLeft, SharedStore};
+use crate::store::SharedStore;
 
 /// A replica of a service.
 pub(crate) struct Cluster {
@@ -76,8 +75,7 @@ impl Cluster {
     pub(crate) async fn release(&self, peers: &[Arc<Peer>]) {
         let own: Vec<_> = peers.iter().filter(|peer| peer.owns_at_end()).collect();
         join_all(own.iter().map(|peer| peer.write_out())).await;
-        let lane = |peer: &Peer| if peer.runs() { LaneLeft::Kept } else { LaneLeft::Free };
-        let links = own.iter().map(|peer| (peer.mailbox.clone(), peer.fence(), lane(peer)));
+        let links = own.iter().map(|it| (it.mailbox.clone(), it.fence(), it.lane_left()));
         if let Err(cause) = self.store.release(links.collect()).await {
             warn!(%cause, "the links of this replica could not be given up: the others wait for its lease");
         }
@@ -109,15 +107,6 @@ impl Cluster {
     pub(super) fn open_gate(&self, link: LinkId) -> Option<Arc<Gate>> {
         lock(&self.gates).get(&link).and_then(Weak::upgrade)
     }
-}
-
-/// Starts the tasks of a replica.
-pub(crate) fn spawn(core: &Arc<Core>) {
-    let Some(cluster) = &core.cluster else { return };
-    tokio::spawn(Arc::clone(cluster.receipts()).run(core.watchers.clone()));
-    tokio::spawn(signals::listen(Arc::clone(core), cluster.store.signals()));
-    tokio::spawn(lease::watch(Arc::clone(core)));
-    tokio::spawn(dialing::dial(Arc::clone(core)));
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,7 +8,6 @@ use paddington_wire::MessageId;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::hand_over;
 use crate::Event;
 use crate::core::Core;
 use crate::faults::{Fault, broken};
@@ -95,7 +94,7 @@ async fn compare(core: &Arc<Core>) -> Result<(), StoreError> {
                 // The store has lost messages, so the link is claimed anew (S9).
                 tokio::spawn({
                     let (core, peer) = (Arc::clone(core), Arc::clone(&peer));
-                    async move { hand_over::end(&core, &peer, None).await }
+                    async move { core.end_term(&peer, None).await }
                 });
             }
             Some(_) if broken(Fault::LookOmitted) => {}
@@ -103,7 +102,6 @@ async fn compare(core: &Arc<Core>) -> Result<(), StoreError> {
                 peer.note_appended(MessageId { stream: owned.stream, number: owned.last });
             }
         }
-        peer.wake_workers();
     }
     // A link that is being given up is released there, together with what becomes of its lane.
     let has_ended = |link| core.peers.by_link(link).is_none_or(|peer| peer.has_ended());

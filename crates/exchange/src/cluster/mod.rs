@@ -9,7 +9,9 @@ mod lease;
 mod owning;
 mod receipts;
 mod signals;
+mod tasks;
 
-pub(crate) use cluster::{Cluster, spawn};
+pub(crate) use cluster::Cluster;
 pub(crate) use owning::NotOwned;
 pub(crate) use receipts::{Known, Receipts};
+pub(crate) use tasks::spawn;

@@ -1,10 +1,10 @@
-//! How a replica becomes the owner of a link: the claim, and the term that it begins (S1, S3).
+//! How a replica becomes the owner of a link, by a claim, and how the term ends that it begins (S1, S3).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_wire::{Credentials, Instance, LinkId};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info};
 
 use super::cluster::{Gate, lock};
@@ -16,7 +16,7 @@ use crate::joining;
 use crate::peer::Peer;
 use crate::registry::{Entry, Role};
 use crate::restore::claimed;
-use crate::store::{Claim, Claimed, Fence, Mailbox, Signal};
+use crate::store::{Claim, Claimed, Fence, Mailbox, ReplicaId, Signal};
 
 /// The longest time that a claim waits for the owner of the link. It is shorter than the time that a peer
 /// waits for an answer.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const CLAIM_AGAIN: Duration = Duration::from_millis(250);
 /// The shortest lease with which a link is claimed: whoever gets an answer of this side takes it for that
 /// of the owner (S12).
-pub(super) const GOOD_LEASE: Duration = Duration::from_secs(2);
+const GOOD_LEASE: Duration = Duration::from_secs(2);
 /// The interval at which the lane is asked for, if no signal comes.
 const LANE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -49,7 +49,7 @@ impl Core {
         let Some(cluster) = &self.cluster else { return Err(NotOwned::NotNow) };
         let gate = cluster.gate(mailbox.link);
         let deadline = Instant::now() + PATIENCE;
-        let Ok(_turn) = tokio::time::timeout_at(deadline, gate.turn.lock()).await else {
+        let Ok(_turn) = timeout_at(deadline, gate.turn.lock()).await else {
             return Err(NotOwned::NotNow);
         };
         loop {
@@ -130,6 +130,23 @@ impl Core {
             tokio::spawn(enter_lane(Arc::clone(self), Arc::clone(&entry.peer), before.peer));
         }
         Ok(entry.peer)
+    }
+
+    /// Ends a term in order: the link is released, and whoever has asked for it is told.
+    pub(super) async fn end_term(&self, peer: &Arc<Peer>, to: Option<ReplicaId>) {
+        let Some(cluster) = &self.cluster else { return };
+        let link = peer.mailbox.link;
+        let entry = self.peers.entry(peer.name.as_str()).filter(|it| Arc::ptr_eq(&it.peer, peer));
+        if let Some(Entry { role: Role::Server(dialing), .. }) = entry {
+            dialing.stop.cancel(); // another replica dials from now on, also while a call runs here
+        }
+        let Some(released) = peer.begin_yield().await else { return };
+        if let Some(to) = to {
+            cluster.store.tell(to, Signal::Yielded { link, free: true });
+        }
+        self.shared.tell(Event::Yielded { peer: peer.name.clone() });
+        peer.finish_yield(released).await;
+        cluster.dial.notify_one();
     }
 }
 

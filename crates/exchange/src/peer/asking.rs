@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Peer;
-use super::leaving::Standing;
 use super::peer::wake;
+use super::standing::Standing;
 use crate::current::{self, is_handler_of};
 use crate::{Exchange, Reply, RequestError, SendError};
 

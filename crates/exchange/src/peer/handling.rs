@@ -10,9 +10,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::inbox::Item;
-use super::leaving::Standing;
 use super::peer::wake;
 use super::reports::Cause;
+use super::standing::Standing;
 use super::state::State;
 use super::{Call, Ended, Peer, WorkerId};
 use crate::store::{Answer, LinkStore};

@@ -12,26 +12,9 @@ use super::outbox::PeerLink;
 use super::peer::wake;
 use super::room::Room;
 use super::shared::Shared;
+use super::standing::Standing;
 use super::state::State;
 use crate::SendError;
-
-/// Whether a peer accepts messages, and why not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It does.
-    #[default]
-    Here,
-    /// It is being removed, unless that fails.
-    Leaving,
-    /// It was removed.
-    Removed,
-    /// The exchange has ended, so that messages that wait are lost, or left in the store.
-    Abandoned,
-    /// This replica gives the link up. It accepts messages as every replica does.
-    Yielding,
-    /// The link is another replica's, or nobody's. Messages are accepted for whoever claims it.
-    Away,
-}
 
 /// What waits at a peer: messages that it has not acknowledged, and messages of it that the handler
 /// was not called with.
@@ -190,10 +173,7 @@ impl Peer {
         (standing, code): (Standing, CloseCode),
     ) -> Backlog {
         drop(self.commit_cursors_of(&mut state));
-        if let Some(store) = self.store() {
-            let trims = state.sealed_link().map(Link::take_trims).unwrap_or_default();
-            trims.into_iter().for_each(|upto| drop(store.trim(&self.mailbox, upto, self.fence())));
-        }
+        drop(self.remove_ended(&mut state));
         self.uncount(state.workers_mut().take_all_counted());
         self.forget_requests(&mut state);
         let (backlog, connection) = state.leave(&self.name, &self.shared, (standing, code));

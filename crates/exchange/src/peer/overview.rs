@@ -3,9 +3,9 @@
 use paddington_wire::PeerName;
 use paddington_wire::link::Millis;
 
-use super::leaving::Standing;
 use super::outbox::PeerLink;
 use super::prospect::Prospect;
+use super::standing::Standing;
 use super::state::State;
 use crate::PeerStatus;
 use crate::status::CallsStatus;

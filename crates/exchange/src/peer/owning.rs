@@ -2,67 +2,28 @@
 //! it follows what others accept, waits for the lane, and ends its term. Implements `docs/cluster.md`,
 //! "Rules".
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use paddington_wire::link::{Link, StoredCursor};
-use paddington_wire::{CloseCode, Instance, MessageId};
+use paddington_wire::link::StoredCursor;
+use paddington_wire::{CloseCode, MessageId};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::Peer;
 use super::keeping::Term;
-use super::leaving::Standing;
 use super::peer::wake;
+use super::standing::Standing;
 use super::state::State;
+use super::storing::Removals;
 use crate::Event;
 use crate::faults::{Fault, broken};
-use crate::store::{Fate, Followed, LaneLeft, SharedStore, StoreError};
+use crate::store::{Answer, Fate, Followed, LaneLeft, StoreError};
 
 /// The pause after the store has not answered.
 const AGAIN: Duration = Duration::from_millis(250);
-
-/// The state of a term, behind the peer's lock.
-#[derive(Debug)]
-pub(super) struct TermState {
-    store: Arc<dyn SharedStore>,
-    /// Whether this replica may call the handler for the peer's messages.
-    has_lane: bool,
-    /// What was handled elsewhere while this replica had not entered the lane yet.
-    elsewhere: HashMap<Instance, StoredCursor>,
-    /// The last message of the present stream that the link has.
-    followed: u64,
-    /// The last message of the present stream that is known.
-    newest: u64,
-    /// Whether the link takes no more until something has ended.
-    is_full: bool,
-    /// Fates that the store does not know yet.
-    fates: Vec<Fate>,
-}
-
-impl TermState {
-    pub(super) fn new(store: Arc<dyn SharedStore>) -> Self {
-        let elsewhere = HashMap::new();
-        // There may be a first message, of which the signal came before this term began.
-        let (is_full, fates) = (false, Vec::new());
-        Self { store, has_lane: false, elsewhere, followed: 0, newest: 1, is_full, fates }
-    }
-
-    /// Returns whether a call of the handler may begin (S7, S10).
-    fn may_begin(&self) -> bool {
-        let lives = !self.store.lease().is_zero() || broken(Fault::LeaseIgnored);
-        (self.has_lane || broken(Fault::LaneIgnored)) && lives
-    }
-
-    /// Returns whether a message was handled at another replica.
-    fn has_handled(&self, id: MessageId) -> bool {
-        let Some(cursor) = self.elsewhere.get(&id.stream) else { return false };
-        id.number <= cursor.completed || cursor.finished.contains(&id.number)
-    }
-}
 
 impl State {
     /// Returns whether this replica may call the handler for a message now.
@@ -193,9 +154,11 @@ impl Peer {
         }
     }
 
-    /// Takes the fates that the store does not know yet.
-    pub(super) fn take_fates(&self) -> Vec<Fate> {
-        self.lock().term.as_mut().map(|term| std::mem::take(&mut term.fates)).unwrap_or_default()
+    /// Hands fates to the store that it does not know yet.
+    pub(super) fn settle_fates(&self, state: &mut State) -> Option<Answer<()>> {
+        let term = self.term()?;
+        let fates = std::mem::take(&mut state.term.as_mut()?.fates);
+        (!fates.is_empty()).then(|| term.store.settle(&self.mailbox, fates, term.fence))
     }
 
     /// Enters the lane, with the cursors as they are in the store.
@@ -251,13 +214,9 @@ impl Peer {
     }
 
     /// Gives the link up in order (S10): no further call begins, everything that has ended is durable,
-    /// and then the link is released. A call that runs keeps the lane until it has ended. Returns once the
-    /// link is released; what is left is to be [finished](Self::finish_yield).
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if it could not be released: then the term has ended all the same, and another
-    /// replica has to wait until this one counts as dead.
+    /// and then the link is released. A call that runs keeps the lane until it has ended. Returns what the
+    /// store has answered to that, with which the rest is to be [finished](Self::finish_yield); `None` if
+    /// this replica did not own the link, or gives it up already.
     pub(crate) async fn begin_yield(&self) -> Option<Result<LaneLeft, StoreError>> {
         let term = self.term()?;
         let waker = {
@@ -275,17 +234,22 @@ impl Peer {
         Some(answer)
     }
 
-    /// Releases the link; a call that runs keeps the lane.
-    async fn release(&self, term: &Term) -> Result<LaneLeft, StoreError> {
-        let lane = if self.runs() && self.has_lane() && !broken(Fault::LaneNotKept) {
+    /// Returns what becomes of the lane when the link is released: a call that runs keeps it.
+    pub(crate) fn lane_left(&self) -> LaneLeft {
+        if self.runs() && self.has_lane() && !broken(Fault::LaneNotKept) {
             LaneLeft::Kept
         } else {
             LaneLeft::Free
-        };
+        }
+    }
+
+    /// Releases the link.
+    async fn release(&self, term: &Term) -> Result<LaneLeft, StoreError> {
+        let lane = self.lane_left();
         let released = vec![(self.mailbox.clone(), term.fence, lane)];
         let answer = term.store.release(released).await.map(|()| lane);
         if answer == Ok(LaneLeft::Free) {
-            self.has_left_lane();
+            self.forget_lane();
         }
         answer
     }
@@ -293,26 +257,21 @@ impl Peer {
     /// Makes durable what was done for the peer so far.
     pub(crate) async fn write_out(&self) {
         let Some(term) = self.term() else { return };
-        let (store, mailbox) = (&term.store, &self.mailbox);
         let answers = {
             let mut state = self.lock();
-            let mut answers = self.commit_cursors_of(&mut state);
-            let fates = state.term.as_mut().map(|term| std::mem::take(&mut term.fates));
-            if let Some(fates) = fates.filter(|fates| !fates.is_empty()) {
-                answers.push(store.settle(mailbox, fates, term.fence));
-            }
-            let trims = state.sealed_link().map(Link::take_trims).unwrap_or_default();
-            answers.extend(trims.into_iter().map(|upto| store.trim(mailbox, upto, term.fence)));
-            answers
+            let cursors = self.commit_cursors_of(&mut state);
+            let Removals { settled, trims } = self.remove_ended(&mut state);
+            let trims = trims.into_iter().map(|(_, trim)| trim);
+            cursors.into_iter().chain(settled).chain(trims).collect::<Vec<_>>()
         };
-        drop(store.sync(mailbox));
+        drop(term.store.sync(&self.mailbox));
         for cause in join_all(answers).await.into_iter().filter_map(Result::err) {
             debug!(peer = %self.name, %cause, "not all that was done for a peer could be stored");
         }
     }
 
     /// Returns whether a call of the handler runs.
-    pub(crate) fn runs(&self) -> bool {
+    fn runs(&self) -> bool {
         self.lock().workers_mut().is_running()
     }
 
@@ -339,7 +298,7 @@ impl Peer {
             for cause in written.into_iter().filter_map(Result::err).filter(|it| !it.is_stale()) {
                 warn!(peer = %self.name, %cause, "the end of a call could not be stored in time");
             }
-            self.has_left_lane(); // which is done below, after the handler was told
+            self.forget_lane(); // which is left below, after the handler was told
             self.depose();
             self.workers_have_ended().await; // the handler is told that the peer is not here any more
             self.leave_lane(term).await;
@@ -347,7 +306,8 @@ impl Peer {
         self.depose();
     }
 
-    fn has_left_lane(&self) {
+    /// Takes note that the lane is not this term's any more.
+    fn forget_lane(&self) {
         self.lock().term.iter_mut().for_each(|term| term.has_lane = false);
     }
 
@@ -377,10 +337,8 @@ impl Peer {
     async fn no_call_runs(&self) {
         loop {
             let progress = self.progress();
-            {
-                if !self.runs() {
-                    return;
-                }
+            if !self.runs() {
+                return;
             }
             progress.await;
         }

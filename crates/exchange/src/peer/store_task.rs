@@ -15,6 +15,7 @@ use tracing::error;
 
 use super::Peer;
 use super::appends::Append;
+use super::storing::Removals;
 use crate::store::{Answer, Followed, StoreError};
 
 /// Time for which trims and moved cursors are collected.
@@ -35,6 +36,7 @@ type Following = BoxFuture<'static, (MessageId, Result<Vec<Followed>, StoreError
 enum Lazy {
     Trim(MessageId),
     Mark(MessageId),
+    /// A cursor, or fates: the link need not be told.
     Cursor,
 }
 
@@ -112,7 +114,8 @@ impl StoreTask {
             self.reading = Some(answer.map(move |read| (first, read)).boxed());
         }
         if self.following.is_none()
-            && let (Some(term), Some(first)) = (self.peer.term(), self.peer.next_to_follow())
+            && let Some(term) = self.peer.term()
+            && let Some(first) = self.peer.next_to_follow()
         {
             let answer = term.store.follow(&self.peer.mailbox, first, READ_BYTES);
             self.following = Some(answer.map(move |read| (first, read)).boxed());
@@ -168,18 +171,14 @@ impl StoreTask {
         }
     }
 
-    /// Hands trims and moved cursors to the store. Fates come before the trims of their messages.
+    /// Hands removals and moved cursors to the store.
     fn commit(&mut self) {
-        let (peer, fence) = (Arc::clone(&self.peer), self.peer.fence());
-        let Some(store) = peer.store() else { return };
-        let fates = peer.take_fates();
-        if let Some(term) = peer.term().filter(|_| !fates.is_empty()) {
-            self.push_lazy(term.store.settle(&peer.mailbox, fates, fence), Lazy::Cursor);
+        let Removals { settled, trims } = self.peer.take_removals();
+        settled.into_iter().for_each(|settled| self.push_lazy(settled, Lazy::Cursor));
+        for (upto, trim) in trims {
+            self.push_lazy(trim, Lazy::Trim(upto));
         }
-        for upto in peer.take_trims() {
-            self.push_lazy(store.trim(&peer.mailbox, upto, fence), Lazy::Trim(upto));
-        }
-        for change in peer.commit_cursors() {
+        for change in self.peer.commit_cursors() {
             self.push_lazy(change, Lazy::Cursor);
         }
     }

@@ -13,6 +13,15 @@ use super::state::State;
 use crate::Event;
 use crate::store::{Answer, NewMessage, StoreError};
 
+/// What the store is asked to do with messages that have ended.
+#[derive(Default)]
+pub(super) struct Removals {
+    /// Whether it has kept the fates of those that were not handled, if there were any.
+    pub(super) settled: Option<Answer<()>>,
+    /// Whether it has removed everything of a stream up to each of these.
+    pub(super) trims: Vec<(MessageId, Answer<()>)>,
+}
+
 impl Peer {
     /// Sends a message that the link has accepted to the store. This happens under the peer's lock,
     /// so that the store gets the messages in order.
@@ -35,12 +44,19 @@ impl Peer {
         self.lock().take_appends()
     }
 
-    pub(super) fn take_trims(&self) -> Vec<MessageId> {
+    /// Hands removals to the store, unless what waits may be kept.
+    pub(super) fn take_removals(&self) -> Removals {
         let mut state = self.lock();
-        if !state.changes_store() {
-            return Vec::new(); // what waited may be kept
-        }
-        state.sealed_link().map(Link::take_trims).unwrap_or_default()
+        if state.changes_store() { self.remove_ended(&mut state) } else { Removals::default() }
+    }
+
+    /// Hands fates to the store, and after them the removals of all messages that have ended by now.
+    pub(super) fn remove_ended(&self, state: &mut State) -> Removals {
+        let (Some(store), fence) = (self.store(), self.fence()) else { return Removals::default() };
+        let settled = self.settle_fates(state);
+        let ended = state.sealed_link().map(Link::take_trims).unwrap_or_default();
+        let trim = |upto| (upto, store.trim(&self.mailbox, upto, fence));
+        Removals { settled, trims: ended.into_iter().map(trim).collect() }
     }
 
     /// Hands a transmission mark to the store, if more messages are to be transmitted. The store

@@ -4,7 +4,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use paddington_wire::{Content, MessageId};
+use paddington_wire::{Content, MessageId, Payload};
 use tokio::time::{Instant, sleep};
 
 use super::Peer;
@@ -32,7 +32,7 @@ impl Peer {
         let _room = self.shared.room.to_store(&content).await;
         let link = self.shared.link(true);
         let bounds = Bounds { messages: link.outbox_messages as u64, bytes: link.outbox_bytes };
-        let payload: paddington_wire::Payload = content.into();
+        let payload = Payload::from(content);
         let submission = Submission { payload: payload.clone(), ttl, bounds };
         let accepted = {
             // Under the lock, so that messages get their numbers in the order in which they were sent.

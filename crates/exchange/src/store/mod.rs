@@ -4,6 +4,7 @@ mod contract;
 mod error;
 mod letter;
 mod mailbox;
+pub mod parts;
 mod shared;
 
 pub use contract::{
