@@ -5,14 +5,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+use paddington_store_postgres::PostgresConfig;
 use paddington_transport::seconds;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 #[cfg(feature = "postgres")]
 use zeroize::Zeroizing;
 
-#[cfg(feature = "postgres")]
-use crate::ServiceConfig;
+use crate::{ConfigError, ServiceConfig};
 
 /// The shortest time after which a replica may count as dead.
 const MIN_LEASE: Duration = Duration::from_secs(4);
@@ -185,26 +186,15 @@ impl Cluster {
 #[cfg(feature = "postgres")]
 impl Cluster {
     /// Returns the settings of the store of a service.
-    fn of(
-        &self,
-        config: &ServiceConfig,
-    ) -> Result<paddington_store_postgres::PostgresConfig, ClusterError> {
-        let urls = self.urls()?;
-        let name = config.peer_name().clone();
-        Ok(paddington_store_postgres::PostgresConfig::new(name, "")
-            .with_databases(urls.iter().map(|url| url.to_string()).collect())
+    fn of(&self, config: &ServiceConfig) -> Result<PostgresConfig, ClusterError> {
+        let store = PostgresConfig::new(config.name.clone(), "")
+            .with_databases(self.databases().map(str::to_owned).collect())
             .with_schema(&self.schema)
-            .with_lease(self.lease))
-    }
-
-    /// Returns the URLs, with the password.
-    fn urls(&self) -> Result<Vec<Zeroizing<String>>, ClusterError> {
-        let password = self.password()?;
-        let urls = self.databases.iter().map(|url| match &password {
-            Some(password) => url.with_password(password),
-            None => url.0.clone(),
-        });
-        Ok(urls.map(Zeroizing::new).collect())
+            .with_lease(self.lease);
+        Ok(match self.password()? {
+            Some(password) => store.with_password(password),
+            None => store,
+        })
     }
 
     fn password(&self) -> Result<Option<Zeroizing<String>>, ClusterError> {
@@ -217,6 +207,42 @@ impl Cluster {
             return Err(ClusterError::NoPassword(path.clone()));
         }
         Ok(Some(Zeroizing::new(line.to_owned())))
+    }
+}
+
+impl ServiceConfig {
+    /// Returns the database that several replicas of this service share, if they do.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Makes the service one of several replicas, over a database that they share.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::WithCluster`] if the configuration has something that replicas cannot have.
+    pub fn set_cluster(&mut self, cluster: Cluster) -> Result<(), ConfigError> {
+        let before = self.cluster.replace(cluster);
+        let checked = self.check_cluster();
+        if checked.is_err() {
+            self.cluster = before;
+        }
+        checked
+    }
+
+    /// Checks that nothing is configured that replicas cannot have.
+    pub(crate) fn check_cluster(&self) -> Result<(), ConfigError> {
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        let conflicts = [
+            (self.outbox.is_some(), "outbox", "its messages would be those of one replica only"),
+            (self.links.is_some(), "links", "keys would be renewed at one replica only"),
+            (self.vault.is_some(), "at_rest", "messages in the database would not be sealed"),
+        ];
+        let conflict = conflicts.into_iter().find(|(is_set, ..)| *is_set);
+        conflict.map_or(Ok(()), |(_, setting, why)| Err(ConfigError::WithCluster { setting, why }))
     }
 }
 
@@ -243,10 +269,7 @@ impl ServiceConfig {
     /// [`ClusterError`] if one of them cannot be used, or the role may not make tables.
     pub async fn migrate_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
-        for url in cluster.urls()? {
-            paddington_store_postgres::migrate(&url, &cluster.schema).await?;
-        }
-        Ok(())
+        Ok(paddington_store_postgres::migrate(&cluster.of(self)?).await?)
     }
 
     /// Tells the databases that they were restored from a copy of their disks: what was accepted since that
@@ -257,10 +280,7 @@ impl ServiceConfig {
     /// [`ClusterError`] if one of them cannot be used.
     pub async fn restored_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
-        for url in cluster.urls()? {
-            paddington_store_postgres::restored(&url, &cluster.schema).await?;
-        }
-        Ok(())
+        Ok(paddington_store_postgres::restored(&cluster.of(self)?).await?)
     }
 }
 
@@ -281,25 +301,6 @@ impl From<Cluster> for Table {
     fn from(cluster: Cluster) -> Self {
         let Cluster { databases, password_file, schema, lease } = cluster;
         Self { databases, password_file, schema, lease }
-    }
-}
-
-impl DatabaseUrl {
-    /// Returns the URL with a password in its query.
-    #[cfg(feature = "postgres")]
-    fn with_password(&self, password: &str) -> String {
-        use std::fmt::Write;
-        let mut url = self.0.clone();
-        url.push(if url.contains('?') { '&' } else { '?' });
-        url.push_str("password=");
-        for byte in password.bytes() {
-            // Writing to a text cannot fail.
-            let _ = match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => write!(url, "{}", byte as char),
-                other => write!(url, "%{other:02X}"),
-            };
-        }
-        url
     }
 }
 
@@ -349,16 +350,5 @@ mod tests {
         );
         let short = Cluster::new("postgres:///x").unwrap().with_lease(Duration::from_secs(3));
         assert_eq!(short.unwrap_err().to_string(), "lease must be from 4 s to 3600 s, not 3 s");
-    }
-
-    #[cfg(feature = "postgres")]
-    #[test]
-    fn a_password_from_a_file_is_escaped() {
-        let url = DatabaseUrl("postgres://me@db/x?sslmode=require".to_owned());
-        let password = "a&b =%ä";
-        assert_eq!(
-            url.with_password(password),
-            "postgres://me@db/x?sslmode=require&password=a%26b%20%3D%25%C3%A4"
-        );
     }
 }

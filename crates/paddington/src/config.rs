@@ -46,14 +46,14 @@ pub use peers::{FixedKeys, InvitationDetails, LinkDetails};
 /// Copies of a configuration share its keys.
 #[derive(Clone, Debug)]
 pub struct ServiceConfig {
-    name: PeerName,
+    pub(crate) name: PeerName,
     url: Endpoint,
     fallbacks: Fallbacks,
     ip: IpAddr,
     port: u16,
-    outbox: Option<PathBuf>,
-    cluster: Option<Cluster>,
-    links: Option<LinkFolder>,
+    pub(crate) outbox: Option<PathBuf>,
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) links: Option<LinkFolder>,
     pub(crate) vault: Option<Arc<Vault>>,
     tls: Option<TlsFiles>,
     settings: Config,
@@ -391,46 +391,6 @@ impl ServiceConfig {
     /// Sets the port to listen on: replicas on one machine have the same configuration and different ports.
     pub fn set_port(&mut self, port: u16) {
         self.port = port;
-    }
-
-    /// Returns the database that several replicas of this service share, if they do.
-    #[must_use]
-    pub fn cluster(&self) -> Option<&Cluster> {
-        self.cluster.as_ref()
-    }
-
-    /// Makes the service one of several replicas, over a database that they share.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::WithCluster`] if the configuration has something that replicas cannot have.
-    pub fn set_cluster(&mut self, cluster: Cluster) -> Result<(), ConfigError> {
-        self.cluster = Some(cluster);
-        let checked = self.check_cluster();
-        if checked.is_err() {
-            self.cluster = None;
-        }
-        checked
-    }
-
-    /// Checks that nothing is configured that replicas cannot have.
-    fn check_cluster(&self) -> Result<(), ConfigError> {
-        if self.cluster.is_none() {
-            return Ok(());
-        }
-        let conflicts = [
-            (self.outbox.is_some(), "outbox", "its messages would be those of one replica only"),
-            (self.links.is_some(), "links", "keys would be renewed at one replica only"),
-            (self.vault.is_some(), "at_rest", "messages in the database would not be sealed"),
-        ];
-        let conflict = conflicts.into_iter().find(|(is_set, ..)| *is_set);
-        conflict.map_or(Ok(()), |(_, setting, why)| Err(ConfigError::WithCluster { setting, why }))
-    }
-
-    /// Returns the service's name.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn peer_name(&self) -> &PeerName {
-        &self.name
     }
 
     /// Returns the files with which the service speaks TLS itself.

@@ -106,6 +106,7 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
+        config.check_cluster()?; // an outbox may have been set after it
         let storage = match config.cluster() {
             Some(_) => open_cluster(config).await?,
             None => outbox::open(config)?.into(),

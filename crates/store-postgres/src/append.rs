@@ -5,7 +5,6 @@ use paddington_wire::{Instance, MessageId};
 use tokio_postgres::Row;
 
 use crate::connect::Connection;
-use crate::database::replica;
 use crate::error::Fault;
 use crate::round::{Part, Waiting};
 use crate::row::{self, column, loaded};
@@ -108,7 +107,7 @@ async fn try_append(
     for (stored, (owner, (messages, bytes))) in
         stored.iter_mut().zip(owners.into_iter().zip(messages.into_iter().zip(bytes)))
     {
-        let owner = owner.map(replica);
+        let owner = owner.map(row::replica);
         let (messages, bytes) = (loaded(messages)?, loaded(bytes)?);
         stored.before = Some(Before { owner, messages, bytes });
     }

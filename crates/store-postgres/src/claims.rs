@@ -9,7 +9,6 @@ use tokio_postgres::Row;
 
 use crate::connect::Connection;
 use crate::cursors;
-use crate::database::replica;
 use crate::error::Fault;
 use crate::row::{self, column, loaded, stored};
 
@@ -52,7 +51,7 @@ pub(crate) async fn claim(
     let (streams, (cursors, letters)) = (streams?, kept?);
     committed?;
     if let Some(holder) = column::<Option<i32>>(&row, 0)? {
-        return Ok(Claimed::Held(replica(holder)));
+        return Ok(Claimed::Held(row::replica(holder)));
     }
     Ok(Claimed::Owned(Box::new(Claim {
         fence: Fence(loaded(column(&row, 1)?)?),
@@ -126,7 +125,7 @@ pub(crate) async fn free_lane(
         return Err(StoreError::stale());
     }
     let owner: Option<i32> = column(&row, 1).map_err(Fault::into_error)?;
-    Ok(owner.map(replica))
+    Ok(owner.map(row::replica))
 }
 
 /// Returns the links that a replica owns.

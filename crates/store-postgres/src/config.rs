@@ -4,17 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use paddington_wire::PeerName;
+use zeroize::Zeroizing;
 
-/// The shortest lease: a replica sends four beats in it.
-pub(crate) const MIN_LEASE: Duration = Duration::from_secs(4);
-/// The longest lease: its end is computed in milliseconds.
-pub(crate) const MAX_LEASE: Duration = Duration::from_secs(3_600);
+use crate::connect::Target;
+use crate::error::OpenError;
 
 /// The settings of a [`PostgresStore`](crate::PostgresStore), the same for every replica of a service.
 #[derive(Clone)]
 pub struct PostgresConfig {
     pub(crate) service: PeerName,
     pub(crate) urls: Vec<String>,
+    password: Option<Zeroizing<String>>,
     pub(crate) schema: String,
     pub(crate) lease: Duration,
 }
@@ -30,6 +30,7 @@ impl PostgresConfig {
         Self {
             service,
             urls: vec![url.into()],
+            password: None,
             schema: "paddington".to_owned(),
             lease: Duration::from_secs(10),
         }
@@ -40,6 +41,13 @@ impl PostgresConfig {
     #[must_use]
     pub fn with_databases(mut self, urls: Vec<String>) -> Self {
         self.urls = urls;
+        self
+    }
+
+    /// Sets the password for all databases, in place of any that a URL holds.
+    #[must_use]
+    pub fn with_password(mut self, password: Zeroizing<String>) -> Self {
+        self.password = Some(password);
         self
     }
 
@@ -56,6 +64,12 @@ impl PostgresConfig {
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
+    }
+
+    /// Returns the databases, in their order.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, OpenError> {
+        let password = self.password.as_ref().map(|password| password.as_str());
+        self.urls.iter().map(|url| Target::new(url, password, &self.schema)).collect()
     }
 }
 

@@ -41,13 +41,16 @@ pub(crate) enum Commits {
 pub(crate) type Notified = Box<dyn Fn(&str) + Send>;
 
 impl Target {
-    pub(crate) fn new(url: &str, schema: &str) -> Result<Self, OpenError> {
+    pub(crate) fn new(url: &str, password: Option<&str>, schema: &str) -> Result<Self, OpenError> {
         let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
         let begins = schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
         if !begins || schema.len() > 40 || !schema.bytes().all(is_valid) {
             return Err(OpenError::SchemaName(schema.to_owned()));
         }
         let mut url = Url::read(url)?;
+        if let Some(password) = password {
+            url.config.password(password);
+        }
         if url.config.get_connect_timeout().is_none() {
             url.config.connect_timeout(CONNECT);
         }

@@ -1,79 +1,34 @@
 //! One database: the connections of this replica to it, and who does what over which.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use paddington_exchange::store::parts::{CommitTimes, stopped};
 use paddington_exchange::store::{
-    Answer, Claimed, Fence, Followed, LaneLeft, Mailbox, Owned, ReplicaId, Signal, StoreError,
-    StoredCursor,
+    Answer, Claimed, Fence, Followed, LaneLeft, Mailbox, Owned, Signal, StoreError, StoredCursor,
 };
 use paddington_wire::{LinkId, MessageId, Payload};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::claims;
-use crate::connect::{Connection, Target};
+use crate::common::Common;
+use crate::connect::Connection;
 use crate::error::Fault;
-use crate::health::Health;
 use crate::keeper::Keeper;
 use crate::lease::Lease;
 use crate::mailboxes;
 use crate::notifier::Notifier;
 use crate::pool::Pool;
 use crate::presence::{Presence, Present};
+use crate::row;
 use crate::turns::Turns;
 use crate::writer::Writer;
 
 /// Number of connections that store messages.
 const WRITERS: usize = 2;
-
-/// The sender of one caller's answer.
-pub(crate) type Waiter<T> = oneshot::Sender<Result<T, StoreError>>;
-
-const STOPPED: &str = "the store is closed";
-
-/// Asks at once, and returns a future that waits for the answer.
-pub(crate) fn ask<T: Send + 'static>(question: impl FnOnce(Waiter<T>)) -> Answer<T> {
-    let (waiter, answer) = oneshot::channel();
-    question(waiter);
-    // Without an answer, it is not known what was written.
-    async move { answer.await.unwrap_or_else(|_| Err(StoreError::unsure(STOPPED))) }.boxed()
-}
-
-pub(crate) fn failed<T: Send + 'static>(error: StoreError) -> Answer<T> {
-    std::future::ready(Err(error)).boxed()
-}
-
-/// The answer of a store that takes nothing more.
-pub(crate) fn stopped() -> StoreError {
-    StoreError::new(STOPPED)
-}
-
-/// The number of a replica, as the database has it.
-pub(crate) fn replica(number: i32) -> ReplicaId {
-    ReplicaId(number.cast_unsigned())
-}
-
-/// What all connections of this replica share.
-pub(crate) struct Common {
-    pub(crate) target: Target,
-    pub(crate) replica: ReplicaId,
-    pub(crate) notifier: Notifier,
-    pub(crate) stop: CancellationToken,
-    health: Arc<Mutex<Health>>,
-}
-
-impl Common {
-    pub(crate) fn number(&self) -> i32 {
-        self.replica.0.cast_signed()
-    }
-
-    pub(crate) fn record(&self, took: Duration, appended: u64) {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).record(took, appended);
-    }
-}
 
 /// One database. Its tasks end when it is dropped.
 pub(crate) struct Database {
@@ -93,12 +48,12 @@ impl Database {
     pub(crate) fn start(
         presence: Presence,
         present: Present,
-        health: Arc<Mutex<Health>>,
+        health: Arc<Mutex<CommitTimes>>,
     ) -> Arc<Self> {
         let stop = CancellationToken::new();
         let (target, lease, time) =
             (presence.target.clone(), presence.lease.clone(), presence.time);
-        let own = replica(presence.number);
+        let own = row::replica(presence.number);
         let notifier = Notifier::new(own, presence.lock, presence.inbox.clone());
         let common = Common { target: target.clone(), replica: own, notifier, stop, health };
         let common = Arc::new(common);
@@ -167,7 +122,7 @@ impl Database {
         })
     }
 
-    /// Reads messages, at the same time as others.
+    /// Reads payloads, as [`follow`](Self::follow) does.
     pub(crate) fn read(
         self: &Arc<Self>,
         link: LinkId,
@@ -177,16 +132,12 @@ impl Database {
         if self.keeper.is_trimmed(link, first) {
             return std::future::ready(Ok(Vec::new())).boxed();
         }
-        let pool = Arc::clone(&self.pool);
-        let reading = tokio::spawn(async move {
-            let taken = pool.take().await.map_err(Fault::into_error)?;
-            let read = mailboxes::read(&taken.connection, link, first, max_bytes).await;
-            pool.give_back(taken);
-            read.map_err(Fault::into_error)
-        });
-        async move { reading.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
+        let followed = self.follow(link, first, max_bytes);
+        let payloads = |all: Vec<Followed>| all.into_iter().map(|it| it.payload).collect();
+        async move { followed.await.map(payloads) }.boxed()
     }
 
+    /// Reads messages, at the same time as others.
     pub(crate) fn follow(
         self: &Arc<Self>,
         link: LinkId,

@@ -7,7 +7,7 @@ use paddington_exchange::store::StoreError;
 use thiserror::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
-use crate::config::MIN_LEASE;
+use crate::lease::MIN_LEASE;
 
 /// The reason why a store cannot be opened, or its schema not be created. None of the texts holds a
 /// password.

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use paddington_exchange::store::parts::{Waiter, ask, failed, stopped};
 use paddington_exchange::store::{Answer, DeadLetter, Fence, Mailbox, StoreError};
 use paddington_wire::{Instance, LinkId, MessageId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::common::Common;
 use crate::connect::{Backoff, Commits, Connection};
-use crate::database::{Common, Waiter, ask, failed, stopped};
 use crate::error::Fault;
 use crate::flush::{Attempt, Key};
 use crate::lazies::Lazies;

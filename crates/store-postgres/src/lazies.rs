@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use paddington_exchange::store::{Fate, StoreError, StoredCursor};
+use paddington_exchange::store::Fate;
+use paddington_exchange::store::parts::{CursorChange, Waiter, Waiters, raise};
 use paddington_wire::{Instance, MessageId};
-
-use crate::database::Waiter;
 
 /// Lazy changes of one link by one owner, merged.
 #[derive(Debug, Default)]
@@ -22,37 +21,6 @@ pub(crate) struct Lazies {
     pub(crate) of_owner: Waiters,
     /// Whoever waits for cursors, which need that of the lane.
     pub(crate) of_lane: Waiters,
-}
-
-/// A change of a cursor.
-#[derive(Debug)]
-pub(crate) enum CursorChange {
-    /// The cursor is replaced.
-    Replace(StoredCursor),
-    /// The cursor is forgotten, with its attempts.
-    Forget,
-    /// The cursor is forgotten, with its attempts, and begins again.
-    Renew(StoredCursor),
-}
-
-impl CursorChange {
-    fn then(self, later: Self) -> Self {
-        match (self, later) {
-            (Self::Forget | Self::Renew(_), Self::Replace(cursor)) => Self::Renew(cursor),
-            (_, later) => later,
-        }
-    }
-
-    pub(crate) fn cursor(&self) -> Option<&StoredCursor> {
-        match self {
-            Self::Replace(cursor) | Self::Renew(cursor) => Some(cursor),
-            Self::Forget => None,
-        }
-    }
-
-    pub(crate) fn forgets(&self) -> bool {
-        !matches!(self, Self::Replace(_))
-    }
 }
 
 /// Number of fates of one link that wait to be written, as many as are kept.
@@ -84,7 +52,7 @@ impl Lazies {
     }
 
     pub(crate) fn change(&mut self, cursor: Instance, change: CursorChange, waiter: Waiter<()>) {
-        self.add_change(cursor, change);
+        change.add_to(&mut self.cursors, cursor);
         self.of_lane.add(waiter);
     }
 
@@ -94,10 +62,10 @@ impl Lazies {
         later.marks.into_iter().for_each(|(stream, upto)| raise(&mut self.marks, stream, upto));
         self.add_fates(later.fates);
         for (cursor, change) in later.cursors {
-            self.add_change(cursor, change);
+            change.add_to(&mut self.cursors, cursor);
         }
-        self.of_owner.list.extend(later.of_owner.list);
-        self.of_lane.list.extend(later.of_lane.list);
+        self.of_owner.extend(later.of_owner);
+        self.of_lane.extend(later.of_lane);
     }
 
     fn add_fates(&mut self, fates: Vec<Fate>) {
@@ -105,52 +73,11 @@ impl Lazies {
         let surplus = self.fates.len().saturating_sub(MAX_FATES);
         self.fates.drain(..surplus);
     }
-
-    fn add_change(&mut self, cursor: Instance, change: CursorChange) {
-        let change = match self.cursors.remove(&cursor) {
-            Some(earlier) => earlier.then(change),
-            None => change,
-        };
-        self.cursors.insert(cursor, change);
-    }
-}
-
-/// Those who wait for an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Waiters {
-    list: Vec<Waiter<()>>,
-    /// Number of waiters at which those with a dropped future are removed.
-    tidy_at: usize,
-}
-
-/// The fewest waiters at which looking for dropped futures is worth it.
-const FEW: usize = 64;
-
-impl Waiters {
-    /// Adds a waiter. Most callers drop the future at once, and the waiters that are left must not
-    /// pile up while the database is away.
-    fn add(&mut self, waiter: Waiter<()>) {
-        if self.list.len() >= self.tidy_at.max(FEW) {
-            self.list.retain(|waiter| !waiter.is_closed());
-            self.tidy_at = 2 * self.list.len();
-        }
-        self.list.push(waiter);
-    }
-
-    pub(crate) fn answer(self, result: &Result<(), StoreError>) {
-        for waiter in self.list {
-            let _ = waiter.send(result.clone());
-        }
-    }
-}
-
-fn raise(numbers: &mut BTreeMap<Instance, u64>, stream: Instance, number: u64) {
-    let raised = numbers.entry(stream).or_default();
-    *raised = number.max(*raised);
 }
 
 #[cfg(test)]
 mod tests {
+    use paddington_exchange::store::StoredCursor;
     use paddington_wire::RejectText;
     use paddington_wire::link::Outcome;
     use tokio::sync::oneshot;
@@ -182,18 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn neither_waiters_with_a_dropped_future_nor_fates_pile_up() {
+    fn fates_do_not_pile_up() {
         let mut lazies = Lazies::default();
-        let (kept, _answer) = oneshot::channel();
         let stream: Instance = [1; 16].into();
-        lazies.trim(MessageId { stream, number: 1 }, kept);
         for number in 0..10_000 {
             let id = MessageId { stream, number };
             let fate = Fate { id, outcome: Outcome::Expired, text: RejectText::NONE };
             lazies.settle(vec![fate], oneshot::channel().0);
         }
-        assert!(lazies.of_owner.list.len() <= 2 * FEW, "{} are left", lazies.of_owner.list.len());
-        assert!(lazies.of_owner.list.iter().any(|waiter| !waiter.is_closed()));
         assert_eq!((lazies.fates.len(), lazies.fates[0].id.number), (MAX_FATES, 10_000 - 4_096));
     }
 }

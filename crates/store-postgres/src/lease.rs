@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+/// The shortest lease: a replica sends four beats in it.
+pub(crate) const MIN_LEASE: Duration = Duration::from_secs(4);
+/// The longest lease: its end is computed in milliseconds.
+pub(crate) const MAX_LEASE: Duration = Duration::from_secs(3_600);
+
 /// The lease of one replica at one database. A clone is the same lease.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
@@ -157,7 +162,7 @@ pub(crate) fn now() -> u64 {
 /// Milliseconds of the wall clock: elsewhere there is no other one that goes on while the machine sleeps.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn now() -> u64 {
-    crate::row::millis(std::time::SystemTime::now()).unsigned_abs()
+    paddington_exchange::store::parts::unix_millis(std::time::SystemTime::now()).unsigned_abs()
 }
 
 #[cfg(test)]

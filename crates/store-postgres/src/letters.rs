@@ -1,5 +1,6 @@
 //! Dead letters.
 
+use paddington_exchange::store::parts::{from_unix_millis, unix_millis};
 use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
 use paddington_wire::{MessageId, RejectCode};
 use tokio_postgres::Row;
@@ -22,7 +23,7 @@ pub(crate) async fn add(
 ) -> Result<bool, Fault> {
     let DeadLetter { mailbox, id, code, at, payload } = letter;
     let (link, stream) = (&mailbox.link.as_bytes()[..], &id.stream.as_bytes()[..]);
-    let (number, code, at) = (stored(id.number)?, i32::from(code.0), row::millis(*at));
+    let (number, code, at) = (stored(id.number)?, i32::from(code.0), unix_millis(*at));
     let (sum, is_bytes, body) =
         (row::checksum(mailbox.link, payload), payload.is_bytes(), &payload[..]);
     let (most, most_bytes) = (MAX_LETTERS as i64, MAX_LETTER_BYTES as i64);
@@ -69,7 +70,7 @@ fn letter(row: &Row) -> Result<(u64, DeadLetter), Fault> {
         mailbox,
         id: MessageId { stream, number },
         code: RejectCode(code),
-        at: row::moment(column(row, 6)?),
+        at: from_unix_millis(column(row, 6)?),
         payload,
     };
     Ok((loaded(column(row, 0)?)?, letter))

@@ -14,13 +14,13 @@
 
 mod append;
 mod claims;
+mod common;
 mod config;
 mod connect;
 mod cursors;
 mod database;
 mod error;
 mod flush;
-mod health;
 mod inbox;
 mod keeper;
 mod lazies;

@@ -1,8 +1,9 @@
 //! The mailboxes as a whole: reading messages, what has become of them, what there is, and purging.
 
+use paddington_exchange::store::parts::from_unix_millis;
 use paddington_exchange::store::{Followed, Mailbox, MailboxStatus, Purged, Settled};
 use paddington_wire::link::Outcome;
-use paddington_wire::{LinkId, MessageId, Payload, RejectCode, RejectText};
+use paddington_wire::{LinkId, MessageId, RejectCode, RejectText};
 use tokio_postgres::Row;
 
 use crate::connect::Connection;
@@ -13,7 +14,6 @@ use crate::row::{self, at_most, column, loaded};
 const MAX_STEP: i64 = 1_024;
 const MAX_STEP_BYTES: i64 = 8 << 20;
 
-const READ: &str = "SELECT crc, is_bytes, body FROM read_messages($1, $2, $3, $4)";
 const FOLLOW: &str = "SELECT crc, is_bytes, body, time_left FROM read_messages($1, $2, $3, $4)";
 const FATES: &str = "SELECT f.kind, f.code, f.said, o.seq IS NOT NULL \
      FROM unnest($2::bytea[], $3::bigint[]) WITH ORDINALITY u(inc, seq, i) \
@@ -28,19 +28,6 @@ const LIST: &str = "SELECT l.id, l.name, l.waiting, l.bytes, \
          OR EXISTS (SELECT FROM dead d WHERE d.peer = l.peer) OR EXISTS (SELECT FROM cursor c WHERE c.peer = l.peer) \
          OR EXISTS (SELECT FROM attempt a WHERE a.peer = l.peer))";
 const PURGE: &str = "SELECT is_last, messages, bytes, letters FROM purge_step($1, $2, $3)";
-
-/// Reads messages from `first` on.
-pub(crate) async fn read(
-    connection: &Connection,
-    link: LinkId,
-    first: MessageId,
-    max_bytes: usize,
-) -> Result<Vec<Payload>, Fault> {
-    let (id, stream) = (&link.as_bytes()[..], &first.stream.as_bytes()[..]);
-    let (number, bytes) = (at_most(first.number), at_most(max_bytes as u64));
-    let rows = connection.rows(READ, &[&id, &stream, &number, &bytes]).await?;
-    rows.iter().map(|row| row::payload(link, row, 0)).collect()
-}
 
 /// Reads messages from `first` on, with the time that each has left.
 pub(crate) async fn follow(
@@ -97,7 +84,7 @@ pub(crate) async fn list(
         status.messages = loaded(column(row, 2)?)?;
         status.bytes = loaded(column(row, 3)?)?;
         status.letters = loaded(column(row, 4)?)?;
-        status.since = column::<Option<i64>>(row, 5)?.map(row::moment);
+        status.since = column::<Option<i64>>(row, 5)?.map(from_unix_millis);
         Ok(status)
     };
     connection.rows(LIST, &[&except]).await?.iter().map(status).collect()

@@ -2,6 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::config::PostgresConfig;
 use crate::connect::{Connection, Target};
 use crate::error::{Fault, OpenError};
 use crate::row::column;
@@ -15,34 +16,38 @@ const SCHEMA: &str = concat!(
 /// The format of the schema. A different one needs a different number.
 const FORMAT: i64 = 1;
 
-/// Creates the schema of a store, with its tables and functions, unless it is there. To be called by a
+/// Creates the schema of a store in each of its databases, with its tables and functions, unless it is there. To be called by a
 /// role that may, if the service's own role may not; [`PostgresStore::open`](crate::PostgresStore::open)
 /// does it otherwise.
 ///
 /// # Errors
 ///
 /// [`OpenError`] if the database cannot be reached, or the schema is something else.
-pub async fn migrate(url: &str, schema: &str) -> Result<(), OpenError> {
-    let target = Target::new(url, schema)?;
-    let connection = connect(&target).await?;
-    create(&target, &connection).await
+pub async fn migrate(config: &PostgresConfig) -> Result<(), OpenError> {
+    for target in config.targets()? {
+        let connection = connect(&target).await?;
+        create(&target, &connection).await?;
+    }
+    Ok(())
 }
 
-/// Says that a database was restored from a backup or a snapshot: what is accepted from now on is never
+/// Says that the databases were restored from a backup or a snapshot: what is accepted from now on is never
 /// taken for something that was accepted before and forgotten (S9). To be called before any replica is
 /// started; after a failover it is not needed.
 ///
 /// # Errors
 ///
 /// [`OpenError`] if the database cannot be reached, or has no store.
-pub async fn restored(url: &str, schema: &str) -> Result<(), OpenError> {
+pub async fn restored(config: &PostgresConfig) -> Result<(), OpenError> {
     // A timeline is added to the epoch: it must not lead back to an earlier one. Numbers of replicas
     // are not given twice.
     const RESTORED: &str = "UPDATE meta SET value = value + 1024 WHERE key = 'epoch';
          SELECT setval(pg_get_serial_sequence('replica', 'n'), nextval(pg_get_serial_sequence('replica', 'n')) + 10000)";
-    let target = Target::new(url, schema)?;
-    let connection = connect(&target).await?;
-    connection.client.batch_execute(RESTORED).await.map_err(|error| refused(&target, &error.into()))
+    for target in config.targets()? {
+        let restored = connect(&target).await?.client.batch_execute(RESTORED).await;
+        restored.map_err(|error| refused(&target, &error.into()))?;
+    }
+    Ok(())
 }
 
 /// Connects, with the search path of the schema.

@@ -2,20 +2,20 @@
 
 use std::sync::{Arc, Mutex};
 
+use paddington_exchange::store::parts::CommitTimes;
 use paddington_wire::Instance;
 use tokio_postgres::error::SqlState;
 
-use crate::config::{MAX_LEASE, MIN_LEASE, PostgresConfig};
+use crate::config::PostgresConfig;
 use crate::connect::{Commits, Connection, Target};
-use crate::database::{Database, replica};
+use crate::database::Database;
 use crate::error::{Fault, NEEDED, OpenError};
-use crate::health::Health;
 use crate::inbox::Inbox;
-use crate::lease::Lease;
+use crate::lease::{Lease, MAX_LEASE, MIN_LEASE};
 use crate::migrate::{self, meta, refused, unreachable};
 use crate::notifier::Notifier;
 use crate::presence::{Presence, join};
-use crate::row::column;
+use crate::row::{self, column};
 
 /// The hash of a service's name.
 const SERVICE: &str = "SELECT ('x' || encode(substring(sha512(convert_to($1, 'UTF8')) FOR 8), 'hex'))::bit(64)::bigint";
@@ -27,7 +27,7 @@ const REPLACE: &str =
 pub(crate) struct Opened {
     pub(crate) databases: Vec<Arc<Database>>,
     pub(crate) inbox: Inbox,
-    pub(crate) health: Arc<Mutex<Health>>,
+    pub(crate) health: Arc<Mutex<CommitTimes>>,
 }
 
 /// Opens all databases. The first one gives this replica its number.
@@ -35,8 +35,7 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
     if config.lease < MIN_LEASE || config.lease > MAX_LEASE {
         return Err(OpenError::Lease(config.lease));
     }
-    let urls = config.urls.iter().map(|url| Target::new(url, &config.schema));
-    let targets = urls.collect::<Result<Vec<_>, _>>()?;
+    let targets = config.targets()?;
     let mut checked = Vec::new();
     for (at, target) in targets.iter().enumerate() {
         checked.push(check(config, target, at).await?);
@@ -51,7 +50,8 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
     for (target, connection) in targets.iter().zip(&checked) {
         let lock = meta(connection, "lock").await.map_err(|fault| refused(target, &fault))?;
         let lock = i32::try_from(lock.unwrap_or_default()).unwrap_or_default();
-        let channel = Notifier::new(replica(number), lock, inbox.clone()).channel(replica(number));
+        let channel =
+            Notifier::new(row::replica(number), lock, inbox.clone()).channel(row::replica(number));
         let presence = Presence {
             target: target.clone(),
             number,

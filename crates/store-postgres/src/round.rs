@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use paddington_exchange::store::parts::Waiter;
 use paddington_exchange::store::{Accepted, Mailbox, Submission};
 use paddington_wire::LinkId;
 
-use crate::database::Waiter;
 use crate::row;
 
 /// The most messages of one link, and of all, in one statement.

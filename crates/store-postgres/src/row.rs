@@ -1,9 +1,9 @@
 //! Columns of rows, as the types that they stand for.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use paddington_exchange::store::{Mailbox, StoredMessage};
+use paddington_exchange::store::{Mailbox, ReplicaId, StoredMessage};
 use paddington_wire::{Instance, LinkId, Payload};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -47,16 +47,9 @@ pub(crate) fn mailbox(id: &[u8], name: &str) -> Result<Mailbox, Fault> {
     Ok(Mailbox { peer, link: link(id)? })
 }
 
-/// Converts a moment to milliseconds since 1970.
-pub(crate) fn millis(moment: SystemTime) -> i64 {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Converts milliseconds since 1970 to a moment.
-pub(crate) fn moment(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+/// The number of a replica, as the database has it.
+pub(crate) fn replica(number: i32) -> ReplicaId {
+    ReplicaId(number.cast_unsigned())
 }
 
 /// A time to live in milliseconds, so that a deadline that far ahead is a number, too.

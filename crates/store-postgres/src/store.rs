@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all, try_join_all};
+use paddington_exchange::store::parts::{CommitTimes, CursorChange, Waiter, stopped};
 use paddington_exchange::store::{
     Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Fate, Fence, Followed,
     LaneLeft, LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned, Purged, ReplicaId,
@@ -16,9 +17,8 @@ use paddington_wire::{Instance, LinkId, MessageId, Payload};
 use crate::config::PostgresConfig;
 use crate::database::Database;
 use crate::error::{Fault, OpenError};
-use crate::health::Health;
 use crate::inbox::Inbox;
-use crate::lazies::{CursorChange, Lazies};
+use crate::lazies::Lazies;
 use crate::letters::{inner_id, outer_id};
 use crate::{cursors, letters, mailboxes, open};
 
@@ -28,7 +28,7 @@ use crate::{cursors, letters, mailboxes, open};
 pub struct PostgresStore {
     databases: Vec<Arc<Database>>,
     inbox: Inbox,
-    health: Arc<Mutex<Health>>,
+    health: Arc<Mutex<CommitTimes>>,
 }
 
 impl PostgresStore {
@@ -54,7 +54,7 @@ impl PostgresStore {
         &self,
         mailbox: &Mailbox,
         fence: Fence,
-        change: impl FnOnce(&mut Lazies, crate::database::Waiter<()>),
+        change: impl FnOnce(&mut Lazies, Waiter<()>),
     ) -> Answer<()> {
         self.of(mailbox.link).keeper.lazy(mailbox.link, fence, change)
     }
@@ -180,7 +180,7 @@ impl LinkStore for PostgresStore {
         let closing = tokio::spawn(async move {
             try_join_all(databases.into_iter().map(Database::close)).await.map(drop)
         });
-        async move { closing.await.unwrap_or_else(|_| Err(crate::database::stopped())) }.boxed()
+        async move { closing.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
     }
 
     fn health(&self) -> StoreHealth {

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
+use paddington_exchange::store::parts::{failed, stopped};
 use paddington_exchange::store::{Answer, StoreError};
 use paddington_wire::LinkId;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
-
-use crate::database::{failed, stopped};
 
 /// The last operation of each link that has one.
 #[derive(Debug, Default)]

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use paddington_exchange::store::parts::Waiter;
 use paddington_exchange::store::{DeadLetter, Signal, StoreError};
 use tokio::time::Instant;
 
+use crate::common::Common;
 use crate::connect::Connection;
-use crate::database::{Common, Waiter, replica};
 use crate::error::Fault;
 use crate::flush::{Attempt, Flushed, Key, flush};
 use crate::lazies::Lazies;
 use crate::letters;
+use crate::row;
 
 /// Time within which the server has to answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -66,7 +68,7 @@ pub(crate) async fn write(
             Ok(flushed) => {
                 common.record(started.elapsed(), 0);
                 for (link, by) in &flushed.told {
-                    common.notifier.tell(replica(*by), Signal::Settled { link: *link });
+                    common.notifier.tell(row::replica(*by), Signal::Settled { link: *link });
                 }
                 for ((_, waiter), count) in with.into_iter().zip(&flushed.counts) {
                     let count = count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));

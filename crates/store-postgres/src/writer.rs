@@ -4,14 +4,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use paddington_exchange::store::parts::{ask, failed, stopped};
 use paddington_exchange::store::{Accepted, Answer, Mailbox, StoreError, Submission};
 use paddington_wire::Instance;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::append::{self, Batch, Stored, append};
+use crate::common::Common;
 use crate::connect::{Backoff, Commits, Connection};
-use crate::database::{Common, ask, failed, stopped};
 use crate::error::Fault;
 use crate::round::{Part, Queue, Waiting};
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::error::Fault;
 use crate::files::Files;
-use crate::lazies::{CursorChange, Lazies};
+use crate::lazies::Lazies;
 use crate::operation::{Operation, QueueKey, Write};
 use crate::shared::Shared;
 use crate::streams::{StreamId, Streams};
@@ -188,10 +188,10 @@ fn lazily(
         tables.outbox.mark(mailbox, *stream, *mark)?;
     }
     for (instance, change) in &lazies.cursors {
-        if !matches!(change, CursorChange::Replace(_)) {
+        if change.forgets() {
             tables.cursors.forget(mailbox, *instance)?;
         }
-        if let CursorChange::Replace(cursor) | CursorChange::Renew(cursor) = change {
+        if let Some(cursor) = change.cursor() {
             tables.cursors.replace(mailbox, cursor)?;
         }
     }

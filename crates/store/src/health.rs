@@ -1,12 +1,7 @@
-//! The store's health: its failure, and the times of its last commits.
+//! The store's health: its failures, and the times of its last commits.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
+use paddington_exchange::store::parts::CommitTimes;
 use paddington_exchange::store::{StoreError, StoreHealth};
-
-/// Number of commits whose times are kept.
-const REMEMBERED: usize = 1_024;
 
 /// The health that the thread records and any caller can ask for.
 #[derive(Debug, Default)]
@@ -14,56 +9,11 @@ pub(crate) struct Health {
     pub(crate) failure: Option<StoreError>,
     /// The reason why nothing is accepted that makes the file grow, if so.
     pub(crate) shortage: Option<StoreError>,
-    commits: u64,
-    appended: u64,
-    times: VecDeque<Duration>,
+    pub(crate) commits: CommitTimes,
 }
 
 impl Health {
-    pub(crate) fn record(&mut self, took: Duration, appended: u64) {
-        self.commits += 1;
-        self.appended += appended;
-        if self.times.len() == REMEMBERED {
-            self.times.pop_front();
-        }
-        self.times.push_back(took);
-    }
-
     pub(crate) fn report(&self) -> StoreHealth {
-        let mut times: Vec<_> = self.times.iter().copied().collect();
-        times.sort_unstable();
-        let percentile = |percent: usize| {
-            let last = times.len().saturating_sub(1);
-            times.get((times.len() * percent / 100).min(last)).copied().unwrap_or_default()
-        };
-        StoreHealth {
-            failure: self.failure.clone().or_else(|| self.shortage.clone()),
-            commits: self.commits,
-            appended: self.appended,
-            commit_p50: percentile(50),
-            commit_p99: percentile(99),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_times_are_those_of_the_last_commits() {
-        let mut health = Health::default();
-        assert_eq!(health.report(), StoreHealth::default());
-        for _ in 0..REMEMBERED {
-            health.record(Duration::from_secs(9), 0);
-        }
-        for millis in 1..=REMEMBERED as u64 {
-            health.record(Duration::from_millis(millis), 2);
-        }
-        let report = health.report();
-        assert_eq!(report.commits, 2 * REMEMBERED as u64);
-        assert_eq!(report.appended, 2 * REMEMBERED as u64);
-        assert_eq!(report.commit_p50, Duration::from_millis(513));
-        assert_eq!(report.commit_p99, Duration::from_millis(1_014));
+        self.commits.report(self.failure.clone().or_else(|| self.shortage.clone()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use paddington_exchange::store::parts::{from_unix_millis, unix_millis};
 use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
 use paddington_wire::{LinkId, MessageId, RejectCode};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
@@ -176,7 +177,7 @@ impl<'c> Table<'c> {
     fn insert(&mut self, id: Option<i64>, letter: &DeadLetter) -> Result<(), Fault> {
         let DeadLetter { mailbox, id: MessageId { stream, number }, code, at, payload } = letter;
         let (instance, number) = (stream.as_bytes(), stored(*number)?);
-        let (owner, code, at) = (Owner::from(mailbox), code.0, row::millis(*at));
+        let (owner, code, at) = (Owner::from(mailbox), code.0, unix_millis(*at));
         let (is_bytes, payload) = (payload.is_bytes(), &payload[..]);
         let sum = sum(owner, instance, number, code, at, is_bytes, payload);
         let Owner { link, peer } = owner;
@@ -199,7 +200,7 @@ pub(crate) fn letter(row: &Row<'_>) -> Result<(LetterId, DeadLetter), Fault> {
             mailbox: owner.mailbox()?,
             id: MessageId { stream: row::instance(instance)?, number: loaded(number)? },
             code: RejectCode(code),
-            at: row::moment(at),
+            at: from_unix_millis(at),
             payload: pieces::payload(is_bytes, payload),
         })
     };

@@ -13,7 +13,6 @@
 //! store cannot notice a disk that reports a sync that did not happen, nor damage to the last
 //! commits while they are only in the write-ahead log.
 
-mod answers;
 mod commit;
 mod cursors;
 mod error;

@@ -6,9 +6,9 @@ use paddington_exchange::store::{
 };
 use paddington_wire::{MessageId, Payload};
 
-use crate::answers::Waiter;
 use crate::lazies::Lazies;
 use crate::survey::Survey;
+use paddington_exchange::store::parts::Waiter;
 
 /// The key of a queue: a mailbox, or `None` for operations that belong to no single one.
 pub(crate) type QueueKey = Option<Mailbox>;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
+use paddington_exchange::store::parts::unix_millis;
 use paddington_exchange::store::{Mailbox, NewMessage, StoredMessage, StoredStream};
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
@@ -209,7 +210,7 @@ impl<'c> Table<'c> {
         let rows = stream_rows(self.streams.query(())?)?;
         self.check_owners(&rows)?;
         let mut found: HashMap<Mailbox, Vec<StoredStream>> = HashMap::new();
-        let (now, mut expiries) = (row::millis(now), Expiries::default());
+        let (now, mut expiries) = (unix_millis(now), Expiries::default());
         for row in &rows {
             let Some(stream) = self.load_stream(row, now, &mut expiries)? else { continue };
             let streams = found.entry(row.mailbox.clone()).or_default();
@@ -228,7 +229,7 @@ impl<'c> Table<'c> {
     /// Reads all messages of one mailbox, and fails if any is damaged.
     pub(crate) fn load(&mut self, mailbox: &Mailbox) -> Result<Vec<StoredStream>, Fault> {
         let rows = self.rows_of(mailbox.link)?;
-        let (now, mut expiries) = (row::millis(SystemTime::now()), Expiries::default());
+        let (now, mut expiries) = (unix_millis(SystemTime::now()), Expiries::default());
         let mut found = Vec::new();
         for row in &rows {
             found.extend(self.load_stream(row, now, &mut expiries)?);
@@ -316,7 +317,7 @@ impl<'c> Table<'c> {
             mailbox: mailbox.clone(),
             age: known.last().map_or(0, |known| known.age + 1),
             instance: id.stream,
-            begun: row::millis(SystemTime::now()),
+            begun: unix_millis(SystemTime::now()),
             mark,
         };
         self.add_stream(&row)?;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use paddington_exchange::store::parts::unix_millis;
 use paddington_exchange::store::{Mailbox, StoredMessage};
 use paddington_wire::{Instance, LinkId};
 use rusqlite::Row;
@@ -75,19 +76,6 @@ pub(crate) fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Faul
     Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
 }
 
-/// Converts a moment to milliseconds since 1970. Deadlines on disk use the wall clock, because the
-/// monotonic clock means nothing to the next process.
-pub(crate) fn millis(moment: SystemTime) -> i64 {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Converts milliseconds since 1970 to a moment.
-pub(crate) fn moment(millis: i64) -> SystemTime {
-    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// The end of a message's time to live. The deadline is kept in the time of the wall clock, which
 /// may be set while the message is stored; its time to live tells how much of it can be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +90,7 @@ impl Expiry {
     pub(crate) const LOST: Self = Self { deadline: 0, ttl: 0 };
 
     pub(crate) fn new(now: SystemTime, ttl: Duration) -> Self {
-        let deadline = now.checked_add(ttl).map_or(i64::MAX, millis);
+        let deadline = now.checked_add(ttl).map_or(i64::MAX, unix_millis);
         Self { deadline, ttl: i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX) }
     }
 

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use paddington_exchange::store::{Mailbox, StoreError, StoreHealth};
 
-use crate::answers::{Waiter, stopped};
 use crate::health::Health;
 use crate::lazies::Lazies;
 use crate::operation::{Query, QueueKey, Write};
 use crate::queue::Queue;
 use crate::round::Round;
+use paddington_exchange::store::parts::{Waiter, stopped};
 
 /// The queue behind a lock, which is never held while SQLite works.
 #[derive(Debug, Default)]
@@ -149,7 +149,7 @@ impl Shared {
     }
 
     pub(crate) fn record(&self, took: Duration, appended: u64) {
-        self.lock().health.record(took, appended);
+        self.lock().health.commits.record(took, appended);
     }
 
     pub(crate) fn put_back(&self, lazies: Vec<(Mailbox, Lazies)>) {

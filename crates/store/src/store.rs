@@ -10,13 +10,12 @@ use paddington_exchange::store::{
 };
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
-use crate::answers::ask;
 use crate::error::OpenStoreError;
-use crate::lazies::CursorChange;
 use crate::operation::{Query, Write};
 use crate::shared::Shared;
 use crate::survey::Survey;
 use crate::{open, worker};
+use paddington_exchange::store::parts::{CursorChange, Waiter, ask};
 
 /// A store in a file of SQLite. It has one owner for as long as it is open, so that every
 /// [`Fence`] is the current one.
@@ -161,7 +160,7 @@ impl SqliteStore {
         mailbox: &Mailbox,
         instance: Instance,
         change: CursorChange,
-        waiter: crate::answers::Waiter<()>,
+        waiter: Waiter<()>,
     ) {
         self.shared.lazy(mailbox.clone(), |lazies| lazies.change(instance, change, waiter));
     }

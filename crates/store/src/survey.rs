@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use paddington_exchange::store::parts::from_unix_millis;
 use paddington_exchange::store::{Mailbox, MailboxStatus};
 use paddington_wire::LinkId;
 use rusqlite::{Connection, Row, params};
 
 use crate::cursors::{self, CURSORS};
 use crate::error::Fault;
-use crate::row::{self, Owner, loaded};
+use crate::row::{Owner, loaded};
 use crate::stream_row::{STREAMS, stream_rows};
 use crate::streams::StreamId;
 
@@ -92,7 +93,7 @@ impl Uncounted {
             read += 1;
         }
         if read > 0 {
-            let begun = row::moment(self.begun);
+            let begun = from_unix_millis(self.begun);
             status.since = Some(status.since.map_or(begun, |since| since.min(begun)));
         }
         Ok(read)

@@ -34,7 +34,7 @@ async fn what_is_accepted_after_a_restore_has_a_stream_of_its_own() {
     let fence = claim(&store, &hub).await.fence;
     store.close().await.unwrap();
     forget(&place);
-    restored(&place.server.url(), &place.schema).await.unwrap();
+    restored(&place.config()).await.unwrap();
 
     let store = place.open().await;
     let id = accept(&store, &hub, "new").await;
@@ -113,7 +113,7 @@ async fn an_owner_sees_that_its_stream_is_not_the_present_one() {
     let (store, hub) = (place.open().await, mailbox("hub"));
     let claimed = claim(&store, &hub).await;
     fill(&store, &hub, 1..=3).await;
-    restored(&place.server.url(), &place.schema).await.unwrap();
+    restored(&place.config()).await.unwrap();
     let id = accept(&store, &hub, "new").await;
     let owned = store.owned().await.unwrap();
     assert_eq!((owned[0].fence, owned[0].stream, owned[0].last), (claimed.fence, id.stream, 1));

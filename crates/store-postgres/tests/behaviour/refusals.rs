@@ -76,8 +76,8 @@ async fn a_role_without_rights_is_told_which_it_needs() {
         text.contains("and the role may not create it: run `migrate` once as one that may"),
         "{text}"
     );
-    migrate(&place.server.url(), &place.schema).await.unwrap();
-    migrate(&place.server.url(), &place.schema).await.unwrap();
+    migrate(&place.config()).await.unwrap();
+    migrate(&place.config()).await.unwrap();
     let text = refused(&config).await;
     assert!(text.contains("the role may not use the tables in the schema"), "{text}");
     place.server.sql(&format!("GRANT USAGE ON SCHEMA {0} TO {0}", place.schema));
