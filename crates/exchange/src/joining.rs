@@ -65,7 +65,7 @@ impl KeyMaker {
             Role::Client => keys::Role::Server,
             Role::Server(_) => keys::Role::Client,
         };
-        peer.set_keys(LinkKeys::new(role, Arc::clone(ring), Arc::clone(&self.0)));
+        peer.set_keys(Arc::new(LinkKeys::new(role, Arc::clone(ring), Arc::clone(&self.0))));
     }
 }
 

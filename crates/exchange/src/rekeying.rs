@@ -7,7 +7,7 @@ use paddington_wire::PeerName;
 use paddington_wire::keys::KeyRing;
 use thiserror::Error;
 
-use crate::peer::{Asked, LinkKeys};
+use crate::peer::Asked;
 use crate::{Exchange, HandlerError};
 
 /// The reason why the keys of a link were not changed. They are as before then.
@@ -55,7 +55,7 @@ impl Exchange {
     #[must_use]
     pub fn are_keys_fixed_by_peer(&self, name: &str) -> bool {
         let peer = self.core().peer(name);
-        peer.is_some_and(|peer| peer.keys().is_some_and(LinkKeys::are_fixed_by_peer))
+        peer.is_some_and(|peer| peer.keys().is_some_and(|keys| keys.are_fixed_by_peer()))
     }
 
     /// Returns the time by which invitations expire and keys age, in seconds since 1970.

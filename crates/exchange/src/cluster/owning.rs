@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::{Credentials, Instance, LinkId};
+use paddington_wire::{Instance, LinkId};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info};
 
@@ -107,7 +107,7 @@ impl Core {
         let earlier = Arc::clone(&before.peer);
         let peer = claimed(&self.shared, mailbox.clone(), Arc::clone(&cluster.store), claim);
         if let Some(keys) = before.peer.keys() {
-            self.keys.give(&peer, &before.role, &Credentials::Ring(keys.ring()));
+            peer.set_keys(Arc::clone(keys));
         }
         let role = match (&before.role, peer.term()) {
             (Role::Server(_), Some(term)) => {

@@ -19,7 +19,6 @@ use tracing::{debug, error, info, warn};
 use super::Peer;
 use super::calls::CallNews;
 use super::inbox::Received;
-use super::keys::LinkKeys;
 use super::outbox::PeerLink;
 use super::peer::wake;
 use super::presence::{NotTaken, Order, Probed};
@@ -146,7 +145,7 @@ impl ReadyReservation for ReadyPeerReservation {
         }
         let traffic = reservation.take(Some(theirs.instance), |state, session| {
             if let Some(link) = peer.keys() {
-                link.begin(session, keys, [ours.features, theirs.features]);
+                link.begin(&peer, session, keys, [ours.features, theirs.features]);
             }
             let (started, freed) =
                 state.start_session(&peer.shared.room, session, [&ours, theirs], peer.now())?;
@@ -156,7 +155,7 @@ impl ReadyReservation for ReadyPeerReservation {
             report_regression(&peer, started);
             Ok(peer.take_call_events(state))
         })?;
-        if peer.keys().is_some_and(LinkKeys::are_fixed_by_peer) {
+        if peer.keys().is_some_and(|keys| keys.are_fixed_by_peer()) {
             info!(peer = %peer.name, "the keys stay as they are: the peer has no place for new ones");
         }
         peer.attend_keys();
@@ -355,7 +354,7 @@ impl Traffic for PeerTraffic {
         if matches!(frame, Frame::Drain)
             && let Some(keys) = peer.keys()
         {
-            keys.drain();
+            keys.drain(&peer);
         }
         let drains =
             matches!(frame, Frame::Drain) || (matches!(frame, Frame::Calls(_)) && stopping());
@@ -395,7 +394,7 @@ impl Traffic for PeerTraffic {
         let mut state = peer.lock();
         let left = matches!(end, End::PeerClosed(CloseCode::Shutdown));
         if let Some(keys) = peer.keys() {
-            keys.end(self.session);
+            keys.end(&peer, self.session);
         }
         if !state.end_session(&peer.name, self.session, left) {
             drop(state);

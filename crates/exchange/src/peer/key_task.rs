@@ -30,7 +30,7 @@ async fn attend(peer: Arc<Peer>) {
     loop {
         match keys.next() {
             Next::Store(change) => store(&peer, keys, change).await,
-            Next::Say(session, frame) => peer.say(session, frame),
+            Next::Say(saying) => saying.say(),
             Next::Wait(until) if until.saturating_sub(keys.now()) < LONGEST => {
                 let wait = Duration::from_secs(until.saturating_sub(keys.now()).max(1));
                 tokio::select! {
@@ -65,7 +65,7 @@ async fn store(peer: &Arc<Peer>, keys: &LinkKeys, change: Change) {
     if storing == Storing::Done && change.is_agreed() {
         info!(peer = %peer.name, generation = newest, "the keys of the link were renewed");
     }
-    if let Some((session, frame)) = keys.settle(peer, change, storing) {
-        peer.say(session, frame);
+    if let Some(saying) = keys.settle(peer, change, storing) {
+        saying.say();
     }
 }

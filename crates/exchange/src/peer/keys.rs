@@ -2,7 +2,7 @@
 //! side is told. Implements `docs/protocol.md` §3.6 and §5.5.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
 use paddington_transport::{Network, SessionKeys};
@@ -32,7 +32,7 @@ pub(crate) struct KeyMatters {
     pub(crate) on_change: OnceLock<Box<OnChange>>,
 }
 
-/// The keys of one link.
+/// The keys of one link. All terms of it share them.
 pub(crate) struct LinkKeys {
     pub(super) role: Role,
     common: Arc<KeyMatters>,
@@ -63,6 +63,8 @@ struct State {
 }
 
 struct InSession {
+    /// Whose session it is.
+    peer: Weak<Peer>,
     id: SessionId,
     /// The generation of its keys.
     generation: u64,
@@ -87,11 +89,18 @@ pub(super) enum Next {
     /// Store this.
     Store(Change),
     /// Send this in a session.
-    Say(SessionId, Frame),
+    Say(Saying),
     /// Look again at this time, in seconds since 1970, or when something happens.
     Wait(Seconds),
     /// Nothing, until something happens.
     Nothing,
+}
+
+/// A frame for a session.
+pub(super) struct Saying {
+    peer: Weak<Peer>,
+    session: SessionId,
+    frame: Frame,
 }
 
 /// A change of the keys that is being stored.
@@ -103,7 +112,7 @@ pub(super) struct Change {
 /// The cause of a change.
 enum Cause {
     /// A session, which says something about it.
-    Session(SessionId, Draft),
+    Session(Weak<Peer>, SessionId, Draft),
     /// Keys that were used, or whose time is over.
     Time,
     /// A person, who is told whether it was stored.
@@ -162,7 +171,13 @@ impl LinkKeys {
     }
 
     /// Begins a session: a handshake has used a generation. Returns whether it is still valid.
-    pub(super) fn begin(&self, id: SessionId, keys: SessionKeys, features: [Features; 2]) -> bool {
+    pub(super) fn begin(
+        &self,
+        peer: &Arc<Peer>,
+        id: SessionId,
+        keys: SessionKeys,
+        features: [Features; 2],
+    ) -> bool {
         let mut state = self.lock();
         let SessionKeys { generation, exporter } = keys;
         if state.ring.generation(generation).is_none() {
@@ -177,15 +192,15 @@ impl LinkKeys {
                 state.wanted = false;
                 renewal.ask();
             }
-            Box::new(InSession { id, generation, renewal })
+            Box::new(InSession { peer: Arc::downgrade(peer), id, generation, renewal })
         });
         true
     }
 
     /// Ends a session. Nothing of it is stored any more.
-    pub(super) fn end(&self, id: SessionId) {
+    pub(super) fn end(&self, peer: &Peer, id: SessionId) {
         let mut state = self.lock();
-        if state.session.as_ref().is_some_and(|session| session.id == id) {
+        if state.session.as_ref().is_some_and(|session| session.is(peer, id)) {
             state.session = None;
         }
         drop(state);
@@ -193,9 +208,14 @@ impl LinkKeys {
     }
 
     /// Takes a frame about keys that arrived in a session.
-    pub(super) fn receive(&self, id: SessionId, frame: &Frame) -> Result<(), Violation> {
+    pub(super) fn receive(
+        &self,
+        peer: &Peer,
+        id: SessionId,
+        frame: &Frame,
+    ) -> Result<(), Violation> {
         match &mut self.lock().session {
-            Some(session) if session.id == id => session.renewal.receive(frame),
+            Some(session) if session.is(peer, id) => session.renewal.receive(frame),
             _ => Err(Violation::BadRenewal("it was not offered")),
         }
     }
@@ -229,9 +249,10 @@ impl LinkKeys {
     }
 
     /// Begins nothing more: one of the two sides is about to end.
-    pub(super) fn drain(&self) {
-        if let Some(session) = &mut self.lock().session {
-            session.renewal.drain();
+    pub(super) fn drain(&self, peer: &Peer) {
+        match &mut self.lock().session {
+            Some(session) if std::ptr::eq(session.peer.as_ptr(), peer) => session.renewal.drain(),
+            _ => {}
         }
     }
 
@@ -297,22 +318,19 @@ impl LinkKeys {
     }
 
     /// Ends a change. Returns what is to be said in a session because of it.
-    pub(super) fn settle(
-        &self,
-        peer: &Peer,
-        change: Change,
-        storing: Storing,
-    ) -> Option<(SessionId, Frame)> {
+    pub(super) fn settle(&self, peer: &Peer, change: Change, storing: Storing) -> Option<Saying> {
         let now = self.now();
         let mut state = self.lock();
         state.changing = false;
         let Change { ring, cause } = change;
         let mut said = None;
         match (cause, &mut state.session) {
-            (Cause::Session(id, draft), Some(session)) if session.id == id => {
+            (Cause::Session(of, id, draft), Some(session))
+                if session.id == id && session.peer.ptr_eq(&of) =>
+            {
                 let settled = session.renewal.settle(draft, storing, now);
                 state.pace = session.renewal.pace();
-                said = settled.frame.map(|frame| (id, frame));
+                said = settled.frame.map(|frame| Saying { peer: of, session: id, frame });
             }
             (Cause::Time, _) if storing == Storing::Failed => state.failed = Some(now),
             // A session may have ended meanwhile. What was stored counts all the same.
@@ -412,16 +430,16 @@ impl State {
             return Ok(self.change(ring));
         }
         let Some(session) = &mut self.session else { return Ok(Next::Nothing) };
-        let InSession { id, renewal, .. } = &mut **session;
-        let id = *id;
+        let InSession { peer, id, renewal, .. } = &mut **session;
+        let (peer, id) = (Weak::clone(peer), *id);
         let step = renewal.poll(&self.ring, now)?;
         self.pace = renewal.pace();
         match step {
-            Some(Step::Send(frame)) => Ok(Next::Say(id, frame)),
+            Some(Step::Send(frame)) => Ok(Next::Say(Saying { peer, session: id, frame })),
             Some(Step::Store(draft)) => {
                 let ring = Arc::new(draft.ring().clone());
                 self.changing = true;
-                Ok(Next::Store(Change { ring, cause: Cause::Session(id, draft) }))
+                Ok(Next::Store(Change { ring, cause: Cause::Session(peer, id, draft) }))
             }
             None => Ok(renewal.wake_at(&self.ring, now).map_or(Next::Nothing, Next::Wait)),
         }
@@ -433,10 +451,25 @@ impl State {
     }
 }
 
+impl InSession {
+    fn is(&self, peer: &Peer, id: SessionId) -> bool {
+        self.id == id && std::ptr::eq(self.peer.as_ptr(), peer)
+    }
+}
+
+impl Saying {
+    /// Has the connection of the session send the frame.
+    pub(super) fn say(self) {
+        if let Some(peer) = self.peer.upgrade() {
+            peer.say(self.session, self.frame);
+        }
+    }
+}
+
 impl Change {
     /// Returns whether both sides agree on new keys with it.
     pub(super) fn is_agreed(&self) -> bool {
-        matches!(&self.cause, Cause::Session(_, draft) if draft.is_agreed())
+        matches!(&self.cause, Cause::Session(.., draft) if draft.is_agreed())
     }
 }
 

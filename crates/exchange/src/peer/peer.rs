@@ -54,7 +54,7 @@ pub(crate) struct Peer {
     pub(super) keeping: Keeping,
     requests: OnceLock<Arc<RequestHandler>>,
     /// The keys of its link, if they have generations.
-    keys: OnceLock<LinkKeys>,
+    keys: OnceLock<Arc<LinkKeys>>,
 }
 
 /// How the peer's requests are handled.
@@ -355,17 +355,17 @@ impl Peer {
     pub(super) fn ready(&self) -> Ready {
         let software = self.shared.config.software.clone();
         let ready = self.lock().ready();
-        let renewal = self.keys().map_or(Features::NONE, LinkKeys::features);
+        let renewal = self.keys().map_or(Features::NONE, |keys| keys.features());
         Ready { software, features: ready.features.with(renewal), ..ready }
     }
 
     /// Gives the peer the keys of its link; once, before anything happens.
-    pub(crate) fn set_keys(&self, keys: LinkKeys) {
+    pub(crate) fn set_keys(&self, keys: Arc<LinkKeys>) {
         let _ = self.keys.set(keys);
     }
 
     /// Returns the keys of its link, if they have generations.
-    pub(crate) fn keys(&self) -> Option<&LinkKeys> {
+    pub(crate) fn keys(&self) -> Option<&Arc<LinkKeys>> {
         self.keys.get()
     }
 
@@ -376,7 +376,7 @@ impl Peer {
         frame: &Frame,
     ) -> Result<(), Violation> {
         let keys = self.keys().ok_or(Violation::BadRenewal("it was not offered"))?;
-        keys.receive(session, frame)?;
+        keys.receive(self, session, frame)?;
         self.attend_keys();
         Ok(())
     }
@@ -390,7 +390,7 @@ impl Peer {
     /// Wants new keys for the link, for which the present session ends if it has brought some already.
     /// Returns when they come.
     pub(crate) fn renew_keys(self: &Arc<Self>) -> Asked {
-        let asked = self.keys().map_or(Asked::NotOffered, LinkKeys::ask);
+        let asked = self.keys().map_or(Asked::NotOffered, |keys| keys.ask());
         match asked {
             Asked::NotOffered | Asked::WithInvitation => {}
             Asked::Now => self.attend_keys(),
@@ -406,7 +406,7 @@ impl Peer {
             link.drain();
         }
         if let Some(keys) = self.keys() {
-            keys.drain();
+            keys.drain(self);
         }
         let waker = state.take_connection_waker();
         drop(state);
