@@ -29,34 +29,43 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Opens a listener. One on `[::]` accepts IPv4, too.
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>>;
 
+    /// Returns the network beneath, if this one only changes how another one connects or listens: what
+    /// follows is that one's then, unless it is changed, too.
+    fn beneath(&self) -> Option<&dyn Network> {
+        None
+    }
+
     /// Returns a random number in `0.0..1.0`, by which delays are jittered. A reproducible
     /// simulation provides its own.
     fn chance(&self) -> f64 {
-        rand::rng().random_range(0.0..1.0)
+        self.beneath().map_or_else(|| rand::rng().random_range(0.0..1.0), |it| it.chance())
     }
 
     /// Returns how long this machine has been suspended since it was booted. tokio's clock does not
     /// count that time, in which connections may have been lost unnoticed.
     fn slept(&self) -> Duration {
-        suspend::slept()
+        self.beneath().map_or_else(suspend::slept, |it| it.slept())
     }
 
     /// Returns the time of the wall clock, in seconds since 1970: it decides when an invitation
     /// expires and when keys are renewed.
     fn unix_time(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| since.as_secs())
+        let system = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            since.map_or(0, |since| since.as_secs())
+        };
+        self.beneath().map_or_else(system, |it| it.unix_time())
     }
 
     /// Returns the proxies that the environment of this process named at its start. By default, none.
     fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
-        Arc::default()
+        self.beneath().map_or_else(Arc::default, |it| it.proxy_environment())
     }
 
     /// Rounds up a wait that may as well be a little longer: many timers that end together wake the
     /// process only once. By default, returns `wait`.
     fn together(&self, wait: Duration) -> Duration {
-        wait
+        self.beneath().map_or(wait, |it| it.together(wait))
     }
 }
 

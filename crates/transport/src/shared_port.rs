@@ -8,7 +8,6 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -19,9 +18,7 @@ use tracing::debug;
 use crate::error::AcceptError;
 use crate::front::{Accepted, Entrance, Front};
 use crate::stranger::Stranger;
-use crate::{
-    Config, Endpoint, Listener, Network, NetworkListener, ProxyEnvironment, ServerTls, Stream,
-};
+use crate::{Config, Endpoint, Listener, Network, NetworkListener, ServerTls, Stream};
 
 mod routes;
 
@@ -162,24 +159,8 @@ impl Network for OnPort {
         })
     }
 
-    fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
-        self.network.proxy_environment()
-    }
-
-    fn chance(&self) -> f64 {
-        self.network.chance()
-    }
-
-    fn slept(&self) -> Duration {
-        self.network.slept()
-    }
-
-    fn unix_time(&self) -> u64 {
-        self.network.unix_time()
-    }
-
-    fn together(&self, wait: Duration) -> Duration {
-        self.network.together(wait)
+    fn beneath(&self) -> Option<&dyn Network> {
+        Some(&*self.network)
     }
 }
 

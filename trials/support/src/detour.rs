@@ -51,6 +51,10 @@ where
         Box::pin((self.connect)(self.network.clone(), address))
     }
 
+    fn beneath(&self) -> Option<&dyn Network> {
+        Some(&self.network)
+    }
+
     fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
         self.network.bind(address)
     }

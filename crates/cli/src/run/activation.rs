@@ -71,24 +71,8 @@ impl Network for Activated {
         async { Ok(Box::new(self.copies()?) as Box<dyn NetworkListener>) }.boxed()
     }
 
-    fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
-        self.system.proxy_environment()
-    }
-
-    fn chance(&self) -> f64 {
-        self.system.chance()
-    }
-
-    fn slept(&self) -> Duration {
-        self.system.slept()
-    }
-
-    fn unix_time(&self) -> u64 {
-        self.system.unix_time()
-    }
-
-    fn together(&self, wait: Duration) -> Duration {
-        self.system.together(wait)
+    fn beneath(&self) -> Option<&dyn Network> {
+        Some(&*self.system)
     }
 }
 
