@@ -120,6 +120,9 @@ impl Exchange {
             Role::Client => return Err(ChangeError::NotAServer(entry.peer.name.clone())),
         };
         core.replace_keys(&entry, &newer.credentials)?;
+        if let Some(cluster) = &core.cluster {
+            cluster.redirect(entry.peer.mailbox.link, &newer);
+        }
         dialing.change(Change::Invitation(newer));
         Ok(())
     }

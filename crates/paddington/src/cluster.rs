@@ -8,11 +8,14 @@ use std::time::Duration;
 #[cfg(feature = "postgres")]
 use paddington_store_postgres::PostgresConfig;
 use paddington_transport::seconds;
+use paddington_wire::Encoding;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 #[cfg(feature = "postgres")]
 use zeroize::Zeroizing;
 
+use crate::known::KnownPeer;
+use crate::links::SharedLinkError;
 use crate::{ConfigError, ServiceConfig};
 
 /// The shortest time after which a replica may count as dead.
@@ -81,6 +84,12 @@ pub enum ClusterError {
         "replicas cannot share a database: this program was built without the feature `postgres`"
     )]
     NotBuilt,
+    /// The links in the database cannot be read or written.
+    #[error(transparent)]
+    Links(#[from] SharedLinkError),
+    /// A link in the database is not valid, or is another one than in the configuration.
+    #[error(transparent)]
+    Config(Box<ConfigError>),
     /// The database cannot be used.
     #[cfg(feature = "postgres")]
     #[error(transparent)]
@@ -236,9 +245,11 @@ impl ServiceConfig {
         if self.cluster.is_none() {
             return Ok(());
         }
+        let is_hex = |peer: KnownPeer| peer.keys().encoding() == Encoding::Hex;
         let conflicts = [
+            (self.known.peers().any(is_hex), "a hex link", "it acknowledges nothing"),
             (self.outbox.is_some(), "outbox", "its messages would be those of one replica only"),
-            (self.links.is_some(), "links", "keys would be renewed at one replica only"),
+            (self.links.is_some(), "links", "replicas keep their links in the database"),
             (self.vault.is_some(), "at_rest", "messages in the database would not be sealed"),
         ];
         let conflict = conflicts.into_iter().find(|(is_set, ..)| *is_set);
@@ -281,6 +292,12 @@ impl ServiceConfig {
     pub async fn restored_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
         Ok(paddington_store_postgres::restored(&cluster.of(self)?).await?)
+    }
+}
+
+impl From<ConfigError> for ClusterError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{Cluster, FileError, file};
 mod differences;
 mod folder;
 mod peers;
+mod shared;
 mod stored;
 
 pub(crate) use folder::file_of;
@@ -54,6 +55,8 @@ pub struct ServiceConfig {
     pub(crate) outbox: Option<PathBuf>,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) links: Option<LinkFolder>,
+    /// Whether the links are those in the database that replicas share.
+    pub(crate) is_shared: bool,
     pub(crate) vault: Option<Arc<Vault>>,
     tls: Option<TlsFiles>,
     settings: Config,
@@ -217,6 +220,7 @@ impl ServiceConfig {
             outbox: None,
             cluster: None,
             links: None,
+            is_shared: false,
             vault: None,
             tls: None,
             settings: Config::default(),
@@ -445,7 +449,7 @@ impl ServiceConfig {
         let tls = |source| ConfigError::Tls { server: server.name.clone(), source };
         let certificate = self.settings.transport.outbound.certificate();
         let file = InvitationFile::of(&self.name, server, certificate.clone());
-        server.to_dial(file.filter(|_| self.links.is_none()), certificate).map_err(tls)
+        server.to_dial(file.filter(|_| !self.keeps_links()), certificate).map_err(tls)
     }
 
     /// Returns the peers, so that they can be changed.

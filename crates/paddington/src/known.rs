@@ -147,6 +147,12 @@ impl Known {
         clients.chain(self.servers.iter().cloned().map(KnownPeer::Server))
     }
 
+    /// Returns the links of all peers, by name.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (&PeerName, LinkId)> {
+        let clients = self.clients.iter().map(|client| (&client.name, client.link));
+        clients.chain(self.servers.iter().map(|server| (&server.name, server.link)))
+    }
+
     /// Returns the peers of two links that share a key, if there are any.
     pub(crate) fn with_a_shared_key(&self) -> Option<[PeerName; 2]> {
         let mut owners = HashMap::with_capacity(2 * self.names.len());

@@ -80,7 +80,7 @@ pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, Service
 pub use error::Error;
 pub use file::{FileError, load_private, save_private, without_values};
 pub use invite::{Invite, InviteError, InviteOptions};
-pub use links::PeerRole;
+pub use links::{PeerRole, SharedLinkError};
 pub use outbox::OutboxError;
 #[cfg(feature = "durable")]
 pub use outbox::check_outbox_seal;

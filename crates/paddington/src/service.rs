@@ -17,6 +17,7 @@ use shared::Shared;
 
 mod applying;
 mod changes;
+mod directory;
 mod shared;
 
 pub use changes::{Changes, LinkError};
@@ -165,12 +166,18 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
-        let shared = Arc::new(Shared::new(config)?);
+        let storage = store.into();
+        let shared = Arc::new(match &storage {
+            Storage::Shared(store) => Shared::over(config, Arc::clone(store) as _).await?,
+            Storage::Memory | Storage::Own(_) => Shared::new(config)?,
+        });
         let config = shared.config().clone(); // with the keys that the links have by now
-        let setup = config.setup(network, store.into(), shared.key_store())?;
+        let setup = config.setup(network, storage, shared.key_store())?;
         let exchange = Exchange::start(setup, handler).await?;
         config.note_missing_peers();
-        Ok(Self { exchange, shared })
+        let service = Self { exchange, shared };
+        service.begin_to_follow();
+        Ok(service)
     }
 
     /// Returns the service's exchange, which has more ways to send, and reports events.

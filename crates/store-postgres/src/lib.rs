@@ -19,6 +19,7 @@ mod config;
 mod connect;
 mod cursors;
 mod database;
+mod directory;
 mod error;
 mod flush;
 mod inbox;
@@ -43,6 +44,7 @@ mod work;
 mod writer;
 
 pub use config::PostgresConfig;
+pub use directory::PostgresDirectory;
 pub use error::OpenError;
 pub use migrate::{migrate, restored};
 pub use store::PostgresStore;

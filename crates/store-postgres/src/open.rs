@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use paddington_exchange::store::DirectoryNews;
 use paddington_exchange::store::parts::CommitTimes;
 use paddington_wire::Instance;
+use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 
 use crate::config::PostgresConfig;
@@ -27,6 +29,7 @@ const REPLACE: &str =
 pub(crate) struct Opened {
     pub(crate) databases: Vec<Arc<Database>>,
     pub(crate) inbox: Inbox,
+    pub(crate) news: Arc<watch::Sender<DirectoryNews>>,
     pub(crate) health: Arc<Mutex<CommitTimes>>,
 }
 
@@ -45,7 +48,7 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
         |error: paddington_wire::KeyError| unreachable(target, &Fault::refused(error.to_string()));
     let token = Instance::random().map_err(no_token)?;
     let number = join(first, token, config.lease).await.map_err(|fault| refused(target, &fault))?;
-    let (inbox, health) = (Inbox::default(), Arc::default());
+    let (inbox, news, health) = (Inbox::default(), Arc::default(), Arc::default());
     let mut databases = Vec::new();
     for (target, connection) in targets.iter().zip(&checked) {
         let lock = meta(connection, "lock").await.map_err(|fault| refused(target, &fault))?;
@@ -61,11 +64,18 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
             time: config.lease,
             lease: Lease::new(),
             inbox: inbox.clone(),
+            news: Arc::clone(&news),
         };
         let present = presence.establish().await.map_err(|fault| refused(target, &fault))?;
         databases.push(Database::start(presence, present, Arc::clone(&health)));
     }
-    Ok(Opened { databases, inbox, health })
+    Ok(Opened { databases, inbox, news, health })
+}
+
+/// Connects to the first database, for a tool.
+pub(crate) async fn first(config: &PostgresConfig) -> Result<Arc<Connection>, OpenError> {
+    let targets = config.targets()?;
+    check(config, targets.first().ok_or(OpenError::NoUrl)?, 0).await
 }
 
 /// Connects to a database, and checks all that can be checked before it is used.

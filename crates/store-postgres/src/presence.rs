@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_exchange::store::Signal;
+use paddington_exchange::store::{DirectoryNews, Signal};
 use paddington_wire::Instance;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::connect::{Backoff, Commits, Connection, Target};
 use crate::error::Fault;
 use crate::inbox::Inbox;
 use crate::lease::{self, Lease};
-use crate::row::column;
+use crate::row::{column, loaded};
 use crate::signal;
 
 const JOIN: &str = "INSERT INTO replica(token, beat, lease, version) \
@@ -21,7 +21,9 @@ const JOIN: &str = "INSERT INTO replica(token, beat, lease, version) \
 /// With the number that another database has given, or again after this database has forgotten it.
 const JOIN_AS: &str = "INSERT INTO replica(n, token, beat, lease, version) \
                        VALUES ($1, $2, clock_timestamp(), $3, $4) ON CONFLICT DO NOTHING";
-const BEAT: &str = "UPDATE replica SET beat = clock_timestamp() WHERE n = $1 AND token = $2";
+/// Beats, and asks for the greatest version of the directory.
+const BEAT: &str = "UPDATE replica SET beat = clock_timestamp() WHERE n = $1 AND token = $2 \
+                    RETURNING (SELECT value FROM meta WHERE key = 'directory')";
 const LEAVE: &str = "DELETE FROM replica WHERE n = $1 AND token = $2";
 const LOCK: &str = "SELECT pg_try_advisory_lock($1, $2)";
 const PING: &str = "SELECT 1";
@@ -45,6 +47,8 @@ pub(crate) struct Presence {
     pub(crate) time: Duration,
     pub(crate) lease: Lease,
     pub(crate) inbox: Inbox,
+    /// What may be new in the directory.
+    pub(crate) news: Arc<watch::Sender<DirectoryNews>>,
 }
 
 /// The two connections of a replica that is present.
@@ -76,7 +80,11 @@ impl Presence {
     /// Connects, takes the lock and beats once.
     pub(crate) async fn establish(&self) -> Result<Present, Fault> {
         let inbox = self.inbox.clone();
-        let hear = move |payload: &str| signal::read(payload).for_each(|it| inbox.deliver(it));
+        let news = Arc::clone(&self.news);
+        let hear = move |payload: &str| match signal::version(payload) {
+            Some(version) => DirectoryNews::hear(&news, version),
+            None => signal::read(payload).for_each(|it| inbox.deliver(it)),
+        };
         let lock = self.target.open(Commits::Synced, Some(Box::new(hear))).await?;
         lock.client.batch_execute(&format!("LISTEN \"{}\"", self.channel)).await?;
         while !column::<bool>(&lock.row(LOCK, &[&self.lock, &self.number]).await?, 0)? {
@@ -85,6 +93,7 @@ impl Presence {
         let beats = self.target.open(Commits::Lazy, None).await?;
         let present = Present { lock, beats };
         self.beat(&present).await?;
+        self.news.send_modify(|news| news.contacts += 1);
         Ok(present)
     }
 
@@ -94,12 +103,16 @@ impl Presence {
         let token = &self.token.as_bytes()[..];
         let arguments: crate::connect::Arguments<'_> = &[&self.number, &token];
         let both = async {
-            tokio::join!(biased; present.beats.execute(BEAT, arguments), present.lock.rows(PING, &[]))
+            tokio::join!(biased; present.beats.rows(BEAT, arguments), present.lock.rows(PING, &[]))
         };
         let late = |_| Fault::Lost("the database does not answer".to_owned());
         let (beat, ping) = tokio::time::timeout(self.time, both).await.map_err(late)?;
         ping?;
-        if beat? == 0 {
+        let beat = beat?;
+        if let Some(beat) = beat.first() {
+            let version = column::<Option<i64>>(beat, 0)?.unwrap_or_default();
+            DirectoryNews::hear(&self.news, loaded(version)?);
+        } else {
             let version = env!("CARGO_PKG_VERSION");
             let known = [
                 &self.number as &(dyn tokio_postgres::types::ToSql + Sync),

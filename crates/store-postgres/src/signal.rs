@@ -6,6 +6,9 @@ use paddington_wire::{Instance, LinkId};
 /// The most bytes of one notification, of which the server allows 7 999.
 pub(crate) const MAX_PAYLOAD: usize = 7_900;
 
+/// The begin of a notification that tells the greatest version of the directory, and nothing else.
+pub(crate) const DIRECTORY: &str = "V";
+
 /// Length of an identity in hexadecimal digits.
 const ID: usize = 2 * LinkId::LEN;
 
@@ -37,6 +40,11 @@ pub(crate) fn pack(signals: &[Signal]) -> Vec<String> {
         }
     }
     packed
+}
+
+/// Reads the greatest version of the directory, if a notification tells that.
+pub(crate) fn version(payload: &str) -> Option<u64> {
+    payload.strip_prefix(DIRECTORY)?.parse().ok()
 }
 
 /// Reads the signals of a notification. What this version does not know is left out.
@@ -119,6 +127,15 @@ mod tests {
         assert!(packed.len() < 10, "{}", packed.len());
         let found: Vec<_> = packed.iter().flat_map(|payload| read(payload)).collect();
         assert_eq!(found, many);
+    }
+
+    #[test]
+    fn a_version_of_the_directory_is_told_alone() {
+        assert_eq!(version("V1099511627777"), Some(1_099_511_627_777));
+        for text in ["V", "V-1", "1", "V1,F"] {
+            assert_eq!(version(text), None, "{text}");
+        }
+        assert_eq!(read("V7").count(), 0);
     }
 
     #[test]

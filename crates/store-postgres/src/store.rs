@@ -8,19 +8,22 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all, try_join_all};
 use paddington_exchange::store::parts::{CommitTimes, CursorChange, Waiter, stopped};
 use paddington_exchange::store::{
-    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Fate, Fence, Followed,
-    LaneLeft, LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned, Purged, ReplicaId,
-    Settled, SharedStore, Signal, Signals, StoreHealth, StoredCursor, Submission,
+    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Directory, DirectoryNews,
+    Fate, Fence, Followed, LaneLeft, LetterId, LinkEntry, LinkStore, Mailbox, MailboxStatus,
+    Mailboxes, Owned, Purged, ReplicaId, Settled, SharedStore, Signal, Signals, StoreHealth,
+    StoredCursor, Submission, Written,
 };
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
+use tokio::sync::watch;
 
 use crate::config::PostgresConfig;
+use crate::connect::Connection;
 use crate::database::Database;
 use crate::error::{Fault, OpenError};
 use crate::inbox::Inbox;
 use crate::lazies::Lazies;
 use crate::letters::{inner_id, outer_id};
-use crate::{cursors, letters, mailboxes, open};
+use crate::{cursors, directory, letters, mailboxes, open};
 
 /// A store in one or several PostgreSQL databases, which the replicas of a service share.
 ///
@@ -28,6 +31,7 @@ use crate::{cursors, letters, mailboxes, open};
 pub struct PostgresStore {
     databases: Vec<Arc<Database>>,
     inbox: Inbox,
+    news: Arc<watch::Sender<DirectoryNews>>,
     health: Arc<Mutex<CommitTimes>>,
 }
 
@@ -39,8 +43,8 @@ impl PostgresStore {
     ///
     /// [`OpenError`] if a database cannot be reached or trusted, or belongs to something else.
     pub async fn open(config: &PostgresConfig) -> Result<Arc<Self>, OpenError> {
-        let open::Opened { databases, inbox, health } = open::open(config).await?;
-        Ok(Arc::new(Self { databases, inbox, health }))
+        let open::Opened { databases, inbox, news, health } = open::open(config).await?;
+        Ok(Arc::new(Self { databases, inbox, news, health }))
     }
 
     /// The database of a link (S15): its identity is as random as a hash of it.
@@ -151,7 +155,7 @@ impl Mailboxes for PostgresStore {
         let all = self.all(|database| {
             let except = Arc::clone(&except);
             let written = database.keeper.sync();
-            let listed = move |connection: Arc<crate::connect::Connection>, _| async move {
+            let listed = move |connection: Arc<Connection>, _| async move {
                 written.await.map_err(|error| Fault::refused(error.to_string()))?;
                 mailboxes::list(&connection, &except).await
             };
@@ -170,6 +174,32 @@ impl Mailboxes for PostgresStore {
         self.of(mailbox.link).query(vec![mailbox.link], |connection, _| async move {
             mailboxes::purge(&connection, &mailbox).await
         })
+    }
+}
+
+impl Directory for PostgresStore {
+    fn entries(&self, after: u64) -> Answer<Vec<LinkEntry>> {
+        let read = move |connection: Arc<Connection>, _| async move {
+            directory::entries(&connection, after).await
+        };
+        self.databases[0].query(Vec::new(), read)
+    }
+
+    fn versions(&self) -> Answer<Vec<(LinkId, u64)>> {
+        let read =
+            |connection: Arc<Connection>, _| async move { directory::versions(&connection).await };
+        self.databases[0].query(Vec::new(), read)
+    }
+
+    fn write(&self, entries: Vec<LinkEntry>) -> Answer<Vec<Written>> {
+        let write = |connection: Arc<Connection>, _| async move {
+            directory::write(&connection, &entries).await
+        };
+        self.databases[0].query(Vec::new(), write)
+    }
+
+    fn news(&self) -> watch::Receiver<DirectoryNews> {
+        self.news.subscribe()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::join_all;
+use paddington_transport::Renewed;
 use paddington_wire::LinkId;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tracing::warn;
@@ -63,6 +64,14 @@ impl Cluster {
     pub(crate) fn know(&self, server: Server) {
         lock(&self.servers).insert(server.link, server);
         self.dial.notify_one();
+    }
+
+    /// Dials a server elsewhere from the next term on.
+    pub(crate) fn redirect(&self, link: LinkId, newer: &Renewed) {
+        if let Some(server) = lock(&self.servers).get_mut(&link) {
+            let Renewed { endpoint, fallbacks, credentials, tls } = newer.clone();
+            *server = Server { endpoint, fallbacks, credentials, tls, ..server.clone() };
+        }
     }
 
     /// Forgets a link that was removed.

@@ -1,6 +1,7 @@
 //! The store: everything that outlives a process. Implements `docs/delivery.md`, "What is stored".
 
 mod contract;
+mod directory;
 mod error;
 mod letter;
 mod mailbox;
@@ -11,6 +12,7 @@ pub use contract::{
     Answer, Backlog, Cursors, DeadLetters, Fence, LinkStore, MAX_LETTER_BYTES, MAX_LETTERS,
     Mailboxes, NewMessage, Outbox, Store, StoreHealth,
 };
+pub use directory::{Directory, DirectoryNews, LinkEntry, Written};
 pub use error::StoreError;
 pub use letter::{DeadLetter, LetterId};
 pub use mailbox::{Mailbox, MailboxStatus, Purged};

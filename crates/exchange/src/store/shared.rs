@@ -15,7 +15,7 @@ use paddington_wire::link::{Outcome, StoredCursor, StoredStream};
 use paddington_wire::{Instance, LinkId, MessageId, Payload, RejectCode, RejectText};
 use tokio::sync::mpsc;
 
-use super::{Answer, Fence, LinkStore, Mailbox};
+use super::{Answer, Directory, Fence, LinkStore, Mailbox};
 
 /// A store that several replicas of one service share.
 ///
@@ -26,7 +26,7 @@ use super::{Answer, Fence, LinkStore, Mailbox};
 ///
 /// [`append`](super::Outbox::append) does not exist here: a message has no number before it is
 /// [accepted](Self::accept).
-pub trait SharedStore: LinkStore {
+pub trait SharedStore: LinkStore + Directory {
     /// Returns the number of this replica, which no other one has ever had.
     fn replica(&self) -> ReplicaId;
 

@@ -1,5 +1,6 @@
 //! The folder of links of a configuration.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,29 +37,15 @@ impl ServiceConfig {
     pub fn set_links(&mut self, path: impl Into<PathBuf>) -> Result<(), ConfigError> {
         let folder = LinkFolder::at(path.into(), self.vault.clone())?;
         let mut known = self.known_in(&folder)?;
-        let moves = |known: &Known| {
-            let stays =
-                |peer: &KnownPeer| known.knows(peer.name()) || folder.has_removed(peer.link());
-            !self.known.peers().all(|peer| stays(&peer))
-        };
-        let lock = moves(&known).then(|| folder.lock()).transpose()?;
-        if lock.is_some() {
+        let has_removed = |link| folder.has_removed(link);
+        let mut moves = self.not_in(&known, has_removed)?;
+        if !moves.is_empty() {
+            let lock = folder.lock()?;
             known = self.known_in(&folder)?; // nobody changes it any more
-        }
-        for peer in self.known.peers() {
-            match (known.peer(peer.name()), &lock) {
-                _ if folder.has_removed(peer.link()) => {
-                    debug!(peer = %peer.name(), "its link was removed");
-                }
-                (None, Some(lock)) => {
-                    folder.write(lock, &file_of(&peer)?)?;
-                    known.add(peer);
-                }
-                // It was moved into the folder before.
-                (Some(kept), _) if kept.link() == peer.link() => {
-                    debug!(peer = %peer.name(), "its keys are in the folder of links");
-                }
-                _ => return Err(ConfigError::Duplicate(peer.name().clone())),
+            moves = self.not_in(&known, has_removed)?;
+            for peer in moves {
+                folder.write(&lock, &file_of(&peer)?)?;
+                known.add(peer);
             }
         }
         if let Some(peers) = known.with_a_shared_key() {
@@ -87,6 +74,31 @@ impl ServiceConfig {
             self.known = Arc::new(self.known_in(folder)?);
         }
         Ok(())
+    }
+
+    /// Returns the peers of this configuration that are not among those that are kept elsewhere, and were not
+    /// removed there.
+    pub(super) fn not_in(
+        &self,
+        kept: &Known,
+        has_removed: impl Fn(LinkId) -> bool,
+    ) -> Result<Vec<KnownPeer>, ConfigError> {
+        let links: HashMap<_, _> = kept.links().collect();
+        let mut missing = Vec::new();
+        for peer in self.known.peers() {
+            match links.get(peer.name()) {
+                _ if has_removed(peer.link()) => {
+                    debug!(peer = %peer.name(), "its link was removed");
+                }
+                None => missing.push(peer),
+                // It was moved there before.
+                Some(kept) if *kept == peer.link() => {
+                    debug!(peer = %peer.name(), "its keys are those that are kept");
+                }
+                Some(_) => return Err(ConfigError::Duplicate(peer.name().clone())),
+            }
+        }
+        Ok(missing)
     }
 
     fn known_in(&self, folder: &LinkFolder) -> Result<Known, ConfigError> {
@@ -127,7 +139,7 @@ impl ServiceConfig {
     }
 
     /// Reads a link from its file.
-    fn peer_of(&self, mut file: LinkFile) -> Result<KnownPeer, ConfigError> {
+    pub(crate) fn peer_of(&self, mut file: LinkFile) -> Result<KnownPeer, ConfigError> {
         let peer = file.peer.clone();
         let keys_error = |source| ConfigError::Keys { peer: peer.clone(), source };
         let stored = file.take().map_err(keys_error)?;

@@ -305,10 +305,10 @@ impl ServiceConfig {
                     expires: it.expiry().moment().map(time),
                 }
             }),
-            fixed: match (ring, &self.links) {
+            fixed: match (ring, self.keeps_links()) {
                 (None, _) => Some(FixedKeys::Hex),
-                (Some(_), None) => Some(FixedKeys::NoFolder),
-                (Some(_), Some(_)) => None,
+                (Some(_), false) => Some(FixedKeys::NoFolder),
+                (Some(_), true) => None,
             },
         }
     }
@@ -364,7 +364,7 @@ impl ServiceConfig {
     /// The end of an invitation that is written now.
     fn expiry(&self, lifetime: Option<Duration>, now: Timestamp) -> Option<Timestamp> {
         let lifetime = lifetime.unwrap_or(self.settings.invitation_lifetime);
-        let ends = self.links.is_some() && !lifetime.is_zero();
+        let ends = self.keeps_links() && !lifetime.is_zero();
         ends.then(|| now.after(lifetime))
     }
 

@@ -43,6 +43,7 @@ impl ServiceConfig {
             outbox,
             cluster,
             links,
+            is_shared: false,
             vault,
             tls,
             settings,
@@ -87,8 +88,8 @@ impl ServiceConfig {
     }
 
     pub(super) fn to_file(&self, form: Form) -> ServiceFile {
-        // What is in the folder of links is kept there.
-        let inline = self.links.is_none();
+        // What is in the folder of links or in a database is kept there.
+        let inline = self.links.is_none() && !self.is_shared;
         let clients = self.known.clients.iter().filter(|_| inline);
         let servers = self.known.servers.iter().filter(|_| inline);
         ServiceFile {

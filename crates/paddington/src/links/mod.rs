@@ -1,10 +1,13 @@
-//! Links as they are kept in a folder, one file for each.
+//! Links as they are kept in a folder, one file for each, or in a database.
 
+mod directory;
 mod folder;
 mod keys;
 mod sealed;
 mod stored;
 
+pub use directory::SharedLinkError;
+pub(crate) use directory::{LinkDirectory, SharedLink};
 pub(crate) use folder::{FolderLock, LinkFolder};
 pub(crate) use keys::{Keys, handed_over};
 pub use stored::PeerRole;

@@ -27,7 +27,9 @@ impl Service {
         let stays = |peer: &KnownPeer| {
             config.known.peer(peer.name()).is_some_and(|new| new.link() == peer.link())
         };
-        for peer in present.known.peers().filter(|peer| !stays(peer)) {
+        // Links in a database are those of all replicas, whose files may be older.
+        let are_shared = present.is_shared;
+        for peer in present.known.peers().filter(|peer| !are_shared && !stays(peer)) {
             let name = peer.name().to_string();
             match self.leave(&name, waiting).await {
                 Ok(_) => changes.removed.push(name),
@@ -94,8 +96,8 @@ impl Service {
     fn takes_keys(&self, new: &KnownPeer) -> Result<bool, LinkError> {
         let name = new.name();
         let present = self.config(); // with the keys that the links have at present
-        let Some(known) = present.known.peer(name).filter(|_| present.links().is_none()) else {
-            return Ok(false); // keys in a folder are the service's own
+        let Some(known) = present.known.peer(name).filter(|_| !present.keeps_links()) else {
+            return Ok(false); // keys that are kept are the service's own
         };
         let unseen: Vec<Arc<KeyPair>> = match (known.keys(), new.keys()) {
             (Keys::Sealed(ring), Keys::Sealed(new)) => {

@@ -324,21 +324,30 @@ impl Service {
     /// Adds a link to the exchange, the folder and the configuration.
     pub(super) async fn add(&self, peer: KnownPeer) -> Result<(), LinkError> {
         let name = peer.name().clone();
-        let durable = self.shared.keep(peer.clone());
-        let added = match &peer {
-            KnownPeer::Client(client) => {
-                self.exchange.add_client_with(client.invited(), durable).await
-            }
-            KnownPeer::Server(server) => {
-                let server = self.shared.config().to_dial(server)?;
-                self.exchange.add_server_with(server, durable).await
-            }
-        };
+        let added = self.begin(&peer, self.shared.keep(peer.clone())).await;
         let is_kept = self.shared.config().known.knows(&name);
         if added.is_err() && is_kept {
             self.shared.forget(name).await.map_err(LinkError::NotDurable)?;
         }
-        Ok(added?)
+        added
+    }
+
+    /// Begins with a peer, once that is durable.
+    pub(super) async fn begin(
+        &self,
+        peer: &KnownPeer,
+        durable: impl Future<Output = Result<(), HandlerError>>,
+    ) -> Result<(), LinkError> {
+        match peer {
+            KnownPeer::Client(client) => {
+                self.exchange.add_client_with(client.invited(), durable).await?;
+            }
+            KnownPeer::Server(server) => {
+                let server = self.shared.config().to_dial(server)?;
+                self.exchange.add_server_with(server, durable).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a link from the exchange, the folder and the configuration.

@@ -5,15 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use paddington_exchange::store::Directory;
 use paddington_exchange::{HandlerError, KeyStore};
-use paddington_wire::PeerName;
 use paddington_wire::keys::KeyRing;
+use paddington_wire::{LinkId, PeerName};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
 use crate::known::KnownPeer;
-use crate::links::{FolderLock, Keys, LinkFile, LinkFolder};
-use crate::{ConfigError, ServiceConfig};
+use crate::links::{FolderLock, Keys, LinkDirectory, LinkFile, LinkFolder};
+use crate::{ClusterError, ConfigError, ServiceConfig, SharedLinkError};
 
 /// Number of groups of links. Files of links in different groups are written at the same time.
 const GROUPS: usize = 16;
@@ -22,9 +23,19 @@ const GROUPS: usize = 16;
 pub(crate) struct Shared {
     /// The configuration as it is now.
     config: Mutex<ServiceConfig>,
-    folder: Option<Folder>,
+    place: Place,
+    /// Held while a link in the group is written, so that the last one is the newest.
+    writing: [AsyncMutex<()>; GROUPS],
     /// One change by a person at a time.
     pub(super) turn: AsyncMutex<()>,
+}
+
+/// Where the states of links outlive the process.
+#[derive(Debug)]
+enum Place {
+    Nowhere,
+    Folder(Folder),
+    Directory(Arc<LinkDirectory>),
 }
 
 /// The folder of links, which belongs to the service while it runs.
@@ -33,22 +44,44 @@ struct Folder {
     links: LinkFolder,
     /// Ends with the service.
     lock: Arc<Mutex<Option<FolderLock>>>,
-    /// Held while the file of a link in the group is written, so that the last one is the newest.
-    writing: Arc<[AsyncMutex<()>; GROUPS]>,
 }
 
 impl Shared {
     pub(super) fn new(config: &ServiceConfig) -> Result<Self, ConfigError> {
         let mut config = config.clone();
-        let folder = config.link_folder().map(|links| -> Result<_, ConfigError> {
-            let writing = Arc::new(std::array::from_fn(|_| AsyncMutex::default()));
-            let lock = Arc::new(Mutex::new(Some(links.lock()?)));
-            Ok(Folder { links: links.clone(), lock, writing })
-        });
-        let folder = folder.transpose()?;
+        let place = match config.link_folder() {
+            Some(links) => {
+                let lock = Arc::new(Mutex::new(Some(links.lock()?)));
+                Place::Folder(Folder { links: links.clone(), lock })
+            }
+            None => Place::Nowhere,
+        };
         // Under the lock, nobody changes it any more.
         config.reload_links()?;
-        Ok(Self { config: Mutex::new(config), folder, turn: AsyncMutex::default() })
+        Ok(Self::at(place, config))
+    }
+
+    /// As [`new`](Self::new), with the links in a database that replicas share.
+    pub(super) async fn over(
+        config: &ServiceConfig,
+        directory: Arc<dyn Directory>,
+    ) -> Result<Self, ClusterError> {
+        let (mut config, directory) = (config.clone(), LinkDirectory::new(directory));
+        config.share_links(&directory).await?;
+        Ok(Self::at(Place::Directory(Arc::new(directory)), config))
+    }
+
+    fn at(place: Place, config: ServiceConfig) -> Self {
+        let writing = std::array::from_fn(|_| AsyncMutex::default());
+        Self { config: Mutex::new(config), place, writing, turn: AsyncMutex::default() }
+    }
+
+    /// Returns the directory of links, if they are in a database.
+    pub(super) fn directory(&self) -> Option<&Arc<LinkDirectory>> {
+        match &self.place {
+            Place::Directory(directory) => Some(directory),
+            Place::Nowhere | Place::Folder(_) => None,
+        }
     }
 
     pub(super) fn config(&self) -> MutexGuard<'_, ServiceConfig> {
@@ -57,15 +90,17 @@ impl Shared {
 
     /// Leaves the folder to others, because the service has ended.
     fn release(&self) {
-        if let Some(folder) = &self.folder {
+        if let Place::Folder(folder) = &self.place {
             *folder.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
     /// Where the exchange stores keys, if there is a place.
     pub(super) fn key_store(self: &Arc<Self>) -> Option<Arc<dyn KeyStore>> {
-        self.folder.as_ref()?;
-        Some(Arc::new(FolderKeys(Arc::clone(self))))
+        match self.place {
+            Place::Nowhere => None,
+            Place::Folder(_) | Place::Directory(_) => Some(Arc::new(KeptKeys(Arc::clone(self)))),
+        }
     }
 
     /// Makes the state of a link durable, and notes it.
@@ -94,38 +129,56 @@ impl Shared {
         name: &PeerName,
         change: impl FnOnce(Option<KnownPeer>) -> Result<KnownPeer, HandlerError>,
     ) -> Result<(), HandlerError> {
-        let _writing = match &self.folder {
-            Some(folder) => Some(folder.group(name).lock().await),
-            None => None,
-        };
+        let _writing = self.group(name).lock().await;
         let known = self.config().known.peer(name);
         let peer = change(known)?;
-        if let Some(folder) = &self.folder {
-            folder.write(file_of(&peer)?).await?;
+        match &self.place {
+            Place::Nowhere => {}
+            Place::Folder(folder) => folder.write(file_of(&peer)?).await?,
+            Place::Directory(directory) => directory.write_one(file_of(&peer)?).await?,
         }
         self.config().known_mut().replace(peer);
         Ok(())
     }
 
-    /// Makes it durable that there is no link with a peer, and notes it. Keys that are still to be
-    /// stored do not bring it back.
-    pub(super) async fn forget(&self, name: PeerName) -> Result<(), HandlerError> {
-        let _writing = match &self.folder {
-            Some(folder) => Some(folder.group(&name).lock().await),
+    /// Takes note of the state of a link that another replica has written; `None` if it has removed it.
+    pub(super) async fn adopt(
+        &self,
+        directory: &LinkDirectory,
+        (name, link, version): (&PeerName, LinkId, u64),
+        peer: Option<KnownPeer>,
+    ) {
+        let _writing = self.group(name).lock().await;
+        if version <= directory.version(link) {
+            return; // this replica has written a newer one
+        }
+        directory.note(link, name, version, peer.is_none());
+        match peer {
+            Some(peer) => self.config().known_mut().replace(peer),
+            None => drop(self.config().known_mut().remove(name)),
+        }
+    }
+
+    /// Writes what this replica has of a link over an older version, which a database has returned to.
+    pub(super) async fn write_over(
+        &self,
+        directory: &LinkDirectory,
+        link: LinkId,
+        older: u64,
+    ) -> Result<(), SharedLinkError> {
+        let name = || self.config().known.links().find(|it| it.1 == link).map(|it| it.0.clone());
+        let _writing = match name() {
+            Some(name) => Some(self.group(&name).lock().await),
             None => None,
         };
-        if let Some(folder) = &self.folder {
-            let known = self.config().known.peer(&name);
-            let link = known.ok_or("the link was removed")?.link();
-            let (links, lock, name) = (folder.links.clone(), folder.lock()?, name.clone());
-            spawn_blocking(move || links.remove(&lock, &name, link)).await??;
-        }
-        self.config().known_mut().remove(&name);
-        Ok(())
+        let peer = name().and_then(|name| self.config().known.peer(&name));
+        let file = match &peer {
+            Some(peer) => Some(crate::config::file_of(peer).map_err(Box::new)?),
+            None => None,
+        };
+        directory.write_over(older, link, file).await
     }
-}
 
-impl Folder {
     fn group(&self, name: &PeerName) -> &AsyncMutex<()> {
         let sum = name
             .as_str()
@@ -134,6 +187,23 @@ impl Folder {
         &self.writing[sum % GROUPS]
     }
 
+    /// Makes it durable that there is no link with a peer, and notes it. Keys that are still to be
+    /// stored do not bring it back.
+    pub(super) async fn forget(&self, name: PeerName) -> Result<(), HandlerError> {
+        let _writing = self.group(&name).lock().await;
+        let known = self.config().known.peer(&name).map(|peer| peer.link());
+        let link = || known.ok_or("the link was removed");
+        match &self.place {
+            Place::Nowhere => {}
+            Place::Folder(folder) => folder.remove(&name, link()?).await?,
+            Place::Directory(directory) => directory.remove(&name, link()?).await?,
+        }
+        self.config().known_mut().remove(&name);
+        Ok(())
+    }
+}
+
+impl Folder {
     fn lock(&self) -> Result<FolderLock, HandlerError> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.clone().ok_or_else(|| "the service has ended".into())
@@ -144,16 +214,22 @@ impl Folder {
         spawn_blocking(move || links.write(&lock, &file)).await??;
         Ok(())
     }
+
+    async fn remove(&self, name: &PeerName, link: LinkId) -> Result<(), HandlerError> {
+        let (links, lock, name) = (self.links.clone(), self.lock()?, name.clone());
+        spawn_blocking(move || links.remove(&lock, &name, link)).await??;
+        Ok(())
+    }
 }
 
 fn file_of(peer: &KnownPeer) -> Result<LinkFile, HandlerError> {
     Ok(crate::config::file_of(peer)?)
 }
 
-/// The keys of all links, in the folder of links.
-struct FolderKeys(Arc<Shared>);
+/// The keys of all links, where links are kept.
+struct KeptKeys(Arc<Shared>);
 
-impl KeyStore for FolderKeys {
+impl KeyStore for KeptKeys {
     fn store(
         &self,
         peer: &PeerName,
@@ -171,14 +247,14 @@ impl KeyStore for FolderKeys {
     }
 }
 
-impl fmt::Debug for FolderKeys {
+impl fmt::Debug for KeptKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FolderKeys(..)")
+        f.write_str("KeptKeys(..)")
     }
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Shared").field("place", &self.place).finish_non_exhaustive()
     }
 }

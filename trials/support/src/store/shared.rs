@@ -1,6 +1,7 @@
 //! A store that several replicas share, in memory: the same rules as in a database, and the faults that
 //! one has. `docs/cluster.md`, "Rules", names them.
 
+mod directory;
 mod handle;
 mod rows;
 mod trouble;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use paddington::store::{ReplicaId, SharedStore};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use handle::{Handle, Own, beat, flush};
@@ -52,7 +53,9 @@ impl SharedDisk {
         let mut shared = self.lock();
         let id = ReplicaId(shared.replicas.len() as u32 + 1);
         let (gone, cut_off, session_ended) = (false, false, false);
-        shared.replicas.insert(id, Replica { until, gone, cut_off, session_ended, signals });
+        let links = watch::Sender::default();
+        let replica = Replica { until, gone, cut_off, session_ended, signals, links };
+        shared.replicas.insert(id, replica);
         drop(shared);
         let (lapse, lazy) = (Arc::default(), Vec::new());
         let own = Own { until, lapsed: false, lapse, signals: Some(told), lazy };

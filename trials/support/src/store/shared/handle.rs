@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use paddington::store::{
-    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Fate, Fence, Followed,
-    LaneLeft, LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned, Purged, ReplicaId,
-    Settled, SharedStore, Signal, Signals, StoreError, StoreHealth, StoredCursor, Submission,
+    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, DirectoryNews, Fate,
+    Fence, Followed, LaneLeft, LetterId, LinkStore, Mailbox, MailboxStatus, Mailboxes, Owned,
+    Purged, ReplicaId, Settled, SharedStore, Signal, Signals, StoreError, StoreHealth,
+    StoredCursor, Submission,
 };
 use paddington::{Instance, LinkId, MessageId, Payload};
 use tokio::sync::Notify;
@@ -54,6 +55,7 @@ pub(super) async fn beat(handle: std::sync::Weak<Handle>, interval: Duration) {
         let sent = Instant::now();
         let until = sent + handle.disk.lease;
         let mut shared = handle.disk.lock();
+        let version = shared.links.version;
         let Some(replica) = shared.replicas.get_mut(&handle.id) else { return };
         if replica.gone {
             return;
@@ -62,6 +64,7 @@ pub(super) async fn beat(handle: std::sync::Weak<Handle>, interval: Duration) {
             continue;
         }
         replica.until = until;
+        DirectoryNews::hear(&replica.links, version);
         let session_ended = std::mem::take(&mut replica.session_ended);
         drop(shared);
         let mut own = handle.own();

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use paddington::store::{
-    Accepted, Claim, Claimed, DeadLetter, Fate, Fence, Mailbox, ReplicaId, Signal, StoreError,
-    StoredCursor, StoredMessage, StoredStream, Submission,
+    Accepted, Claim, Claimed, DeadLetter, DirectoryNews, Fate, Fence, Mailbox, ReplicaId, Signal,
+    StoreError, StoredCursor, StoredMessage, StoredStream, Submission,
 };
 use paddington::{Instance, LinkId, MessageId, Payload};
 use paddington_wire::RejectText;
 use paddington_wire::link::Outcome;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Broken;
+use super::directory::Links;
 use crate::Random;
 use crate::store::finish;
 
@@ -21,6 +22,7 @@ use crate::store::finish;
 pub(super) struct Shared {
     pub(super) rows: BTreeMap<LinkId, Row>,
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
+    pub(super) links: Links,
     pub(super) letters: BTreeMap<u64, DeadLetter>,
     pub(super) last_letter: u64,
     pub(super) epoch: u64,
@@ -43,6 +45,7 @@ pub(super) struct Replica {
     /// Whether its session has ended, which it does not know yet.
     pub(super) session_ended: bool,
     pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) links: watch::Sender<DirectoryNews>,
 }
 
 pub(super) struct Row {

@@ -27,6 +27,7 @@ impl SharedDisk {
         replica.cut_off = cut_off;
         if !cut_off {
             let _ = replica.signals.try_send(Signal::Lost);
+            replica.links.send_modify(|news| news.contacts += 1);
         }
     }
 

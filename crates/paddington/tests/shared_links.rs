@@ -1,0 +1,338 @@
+//! Links in the database that replicas share: `docs/cluster.md`, "Links".
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use paddington::{
+    Cluster, ConfigError, Invite, LinkError, Message, RemoveError, SendError, Service,
+    ServiceConfig, ServiceError, Storage, Waiting,
+};
+use paddington_test_support::{Detour, Inbox, MemoryNetwork, SharedDisk, eventually};
+use paddington_wire::keys::Generation;
+use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+
+const LEASE: Duration = Duration::from_secs(10);
+/// The port of the balancer. Replicas listen on those after it.
+const PORT: u16 = 6600;
+
+/// The service `hub` of several replicas, and what is between them and their peers.
+struct World {
+    disk: SharedDisk,
+    network: MemoryNetwork,
+    /// The port of the replica to which the balancer leads.
+    port: Arc<AtomicU16>,
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            disk: SharedDisk::new(LEASE),
+            network: MemoryNetwork::new(),
+            port: Arc::new(AtomicU16::new(PORT + 1)),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The configuration of all replicas.
+    fn config() -> ServiceConfig {
+        let mut config =
+            ServiceConfig::new("hub", "ws://hub.example:6600", "127.0.0.1", &PORT).unwrap();
+        config.set_cluster(Cluster::new("postgres://db.example/x").unwrap()).unwrap();
+        config
+    }
+
+    async fn replica_of(
+        &self,
+        number: u16,
+        config: &ServiceConfig,
+    ) -> Result<Service, ServiceError> {
+        let mut config = config.clone();
+        config.set_port(PORT + number);
+        let storage = Storage::Shared(self.disk.open().1);
+        let handler = async |_: Message| Ok::<(), std::io::Error>(());
+        Service::start_with(self.network.network(), storage, &config, handler).await
+    }
+
+    async fn replica(&self, number: u16) -> Service {
+        self.replica_of(number, &Self::config()).await.unwrap()
+    }
+
+    /// Starts a client, which keeps its links in a folder of its own.
+    async fn client(&self, name: &str) -> (Service, Inbox) {
+        let port = Arc::clone(&self.port);
+        let network = Detour::network(self.network.clone(), move |network, mut address| {
+            address.set_port(port.load(Ordering::Relaxed));
+            async move { network.dial(address).await }
+        });
+        let mut config = ServiceConfig::new(name, "ws://x.example:1", "127.0.0.1", &1).unwrap();
+        config.set_links(self.folder.path().join(name)).unwrap();
+        let (inbox, handler) = Inbox::new();
+        (Service::start_on(network, &config, handler).await.unwrap(), inbox)
+    }
+
+    /// Lets clients get to this replica, and cuts all connections.
+    fn lead_to(&self, number: u16) {
+        self.port.store(PORT + number, Ordering::Relaxed);
+        self.network.cut();
+    }
+}
+
+/// Returns an error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(chain).unwrap_or_default();
+    format!("{error}: {cause}")
+}
+
+fn newest(service: &Service, peer: &str) -> Option<u64> {
+    let ring = service.exchange().keys(peer)?;
+    ring.generations().last().map(Generation::number)
+}
+
+/// Waits until all have these keys of the link with a peer, and no others.
+async fn agreed(services: &[(&Service, &str)], number: u64) {
+    let all = || async {
+        services.iter().all(|(service, peer)| {
+            let ring = service.exchange().keys(peer);
+            ring.is_some_and(|ring| ring.generations().iter().map(Generation::number).eq([number]))
+        })
+    };
+    timeout(Duration::from_secs(60), eventually(all)).await.unwrap();
+}
+
+fn is_connected(service: &Service, peer: &str) -> bool {
+    service.peers().iter().any(|status| status.name.as_str() == peer && status.is_connected())
+}
+
+fn knows(service: &Service, peer: &str) -> bool {
+    service.peers().iter().any(|status| status.name.as_str() == peer)
+}
+
+async fn passes(from: &Service, inbox: &Inbox, to: &str, text: &str) {
+    from.send(Message::new(to, text)).await.unwrap();
+    assert_eq!(inbox.text().await, text);
+}
+
+/// Two replicas and a sensor that was invited by the first one, and is connected to the second one.
+async fn introduced(world: &World) -> ([Service; 2], (Service, Inbox)) {
+    let (one, two) = (world.replica(1).await, world.replica(2).await);
+    let sensor = world.client("sensor").await;
+    world.lead_to(2);
+    let invite = one.add_client("sensor", "127.0.0.0/8").await.unwrap();
+    sensor.0.add_server(invite).await.unwrap();
+    passes(&one, &sensor.1, "sensor", "welcome").await;
+    assert!(is_connected(&two, "sensor") && !is_connected(&one, "sensor"));
+    agreed(&[(&one, "sensor"), (&two, "sensor"), (&sensor.0, "hub")], 1).await;
+    eventually(async || world.disk.messages() == 0).await;
+    ([one, two], sensor)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_one_replica_invites_is_known_to_all_and_its_keys_are_renewed_at_each() {
+    let world = World::new();
+    let ([one, two], (sensor, inbox)) = introduced(&world).await;
+    for (at, asks) in [(1, &one), (1, &sensor), (1, &one)] {
+        world.lead_to(at);
+        let (here, other) = if at == 1 { (&one, &two) } else { (&two, &one) };
+        eventually(async || is_connected(here, "sensor") && !is_connected(other, "sensor")).await;
+        passes(other, &inbox, "sensor", "here").await;
+        let number = newest(&sensor, "hub").unwrap() + 1;
+        let peer = if asks.name() == "hub" { "sensor" } else { "hub" };
+        asks.renew_keys(peer).await.unwrap();
+        let agree = async || {
+            [(&one, "sensor"), (&two, "sensor"), (&sensor, "hub")]
+                .iter()
+                .all(|(service, peer)| newest(service, peer) == Some(number))
+        };
+        timeout(Duration::from_secs(60), eventually(agree)).await.unwrap();
+        world.lead_to(3 - at);
+        passes(&one, &inbox, "sensor", &format!("with keys {number}")).await;
+        agreed(&[(&one, "sensor"), (&two, "sensor"), (&sensor, "hub")], number).await;
+    }
+    // A replica that starts later begins with the keys of the others.
+    let three = world.replica(3).await;
+    assert_eq!(newest(&three, "sensor"), newest(&one, "sensor"));
+    assert_eq!(three.links()[0].fixed, None);
+    world.lead_to(3);
+    passes(&two, &inbox, "sensor", "at the third").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_removed_at_one_replica_is_gone_at_the_other_within_a_second() {
+    let world = World::new();
+    let ([one, two], (sensor, _inbox)) = introduced(&world).await;
+    let begun = Instant::now();
+    one.remove("sensor", Waiting::Refuse).await.unwrap();
+    eventually(async || !knows(&two, "sensor") && !is_connected(&sensor, "hub")).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    for replica in [&one, &two] {
+        let refused = replica.send(Message::new("sensor", "late")).await.unwrap_err();
+        assert!(matches!(refused, SendError::UnknownPeer { .. }), "{refused}");
+        assert_eq!(replica.links().len(), 0);
+    }
+    // The name is free, for another link.
+    let invite = two.add_client("sensor", "127.0.0.0/8").await.unwrap();
+    eventually(async || knows(&one, "sensor")).await;
+    let another = world.client("sensor-2").await;
+    assert!(another.0.add_server(invite).await.is_err(), "it is for the sensor");
+    let refused = two.add_client("sensor", "127.0.0.0/8").await.unwrap_err();
+    assert!(matches!(refused, LinkError::Config(ConfigError::Duplicate(_))), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_peer_keeps_it_from_being_removed_at_any_replica() {
+    let world = World::new();
+    let ([one, two], (sensor, _inbox)) = introduced(&world).await;
+    sensor.shutdown().await;
+    one.send(Message::new("sensor", "waits")).await.unwrap();
+    let refused = two.remove("sensor", Waiting::Refuse).await.unwrap_err();
+    assert!(matches!(refused, LinkError::Remove(RemoveError::Waiting { .. })), "{refused}");
+    two.remove("sensor", Waiting::Purge).await.unwrap();
+    eventually(async || !knows(&one, "sensor")).await;
+    assert_eq!(world.disk.messages(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_range_of_a_client_counts_at_all_replicas() {
+    let world = World::new();
+    let ([one, two], (sensor, _inbox)) = introduced(&world).await;
+    one.set_range("sensor", "192.0.2.7").await.unwrap();
+    eventually(async || !is_connected(&sensor, "hub")).await;
+    assert_eq!(two.links()[0].range.unwrap().to_string(), "192.0.2.7");
+    two.set_range("sensor", "127.0.0.1").await.unwrap();
+    eventually(async || is_connected(&sensor, "hub")).await;
+    assert_eq!(one.links()[0].range.unwrap().to_string(), "127.0.0.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_changes_at_the_same_time_one_is_made_and_the_other_is_told() {
+    let world = World::new();
+    let ([one, two], (sensor, inbox)) = introduced(&world).await;
+    let (a, b) = tokio::join!(one.renew("sensor"), two.renew("sensor"));
+    let refused = [a.as_ref().err(), b.as_ref().err()];
+    let refused: Vec<_> = refused.iter().flatten().map(|error| chain(error)).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].contains("changed elsewhere at the same time"), "{refused:?}");
+    let invite = a.or(b).unwrap();
+    // Both replicas have the one that was written.
+    eventually(async || newest(&one, "sensor") == newest(&two, "sensor")).await;
+    sensor.replace_server(invite).await.unwrap();
+    for at in [1, 2] {
+        world.lead_to(at);
+        passes(&one, &inbox, "sensor", &at.to_string()).await;
+    }
+    let same = async || {
+        let rings: Vec<_> = [(&one, "sensor"), (&two, "sensor"), (&sensor, "hub")]
+            .iter()
+            .map(|(service, peer)| newest(service, peer))
+            .collect();
+        rings[0].is_some() && rings.iter().all(|it| *it == rings[0])
+    };
+    eventually(same).await;
+    // Two with one name, at the same time.
+    let (a, b) = tokio::join!(one.add_client("twin", "::/0"), two.add_client("twin", "::/0"));
+    assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "{a:?} {b:?}");
+    eventually(async || knows(&one, "twin") && knows(&two, "twin")).await;
+    let link =
+        |replica: &Service| replica.links().into_iter().find(|it| it.name == "twin").unwrap();
+    assert_eq!(link(&one).link, link(&two).link);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_told_is_found_with_the_next_beat() {
+    let world = World::new();
+    let ([one, two], _sensor) = introduced(&world).await;
+    world.disk.deafen(true);
+    let begun = Instant::now();
+    one.add_client("late", "::/0").await.unwrap();
+    eventually(async || knows(&two, "late")).await;
+    assert!(begun.elapsed() <= LEASE / 4 + Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_links_of_a_configuration_are_the_first_state_only() {
+    let world = World::new();
+    let mut config = World::config();
+    let invite = config.add_client("sensor", "127.0.0.0/8").unwrap();
+    config.add_client("gone", "127.0.0.0/8").unwrap();
+    let (one, two) = tokio::join!(world.replica_of(1, &config), world.replica_of(2, &config));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let (sensor, inbox) = world.client("sensor").await;
+    sensor.add_server(invite).await.unwrap();
+    passes(&two, &inbox, "sensor", "welcome").await;
+    agreed(&[(&one, "sensor"), (&two, "sensor")], 1).await;
+    two.remove("gone", Waiting::Refuse).await.unwrap();
+    eventually(async || !knows(&one, "gone")).await;
+    // The same file again: neither the first keys nor what was removed come back.
+    let three = world.replica_of(3, &config).await.unwrap();
+    assert_eq!((newest(&three, "sensor"), knows(&three, "gone")), (Some(1), false));
+    let changes = three.apply(&config, Waiting::Refuse).await.unwrap();
+    assert!(changes.removed.is_empty() && changes.changed.is_empty(), "{changes:?}");
+    assert_eq!(newest(&three, "sensor"), Some(1));
+    // What is in the database is not written into a file.
+    assert!(!three.config().to_toml().unwrap().contains("sensor"));
+    // Another link with the same peer is no older state of it.
+    let mut other = World::config();
+    other.add_client("sensor", "127.0.0.0/8").unwrap();
+    let refused = world.replica_of(4, &other).await.unwrap_err();
+    assert!(refused.to_string().contains("sensor"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failover_has_lost_is_written_again_by_a_replica_that_knows_it() {
+    let world = World::new();
+    let ([one, two], (sensor, inbox)) = introduced(&world).await;
+    one.add_client("removed", "::/0").await.unwrap();
+    let before = world.disk.copy_of_links();
+    two.renew_keys("sensor").await.unwrap();
+    eventually(async || newest(&sensor, "hub") == Some(2)).await;
+    world.network.cut(); // they are used from the next session on
+    agreed(&[(&one, "sensor"), (&two, "sensor"), (&sensor, "hub")], 2).await;
+    one.remove("removed", Waiting::Refuse).await.unwrap();
+    one.add_client("added", "::/0").await.unwrap();
+    eventually(async || knows(&two, "added") && !knows(&two, "removed")).await;
+    world.disk.lose_links_since(&before);
+    let whole = async || {
+        let three = world.replica(3).await;
+        let is_whole = newest(&three, "sensor") == Some(2) && knows(&three, "added");
+        let is_whole = is_whole && !knows(&three, "removed");
+        three.shutdown().await;
+        is_whole
+    };
+    timeout(Duration::from_secs(60), eventually(whole)).await.unwrap();
+    world.lead_to(1);
+    passes(&two, &inbox, "sensor", "still here").await;
+    one.set_range("sensor", "127.0.0.1").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_dialled_where_its_newer_invitation_says_by_whichever_replica() {
+    let world = World::new();
+    let (one, two) = (world.replica(1).await, world.replica(2).await);
+    let serve = async |port: u16| {
+        let url = format!("ws://partner.example:{port}");
+        let mut config = ServiceConfig::new("partner", &url, "127.0.0.1", &port).unwrap();
+        config.set_links(world.folder.path().join("partner")).unwrap();
+        let (inbox, handler) = Inbox::new();
+        (Service::start_on(world.network.network(), &config, handler).await.unwrap(), inbox)
+    };
+    let (partner, inbox) = serve(7000).await;
+    let invite: Invite = partner.add_client("hub", "127.0.0.0/8").await.unwrap();
+    one.add_server(invite).await.unwrap();
+    eventually(async || knows(&two, "partner")).await;
+    passes(&two, &inbox, "partner", "first").await;
+    partner.shutdown().await;
+    drop((partner, inbox));
+    let (partner, inbox) = serve(7001).await;
+    two.replace_server(partner.renew("hub").await.unwrap()).await.unwrap();
+    passes(&one, &inbox, "partner", "second").await;
+    // Whichever replica dials now, the other one does it after it.
+    let dials = if is_connected(&one, "partner") { &one } else { &two };
+    dials.shutdown().await;
+    let left = if std::ptr::eq(dials, &one) { &two } else { &one };
+    passes(left, &inbox, "partner", "third").await;
+}
