@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use paddington::{Encoding, Invite, InviteOptions, LinkDetails, ServiceConfig};
+use paddington::{Encoding, Invite, InviteOptions, LinkDetails};
 use paddington_admin::client::{Client, ClientError};
 use paddington_admin::model::{
     InvitationAnswer, InviteRequest, JoinRequest, Peer, Peers, RangeRequest, RemovedAnswer,
@@ -14,14 +14,14 @@ use paddington_admin::model::{
 use crate::commands::peers::Entry;
 use crate::failure::{Exit, Failure};
 use crate::layers;
-use crate::stored;
+use crate::stored::{self, Files};
 
 /// A way to the service.
 pub(crate) enum Access {
     /// It runs.
     Live(Client),
     /// It does not.
-    Files(Box<ServiceConfig>),
+    Files(Box<Files>),
 }
 
 impl Access {
@@ -35,7 +35,7 @@ impl Access {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Self::Files(Box::new(layers::service()?)))
+        Ok(Self::Files(Box::new(Files::open(layers::service()?).await?)))
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -49,7 +49,11 @@ impl Access {
         options: InviteOptions,
     ) -> Result<Invite, Failure> {
         match self {
-            Self::Files(config) => Ok(config.add_client_with(peer, range, options)?),
+            Self::Files(files) => {
+                let invite = files.config.add_client_with(peer, range, options)?;
+                files.save(peer).await?;
+                Ok(invite)
+            }
             Self::Live(client) => {
                 let hex = options.encoding == Encoding::Hex;
                 let request = InviteRequest {
@@ -69,7 +73,8 @@ impl Access {
         authorities: Option<&Path>,
     ) -> Result<(), Failure> {
         match self {
-            Self::Files(config) => {
+            Self::Files(files) => {
+                let config = &mut files.config;
                 let known = config.peers().any(|peer| peer == invite.name());
                 match (known, authorities) {
                     (true, _) => config.replace_server(invite.clone())?,
@@ -78,6 +83,7 @@ impl Access {
                     }
                     (false, None) => config.add_server(invite.clone())?,
                 }
+                files.save(invite.name()).await?;
             }
             Self::Live(client) => {
                 let request = JoinRequest {
@@ -96,7 +102,11 @@ impl Access {
         lifetime: Option<Duration>,
     ) -> Result<Invite, Failure> {
         match self {
-            Self::Files(config) => Ok(config.renew_for(peer, lifetime)?),
+            Self::Files(files) => {
+                let invite = files.config.renew_for(peer, lifetime)?;
+                files.save(peer).await?;
+                Ok(invite)
+            }
             Self::Live(client) => {
                 let lifetime_seconds = lifetime.map(|lifetime| lifetime.as_secs());
                 let path = format!("/v1/peers/{peer}/renew");
@@ -127,13 +137,16 @@ impl Access {
                     _ => error.into(),
                 })
             }
-            Self::Files(config) => stored::remove(config, peer, waiting).await,
+            Self::Files(files) => stored::remove(files, peer, waiting).await,
         }
     }
 
     pub(crate) async fn set_range(&mut self, peer: &str, range: &str) -> Result<(), Failure> {
         match self {
-            Self::Files(config) => config.set_range(peer, range)?,
+            Self::Files(files) => {
+                files.config.set_range(peer, range)?;
+                files.save(peer).await?;
+            }
             Self::Live(client) => {
                 let request = RangeRequest { range: range.to_owned() };
                 let _: Peer = client.put(&format!("/v1/peers/{peer}/range"), &request).await?;
@@ -148,8 +161,8 @@ impl Access {
                 let peers: Peers = client.get("/v1/peers").await?;
                 Ok(peers.peers.into_iter().map(Entry::from).collect())
             }
-            Self::Files(config) => {
-                let mut peers: Vec<_> = config.link_details().iter().map(entry).collect();
+            Self::Files(files) => {
+                let mut peers: Vec<_> = files.config.link_details().iter().map(entry).collect();
                 peers.sort_by(|a, b| a.name.cmp(&b.name));
                 Ok(peers)
             }

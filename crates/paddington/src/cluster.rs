@@ -3,8 +3,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use paddington_exchange::store::SharedStore;
 #[cfg(feature = "postgres")]
 use paddington_store_postgres::PostgresConfig;
 use paddington_transport::seconds;
@@ -264,10 +266,7 @@ impl ServiceConfig {
     /// # Errors
     ///
     /// [`ClusterError`] if one of them cannot be used.
-    pub(crate) async fn open_cluster(
-        &self,
-    ) -> Result<Option<std::sync::Arc<dyn paddington_exchange::store::SharedStore>>, ClusterError>
-    {
+    pub(crate) async fn open_cluster(&self) -> Result<Option<Arc<dyn SharedStore>>, ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(None) };
         let store = paddington_store_postgres::PostgresStore::open(&cluster.of(self)?).await?;
         Ok(Some(store))
@@ -292,6 +291,14 @@ impl ServiceConfig {
     pub async fn restored_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
         Ok(paddington_store_postgres::restored(&cluster.of(self)?).await?)
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+impl ServiceConfig {
+    /// Says that this cannot be done, if the configuration has databases.
+    pub(crate) async fn open_cluster(&self) -> Result<Option<Arc<dyn SharedStore>>, ClusterError> {
+        if self.cluster.is_none() { Ok(None) } else { Err(ClusterError::NotBuilt) }
     }
 }
 

@@ -31,6 +31,7 @@ mod stored;
 
 pub(crate) use folder::file_of;
 pub use peers::{FixedKeys, InvitationDetails, LinkDetails};
+pub use shared::SharedLinks;
 
 /// The configuration of a service: its name, its URL, its clients and its servers.
 ///

@@ -76,7 +76,9 @@ mod written;
 pub use at_rest::Rewritten;
 pub use at_rest::{AtRest, AtRestError, KeySource};
 pub use cluster::{Cluster, ClusterError};
-pub use config::{ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig};
+pub use config::{
+    ConfigError, FixedKeys, InvitationDetails, LinkDetails, ServiceConfig, SharedLinks,
+};
 pub use error::Error;
 pub use file::{FileError, load_private, save_private, without_values};
 pub use invite::{Invite, InviteError, InviteOptions};

@@ -57,16 +57,6 @@ pub enum ServiceError {
     Start(#[from] StartError),
 }
 
-#[cfg(feature = "postgres")]
-async fn open_cluster(config: &ServiceConfig) -> Result<Storage, ClusterError> {
-    Ok(config.open_cluster().await?.map_or(Storage::Memory, Storage::Shared))
-}
-
-#[cfg(not(feature = "postgres"))]
-async fn open_cluster(_: &ServiceConfig) -> Result<Storage, ClusterError> {
-    Err(ClusterError::NotBuilt)
-}
-
 impl Service {
     /// Starts a service, and calls `handler` with each message that arrives.
     ///
@@ -108,8 +98,8 @@ impl Service {
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
         config.check_cluster()?; // an outbox may have been set after it
-        let storage = match config.cluster() {
-            Some(_) => open_cluster(config).await?,
+        let storage = match config.open_cluster().await? {
+            Some(store) => Storage::Shared(store),
             None => outbox::open(config)?.into(),
         };
         Self::start_with(network, storage, config, handler).await

@@ -1,18 +1,13 @@
 //! The directory of links: reading, writing, and telling replicas.
 
-use std::sync::Arc;
-
-use futures_util::FutureExt;
-use paddington_exchange::store::{Answer, Directory, DirectoryNews, LinkEntry, Written};
+use paddington_exchange::store::{LinkEntry, Written};
 use paddington_wire::LinkId;
-use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::config::PostgresConfig;
 use crate::connect::Connection;
-use crate::error::{Fault, OpenError};
+use crate::error::Fault;
 use crate::row::{self, column, loaded};
-use crate::{open, signal};
+use crate::signal;
 
 /// Number of entries that are read or written at a time.
 const PAGE: usize = 500;
@@ -75,49 +70,4 @@ pub(crate) async fn write(
         tracing::debug!(why = fault.why(), "replicas are not told of a change of a link");
     }
     Ok(written)
-}
-
-/// The directory of a service for a tool: it becomes no replica, and is told nothing.
-pub struct PostgresDirectory {
-    connection: Arc<Connection>,
-}
-
-impl PostgresDirectory {
-    /// Connects to the database that has the directory, the first one. Its tables are made if the role may
-    /// do that.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] if the database cannot be reached or trusted, or belongs to something else.
-    pub async fn open(config: &PostgresConfig) -> Result<Arc<Self>, OpenError> {
-        let connection = open::first(config).await?;
-        Ok(Arc::new(Self { connection }))
-    }
-}
-
-impl Directory for PostgresDirectory {
-    fn entries(&self, after: u64) -> Answer<Vec<LinkEntry>> {
-        let connection = Arc::clone(&self.connection);
-        async move { entries(&connection, after).await.map_err(Fault::into_error) }.boxed()
-    }
-
-    fn versions(&self) -> Answer<Vec<(LinkId, u64)>> {
-        let connection = Arc::clone(&self.connection);
-        async move { versions(&connection).await.map_err(Fault::into_error) }.boxed()
-    }
-
-    fn write(&self, entries: Vec<LinkEntry>) -> Answer<Vec<Written>> {
-        let connection = Arc::clone(&self.connection);
-        async move { write(&connection, &entries).await.map_err(Fault::into_unsure) }.boxed()
-    }
-
-    fn news(&self) -> watch::Receiver<DirectoryNews> {
-        watch::Sender::default().subscribe()
-    }
-}
-
-impl std::fmt::Debug for PostgresDirectory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresDirectory").finish_non_exhaustive()
-    }
 }

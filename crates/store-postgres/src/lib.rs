@@ -44,7 +44,6 @@ mod work;
 mod writer;
 
 pub use config::PostgresConfig;
-pub use directory::PostgresDirectory;
 pub use error::OpenError;
 pub use migrate::{migrate, restored};
 pub use store::PostgresStore;

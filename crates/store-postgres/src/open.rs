@@ -72,12 +72,6 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
     Ok(Opened { databases, inbox, news, health })
 }
 
-/// Connects to the first database, for a tool.
-pub(crate) async fn first(config: &PostgresConfig) -> Result<Arc<Connection>, OpenError> {
-    let targets = config.targets()?;
-    check(config, targets.first().ok_or(OpenError::NoUrl)?, 0).await
-}
-
 /// Connects to a database, and checks all that can be checked before it is used.
 async fn check(
     config: &PostgresConfig,

@@ -38,13 +38,13 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Returns a random number in `0.0..1.0`, by which delays are jittered. A reproducible
     /// simulation provides its own.
     fn chance(&self) -> f64 {
-        self.beneath().map_or_else(|| rand::rng().random_range(0.0..1.0), |it| it.chance())
+        self.beneath().map_or_else(|| rand::rng().random_range(0.0..1.0), Network::chance)
     }
 
     /// Returns how long this machine has been suspended since it was booted. tokio's clock does not
     /// count that time, in which connections may have been lost unnoticed.
     fn slept(&self) -> Duration {
-        self.beneath().map_or_else(suspend::slept, |it| it.slept())
+        self.beneath().map_or_else(suspend::slept, Network::slept)
     }
 
     /// Returns the time of the wall clock, in seconds since 1970: it decides when an invitation
@@ -54,12 +54,12 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             since.map_or(0, |since| since.as_secs())
         };
-        self.beneath().map_or_else(system, |it| it.unix_time())
+        self.beneath().map_or_else(system, Network::unix_time)
     }
 
     /// Returns the proxies that the environment of this process named at its start. By default, none.
     fn proxy_environment(&self) -> Arc<ProxyEnvironment> {
-        self.beneath().map_or_else(Arc::default, |it| it.proxy_environment())
+        self.beneath().map_or_else(Arc::default, Network::proxy_environment)
     }
 
     /// Rounds up a wait that may as well be a little longer: many timers that end together wake the

@@ -21,8 +21,8 @@ pub(crate) async fn run(args: &DeadLetters, output: Output) -> Result<(), Failur
 async fn list(output: Output) -> Result<(), Failure> {
     let letters = match Access::open().await? {
         Access::Live(mut client) => client.get("/v1/dead-letters").await?,
-        Access::Files(config) => {
-            let letters = stored::letters(&config).await?;
+        Access::Files(files) => {
+            let letters = stored::letters(&files).await?;
             Letters { letters: letters.iter().map(LetterSummary::from).collect() }
         }
     };
@@ -42,8 +42,8 @@ async fn list(output: Output) -> Result<(), Failure> {
 async fn show(id: u64, output: Output) -> Result<(), Failure> {
     let letter: LetterDetails = match Access::open().await? {
         Access::Live(mut client) => client.get(&format!("/v1/dead-letters/{id}")).await?,
-        Access::Files(config) => {
-            let letters = stored::letters(&config).await?;
+        Access::Files(files) => {
+            let letters = stored::letters(&files).await?;
             let found = letters
                 .into_iter()
                 .find(|(letter, _)| letter.0 == id)
@@ -71,8 +71,8 @@ async fn drop(id: u64) -> Result<(), Failure> {
         Access::Live(mut client) => {
             let () = client.delete(&format!("/v1/dead-letters/{id}")).await?;
         }
-        Access::Files(config) => {
-            if !stored::drop_letter(&config, id).await? {
+        Access::Files(files) => {
+            if !stored::drop_letter(&files, id).await? {
                 return Err(missing(id));
             }
         }

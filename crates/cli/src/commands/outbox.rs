@@ -42,9 +42,9 @@ async fn contents(access: &mut Access) -> Result<Outbox, Failure> {
             outbox.peers.retain(|peer| peer.messages > 0);
             Ok(outbox)
         }
-        Access::Files(config) => {
-            let links: Vec<_> = config.link_details().iter().map(|it| it.link).collect();
-            let mailboxes = stored::mailboxes(config).await?;
+        Access::Files(files) => {
+            let links: Vec<_> = files.config.link_details().iter().map(|it| it.link).collect();
+            let mailboxes = stored::mailboxes(files).await?;
             let (peers, orphans): (Vec<_>, Vec<_>) =
                 mailboxes.iter().partition(|it| links.contains(&it.mailbox.link));
             Ok(Outbox {
@@ -120,11 +120,11 @@ async fn purge_one(access: &mut Access, orphan: &Orphan) -> Result<(), Failure> 
             let () = client.delete(&format!("/v1/orphans/{}", orphan.link)).await?;
             Ok(())
         }
-        Access::Files(config) => {
-            let stored = stored::mailboxes(config).await?.into_iter();
+        Access::Files(files) => {
+            let stored = stored::mailboxes(files).await?.into_iter();
             let mut mailboxes = stored.map(|it| it.mailbox);
             match mailboxes.find(|it| it.link.to_string() == orphan.link) {
-                Some(mailbox) => stored::purge(config, &mailbox).await,
+                Some(mailbox) => stored::purge(files, &mailbox).await,
                 None => Ok(()),
             }
         }

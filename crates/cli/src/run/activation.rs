@@ -4,12 +4,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, select_all};
 use listenfd::ListenFd;
-use paddington::{Network, NetworkListener, ProxyEnvironment, Stream, system_network};
+use paddington::{Network, NetworkListener, Stream, system_network};
 use tracing::info;
 
 /// The system's network, on which the service listens on the sockets that it was given.
@@ -89,7 +88,7 @@ impl NetworkListener for Sockets {
 
 #[cfg(test)]
 mod tests {
-    use paddington::system_network_in;
+    use paddington::{ProxyEnvironment, system_network_in};
 
     use super::*;
 

@@ -2,13 +2,64 @@
 
 use std::sync::Arc;
 
+use paddington_exchange::store::SharedStore;
+
 use super::folder::file_of;
 use super::{ConfigError, ServiceConfig};
 use crate::ClusterError;
 use crate::known::Known;
 use crate::links::{LinkDirectory, SharedLinkError};
 
+/// The links and the messages in the database that replicas share, for a tool: as long as it is open, this
+/// process counts as one more replica.
+#[derive(Debug)]
+pub struct SharedLinks {
+    directory: LinkDirectory,
+    store: Arc<dyn SharedStore>,
+    /// The links as they were read.
+    read: Arc<Known>,
+}
+
+impl SharedLinks {
+    /// Writes the link with a peer as it is in a configuration by now; it is removed if it is not there.
+    /// Replicas that run take that over at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`] if nothing was written, such as because another replica was faster.
+    pub async fn save(&self, config: &ServiceConfig, peer: &str) -> Result<(), ClusterError> {
+        let name = peer.parse().map_err(ConfigError::from)?;
+        match (config.known.peer(&name), self.read.peer(&name)) {
+            (Some(peer), _) => self.directory.write_one(file_of(&peer)?).await?,
+            (None, Some(peer)) => self.directory.remove(&name, peer.link()).await?,
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Returns what is stored for the links.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn SharedStore> {
+        &self.store
+    }
+}
+
 impl ServiceConfig {
+    /// Opens the database that replicas share, and makes the links of this configuration those in it: for
+    /// tools, while no replica runs on this machine that could be asked. `None` if the configuration has no
+    /// `[cluster]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`] if the database cannot be used.
+    pub async fn open_shared_links(&mut self) -> Result<Option<SharedLinks>, ClusterError> {
+        self.check_cluster()?;
+        let Some(store) = self.open_cluster().await? else { return Ok(None) };
+        let directory = LinkDirectory::new(Arc::clone(&store) as _);
+        self.share_links(&directory).await?;
+        Ok(Some(SharedLinks { directory, store, read: Arc::clone(&self.known) }))
+    }
+
     /// Returns whether the states of links outlive the process: keys are renewed, and invitations expire.
     pub(crate) fn keeps_links(&self) -> bool {
         self.links.is_some() || self.cluster.is_some()

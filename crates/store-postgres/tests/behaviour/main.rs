@@ -4,6 +4,7 @@
 
 mod claims;
 mod crash;
+mod directory;
 mod epoch;
 mod fence;
 mod keeps;
