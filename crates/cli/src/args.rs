@@ -139,6 +139,10 @@ pub(crate) struct Init {
     /// 127.0.0.1, the port of the URL].
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// The PostgreSQL that several replicas of the service share, such as
+    /// postgres://paddington@db.example/paddington, without a password. Several of them, if one is not enough.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Vec<String>,
 }
 
 #[derive(Debug, Args)]

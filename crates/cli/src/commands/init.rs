@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use paddington::{Endpoint, ServiceConfig};
+use paddington::{Cluster, Endpoint, ServiceConfig};
 use serde::Serialize;
 
 use crate::args::Init;
@@ -27,7 +27,12 @@ pub(crate) fn run(args: &Init, chosen: Option<&Path>, output: Output) -> Result<
     let listen = args.listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), url.port()));
     // The name, and the rest, are checked before anything is made.
     let (ip, port) = (listen.ip().to_string(), listen.port());
-    let config = ServiceConfig::new(&args.name, &args.url, &ip, &port)?;
+    let mut config = ServiceConfig::new(&args.name, &args.url, &ip, &port)?;
+    if !args.database.is_empty() {
+        let urls: Vec<_> = args.database.iter().map(String::as_str).collect();
+        let cluster = Cluster::over(&urls).map_err(|error| Failure::of(Exit::Refused, &error))?;
+        config.set_cluster(cluster)?;
+    }
     make(&folder)?;
     if !state.as_os_str().is_empty() {
         make(&state)?;
@@ -74,6 +79,38 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
+/// The settings of a service that keeps everything in files of its own.
+fn own_files(links: &str, outbox: &str) -> String {
+    format!(
+        "\
+links = {links}  # one file for each peer, with its keys; only the command writes there
+outbox = {outbox}  # messages stay here until they are handled
+
+"
+    )
+}
+
+const AT_REST: &str = "\
+# [at_rest]  # keys and messages are sealed on the disk; docs/deploy/at-rest.md explains it
+# key_file = \"/run/secrets/paddington\"  # the secret: 64 hexadecimal digits, or a passphrase
+
+";
+
+/// The settings of a service whose replicas share databases.
+fn shared(cluster: &Cluster) -> String {
+    let urls: Vec<_> = cluster.databases().collect();
+    format!(
+        "\
+[cluster]  # replicas share links, keys and messages; this file is the same at each; docs/cluster.md explains it
+databases = {}
+# password_file = \"/run/secrets/database\"  # the password, if the database wants one
+# lease = \"10s\"  # a replica that is out of touch for so long counts as dead
+
+",
+        toml::Value::from(urls)
+    )
+}
+
 fn text(config: &ServiceConfig, url: &str, listen: SocketAddr, state: &Path) -> String {
     let name = config.name();
     let quoted = |text: &str| toml::Value::from(text).to_string();
@@ -82,6 +119,10 @@ fn text(config: &ServiceConfig, url: &str, listen: SocketAddr, state: &Path) -> 
         String::new()
     } else {
         format!("socket = {}\n", kept("paddington.sock"))
+    };
+    let (own_files, database) = match config.cluster() {
+        None => (own_files(&kept("links"), &kept("outbox.sqlite")), AT_REST.to_owned()),
+        Some(cluster) => (String::new(), shared(cluster)),
     };
     format!(
         "\
@@ -94,16 +135,10 @@ url = {}  # where clients reach it
 ip = {}  # where it listens, once a client is invited
 port = {}
 
-links = {}  # one file for each peer, with its keys; only the command writes there
-outbox = {}  # messages stay here until they are handled
-
-# [tls]  # this port speaks TLS itself; docs/deploy/tls.md explains it
+{own_files}# [tls]  # this port speaks TLS itself; docs/deploy/tls.md explains it
 # directory = \"/etc/letsencrypt/live/hub.example\"  # with fullchain.pem and privkey.pem
 
-# [at_rest]  # keys and messages are sealed on the disk; docs/deploy/at-rest.md explains it
-# key_file = \"/run/secrets/paddington\"  # the secret: 64 hexadecimal digits, or a passphrase
-
-[settings]
+{database}[settings]
 # handler_timeout = 300  # seconds that a handler may take; 0 for any time
 # renew_keys = 2592000  # seconds between two renewals of a link's keys
 
@@ -123,8 +158,6 @@ outbox = {}  # messages stay here until they are handled
         quoted(url),
         quoted(&listen.ip().to_string()),
         listen.port(),
-        kept("links"),
-        kept("outbox.sqlite"),
     )
 }
 

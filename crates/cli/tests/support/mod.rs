@@ -42,8 +42,13 @@ pub(crate) struct Pair {
 }
 
 impl Place {
+    /// A folder that is not there yet.
+    pub(crate) fn at(temp: &Arc<tempfile::TempDir>, name: &str) -> Self {
+        Self { folder: temp.path().join(name), _temp: Arc::clone(temp) }
+    }
+
     pub(crate) fn init(temp: &Arc<tempfile::TempDir>, name: &str, url: &str, port: u16) -> Self {
-        let place = Self { folder: temp.path().join(name), _temp: Arc::clone(temp) };
+        let place = Self::at(temp, name);
         let listen = format!("127.0.0.1:{port}");
         place.done(&["init", name, "--url", url, "--listen", &listen]);
         place
