@@ -252,7 +252,6 @@ impl ServiceConfig {
             (self.known.peers().any(is_hex), "a hex link", "it acknowledges nothing"),
             (self.outbox.is_some(), "outbox", "its messages would be those of one replica only"),
             (self.links.is_some(), "links", "replicas keep their links in the database"),
-            (self.vault.is_some(), "at_rest", "messages in the database would not be sealed"),
         ];
         let conflict = conflicts.into_iter().find(|(is_set, ..)| *is_set);
         conflict.map_or(Ok(()), |(_, setting, why)| Err(ConfigError::WithCluster { setting, why }))

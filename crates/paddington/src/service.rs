@@ -22,7 +22,7 @@ mod shared;
 
 pub use changes::{Changes, LinkError};
 
-use crate::{ClusterError, ConfigError, ServiceConfig};
+use crate::{ClusterError, ConfigError, ServiceConfig, SharedLinkError};
 
 /// A running service. Several of them live in one process.
 ///
@@ -156,9 +156,14 @@ impl Service {
         config: &ServiceConfig,
         handler: impl Handler,
     ) -> Result<Self, ServiceError> {
-        let storage = store.into();
-        let shared = Arc::new(match &storage {
-            Storage::Shared(store) => Shared::over(config, Arc::clone(store) as _).await?,
+        let mut storage = store.into();
+        let shared = Arc::new(match &mut storage {
+            Storage::Shared(store) => {
+                let shared = Shared::over(config, Arc::clone(store) as _).await?;
+                let sealed = shared.config().sealed(Arc::clone(store));
+                *store = sealed.map_err(SharedLinkError::from).map_err(ClusterError::from)?;
+                shared
+            }
             Storage::Memory | Storage::Own(_) => Shared::new(config)?,
         });
         let config = shared.config().clone(); // with the keys that the links have by now

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use paddington::{
-    Cluster, ConfigError, Invite, LinkError, Message, RemoveError, SendError, Service,
-    ServiceConfig, ServiceError, Storage, Waiting,
+    AtRest, Cluster, ConfigError, Invite, KeySource, LinkError, Message, RemoveError, SendError,
+    Service, ServiceConfig, ServiceError, Storage, Waiting,
 };
 use paddington_test_support::{Detour, Inbox, MemoryNetwork, SharedDisk, eventually};
 use paddington_wire::keys::Generation;
@@ -335,4 +335,47 @@ async fn a_server_is_dialled_where_its_newer_invitation_says_by_whichever_replic
     dials.shutdown().await;
     let left = if std::ptr::eq(dials, &one) { &two } else { &one };
     passes(left, &inbox, "partner", "third").await;
+}
+
+/// Returns whether anything that is stored holds this text.
+async fn is_in_database(world: &World, text: &str) -> bool {
+    let (_, store) = world.disk.open();
+    let entries = store.entries(0).await.unwrap();
+    let mut texts = entries.iter().filter_map(|entry| entry.text.as_ref());
+    texts.any(|it| it.contains(text)) || world.disk.holds(text.as_bytes())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_replicas_share_is_sealed_if_what_is_kept_is() {
+    let world = World::new();
+    let secret = world.folder.path().join("secret");
+    paddington::save_private(&secret, "a long passphrase, for this test").unwrap();
+    let sealed = |keyring: &str| {
+        let mut config = World::config();
+        let keyring = world.folder.path().join(keyring);
+        config.set_at_rest(AtRest::new(keyring, KeySource::File(secret.clone())));
+        config
+    };
+    let one = world.replica_of(1, &sealed("keyring")).await.unwrap();
+    let two = world.replica_of(2, &sealed("keyring")).await.unwrap();
+    let (sensor, inbox) = world.client("sensor").await;
+    let invite = one.add_client("sensor", "127.0.0.0/8").await.unwrap();
+    one.send(Message::new("sensor", "a secret of the hub")).await.unwrap();
+    assert!(!is_in_database(&world, "a secret of the hub").await);
+    assert!(!is_in_database(&world, "inner_key").await);
+    assert!(is_in_database(&world, "sealed_with").await);
+    eventually(async || knows(&two, "sensor")).await;
+    world.lead_to(2);
+    sensor.add_server(invite).await.unwrap();
+    assert_eq!(inbox.text().await, "a secret of the hub");
+    agreed(&[(&one, "sensor"), (&two, "sensor"), (&sensor, "hub")], 1).await;
+    passes(&one, &inbox, "sensor", "another one").await;
+
+    // Neither without the key nor with another one is anything read, or written over.
+    for config in [World::config(), sealed("other")] {
+        let refused = world.replica_of(3, &config).await.unwrap_err();
+        let refused = chain(&refused);
+        assert!(refused.contains("the link with sensor in the database"), "{refused}");
+    }
+    passes(&two, &inbox, "sensor", "still here").await;
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use paddington::{AtRest, AtRestError, FileError, KeySource, OpenStoreError, Rewritten};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{AtRestAction, Rekey};
@@ -17,6 +18,7 @@ struct Kept {
     links: Option<PathBuf>,
     outbox: Option<PathBuf>,
     at_rest: Option<AtRest>,
+    cluster: Option<IgnoredAny>,
 }
 
 /// What was written anew.
@@ -28,7 +30,7 @@ struct Done {
 }
 
 pub(crate) fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
-    let Kept { links, outbox, at_rest } = layers::part()?;
+    let Kept { links, outbox, at_rest, cluster } = layers::part()?;
     let (links, outbox) = (links.as_deref(), outbox.as_deref());
     let at_rest = at_rest.ok_or_else(|| {
         Failure::new(
@@ -37,6 +39,11 @@ pub(crate) fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
         )
         .with_remedy("docs/deploy/at-rest.md shows it.")
     })?;
+    if cluster.is_some() && !matches!(action, AtRestAction::Seal) {
+        let cause =
+            "what replicas share in a database stays sealed under the key with which it began";
+        return Err(Failure::new(Exit::Refused, cause).with_remedy("docs/cluster.md tells more."));
+    }
     match action {
         AtRestAction::Seal => {
             let done = at_rest.seal(links, outbox).map_err(|error| failure(&error))?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use paddington_crypto::StorageKey;
-use paddington_store::LockedStore;
+use paddington_store::{KeptAt, LockedStore};
 use paddington_wire::Payload;
 
-use super::store::{open, seal};
+use super::store::{Place, open, seal};
 use super::{AtRest, AtRestError, KeySource, Keyring};
 use crate::links::{FolderLock, LinkFolder};
 use crate::{FileError, draft};
@@ -161,7 +161,9 @@ impl Places {
         keyring: &Keyring,
         to: Option<&Arc<StorageKey>>,
     ) -> Result<Rewritten, AtRestError> {
-        let change = |from: Option<u64>, at, payload: &Payload| {
+        let change = |from: Option<u64>, at: KeptAt, payload: &Payload| {
+            let KeptAt { link, id, is_letter } = at;
+            let at = if is_letter { Place::Letter(link, id) } else { Place::Message(link, id) };
             let payload = match from {
                 Some(from) => open(keyring.key(from)?, at, payload)?,
                 None => payload.clone(),

@@ -9,8 +9,8 @@ mod convert;
 mod error;
 mod keyring;
 mod settings;
+mod shared;
 mod source;
-#[cfg(feature = "durable")]
 mod store;
 mod vault;
 
@@ -20,6 +20,5 @@ pub use error::AtRestError;
 pub(crate) use keyring::Keyring;
 pub use settings::AtRest;
 pub use source::KeySource;
-#[cfg(feature = "durable")]
 pub(crate) use store::SealedStore;
 pub(crate) use vault::Vault;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use paddington_crypto::StorageKey;
 use paddington_exchange::store::{
     Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
-    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, Store, StoreError, StoreHealth,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, SharedStore, StoreError, StoreHealth,
     StoredCursor, StoredStream,
 };
-use paddington_store::KeptAt;
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
 use super::AtRestError;
@@ -22,38 +21,55 @@ const BYTES: u8 = 1;
 
 /// A store with sealed payloads.
 #[derive(Debug)]
-pub(crate) struct SealedStore {
-    inner: Arc<dyn Store>,
-    key: Arc<StorageKey>,
+pub(crate) struct SealedStore<S: ?Sized> {
+    pub(super) inner: Arc<S>,
+    pub(super) key: Arc<StorageKey>,
+    /// What the payload of a message is bound to.
+    place: fn(LinkId, MessageId) -> Place,
 }
 
-impl SealedStore {
+/// What a payload is bound to: nobody can put it elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// One message.
+    Message(LinkId, MessageId),
+    /// The messages of one link, whose numbers are not known when they are sealed.
+    Link(LinkId),
+    /// One dead letter.
+    Letter(LinkId, MessageId),
+}
+
+impl<S: Outbox + ?Sized> SealedStore<S> {
     /// Seals what goes into a store, and opens what comes out of it.
-    pub(crate) fn new(inner: Arc<dyn Store>, key: Arc<StorageKey>) -> Self {
-        Self { inner, key }
+    #[cfg(feature = "durable")]
+    pub(crate) fn new(inner: Arc<S>, key: Arc<StorageKey>) -> Self {
+        Self { inner, key, place: Place::Message }
+    }
+}
+
+impl<S: SharedStore + ?Sized> SealedStore<S> {
+    /// Seals what goes into a store that replicas share, and opens what comes out of it.
+    pub(crate) fn shared(inner: Arc<S>, key: Arc<StorageKey>) -> Self {
+        Self { inner, key, place: |link, _| Place::Link(link) }
     }
 }
 
 /// Seals a payload for its place.
-pub(super) fn seal(
-    key: &StorageKey,
-    at: KeptAt,
-    payload: &Payload,
-) -> Result<Payload, AtRestError> {
+pub(super) fn seal(key: &StorageKey, at: Place, payload: &Payload) -> Result<Payload, AtRestError> {
     let mut text = Vec::with_capacity(payload.len() + 1);
     text.extend_from_slice(payload);
     text.push(if payload.is_bytes() { BYTES } else { TEXT });
-    let sealed = key.seal(&text, &ad(at));
+    let sealed = key.seal(&text, &at.ad());
     let sealed = sealed.map_err(|_| paddington_crypto::KeyError::NoRandomness)?;
     Ok(Payload::bytes(sealed))
 }
 
 /// Opens a payload from its place. One that is empty stands for a message that is lost.
-pub(super) fn open(key: &StorageKey, at: KeptAt, sealed: &Payload) -> Result<Payload, AtRestError> {
+pub(super) fn open(key: &StorageKey, at: Place, sealed: &Payload) -> Result<Payload, AtRestError> {
     if sealed.is_empty() {
         return Ok(sealed.clone());
     }
-    let mut text = key.open(sealed, &ad(at)).map_err(|_| AtRestError::Changed)?;
+    let mut text = key.open(sealed, &at.ad()).map_err(|_| AtRestError::Changed)?;
     let kind = text.pop();
     let text = std::mem::take(&mut *text);
     match kind {
@@ -63,59 +79,74 @@ pub(super) fn open(key: &StorageKey, at: KeptAt, sealed: &Payload) -> Result<Pay
     }
 }
 
-/// What a payload is bound to: nobody can put it elsewhere.
-fn ad(at: KeptAt) -> Vec<u8> {
-    let KeptAt { link, id: MessageId { stream, number }, is_letter } = at;
-    let kind: &[u8] = if is_letter { b"paddington letter " } else { b"paddington message " };
-    [kind, link.as_bytes(), stream.as_bytes(), &number.to_be_bytes()].concat()
+impl Place {
+    fn ad(self) -> Vec<u8> {
+        let of = |kind: &[u8], link: LinkId, id: Option<MessageId>| {
+            let mut ad = [kind, &link.as_bytes()[..]].concat();
+            if let Some(MessageId { stream, number }) = id {
+                ad.extend_from_slice(&stream.as_bytes()[..]);
+                ad.extend_from_slice(&number.to_be_bytes());
+            }
+            ad
+        };
+        match self {
+            Self::Message(link, id) => of(b"paddington message ", link, Some(id)),
+            Self::Link(link) => of(b"paddington messages ", link, None),
+            Self::Letter(link, id) => of(b"paddington letter ", link, Some(id)),
+        }
+    }
 }
 
-fn failed(id: MessageId, error: &AtRestError) -> StoreError {
+pub(super) fn failed(id: MessageId, error: &AtRestError) -> StoreError {
     StoreError::new(format!("message {id}: {error}"))
 }
 
-fn at_once<T: Send + 'static>(error: StoreError) -> Answer<T> {
+pub(super) fn at_once<T: Send + 'static>(error: StoreError) -> Answer<T> {
     Box::pin(async move { Err(error) })
+}
+
+/// The length of a payload, by that of its sealed form.
+pub(super) fn opened_len(sealed: u32) -> u32 {
+    sealed.saturating_sub(OVERHEAD as u32)
 }
 
 fn len(sealed: u64, payloads: u64) -> u64 {
     sealed.saturating_sub(payloads.saturating_mul(OVERHEAD as u64))
 }
 
-impl Outbox for SealedStore {
+impl<S: Outbox + ?Sized> Outbox for SealedStore<S> {
     fn streams(&self, mailbox: &Mailbox) -> Answer<Vec<StoredStream>> {
         let streams = self.inner.streams(mailbox);
         Box::pin(async move {
             let mut streams = streams.await?;
             for message in streams.iter_mut().flat_map(|stream| &mut stream.messages) {
-                message.len = message.len.saturating_sub(OVERHEAD as u32);
+                message.len = opened_len(message.len);
             }
             Ok(streams)
         })
     }
 
     fn append(&self, mailbox: &Mailbox, message: NewMessage) -> Answer<()> {
-        let at = KeptAt { link: mailbox.link, id: message.id, is_letter: false };
+        let at = (self.place)(mailbox.link, message.id);
         match seal(&self.key, at, &message.payload) {
             Ok(payload) => self.inner.append(mailbox, NewMessage { payload, ..message }),
-            Err(error) => at_once(failed(at.id, &error)),
+            Err(error) => at_once(failed(message.id, &error)),
         }
     }
 }
 
-impl Backlog for SealedStore {
+impl<S: Backlog + ?Sized> Backlog for SealedStore<S> {
     fn mark(&self, mailbox: &Mailbox, upto: MessageId, fence: Fence) -> Answer<()> {
         self.inner.mark(mailbox, upto, fence)
     }
 
     fn read(&self, mailbox: &Mailbox, first: MessageId, max_bytes: usize) -> Answer<Vec<Payload>> {
         let read = self.inner.read(mailbox, first, max_bytes);
-        let (key, link) = (Arc::clone(&self.key), mailbox.link);
+        let (key, link, place) = (Arc::clone(&self.key), mailbox.link, self.place);
         Box::pin(async move {
             let open = |(number, payload): (u64, Payload)| {
                 let id = MessageId { number, ..first };
-                let at = KeptAt { link, id, is_letter: false };
-                open(&key, at, &payload).map_err(|error| failed(id, &error))
+                open(&key, place(link, id), &payload).map_err(|error| failed(id, &error))
             };
             (first.number..).zip(read.await?).map(open).collect()
         })
@@ -126,7 +157,7 @@ impl Backlog for SealedStore {
     }
 }
 
-impl Cursors for SealedStore {
+impl<S: Cursors + ?Sized> Cursors for SealedStore<S> {
     fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
         self.inner.cursors(mailbox)
     }
@@ -152,12 +183,11 @@ impl Cursors for SealedStore {
     }
 }
 
-impl DeadLetters for SealedStore {
+impl<S: DeadLetters + ?Sized> DeadLetters for SealedStore<S> {
     fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
-        let at = of_letter(&letter);
-        match seal(&self.key, at, &letter.payload) {
+        match seal(&self.key, of_letter(&letter), &letter.payload) {
             Ok(payload) => self.inner.add_letter(DeadLetter { payload, ..letter }),
-            Err(error) => at_once(failed(at.id, &error)),
+            Err(error) => at_once(failed(letter.id, &error)),
         }
     }
 
@@ -175,17 +205,17 @@ impl DeadLetters for SealedStore {
     }
 }
 
-fn of_letter(letter: &DeadLetter) -> KeptAt {
-    KeptAt { link: letter.mailbox.link, id: letter.id, is_letter: true }
+fn of_letter(letter: &DeadLetter) -> Place {
+    Place::Letter(letter.mailbox.link, letter.id)
 }
 
 fn open_letter(key: &StorageKey, letter: DeadLetter) -> Result<DeadLetter, StoreError> {
-    let at = of_letter(&letter);
-    let payload = open(key, at, &letter.payload).map_err(|error| failed(at.id, &error))?;
+    let opened = open(key, of_letter(&letter), &letter.payload);
+    let payload = opened.map_err(|error| failed(letter.id, &error))?;
     Ok(DeadLetter { payload, ..letter })
 }
 
-impl Mailboxes for SealedStore {
+impl<S: Mailboxes + ?Sized> Mailboxes for SealedStore<S> {
     fn mailboxes(&self, except: Vec<LinkId>) -> Answer<Vec<MailboxStatus>> {
         let found = self.inner.mailboxes(except);
         Box::pin(async move {
@@ -206,7 +236,7 @@ impl Mailboxes for SealedStore {
     }
 }
 
-impl LinkStore for SealedStore {
+impl<S: LinkStore + ?Sized> LinkStore for SealedStore<S> {
     fn close(&self) -> Answer<()> {
         self.inner.close()
     }

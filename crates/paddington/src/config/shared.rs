@@ -7,6 +7,7 @@ use paddington_exchange::store::SharedStore;
 use super::folder::file_of;
 use super::{ConfigError, ServiceConfig};
 use crate::ClusterError;
+use crate::at_rest::{AtRestError, SealedStore};
 use crate::known::Known;
 use crate::links::{LinkDirectory, SharedLinkError};
 
@@ -55,9 +56,21 @@ impl ServiceConfig {
     pub async fn open_shared_links(&mut self) -> Result<Option<SharedLinks>, ClusterError> {
         self.check_cluster()?;
         let Some(store) = self.open_cluster().await? else { return Ok(None) };
-        let directory = LinkDirectory::new(Arc::clone(&store) as _);
+        let directory = LinkDirectory::new(Arc::clone(&store) as _, self.vault.clone());
         self.share_links(&directory).await?;
+        let store = self.sealed(store).map_err(SharedLinkError::from)?;
         Ok(Some(SharedLinks { directory, store, read: Arc::clone(&self.known) }))
+    }
+
+    /// Seals the messages in a store that replicas share, if what is kept is sealed.
+    pub(crate) fn sealed(
+        &self,
+        store: Arc<dyn SharedStore>,
+    ) -> Result<Arc<dyn SharedStore>, AtRestError> {
+        let Some(vault) = &self.vault else { return Ok(store) };
+        // It is made with the first link.
+        let keyring = vault.keyring_or_new(|| self.known.links().next().is_none())?;
+        Ok(Arc::new(SealedStore::shared(store, Arc::clone(keyring.newest()))))
     }
 
     /// Returns whether the states of links outlive the process: keys are renewed, and invitations expire.

@@ -8,8 +8,11 @@ use paddington_exchange::store::{Directory, DirectoryNews, LinkEntry, StoreError
 use paddington_wire::{LinkId, PeerName};
 use thiserror::Error;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::LinkFile;
+use super::sealed::{self, LinkText, SealedLink};
+use crate::at_rest::Vault;
 use crate::{FileError, file};
 
 /// The reason why a link in the database was not read or written.
@@ -27,6 +30,9 @@ pub enum SharedLinkError {
     /// The link cannot be written.
     #[error(transparent)]
     Config(#[from] Box<crate::ConfigError>),
+    /// What is in the database is sealed, and cannot be opened.
+    #[error(transparent)]
+    AtRest(#[from] crate::AtRestError),
     /// What is in the database is not a link.
     #[error(transparent)]
     Text(#[from] FileError),
@@ -36,6 +42,8 @@ pub enum SharedLinkError {
 #[derive(Debug)]
 pub(crate) struct LinkDirectory {
     directory: Arc<dyn Directory>,
+    /// What seals the texts, if they are sealed.
+    vault: Option<Arc<Vault>>,
     known: Mutex<Versions>,
 }
 
@@ -64,8 +72,8 @@ pub(crate) struct SharedLink {
 }
 
 impl LinkDirectory {
-    pub(crate) fn new(directory: Arc<dyn Directory>) -> Self {
-        Self { directory, known: Mutex::default() }
+    pub(crate) fn new(directory: Arc<dyn Directory>, vault: Option<Arc<Vault>>) -> Self {
+        Self { directory, vault, known: Mutex::default() }
     }
 
     /// Returns what may be new from now on.
@@ -111,7 +119,7 @@ impl LinkDirectory {
         let last = entries.last().map_or(after, |entry| entry.version);
         let mut known = self.lock();
         known.read = known.read.max(last);
-        Ok(entries.into_iter().map(SharedLink::read).collect())
+        Ok(entries.into_iter().map(|entry| SharedLink::read(entry, self.vault.as_ref())).collect())
     }
 
     /// Reads everything again from this version on.
@@ -199,15 +207,28 @@ impl LinkDirectory {
 
     fn entry(&self, file: &LinkFile) -> Result<LinkEntry, SharedLinkError> {
         let (link, peer) = (file.link.0, file.peer.clone());
-        let text = file::text(&place(&peer), file)?;
+        let place = place(&peer);
+        let text = match &self.vault {
+            None => file::text(&place, file)?,
+            Some(vault) => {
+                // A directory with links was sealed under a keyring that is not there.
+                let keyring = vault.keyring_or_new(|| self.lock().of.is_empty());
+                let keyring = keyring.map_err(|error| sealed::at_rest(&place, error))?;
+                file::text(&place, &SealedLink::seal(&place, file, keyring.newest())?)?
+            }
+        };
         Ok(LinkEntry { link, version: self.version(link), text: Some(text), peer })
     }
 }
 
 impl SharedLink {
-    fn read(entry: LinkEntry) -> Self {
+    fn read(entry: LinkEntry, vault: Option<&Arc<Vault>>) -> Self {
         let LinkEntry { link, peer, version, text } = entry;
-        let state = text.map(|text| file::parse::<LinkFile>(&place(&peer), &text)).transpose();
+        let read = |text: Zeroizing<String>| {
+            let place = place(&peer);
+            file::parse::<LinkText>(&place, &text)?.open(&place, vault)
+        };
+        let state = text.map(read).transpose();
         let state = state.and_then(|state| match state {
             Some(file) if (file.link.0, &file.peer) != (link, &peer) => Err(FileError::Malformed {
                 path: place(&peer),

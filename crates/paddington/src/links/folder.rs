@@ -16,7 +16,7 @@ use super::sealed::{LinkText, SealedLink, at_rest};
 use super::stored::LinkFile;
 #[cfg(feature = "durable")]
 use crate::at_rest::Keyring;
-use crate::at_rest::{AtRestError, Vault};
+use crate::at_rest::Vault;
 use crate::{FileError, draft, file};
 
 /// The file whose lock is that of the folder.
@@ -103,17 +103,8 @@ impl LinkFolder {
     }
 
     fn read_one(&self, path: &Path) -> Result<LinkFile, FileError> {
-        let link = match (file::read_private(path, "")?, &self.vault) {
-            (LinkText::Plain(link), None) => *link,
-            (LinkText::Plain(_), Some(_)) => return Err(at_rest(path, AtRestError::NotSealed)),
-            (LinkText::Sealed(link), Some(vault)) => {
-                link.open(path, vault.keyring().map_err(|error| at_rest(path, error))?)?
-            }
-            (LinkText::Sealed(link), None) => {
-                let why = link.key().map_or(AtRestError::Changed, |key| AtRestError::NoKey { key });
-                return Err(at_rest(path, why));
-            }
-        };
+        let text: LinkText = file::read_private(path, "")?;
+        let link = text.open(path, self.vault.as_ref())?;
         self.named(path, link)
     }
 

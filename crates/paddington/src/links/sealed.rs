@@ -1,6 +1,7 @@
 //! The file of a link that is sealed: `docs/deploy/at-rest.md`, "Format".
 
 use std::path::Path;
+use std::sync::Arc;
 
 use paddington_crypto::{SecretKey, StorageKey};
 use paddington_wire::PeerName;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::LinkFile;
 use crate::FileError;
-use crate::at_rest::{AtRestError, Keyring};
+use crate::at_rest::{AtRestError, Keyring, Vault};
 use crate::file::{self, FromText};
 use crate::written::HoldsKeys;
 
@@ -27,6 +28,27 @@ pub(crate) struct SealedLink {
     sealed_with: String,
     peer: PeerName,
     sealed: String,
+}
+
+impl LinkText {
+    /// Opens the link whose file is at `path`. It has to be sealed if there is a vault, and only then.
+    pub(crate) fn open(
+        self,
+        path: &Path,
+        vault: Option<&Arc<Vault>>,
+    ) -> Result<LinkFile, FileError> {
+        match (self, vault) {
+            (Self::Plain(link), None) => Ok(*link),
+            (Self::Plain(_), Some(_)) => Err(at_rest(path, AtRestError::NotSealed)),
+            (Self::Sealed(link), Some(vault)) => {
+                link.open(path, vault.keyring().map_err(|error| at_rest(path, error))?)
+            }
+            (Self::Sealed(link), None) => {
+                let why = link.key().map_or(AtRestError::Changed, |key| AtRestError::NoKey { key });
+                Err(at_rest(path, why))
+            }
+        }
+    }
 }
 
 impl FromText for LinkText {

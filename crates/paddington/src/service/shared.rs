@@ -66,7 +66,8 @@ impl Shared {
         config: &ServiceConfig,
         directory: Arc<dyn Directory>,
     ) -> Result<Self, ClusterError> {
-        let (mut config, directory) = (config.clone(), LinkDirectory::new(directory));
+        let mut config = config.clone();
+        let directory = LinkDirectory::new(directory, config.vault.clone());
         config.share_links(&directory).await?;
         Ok(Self::at(Place::Directory(Arc::new(directory)), config))
     }

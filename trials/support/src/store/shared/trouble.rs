@@ -58,6 +58,15 @@ impl SharedDisk {
         streams.map(|stream| stream.messages.len()).sum()
     }
 
+    /// Returns whether a message that waits holds these bytes.
+    #[must_use]
+    pub fn holds(&self, bytes: &[u8]) -> bool {
+        let shared = self.lock();
+        let streams = shared.rows.values().flat_map(|row| &row.streams);
+        let mut messages = streams.flat_map(|stream| &stream.messages);
+        messages.any(|it| it.payload.windows(bytes.len()).any(|part| part == bytes))
+    }
+
     /// Returns the number of writes of replaced owners that were refused.
     #[must_use]
     pub fn refused(&self) -> u64 {

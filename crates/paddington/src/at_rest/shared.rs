@@ -1,0 +1,121 @@
+//! The part of a sealed store that replicas share. A message is sealed before it has a number, so it is bound
+//! to its link only.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use paddington_exchange::store::{
+    Accepted, Answer, Claimed, Directory, DirectoryNews, Fate, Fence, Followed, LaneLeft,
+    LinkEntry, Mailbox, Owned, ReplicaId, Settled, SharedStore, Signal, Signals, StoreError,
+    StoredCursor, Submission, Written,
+};
+use paddington_wire::{LinkId, MessageId};
+use tokio::sync::watch;
+
+use super::store::{Place, SealedStore, at_once, failed, open, opened_len, seal};
+
+/// Links are sealed by whoever writes them.
+impl<S: SharedStore + ?Sized> Directory for SealedStore<S> {
+    fn entries(&self, after: u64) -> Answer<Vec<LinkEntry>> {
+        self.inner.entries(after)
+    }
+
+    fn versions(&self) -> Answer<Vec<(LinkId, u64)>> {
+        self.inner.versions()
+    }
+
+    fn write(&self, entries: Vec<LinkEntry>) -> Answer<Vec<Written>> {
+        self.inner.write(entries)
+    }
+
+    fn news(&self) -> watch::Receiver<DirectoryNews> {
+        self.inner.news()
+    }
+}
+
+impl<S: SharedStore + ?Sized> SharedStore for SealedStore<S> {
+    fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
+        match seal(&self.key, Place::Link(mailbox.link), &message.payload) {
+            Ok(payload) => self.inner.accept(mailbox, Submission { payload, ..message }),
+            Err(error) => {
+                at_once(StoreError::new(format!("a message for {}: {error}", mailbox.peer)))
+            }
+        }
+    }
+
+    fn follow(
+        &self,
+        mailbox: &Mailbox,
+        first: MessageId,
+        max_bytes: usize,
+    ) -> Answer<Vec<Followed>> {
+        let followed = self.inner.follow(mailbox, first, max_bytes);
+        let (key, link) = (self.key.clone(), mailbox.link);
+        Box::pin(async move {
+            let open = |(number, followed): (u64, Followed)| {
+                let id = MessageId { number, ..first };
+                let payload = open(&key, Place::Link(link), &followed.payload);
+                let payload = payload.map_err(|error| failed(id, &error))?;
+                Ok(Followed { payload, ..followed })
+            };
+            (first.number..).zip(followed.await?).map(open).collect()
+        })
+    }
+
+    fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed> {
+        let claimed = self.inner.claim(mailbox);
+        Box::pin(async move {
+            let mut claimed = claimed.await?;
+            if let Claimed::Owned(claim) = &mut claimed {
+                for message in claim.streams.iter_mut().flat_map(|stream| &mut stream.messages) {
+                    message.len = opened_len(message.len);
+                }
+            }
+            Ok(claimed)
+        })
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.inner.replica()
+    }
+
+    fn lease(&self) -> Duration {
+        self.inner.lease()
+    }
+
+    fn lapsed(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.inner.lapsed()
+    }
+
+    fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
+        self.inner.release(links)
+    }
+
+    fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>> {
+        self.inner.take_lane(mailbox, fence)
+    }
+
+    fn free_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<()> {
+        self.inner.free_lane(mailbox, fence)
+    }
+
+    fn settle(&self, mailbox: &Mailbox, fates: Vec<Fate>, fence: Fence) -> Answer<()> {
+        self.inner.settle(mailbox, fates, fence)
+    }
+
+    fn fates(&self, mailbox: &Mailbox, ids: Vec<MessageId>) -> Answer<Vec<Settled>> {
+        self.inner.fates(mailbox, ids)
+    }
+
+    fn owned(&self) -> Answer<Vec<Owned>> {
+        self.inner.owned()
+    }
+
+    fn tell(&self, to: ReplicaId, signal: Signal) {
+        self.inner.tell(to, signal);
+    }
+
+    fn signals(&self) -> Signals {
+        self.inner.signals()
+    }
+}
