@@ -32,6 +32,7 @@ pub(crate) struct SealedStore<S: ?Sized> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     /// One message.
+    #[cfg(feature = "durable")]
     Message(LinkId, MessageId),
     /// The messages of one link, whose numbers are not known when they are sealed.
     Link(LinkId),
@@ -90,6 +91,7 @@ impl Place {
             ad
         };
         match self {
+            #[cfg(feature = "durable")]
             Self::Message(link, id) => of(b"paddington message ", link, Some(id)),
             Self::Link(link) => of(b"paddington messages ", link, None),
             Self::Letter(link, id) => of(b"paddington letter ", link, Some(id)),
