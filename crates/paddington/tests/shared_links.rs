@@ -270,8 +270,15 @@ async fn the_links_of_a_configuration_are_the_first_state_only() {
     // The same file again: neither the first keys nor what was removed come back.
     let three = world.replica_of(3, &config).await.unwrap();
     assert_eq!((newest(&three, "sensor"), knows(&three, "gone")), (Some(1), false));
+    one.set_range("sensor", "127.0.0.0/16").await.unwrap();
+    eventually(async || three.links()[0].range.unwrap().to_string() == "127.0.0.0/16").await;
+    let invite = config.add_client("new", "::/0").unwrap();
     let changes = three.apply(&config, Waiting::Refuse).await.unwrap();
-    assert!(changes.removed.is_empty() && changes.changed.is_empty(), "{changes:?}");
+    let changed = (&changes.added[..], &changes.removed[..], &changes.changed[..]);
+    assert_eq!(changed, (&["new".to_owned()][..], &[][..], &[][..]));
+    assert!(changes.refused.is_empty() && changes.restart == ["port"], "{changes:?}");
+    assert_eq!(one.links()[0].range.unwrap().to_string(), "127.0.0.0/16");
+    assert_eq!(invite.client(), Some("new"));
     assert_eq!(newest(&three, "sensor"), Some(1));
     // What is in the database is not written into a file.
     assert!(!three.config().to_toml().unwrap().contains("sensor"));

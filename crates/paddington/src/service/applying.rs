@@ -27,9 +27,9 @@ impl Service {
         let stays = |peer: &KnownPeer| {
             config.known.peer(peer.name()).is_some_and(|new| new.link() == peer.link())
         };
-        // Links in a database are those of all replicas, whose files may be older.
-        let are_shared = present.is_shared;
-        for peer in present.known.peers().filter(|peer| !are_shared && !stays(peer)) {
+        // In a database are the links of all replicas; those in a file are the first state of them.
+        let directory = self.shared.directory();
+        for peer in present.known.peers().filter(|peer| directory.is_none() && !stays(peer)) {
             let name = peer.name().to_string();
             match self.leave(&name, waiting).await {
                 Ok(_) => changes.removed.push(name),
@@ -40,6 +40,8 @@ impl Service {
             let name = peer.name().to_string();
             let known = self.shared.config().known.peer(peer.name());
             let done = match known {
+                None if directory.is_some_and(|it| it.has_removed(peer.link())) => continue,
+                Some(known) if directory.is_some() && known.link() == peer.link() => continue,
                 None => self.add(peer).await.map(|()| changes.added.push(name.clone())),
                 Some(known) if known.link() != peer.link() => continue, // it was refused
                 Some(known) => self.adapt(known, peer).await.map(|changed| {
