@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::error::Elapsed;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
@@ -62,24 +64,26 @@ impl Target {
         Ok(Self { url, schema: schema.to_owned(), tls })
     }
 
+    /// Returns the same database at one of the hosts in its URL only.
+    pub(crate) fn at_host(&self, at: usize) -> Self {
+        Self { url: self.url.at_host(at), ..self.clone() }
+    }
+
     /// Opens a connection without any setting.
     pub(crate) async fn connect(&self, notified: Option<Notified>) -> Result<Connection, Fault> {
+        let late = |_| Fault::Lost("the database does not answer".to_owned());
+        Ok(self.dial(notified).await.map_err(late)??)
+    }
+
+    /// The same, with the error of the library.
+    pub(crate) async fn dial(
+        &self,
+        notified: Option<Notified>,
+    ) -> Result<Result<Connection, tokio_postgres::Error>, Elapsed> {
         let connecting = self.url.config.connect(self.tls.clone());
         // The library's own limit does not cover what comes after the connection.
-        let late = |_| Fault::Lost("the database does not answer".to_owned());
-        let (client, mut connection) =
-            tokio::time::timeout(2 * CONNECT, connecting).await.map_err(late)??;
-        let ended = CancellationToken::new();
-        let guard = ended.clone().drop_guard();
-        tokio::spawn(async move {
-            let _guard = guard;
-            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-                if let (AsyncMessage::Notification(note), Some(notified)) = (message, &notified) {
-                    notified(note.payload());
-                }
-            }
-        });
-        Ok(Connection { client, ended, timeline: 0, statements: Mutex::default() })
+        let connected = tokio::time::timeout(2 * CONNECT, connecting).await?;
+        Ok(connected.map(|(client, connection)| Connection::new(client, connection, notified)))
     }
 
     /// Opens a connection with everything that the statements of the store rely on.
@@ -121,6 +125,29 @@ pub(crate) struct Connection {
 pub(crate) type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Connection {
+    /// Lets a task serve the connection.
+    fn new<S, T>(
+        client: Client,
+        mut connection: tokio_postgres::Connection<S, T>,
+        notified: Option<Notified>,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            let _guard = guard;
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let (AsyncMessage::Notification(note), Some(notified)) = (message, &notified) {
+                    notified(note.payload());
+                }
+            }
+        });
+        Self { client, ended, timeline: 0, statements: Mutex::default() }
+    }
+
     /// Resolves once the connection is gone.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
@@ -156,6 +183,12 @@ impl Connection {
     ) -> Result<u64, Fault> {
         let statement = self.statement(sql).await?;
         Ok(self.client.execute(&statement, arguments).await?)
+    }
+
+    /// Runs a statement without preparing it, which works through every pooler. It has exactly one row as its answer.
+    pub(crate) async fn ask(&self, sql: &str) -> Result<Row, Fault> {
+        let row = self.client.query_typed_opt(sql, &[]).await?;
+        row.ok_or_else(|| Fault::refused("the answer has no row"))
     }
 
     /// Prepares a statement, so that it can be sent at once later.

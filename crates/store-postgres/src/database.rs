@@ -21,7 +21,7 @@ use crate::keeper::Keeper;
 use crate::lease::Lease;
 use crate::mailboxes;
 use crate::notifier::Notifier;
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::presence::{Presence, Present};
 use crate::row;
 use crate::turns::Turns;
@@ -29,6 +29,9 @@ use crate::writer::Writer;
 
 /// Number of connections that store messages.
 const WRITERS: usize = 2;
+/// The most connections of a replica to one database: beside its writers and its pool, one that keeps what else is
+/// written, one that holds the lock, and one that beats.
+pub(crate) const CONNECTIONS: usize = WRITERS + pool::SIZE + 3;
 
 /// One database. Its tasks end when it is dropped.
 pub(crate) struct Database {

@@ -170,6 +170,20 @@ impl Fault {
         }
     }
 
+    /// The text of an error with its causes.
+    pub(crate) fn chain(error: &dyn Error) -> String {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        text
+    }
+
     /// The error of an operation that changes nothing, or nothing if it was refused.
     pub(crate) fn into_error(self) -> StoreError {
         StoreError::new(self.why())
@@ -187,7 +201,7 @@ impl Fault {
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(answer) = error.as_db_error() else {
-            return Self::Lost(chain(&error));
+            return Self::Lost(Self::chain(&error));
         };
         // The detail of an error may show a row, and so a payload.
         let why = format!("{} ({})", answer.message(), answer.code().code());
@@ -197,18 +211,4 @@ impl From<tokio_postgres::Error> for Fault {
         // A session that is terminated may have committed before.
         Self::Lost(why)
     }
-}
-
-/// The text of an error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

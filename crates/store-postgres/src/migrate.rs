@@ -15,7 +15,9 @@ const SCHEMA: &str = concat!(
     include_str!("schema/directory.sql")
 );
 /// The format of the schema. A different one needs a different number.
-const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
+/// The number by which a schema knows its service: a hash of the service's name.
+pub(crate) const SERVICE: &str = "SELECT ('x' || encode(substring(sha512(convert_to($1, 'UTF8')) FOR 8), 'hex'))::bit(64)::bigint";
 
 /// Creates the schema of a store in each of its databases, with its tables and functions, unless it is there. To be called by a
 /// role that may, if the service's own role may not; [`PostgresStore::open`](crate::PostgresStore::open)
@@ -108,13 +110,14 @@ async fn create(target: &Target, connection: &Connection) -> Result<(), OpenErro
 
 /// What a schema holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Empty,
     Store,
     Other,
 }
 
-async fn kind(connection: &Connection) -> Result<Kind, Fault> {
+/// Returns what the schema holds, which the role may use.
+pub(crate) async fn kind(connection: &Connection) -> Result<Kind, Fault> {
     const KIND: &str = "SELECT to_regclass('meta') IS NOT NULL AND to_regclass('outbox') IS NOT NULL, \
          EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema())";
     let row = connection.row(KIND, &[]).await?;

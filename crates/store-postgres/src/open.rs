@@ -18,9 +18,8 @@ use crate::migrate::{self, meta, refused, unreachable};
 use crate::notifier::Notifier;
 use crate::presence::{Presence, join};
 use crate::row::{self, column};
+use crate::server;
 
-/// The hash of a service's name.
-const SERVICE: &str = "SELECT ('x' || encode(substring(sha512(convert_to($1, 'UTF8')) FOR 8), 'hex'))::bit(64)::bigint";
 const KEEP: &str = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
 const REPLACE: &str =
     "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
@@ -95,22 +94,18 @@ async fn check(
 
 /// Checks the server and its settings.
 async fn server(target: &Target, connection: &Connection) -> Result<Result<(), OpenError>, Fault> {
-    const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
-         current_setting('fsync'), current_setting('full_page_writes'), \
-         current_setting('synchronous_standby_names'), pg_is_in_recovery()";
-    let row = connection.row(SETTINGS, &[]).await?;
-    if column::<i32>(&row, 0)? < NEEDED {
-        return Ok(Err(OpenError::OldServer { found: column::<&str>(&row, 1)?.to_owned() }));
+    let found = server::settings(connection).await?;
+    if found.version_number < NEEDED {
+        return Ok(Err(OpenError::OldServer { found: found.version }));
     }
-    for (at, setting) in [(2, "fsync"), (3, "full_page_writes")] {
-        if column::<&str>(&row, at)? == "off" {
-            return Ok(Err(OpenError::Unsafe { setting }));
-        }
+    let settings = [("fsync", found.fsync), ("full_page_writes", found.full_page_writes)];
+    if let Some((setting, _)) = settings.into_iter().find(|(_, is_on)| !is_on) {
+        return Ok(Err(OpenError::Unsafe { setting }));
     }
-    if column(&row, 5)? {
+    if found.is_standby {
         return Ok(Err(OpenError::ReadOnly { place: target.url.place.clone() }));
     }
-    if column::<&str>(&row, 4)?.is_empty() {
+    if found.standby_names.is_empty() {
         tracing::warn!(
             database = target.url.place,
             "no standby is synchronous (synchronous_standby_names): a failover forgets the last messages"
@@ -119,27 +114,13 @@ async fn server(target: &Target, connection: &Connection) -> Result<Result<(), O
     Ok(Ok(()))
 }
 
-/// Checks that each connection is a session of its own: a pooler in transaction mode lends the same one
-/// to several of them.
+/// Checks that each connection is a session of its own.
 async fn sessions(target: &Target, one: &Connection) -> Result<(), OpenError> {
-    let unreachable = |fault| unreachable(target, &fault);
-    let before = session(one).await.map_err(unreachable)?;
-    let other = target.connect(None).await.map_err(unreachable)?;
-    // The session that `other` uses is taken until its transaction ends.
-    other.client.batch_execute("BEGIN").await.map_err(|error| unreachable(error.into()))?;
-    let of_other = session(&other).await.map_err(unreachable)?;
-    let after = session(one).await.map_err(unreachable)?;
-    if before == of_other || before != after {
+    let pooled = server::is_pooled(target, one).await;
+    if pooled.map_err(|fault| unreachable(target, &fault))? {
         return Err(OpenError::Pooler);
     }
     Ok(())
-}
-
-/// Returns the session that a connection uses at the moment.
-async fn session(connection: &Connection) -> Result<i32, Fault> {
-    // Not prepared: whoever pools transactions may not know the statement a moment later.
-    let rows = connection.client.query_typed("SELECT pg_backend_pid()", &[]).await?;
-    rows.first().map_or_else(|| Err(Fault::refused("no answer")), |row| column(row, 0))
 }
 
 /// Checks that the schema belongs to this service, and that the database has its place in the list.
@@ -150,7 +131,7 @@ async fn owner(
     at: usize,
 ) -> Result<Result<(), OpenError>, Fault> {
     let name = config.service.as_str();
-    let service: i64 = column(&connection.row(SERVICE, &[&name]).await?, 0)?;
+    let service: i64 = column(&connection.row(migrate::SERVICE, &[&name]).await?, 0)?;
     connection.execute(KEEP, &[&"service", &service]).await?;
     if meta(connection, "service").await? != Some(service) {
         return Ok(Err(OpenError::OtherService(target.schema.clone())));

@@ -8,7 +8,7 @@ use crate::connect::{Commits, Connection, Target};
 use crate::error::Fault;
 
 /// Number of connections.
-const SIZE: usize = 8;
+pub(crate) const SIZE: usize = 8;
 
 /// Connections of which each is used by one operation at a time.
 pub(crate) struct Pool {

@@ -49,6 +49,38 @@ impl Url {
         let place = place(&config);
         Ok(Self { config, roots, place })
     }
+
+    /// Returns the number of hosts.
+    pub(crate) fn hosts(&self) -> usize {
+        self.config.get_hosts().len()
+    }
+
+    /// Returns the same URL with one of its hosts only, whether that one writes or not.
+    pub(crate) fn at_host(&self, at: usize) -> Self {
+        let all = &self.config;
+        let mut config = Config::new();
+        match all.get_hosts().get(at) {
+            Some(Host::Tcp(name)) => config.host(name),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => config.host_path(path),
+            None => &mut config,
+        };
+        let address = all.get_hostaddrs().get(at);
+        address.map(|address| config.hostaddr(*address));
+        let port = all.get_ports().get(at).or_else(|| all.get_ports().first());
+        port.map(|port| config.port(*port));
+        all.get_user().map(|user| config.user(user));
+        all.get_password().map(|password| config.password(password));
+        all.get_dbname().map(|name| config.dbname(name));
+        all.get_options().map(|options| config.options(options));
+        all.get_application_name().map(|name| config.application_name(name));
+        all.get_connect_timeout().map(|timeout| config.connect_timeout(*timeout));
+        all.get_tcp_user_timeout().map(|timeout| config.tcp_user_timeout(*timeout));
+        config.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+        config.channel_binding(all.get_channel_binding());
+        let place = place(&config);
+        Self { config, roots: self.roots.clone(), place }
+    }
 }
 
 /// Without a mode, TLS is used wherever others may listen.
@@ -90,6 +122,8 @@ fn place(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::TargetSessionAttrs;
+
     use super::*;
 
     fn mode(url: &str) -> SslMode {
@@ -108,6 +142,21 @@ mod tests {
         assert_eq!(mode("postgres:///service?host=/run/postgresql,db2"), SslMode::Require);
         assert_eq!(mode("postgres://db1/service?sslmode=disable"), SslMode::Disable);
         assert_eq!(mode("postgres://db1/service?sslmode=verify-full"), SslMode::Require);
+    }
+
+    #[test]
+    fn each_host_has_its_own_port_and_all_else_in_common() {
+        let url = "postgres://me:secret@db1:5433,db2/service?sslmode=disable&target_session_attrs=read-write";
+        let url = Url::read(url).unwrap();
+        assert_eq!(url.hosts(), 2);
+        for (at, host, port) in [(0, "db1", 5433), (1, "db2", 5432)] {
+            let one = url.at_host(at);
+            assert_eq!(one.place, format!("{host}/service"));
+            assert_eq!(one.config.get_ports(), [port]);
+            assert_eq!(one.config.get_target_session_attrs(), TargetSessionAttrs::Any);
+            assert_eq!(one.config.get_password(), Some(&b"secret"[..]));
+            assert_eq!(one.config.get_ssl_mode(), SslMode::Disable);
+        }
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl PostgresServer {
 
     /// Restarts the server with a certificate, and returns the port of this machine where it listens.
     pub fn restart_with_tls(&self, issued: &Issued) -> u16 {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         for (name, text) in [("certificate", &issued.certificate), ("key", &issued.key)] {
             let path = self.home().join(name);
             std::fs::write(&path, text).unwrap();
@@ -197,6 +197,28 @@ impl PostgresServer {
             "-c listen_addresses=127.0.0.1 -c port={port} -c ssl=on -c ssl_cert_file={home}/certificate -c ssl_key_file={home}/key"
         ));
         port
+    }
+
+    /// Starts the server again, without TLS, and returns the port of this machine where it listens.
+    #[must_use]
+    pub fn resume_at_port(&self) -> u16 {
+        let port = free_port();
+        self.resume_with(&format!("-c listen_addresses=127.0.0.1 -c port={port}"));
+        port
+    }
+
+    /// Asks every role but its superuser for a password.
+    pub fn require_password(&self) {
+        let path = self.data().join("pg_hba.conf");
+        std::fs::write(
+            path,
+            "local all postgres trust\nlocal all nobody reject\nlocal all all scram-sha-256\n",
+        )
+        .unwrap();
+        self.sql("SELECT pg_reload_conf()");
+        while self.sql("SELECT count(*) FROM pg_hba_file_rules") != "3" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn resume_with(&self, more: &str) {
@@ -304,6 +326,10 @@ impl Drop for Pooler {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn new_folder() -> PathBuf {

@@ -6,6 +6,7 @@ mod claims;
 mod crash;
 mod directory;
 mod epoch;
+mod examine;
 mod fence;
 mod keeps;
 mod lease;
