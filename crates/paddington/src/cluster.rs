@@ -196,6 +196,15 @@ impl Cluster {
 
 #[cfg(feature = "postgres")]
 impl Cluster {
+    /// Checks that the file with the password, if there is one, can be read and holds one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`] if it cannot be read, or holds something else.
+    pub fn check_password_file(&self) -> Result<(), ClusterError> {
+        self.password().map(drop)
+    }
+
     /// Returns the settings of the store of a service.
     fn of(&self, config: &ServiceConfig) -> Result<PostgresConfig, ClusterError> {
         let store = PostgresConfig::new(config.name.clone(), "")
@@ -279,6 +288,19 @@ impl ServiceConfig {
     pub async fn migrate_cluster(&self) -> Result<(), ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(()) };
         Ok(paddington_store_postgres::migrate(&cluster.of(self)?).await?)
+    }
+
+    /// Looks at the databases without becoming a replica and without changing anything; finds nothing for a service
+    /// that has none.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`] if the settings cannot be used; what is wrong with a database is in its report.
+    pub async fn examine_cluster(
+        &self,
+    ) -> Result<Vec<paddington_store_postgres::report::DatabaseReport>, ClusterError> {
+        let Some(cluster) = self.cluster() else { return Ok(Vec::new()) };
+        Ok(paddington_store_postgres::examine(&cluster.of(self)?).await?)
     }
 
     /// Tells the databases that they were restored from a copy of their disks: what was accepted since that

@@ -104,6 +104,9 @@ pub use paddington_store::{
     OpenStoreError, RewriteError, SalvageError, SalvageReport, SalvagedMailbox, SqliteStore,
     salvage,
 };
+/// What [`ServiceConfig::examine_cluster`] finds in the databases of a service.
+#[cfg(feature = "postgres")]
+pub use paddington_store_postgres::report as database_report;
 pub use paddington_transport::{
     Config as TransportConfig, DialError, Endpoint, EndpointError, Fallbacks, FallbacksError,
     HostPattern, HostPatternError, Limits, Network, NetworkListener, Outbound, ProxyChoice,

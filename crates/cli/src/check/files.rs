@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use paddington::{Outbound, ProxyChoice, is_exposed, with_causes};
+use paddington::{Cluster, Outbound, ProxyChoice, is_exposed, with_causes};
 
 use super::Problem;
 use super::document::Document;
@@ -20,6 +20,7 @@ pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let mut problems: Vec<_> = outbox(document).into_iter().collect();
     problems.extend(proxy_password(document));
     problems.extend(client_certificate(document));
+    problems.extend(database_password(document));
     if let Some(operation) = &document.operation {
         problems.extend(socket(document, &operation.api.socket));
         problems.extend(operation.api.tcp.and_then(|address| tcp(document, address)));
@@ -89,6 +90,20 @@ fn proxy_password(document: &Document<'_>) -> Option<Problem> {
             let what = format!("the password for the proxy, {}: {error}", path.display());
             let remedy = "Put the password, and nothing else, into a file that this user can read.";
             Some(Problem::at(document.line(&SETTING), what, remedy))
+        }
+    }
+}
+
+/// Returns what is wrong with the file that holds the password for the databases of replicas.
+fn database_password(document: &Document<'_>) -> Option<Problem> {
+    let cluster = document.read::<Cluster>(&["cluster"])?.ok()?;
+    let path = cluster.password_file()?;
+    match cluster.check_password_file() {
+        Ok(()) => exposed(path),
+        Err(error) => {
+            let remedy = "Put the password, and nothing else, into a file that this user can read.";
+            let line = document.line(&["cluster", "password_file"]);
+            Some(Problem::at(line, with_causes(&error), remedy))
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::hosts::is_own_machine;
 
 pub(super) fn problems(document: &Document<'_>) -> Vec<Problem> {
     let Some(folder) = document.string(&["links"]).map(PathBuf::from) else {
+        if document.get(&["cluster"]).is_some() {
+            return Vec::new(); // which excludes such a folder
+        }
         let what =
             "there is no folder of links, so keys are not renewed and invitations do not burn";
         return vec![Problem::at(None, what, "Add a line: links = \"links\"")];
