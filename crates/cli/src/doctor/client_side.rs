@@ -6,6 +6,7 @@ use paddington::{Endpoint, Reach, ServiceConfig, with_causes};
 use paddington_admin::model::{LastError, Peer, State};
 
 use super::authority::trusted;
+use super::cluster::elsewhere;
 use super::evidence::{Evidence, words_of};
 use super::report::{Check, Finding};
 use super::request::{self, Target, ask_there, own_address, sentence};
@@ -19,6 +20,10 @@ pub(super) async fn checks(entry: &Entry, evidence: &Evidence) -> Vec<Check> {
     let mut checks = vec![keys(entry)];
     if let Some(peer) = entry.status.as_ref().filter(|peer| peer.state == State::Connected) {
         checks.extend(connected(peer));
+        return checks;
+    }
+    if let Some(check) = elsewhere(&entry.name, evidence) {
+        checks.push(check);
         return checks;
     }
     let Some(config) = evidence.config.as_ref().filter(|_| entry.url.is_some()) else {

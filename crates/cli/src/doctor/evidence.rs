@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use paddington::{LinkDetails, LinkId, ServiceConfig, with_causes};
+use paddington::database_report::DatabaseReport;
+use paddington::{ClusterError, LinkDetails, LinkId, ServiceConfig, with_causes};
 use paddington_admin::client::{Client, ClientError};
 use paddington_admin::model::{Status, time};
 
@@ -21,6 +22,8 @@ pub(super) struct Evidence {
     /// Why it cannot be asked although it seems to run.
     pub(super) unreachable: Option<Finding>,
     pub(super) peers: Vec<Entry>,
+    /// The databases that the replicas of the service share; none if it is one process.
+    pub(super) databases: Result<Vec<DatabaseReport>, ClusterError>,
     /// The time at which this was asked, as the API writes it.
     pub(super) now: String,
 }
@@ -38,7 +41,11 @@ impl Evidence {
             (None, None) => Vec::new(),
         };
         peers.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { config, status, unreachable, peers, now: time(SystemTime::now()) }
+        let databases = match &config {
+            Some(config) => config.examine_cluster().await,
+            None => Ok(Vec::new()),
+        };
+        Self { config, status, unreachable, peers, databases, now: time(SystemTime::now()) }
     }
 
     /// Returns whether the peers of this service are known, be there any or not.

@@ -2,6 +2,7 @@
 
 mod authority;
 mod client_side;
+mod cluster;
 mod command;
 mod disk;
 mod evidence;

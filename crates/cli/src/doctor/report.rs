@@ -7,6 +7,8 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
     Passed,
+    /// It works, and somebody should know.
+    Warning,
     Failed,
     /// It cannot be known from here.
     Unknown,
@@ -52,6 +54,8 @@ pub(super) struct Report {
     checks: Vec<Check>,
     peers: Vec<PeerReport>,
     diagnoses: Vec<Diagnosis>,
+    /// What works, and is worth knowing.
+    warnings: Vec<Diagnosis>,
 }
 
 /// A fault, and its remedy.
@@ -88,6 +92,10 @@ impl Check {
         Self { check, outcome: Outcome::Failed, text, code: Some(code), remedy: Some(remedy) }
     }
 
+    pub(super) fn warning(check: &'static str, finding: Finding) -> Self {
+        Self { outcome: Outcome::Warning, ..Self::failed(check, finding) }
+    }
+
     fn diagnosis(&self, peer: Option<&str>) -> Option<Diagnosis> {
         let (code, remedy) = (self.code.clone()?, self.remedy.clone()?);
         Some(Diagnosis { peer: peer.map(str::to_owned), code, text: self.text.clone(), remedy })
@@ -96,6 +104,7 @@ impl Check {
     fn line(&self) -> String {
         let mark = match self.outcome {
             Outcome::Passed => "\u{1b}[32mok\u{1b}[0m     ",
+            Outcome::Warning => "\u{1b}[33mwarn\u{1b}[0m   ",
             Outcome::Failed => "\u{1b}[31mFAILED\u{1b}[0m ",
             Outcome::Unknown => "?      ",
         };
@@ -105,13 +114,19 @@ impl Check {
 
 impl Report {
     pub(super) fn new(running: bool, checks: Vec<Check>, peers: Vec<PeerReport>) -> Self {
-        let own = checks.iter().filter_map(|check| check.diagnosis(None));
-        let of_peers = peers.iter().flat_map(|peer| {
-            peer.checks.iter().filter_map(|check| check.diagnosis(Some(&peer.peer)))
+        let of_own = checks.iter().map(|check| (None, check));
+        let of_peers = peers.iter().flat_map(|report| {
+            report.checks.iter().map(|check| (Some(report.peer.as_str()), check))
         });
-        let mut diagnoses: Vec<_> = own.chain(of_peers).collect();
+        let all: Vec<_> = of_own.chain(of_peers).collect();
+        let with = |outcome| {
+            let those = all.iter().filter(move |(_, check)| check.outcome == outcome);
+            those.filter_map(|(peer, check)| check.diagnosis(*peer)).collect::<Vec<_>>()
+        };
+        let (mut diagnoses, warnings) = (with(Outcome::Failed), with(Outcome::Warning));
         diagnoses.sort_by_key(|diagnosis| GENERAL.iter().position(|code| *code == diagnosis.code));
-        Self { healthy: diagnoses.is_empty(), running, checks, peers, diagnoses }
+        let healthy = diagnoses.is_empty();
+        Self { healthy, running, checks, peers, diagnoses, warnings }
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -128,7 +143,7 @@ impl Report {
         if self.diagnoses.is_empty() {
             lines.push("\nNothing is wrong.".to_owned());
         }
-        for Diagnosis { peer, code, text, remedy } in &self.diagnoses {
+        for Diagnosis { peer, code, text, remedy } in self.diagnoses.iter().chain(&self.warnings) {
             let about = peer.as_deref().map(|peer| format!("{peer}: ")).unwrap_or_default();
             lines.push(format!("\n{about}{text} [{code}]\n  {remedy}"));
         }
@@ -168,5 +183,15 @@ mod tests {
         let text = report.text();
         assert!(text.contains("hub: nobody listens [connection_refused]\n  Start the server."));
         assert!(Report::new(true, Vec::new(), Vec::new()).text().ends_with("Nothing is wrong."));
+    }
+
+    #[test]
+    fn a_warning_is_told_and_is_nothing_wrong() {
+        let clock = Finding::new("clock_differs", "the clock is late", "Set it.");
+        let report = Report::new(true, vec![Check::warning("clock", clock)], Vec::new());
+        assert!(report.is_healthy());
+        let text = report.text();
+        assert!(text.contains("clock: the clock is late\n\nNothing is wrong."), "{text}");
+        assert!(text.ends_with("the clock is late [clock_differs]\n  Set it."), "{text}");
     }
 }

@@ -6,6 +6,7 @@ use paddington::AddressRange;
 use paddington_admin::model::{Peer, Refusal, State, Status};
 
 use super::client_side::{connected, keys};
+use super::cluster::elsewhere;
 use super::evidence::Evidence;
 use super::local::listen_address;
 use super::refusals::{best, place, text};
@@ -27,6 +28,7 @@ pub(super) fn checks(entry: &Entry, evidence: &Evidence) -> Vec<Check> {
             checks.extend(connected(peer));
             checks.extend(intruders(status, entry, range.as_ref()));
         }
+        _ if let Some(check) = elsewhere(&entry.name, evidence) => checks.push(check),
         (Some(status), Some(peer)) => {
             checks.extend(expired(entry, evidence));
             checks.push(listening(status));
