@@ -85,9 +85,10 @@ operate: ## Carry out every command of docs/operate.md, on two hosts
 	trials/operate/run
 
 deploy: ## Check the files in deploy, as far as this machine can
-	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)
+	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington --bin example-cluster)
 	trials/deploy/systemd $(PADDINGTON_BIN)
 	trials/deploy/kubernetes $(PADDINGTON_BIN)
+	trials/deploy/replicas $(PADDINGTON_BIN)
 	trials/deploy/proxies $(PADDINGTON_BIN)
 	trials/deploy/debian $(PADDINGTON_BIN)
 

@@ -3,11 +3,13 @@
 import copy
 import http.client
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 
 import kubernetes_validate
@@ -16,6 +18,8 @@ import yaml
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
 LABEL = ("app.kubernetes.io/name", "paddington")
+# Groups whose kinds have schemas of their own, of operators.
+OPERATORS = {"monitoring.coreos.com", "postgresql.cnpg.io", "barmancloud.cnpg.io"}
 # What tells entries of a list apart in a patch.
 KEYS = {"containers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath"}
 PATIENCE = 20
@@ -41,10 +45,13 @@ def merge(base, patch, field=""):
     return patch
 
 
-def built(components):
-    """Returns the objects, with these components."""
-    whole = read("kustomization.yaml")[0]
-    objects = [it for path in whole["resources"] for it in read(path)]
+def built(components, base="."):
+    """Returns the objects of a kustomization, with these components."""
+    whole = read(f"{base}/kustomization.yaml")[0]
+    objects = [it for path in whole["resources"] for it in read(f"{base}/{path}")]
+    for made in whole.get("secretGenerator", []):
+        data = {file: (FOLDER / base / file).read_text() for file in made["files"]}
+        objects.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": made["name"]}, "stringData": data})
     for name in components:
         component = read(f"{name}/kustomization.yaml")[0]
         assert component["kind"] == "Component", name
@@ -67,8 +74,7 @@ def validate(objects):
         assert name.startswith("paddington"), it
         assert labels is None or LABEL in labels.items(), it
         for version in VERSIONS:
-            # Prometheus's operator has schemas of its own.
-            if it["kind"] != "ServiceMonitor":
+            if it["apiVersion"].split("/")[0] not in OPERATORS:
                 kubernetes_validate.validate(it, version, strict=True)
     pod = next(it for it in objects if it["kind"] == "Deployment")["spec"]["template"]["spec"]
     volumes = {it["name"] for it in pod["volumes"]}
@@ -168,6 +174,74 @@ def metrics(objects, service):
     return "Prometheus reads the metrics through HAProxy, and nothing else"
 
 
+def kustomized(folder, objects):
+    """Compares with what Kustomize makes, where kubectl is installed. Names of what it generates end with a hash."""
+    if not shutil.which("kubectl"):
+        return
+    made = subprocess.run(["kubectl", "kustomize", FOLDER / folder], capture_output=True, text=True, check=True)
+    names = sorted((it["kind"], it["metadata"]["name"]) for it in yaml.safe_load_all(made.stdout))
+    expected = sorted((it["kind"], it["metadata"]["name"]) for it in objects)
+    assert len(names) == len(expected), names
+    for (kind, name), (wanted, begin) in zip(names, expected):
+        assert kind == wanted and name.startswith(begin), (kind, name, begin)
+
+
+def one_of(objects, kind):
+    found = [it for it in objects if it["kind"] == kind]
+    assert len(found) == 1, f"{len(found)} of {kind}"
+    return found[0]
+
+
+def database(objects, pod, text):
+    """Checks that the replicas and the backup mean the database that is there, before and after a restore."""
+    found, store = one_of(objects, "Cluster"), one_of(objects, "ObjectStore")["metadata"]["name"]
+    name, spec = found["metadata"]["name"], found["spec"]
+    owner = spec["bootstrap"]["initdb"]
+    url = urllib.parse.urlsplit(re.search(r'"(postgres://.*?)"', text)[1])
+    assert (url.username, url.hostname, url.path) == (owner["owner"], f"{name}-rw", f"/{owner['database']}"), url
+    backup = one_of(objects, "ScheduledBackup")["spec"]
+    assert backup["cluster"]["name"] == name and backup["pluginConfiguration"]["name"] == spec["plugins"][0]["name"]
+    projected = next(it["projected"] for it in pod["volumes"] if "projected" in it)["sources"]
+    assert {it["secret"]["name"] for it in projected} == {f"{name}-app", f"{name}-ca"}
+    restored = read("cluster/restore.yaml")[0]
+    before = restored["spec"]["externalClusters"][0]
+    assert restored["metadata"] == found["metadata"] and restored["spec"]["bootstrap"]["recovery"]["source"] == before["name"]
+    assert {it: restored["spec"]["bootstrap"]["recovery"][it] for it in ["database", "owner"]} == owner
+    plugin = restored["spec"]["plugins"][0]["parameters"]
+    assert before["plugin"]["parameters"]["serverName"] == name != plugin["serverName"], "backups are not written over"
+    for it in [found, restored]:
+        assert it["spec"]["plugins"][0]["parameters"]["barmanObjectName"] == store
+        assert it["spec"]["postgresql"]["synchronous"]["number"] < it["spec"]["instances"]
+        for same in ["storage", "walStorage", "affinity", "resources", "postgresql"]:
+            assert it["spec"][same] == spec[same], same
+
+
+def cluster():
+    """Checks the two replicas: how they are updated, and their configuration. `replicas` beside this file runs it."""
+    for components in [[], ["monitoring"]]:
+        objects = built(components, "cluster")
+        pod = validate(objects)
+    kustomized("cluster", built([], "cluster"))
+    objects = built([], "cluster")
+    text = one_of(objects, "Secret")["stringData"]["service.toml"]
+    deployment = one_of(objects, "Deployment")["spec"]
+    rolling = deployment["strategy"]["rollingUpdate"]
+    assert deployment["replicas"] - rolling["maxUnavailable"] >= 1 and rolling["maxSurge"] == 0, "a node has room for one"
+    assert one_of(objects, "PodDisruptionBudget")["spec"]["minAvailable"] < deployment["replicas"]
+    assert one_of(objects, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/upstream-hash-by"] == "$arg_b"
+    database(objects, pod, text)
+    state = work / "cluster"
+    state.mkdir(mode=0o700)
+    for name, content in [("service.toml", text.replace("/run/secrets/paddington", str(state))), ("password", "sesame")]:
+        with open(os.open(state / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as out:
+            out.write(content)
+    ended = subprocess.run([program, "-C", state, "check"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    print("ok      the files for two replicas fit the schemas of Kubernetes and each other, and their configuration has no problem")
+
+
+kustomized(".", built([]))
+cluster()
 everything = ["at-rest", "monitoring"]
 for components in [[], *[[it] for it in everything], everything]:
     objects = built(components)

@@ -98,7 +98,7 @@ fn two_replicas_that_live_have_nothing_wrong_and_know_of_each_other() {
     assert_eq!(server.sql("SELECT count(*), max(n) FROM paddington.replica"), before);
 
     let [first, _second] = service.run();
-    let _sensor = service.sensor.run();
+    let sensor = service.sensor.run();
     one.is_healthy("sensor");
     let report = one.doctor("sensor");
     holds(&text(&report, "replicas"), &["2 live: ", ", here)", env!("CARGO_PKG_VERSION")]);
@@ -118,7 +118,7 @@ fn two_replicas_that_live_have_nothing_wrong_and_know_of_each_other() {
     holds(&shown, &["Nothing is wrong.", "[no_synchronous_standby]"]);
 
     // The peer does not come back, and the replica that had it is gone.
-    drop(_sensor);
+    drop(sensor);
     drop(first);
     let warning = warns(other, "owner_dead");
     holds(
