@@ -1,10 +1,12 @@
 //! What the doctor says of the database that replicas share, and of the replicas, with a real PostgreSQL.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use paddington::{Cluster, ServiceConfig};
@@ -222,4 +224,22 @@ fn one_of_two_hosts_that_is_away_and_another_list_of_databases() {
     let second = server.url().replace("/postgres?", "/second?");
     let longer = Cluster::over(&[&server.url(), &second]).unwrap();
     holds(&Service::over(longer).replicas[0].names("sensor", "database_list"), &["as it was"]);
+}
+
+#[test]
+fn every_code_is_in_the_page_about_the_doctor() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("../../docs/doctor.md")).unwrap();
+    let is_code =
+        |text: &str| text.contains('_') && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let mut found = BTreeSet::new();
+    for file in std::fs::read_dir(root.join("src/doctor/cluster")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let quoted = text.split('"').filter(|it| is_code(it)).map(str::to_owned);
+        found.extend(quoted.filter(|it| it != "full_page_writes"));
+    }
+    assert!(found.len() > 20, "{found:?}");
+    for code in found {
+        assert!(page.contains(&format!("`{code}`")), "{code} is not in docs/doctor.md");
+    }
 }

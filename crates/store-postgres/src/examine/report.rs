@@ -103,8 +103,6 @@ pub struct ServerState {
     pub synchronous: Option<u64>,
     /// Whether it is a standby.
     pub is_standby: bool,
-    /// Whether transactions of this role only read, unless they ask for more.
-    pub is_read_only: bool,
     /// The connections.
     pub connections: ConnectionsState,
     /// How long a statement takes that does nothing: the fastest and the slowest of some.

@@ -17,8 +17,6 @@ pub(super) async fn state(connection: &Connection) -> Result<ServerState, Fault>
     let settings = server::settings(connection).await?;
     let (standbys, synchronous) = standbys(connection).await?;
     let (round_trip, clock_ahead) = round_trips(connection).await?;
-    let is_read_only =
-        connection.ask("SELECT current_setting('default_transaction_read_only') = 'on'").await?;
     Ok(ServerState {
         is_too_old: settings.version_number < NEEDED,
         version: settings.version,
@@ -28,7 +26,6 @@ pub(super) async fn state(connection: &Connection) -> Result<ServerState, Fault>
         standbys,
         synchronous,
         is_standby: settings.is_standby,
-        is_read_only: column(&is_read_only, 0)?,
         connections: connections(connection).await?,
         round_trip,
         clock_ahead,
