@@ -35,8 +35,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a PostgreSQL in a temporary folder, and print its URL. It ends with the input.
-    Database,
+    /// Start a PostgreSQL in a temporary folder, and print its URL. It ends with the input, and crashes at a line
+    /// `crash` of it.
+    Database {
+        /// Start a standby of it, too, and print the URL of that.
+        #[arg(long)]
+        standby: bool,
+    },
     /// Write hub.toml and sensor-1.toml, … into the current folder.
     Introduce {
         /// The URL of the database that the replicas share.
@@ -87,7 +92,9 @@ async fn main() -> ExitCode {
         )
         .init();
     let done = match arguments.command {
-        Command::Database => database().await,
+        Command::Database { standby } => tokio::task::spawn_blocking(move || database(standby))
+            .await
+            .unwrap_or_else(|end| Err(end.into())),
         Command::Introduce { database, schema, url, sensors } => {
             introduce(&database, schema, &url, sensors)
         }
@@ -106,13 +113,20 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs a database until the input ends.
-async fn database() -> Result<(), Error> {
-    let server = tokio::task::spawn_blocking(PostgresServer::start).await?;
-    let server = server.context("PostgreSQL is not installed")?;
+/// Runs a database, and perhaps a standby, until the input ends.
+fn database(has_standby: bool) -> Result<(), Error> {
+    let server = PostgresServer::start().context("PostgreSQL is not installed")?;
     println!("{}", server.url());
-    tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
-    tokio::task::spawn_blocking(move || drop(server)).await?;
+    let standby = has_standby.then(|| server.standby()).flatten();
+    if let Some(standby) = &standby {
+        println!("{}", standby.url());
+    }
+    for line in std::io::stdin().lines() {
+        if line?.trim() == "crash" {
+            server.crash();
+            println!("crashed");
+        }
+    }
     Ok(())
 }
 

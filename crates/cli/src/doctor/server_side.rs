@@ -32,7 +32,7 @@ pub(super) fn checks(entry: &Entry, evidence: &Evidence) -> Vec<Check> {
         (Some(status), Some(peer)) => {
             checks.extend(expired(entry, evidence));
             checks.push(listening(status));
-            checks.push(arrivals(status, peer, entry, range.as_ref()));
+            checks.push(arrivals(status, peer, entry, range.as_ref(), evidence));
             checks.extend(range.as_ref().and_then(|range| reachable(entry, evidence, range)));
         }
         _ => {
@@ -104,7 +104,13 @@ fn reachable(entry: &Entry, evidence: &Evidence, range: &AddressRange) -> Option
 }
 
 /// Whether somebody came who may have been the client, and why they were refused.
-fn arrivals(status: &Status, peer: &Peer, entry: &Entry, range: Option<&AddressRange>) -> Check {
+fn arrivals(
+    status: &Status,
+    peer: &Peer,
+    entry: &Entry,
+    range: Option<&AddressRange>,
+    evidence: &Evidence,
+) -> Check {
     let since = peer.since.as_deref();
     // Somebody who had keys of the link, valid or not, was the client or has stolen them.
     let own = peer.last_error.as_ref().filter(|it| since.is_none_or(|since| *it.at >= *since));
@@ -122,13 +128,19 @@ fn arrivals(status: &Status, peer: &Peer, entry: &Entry, range: Option<&AddressR
     }
     let place = range.map(|range| format!(" from {range}")).unwrap_or_default();
     let since = since.unwrap_or(&status.service.started);
+    let is_replica = evidence.config.as_ref().is_some_and(|config| config.cluster().is_some());
+    let others = if is_replica {
+        " Look at the other replicas, too: who was refused is known only where that happened."
+    } else {
+        ""
+    };
     Check::failed(
         "arrivals",
         Finding::new(
             "nothing_arrives",
             format!("nothing has come{place} since {since}, and nobody was refused who may be it"),
             format!(
-                "Ask {}'s operator to run there: paddington doctor {}. It has to reach {}.",
+                "Ask {}'s operator to run there: paddington doctor {}. It has to reach {}.{others}",
                 peer.name, status.service.name, status.service.url
             ),
         ),

@@ -13,7 +13,8 @@ use crate::view::seconds;
 const NAMED: usize = 5;
 
 pub(super) fn checks(store: &StoreState, subject: &Subject<'_>) -> Vec<Check> {
-    let living: Vec<_> = store.replicas.iter().filter(|replica| replica.lives()).collect();
+    let mut living: Vec<_> = store.replicas.iter().filter(|replica| replica.lives()).collect();
+    living.sort_by_key(|replica| replica.number);
     let mut checks = vec![present(&living, subject)];
     checks.extend(versions(&living, subject));
     checks.extend(leases(&living, subject));
