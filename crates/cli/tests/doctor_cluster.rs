@@ -95,6 +95,7 @@ fn two_replicas_that_live_have_nothing_wrong_and_know_of_each_other() {
     holds(&one.names("sensor", "schema_missing"), &["paddington migrate"]);
     one.done(&["migrate"]);
     holds(&one.names("sensor", "not_running"), &["paddington run"]);
+    holds(&one.doctor("late").to_string(), &["ask where a replica runs"]);
     let before = server.sql("SELECT count(*), max(n) FROM paddington.replica");
     assert_eq!(text(&one.doctor("sensor"), "replicas"), "none lives");
     assert_eq!(server.sql("SELECT count(*), max(n) FROM paddington.replica"), before);

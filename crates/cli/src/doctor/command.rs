@@ -43,6 +43,11 @@ async fn examined(entry: &Entry, evidence: &Evidence) -> PeerReport {
 /// A peer that this service does not know, or does not know any more.
 fn unknown(name: &str, evidence: &Evidence) -> PeerReport {
     let own = &evidence.own_name();
+    if evidence.status.is_none() && evidence.is_replica() {
+        let what = "the links of replicas are in their database, whose keys the doctor does not read: ask where a replica runs";
+        let checks = vec![Check::unknown("peer", what)];
+        return PeerReport { peer: name.to_owned(), role: "unknown", checks };
+    }
     let mut checks = vec![Check::failed(
         "peer",
         Finding::new(

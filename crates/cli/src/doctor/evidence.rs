@@ -53,6 +53,11 @@ impl Evidence {
         self.status.is_some() || self.config.is_some()
     }
 
+    /// Returns whether the service has replicas, which share a database.
+    pub(super) fn is_replica(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.cluster().is_some())
+    }
+
     pub(super) fn own_name(&self) -> String {
         match (&self.status, &self.config) {
             (Some(status), _) => status.service.name.clone(),

@@ -128,8 +128,7 @@ fn arrivals(
     }
     let place = range.map(|range| format!(" from {range}")).unwrap_or_default();
     let since = since.unwrap_or(&status.service.started);
-    let is_replica = evidence.config.as_ref().is_some_and(|config| config.cluster().is_some());
-    let others = if is_replica {
+    let others = if evidence.is_replica() {
         " Look at the other replicas, too: who was refused is known only where that happened."
     } else {
         ""
