@@ -120,6 +120,16 @@ fn two_replicas_that_live_have_nothing_wrong_and_know_of_each_other() {
     let shown = String::from_utf8(other.call(&["doctor"]).stdout).unwrap();
     holds(&shown, &["Nothing is wrong.", "[no_synchronous_standby]"]);
 
+    // The other replica is of another version, and has another lease.
+    let own = "n <> (SELECT max(n) FROM paddington.replica)";
+    server.sql(&format!(
+        "UPDATE paddington.replica SET version = '0.0.9', lease = 60000 WHERE {own}"
+    ));
+    let warning = warns(other, "versions_differ");
+    holds(warning["text"].as_str().unwrap(), &["0.0.9 and ", env!("CARGO_PKG_VERSION")]);
+    let warning = warns(other, "leases_differ");
+    holds(warning["text"].as_str().unwrap(), &["is 60.0 s, and here it is 10.0 s"]);
+
     // The peer does not come back, and the replica that had it is gone.
     drop(sensor);
     drop(first);

@@ -25,8 +25,8 @@ pub(super) fn checks(state: &DatabaseState, subject: &Subject<'_>) -> Vec<Check>
         checks.push(subject.failed("pooler", "database_pooler", text, remedy));
     }
     checks.push(durability(server, subject));
-    checks.push(distance(server, subject));
-    checks.push(clock(server, subject));
+    checks.push(distance(server.round_trip, subject));
+    checks.push(clock(server.clock_ahead, subject));
     checks
 }
 
@@ -70,9 +70,8 @@ fn durability(server: &ServerState, subject: &Subject<'_>) -> Check {
 }
 
 /// Whether beats get there in time.
-fn distance(server: &ServerState, subject: &Subject<'_>) -> Check {
+fn distance((fastest, slowest): (Duration, Duration), subject: &Subject<'_>) -> Check {
     const CHECK: &str = "distance";
-    let (fastest, slowest) = server.round_trip;
     let lease = subject.cluster.lease();
     let taken = format!(
         "a round trip takes {} to {}",
@@ -93,8 +92,7 @@ fn distance(server: &ServerState, subject: &Subject<'_>) -> Check {
 }
 
 /// Leases count by the clock of the database, and replicas count intervals: a difference of clocks costs no message.
-fn clock(server: &ServerState, subject: &Subject<'_>) -> Check {
-    let ahead = server.clock_ahead;
+fn clock(ahead: i64, subject: &Subject<'_>) -> Check {
     let apart = Duration::from_millis(ahead.unsigned_abs());
     if ahead.abs() < APART {
         return subject.passed("clock", "it shows the same time as this machine's");
@@ -128,4 +126,45 @@ pub(super) fn connections(
         return subject.failed("connections", "too_few_connections", &text, RAISE);
     }
     subject.passed("connections", &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use paddington::Cluster;
+
+    use super::*;
+
+    /// What the check of `check` says for a lease of 10 s, with its outcome and its code.
+    fn said(check: impl Fn(&Subject<'_>) -> Check) -> String {
+        let cluster = Cluster::new("postgres:///x").unwrap_or_else(|error| unreachable!("{error}"));
+        let subject = Subject { name: String::new(), list: (1, 1), cluster: &cluster, own: None };
+        serde_json::to_string(&check(&subject)).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_round_trip_may_take_a_twentieth_of_the_lease_and_must_not_take_a_beat() {
+        for (millis, expected) in [
+            (500, "\"passed\""),
+            (501, "\"warning\""),
+            (2_500, "\"warning\""),
+            (2_501, "\"failed\""),
+        ] {
+            let round_trip = (Duration::from_millis(1), Duration::from_millis(millis));
+            let text = said(|subject| distance(round_trip, subject));
+            assert!(text.contains(expected), "{millis}: {text}");
+        }
+    }
+
+    #[test]
+    fn clocks_that_differ_by_a_second_are_a_warning_that_says_which_way() {
+        for (ahead, expected) in [
+            (999, "\"passed\""),
+            (-999, "\"passed\""),
+            (1_500, "is 1.5 s behind the database's"),
+            (-3_000, "is 3.0 s ahead of the database's"),
+        ] {
+            let text = said(|subject| clock(ahead, subject));
+            assert!(text.contains(expected) && !text.contains("failed"), "{ahead}: {text}");
+        }
+    }
 }
