@@ -7,6 +7,7 @@ mod crash;
 mod directory;
 mod epoch;
 mod examine;
+mod failover;
 mod fence;
 mod keeps;
 mod lease;
