@@ -90,12 +90,6 @@ outbox = {outbox}  # messages stay here until they are handled
     )
 }
 
-const AT_REST: &str = "\
-# [at_rest]  # keys and messages are sealed on the disk; docs/deploy/at-rest.md explains it
-# key_file = \"/run/secrets/paddington\"  # the secret: 64 hexadecimal digits, or a passphrase
-
-";
-
 /// The settings of a service whose replicas share databases.
 fn shared(cluster: &Cluster) -> String {
     let urls: Vec<_> = cluster.databases().collect();
@@ -121,7 +115,7 @@ fn text(config: &ServiceConfig, url: &str, listen: SocketAddr, state: &Path) -> 
         format!("socket = {}\n", kept("paddington.sock"))
     };
     let (own_files, database) = match config.cluster() {
-        None => (own_files(&kept("links"), &kept("outbox.sqlite")), AT_REST.to_owned()),
+        None => (own_files(&kept("links"), &kept("outbox.sqlite")), String::new()),
         Some(cluster) => (String::new(), shared(cluster)),
     };
     format!(
@@ -138,7 +132,10 @@ port = {}
 {own_files}# [tls]  # this port speaks TLS itself; docs/deploy/tls.md explains it
 # directory = \"/etc/letsencrypt/live/hub.example\"  # with fullchain.pem and privkey.pem
 
-{database}[settings]
+{database}# [at_rest]  # keys and messages are sealed where they are kept; docs/deploy/at-rest.md explains it
+# key_file = \"/run/secrets/paddington\"  # the secret: 64 hexadecimal digits, or a passphrase
+
+[settings]
 # handler_timeout = 300  # seconds that a handler may take; 0 for any time
 # renew_keys = 2592000  # seconds between two renewals of a link's keys
 

@@ -39,7 +39,11 @@ pub(crate) fn text(status: &Status) -> String {
             0.0 => "its lease has lapsed".to_owned(),
             left => format!("its lease is good for {}", view::seconds(left)),
         };
-        format!("replica {}, which owns {} links; {lease}", replica.number, replica.links)
+        let links = match replica.links {
+            1 => "1 link".to_owned(),
+            count => format!("{count} links"),
+        };
+        format!("replica {}, which owns {links}; {lease}", replica.number)
     }));
     lines.extend(status.ready.reasons.iter().map(|reason| format!("not ready: {reason}")));
     lines.push(String::new());

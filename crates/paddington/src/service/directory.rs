@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use paddington_exchange::{HandlerError, RekeyError, Waiting};
 use paddington_wire::keys::KeyRing;
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{LinkError, Service};
 use crate::known::KnownPeer;
@@ -106,7 +106,7 @@ impl Service {
                 self.move_to(&known, &new).await?;
             }
         }
-        info!(peer = %name, "the link was changed at another replica");
+        debug!(peer = %name, "the link was changed at another replica");
         Ok(())
     }
 
