@@ -2,6 +2,7 @@
 //! one has. `docs/cluster.md`, "Rules", names them.
 
 mod handle;
+mod relay;
 mod rows;
 mod trouble;
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Broken;
+use super::relay::Requests;
 use crate::Random;
 use crate::store::finish;
 
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) replicas: BTreeMap<ReplicaId, Replica>,
     pub(super) letters: BTreeMap<u64, DeadLetter>,
     pub(super) last_letter: u64,
+    pub(super) requests: Requests,
     pub(super) epoch: u64,
     pub(super) broken: Broken,
     /// Number of writes of replaced owners that were refused.
