@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::claims;
 use crate::common::Common;
-use crate::connect::Connection;
+use crate::connect::{Commits, Connection};
 use crate::error::Fault;
 use crate::keeper::Keeper;
 use crate::lease::Lease;
@@ -23,6 +23,7 @@ use crate::mailboxes;
 use crate::notifier::Notifier;
 use crate::pool::Pool;
 use crate::presence::{Presence, Present};
+use crate::relay::Requests;
 use crate::row;
 use crate::turns::Turns;
 use crate::writer::Writer;
@@ -35,6 +36,7 @@ pub(crate) struct Database {
     pub(crate) common: Arc<Common>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) lease: Lease,
+    pub(crate) requests: Requests,
     time: Duration,
     writers: Vec<Arc<Writer>>,
     pool: Arc<Pool>,
@@ -72,9 +74,21 @@ impl Database {
         });
         work.close();
         tasks.close();
-        let pool = Arc::new(Pool::new(target));
+        let pool = Arc::new(Pool::new(target, Commits::Synced));
+        let requests = Requests::new(&common);
         let turns = Arc::new(Turns::default());
-        Arc::new(Self { common, keeper, lease, time, writers, pool, turns, work, presence: tasks })
+        Arc::new(Self {
+            common,
+            keeper,
+            lease,
+            requests,
+            time,
+            writers,
+            pool,
+            turns,
+            work,
+            presence: tasks,
+        })
     }
 
     /// The writer of a link, always the same one.
@@ -221,6 +235,7 @@ impl Database {
         self.work.wait().await;
         self.common.stop.cancel();
         self.pool.close();
+        self.requests.close();
         self.presence.wait().await;
         failure.map_or(Ok(()), Err)
     }

@@ -13,12 +13,14 @@
 //! loses messages.
 
 mod append;
+mod batches;
 mod claims;
 mod common;
 mod config;
 mod connect;
 mod cursors;
 mod database;
+mod ending;
 mod error;
 mod flush;
 mod inbox;
@@ -32,6 +34,8 @@ mod notifier;
 mod open;
 mod pool;
 mod presence;
+mod relay;
+mod requests;
 mod round;
 mod row;
 mod signal;

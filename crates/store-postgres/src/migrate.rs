@@ -11,7 +11,8 @@ use crate::row::column;
 const SCHEMA: &str = concat!(
     include_str!("schema/tables.sql"),
     include_str!("schema/messages.sql"),
-    include_str!("schema/links.sql")
+    include_str!("schema/links.sql"),
+    include_str!("schema/requests.sql")
 );
 /// The format of the schema. A different one needs a different number.
 const FORMAT: i64 = 1;
