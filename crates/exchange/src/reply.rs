@@ -40,8 +40,9 @@ pub enum RequestError {
     /// the replica that had asked it was lost. The peer may have handled the request.
     #[error("{0} has moved to another replica of this service before the answer came")]
     Moved(PeerName),
-    /// The store that the replicas of this service share has lost the request, because it was restarted.
-    /// The peer may have handled it.
+    /// The store that the replicas of this service share has lost the request, because it was restarted,
+    /// or because this replica was cut off from it for so long that it counted as dead. The peer may have
+    /// handled the request.
     #[error("the shared store has lost the request to {0}")]
     Lost(PeerName),
     /// Too many requests of this replica wait for peers of other replicas. This one was not sent.

@@ -38,7 +38,8 @@ impl Exchange {
     ///
     /// Dropping the future cancels the request: the peer is told, and drops the future of its
     /// handler. A handler may request from the peer whose message or request it handles: the reply
-    /// goes to this future directly. Requests are in memory only, also with an outbox in a file.
+    /// goes to this future directly. Requests are in memory only, also with an outbox in a file. Where
+    /// replicas share a store, the one that has the peer asks it (`docs/cluster.md`, "Requests").
     ///
     /// ```
     /// use std::time::Duration;

@@ -330,6 +330,49 @@ async fn without_the_store_a_request_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_of_a_replica_that_counted_as_dead_are_lost_and_cancelled() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    service.disk.cut_off(two.id, true);
+    peer.cancelled.notified().await;
+    service.disk.cut_off(two.id, false);
+    let lost = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(lost, RequestError::Lost(_)), "{lost}");
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_cut_off_moves_its_requests_and_answers_none_of_them_later() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    // It has taken another one that it cannot send: the peer is away.
+    service.lead_nowhere();
+    service.network.cut();
+    let unsent = asking(&two.exchange, "unsent");
+    sleep(SECOND).await;
+    service.disk.cut_off(one.id, true);
+    for waiting in [waiting, unsent] {
+        let moved = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
+    }
+    let next = asking(&two.exchange, "next");
+    service.lead_to(&two);
+    assert_eq!(next.await.unwrap().unwrap(), "re: next");
+    service.disk.cut_off(one.id, false);
+    sleep(LONG).await;
+    assert_eq!(peer.asked(), ["wait", "next"]);
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_requests_are_refused() {
     let service = Service::new(&["sensor"]);
     let [(one, _), (two, _)] = service.two().await;

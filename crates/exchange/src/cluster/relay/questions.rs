@@ -10,8 +10,9 @@ use tokio::sync::oneshot::{self, Receiver, Sender};
 use crate::RequestError;
 use crate::store::{Ending, Mailbox};
 
-/// The most requests of one replica that are in the store.
+/// The most requests of one replica that are in the store, and their bytes.
 const MOST: usize = 16_384;
+const MOST_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes that a request counts in addition to its length.
 const OVERHEAD: u64 = 24;
 
@@ -21,6 +22,7 @@ pub(super) struct Questions {
     /// The number of the last one.
     last: u64,
     waiting: usize,
+    bytes: u64,
     waiters: BTreeMap<u64, Waiter>,
     links: BTreeMap<LinkId, OfLink>,
     /// Links for which there may be answers.
@@ -69,10 +71,10 @@ impl Questions {
         if self.has_ended {
             return Err(RequestError::Cancelled);
         }
-        if self.waiting >= MOST {
+        let cost = OVERHEAD + len as u64;
+        if self.waiting >= MOST || (self.waiting > 0 && self.bytes + cost > MOST_BYTES) {
             return Err(RequestError::TooMany { requests: self.waiting });
         }
-        let cost = OVERHEAD + len as u64;
         let of = self.links.entry(mailbox.link).or_default();
         // One of `max_payload` always fits.
         let has_room = of.waiting == 0
@@ -83,6 +85,7 @@ impl Questions {
         }
         self.last += 1;
         self.waiting += 1;
+        self.bytes += cost;
         of.waiting += 1;
         of.bytes += cost;
         of.counts.requested += 1;
@@ -100,11 +103,13 @@ impl Questions {
 
     /// Counts a request for which nobody waits any more. It is to be removed from the store.
     pub(super) fn leave(&mut self, link: LinkId, number: u64, len: usize, how: Left) {
+        let cost = OVERHEAD + len as u64;
         self.waiters.remove(&number);
         self.waiting -= 1;
+        self.bytes -= cost;
         if let Some(of) = self.links.get_mut(&link) {
             of.waiting -= 1;
-            of.bytes -= OVERHEAD + len as u64;
+            of.bytes -= cost;
             let count = match how {
                 Left::Answered => &mut of.counts.answered,
                 Left::Failed | Left::NotStored => &mut of.counts.failed,
@@ -175,5 +180,71 @@ impl Questions {
     pub(super) fn counts(&self, link: LinkId) -> (usize, CallCounts) {
         let of = self.links.get(&link).copied().unwrap_or_default();
         (of.waiting, of.counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox(link: u16) -> Mailbox {
+        let mut bytes = [0; LinkId::LEN];
+        bytes[..2].copy_from_slice(&link.to_be_bytes());
+        Mailbox { peer: "sensor".parse().unwrap(), link: bytes.into() }
+    }
+
+    fn config() -> LinkConfig {
+        LinkConfig { waiting_requests: 2, waiting_request_bytes: 100, ..LinkConfig::default() }
+    }
+
+    #[test]
+    fn requests_are_bounded_for_each_peer_and_for_all() {
+        let (mut questions, bounds) = (Questions::default(), config());
+        let (first, _ended) = questions.begin(&mailbox(0), 1_000, &bounds).unwrap();
+        let full = questions.begin(&mailbox(0), 0, &bounds).unwrap_err();
+        assert!(
+            matches!(full, RequestError::Full { requests: 1, .. }),
+            "one long one fits: {full}"
+        );
+        questions.leave(mailbox(0).link, first, 1_000, Left::Answered);
+        let mut ends: Vec<_> =
+            (0..2).map(|_| questions.begin(&mailbox(0), 1, &bounds).unwrap()).collect();
+        let full = questions.begin(&mailbox(0), 1, &bounds).unwrap_err();
+        assert!(matches!(full, RequestError::Full { requests: 2, .. }), "{full}");
+        for link in 1..MOST as u16 - 1 {
+            ends.push(questions.begin(&mailbox(link), 1, &bounds).unwrap());
+        }
+        let full = questions.begin(&mailbox(60_000), 1, &bounds).unwrap_err();
+        assert_eq!(full, RequestError::TooMany { requests: MOST });
+        let (waiting, counts) = questions.counts(mailbox(0).link);
+        assert!(counts.is_conserved(waiting) && counts.requested == 3);
+    }
+
+    #[test]
+    fn bytes_of_all_requests_are_bounded() {
+        let (mut questions, bounds) = (Questions::default(), config());
+        let long = MOST_BYTES as usize / 2;
+        let (first, _) = questions.begin(&mailbox(0), long, &bounds).unwrap();
+        let full = questions.begin(&mailbox(1), long, &bounds).unwrap_err();
+        assert_eq!(full, RequestError::TooMany { requests: 1 });
+        questions.leave(mailbox(0).link, first, long, Left::Expired);
+        questions.begin(&mailbox(1), long, &bounds).unwrap();
+        assert_eq!(questions.take_done(), [(mailbox(0).link, first)]);
+    }
+
+    #[test]
+    fn nobody_is_looked_after_before_the_store_has_taken_the_request() {
+        let (mut questions, bounds, link) = (Questions::default(), config(), mailbox(0).link);
+        let (number, mut ended) = questions.begin(&mailbox(0), 1, &bounds).unwrap();
+        assert!(questions.are_awaited() && questions.awaited().is_empty());
+        questions.note_stored(number);
+        assert_eq!(questions.awaited(), [(link, number)]);
+        questions.note_news(mailbox(1).link);
+        assert_eq!(questions.take_news(), [], "nobody waits for it");
+        questions.end();
+        ended.try_recv().unwrap_err();
+        assert_eq!(questions.take_done(), [(link, number)]);
+        let refused = questions.begin(&mailbox(0), 1, &bounds).unwrap_err();
+        assert_eq!(refused, RequestError::Cancelled);
     }
 }
