@@ -30,6 +30,8 @@ use crate::writer::Writer;
 
 /// Number of connections that store messages.
 const WRITERS: usize = 2;
+/// Number of connections for claims and reads.
+const READERS: usize = 8;
 
 /// One database. Its tasks end when it is dropped.
 pub(crate) struct Database {
@@ -74,7 +76,7 @@ impl Database {
         });
         work.close();
         tasks.close();
-        let pool = Arc::new(Pool::new(target, Commits::Synced));
+        let pool = Arc::new(Pool::new(target, Commits::Synced, READERS));
         let requests = Requests::new(&common);
         let turns = Arc::new(Turns::default());
         Arc::new(Self {

@@ -7,9 +7,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::connect::{Commits, Connection, Target};
 use crate::error::Fault;
 
-/// Number of connections.
-const SIZE: usize = 8;
-
 /// Connections of which each is used by one operation at a time.
 pub(crate) struct Pool {
     target: Target,
@@ -25,8 +22,9 @@ pub(crate) struct Taken {
 }
 
 impl Pool {
-    pub(crate) fn new(target: Target, commits: Commits) -> Self {
-        Self { target, commits, idle: Mutex::default(), places: Arc::new(Semaphore::new(SIZE)) }
+    /// Creates a pool of up to `size` connections.
+    pub(crate) fn new(target: Target, commits: Commits, size: usize) -> Self {
+        Self { target, commits, idle: Mutex::default(), places: Arc::new(Semaphore::new(size)) }
     }
 
     pub(crate) async fn take(&self) -> Result<Taken, Fault> {

@@ -22,6 +22,8 @@ use crate::pool::Pool;
 use crate::requests::{self, Question};
 use crate::store::PostgresStore;
 
+/// Number of connections: what this replica asks, what it answers, and a look at each of the two.
+const CONNECTIONS: usize = 4;
 /// Time within which the server has to answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -43,7 +45,7 @@ enum Asked {
 impl Requests {
     /// Connects when the first request comes.
     pub(crate) fn new(common: &Arc<Common>) -> Self {
-        let pool = Arc::new(Pool::new(common.target.clone(), Commits::Lazy));
+        let pool = Arc::new(Pool::new(common.target.clone(), Commits::Lazy, CONNECTIONS));
         let (asked, ended) = (Arc::default(), Arc::default());
         Self { common: Arc::clone(common), pool, asked, ended }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use paddington_exchange::store::{Ending, RelayId, Relayed, ReplicaId, TakeOf};
-use paddington_wire::LinkId;
+use paddington_wire::{LinkId, Payload};
 use tokio_postgres::Row;
 
 use crate::connect::Connection;
@@ -145,7 +145,7 @@ pub(crate) async fn end(
         values.push(columns.as_ref().map(|(_, value, _)| *value));
         let payload = columns.map(|(.., payload)| payload);
         crcs.push(payload.as_ref().map(|payload| row::checksum(id.link, payload)));
-        is_bytes.push(payload.as_ref().map(|payload| payload.is_bytes()));
+        is_bytes.push(payload.as_ref().map(Payload::is_bytes));
         bodies.push(payload);
     }
     let bodies: Vec<Option<&[u8]>> = bodies.iter().map(|it| it.as_deref()).collect();

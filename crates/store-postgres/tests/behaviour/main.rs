@@ -11,6 +11,7 @@ mod lease;
 mod mailboxes;
 mod numbers;
 mod refusals;
+mod replicas;
 mod requests;
 mod several;
 mod signals;
