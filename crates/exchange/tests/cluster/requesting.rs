@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use futures_util::future::join_all;
 use paddington_exchange::{Reply, RequestError, current};
+use paddington_test_support::Random;
 use paddington_wire::FailureCode;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -230,6 +231,50 @@ async fn what_was_sent_before_the_peer_has_moved_is_told_and_not_asked_again() {
     sleep(LONG).await;
     assert_eq!(peer.asked(), ["wait", "wait"]);
     settled(&service, &[&one, &two, &three]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_peer_moves_every_request_ends_and_none_is_asked_twice() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (three, _) = service.replica(3).await;
+    let replicas = [&one, &two, &three];
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    service.disk.delay(Random::new(7), Duration::from_millis(40));
+    let mut asked = Vec::new();
+    for round in 0..60 {
+        for (index, replica) in replicas.iter().enumerate() {
+            for number in 0..5 {
+                let (from, text) = (replica.exchange.clone(), format!("{round}-{index}-{number}"));
+                let reply = async move { (ask(&from, &text).await, text) };
+                asked.push(tokio::spawn(reply));
+            }
+        }
+        service.disk.deafen(round % 8 == 7);
+        service.lead_to(replicas[round % 3]);
+        sleep(Duration::from_millis(round as u64 * 37 % 200)).await;
+        service.network.cut();
+    }
+    service.disk.deafen(false);
+    let mut answered = 0;
+    for reply in asked {
+        let (reply, text) = reply.await.unwrap();
+        match reply {
+            Ok(reply) => {
+                assert_eq!(reply, format!("re: {text}"));
+                answered += 1;
+            }
+            Err(error) => assert!(matches!(error, RequestError::Moved(_)), "{text}: {error}"),
+        }
+    }
+    assert!(answered > 600, "{answered} of 900");
+    let mut texts = peer.asked();
+    let all = texts.len();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), all, "a request was made twice");
+    settled(&service, &replicas).await;
 }
 
 #[tokio::test(start_paused = true)]
