@@ -53,6 +53,7 @@ impl Peer {
                         peer.go_on.notified().await;
                         std::mem::forget(dropped);
                     }
+                    text if text.starts_with("slow") => sleep(Duration::from_millis(300)).await,
                     _ => {}
                 }
                 message.reply(format!("re: {}", message.payload())).map_err(std::io::Error::other)
@@ -180,7 +181,13 @@ async fn a_request_waits_until_somebody_has_the_peer() {
     assert_eq!(nobody, RequestError::TimedOut);
     let waiting = [asking(&one.exchange, "1"), asking(&two.exchange, "2")];
     sleep(10 * SECOND).await;
+    service.disk.deafen(true);
+    let began = tokio::time::Instant::now();
     let (peer, _client) = service.answering().await;
+    while peer.asked().len() < 2 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(began.elapsed() < SECOND, "{:?}: no signal is needed", began.elapsed());
     for (waiting, reply) in waiting.into_iter().zip(["re: 1", "re: 2"]) {
         assert_eq!(waiting.await.unwrap().unwrap(), reply);
     }
@@ -246,17 +253,18 @@ async fn while_the_peer_moves_every_request_ends_and_none_is_asked_twice() {
     for round in 0..60 {
         for (index, replica) in replicas.iter().enumerate() {
             for number in 0..5 {
-                let (from, text) = (replica.exchange.clone(), format!("{round}-{index}-{number}"));
+                let speed = if number < 2 { "slow" } else { "fast" };
+                let (from, text) =
+                    (replica.exchange.clone(), format!("{speed} {round}-{index}-{number}"));
                 let reply = async move { (ask(&from, &text).await, text) };
                 asked.push(tokio::spawn(reply));
             }
         }
         service.disk.deafen(round % 8 == 7);
-        service.lead_to(replicas[round % 3]);
         sleep(Duration::from_millis(round as u64 * 37 % 200)).await;
-        service.network.cut();
+        service.disk.deafen(false); // or no owner would hear that it has to yield
+        service.move_to(replicas[round % 3]).await;
     }
-    service.disk.deafen(false);
     let mut answered = 0;
     for reply in asked {
         let (reply, text) = reply.await.unwrap();
@@ -268,7 +276,7 @@ async fn while_the_peer_moves_every_request_ends_and_none_is_asked_twice() {
             Err(error) => assert!(matches!(error, RequestError::Moved(_)), "{text}: {error}"),
         }
     }
-    assert!(answered > 600, "{answered} of 900");
+    assert!(answered > 400 && answered < 900, "{answered} of 900");
     let mut texts = peer.asked();
     let all = texts.len();
     texts.sort();
