@@ -137,7 +137,14 @@ impl Exchange {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         let entries = self.core.peers.entries().into_iter();
-        let status = |Entry { peer, role, .. }: Entry| peer.status(matches!(role, Role::Server(_)));
+        let status = |Entry { peer, role, .. }: Entry| {
+            let mut status = peer.status(matches!(role, Role::Server(_)));
+            if let Some(cluster) = &self.core.cluster {
+                let (waiting, counts) = cluster.asking().counts(peer.mailbox.link);
+                (status.calls.relayed_waiting, status.calls.relayed) = (waiting, counts);
+            }
+            status
+        };
         entries.map(status).collect()
     }
 

@@ -36,14 +36,21 @@ pub enum RequestError {
     /// The peer was removed before the answer came. It may have handled the request.
     #[error("{0} was removed before the answer came")]
     Removed(PeerName),
-    /// Another replica of this service has the peer, and this one cannot ask it. The request was not
-    /// sent.
-    #[error("{0} is connected to another replica of this service")]
-    Elsewhere(PeerName),
-    /// The peer has moved to another replica of this service before the answer came. It may have handled
-    /// the request.
+    /// The peer was asked, and has moved to another replica of this service before the answer came, or
+    /// the replica that had asked it was lost. The peer may have handled the request.
     #[error("{0} has moved to another replica of this service before the answer came")]
     Moved(PeerName),
+    /// The store that the replicas of this service share has lost the request, because it was restarted,
+    /// or because this replica was cut off from it for so long that it counted as dead. The peer may have
+    /// handled the request.
+    #[error("the shared store has lost the request to {0}")]
+    Lost(PeerName),
+    /// Too many requests of this replica wait for peers of other replicas. This one was not sent.
+    #[error("{requests} requests of this replica wait for peers of other replicas already")]
+    TooMany {
+        /// Number of requests that wait.
+        requests: usize,
+    },
     /// The peer answers no requests. This one was not sent.
     #[error("{0} answers no requests")]
     NotAnswering(PeerName),

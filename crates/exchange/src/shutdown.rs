@@ -58,7 +58,9 @@ impl Core {
         self.within(limit, self.shared.key_tasks.wait()).await;
         self.keys.close();
         if let Some(cluster) = &self.cluster {
-            self.within(limit, cluster.release(&self.peers.peers())).await;
+            let peers = self.peers.peers();
+            self.within(limit, cluster.end_requests(&peers)).await;
+            self.within(limit, cluster.release(&peers)).await;
             cluster.receipts().end();
         }
         let store = self.close_store().await;

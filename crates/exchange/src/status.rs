@@ -149,13 +149,24 @@ pub struct CallsStatus {
     /// Number of requests of the peer whose answers it is not known to have.
     pub unanswered: usize,
     /// Requests by outcome: `requested` is always the sum of `answered`, `failed`, `expired`,
-    /// `cancelled` and of those that wait.
+    /// `cancelled` and of those that wait. Where replicas share a store, these are the requests that this
+    /// one has made over its link, whichever replica had asked, since its present term began.
     pub counts: CallCounts,
+    /// Number of requests that this replica has put into the shared store, and whose replies are awaited.
+    pub relayed_waiting: usize,
+    /// All of these by outcome, in the same way. Whichever replica makes them counts them too, in its
+    /// `counts`.
+    pub relayed: CallCounts,
 }
 
 impl CallsStatus {
     pub(crate) fn of(link: &Link) -> Self {
-        Self { waiting: link.requests(), unanswered: link.unanswered(), counts: link.call_counts() }
+        Self {
+            waiting: link.requests(),
+            unanswered: link.unanswered(),
+            counts: link.call_counts(),
+            ..Self::default()
+        }
     }
 }
 
@@ -205,7 +216,8 @@ impl PeerStatus {
     /// for.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
-        if !self.calls.counts.is_conserved(self.calls.waiting) {
+        let CallsStatus { waiting, relayed_waiting, counts, relayed, .. } = &self.calls;
+        if !counts.is_conserved(*waiting) || !relayed.is_conserved(*relayed_waiting) {
             return false;
         }
         let Some(counts) = self.counts else { return true };

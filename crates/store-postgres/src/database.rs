@@ -15,29 +15,33 @@ use tokio_util::task::TaskTracker;
 
 use crate::claims;
 use crate::common::Common;
-use crate::connect::Connection;
+use crate::connect::{Commits, Connection};
 use crate::error::Fault;
 use crate::keeper::Keeper;
 use crate::lease::Lease;
 use crate::mailboxes;
 use crate::notifier::Notifier;
-use crate::pool::{self, Pool};
+use crate::pool::Pool;
 use crate::presence::{Presence, Present};
+use crate::relay::{self, Requests};
 use crate::row;
 use crate::turns::Turns;
 use crate::writer::Writer;
 
 /// Number of connections that store messages.
 const WRITERS: usize = 2;
-/// The most connections of a replica to one database: beside its writers and its pool, one that keeps what else is
-/// written, one that holds the lock, and one that beats.
-pub(crate) const CONNECTIONS: usize = WRITERS + pool::SIZE + 3;
+/// Number of connections for claims and reads.
+const READERS: usize = 8;
+/// The most connections of a replica to one database: beside those that store, read and carry requests, one that keeps
+/// what else is written, one that holds the lock, and one that beats.
+pub(crate) const CONNECTIONS: usize = WRITERS + READERS + relay::CONNECTIONS + 3;
 
 /// One database. Its tasks end when it is dropped.
 pub(crate) struct Database {
     pub(crate) common: Arc<Common>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) lease: Lease,
+    pub(crate) requests: Requests,
     time: Duration,
     writers: Vec<Arc<Writer>>,
     pool: Arc<Pool>,
@@ -75,9 +79,21 @@ impl Database {
         });
         work.close();
         tasks.close();
-        let pool = Arc::new(Pool::new(target));
+        let pool = Arc::new(Pool::new(target, Commits::Synced, READERS));
+        let requests = Requests::new(&common);
         let turns = Arc::new(Turns::default());
-        Arc::new(Self { common, keeper, lease, time, writers, pool, turns, work, presence: tasks })
+        Arc::new(Self {
+            common,
+            keeper,
+            lease,
+            requests,
+            time,
+            writers,
+            pool,
+            turns,
+            work,
+            presence: tasks,
+        })
     }
 
     /// The writer of a link, always the same one.
@@ -224,6 +240,7 @@ impl Database {
         self.work.wait().await;
         self.common.stop.cancel();
         self.pool.close();
+        self.requests.close();
         self.presence.wait().await;
         failure.map_or(Ok(()), Err)
     }

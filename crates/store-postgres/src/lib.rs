@@ -13,6 +13,7 @@
 //! loses messages.
 
 mod append;
+mod batches;
 mod claims;
 mod common;
 mod config;
@@ -20,6 +21,7 @@ mod connect;
 mod cursors;
 mod database;
 mod directory;
+mod ending;
 mod error;
 mod examine;
 mod flush;
@@ -34,6 +36,8 @@ mod notifier;
 mod open;
 mod pool;
 mod presence;
+mod relay;
+mod requests;
 mod round;
 mod row;
 mod server;

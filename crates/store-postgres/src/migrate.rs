@@ -12,7 +12,8 @@ const SCHEMA: &str = concat!(
     include_str!("schema/tables.sql"),
     include_str!("schema/messages.sql"),
     include_str!("schema/links.sql"),
-    include_str!("schema/directory.sql")
+    include_str!("schema/directory.sql"),
+    include_str!("schema/requests.sql")
 );
 /// The format of the schema. A different one needs a different number.
 pub(crate) const FORMAT: i64 = 1;

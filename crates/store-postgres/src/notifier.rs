@@ -33,7 +33,8 @@ struct Pending {
     signals: Vec<Signal>,
     /// Where in `signals` each stream is, of which only the newest number counts.
     appended: HashMap<(LinkId, Instance), usize>,
-    settled: HashSet<LinkId>,
+    /// Signals of which one says as much as many.
+    once: HashSet<Signal>,
 }
 
 impl Pending {
@@ -49,7 +50,11 @@ impl Pending {
                 }
                 self.appended.insert((link, stream), self.signals.len());
             }
-            Signal::Settled { link } if !self.settled.insert(link) => return,
+            Signal::Settled { .. } | Signal::Asked { .. } | Signal::Answered { .. }
+                if !self.once.insert(signal) =>
+            {
+                return;
+            }
             _ => {}
         }
         if self.signals.len() >= ROOM {

@@ -7,12 +7,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::connect::{Commits, Connection, Target};
 use crate::error::Fault;
 
-/// Number of connections.
-pub(crate) const SIZE: usize = 8;
-
 /// Connections of which each is used by one operation at a time.
 pub(crate) struct Pool {
     target: Target,
+    commits: Commits,
     idle: Mutex<Vec<Arc<Connection>>>,
     places: Arc<Semaphore>,
 }
@@ -24,8 +22,9 @@ pub(crate) struct Taken {
 }
 
 impl Pool {
-    pub(crate) fn new(target: Target) -> Self {
-        Self { target, idle: Mutex::default(), places: Arc::new(Semaphore::new(SIZE)) }
+    /// Creates a pool of up to `size` connections.
+    pub(crate) fn new(target: Target, commits: Commits, size: usize) -> Self {
+        Self { target, commits, idle: Mutex::default(), places: Arc::new(Semaphore::new(size)) }
     }
 
     pub(crate) async fn take(&self) -> Result<Taken, Fault> {
@@ -38,7 +37,7 @@ impl Pool {
         };
         let connection = match idle {
             Some(connection) => connection,
-            None => self.target.open(Commits::Synced, None).await?,
+            None => self.target.open(self.commits, None).await?,
         };
         Ok(Taken { connection, place })
     }

@@ -22,6 +22,9 @@ pub(crate) fn write(signal: &Signal) -> String {
         Signal::Yielded { link, free: true } => format!("G{link}"),
         Signal::Yielded { link, free: false } => format!("K{link}"),
         Signal::LaneFree { link } => format!("F{link}"),
+        Signal::Asked { link } => format!("Q{link}"),
+        Signal::Answered { link } => format!("R{link}"),
+        Signal::GivenUp { link, asker, number } => format!("C{link}{asker}-{number}"),
         Signal::Lost => "L".to_owned(),
     }
 }
@@ -67,6 +70,13 @@ fn read_one(text: &str) -> Option<Signal> {
         "G" => Signal::Yielded { link, free: true },
         "K" => Signal::Yielded { link, free: false },
         "F" => Signal::LaneFree { link },
+        "Q" => Signal::Asked { link },
+        "R" => Signal::Answered { link },
+        "C" => {
+            let (asker, number) = text.0.split_once('-')?;
+            let asker = ReplicaId(asker.parse().ok()?);
+            Signal::GivenUp { link, asker, number: number.parse().ok()? }
+        }
         _ => return None,
     })
 }
@@ -108,6 +118,9 @@ mod tests {
             Signal::Yielded { link, free: true },
             Signal::Yielded { link, free: false },
             Signal::LaneFree { link },
+            Signal::Asked { link },
+            Signal::Answered { link },
+            Signal::GivenUp { link, asker: from, number: u64::MAX },
             Signal::Lost,
         ]
     }
@@ -150,6 +163,7 @@ mod tests {
             &format!("Z{link}"),
             &format!("A{link}"),
             &format!("Y{link}{link}x"),
+            &format!("C{link}7"),
         ] {
             assert_eq!(read(text).count(), 0, "{text}");
         }

@@ -48,7 +48,7 @@ impl PostgresStore {
     }
 
     /// The database of a link (S15): its identity is as random as a hash of it.
-    fn of(&self, link: LinkId) -> &Arc<Database> {
+    pub(crate) fn of(&self, link: LinkId) -> &Arc<Database> {
         let [first, ..] = link.as_bytes().as_chunks::<8>().0 else { return &self.databases[0] };
         let at = u64::from_be_bytes(*first) % self.databases.len() as u64;
         &self.databases[usize::try_from(at).unwrap_or_default()]
@@ -65,7 +65,12 @@ impl PostgresStore {
 
     /// Asks all databases.
     fn all<T: Send + 'static>(&self, ask: impl Fn(&Arc<Database>) -> Answer<T>) -> Answer<Vec<T>> {
-        try_join_all(self.databases.iter().map(ask)).boxed()
+        try_join_all(self.each(ask)).boxed()
+    }
+
+    /// Asks each database.
+    pub(crate) fn each<T>(&self, ask: impl Fn(&Arc<Database>) -> Answer<T>) -> Vec<Answer<T>> {
+        self.databases.iter().map(ask).collect()
     }
 }
 
@@ -296,7 +301,10 @@ impl SharedStore for PostgresStore {
             | Signal::Settled { link }
             | Signal::Yield { link, .. }
             | Signal::Yielded { link, .. }
-            | Signal::LaneFree { link } => link,
+            | Signal::LaneFree { link }
+            | Signal::Asked { link }
+            | Signal::Answered { link }
+            | Signal::GivenUp { link, .. } => link,
             Signal::Lost => LinkId::from([0; LinkId::LEN]),
         };
         self.of(link).common.notifier.tell(to, signal);

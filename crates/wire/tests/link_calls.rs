@@ -405,8 +405,10 @@ fn a_peer_that_drains_is_asked_nothing_new_and_answers_what_it_was_asked() {
     settle(&mut a, &mut b);
     assert_eq!(ended(&mut a), [(first, CallEnd::Answered(reply("yes")))]);
     assert_eq!(b.link.unanswered(), 0);
-    a.link.abandon_requests();
+    let unsent = a.link.abandon_requests();
+    assert!(matches!(&unsent[..], [(2, request)] if *request.payload == *b"2"), "{unsent:?}");
     assert_eq!(a.link.call_counts().cancelled, 1);
+    assert!(!a.link.has_waiting_requests());
     conserved([&a, &b]);
 }
 

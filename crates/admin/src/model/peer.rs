@@ -164,6 +164,9 @@ pub struct Requests {
     pub waiting: u64,
     /// The peer's requests that are not answered yet.
     pub unanswered: u64,
+    /// Requests that this replica had another one make, which counts them in the numbers above.
+    #[serde(default)]
+    pub relayed: u64,
 }
 
 /// The keys of a link. The keys themselves are never shown.

@@ -45,8 +45,8 @@ pub(crate) struct RequestQuery {
     responses(
         (status = 200, description = "The reply; raw if Accept names text/plain or application/octet-stream.", body = ReplyAnswer),
         (status = 404, description = "There is no such peer.", body = crate::model::ErrorBody),
-        (status = 409, description = "It cannot be asked: hex, not_answering, removed, peer_changed.", body = crate::model::ErrorBody),
-        (status = 429, description = "Too many requests wait to be sent to it.", body = crate::model::ErrorBody),
+        (status = 409, description = "It cannot be asked: hex, not_answering, removed, peer_changed; with replicas also moved, lost.", body = crate::model::ErrorBody),
+        (status = 429, description = "Too many requests wait to be sent to it; too_many: to peers of other replicas.", body = crate::model::ErrorBody),
         (status = 502, description = "It has no reply.", body = crate::model::ErrorBody),
         (status = 504, description = "There was no answer in time.", body = crate::model::ErrorBody),
     )
@@ -87,12 +87,19 @@ impl From<RequestError> for Failure {
             RequestError::Full { .. } => {
                 failure(StatusCode::TOO_MANY_REQUESTS, "requests_full").retry_after(1)
             }
+            RequestError::TooMany { .. } => {
+                failure(StatusCode::TOO_MANY_REQUESTS, "too_many").retry_after(1)
+            }
             RequestError::TimedOut => failure(StatusCode::GATEWAY_TIMEOUT, "timed_out")
                 .remedy("the peer may have handled it"),
             RequestError::Cancelled => Self::shutting_down(),
             RequestError::Removed(_) => failure(StatusCode::CONFLICT, "removed"),
             RequestError::NotAnswering(_) => failure(StatusCode::CONFLICT, "not_answering"),
             RequestError::PeerChanged(_) => failure(StatusCode::CONFLICT, "peer_changed")
+                .remedy("the peer may have handled it; ask again if that does no harm"),
+            RequestError::Moved(_) => failure(StatusCode::CONFLICT, "moved")
+                .remedy("the peer may have handled it; ask again if that does no harm"),
+            RequestError::Lost(_) => failure(StatusCode::CONFLICT, "lost")
                 .remedy("the peer may have handled it; ask again if that does no harm"),
             RequestError::Hex(_) => failure(StatusCode::CONFLICT, "hex"),
             RequestError::TooDeep => failure(StatusCode::CONFLICT, "too_deep"),

@@ -112,5 +112,6 @@ fn requests(calls: CallsStatus) -> Requests {
         cancelled: calls.counts.cancelled,
         waiting: count(calls.waiting),
         unanswered: count(calls.unanswered),
+        relayed: calls.relayed.requested,
     }
 }

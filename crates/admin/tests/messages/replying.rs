@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use paddington::{Message, RequestError};
+use paddington::{Message, RequestError, Storage};
 use paddington_admin::model::ReplyAnswer;
-use paddington_test_support::eventually;
+use paddington_test_support::{MemoryNetwork, SharedDisk, eventually, pair};
 use serde_json::{Value, json};
 
 use crate::side::{Both, Side, code, next, text};
@@ -49,6 +49,30 @@ async fn requests_are_answered_through_the_api_in_both_directions() {
             tokio::join!(ask, answer_one(answerer, json_kind, br#"{"base64":"/9g="}"#));
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({ "base64": "/9g=" }));
     }
+}
+
+#[tokio::test]
+async fn a_consumer_at_any_replica_asks_a_peer_that_another_one_has() {
+    let (pair, disk) = (pair(), SharedDisk::new(Duration::from_secs(10)));
+    let elsewhere = MemoryNetwork::new(); // where the peer does not get to
+    let mut replicas = Vec::new();
+    for network in [&pair.network, &elsewhere] {
+        let storage = Storage::Shared(disk.open().1);
+        replicas.push(Side::start_with(network, storage, pair.server.clone()).await);
+    }
+    let client = Side::start(&pair, pair.client.clone()).await;
+    eventually(async || replicas[0].peer().is_connected()).await;
+    for asker in &replicas {
+        let headers = [TEXT, ("accept", "text/plain")];
+        let ask = asker.raw("/v1/peers/client/requests?timeout=1m", &headers, "how warm?");
+        let ((status, _, body), ()) =
+            tokio::join!(ask, answer_one(&client, TEXT, "21.5 °C".as_bytes()));
+        assert_eq!((status, &body[..]), (StatusCode::OK, "21.5 °C".as_bytes()));
+    }
+    let peers = replicas[1].api().await.get::<Value>("/v1/peers").await.unwrap();
+    let requests = &peers["peers"][0]["requests"];
+    assert_eq!((&requests["relayed"], &requests["requested"]), (&json!(1), &json!(0)), "{peers}");
+    assert_eq!(replicas[0].peer().calls.counts.answered, 2);
 }
 
 #[tokio::test]

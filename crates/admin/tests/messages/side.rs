@@ -8,11 +8,11 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use paddington::{PeerStatus, Service, ServiceConfig};
+use paddington::{PeerStatus, Service, ServiceConfig, Storage};
 use paddington_admin::client::{Client, ClientError, Events};
 use paddington_admin::model::{Acknowledged, IdList, Incoming, IncomingMessages};
 use paddington_admin::{Admin, Inbox, Serving, Settings};
-use paddington_test_support::{Pair, pair};
+use paddington_test_support::{MemoryNetwork, Pair, pair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -32,14 +32,23 @@ pub(crate) struct Both {
 }
 
 impl Side {
-    pub(crate) async fn start(pair: &Pair, mut config: ServiceConfig) -> Self {
+    pub(crate) async fn start(pair: &Pair, config: ServiceConfig) -> Self {
+        Self::start_with(&pair.network, Storage::Memory, config).await
+    }
+
+    /// Starts one over a storage that is not in its configuration.
+    pub(crate) async fn start_with(
+        network: &MemoryNetwork,
+        storage: Storage,
+        mut config: ServiceConfig,
+    ) -> Self {
         Inbox::adapt(config.settings_mut());
         let folder = tempfile::tempdir().unwrap();
         let socket = Some(folder.path().join("paddington.sock"));
         let admin = Admin::bind(Settings { socket, ..Settings::default() }).await.unwrap();
         let inbox = Inbox::new();
-        let network = pair.network.network();
-        let service = Service::start_on(network, &config, inbox.handler()).await.unwrap();
+        let (network, handler) = (network.network(), inbox.handler());
+        let service = Service::start_with(network, storage, &config, handler).await.unwrap();
         let serving = admin.serve(service.clone(), Some(inbox));
         Self { service, serving, folder }
     }

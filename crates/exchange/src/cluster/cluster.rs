@@ -11,6 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tracing::warn;
 
 use super::Receipts;
+use super::relay::{Asking, Serving};
 use crate::ReplicaStatus;
 use crate::dialing::Server;
 use crate::peer::Peer;
@@ -21,6 +22,8 @@ use crate::store::SharedStore;
 pub(crate) struct Cluster {
     pub(super) store: Arc<dyn SharedStore>,
     receipts: Arc<Receipts>,
+    asking: Arc<Asking>,
+    serving: Arc<Serving>,
     /// One claim of a link runs at a time.
     gates: Mutex<HashMap<LinkId, Weak<Gate>>>,
     /// The servers that this service is invited to, one of whose replicas dials them.
@@ -44,6 +47,8 @@ impl Cluster {
     fn new(store: Arc<dyn SharedStore>) -> Self {
         Self {
             receipts: Arc::new(Receipts::new(Arc::clone(&store))),
+            asking: Arc::new(Asking::new(Arc::clone(&store))),
+            serving: Arc::new(Serving::new(Arc::clone(&store))),
             store,
             gates: Mutex::default(),
             servers: Mutex::default(),
@@ -78,6 +83,13 @@ impl Cluster {
     pub(crate) fn forget(&self, link: LinkId) {
         lock(&self.servers).remove(&link);
         self.receipts.removed(link);
+        self.asking.removed(link);
+    }
+
+    /// Ends all requests, at the end: those of this replica, and those that it was to make for others.
+    pub(crate) async fn end_requests(&self, peers: &[Arc<Peer>]) {
+        let own: Vec<_> = peers.iter().filter(|peer| peer.is_owner()).cloned().collect();
+        tokio::join!(self.asking.end(), self.serving.end(&own));
     }
 
     /// Gives all links up, at the end: what was done for them is durable then.
@@ -98,6 +110,16 @@ impl Cluster {
     /// Returns those who wait for the outcomes of messages.
     pub(crate) fn receipts(&self) -> &Arc<Receipts> {
         &self.receipts
+    }
+
+    /// Returns the requests of this replica that others make.
+    pub(crate) fn asking(&self) -> &Arc<Asking> {
+        &self.asking
+    }
+
+    /// Returns the requests of others that this replica makes.
+    pub(crate) fn serving(&self) -> &Arc<Serving> {
+        &self.serving
     }
 
     /// Returns the gate of a link, which is the same for all who have it at a time.

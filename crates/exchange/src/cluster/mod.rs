@@ -8,6 +8,7 @@ mod hand_over;
 mod lease;
 mod owning;
 mod receipts;
+mod relay;
 mod signals;
 mod tasks;
 

@@ -122,6 +122,7 @@ impl Core {
             entry.peer.depose();
             return Err(NotOwned::NotNow); // it was removed meanwhile
         }
+        cluster.serving().look_at(mailbox.link);
         self.shared.tell(Event::Claimed { peer: mailbox.peer.clone() });
         info!(peer = %mailbox.peer, fence = fence.0, has_lane, "claimed");
         if has_lane && !before.peer.has_workers() {

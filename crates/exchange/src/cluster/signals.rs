@@ -10,11 +10,14 @@ use super::hand_over;
 use crate::core::Core;
 use crate::store::{Signal, Signals};
 
-/// Does what the signals say, until the exchange ends.
+/// Does what the signals say, until the exchange ends. While it shuts down, handlers may still ask.
 pub(super) async fn listen(core: Arc<Core>, mut signals: Signals) {
-    let stop = core.watchers.clone();
-    while let Some(Some(signal)) = stop.run_until_cancelled(signals.recv()).await {
-        take(&core, signal);
+    let Some(cluster) = &core.cluster else { return };
+    let (stop, end) = (core.watchers.clone(), cluster.asking().ended());
+    while let Some(Some(signal)) = end.run_until_cancelled(signals.recv()).await {
+        if !stop.is_cancelled() || signal.is_of_request() {
+            take(&core, signal);
+        }
     }
 }
 
@@ -44,7 +47,15 @@ fn take(core: &Arc<Core>, signal: Signal) {
                 peer.tell_lane_free();
             }
         }
+        Signal::Asked { link } => {
+            if core.peers.owned(link).is_some() {
+                cluster.serving().look_at(link); // else there is a look when the term begins
+            }
+        }
+        Signal::Answered { link } => cluster.asking().answered(link),
+        Signal::GivenUp { asker, number, .. } => cluster.serving().give_up(asker, number),
         Signal::Lost => {
+            cluster.serving().look();
             cluster.receipts().look();
             cluster.look.notify_one();
         }

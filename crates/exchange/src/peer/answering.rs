@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Peer;
 use super::asked::{Asked, Look, Needed, Request};
-use super::calls::CallNews;
+use super::calls::{CallNews, RequestEnd};
 use super::peer::wake;
 use super::reports::Cause;
 use super::request_room::RequestRoom;
@@ -73,7 +73,7 @@ impl Peer {
     /// those of the peer.
     pub(super) fn tell_calls(self: &Arc<Self>, news: CallNews) {
         for (waiter, end) in news.ended {
-            let _ = waiter.send(end); // whoever has waited may have given up at this moment
+            let _ = waiter.send(RequestEnd::Here(end)); // whoever has waited may have given up at this moment
         }
         self.run_requests(news.needed);
     }

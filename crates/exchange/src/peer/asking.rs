@@ -1,26 +1,35 @@
 //! Asking: requests to a peer, and the futures that wait for their answers. Implements
-//! `docs/protocol.md` §5.4 for the requester.
+//! `docs/protocol.md` §5.4 for the requester. What another replica has to ask is in `cluster/relay/`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use paddington_wire::link::{CallEnd, OutgoingRequest, RequestRefused};
-use paddington_wire::{Content, Message};
+use paddington_wire::link::{OutgoingRequest, RequestRefused};
+use paddington_wire::{Message, Payload};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::Peer;
+use super::calls::RequestEnd;
 use super::peer::wake;
 use super::standing::Standing;
 use crate::current::{self, is_handler_of};
 use crate::{Exchange, Reply, RequestError, SendError};
 
 /// A request that waits for its answer. Dropping it cancels the request.
-struct Pending {
+pub(crate) struct Pending {
     peer: Arc<Peer>,
     call: u64,
-    answer: oneshot::Receiver<CallEnd>,
+    answer: oneshot::Receiver<RequestEnd>,
     waits: bool,
+}
+
+/// Where a request is to be made.
+pub(crate) enum Made {
+    /// It waits for its answer here.
+    Here(Pending),
+    /// At another replica, which owns the link or will.
+    Elsewhere(OutgoingRequest),
 }
 
 impl Exchange {
@@ -29,7 +38,8 @@ impl Exchange {
     ///
     /// Dropping the future cancels the request: the peer is told, and drops the future of its
     /// handler. A handler may request from the peer whose message or request it handles: the reply
-    /// goes to this future directly. Requests are in memory only, also with an outbox in a file.
+    /// goes to this future directly. Requests are in memory only, also with an outbox in a file. Where
+    /// replicas share a store, the one that has the peer asks it (`docs/cluster.md`, "Requests").
     ///
     /// ```
     /// use std::time::Duration;
@@ -68,19 +78,34 @@ impl Exchange {
         }
         let peer = self.known(message.recipient())?;
         let deadline = Instant::now().checked_add(limit);
-        let mut pending = peer.ask(message.into_content(), current::depth(), deadline)?;
-        pending.reply(deadline).await
+        let payload = Payload::from(message.into_content());
+        let unsent = match peer.ask(payload, current::depth(), deadline)? {
+            Made::Here(mut pending) => match pending.reply(deadline).await {
+                Ok(replied) => return replied,
+                Err(unsent) => unsent,
+            },
+            Made::Elsewhere(request) => request,
+        };
+        let Some(cluster) = &self.core().cluster else { return Err(RequestError::Cancelled) };
+        let bounds = peer.shared.link(true);
+        // Boxed, so that the futures of all other requests are smaller.
+        Box::pin(cluster.asking().ask(&peer.mailbox, unsent, deadline, &bounds)).await
     }
 }
 
 impl Peer {
-    fn ask(
+    /// Makes a request, or returns it if another replica has to make it.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] if it is not accepted.
+    pub(crate) fn ask(
         self: &Arc<Self>,
-        content: Content,
+        payload: Payload,
         depth: u8,
         deadline: Option<Instant>,
-    ) -> Result<Pending, RequestError> {
-        let len = content.len();
+    ) -> Result<Made, RequestError> {
+        let len = payload.len();
         let max = self.shared.config.transport.limits.max_payload;
         if len > max as usize {
             return Err(SendError::TooLong { len, max }.into());
@@ -88,19 +113,19 @@ impl Peer {
         let deadline = deadline.map(|deadline| self.shared.time(deadline));
         let mut state = self.lock();
         self.check_standing(&state)?;
+        let request = OutgoingRequest { payload, depth, deadline };
         if !self.is_here(&state) {
-            return Err(RequestError::Elsewhere(self.name.clone()));
+            return Ok(Made::Elsewhere(request));
         }
         let Some(link) = state.sealed_link() else {
             return Err(RequestError::Hex(self.name.clone()));
         };
-        let request = OutgoingRequest { payload: content.into(), depth, deadline };
         let call = link.request(request).map_err(|refused| self.refusal_of(refused, len))?;
         let answer = state.calls_mut().waiters.add(call);
         let connection = state.take_connection_waker();
         drop(state);
         wake(connection);
-        Ok(Pending { peer: Arc::clone(self), call, answer, waits: true })
+        Ok(Made::Here(Pending { peer: Arc::clone(self), call, answer, waits: true }))
     }
 
     fn refusal_of(&self, refused: RequestRefused, len: usize) -> RequestError {
@@ -110,6 +135,17 @@ impl Peer {
             RequestRefused::Full { requests, .. } => RequestError::Full { peer, requests },
             RequestRefused::TooLong { max } => SendError::TooLong { len, max }.into(),
             _ => RequestError::NotAnswering(peer),
+        }
+    }
+
+    /// Returns why a request ends without an answer that was sent.
+    fn broken_off(&self) -> RequestError {
+        let name = self.name.clone();
+        match self.standing() {
+            Standing::Removed => RequestError::Removed(name),
+            _ if self.shared.stopping.is_cancelled() => RequestError::Cancelled,
+            Standing::Away | Standing::Yielding => RequestError::Moved(name),
+            _ => RequestError::Cancelled,
         }
     }
 
@@ -128,7 +164,15 @@ impl Peer {
 }
 
 impl Pending {
-    async fn reply(&mut self, deadline: Option<Instant>) -> Result<Reply, RequestError> {
+    /// Waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// The request, if it was not sent and another replica has to make it.
+    pub(crate) async fn reply(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Result<Reply, RequestError>, OutgoingRequest> {
         let answered = match deadline {
             Some(deadline) => timeout_at(deadline, &mut self.answer).await,
             None => Ok((&mut self.answer).await),
@@ -136,18 +180,14 @@ impl Pending {
         self.waits = false;
         let end = match answered {
             Ok(end) => end.ok(),
-            Err(_) if self.peer.give_up(self.call, true) => return Err(RequestError::TimedOut),
+            Err(_) if self.peer.give_up(self.call, true) => return Ok(Err(RequestError::TimedOut)),
             Err(_) => self.answer.try_recv().ok(),
         };
-        let Some(end) = end else {
-            let name = self.peer.name.clone();
-            return Err(match self.peer.standing() {
-                Standing::Removed => RequestError::Removed(name),
-                Standing::Away => RequestError::Moved(name),
-                _ => RequestError::Cancelled,
-            });
-        };
-        Reply::new(end, &self.peer.name)
+        match end {
+            Some(RequestEnd::Here(end)) => Ok(Reply::new(end, &self.peer.name)),
+            Some(RequestEnd::Unsent(request)) => Err(request),
+            None => Ok(Err(self.peer.broken_off())),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use paddington_wire::link::CallEnd;
+use paddington_wire::link::{CallEnd, OutgoingRequest};
 use tokio::sync::oneshot;
 
 use super::asked::{Asked, Needed};
@@ -15,18 +15,27 @@ pub(super) struct Calls {
     pub(super) asked: Asked,
 }
 
+/// The end of a request of this side.
+#[derive(Debug)]
+pub(super) enum RequestEnd {
+    /// It has ended on the link.
+    Here(CallEnd),
+    /// The peer has certainly not received it, and the link is not this replica's any more.
+    Unsent(OutgoingRequest),
+}
+
 /// What has happened to calls, to be told without the peer's lock.
 #[derive(Debug, Default)]
 pub(super) struct CallNews {
     /// Requests of this side that have ended, and how.
-    pub(super) ended: Vec<(oneshot::Sender<CallEnd>, CallEnd)>,
+    pub(super) ended: Vec<(oneshot::Sender<RequestEnd>, CallEnd)>,
     /// The task that requests of the peer need.
     pub(super) needed: Option<Needed>,
 }
 
 /// The futures that wait for the answers of one peer, by request.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(HashMap<u64, oneshot::Sender<CallEnd>, BuildHasherDefault<Spread>>);
+pub(super) struct Waiters(HashMap<u64, oneshot::Sender<RequestEnd>, BuildHasherDefault<Spread>>);
 
 /// Spreads numbers that this side counts, so that nobody else chooses them.
 #[derive(Debug, Default)]
@@ -49,7 +58,7 @@ impl Hasher for Spread {
 
 impl Waiters {
     /// Adds a request. Returns what becomes its end.
-    pub(super) fn add(&mut self, call: u64) -> oneshot::Receiver<CallEnd> {
+    pub(super) fn add(&mut self, call: u64) -> oneshot::Receiver<RequestEnd> {
         let (waiter, end) = oneshot::channel();
         self.0.insert(call, waiter);
         end
@@ -61,7 +70,7 @@ impl Waiters {
     }
 
     /// Takes out a request that has ended, if somebody waits for it.
-    pub(super) fn take(&mut self, call: u64) -> Option<oneshot::Sender<CallEnd>> {
+    pub(super) fn take(&mut self, call: u64) -> Option<oneshot::Sender<RequestEnd>> {
         self.0.remove(&call)
     }
 
@@ -70,8 +79,13 @@ impl Waiters {
         self.0.len()
     }
 
-    /// Ends all requests without an answer.
-    pub(super) fn abandon(&mut self) {
+    /// Ends all requests without an answer: those that were not sent go back to those who wait.
+    pub(super) fn abandon(&mut self, unsent: Vec<(u64, OutgoingRequest)>) {
+        for (call, request) in unsent {
+            if let Some(waiter) = self.0.remove(&call) {
+                let _ = waiter.send(RequestEnd::Unsent(request)); // it may have been given up at this moment
+            }
+        }
         self.0.clear();
     }
 }

@@ -101,8 +101,7 @@ impl State {
         let backlog = self.backlog();
         self.standing = standing;
         self.outbox.take_outcomes(); // receipts of messages that have ended go on telling how
-        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
-        self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
+        self.end_requests();
         self.outbox.change(&shared.room, PeerLink::forget);
         shared.inboxes.settle(&mut self.lease, 0);
         self.inbox.clear();
@@ -110,6 +109,16 @@ impl State {
         self.workers.resume();
         let connection = self.presence.remove(agent, &mut self.inbox, code);
         (backlog, connection)
+    }
+
+    /// Ends all requests of this side, which get no answer here any more.
+    pub(super) fn end_requests(&mut self) {
+        let unsent = self.outbox.sealed().map(Link::abandon_requests).unwrap_or_default();
+        // Only another replica can still make a request that was not sent.
+        let unsent = if self.term.is_some() { unsent } else { Vec::new() };
+        if let Some(calls) = &mut self.calls {
+            calls.waiters.abandon(unsent);
+        }
     }
 
     /// Accepts nothing any more. Returns the number of messages that wait; they are abandoned
@@ -120,8 +129,7 @@ impl State {
         }
         self.standing = Standing::Abandoned;
         let messages = self.outbox.link().messages();
-        self.outbox.sealed().into_iter().for_each(Link::abandon_requests);
-        self.calls.iter_mut().for_each(|calls| calls.waiters.abandon());
+        self.end_requests();
         if !stored {
             self.outbox.change(room, PeerLink::abandon);
         }

@@ -44,6 +44,7 @@ mod term_state;
 mod workers;
 
 pub(crate) use asked::{Needed, Request};
+pub(crate) use asking::Made;
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
 pub(crate) use inbox::{Call, Ended, Failure};

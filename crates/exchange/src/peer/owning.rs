@@ -225,6 +225,7 @@ impl Peer {
                 return None;
             }
             state.standing = Standing::Yielding;
+            state.end_requests(); // their answers come to nobody any more
             state.close_session(CloseCode::SessionAge)
         };
         wake(waker);
@@ -273,6 +274,15 @@ impl Peer {
     /// Returns whether a call of the handler runs.
     fn runs(&self) -> bool {
         self.lock().workers_mut().is_running()
+    }
+
+    /// Makes no request any more, because this replica ends.
+    pub(crate) fn stop_asking(&self) {
+        let mut state = self.lock();
+        if state.standing == Standing::Here {
+            state.standing = Standing::Yielding;
+            state.end_requests();
+        }
     }
 
     /// Returns whether this replica owns the link, while it ends.

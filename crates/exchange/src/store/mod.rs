@@ -6,6 +6,7 @@ mod error;
 mod letter;
 mod mailbox;
 pub mod parts;
+mod relay;
 mod shared;
 
 pub use contract::{
@@ -17,6 +18,7 @@ pub use error::StoreError;
 pub use letter::{DeadLetter, LetterId};
 pub use mailbox::{Mailbox, MailboxStatus, Purged};
 pub use paddington_wire::link::{StoredCursor, StoredMessage, StoredStream};
+pub use relay::{Ending, Relay, RelayId, Relayed, TakeOf};
 pub use shared::{
     Accepted, Bounds, Claim, Claimed, Fate, Followed, LaneLeft, Owned, ReplicaId, Settled,
     SharedStore, Signal, Signals, Submission,

@@ -15,7 +15,7 @@ use paddington_wire::link::{Outcome, StoredCursor, StoredStream};
 use paddington_wire::{Instance, LinkId, MessageId, Payload, RejectCode, RejectText};
 use tokio::sync::mpsc;
 
-use super::{Answer, Directory, Fence, LinkStore, Mailbox};
+use super::{Answer, Directory, Fence, LinkStore, Mailbox, Relay};
 
 /// A store that several replicas of one service share.
 ///
@@ -26,7 +26,7 @@ use super::{Answer, Directory, Fence, LinkStore, Mailbox};
 ///
 /// [`append`](super::Outbox::append) does not exist here: a message has no number before it is
 /// [accepted](Self::accept).
-pub trait SharedStore: LinkStore + Directory {
+pub trait SharedStore: LinkStore + Directory + Relay {
     /// Returns the number of this replica, which no other one has ever had.
     fn replica(&self) -> ReplicaId;
 
@@ -226,7 +226,7 @@ pub enum Settled {
 }
 
 /// Something that a replica is told. Signals make things fast; nothing depends on their arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// To the owner of a link: a stream has messages up to this number.
     Appended {
@@ -264,8 +264,34 @@ pub enum Signal {
         /// The link.
         link: LinkId,
     },
+    /// To the owner of a link: requests for it are in the store.
+    Asked {
+        /// The link.
+        link: LinkId,
+    },
+    /// To a replica that has asked: requests for a link have ended.
+    Answered {
+        /// The link.
+        link: LinkId,
+    },
+    /// To a replica that has taken a request: nobody waits for the answer any more.
+    GivenUp {
+        /// The link.
+        link: LinkId,
+        /// The replica that has asked.
+        asker: ReplicaId,
+        /// The asker's number of the request.
+        number: u64,
+    },
     /// Signals may have been lost.
     Lost,
+}
+
+impl Signal {
+    /// Returns whether it is about a request.
+    pub(crate) fn is_of_request(&self) -> bool {
+        matches!(self, Self::Asked { .. } | Self::Answered { .. } | Self::GivenUp { .. })
+    }
 }
 
 /// What a replica is told, in the order of arrival. Where more arrives than there is room for, the rest is

@@ -5,6 +5,7 @@
 mod handing_over;
 mod lapsing;
 mod receipts;
+mod requesting;
 mod sending;
 mod serving;
 
@@ -102,6 +103,11 @@ impl Service {
     /// Lets clients get to this replica from now on.
     fn lead_to(&self, replica: &Replica) {
         self.port.store(PORT + replica.number, Ordering::Relaxed);
+    }
+
+    /// Lets clients get to no replica from now on.
+    fn lead_nowhere(&self) {
+        self.port.store(PORT + 49, Ordering::Relaxed);
     }
 
     /// Lets clients get to this replica, and cuts their connections.

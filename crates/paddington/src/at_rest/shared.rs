@@ -5,14 +5,87 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use paddington_exchange::store::{
-    Accepted, Answer, Claimed, Directory, DirectoryNews, Fate, Fence, Followed, LaneLeft,
-    LinkEntry, Mailbox, Owned, ReplicaId, Settled, SharedStore, Signal, Signals, StoreError,
-    StoredCursor, Submission, Written,
+    Accepted, Answer, Claimed, Directory, DirectoryNews, Ending, Fate, Fence, Followed, LaneLeft,
+    LinkEntry, Mailbox, Owned, Relay, RelayId, Relayed, ReplicaId, Settled, SharedStore, Signal,
+    Signals, StoreError, StoredCursor, Submission, TakeOf, Written,
 };
 use paddington_wire::{LinkId, MessageId};
 use tokio::sync::watch;
 
+use super::AtRestError;
 use super::store::{Place, SealedStore, at_once, failed, open, opened_len, seal};
+
+fn not_sealed(what: &str, error: &AtRestError) -> StoreError {
+    StoreError::new(format!("{what}: {error}"))
+}
+
+/// The words of errors stay as they are.
+impl<S: SharedStore + ?Sized> Relay for SealedStore<S> {
+    fn ask(&self, mailbox: &Mailbox, number: u64, request: Relayed) -> Answer<()> {
+        let at = Place::Request(self.inner.replica(), number);
+        match seal(&self.key, at, &request.payload) {
+            Ok(payload) => self.inner.ask(mailbox, number, Relayed { payload, ..request }),
+            Err(error) => at_once(not_sealed("a request", &error)),
+        }
+    }
+
+    fn take(&self, of: TakeOf) -> Answer<Vec<(RelayId, Relayed)>> {
+        let (taken, key) = (self.inner.take(of), self.key.clone());
+        Box::pin(async move {
+            let open = |(id, request): (RelayId, Relayed)| {
+                let at = Place::Request(id.asker, id.number);
+                let payload = open(&key, at, &request.payload);
+                let payload = payload.map_err(|error| not_sealed("a request", &error))?;
+                Ok((id, Relayed { payload, ..request }))
+            };
+            taken.await?.into_iter().map(open).collect()
+        })
+    }
+
+    fn end(&self, id: RelayId, ending: Ending) -> Answer<()> {
+        let Ending::Reply(payload) = ending else { return self.inner.end(id, ending) };
+        match seal(&self.key, Place::Reply(id.asker, id.number), &payload) {
+            Ok(payload) => self.inner.end(id, Ending::Reply(payload)),
+            Err(error) => at_once(not_sealed("a reply", &error)),
+        }
+    }
+
+    fn endings(&self, links: Vec<LinkId>) -> Answer<Vec<(u64, Ending)>> {
+        self.opened(self.inner.endings(links))
+    }
+
+    fn look_after(&self, requests: Vec<(LinkId, u64)>) -> Answer<Vec<(u64, Ending)>> {
+        self.opened(self.inner.look_after(requests))
+    }
+
+    fn give_back(&self, id: RelayId) -> Answer<()> {
+        self.inner.give_back(id)
+    }
+
+    fn withdraw(&self, link: LinkId, number: u64) -> Answer<()> {
+        self.inner.withdraw(link, number)
+    }
+
+    fn over(&self, taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
+        self.inner.over(taken)
+    }
+}
+
+impl<S: SharedStore + ?Sized> SealedStore<S> {
+    /// Opens the replies to requests of this replica.
+    fn opened(&self, endings: Answer<Vec<(u64, Ending)>>) -> Answer<Vec<(u64, Ending)>> {
+        let (key, own) = (self.key.clone(), self.inner.replica());
+        Box::pin(async move {
+            let open = |(number, ending)| {
+                let Ending::Reply(sealed) = ending else { return Ok((number, ending)) };
+                let payload = open(&key, Place::Reply(own, number), &sealed);
+                let payload = payload.map_err(|error| not_sealed("a reply", &error))?;
+                Ok((number, Ending::Reply(payload)))
+            };
+            endings.await?.into_iter().map(open).collect()
+        })
+    }
+}
 
 /// Links are sealed by whoever writes them.
 impl<S: SharedStore + ?Sized> Directory for SealedStore<S> {
@@ -37,9 +110,7 @@ impl<S: SharedStore + ?Sized> SharedStore for SealedStore<S> {
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
         match seal(&self.key, Place::Link(mailbox.link), &message.payload) {
             Ok(payload) => self.inner.accept(mailbox, Submission { payload, ..message }),
-            Err(error) => {
-                at_once(StoreError::new(format!("a message for {}: {error}", mailbox.peer)))
-            }
+            Err(error) => at_once(not_sealed("a message", &error)),
         }
     }
 

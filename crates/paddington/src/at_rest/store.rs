@@ -6,8 +6,8 @@ use std::sync::Arc;
 use paddington_crypto::StorageKey;
 use paddington_exchange::store::{
     Answer, Backlog, Cursors, DeadLetter, DeadLetters, Fence, LetterId, LinkStore, Mailbox,
-    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, SharedStore, StoreError, StoreHealth,
-    StoredCursor, StoredStream,
+    MailboxStatus, Mailboxes, NewMessage, Outbox, Purged, ReplicaId, SharedStore, StoreError,
+    StoreHealth, StoredCursor, StoredStream,
 };
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 
@@ -38,6 +38,10 @@ pub(super) enum Place {
     Link(LinkId),
     /// One dead letter.
     Letter(LinkId, MessageId),
+    /// One request that goes from a replica to another one.
+    Request(ReplicaId, u64),
+    /// The reply to it.
+    Reply(ReplicaId, u64),
 }
 
 impl<S: Outbox + ?Sized> SealedStore<S> {
@@ -82,6 +86,9 @@ pub(super) fn open(key: &StorageKey, at: Place, sealed: &Payload) -> Result<Payl
 
 impl Place {
     fn ad(self) -> Vec<u8> {
+        let relayed = |kind: &[u8], asker: ReplicaId, number: u64| {
+            [kind, &asker.0.to_be_bytes(), &number.to_be_bytes()].concat()
+        };
         let of = |kind: &[u8], link: LinkId, id: Option<MessageId>| {
             let mut ad = [kind, &link.as_bytes()[..]].concat();
             if let Some(MessageId { stream, number }) = id {
@@ -95,6 +102,8 @@ impl Place {
             Self::Message(link, id) => of(b"paddington message ", link, Some(id)),
             Self::Link(link) => of(b"paddington messages ", link, None),
             Self::Letter(link, id) => of(b"paddington letter ", link, Some(id)),
+            Self::Request(asker, number) => relayed(b"paddington request ", asker, number),
+            Self::Reply(asker, number) => relayed(b"paddington reply ", asker, number),
         }
     }
 }

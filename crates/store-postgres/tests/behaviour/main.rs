@@ -14,6 +14,8 @@ mod lease;
 mod mailboxes;
 mod numbers;
 mod refusals;
+mod replicas;
+mod requests;
 mod several;
 mod signals;
 mod support;

@@ -35,6 +35,9 @@ async fn every_signal_arrives_and_a_full_line_of_them() {
         Signal::Yield { link, life: None, from },
         Signal::Yielded { link, free: true },
         Signal::LaneFree { link },
+        Signal::Asked { link },
+        Signal::Answered { link },
+        Signal::GivenUp { link, asker: from, number: 7 },
         Signal::Lost,
     ];
     for signal in all {

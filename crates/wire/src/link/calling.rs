@@ -55,9 +55,10 @@ impl Link {
         self.calls.as_mut().map(|calls| calls.take_events()).unwrap_or_default()
     }
 
-    /// Cancels all requests of this side.
-    pub fn abandon_requests(&mut self) {
-        self.calls.iter_mut().for_each(|calls| calls.abandon());
+    /// Cancels all requests of this side. Returns those that the peer has certainly not received, which
+    /// may be made elsewhere.
+    pub fn abandon_requests(&mut self) -> Vec<(u64, OutgoingRequest)> {
+        self.calls.as_mut().map(|calls| calls.abandon()).unwrap_or_default()
     }
 
     /// Returns the number of requests of this side whose answers somebody waits for.

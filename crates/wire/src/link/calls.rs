@@ -419,12 +419,15 @@ impl Calls {
         self.answerer.unanswered()
     }
 
-    /// Cancels all requests of this side.
-    pub(super) fn abandon(&mut self) {
+    /// Cancels all requests of this side. Returns those that were not transmitted.
+    pub(super) fn abandon(&mut self) -> Vec<(u64, OutgoingRequest)> {
+        let unsent = self.requester.take_waiting();
+        self.counts.cancelled += unsent.len() as u64;
         let awaited: Vec<_> = self.requester.awaited().collect();
         for call in awaited {
             self.give_up(call, false);
         }
+        unsent
     }
 
     fn last(&self) -> u64 {

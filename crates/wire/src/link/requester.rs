@@ -258,6 +258,15 @@ impl Requester {
         self.places = Places::default();
     }
 
+    /// Takes all requests out that are not transmitted, with their numbers.
+    pub(super) fn take_waiting(&mut self) -> Vec<(u64, OutgoingRequest)> {
+        let waiting = self.open.extract_if(.., |_, open| open.state == State::Waiting);
+        let taken = waiting.map(|(call, open)| (call, open.request)).collect();
+        self.waiting = Default::default();
+        (self.waiting_requests, self.waiting_bytes) = (0, 0);
+        taken
+    }
+
     /// Ends all requests that wait to be transmitted, for a peer that answers none.
     pub(super) fn refuse_waiting(&mut self, counts: &mut CallCounts, events: &mut Vec<CallEvent>) {
         while let Some(call) = self.waiting.iter().find_map(|calls| calls.front()).copied() {

@@ -3,6 +3,7 @@
 
 mod directory;
 mod handle;
+mod relay;
 mod rows;
 mod trouble;
 

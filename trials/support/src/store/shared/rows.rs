@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Broken;
 use super::directory::Links;
+use super::relay::Requests;
 use crate::Random;
 use crate::store::finish;
 
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) links: Links,
     pub(super) letters: BTreeMap<u64, DeadLetter>,
     pub(super) last_letter: u64,
+    pub(super) requests: Requests,
     pub(super) epoch: u64,
     pub(super) broken: Broken,
     /// Number of writes of replaced owners that were refused.

@@ -32,10 +32,11 @@ impl SharedDisk {
     }
 
     /// Returns to what the database was `messages` messages of each mailbox ago, as after a failover to a
-    /// standby that was behind.
+    /// standby that was behind. Requests are not durable.
     pub fn lose(&self, messages: usize) {
         let mut shared = self.lock();
         shared.epoch += 1;
+        shared.requests.clear();
         for row in shared.rows.values_mut() {
             if let Some(stream) = row.streams.last_mut() {
                 let kept = stream.messages.len().saturating_sub(messages);
@@ -65,6 +66,12 @@ impl SharedDisk {
         let streams = shared.rows.values().flat_map(|row| &row.streams);
         let mut messages = streams.flat_map(|stream| &stream.messages);
         messages.any(|it| it.payload.windows(bytes.len()).any(|part| part == bytes))
+    }
+
+    /// Returns the number of requests in the database, answered ones included.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.lock().requests.len()
     }
 
     /// Returns the number of writes of replaced owners that were refused.

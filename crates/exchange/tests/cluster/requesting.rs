@@ -1,0 +1,550 @@
+//! A request is answered wherever it is made, and at most once.
+
+use std::sync::Mutex;
+
+use futures_util::future::join_all;
+use paddington_exchange::{Reply, RequestError, current};
+use paddington_test_support::Random;
+use paddington_wire::FailureCode;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A peer that answers requests, and what it has been asked.
+#[derive(Default)]
+struct Peer {
+    asked: Mutex<Vec<String>>,
+    /// Notified when a request has come that waits.
+    begun: Notify,
+    /// Notified when such a request was cancelled.
+    cancelled: Notify,
+    /// Lets such requests be answered.
+    go_on: Notify,
+}
+
+/// Tells when a call of the handler is dropped before it has ended.
+struct Dropped<'a>(&'a Peer);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.cancelled.notify_one();
+    }
+}
+
+impl Peer {
+    fn handler(self: &Arc<Self>) -> impl Handler {
+        let peer = Arc::clone(self);
+        move |message: Message| {
+            let peer = Arc::clone(&peer);
+            async move {
+                if !message.is_request() {
+                    return Ok(());
+                }
+                peer.asked.lock().unwrap().push(message.payload().to_owned());
+                match message.payload() {
+                    "fail" => return Err(std::io::Error::other("it is broken")),
+                    "say nothing" => return Ok(()),
+                    "wait" => {
+                        let dropped = Dropped(&peer);
+                        peer.begun.notify_one();
+                        peer.go_on.notified().await;
+                        std::mem::forget(dropped);
+                    }
+                    text if text.starts_with("slow") => sleep(Duration::from_millis(300)).await,
+                    _ => {}
+                }
+                message.reply(format!("re: {}", message.payload())).map_err(std::io::Error::other)
+            }
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Service {
+    /// Starts the client of the first link with a peer that answers.
+    async fn answering(&self) -> (Arc<Peer>, Exchange) {
+        let peer = Arc::new(Peer::default());
+        let config = Config { reveal_errors: true, ..Config::default() };
+        let client = self.client_with(config, peer.handler()).await;
+        (peer, client)
+    }
+}
+
+async fn ask_for(from: &Exchange, text: &str, limit: Duration) -> Result<String, RequestError> {
+    let reply: Reply = from.request(Message::new("sensor", text), limit).await?;
+    Ok(reply.payload().to_owned())
+}
+
+async fn ask(from: &Exchange, text: &str) -> Result<String, RequestError> {
+    ask_for(from, text, LONG).await
+}
+
+/// Asks in a task of its own.
+fn asking(from: &Exchange, text: &'static str) -> JoinHandle<Result<String, RequestError>> {
+    let from = from.clone();
+    tokio::spawn(async move { ask(&from, text).await })
+}
+
+/// Checks that every request is accounted for at these replicas, and that the store has none left.
+async fn settled(service: &Service, replicas: &[&Replica]) {
+    sleep(SECOND).await;
+    for replica in replicas {
+        let status = status(&replica.exchange, "sensor").unwrap();
+        assert!(status.is_conserved(), "{:?}", status.calls);
+        assert_eq!((status.calls.waiting, status.calls.relayed_waiting), (0, 0));
+    }
+    assert_eq!(service.disk.requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_replica_gets_the_answer_of_a_peer_that_another_one_has() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let texts: Vec<_> = (0..100).map(|number: u32| number.to_string()).collect();
+    let replies = join_all(texts.iter().map(|text| ask(&two.exchange, text))).await;
+    for (text, reply) in texts.iter().zip(replies) {
+        assert_eq!(reply.unwrap(), format!("re: {text}"));
+    }
+    assert_eq!(ask(&one.exchange, "here").await.unwrap(), "re: here");
+    assert_eq!(peer.asked().len(), 101);
+    settled(&service, &[&one, &two]).await;
+    let [owner, asker] = [&one, &two].map(|it| status(&it.exchange, "sensor").unwrap().calls);
+    assert_eq!((owner.counts.requested, owner.counts.answered), (101, 101));
+    assert_eq!((owner.relayed.requested, asker.counts.requested), (0, 0));
+    assert_eq!((asker.relayed.requested, asker.relayed.answered), (100, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_asker_is_told_of_failures_as_where_the_peer_is() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (_peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    for from in [&one, &two] {
+        let failed = ask(&from.exchange, "fail").await.unwrap_err();
+        let RequestError::Failed { code: FailureCode::FAILED, text: Some(text), .. } = failed
+        else {
+            panic!("{failed}")
+        };
+        assert!(text.contains("it is broken"), "{text}");
+        let silent = ask(&from.exchange, "say nothing").await.unwrap_err();
+        let RequestError::Failed { code: FailureCode::NO_ANSWER, text: None, .. } = silent else {
+            panic!("{silent}")
+        };
+        let bytes = Message::with_bytes("sensor", vec![0xff; 3]);
+        let refused = from.exchange.request(bytes, LONG).await.unwrap_err();
+        let RequestError::Failed { code: FailureCode::TEXT_ONLY, .. } = refused else {
+            panic!("{refused}")
+        };
+        let long = "x".repeat(2 * 1024 * 1024);
+        let refused = ask(&from.exchange, &long).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Send(_)), "{refused}");
+    }
+    settled(&service, &[&one, &two]).await;
+    assert_eq!(status(&two.exchange, "sensor").unwrap().calls.relayed.failed, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_travels_and_so_does_a_cancel() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let late = ask_for(&two.exchange, "wait", 3 * SECOND).await.unwrap_err();
+    assert_eq!(late, RequestError::TimedOut);
+    peer.cancelled.notified().await;
+    let dropped = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    peer.begun.notified().await;
+    dropped.abort();
+    let before = tokio::time::Instant::now();
+    peer.cancelled.notified().await;
+    assert!(before.elapsed() < SECOND, "nobody had to look for it");
+    settled(&service, &[&one, &two]).await;
+    let calls = status(&two.exchange, "sensor").unwrap().calls;
+    assert_eq!((calls.relayed.expired, calls.relayed.cancelled), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_until_somebody_has_the_peer() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let nobody = ask_for(&two.exchange, "early", 3 * SECOND).await.unwrap_err();
+    assert_eq!(nobody, RequestError::TimedOut);
+    let waiting = [asking(&one.exchange, "1"), asking(&two.exchange, "2")];
+    sleep(10 * SECOND).await;
+    service.disk.deafen(true);
+    let began = tokio::time::Instant::now();
+    let (peer, _client) = service.answering().await;
+    while peer.asked().len() < 2 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(began.elapsed() < SECOND, "{:?}: no signal is needed", began.elapsed());
+    for (waiting, reply) in waiting.into_iter().zip(["re: 1", "re: 2"]) {
+        assert_eq!(waiting.await.unwrap().unwrap(), reply);
+    }
+    assert_eq!(peer.asked().len(), 2, "what was over is not asked");
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_before_the_peer_has_moved_is_asked_where_it_is() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    // The first replica owns the link, and the peer is away.
+    service.lead_nowhere();
+    service.network.cut();
+    while status(&one.exchange, "sensor").unwrap().is_connected() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let waiting = [asking(&one.exchange, "1"), asking(&two.exchange, "2")];
+    sleep(SECOND).await;
+    assert_eq!(status(&one.exchange, "sensor").unwrap().calls.waiting, 2);
+    service.lead_to(&two);
+    for (waiting, reply) in waiting.into_iter().zip(["re: 1", "re: 2"]) {
+        assert_eq!(waiting.await.unwrap().unwrap(), reply);
+    }
+    assert_eq!(service.disk.owner(service.links[0].id), Some(two.id));
+    assert_eq!(peer.asked().len(), 2);
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_the_peer_has_moved_is_told_and_not_asked_again() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (three, _) = service.replica(3).await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = [asking(&one.exchange, "wait"), asking(&two.exchange, "wait")];
+    for _ in &waiting {
+        peer.begun.notified().await;
+    }
+    service.move_to(&three).await;
+    for waiting in waiting {
+        let moved = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
+    }
+    sleep(LONG).await;
+    assert_eq!(peer.asked(), ["wait", "wait"]);
+    settled(&service, &[&one, &two, &three]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_peer_moves_every_request_ends_and_none_is_asked_twice() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (three, _) = service.replica(3).await;
+    let replicas = [&one, &two, &three];
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    service.disk.delay(Random::new(7), Duration::from_millis(40));
+    let mut asked = Vec::new();
+    for round in 0..60 {
+        for (index, replica) in replicas.iter().enumerate() {
+            for number in 0..5 {
+                let speed = if number < 2 { "slow" } else { "fast" };
+                let (from, text) =
+                    (replica.exchange.clone(), format!("{speed} {round}-{index}-{number}"));
+                let reply = async move { (ask(&from, &text).await, text) };
+                asked.push(tokio::spawn(reply));
+            }
+        }
+        service.disk.deafen(round % 8 == 7);
+        sleep(Duration::from_millis(round as u64 * 37 % 200)).await;
+        service.disk.deafen(false); // or no owner would hear that it has to yield
+        service.move_to(replicas[round % 3]).await;
+    }
+    let mut answered = 0;
+    for reply in asked {
+        let (reply, text) = reply.await.unwrap();
+        match reply {
+            Ok(reply) => {
+                assert_eq!(reply, format!("re: {text}"));
+                answered += 1;
+            }
+            Err(error) => assert!(matches!(error, RequestError::Moved(_)), "{text}: {error}"),
+        }
+    }
+    assert!(answered > 400 && answered < 900, "{answered} of 900");
+    let mut texts = peer.asked();
+    let all = texts.len();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), all, "a request was made twice");
+    settled(&service, &replicas).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_at_an_owner_that_is_killed_end_and_the_next_ones_are_answered() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    service.kill(&one);
+    let next = asking(&two.exchange, "next");
+    let before = tokio::time::Instant::now();
+    let moved = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
+    assert!(before.elapsed() < 2 * SECOND, "{:?}", before.elapsed());
+    service.lead_to(&two);
+    service.network.cut();
+    assert_eq!(next.await.unwrap().unwrap(), "re: next");
+    assert_eq!(peer.asked(), ["wait", "next"]);
+    settled(&service, &[&two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_replica_that_is_killed_are_cancelled_at_the_peer() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let _waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    service.disk.kill(two.id);
+    let before = tokio::time::Instant::now();
+    peer.cancelled.notified().await;
+    assert!(before.elapsed() < 6 * SECOND, "{:?}", before.elapsed());
+    settled(&service, &[&one]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_signals_delay_requests_answers_and_cancels_and_nothing_else() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    service.disk.deafen(true);
+    let before = tokio::time::Instant::now();
+    assert_eq!(ask(&two.exchange, "1").await.unwrap(), "re: 1");
+    assert!(before.elapsed() < 7 * SECOND, "{:?}", before.elapsed());
+    let dropped = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    dropped.abort();
+    peer.cancelled.notified().await;
+    // A signal is told again.
+    sleep(10 * SECOND + SECOND / 2).await;
+    let late = asking(&two.exchange, "2");
+    sleep(SECOND / 10).await;
+    service.disk.deafen(false);
+    let before = tokio::time::Instant::now();
+    assert_eq!(late.await.unwrap().unwrap(), "re: 2");
+    assert!(before.elapsed() < 2 * SECOND, "{:?}", before.elapsed());
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_the_store_has_lost_end() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    service.disk.lose(0);
+    let lost = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(lost, RequestError::Lost(_)), "{lost}");
+    peer.cancelled.notified().await;
+    assert_eq!(ask(&two.exchange, "1").await.unwrap(), "re: 1");
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_a_request_fails_at_once() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    service.disk.cut_off(two.id, true);
+    let refused = ask(&two.exchange, "1").await.unwrap_err();
+    assert!(matches!(refused, RequestError::Send(_)), "{refused}");
+    assert_eq!(ask(&one.exchange, "2").await.unwrap(), "re: 2", "it needs no store");
+    peer.go_on.notify_one();
+    sleep(SECOND).await;
+    service.disk.cut_off(two.id, false);
+    assert_eq!(waiting.await.unwrap().unwrap(), "re: wait", "the answer was kept");
+    assert_eq!(peer.asked(), ["wait", "2"]);
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_replica_that_counted_as_dead_are_lost_and_cancelled() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    service.disk.cut_off(two.id, true);
+    peer.cancelled.notified().await;
+    service.disk.cut_off(two.id, false);
+    let lost = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(lost, RequestError::Lost(_)), "{lost}");
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_cut_off_moves_its_requests_and_answers_none_of_them_later() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    // It has taken another one that it cannot send: the peer is away.
+    service.lead_nowhere();
+    service.network.cut();
+    let unsent = asking(&two.exchange, "unsent");
+    sleep(SECOND).await;
+    service.disk.cut_off(one.id, true);
+    for waiting in [waiting, unsent] {
+        let moved = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
+    }
+    let next = asking(&two.exchange, "next");
+    service.lead_to(&two);
+    assert_eq!(next.await.unwrap().unwrap(), "re: next");
+    service.disk.cut_off(one.id, false);
+    sleep(LONG).await;
+    assert_eq!(peer.asked(), ["wait", "next"]);
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_requests_are_refused() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let mut waiting: Vec<_> = (0..1_024).map(|_| asking(&two.exchange, "x")).collect();
+    sleep(SECOND).await;
+    let refused = ask(&two.exchange, "one more").await.unwrap_err();
+    assert!(matches!(refused, RequestError::Full { requests: 1_024, .. }), "{refused}");
+    waiting.drain(..10).for_each(|it| it.abort());
+    sleep(SECOND).await;
+    waiting.extend((0..10).map(|_| asking(&two.exchange, "y")));
+    let (peer, _client) = service.answering().await;
+    for waiting in waiting {
+        waiting.await.unwrap().unwrap();
+    }
+    assert_eq!(peer.asked().len(), 1_024);
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_end_let_go_of_requests_on_both_sides() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), (two, _)] = service.two().await;
+    let (three, _) = service.replica(3).await;
+    let (peer, _client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    // The asker ends.
+    let waiting = asking(&two.exchange, "wait");
+    peer.begun.notified().await;
+    two.exchange.shutdown().await;
+    assert_eq!(waiting.await.unwrap(), Err(RequestError::Cancelled));
+    peer.cancelled.notified().await;
+    settled(&service, &[&one, &three]).await;
+    // The owner ends.
+    let sent = asking(&three.exchange, "wait");
+    peer.begun.notified().await;
+    service.lead_to(&three);
+    one.exchange.shutdown().await;
+    let moved = sent.await.unwrap().unwrap_err();
+    assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
+    assert_eq!(ask(&three.exchange, "1").await.unwrap(), "re: 1");
+    assert_eq!(peer.asked(), ["wait", "wait", "1"]);
+    settled(&service, &[&three]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_whose_peer_has_moved_may_still_ask_it() {
+    let (service, gate) = (Service::new(&["sensor"]), Arc::new(Semaphore::new(0)));
+    let replies = Arc::new(Mutex::new(Vec::new()));
+    let (held, kept) = (Arc::clone(&gate), Arc::clone(&replies));
+    let one = service
+        .replica_with(1, move |message: Message| {
+            let (held, kept) = (Arc::clone(&held), Arc::clone(&kept));
+            async move {
+                if !message.is_control() {
+                    held.acquire().await.unwrap().forget();
+                    let reply = current().unwrap().request(Message::new("sensor", "1"), LONG).await;
+                    kept.lock().unwrap().push(reply.unwrap().payload().to_owned());
+                }
+                Ok::<(), std::io::Error>(())
+            }
+        })
+        .await;
+    let (two, _) = service.replica(2).await;
+    let (peer, client) = service.answering().await;
+    connected(&one.exchange, "sensor").await;
+    send(&client, "hub", 0..1).await;
+    sleep(SECOND).await;
+    service.move_to(&two).await;
+    gate.add_permits(1);
+    while replies.lock().unwrap().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(*replies.lock().unwrap(), ["re: 1"]);
+    assert_eq!(peer.asked(), ["1"]);
+    settled(&service, &[&one, &two]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_within_requests_go_by_the_store_up_to_the_last_depth() {
+    let service = Service::new(&["sensor"]);
+    // Whoever is asked for a number asks the other side for the next smaller one, at another replica.
+    let other = Arc::new(std::sync::OnceLock::<Exchange>::new());
+    let asks = Arc::clone(&other);
+    let hub = move |message: Message| {
+        let asks = Arc::clone(&asks);
+        async move { count_down(message, asks.get().cloned(), "sensor").await }
+    };
+    let one = service.replica_with(1, hub).await;
+    let (two, _) = service.replica(2).await;
+    other.set(two.exchange.clone()).unwrap();
+    let counts = async |message: Message| count_down(message, None, "hub").await;
+    let _client = service.client_with(Config::default(), counts).await;
+    connected(&one.exchange, "sensor").await;
+    assert_eq!(ask(&two.exchange, "7").await.unwrap(), "7 6 5 4 3 2 1 0");
+    let deep = ask(&two.exchange, "8").await.unwrap();
+    assert!(deep.contains("too many"), "{deep}");
+    settled(&service, &[&one, &two]).await;
+}
+
+/// Answers a number with those below it, for which the other side is asked.
+async fn count_down(
+    message: Message,
+    by: Option<Exchange>,
+    other: &str,
+) -> Result<(), std::io::Error> {
+    if message.is_request() {
+        let number: u32 = message.payload().parse().unwrap();
+        let below = match number {
+            0 => String::new(),
+            _ => {
+                let by = by.unwrap_or_else(|| current().unwrap());
+                let question = Message::new(other, (number - 1).to_string());
+                match by.request(question, LONG).await {
+                    Ok(reply) => format!(" {}", reply.payload()),
+                    Err(error) => format!(" {error}"),
+                }
+            }
+        };
+        message.reply(format!("{number}{below}")).map_err(std::io::Error::other)?;
+    }
+    Ok(())
+}
