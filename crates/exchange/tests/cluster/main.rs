@@ -6,6 +6,7 @@ mod handing_over;
 mod lapsing;
 mod receipts;
 mod requesting;
+mod requesting_anew;
 mod sending;
 mod serving;
 

@@ -1,28 +1,28 @@
-//! A request is answered wherever it is made, and at most once.
+//! A request is answered wherever it is made. What becomes of it when replicas come and go is in
+//! `requesting_anew.rs`.
 
 use std::sync::Mutex;
 
 use futures_util::future::join_all;
 use paddington_exchange::{Reply, RequestError, current};
-use paddington_test_support::Random;
 use paddington_wire::FailureCode;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// A peer that answers requests, and what it has been asked.
 #[derive(Default)]
-struct Peer {
+pub(crate) struct Peer {
     asked: Mutex<Vec<String>>,
     /// Notified when a request has come that waits.
-    begun: Notify,
+    pub(crate) begun: Notify,
     /// Notified when such a request was cancelled.
-    cancelled: Notify,
+    pub(crate) cancelled: Notify,
     /// Lets such requests be answered.
-    go_on: Notify,
+    pub(crate) go_on: Notify,
 }
 
 /// Tells when a call of the handler is dropped before it has ended.
@@ -61,14 +61,14 @@ impl Peer {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
 impl Service {
     /// Starts the client of the first link with a peer that answers.
-    async fn answering(&self) -> (Arc<Peer>, Exchange) {
+    pub(crate) async fn answering(&self) -> (Arc<Peer>, Exchange) {
         let peer = Arc::new(Peer::default());
         let config = Config { reveal_errors: true, ..Config::default() };
         let client = self.client_with(config, peer.handler()).await;
@@ -81,18 +81,21 @@ async fn ask_for(from: &Exchange, text: &str, limit: Duration) -> Result<String,
     Ok(reply.payload().to_owned())
 }
 
-async fn ask(from: &Exchange, text: &str) -> Result<String, RequestError> {
+pub(crate) async fn ask(from: &Exchange, text: &str) -> Result<String, RequestError> {
     ask_for(from, text, LONG).await
 }
 
 /// Asks in a task of its own.
-fn asking(from: &Exchange, text: &'static str) -> JoinHandle<Result<String, RequestError>> {
+pub(crate) fn asking(
+    from: &Exchange,
+    text: &'static str,
+) -> JoinHandle<Result<String, RequestError>> {
     let from = from.clone();
     tokio::spawn(async move { ask(&from, text).await })
 }
 
 /// Checks that every request is accounted for at these replicas, and that the store has none left.
-async fn settled(service: &Service, replicas: &[&Replica]) {
+pub(crate) async fn settled(service: &Service, replicas: &[&Replica]) {
     sleep(SECOND).await;
     for replica in replicas {
         let status = status(&replica.exchange, "sensor").unwrap();
@@ -196,132 +199,6 @@ async fn a_request_waits_until_somebody_has_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_sent_before_the_peer_has_moved_is_asked_where_it_is() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    // The first replica owns the link, and the peer is away.
-    service.lead_nowhere();
-    service.network.cut();
-    while status(&one.exchange, "sensor").unwrap().is_connected() {
-        sleep(Duration::from_millis(10)).await;
-    }
-    let waiting = [asking(&one.exchange, "1"), asking(&two.exchange, "2")];
-    sleep(SECOND).await;
-    assert_eq!(status(&one.exchange, "sensor").unwrap().calls.waiting, 2);
-    service.lead_to(&two);
-    for (waiting, reply) in waiting.into_iter().zip(["re: 1", "re: 2"]) {
-        assert_eq!(waiting.await.unwrap().unwrap(), reply);
-    }
-    assert_eq!(service.disk.owner(service.links[0].id), Some(two.id));
-    assert_eq!(peer.asked().len(), 2);
-    settled(&service, &[&one, &two]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_sent_before_the_peer_has_moved_is_told_and_not_asked_again() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (three, _) = service.replica(3).await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = [asking(&one.exchange, "wait"), asking(&two.exchange, "wait")];
-    for _ in &waiting {
-        peer.begun.notified().await;
-    }
-    service.move_to(&three).await;
-    for waiting in waiting {
-        let moved = waiting.await.unwrap().unwrap_err();
-        assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
-    }
-    sleep(LONG).await;
-    assert_eq!(peer.asked(), ["wait", "wait"]);
-    settled(&service, &[&one, &two, &three]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn while_the_peer_moves_every_request_ends_and_none_is_asked_twice() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (three, _) = service.replica(3).await;
-    let replicas = [&one, &two, &three];
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    service.disk.delay(Random::new(7), Duration::from_millis(40));
-    let mut asked = Vec::new();
-    for round in 0..60 {
-        for (index, replica) in replicas.iter().enumerate() {
-            for number in 0..5 {
-                let speed = if number < 2 { "slow" } else { "fast" };
-                let (from, text) =
-                    (replica.exchange.clone(), format!("{speed} {round}-{index}-{number}"));
-                let reply = async move { (ask(&from, &text).await, text) };
-                asked.push(tokio::spawn(reply));
-            }
-        }
-        service.disk.deafen(round % 8 == 7);
-        sleep(Duration::from_millis(round as u64 * 37 % 200)).await;
-        service.disk.deafen(false); // or no owner would hear that it has to yield
-        service.move_to(replicas[round % 3]).await;
-    }
-    let mut answered = 0;
-    for reply in asked {
-        let (reply, text) = reply.await.unwrap();
-        match reply {
-            Ok(reply) => {
-                assert_eq!(reply, format!("re: {text}"));
-                answered += 1;
-            }
-            Err(error) => assert!(matches!(error, RequestError::Moved(_)), "{text}: {error}"),
-        }
-    }
-    assert!(answered > 400 && answered < 900, "{answered} of 900");
-    let mut texts = peer.asked();
-    let all = texts.len();
-    texts.sort();
-    texts.dedup();
-    assert_eq!(texts.len(), all, "a request was made twice");
-    settled(&service, &replicas).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn requests_at_an_owner_that_is_killed_end_and_the_next_ones_are_answered() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    service.kill(&one);
-    let next = asking(&two.exchange, "next");
-    let before = tokio::time::Instant::now();
-    let moved = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
-    assert!(before.elapsed() < 2 * SECOND, "{:?}", before.elapsed());
-    service.lead_to(&two);
-    service.network.cut();
-    assert_eq!(next.await.unwrap().unwrap(), "re: next");
-    assert_eq!(peer.asked(), ["wait", "next"]);
-    settled(&service, &[&two]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn requests_of_a_replica_that_is_killed_are_cancelled_at_the_peer() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let _waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    service.disk.kill(two.id);
-    let before = tokio::time::Instant::now();
-    peer.cancelled.notified().await;
-    assert!(before.elapsed() < 6 * SECOND, "{:?}", before.elapsed());
-    settled(&service, &[&one]).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn lost_signals_delay_requests_answers_and_cancels_and_nothing_else() {
     let service = Service::new(&["sensor"]);
     let [(one, _), (two, _)] = service.two().await;
@@ -347,85 +224,6 @@ async fn lost_signals_delay_requests_answers_and_cancels_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_the_store_has_lost_end() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    service.disk.lose(0);
-    let lost = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(lost, RequestError::Lost(_)), "{lost}");
-    peer.cancelled.notified().await;
-    assert_eq!(ask(&two.exchange, "1").await.unwrap(), "re: 1");
-    settled(&service, &[&one, &two]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_the_store_a_request_fails_at_once() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    service.disk.cut_off(two.id, true);
-    let refused = ask(&two.exchange, "1").await.unwrap_err();
-    assert!(matches!(refused, RequestError::Send(_)), "{refused}");
-    assert_eq!(ask(&one.exchange, "2").await.unwrap(), "re: 2", "it needs no store");
-    peer.go_on.notify_one();
-    sleep(SECOND).await;
-    service.disk.cut_off(two.id, false);
-    assert_eq!(waiting.await.unwrap().unwrap(), "re: wait", "the answer was kept");
-    assert_eq!(peer.asked(), ["wait", "2"]);
-    settled(&service, &[&one, &two]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn requests_of_a_replica_that_counted_as_dead_are_lost_and_cancelled() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    service.disk.cut_off(two.id, true);
-    peer.cancelled.notified().await;
-    service.disk.cut_off(two.id, false);
-    let lost = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(lost, RequestError::Lost(_)), "{lost}");
-    settled(&service, &[&one, &two]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_owner_that_is_cut_off_moves_its_requests_and_answers_none_of_them_later() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    // It has taken another one that it cannot send: the peer is away.
-    service.lead_nowhere();
-    service.network.cut();
-    let unsent = asking(&two.exchange, "unsent");
-    sleep(SECOND).await;
-    service.disk.cut_off(one.id, true);
-    for waiting in [waiting, unsent] {
-        let moved = waiting.await.unwrap().unwrap_err();
-        assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
-    }
-    let next = asking(&two.exchange, "next");
-    service.lead_to(&two);
-    assert_eq!(next.await.unwrap().unwrap(), "re: next");
-    service.disk.cut_off(one.id, false);
-    sleep(LONG).await;
-    assert_eq!(peer.asked(), ["wait", "next"]);
-    settled(&service, &[&one, &two]).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn too_many_requests_are_refused() {
     let service = Service::new(&["sensor"]);
     let [(one, _), (two, _)] = service.two().await;
@@ -442,32 +240,6 @@ async fn too_many_requests_are_refused() {
     }
     assert_eq!(peer.asked().len(), 1_024);
     settled(&service, &[&one, &two]).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn replicas_that_end_let_go_of_requests_on_both_sides() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (three, _) = service.replica(3).await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    // The asker ends.
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
-    two.exchange.shutdown().await;
-    assert_eq!(waiting.await.unwrap(), Err(RequestError::Cancelled));
-    peer.cancelled.notified().await;
-    settled(&service, &[&one, &three]).await;
-    // The owner ends.
-    let sent = asking(&three.exchange, "wait");
-    peer.begun.notified().await;
-    service.lead_to(&three);
-    one.exchange.shutdown().await;
-    let moved = sent.await.unwrap().unwrap_err();
-    assert!(matches!(moved, RequestError::Moved(_)), "{moved}");
-    assert_eq!(ask(&three.exchange, "1").await.unwrap(), "re: 1");
-    assert_eq!(peer.asked(), ["wait", "wait", "1"]);
-    settled(&service, &[&three]).await;
 }
 
 #[tokio::test(start_paused = true)]
