@@ -3,6 +3,7 @@
 mod api;
 mod bars;
 mod churn;
+mod cluster;
 mod crowd;
 mod duel;
 mod durable;
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 pub(crate) use api::api;
 pub(crate) use bars::BARS;
 pub(crate) use churn::churn;
+pub(crate) use cluster::cluster;
 pub(crate) use crowd::{idle, peers, storm};
 pub(crate) use duel::{compare, ping, requests, stream};
 pub(crate) use durable::durable;
