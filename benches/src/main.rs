@@ -34,7 +34,8 @@ struct Cli {
     /// With many connections, only this number of them; may be repeated.
     #[arg(long, global = true, value_name = "NUMBER")]
     connections: Vec<usize>,
-    /// Between two processes, only the system with this name in the tables; may be repeated.
+    /// Between two processes, only the system with this name in the tables; of `cluster`, only the table
+    /// with this name, such as P13f; may be repeated.
     #[arg(long, global = true, value_name = "NAME")]
     only: Vec<String>,
     /// The folder for the results.

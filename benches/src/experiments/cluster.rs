@@ -29,13 +29,23 @@ const KILLS: usize = 40;
 /// P13; nothing where PostgreSQL is not installed.
 pub(crate) async fn cluster(settings: &Settings) -> Result<Vec<Experiment>> {
     let Some(database) = Database::start().await? else { return Ok(Vec::new()) };
-    Ok(vec![
-        accepted(settings, &database).await?,
-        flows(settings, &database).await?,
-        claims(settings, &database).await?,
-        kills(settings, &database).await?,
-        links::configured_at_replicas(settings, &database).await?,
-    ])
+    let mut experiments = Vec::new();
+    if settings.includes("P13") {
+        experiments.push(accepted(settings, &database).await?);
+    }
+    if settings.includes("P13f") {
+        experiments.push(flows(settings, &database).await?);
+    }
+    if settings.includes("P13c") {
+        experiments.push(claims(settings, &database).await?);
+    }
+    if settings.includes("P13k") {
+        experiments.push(kills(settings, &database).await?);
+    }
+    if settings.includes("P13m") {
+        experiments.push(links::configured_at_replicas(settings, &database).await?);
+    }
+    Ok(experiments)
 }
 
 /// P13: messages accepted and synced. The files of both databases are in the system's temporary folder.

@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) sizes: Vec<usize>,
     /// The numbers of connections, or none for the experiment's own.
     connections: Vec<usize>,
-    /// The contenders of experiments between two processes, or none for all.
+    /// The contenders of experiments between two processes and the parts of `cluster`, or none for all.
     only: Vec<String>,
     /// This program.
     pub(crate) program: PathBuf,
@@ -86,7 +86,12 @@ impl Settings {
 
     /// Returns whether a contender takes part.
     pub(crate) fn takes_part(&self, contender: Contender) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == contender.name())
+        self.includes(contender.name())
+    }
+
+    /// Returns whether what has this name takes part.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 }
 
