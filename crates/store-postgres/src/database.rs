@@ -27,16 +27,13 @@ use crate::row;
 use crate::turns::Turns;
 use crate::writer::Writer;
 
-/// Number of connections that store messages.
-const WRITERS: usize = 2;
-
 /// One database. Its tasks end when it is dropped.
 pub(crate) struct Database {
     pub(crate) common: Arc<Common>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) lease: Lease,
     time: Duration,
-    writers: Vec<Arc<Writer>>,
+    pub(crate) writer: Arc<Writer>,
     pool: Arc<Pool>,
     turns: Arc<Turns>,
     work: TaskTracker,
@@ -58,10 +55,8 @@ impl Database {
         let common = Common { target: target.clone(), replica: own, notifier, stop, health };
         let common = Arc::new(common);
         let (work, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let writers: Vec<_> = (0..WRITERS).map(|_| Arc::new(Writer::default())).collect();
-        for writer in &writers {
-            work.spawn(Arc::clone(writer).run(Arc::clone(&common)));
-        }
+        let writer = Arc::new(Writer::default());
+        work.spawn(Arc::clone(&writer).run(Arc::clone(&common)));
         let keeper = Arc::new(Keeper::default());
         work.spawn(Arc::clone(&keeper).run(Arc::clone(&common)));
         let (beats, connection) = watch::channel(None);
@@ -74,12 +69,7 @@ impl Database {
         tasks.close();
         let pool = Arc::new(Pool::new(target));
         let turns = Arc::new(Turns::default());
-        Arc::new(Self { common, keeper, lease, time, writers, pool, turns, work, presence: tasks })
-    }
-
-    /// The writer of a link, always the same one.
-    pub(crate) fn writer(&self, link: LinkId) -> &Writer {
-        &self.writers[usize::from(link.as_bytes()[LinkId::LEN - 1]) % WRITERS]
+        Arc::new(Self { common, keeper, lease, time, writer, pool, turns, work, presence: tasks })
     }
 
     /// Runs an operation with a connection, after the earlier ones for these links, and once what was
@@ -203,13 +193,12 @@ impl Database {
     }
 
     pub(crate) fn failure(&self) -> Option<StoreError> {
-        let mut writers = self.writers.iter();
-        writers.find_map(|writer| writer.failure()).or_else(|| self.keeper.failure())
+        self.writer.failure().or_else(|| self.keeper.failure())
     }
 
     /// Takes nothing more that is written. What was asked for before is done by [`close`](Self::close).
     pub(crate) fn stop_taking(&self) {
-        self.writers.iter().for_each(|writer| writer.close());
+        self.writer.close();
         self.turns.close();
     }
 
