@@ -140,9 +140,7 @@ async fn measure(
         output.add(experiments::durable(settings).await?)?;
     }
     if all || matches!(what, What::Cluster) {
-        for experiment in experiments::cluster(settings).await? {
-            output.add(experiment)?;
-        }
+        experiments::cluster(settings, |experiment| output.add(experiment)).await?;
     }
     if all || matches!(what, What::Startup) {
         output.add(experiments::startup(settings).await?)?;

@@ -18,8 +18,6 @@ const TABLE: &str = "CREATE TABLE plain(id bigint GENERATED ALWAYS AS IDENTITY P
 const ROW: &str = "INSERT INTO plain(peer, body) VALUES ($1, $2)";
 const ROWS: &str = "INSERT INTO plain(peer, body) SELECT * FROM unnest($1::int[], $2::bytea[])";
 
-/// Number of connections of the program that stores batches, as many as a replica has.
-const WRITERS: usize = 2;
 /// The most rows of a batch, as many as those of a replica.
 const BATCH: usize = 1_024;
 
@@ -42,6 +40,8 @@ pub async fn row_rate(database: &Database, senders: usize, lasting: Duration) ->
         Ok::<_, anyhow::Error>((client, insert))
     });
     let connections: Arc<[_]> = try_join_all(connections).await?.into();
+    // until the time of the server's processes was read
+    let _kept = Arc::clone(&connections);
     database
         .metered(rate(Pace::busy(senders, lasting), move |sender| {
             let connections = Arc::clone(&connections);
@@ -55,7 +55,8 @@ pub async fn row_rate(database: &Database, senders: usize, lasting: Duration) ->
         .await
 }
 
-/// The careful program: two connections, each of which stores in one transaction what waits at the time.
+/// The careful program: one connection, which stores in one transaction what waits at the time, as a replica
+/// does.
 ///
 /// # Errors
 ///
@@ -63,19 +64,16 @@ pub async fn row_rate(database: &Database, senders: usize, lasting: Duration) ->
 pub async fn batch_rate(database: &Database, senders: usize, lasting: Duration) -> Result<Numbers> {
     database.empty().await?;
     database.run(TABLE).await?;
-    let writers = (0..WRITERS).map(|_| async {
-        let (sender, waiting) = mpsc::channel(BATCH);
-        tokio::spawn(write(database.connect().await?, waiting));
-        Ok::<mpsc::Sender<Waiting>, anyhow::Error>(sender)
-    });
-    let writers: Arc<[_]> = try_join_all(writers).await?.into();
+    let (writer, waiting) = mpsc::channel(BATCH);
+    tokio::spawn(write(database.connect().await?, waiting));
+    let _kept = writer.clone();
     database
         .metered(rate(Pace::busy(senders, lasting), move |sender| {
-            let writers = Arc::clone(&writers);
+            let writer = writer.clone();
             async move {
                 let (done, stored) = oneshot::channel();
                 let row = (i32::try_from(sender)?, payload().to_vec(), done);
-                writers[sender % WRITERS].send(row).await?;
+                writer.send(row).await?;
                 stored.await.context("a batch was refused")
             }
         }))

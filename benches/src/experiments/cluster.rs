@@ -26,26 +26,29 @@ const SELDOM: Duration = Duration::from_millis(17);
 const CLAIMS: usize = 2_000;
 const KILLS: usize = 40;
 
-/// P13; nothing where PostgreSQL is not installed.
-pub(crate) async fn cluster(settings: &Settings) -> Result<Vec<Experiment>> {
-    let Some(database) = Database::start().await? else { return Ok(Vec::new()) };
-    let mut experiments = Vec::new();
+/// P13: hands each of its experiments on as soon as it has ended. There are none where PostgreSQL is not
+/// installed.
+pub(crate) async fn cluster(
+    settings: &Settings,
+    mut add: impl FnMut(Experiment) -> Result<()>,
+) -> Result<()> {
+    let Some(database) = Database::start().await? else { return Ok(()) };
     if settings.includes("P13") {
-        experiments.push(accepted(settings, &database).await?);
+        add(accepted(settings, &database).await?)?;
     }
     if settings.includes("P13f") {
-        experiments.push(flows(settings, &database).await?);
+        add(flows(settings, &database).await?)?;
     }
     if settings.includes("P13c") {
-        experiments.push(claims(settings, &database).await?);
+        add(claims(settings, &database).await?)?;
     }
     if settings.includes("P13k") {
-        experiments.push(kills(settings, &database).await?);
+        add(kills(settings, &database).await?)?;
     }
     if settings.includes("P13m") {
-        experiments.push(links::configured_at_replicas(settings, &database).await?);
+        add(links::configured_at_replicas(settings, &database).await?)?;
     }
-    Ok(experiments)
+    Ok(())
 }
 
 /// P13: messages accepted and synced. The files of both databases are in the system's temporary folder.
