@@ -15,7 +15,7 @@ TRIAL := $(CARGO) build $(OPTIMISED) --examples --bin
 MODELS := $(TARGET)/model/paddington-models
 
 .PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy cluster page bench-smoke soak-smoke models-smoke mutants sim-smoke locks package deny
-.PHONY: demo bench bench-full bench-compare instructions instructions-record soak fuzz models sim
+.PHONY: demo bench bench-full bench-cluster bench-compare instructions instructions-record soak fuzz models sim
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -169,6 +169,9 @@ bench: bench-compare ## Run the benchmarks and the short form of the load harnes
 bench-full: bench-compare ## Run the benchmarks and the full form, which takes two to three hours
 	$(CARGO) bench -p paddington-bench --benches
 	$(CARGO) run -q --release -p paddington-bench -- all --full
+
+bench-cluster: ## Run the benchmarks of replicas, where PostgreSQL is installed
+	$(CARGO) run -q --release -p paddington-bench -- cluster --full
 
 # The systems that paddington is compared with, beyond those in the workspace. ZeroMQ needs libzmq.
 COMPARE ?= commonware iroh nats $(if $(ZMQ),zeromq)

@@ -2,6 +2,7 @@
 //! JSON; they answer in the same way.
 
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -120,6 +121,15 @@ impl Child {
     ///
     /// If it cannot be ended.
     pub async fn kill(mut self) -> Result<()> {
+        self.kill_now().await
+    }
+
+    /// Like [`kill`](Self::kill), for one that is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`kill`](Self::kill).
+    pub async fn kill_now(&mut self) -> Result<()> {
         Ok(self.process.kill().await?)
     }
 }
@@ -158,4 +168,13 @@ pub fn read_commands() -> tokio::sync::mpsc::Receiver<String> {
         }
     });
     lines
+}
+
+/// Returns a port that nobody uses at the moment, for a configuration that names it before a process runs.
+///
+/// # Errors
+///
+/// If the operating system has none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

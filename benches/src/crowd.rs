@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use paddington::{Control, Error, Message, Service};
-use paddington_instructions::{PING, message};
+use paddington_instructions::PING;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use crate::carrier::connect;
 use crate::ours::{SERVER, SourceNetwork, client};
+use crate::stamp::{stamp, stamped};
 use crate::{
     Carrier, Contender, CpuClock, Drive, Latencies, Pipe, Sample, Twice, WebSocket, read_commands,
     tell,
@@ -73,15 +74,12 @@ impl Shared {
 
     /// Makes a message that is stamped with the time.
     fn message(&self) -> String {
-        let mut message = message(PING, self.size.load(Ordering::Relaxed).max(32));
-        message.replace_range(1..21, &format!("{:020}", self.now()));
-        message
+        stamped(PING, self.size.load(Ordering::Relaxed), self.now())
     }
 
     /// Records an answer. Returns the next message, if one is to be sent.
     fn answered(&self, answer: &[u8]) -> Option<String> {
-        let sent: u64 = std::str::from_utf8(answer.get(1..21)?).ok()?.parse().ok()?;
-        let now = self.now();
+        let (sent, now) = (stamp(answer)?, self.now());
         let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
         latencies.record(Duration::from_nanos(now.saturating_sub(sent)));
         drop(latencies);

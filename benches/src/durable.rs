@@ -1,77 +1,74 @@
 //! Messages accepted per second with the outbox in a file, and by the store alone.
 
-use std::future::Future;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use paddington::store::{LinkStore, Mailbox, NewMessage, Outbox};
-use paddington::{Message, MessageId, Payload, Service, ServiceConfig};
+use paddington::{LinkId, Message, MessageId, Payload, Service, ServiceConfig};
 use paddington_store::SqliteStore;
 
-const LEN: usize = 256;
+use crate::Sample;
+use crate::rate::{Pace, rate};
 
-/// The rate, per second, at which `senders` tasks together do `one` in a loop.
-async fn rate<F, R>(senders: u64, lasting: Duration, one: F) -> Result<f64>
-where
-    F: Fn() -> R + Clone + Send + 'static,
-    R: Future<Output = Result<()>> + Send,
-{
-    let count = Arc::new(AtomicU64::new(0));
-    let began = Instant::now();
-    let sender = |one: F, count: Arc<AtomicU64>| async move {
-        while began.elapsed() < lasting {
-            one().await?;
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok::<(), anyhow::Error>(())
-    };
-    let tasks: Vec<_> =
-        (0..senders).map(|_| tokio::spawn(sender(one.clone(), Arc::clone(&count)))).collect();
-    for task in tasks {
-        task.await??;
-    }
-    Ok(count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64())
-}
+/// The length of a message.
+pub(crate) const LEN: usize = 256;
 
-/// The rate at which the store alone accepts messages of 256 B from `senders` senders, per second.
+/// Lets `senders` senders have messages of 256 B accepted by the store alone, for so many peers in turn.
 ///
 /// # Errors
 ///
 /// If it fails.
-pub async fn store_rate(folder: &Path, senders: u64, lasting: Duration) -> Result<f64> {
+pub async fn store_rate(
+    folder: &Path,
+    senders: usize,
+    peers: usize,
+    lasting: Duration,
+) -> Result<Sample> {
     let store = Arc::new(SqliteStore::open(folder.join("store"))?);
-    let mailbox = Mailbox { peer: "server".parse()?, link: [1; 16].into() };
-    let next = Arc::new(Mutex::new(1));
+    let links: Arc<[_]> =
+        (0..peers).map(|at| Ok((mailbox(at)?, Mutex::new(1)))).collect::<Result<_>>()?;
     let shared = Arc::clone(&store);
-    let rate = rate(senders, lasting, move || {
+    let sample = rate(Pace::busy(senders, lasting), move |sender| {
+        let (mailbox, next) = &links[sender % peers];
         // numbers have to be stored in order
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
         let id = MessageId { stream: [1; 16].into(), number: *next };
         *next += 1;
-        let payload = Payload::text(vec![b'x'; LEN]);
-        let message = NewMessage { id, payload, ttl: None, mark: None };
-        let answer = shared.append(&mailbox, message);
+        let message = NewMessage { id, payload: payload(), ttl: None, mark: None };
+        let answer = shared.append(mailbox, message);
         async move { Ok(answer.await?) }
     })
     .await?;
     store.close().await?;
-    Ok(rate)
+    Ok(sample)
 }
 
-/// The rate at which a service with such a store accepts messages, for a peer that handles all of
+/// The mailbox of a peer.
+pub(crate) fn mailbox(number: usize) -> Result<Mailbox> {
+    let mut link = [1; LinkId::LEN];
+    let [.., high, low] = number.to_be_bytes();
+    (link[LinkId::LEN - 2], link[LinkId::LEN - 1]) = (high, low);
+    Ok(Mailbox { peer: format!("peer-{number}").parse()?, link: link.into() })
+}
+
+/// The payload of a message.
+pub(crate) fn payload() -> Payload {
+    Payload::text(vec![b'x'; LEN])
+}
+
+/// Lets senders have messages accepted by a service with such a store, for a peer that handles all of
 /// them.
 ///
 /// # Errors
 ///
 /// If it cannot start, or its store fails.
-pub async fn service_rate(folder: &Path, senders: u64, lasting: Duration) -> Result<f64> {
+pub async fn service_rate(folder: &Path, senders: usize, lasting: Duration) -> Result<Sample> {
     let (server, client) = services(Some(folder)).await?;
     let text = "x".repeat(LEN);
     let sender = client.clone();
-    let rate = rate(senders, lasting, move || {
+    let sample = rate(Pace::busy(senders, lasting), move |_| {
         let (sender, text) = (sender.clone(), text.clone());
         async move {
             // if the outbox is full, the receiver is the limit, and the rate has to show it
@@ -83,7 +80,7 @@ pub async fn service_rate(folder: &Path, senders: u64, lasting: Duration) -> Res
     let report = client.shutdown().await;
     server.shutdown().await;
     match report.store {
-        None => Ok(rate),
+        None => Ok(sample),
         Some(cause) => bail!("the store has failed: {cause}"),
     }
 }

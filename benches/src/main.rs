@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use paddington_bench::{
     Contender, Drive, Job, Naive, Role, Serve, Tcp, Tls, Twice, WebSocket, drive_pipe,
-    drive_service, run_crowd, runtime, serve_pipe, serve_service,
+    drive_service, run_crowd, run_replica, runtime, serve_pipe, serve_service,
 };
 
 /// Measures paddington and other systems, as processes on loopback.
@@ -34,7 +34,8 @@ struct Cli {
     /// With many connections, only this number of them; may be repeated.
     #[arg(long, global = true, value_name = "NUMBER")]
     connections: Vec<usize>,
-    /// Between two processes, only the system with this name in the tables; may be repeated.
+    /// Between two processes, only the system with this name in the tables; of `cluster`, only the table
+    /// with this name, such as P13f; may be repeated.
     #[arg(long, global = true, value_name = "NAME")]
     only: Vec<String>,
     /// The folder for the results.
@@ -65,6 +66,8 @@ enum What {
     Peers,
     /// P9: messages accepted with the outbox in a file.
     Durable,
+    /// P13: replicas over PostgreSQL, compared with plain programs over it and with SQLite.
+    Cluster,
     /// P10: from the start of both services to the first message.
     Startup,
     /// P14: all clients reconnect after a restart of the server.
@@ -136,6 +139,9 @@ async fn measure(
     if all || matches!(what, What::Durable) {
         output.add(experiments::durable(settings).await?)?;
     }
+    if all || matches!(what, What::Cluster) {
+        experiments::cluster(settings, |experiment| output.add(experiment)).await?;
+    }
     if all || matches!(what, What::Startup) {
         output.add(experiments::startup(settings).await?)?;
     }
@@ -177,6 +183,7 @@ async fn play(role: Role) -> Result<()> {
         Role::First(serve, port) => paddington_bench::first(serve, port).await,
         Role::Sender(serve, port) => paddington_bench::sender(serve, port).await,
         Role::Crowd(drive, count) => run_crowd(drive, count).await,
+        Role::Replica(folder, port) => run_replica(&folder, port).await,
     }
 }
 

@@ -64,10 +64,16 @@ pub struct Quantiles {
 }
 
 impl Sample {
+    /// Number per second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.count as f64 / self.seconds
+    }
+
     /// The numbers that tables show.
     #[must_use]
     pub fn numbers(&self) -> Numbers {
-        let mut numbers = Numbers::from([("per s".to_owned(), self.count as f64 / self.seconds)]);
+        let mut numbers = Numbers::from([("per s".to_owned(), self.rate())]);
         numbers.insert("CPU µs each".to_owned(), 1e6 * self.cpu / self.count as f64);
         if let Some(latency) = &self.latency {
             numbers.insert("p50 µs".to_owned(), latency.p50);
@@ -95,6 +101,15 @@ impl Latencies {
     /// Records one.
     pub fn record(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds those of another histogram.
+    ///
+    /// # Errors
+    ///
+    /// Never: all of them have the same bounds.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        Ok(self.0.add(&other.0)?)
     }
 
     /// Number of latencies that were recorded.

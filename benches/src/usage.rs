@@ -25,6 +25,30 @@ pub fn cpu_time(processes: &[u32]) -> Result<Duration> {
     Ok(total)
 }
 
+/// Total processor time of the processes with the same parent as this one that have ended, in steps of a
+/// hundredth of a second.
+///
+/// # Errors
+///
+/// If one of the two is gone.
+pub(crate) fn ended_siblings(process: u32) -> Result<Duration> {
+    let parent: u32 = field(process, PARENT)?;
+    let ticks: u64 = field::<u64>(parent, CHILDREN_USER)? + field::<u64>(parent, CHILDREN_SYSTEM)?;
+    Ok(Duration::from_millis(10 * ticks))
+}
+
+/// Places of fields in `/proc/…/stat`, after the name.
+const PARENT: usize = 1;
+const CHILDREN_USER: usize = 13;
+const CHILDREN_SYSTEM: usize = 14;
+
+fn field<T: std::str::FromStr>(process: u32, place: usize) -> Result<T> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields);
+    let field = fields.and_then(|fields| fields.split_whitespace().nth(place)?.parse().ok());
+    field.with_context(|| format!("no field {place} in the state of process {process}"))
+}
+
 /// Number of times that threads of a process have given up the processor to wait. Each wait ended
 /// with a wake-up.
 ///

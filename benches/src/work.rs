@@ -126,6 +126,8 @@ pub enum Role {
     First(Serve, u16),
     /// A service, or a bare WebSocket, that sends one message.
     Sender(Serve, u16),
+    /// A replica with its configuration in this folder, on this port.
+    Replica(PathBuf, u16),
 }
 
 /// The runtime of a process of a measurement: as with `#[tokio::main]`, it has as many threads as

@@ -93,6 +93,40 @@ pub(crate) const BARS: &[Bar] = &[
         Number("ms"),
         AtMost(50.0, 20.0),
     ),
+    ours("P13", "64 senders relative to SQLite", 64.0, Ratio, AtLeast(0.8, 1.0)),
+    ours("P13", "one sender relative to SQLite", 1.0, Ratio, AtLeast(0.35, 0.5)),
+    ours(
+        "P13",
+        "64 senders relative to PostgreSQL's group commit of a row each",
+        64.0,
+        Number("/ a row per transaction"),
+        AtLeast(0.7, 0.9),
+    ),
+    ours(
+        "P13",
+        "64 senders relative to batches without anything else",
+        64.0,
+        Number("/ in batches"),
+        AtLeast(0.7, 0.9),
+    ),
+    Bar {
+        experiment: "P13f",
+        what: "p50 from `send` to the handler at another replica, relative to that of `send`",
+        contender: "to a peer at another replica",
+        at: 1.0,
+        figure: Number("p50 / accepted"),
+        bound: AtMost(3.0, 2.0),
+    },
+    killed(40.0),
+    killed(120.0),
+    ours(
+        "P13m",
+        "s to start with 100 000 clients",
+        100_000.0,
+        Number("s to start"),
+        AtMost(1.0, 0.5),
+    ),
+    ours("P13m", "KiB for each of them", 100_000.0, Number("KiB each"), AtMost(1.0, 0.5)),
     Bar {
         experiment: "storm",
         what: "s until 10 000 clients in one network are back",
@@ -141,6 +175,12 @@ const fn ours(
     bound: Bound,
 ) -> Bar {
     Bar { experiment, what, contender: "paddington", at, figure, bound }
+}
+
+/// The longest first delay of a client is 500 ms.
+const fn killed(kills: f64) -> Bar {
+    let what = "ms from a kill until the next message is handled, p99";
+    ours("P13k", what, kills, Number("p99 ms"), AtMost(750.0, 600.0))
 }
 
 const fn request(experiment: &'static str, what: &'static str, at: f64) -> Bar {

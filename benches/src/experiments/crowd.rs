@@ -7,12 +7,11 @@ use anyhow::Result;
 use paddington::Encoding;
 use paddington_bench::{
     Child, Command, Contender, Drive, Experiment, Load, Numbers, Placement, Ranges, Role, Sample,
-    configure, cpu_time, memory, wake_ups,
+    configure, cpu_time, free_port, memory, wake_ups,
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::startup::free_port;
 use super::{Settings, folder, prepare, progress, serve};
 
 /// Time without any action before a measurement.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use paddington_bench::{Experiment, Numbers, service_rate, store_rate};
+use paddington_bench::{Experiment, Numbers, Sample, service_rate, store_rate};
 use tempfile::TempDir;
 
 use super::{Settings, progress};
@@ -17,16 +17,16 @@ pub(crate) async fn durable(settings: &Settings) -> Result<Experiment> {
         progress(&format!("P9: round {} of {}", round + 1, settings.rounds));
         for senders in [1, 64] {
             let folder = TempDir::new()?;
-            let rate = service_rate(folder.path(), senders, lasting).await?;
-            experiment.add("paddington", senders as f64, per_second(rate));
+            let sample = service_rate(folder.path(), senders, lasting).await?;
+            experiment.add("paddington", senders as f64, per_second(&sample));
             let folder = TempDir::new()?;
-            let rate = store_rate(folder.path(), senders, lasting).await?;
-            experiment.add("the store alone", senders as f64, per_second(rate));
+            let sample = store_rate(folder.path(), senders, 1, lasting).await?;
+            experiment.add("the store alone", senders as f64, per_second(&sample));
         }
     }
     Ok(experiment)
 }
 
-fn per_second(rate: f64) -> Numbers {
-    Numbers::from([("per s".to_owned(), rate)])
+fn per_second(sample: &Sample) -> Numbers {
+    Numbers::from([("per s".to_owned(), sample.rate())])
 }

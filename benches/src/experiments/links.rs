@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use paddington::ServiceConfig;
-use paddington_bench::{Contender, Experiment, Numbers, Placement, memory};
+use paddington_bench::{Contender, Database, Experiment, Numbers, Placement, memory};
 use paddington_crypto::KeyPair;
 use paddington_wire::sealed::{self, Challenge, HelloRandom, Initiator, Responder};
 use paddington_wire::{
@@ -27,11 +27,35 @@ const REFUSALS: usize = 2_000;
 pub(crate) async fn links(settings: &Settings) -> Result<Experiment> {
     let title = "a server whose clients are not connected, by their number";
     let mut experiment = Experiment::new("P14", title, "links", None, "s to start");
-    for round in 0..settings.rounds.div_ceil(2) {
+    let counts = settings.connections(&[1, 1_000], 100_000);
+    measure(&mut experiment, &counts, None, settings.rounds.div_ceil(2), settings).await?;
+    Ok(experiment)
+}
+
+/// P13m: the same at a replica.
+pub(super) async fn configured_at_replicas(
+    settings: &Settings,
+    database: &Database,
+) -> Result<Experiment> {
+    let title = "a replica whose clients are not connected, by their number";
+    let mut experiment = Experiment::new("P13m", title, "links", None, "s to start");
+    let counts = settings.connections(&[1, 1_000], 100_000);
+    measure(&mut experiment, &counts, Some(database), 1, settings).await?;
+    Ok(experiment)
+}
+
+async fn measure(
+    experiment: &mut Experiment,
+    counts: &[usize],
+    database: Option<&Database>,
+    rounds: usize,
+    settings: &Settings,
+) -> Result<()> {
+    for round in 0..rounds {
         let mut one = None;
-        for count in settings.connections(&[1, 1_000], 100_000) {
-            progress(&format!("P14: round {}, {count} links", round + 1));
-            let mut numbers = start(count, settings).await?;
+        for &count in counts {
+            progress(&format!("{}: round {}, {count} links", experiment.id, round + 1));
+            let mut numbers = start(count, database, settings).await?;
             numbers.insert("µs to refuse".to_owned(), refusal(count)?);
             let bytes = numbers.get("MiB").copied().unwrap_or_default() * 1024.0;
             let before = *one.get_or_insert(bytes);
@@ -40,11 +64,12 @@ pub(crate) async fn links(settings: &Settings) -> Result<Experiment> {
             experiment.add(Contender::Sealed.name(), count as f64, numbers);
         }
     }
-    Ok(experiment)
+    Ok(())
 }
 
-/// Measures the start of a server, from its file to its open port, and its memory.
-async fn start(count: usize, settings: &Settings) -> Result<Numbers> {
+/// Measures the start of a server, or of a replica over this database, from its file to its open port, and
+/// its memory.
+async fn start(count: usize, database: Option<&Database>, settings: &Settings) -> Result<Numbers> {
     let folder = folder()?;
     let mut config = ServiceConfig::new("server", "ws://127.0.0.1:1", "127.0.0.1", &0)?;
     config.settings_mut().peers = count.max(config.settings().peers);
@@ -53,6 +78,9 @@ async fn start(count: usize, settings: &Settings) -> Result<Numbers> {
         config.add_client_with(&format!("client-{client}"), "127.0.0.0/8", Encoding::Sealed)?;
     }
     let added = began.elapsed().as_secs_f64();
+    if let Some(database) = database {
+        config.set_cluster(database.fresh().await?)?;
+    }
     config.save(folder.path().join("server.toml"))?;
     drop(config);
     let began = Instant::now();

@@ -3,6 +3,7 @@
 mod api;
 mod bars;
 mod churn;
+mod cluster;
 mod crowd;
 mod duel;
 mod durable;
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 pub(crate) use api::api;
 pub(crate) use bars::BARS;
 pub(crate) use churn::churn;
+pub(crate) use cluster::cluster;
 pub(crate) use crowd::{idle, peers, storm};
 pub(crate) use duel::{compare, ping, requests, stream};
 pub(crate) use durable::durable;
@@ -40,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) sizes: Vec<usize>,
     /// The numbers of connections, or none for the experiment's own.
     connections: Vec<usize>,
-    /// The contenders of experiments between two processes, or none for all.
+    /// The contenders of experiments between two processes and the parts of `cluster`, or none for all.
     only: Vec<String>,
     /// This program.
     pub(crate) program: PathBuf,
@@ -84,7 +86,12 @@ impl Settings {
 
     /// Returns whether a contender takes part.
     pub(crate) fn takes_part(&self, contender: Contender) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == contender.name())
+        self.includes(contender.name())
+    }
+
+    /// Returns whether what has this name takes part.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 }
 

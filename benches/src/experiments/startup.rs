@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use paddington_bench::{Child, Contender, Experiment, Numbers, Role, Serve};
+use paddington_bench::{Child, Contender, Experiment, Numbers, Role, Serve, free_port};
 
 use super::{Settings, folder, prepare, progress};
 
@@ -44,10 +44,4 @@ async fn once(contender: Contender, waits: bool, settings: &Settings) -> Result<
     client.stop().await?;
     server.stop().await?;
     Ok(Numbers::from([("ms".to_owned(), millis)]))
-}
-
-/// Returns a free port: both configurations name it before either process runs.
-pub(super) fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.port())
 }

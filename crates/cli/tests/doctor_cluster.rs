@@ -109,7 +109,7 @@ fn two_replicas_that_live_have_nothing_wrong_and_know_of_each_other() {
     holds(&text(&report, "links"), &["1 in the database, and no message waits"]);
     holds(&text(&report, "distance"), &["the lease is 10.0 s"]);
     holds(&text(&report, "clock"), &["the same time"]);
-    holds(&text(&report, "connections"), &["a replica opens up to 17"]);
+    holds(&text(&report, "connections"), &["a replica opens up to 16"]);
     // What is with the other replica is nothing wrong here.
     other.is_healthy("sensor");
     let report = other.doctor("sensor");

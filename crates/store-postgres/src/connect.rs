@@ -98,14 +98,15 @@ impl Target {
         Ok(Arc::new(connection))
     }
 
-    /// All statements look rows up by their keys, however small the tables were when they were planned.
+    /// All statements look rows up by their keys, however small the tables were when they were planned, and
+    /// take them in that order: a bitmap would read whatever waits for a peer to find the next few messages.
     fn settings(&self, commits: Commits) -> String {
         let commits = if commits == Commits::Synced { "on" } else { "off" };
         format!(
             "SET search_path = \"{}\"; SET synchronous_commit = {commits}; SET client_min_messages = warning;
              SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; SET lock_timeout = 0;
              SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = '60s';
-             SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+             SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
              SET plan_cache_mode = force_generic_plan; SET jit = off",
             self.schema
         )

@@ -28,13 +28,11 @@ use crate::row;
 use crate::turns::Turns;
 use crate::writer::Writer;
 
-/// Number of connections that store messages.
-const WRITERS: usize = 2;
 /// Number of connections for claims and reads.
 const READERS: usize = 8;
-/// The most connections of a replica to one database: beside those that store, read and carry requests, one that keeps
-/// what else is written, one that holds the lock, and one that beats.
-pub(crate) const CONNECTIONS: usize = WRITERS + READERS + relay::CONNECTIONS + 3;
+/// The most connections of a replica to one database: beside those that read and carry requests, one that stores messages,
+/// one that keeps what else is written, one that holds the lock, and one that beats.
+pub(crate) const CONNECTIONS: usize = READERS + relay::CONNECTIONS + 4;
 
 /// One database. Its tasks end when it is dropped.
 pub(crate) struct Database {
@@ -43,7 +41,7 @@ pub(crate) struct Database {
     pub(crate) lease: Lease,
     pub(crate) requests: Requests,
     time: Duration,
-    writers: Vec<Arc<Writer>>,
+    pub(crate) writer: Arc<Writer>,
     pool: Arc<Pool>,
     turns: Arc<Turns>,
     work: TaskTracker,
@@ -65,10 +63,8 @@ impl Database {
         let common = Common { target: target.clone(), replica: own, notifier, stop, health };
         let common = Arc::new(common);
         let (work, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let writers: Vec<_> = (0..WRITERS).map(|_| Arc::new(Writer::default())).collect();
-        for writer in &writers {
-            work.spawn(Arc::clone(writer).run(Arc::clone(&common)));
-        }
+        let writer = Arc::new(Writer::default());
+        work.spawn(Arc::clone(&writer).run(Arc::clone(&common)));
         let keeper = Arc::new(Keeper::default());
         work.spawn(Arc::clone(&keeper).run(Arc::clone(&common)));
         let (beats, connection) = watch::channel(None);
@@ -88,17 +84,12 @@ impl Database {
             lease,
             requests,
             time,
-            writers,
+            writer,
             pool,
             turns,
             work,
             presence: tasks,
         })
-    }
-
-    /// The writer of a link, always the same one.
-    pub(crate) fn writer(&self, link: LinkId) -> &Writer {
-        &self.writers[usize::from(link.as_bytes()[LinkId::LEN - 1]) % WRITERS]
     }
 
     /// Runs an operation with a connection, after the earlier ones for these links, and once what was
@@ -222,13 +213,12 @@ impl Database {
     }
 
     pub(crate) fn failure(&self) -> Option<StoreError> {
-        let mut writers = self.writers.iter();
-        writers.find_map(|writer| writer.failure()).or_else(|| self.keeper.failure())
+        self.writer.failure().or_else(|| self.keeper.failure())
     }
 
     /// Takes nothing more that is written. What was asked for before is done by [`close`](Self::close).
     pub(crate) fn stop_taking(&self) {
-        self.writers.iter().for_each(|writer| writer.close());
+        self.writer.close();
         self.turns.close();
     }
 

@@ -239,7 +239,7 @@ impl SharedStore for PostgresStore {
     }
 
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
-        self.of(mailbox.link).writer(mailbox.link).accept(mailbox, message)
+        self.of(mailbox.link).writer.accept(mailbox, message)
     }
 
     fn follow(

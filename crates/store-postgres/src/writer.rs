@@ -1,5 +1,8 @@
-//! A connection that stores messages, one batch after the other. Messages of one link always go through
-//! the same one (S4).
+//! The connection that stores messages, one batch after the other, so that those of one link are stored in
+//! the order of the calls (S4).
+//!
+//! There is one. A database syncs one commit after the other: with a second connection, each waits for the
+//! sync of the other one, with half of the messages in each batch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

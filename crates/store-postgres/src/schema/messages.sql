@@ -138,15 +138,19 @@ CREATE FUNCTION read_messages(a_link bytea, a_inc bytea, a_first bigint, a_bytes
 RETURNS TABLE(crc bigint, is_bytes boolean, body bytea, time_left bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+    v_peer int;
+    v_ord bigint;
+    v_base bigint;
     v_seq bigint := a_first;
     v_bytes bigint := 0;
     v_now bigint := millis();
     m record;
 BEGIN
-    FOR m IN SELECT o.seq, o.crc, o.is_bytes, o.body, o.deadline, o.ttl FROM link l
-        JOIN stream s ON s.peer = l.peer AND s.inc = a_inc
-        JOIN outbox o ON o.peer = s.peer AND o.ord = s.ord AND o.seq >= greatest(a_first, s.base)
-        WHERE l.id = a_link ORDER BY o.seq
+    SELECT s.peer, s.ord, s.base INTO v_peer, v_ord, v_base
+    FROM link l JOIN stream s ON s.peer = l.peer AND s.inc = a_inc WHERE l.id = a_link;
+    -- One stream in the order of its key: what is not taken is not read, and nothing has to be sorted.
+    FOR m IN SELECT o.seq, o.crc, o.is_bytes, o.body, o.deadline, o.ttl FROM outbox o
+        WHERE o.peer = v_peer AND o.ord = v_ord AND o.seq >= greatest(a_first, v_base) ORDER BY o.seq
     LOOP
         v_bytes := v_bytes + octet_length(m.body);
         EXIT WHEN m.seq <> v_seq OR (v_seq > a_first AND v_bytes > a_bytes);

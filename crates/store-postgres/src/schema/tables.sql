@@ -79,9 +79,10 @@ $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 CREATE FUNCTION random_instance() RETURNS bytea LANGUAGE sql VOLATILE AS
 $$ SELECT uuid_send(gen_random_uuid()) $$;
 
--- The present history of the database (S9). Lower bits: the timeline, which a failover raises.
-CREATE FUNCTION epoch(a_timeline bigint) RETURNS bigint LANGUAGE sql STABLE AS
-$$ SELECT value + a_timeline FROM meta WHERE key = 'epoch' $$;
+-- The present history of the database (S9). Lower bits: the timeline, which a failover raises. A function in
+-- SQL with a FROM would be planned anew at each call, which is a third of the time of a short append.
+CREATE FUNCTION epoch(a_timeline bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS
+$$ BEGIN RETURN (SELECT value + a_timeline FROM meta WHERE key = 'epoch'); END $$;
 
 -- Whether a replica lives (S7): its beat is younger than its lease, and it holds its session lock.
 CREATE FUNCTION alive(a_replica int) RETURNS boolean LANGUAGE plpgsql AS $$
