@@ -87,7 +87,7 @@ pub async fn run_replica(folder: &Path, port: u16) -> Result<()> {
                     let service = service.clone();
                     async move {
                         let text = stamped(COUNT, LEN, now());
-                        service.send(Message::new(&client_name(sender), text)).await?;
+                        service.send(Message::new(client_name(sender), text)).await?;
                         Ok(())
                     }
                 });
