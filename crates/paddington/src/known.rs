@@ -86,20 +86,15 @@ impl Known {
 
     /// Puts a peer in the place of one of the same name.
     pub(crate) fn replace(&mut self, peer: KnownPeer) {
-        let slot = match &peer {
-            KnownPeer::Client(new) => self.client_mut(&new.name).is_some(),
-            KnownPeer::Server(new) => self.server_mut(&new.name).is_some(),
-        };
+        let is_known = self.knows(peer.name());
         match peer {
-            KnownPeer::Client(new) if slot => {
-                let name = new.name.clone();
-                if let Some(old) = self.client_mut(&name) {
+            KnownPeer::Client(new) if is_known && self.is_client(&new.name) => {
+                if let Some(old) = self.clients.iter_mut().find(|old| old.name == new.name) {
                     *old = new;
                 }
             }
-            KnownPeer::Server(new) if slot => {
-                let name = new.name.clone();
-                if let Some(old) = self.server_mut(&name) {
+            KnownPeer::Server(new) if is_known && !self.is_client(&new.name) => {
+                if let Some(old) = self.servers.iter_mut().find(|old| old.name == new.name) {
                     *old = new;
                 }
             }
@@ -110,12 +105,8 @@ impl Known {
         }
     }
 
-    fn client_mut(&mut self, name: &PeerName) -> Option<&mut KnownClient> {
-        self.clients.iter_mut().find(|client| client.name == *name)
-    }
-
-    fn server_mut(&mut self, name: &PeerName) -> Option<&mut KnownServer> {
-        self.servers.iter_mut().find(|server| server.name == *name)
+    fn is_client(&self, name: &PeerName) -> bool {
+        self.clients.iter().any(|client| client.name == *name)
     }
 
     /// Gives all peers the keys that they have now, where these are known.

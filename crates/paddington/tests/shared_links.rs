@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paddington::{
-    AtRest, Cluster, ConfigError, Invite, KeySource, LinkError, Message, RemoveError, SendError,
-    Service, ServiceConfig, ServiceError, Storage, Waiting,
+    AtRest, Cluster, ConfigError, Handler, Invite, KeySource, LinkError, Message, RemoveError,
+    SendError, Service, ServiceConfig, ServiceError, Storage, Waiting,
 };
 use paddington_test_support::{Detour, Inbox, MemoryNetwork, SharedDisk, eventually};
 use paddington_wire::keys::Generation;
@@ -64,6 +64,11 @@ impl World {
 
     /// Starts a client, which keeps its links in a folder of its own.
     async fn client(&self, name: &str) -> (Service, Inbox) {
+        let (inbox, handler) = Inbox::new();
+        (self.client_with(name, handler).await, inbox)
+    }
+
+    async fn client_with(&self, name: &str, handler: impl Handler) -> Service {
         let port = Arc::clone(&self.port);
         let network = Detour::network(self.network.clone(), move |network, mut address| {
             address.set_port(port.load(Ordering::Relaxed));
@@ -71,8 +76,7 @@ impl World {
         });
         let mut config = ServiceConfig::new(name, "ws://x.example:1", "127.0.0.1", &1).unwrap();
         config.set_links(self.folder.path().join(name)).unwrap();
-        let (inbox, handler) = Inbox::new();
-        (Service::start_on(network, &config, handler).await.unwrap(), inbox)
+        Service::start_on(network, &config, handler).await.unwrap()
     }
 
     /// Lets clients get to this replica, and cuts all connections.
@@ -377,6 +381,24 @@ async fn what_replicas_share_is_sealed_if_what_is_kept_is() {
     assert_eq!(inbox.text().await, "a secret of the hub");
     agreed(&[(&one, "sensor"), (&two, "sensor"), (&sensor, "hub")], 1).await;
     passes(&one, &inbox, "sensor", "another one").await;
+
+    // A request at the replica that does not have the peer.
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let (disk, seen) = (world.disk.clone(), Arc::clone(&stored));
+    let oracle = world.client_with("oracle", move |message: Message| {
+        if message.payload() != "a question" {
+            return std::future::ready(Ok(())); // it is told that it is connected
+        }
+        seen.lock().unwrap().push(disk.requests() > 0 && !disk.holds(b"a question"));
+        std::future::ready(message.reply("an answer"))
+    });
+    let oracle = oracle.await;
+    oracle.add_server(one.add_client("oracle", "127.0.0.0/8").await.unwrap()).await.unwrap();
+    eventually(async || is_connected(&two, "oracle")).await;
+    let question = Message::new("oracle", "a question");
+    let reply = one.request(question, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(reply.payload(), "an answer");
+    assert_eq!(*stored.lock().unwrap(), [true]);
 
     // Neither without the key nor with another one is anything read, or written over.
     for config in [World::config(), sealed("other")] {

@@ -22,7 +22,7 @@ pub(super) type Requests = BTreeMap<(ReplicaId, u64), Request>;
 
 pub(super) struct Request {
     link: LinkId,
-    request: Relayed,
+    pub(super) request: Relayed,
     deadline: Option<Instant>,
     taken_by: Option<ReplicaId>,
     turn: u32,

@@ -59,13 +59,14 @@ impl SharedDisk {
         streams.map(|stream| stream.messages.len()).sum()
     }
 
-    /// Returns whether a message that waits holds these bytes.
+    /// Returns whether a message that waits, or a request, holds these bytes.
     #[must_use]
     pub fn holds(&self, bytes: &[u8]) -> bool {
         let shared = self.lock();
         let streams = shared.rows.values().flat_map(|row| &row.streams);
-        let mut messages = streams.flat_map(|stream| &stream.messages);
-        messages.any(|it| it.payload.windows(bytes.len()).any(|part| part == bytes))
+        let messages = streams.flat_map(|stream| &stream.messages).map(|it| &it.payload);
+        let mut all = messages.chain(shared.requests.values().map(|it| &it.request.payload));
+        all.any(|payload| payload.windows(bytes.len()).any(|part| part == bytes))
     }
 
     /// Returns the number of requests in the database, answered ones included.
