@@ -61,6 +61,16 @@ impl Peer {
         }
     }
 
+    /// Asks this peer for something that it answers only once it may go on, and returns when it has been asked.
+    pub(crate) async fn keeps_waiting(
+        &self,
+        from: &Exchange,
+    ) -> JoinHandle<Result<String, RequestError>> {
+        let waiting = asking(from, "wait");
+        self.begun.notified().await;
+        waiting
+    }
+
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -73,6 +83,25 @@ impl Service {
         let config = Config { reveal_errors: true, ..Config::default() };
         let client = self.client_with(config, peer.handler()).await;
         (peer, client)
+    }
+}
+
+/// Two replicas and a peer that answers, which is connected to the first one.
+pub(crate) struct Across {
+    pub(crate) service: Service,
+    pub(crate) one: Replica,
+    pub(crate) two: Replica,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) _client: Exchange,
+}
+
+impl Across {
+    pub(crate) async fn begin() -> Self {
+        let service = Service::new(&["sensor"]);
+        let [(one, _), (two, _)] = service.two().await;
+        let (peer, _client) = service.answering().await;
+        connected(&one.exchange, "sensor").await;
+        Self { service, one, two, peer, _client }
     }
 }
 
@@ -107,10 +136,7 @@ pub(crate) async fn settled(service: &Service, replicas: &[&Replica]) {
 
 #[tokio::test(start_paused = true)]
 async fn any_replica_gets_the_answer_of_a_peer_that_another_one_has() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
     let texts: Vec<_> = (0..100).map(|number: u32| number.to_string()).collect();
     let replies = join_all(texts.iter().map(|text| ask(&two.exchange, text))).await;
     for (text, reply) in texts.iter().zip(replies) {
@@ -157,15 +183,11 @@ async fn the_asker_is_told_of_failures_as_where_the_peer_is() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_travels_and_so_does_a_cancel() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
     let late = ask_for(&two.exchange, "wait", 3 * SECOND).await.unwrap_err();
     assert_eq!(late, RequestError::TimedOut);
     peer.cancelled.notified().await;
-    let dropped = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let dropped = peer.keeps_waiting(&two.exchange).await;
     peer.begun.notified().await;
     dropped.abort();
     let before = tokio::time::Instant::now();
@@ -200,16 +222,12 @@ async fn a_request_waits_until_somebody_has_the_peer() {
 
 #[tokio::test(start_paused = true)]
 async fn lost_signals_delay_requests_answers_and_cancels_and_nothing_else() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
     service.disk.deafen(true);
     let before = tokio::time::Instant::now();
     assert_eq!(ask(&two.exchange, "1").await.unwrap(), "re: 1");
     assert!(before.elapsed() < 7 * SECOND, "{:?}", before.elapsed());
-    let dropped = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let dropped = peer.keeps_waiting(&two.exchange).await;
     dropped.abort();
     peer.cancelled.notified().await;
     // A signal is told again.

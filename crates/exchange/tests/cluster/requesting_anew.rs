@@ -4,15 +4,12 @@
 use paddington_exchange::RequestError;
 use paddington_test_support::Random;
 
-use super::requesting::{LONG, ask, asking, settled};
+use super::requesting::{Across, LONG, ask, asking, settled};
 use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_sent_before_the_peer_has_moved_is_asked_where_it_is() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
     // The first replica owns the link, and the peer is away.
     service.lead_nowhere();
     service.network.cut();
@@ -99,12 +96,8 @@ async fn while_the_peer_moves_every_request_ends_and_none_is_asked_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_at_an_owner_that_is_killed_end_and_the_next_ones_are_answered() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
+    let waiting = peer.keeps_waiting(&two.exchange).await;
     service.kill(&one);
     let next = asking(&two.exchange, "next");
     let before = tokio::time::Instant::now();
@@ -120,12 +113,8 @@ async fn requests_at_an_owner_that_is_killed_end_and_the_next_ones_are_answered(
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_replica_that_is_killed_are_cancelled_at_the_peer() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let _waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
+    let _waiting = peer.keeps_waiting(&two.exchange).await;
     service.disk.kill(two.id);
     let before = tokio::time::Instant::now();
     peer.cancelled.notified().await;
@@ -135,12 +124,8 @@ async fn requests_of_a_replica_that_is_killed_are_cancelled_at_the_peer() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_the_store_has_lost_end() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
+    let waiting = peer.keeps_waiting(&two.exchange).await;
     service.disk.lose(0);
     let lost = waiting.await.unwrap().unwrap_err();
     assert!(matches!(lost, RequestError::Lost(_)), "{lost}");
@@ -151,12 +136,8 @@ async fn requests_that_the_store_has_lost_end() {
 
 #[tokio::test(start_paused = true)]
 async fn without_the_store_a_request_fails_at_once() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
+    let waiting = peer.keeps_waiting(&two.exchange).await;
     service.disk.cut_off(two.id, true);
     let refused = ask(&two.exchange, "1").await.unwrap_err();
     assert!(matches!(refused, RequestError::Send(_)), "{refused}");
@@ -171,12 +152,8 @@ async fn without_the_store_a_request_fails_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_a_replica_that_counted_as_dead_are_lost_and_cancelled() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
+    let waiting = peer.keeps_waiting(&two.exchange).await;
     service.disk.cut_off(two.id, true);
     peer.cancelled.notified().await;
     service.disk.cut_off(two.id, false);
@@ -187,12 +164,8 @@ async fn requests_of_a_replica_that_counted_as_dead_are_lost_and_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_is_cut_off_moves_its_requests_and_answers_none_of_them_later() {
-    let service = Service::new(&["sensor"]);
-    let [(one, _), (two, _)] = service.two().await;
-    let (peer, _client) = service.answering().await;
-    connected(&one.exchange, "sensor").await;
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let Across { service, one, two, peer, _client } = Across::begin().await;
+    let waiting = peer.keeps_waiting(&two.exchange).await;
     // It has taken another one that it cannot send: the peer is away.
     service.lead_nowhere();
     service.network.cut();
@@ -220,15 +193,13 @@ async fn replicas_that_end_let_go_of_requests_on_both_sides() {
     let (peer, _client) = service.answering().await;
     connected(&one.exchange, "sensor").await;
     // The asker ends.
-    let waiting = asking(&two.exchange, "wait");
-    peer.begun.notified().await;
+    let waiting = peer.keeps_waiting(&two.exchange).await;
     two.exchange.shutdown().await;
     assert_eq!(waiting.await.unwrap(), Err(RequestError::Cancelled));
     peer.cancelled.notified().await;
     settled(&service, &[&one, &three]).await;
     // The owner ends.
-    let sent = asking(&three.exchange, "wait");
-    peer.begun.notified().await;
+    let sent = peer.keeps_waiting(&three.exchange).await;
     service.lead_to(&three);
     one.exchange.shutdown().await;
     let moved = sent.await.unwrap().unwrap_err();
