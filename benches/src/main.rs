@@ -59,6 +59,8 @@ enum What {
     Compare,
     /// P15: round trips of `request`, beside those of messages.
     Requests,
+    /// P19: round trips of `request`, compared with NATS and gRPC.
+    Rpc,
     /// P7: the cost of idle connections.
     Idle,
     /// P8: the cost of many peers.
@@ -122,6 +124,11 @@ async fn measure(
     }
     if all || matches!(what, What::Requests) {
         for experiment in experiments::requests(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Rpc) {
+        for experiment in experiments::rpc(settings).await? {
             output.add(experiment)?;
         }
     }
