@@ -215,7 +215,7 @@ async fn requests(config: &ServiceConfig, job: Job, others: &[u32]) -> Result<Sa
         async move {
             let question = Message::new(SERVER, payload.as_str());
             let reply = service.request(question, DEADLINE).await?;
-            Ok(reply.payload().as_bytes().len())
+            Ok(reply.payload().len())
         }
     };
     let sample = measure_calls(call, job, others).await;
