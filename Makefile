@@ -174,16 +174,16 @@ bench-cluster: ## Run the benchmarks of replicas, where PostgreSQL is installed
 	$(CARGO) run -q --release -p paddington-bench -- cluster --full
 
 # The systems that paddington is compared with, beyond those in the workspace. ZeroMQ needs libzmq.
-COMPARE ?= commonware iroh nats $(if $(ZMQ),zeromq)
+COMPARE ?= commonware grpc iroh nats $(if $(ZMQ),zeromq)
 COMPARE_BUILD := $(CARGO) build --release --manifest-path benches/compare/Cargo.toml --target-dir target \
 	--no-default-features --features
 
-bench-compare: locks ## Build the comparisons in COMPARE: NATS, iroh, commonware-p2p and, with libzmq, ZeroMQ
+bench-compare: locks ## Build the comparisons in COMPARE: NATS, gRPC, iroh, commonware-p2p and, with libzmq, ZeroMQ
 ifneq ($(ZMQ),yes)
 	@echo "libzmq is not installed (Debian: libzmq3-dev): no comparison with ZeroMQ"
 endif
 	-$(COMPARE_BUILD) "$(COMPARE)" || { echo "building again without iroh and commonware-p2p"; \
-		$(COMPARE_BUILD) "$(filter nats zeromq,$(COMPARE))"; }
+		$(COMPARE_BUILD) "$(filter grpc nats zeromq,$(COMPARE))"; }
 
 instructions: ## Count instructions, where valgrind is installed, and compare them with the record
 	$(CARGO) run -q --release -p paddington-instructions -- benches/instructions.toml

@@ -108,7 +108,7 @@ pub async fn drive_over(mut pipe: impl Pipe, others: &[u32], job: Job) -> Result
             let clock = CpuClock::start(others)?;
             clock.complete(stream(&mut pipe, job.size, lasting).await?)
         }
-        Scenario::Many => anyhow::bail!("only paddington has many round trips in flight"),
+        Scenario::Many => anyhow::bail!("many round trips in flight are measured of requests only"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod api;
 mod bars;
+mod calls;
 mod carrier;
 mod child;
 mod cluster;
@@ -25,6 +26,7 @@ mod work;
 
 pub use api::{Way, api_rate};
 pub use bars::{Bar, Bound, Figure, verdict};
+pub use calls::{DEADLINE, measure_calls};
 pub use carrier::{WARM_UP, counted, drive_over, drive_pipe, serve_over, serve_pipe};
 pub use child::{Child, Placement, free_port, read_commands, tell, until_closed};
 pub use cluster::{

@@ -60,6 +60,8 @@ enum What {
     Compare,
     /// P15: round trips of `request`, beside those of messages.
     Requests,
+    /// P19: round trips of `request`, compared with NATS and gRPC.
+    Rpc,
     /// P7: the cost of idle connections.
     Idle,
     /// P8: the cost of many peers.
@@ -118,24 +120,7 @@ async fn measure(
             output.add(experiment)?;
         }
     }
-    if all || matches!(what, What::Ping) {
-        for experiment in experiments::ping(settings).await? {
-            output.add(experiment)?;
-        }
-    }
-    if all || matches!(what, What::Requests) {
-        for experiment in experiments::requests(settings).await? {
-            output.add(experiment)?;
-        }
-    }
-    if all || matches!(what, What::Stream) {
-        output.add(experiments::stream(settings).await?)?;
-    }
-    if all || matches!(what, What::Compare) {
-        for experiment in experiments::compare(settings).await? {
-            output.add(experiment)?;
-        }
-    }
+    measure_pairs(&what, settings, &mut output).await?;
     if all || matches!(what, What::Durable) {
         output.add(experiments::durable(settings).await?)?;
     }
@@ -169,6 +154,39 @@ async fn measure(
         output.add(experiments::seeing(settings).await?)?;
     }
     output.conclude()
+}
+
+/// The experiments with two processes and the messages between them.
+async fn measure_pairs(
+    what: &What,
+    settings: &experiments::Settings,
+    output: &mut output::Output,
+) -> Result<()> {
+    let all = matches!(what, What::All);
+    if all || matches!(what, What::Ping) {
+        for experiment in experiments::ping(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Requests) {
+        for experiment in experiments::requests(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Rpc) {
+        for experiment in experiments::rpc(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    if all || matches!(what, What::Stream) {
+        output.add(experiments::stream(settings).await?)?;
+    }
+    if all || matches!(what, What::Compare) {
+        for experiment in experiments::compare(settings).await? {
+            output.add(experiment)?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints a line on standard output.

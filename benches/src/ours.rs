@@ -20,8 +20,8 @@ use tokio::sync::mpsc;
 
 use crate::carrier::{WARM_UP, counted};
 use crate::{
-    Contender, CpuClock, Drive, IN_FLIGHT, Job, Latencies, Sample, Scenario, Serve, tell,
-    until_closed,
+    Contender, CpuClock, DEADLINE, Drive, IN_FLIGHT, Job, Latencies, Sample, Scenario, Serve,
+    measure_calls, tell, until_closed,
 };
 
 /// The name of the server; clients are numbered.
@@ -121,8 +121,7 @@ pub async fn drive_service(drive: Drive, job: Job) -> Result<()> {
     let config = client(&drive.folder, 0, drive.address)?;
     let sample = match job.scenario {
         Scenario::Ping | Scenario::Many if drive.contender == Contender::Requests => {
-            let tasks = if job.scenario == Scenario::Many { IN_FLIGHT } else { 1 };
-            requests(&config, tasks, job.size, lasting, &drive.others).await?
+            requests(&config, job, &drive.others).await?
         }
         Scenario::Ping => ping(&config, job.size, lasting, &drive.others).await?,
         Scenario::Many => many(&config, job.size, lasting, &drive.others).await?,
@@ -207,26 +206,21 @@ async fn many(
     sampled(&count, lasting, others, service.await?).await
 }
 
-/// Makes round trips of requests, so many `tasks` at a time.
-async fn requests(
-    config: &ServiceConfig,
-    tasks: usize,
-    size: usize,
-    lasting: Duration,
-    others: &[u32],
-) -> Result<Sample> {
+/// Makes round trips of requests.
+async fn requests(config: &ServiceConfig, job: Job, others: &[u32]) -> Result<Sample> {
     let service = Service::start(config, async |_: Message| Ok::<(), Error>(())).await?;
-    let (count, payload) = (Arc::new(AtomicU64::new(0)), Arc::new(message(PING, size)));
-    for _ in 0..tasks {
-        let (service, count, payload) = (service.clone(), Arc::clone(&count), Arc::clone(&payload));
-        tokio::spawn(async move {
-            let question = || Message::new(SERVER, payload.as_str());
-            while service.request(question(), lasting * 10).await.is_ok() {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    sampled(&count, lasting, others, service).await
+    let shared = (service.clone(), Arc::new(message(PING, job.size)));
+    let call = move || {
+        let (service, payload) = shared.clone();
+        async move {
+            let question = Message::new(SERVER, payload.as_str());
+            let reply = service.request(question, DEADLINE).await?;
+            Ok(reply.payload().len())
+        }
+    };
+    let sample = measure_calls(call, job, others).await;
+    service.shutdown().await;
+    sample
 }
 
 /// Counts round trips for a while, after a warm-up.

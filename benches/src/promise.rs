@@ -39,6 +39,14 @@ pub fn promise(contender: Contender) -> &'static str {
             "through a broker, at most once; no acknowledgement; one layer of encryption to the \
              broker and one from it, which reads everything"
         }
+        Contender::NatsRequests => {
+            "through a broker, one answer for each request, at most once; not ordered; one layer of \
+             encryption to the broker and one from it, which reads everything"
+        }
+        Contender::Grpc => {
+            "one answer for each call, at most once; not ordered; one layer of encryption, the server \
+             authenticated"
+        }
         Contender::ZeroMq => {
             "messages in order; no acknowledgement, lost with a cut; one layer of encryption, the \
              server authenticated"

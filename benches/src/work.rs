@@ -30,6 +30,10 @@ pub enum Contender {
     Nats,
     /// NATS over TLS.
     NatsTls,
+    /// Requests and replies of NATS over TLS.
+    NatsRequests,
+    /// Unary calls of gRPC over TLS.
+    Grpc,
     /// ZeroMQ with CURVE.
     ZeroMq,
     /// iroh.
@@ -53,6 +57,8 @@ impl Contender {
             Self::Naive => "naive wire format",
             Self::Nats => "NATS",
             Self::NatsTls => "NATS with TLS",
+            Self::NatsRequests => "NATS with TLS, request–reply",
+            Self::Grpc => "gRPC with TLS",
             Self::ZeroMq => "ZeroMQ CURVE",
             Self::Iroh => "iroh",
             Self::Commonware => "commonware-p2p",
@@ -62,7 +68,16 @@ impl Contender {
     /// Returns whether it is in the separate program with the comparisons.
     #[must_use]
     pub fn is_foreign(self) -> bool {
-        matches!(self, Self::Nats | Self::NatsTls | Self::ZeroMq | Self::Iroh | Self::Commonware)
+        matches!(
+            self,
+            Self::Nats
+                | Self::NatsTls
+                | Self::NatsRequests
+                | Self::Grpc
+                | Self::ZeroMq
+                | Self::Iroh
+                | Self::Commonware
+        )
     }
 }
 
@@ -71,7 +86,7 @@ impl Contender {
 pub enum Scenario {
     /// One message there, the same one back, then the next.
     Ping,
-    /// The same, with [`IN_FLIGHT`] of them at any time. Only of paddington.
+    /// The same, with [`IN_FLIGHT`] of them at any time. Only of paddington, and of requests.
     Many,
     /// Messages one way, as many as the other side takes.
     Stream,
@@ -89,6 +104,14 @@ pub struct Job {
     pub size: usize,
     /// The duration.
     pub seconds: f64,
+}
+
+impl Job {
+    /// Number of round trips that are under way at any time.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        if self.scenario == Scenario::Many { IN_FLIGHT } else { 1 }
+    }
 }
 
 /// The role of the process that listens.

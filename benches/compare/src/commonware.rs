@@ -179,7 +179,7 @@ async fn once(line: &mut Line, job: Job, lasting: Duration) -> Result<Sample> {
     let sample = match job.scenario {
         Scenario::Ping => timeout(limit, ping(line, job.size, lasting)).await,
         Scenario::Stream => timeout(limit, stream(line, job.size, lasting)).await,
-        Scenario::Many => anyhow::bail!("only paddington has many round trips in flight"),
+        Scenario::Many => anyhow::bail!("many round trips in flight are measured of requests only"),
     };
     sample.context("messages are lost")?
 }

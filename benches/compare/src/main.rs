@@ -1,8 +1,10 @@
-//! NATS, ZeroMQ and others in the roles of paddington's load harness. It is not run by hand: the
+//! NATS, gRPC, ZeroMQ and others in the roles of paddington's load harness. It is not run by hand: the
 //! harness looks for it in its own folder and skips systems that are missing.
 
 #[cfg(feature = "commonware")]
 mod commonware;
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "iroh")]
 mod iroh;
 #[cfg(feature = "nats")]
@@ -27,9 +29,11 @@ fn main() -> Result<()> {
 fn play_server(serve: &Serve) -> Result<()> {
     match serve.contender {
         #[cfg(feature = "nats")]
-        Contender::Nats | Contender::NatsTls => {
+        Contender::Nats | Contender::NatsTls | Contender::NatsRequests => {
             paddington_bench::runtime()?.block_on(nats::serve(serve))
         }
+        #[cfg(feature = "grpc")]
+        Contender::Grpc => paddington_bench::runtime()?.block_on(grpc::serve(serve)),
         #[cfg(feature = "zeromq")]
         Contender::ZeroMq => zeromq::serve(serve),
         #[cfg(feature = "iroh")]
@@ -43,9 +47,11 @@ fn play_server(serve: &Serve) -> Result<()> {
 fn play_driver(drive: &Drive, job: Job) -> Result<()> {
     match drive.contender {
         #[cfg(feature = "nats")]
-        Contender::Nats | Contender::NatsTls => {
+        Contender::Nats | Contender::NatsTls | Contender::NatsRequests => {
             paddington_bench::runtime()?.block_on(nats::drive(drive, job))
         }
+        #[cfg(feature = "grpc")]
+        Contender::Grpc => paddington_bench::runtime()?.block_on(grpc::drive(drive, job)),
         #[cfg(feature = "zeromq")]
         Contender::ZeroMq => zeromq::drive(drive, job),
         #[cfg(feature = "iroh")]

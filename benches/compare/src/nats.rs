@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_nats::{Client, ConnectOptions, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use paddington_bench::{
-    COUNT, Contender, CpuClock, Drive, END, Job, Latencies, PING, Sample, Scenario, Serve, WARM_UP,
-    counted, done, message, tell, until_closed,
+    COUNT, Contender, CpuClock, DEADLINE, Drive, END, Job, Latencies, PING, Sample, Scenario,
+    Serve, WARM_UP, counted, done, measure_calls, message, tell, until_closed,
 };
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
@@ -30,7 +31,10 @@ pub(crate) async fn serve(serve: &Serve) -> Result<()> {
         let mut count = 0;
         while let Some(message) = there.next().await {
             match message.payload.first() {
-                Some(&PING) => client.publish(BACK, message.payload).await?,
+                Some(&PING) => {
+                    let back = message.reply.unwrap_or_else(|| BACK.into());
+                    client.publish(back, message.payload).await?;
+                }
                 Some(&END) => {
                     client.publish(BACK, done(count).into()).await?;
                     count = 0;
@@ -53,7 +57,7 @@ pub(crate) async fn serve(serve: &Serve) -> Result<()> {
 async fn broker(serve: &Serve) -> Result<(Child, SocketAddr)> {
     let mut command = Command::new("nats-server");
     command.args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"]).arg(&serve.folder);
-    if serve.contender == Contender::NatsTls {
+    if serve.contender != Contender::Nats {
         let file = |name| serve.folder.join(name);
         command.arg("--tls").arg("--tlscert").arg(file("certificate.pem"));
         command.arg("--tlskey").arg(file("key.pem"));
@@ -79,9 +83,10 @@ fn port(text: &str) -> Option<u16> {
 
 async fn connect(contender: Contender, folder: &Path, address: SocketAddr) -> Result<Client> {
     let port = address.port();
-    if contender == Contender::NatsTls {
+    if contender != Contender::Nats {
         let options = ConnectOptions::new()
             .require_tls(true)
+            .request_timeout(Some(DEADLINE))
             .add_root_certificates(folder.join("certificate.pem"));
         return Ok(options.connect(format!("tls://localhost:{port}")).await?);
     }
@@ -91,10 +96,13 @@ async fn connect(contender: Contender, folder: &Path, address: SocketAddr) -> Re
 /// Does a job and reports the result.
 pub(crate) async fn drive(drive: &Drive, job: Job) -> Result<()> {
     let client = connect(drive.contender, &drive.folder, drive.address).await?;
-    let mut back = client.subscribe(BACK).await?;
-    client.flush().await?;
     let broker = std::fs::read_to_string(drive.folder.join("broker"))?.parse()?;
     let others: Vec<_> = drive.others.iter().copied().chain([broker]).collect();
+    if drive.contender == Contender::NatsRequests {
+        return tell(&requests(client, job, &others).await?);
+    }
+    let mut back = client.subscribe(BACK).await?;
+    client.flush().await?;
     let lasting = Duration::from_secs_f64(job.seconds);
     let sample = tokio::spawn(async move {
         once(&client, &mut back, job, WARM_UP).await?;
@@ -102,6 +110,16 @@ pub(crate) async fn drive(drive: &Drive, job: Job) -> Result<()> {
         clock.complete(once(&client, &mut back, job, lasting).await?)
     });
     tell(&sample.await??)
+}
+
+/// Makes round trips of requests.
+async fn requests(client: Client, job: Job, others: &[u32]) -> Result<Sample> {
+    let shared = (client, Bytes::from(message(PING, job.size)));
+    let call = move || {
+        let (client, payload) = shared.clone();
+        async move { Ok(client.request(THERE, payload).await?.payload.len()) }
+    };
+    measure_calls(call, job, others).await
 }
 
 async fn once(
@@ -113,7 +131,7 @@ async fn once(
     match job.scenario {
         Scenario::Ping => ping(client, back, job.size, lasting).await,
         Scenario::Stream => stream(client, back, job.size, lasting).await,
-        Scenario::Many => anyhow::bail!("only paddington has many round trips in flight"),
+        Scenario::Many => anyhow::bail!("many round trips in flight are measured of requests only"),
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn drive(drive: &Drive, job: Job) -> Result<()> {
     let once = match job.scenario {
         Scenario::Ping => ping,
         Scenario::Stream => stream,
-        Scenario::Many => anyhow::bail!("only paddington has many round trips in flight"),
+        Scenario::Many => anyhow::bail!("many round trips in flight are measured of requests only"),
     };
     once(&socket, job.size, WARM_UP)?;
     let clock = CpuClock::start(&drive.others)?;

@@ -1,4 +1,4 @@
-//! Two processes and the messages between them: P4, P5 and P6.
+//! Two processes and the messages between them: P4, P5, P6, P15 and P19.
 
 use anyhow::{Context, Result};
 use paddington_bench::{
@@ -54,6 +54,24 @@ pub(crate) async fn requests(settings: &Settings) -> Result<[Experiment; 2]> {
     Ok([one.fight(settings).await?, many.fight(settings).await?])
 }
 
+/// P19: one at a time, and many, compared with other systems.
+pub(crate) async fn rpc(settings: &Settings) -> Result<[Experiment; 2]> {
+    let contenders = [Contender::Requests, Contender::NatsRequests, Contender::Grpc];
+    let one = Duel {
+        id: "P19",
+        title: "round trips of `request` between two processes, compared with other systems",
+        scenario: Scenario::Ping,
+        contenders: &contenders,
+        against: Contender::Requests,
+        placement: Placement::Free,
+    };
+    let title = "the same with 64 in flight";
+    let many = Duel { id: "P19m", title, scenario: Scenario::Many, ..one };
+    let mut ones = one.fight(settings).await?;
+    ones.notes.extend(promises(&contenders));
+    Ok([ones, many.fight(settings).await?])
+}
+
 /// P5.
 pub(crate) async fn stream(settings: &Settings) -> Result<Experiment> {
     let duel = Duel {
@@ -96,10 +114,13 @@ pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
     let title = "round trips between two processes, compared with other systems";
     let ping = Duel { id: "P6p", title, scenario: Scenario::Ping, ..stream };
     let mut streams = stream.fight(settings).await?;
-    for contender in contenders {
-        streams.notes.push(format!("{}: {}.", contender.name(), promise(contender)));
-    }
+    streams.notes.extend(promises(&contenders));
     Ok([streams, ping.fight(settings).await?])
+}
+
+/// The guarantees of each, as notes.
+fn promises(contenders: &[Contender]) -> impl Iterator<Item = String> {
+    contenders.iter().map(|one| format!("{}: {}.", one.name(), promise(*one)))
 }
 
 impl Duel<'_> {

@@ -24,7 +24,7 @@ pub(crate) use bars::BARS;
 pub(crate) use churn::churn;
 pub(crate) use cluster::cluster;
 pub(crate) use crowd::{idle, peers, storm};
-pub(crate) use duel::{compare, ping, requests, stream};
+pub(crate) use duel::{compare, ping, requests, rpc, stream};
 pub(crate) use durable::durable;
 pub(crate) use envelope::envelope;
 pub(crate) use links::links;
@@ -112,7 +112,9 @@ fn prepare(contender: Contender, folder: &Path, clients: usize, port: u16) -> Re
             configure(folder, Encoding::Sealed, clients, port, Ranges::Shared)
         }
         Contender::Hex => configure(folder, Encoding::Hex, clients, port, Ranges::Shared),
-        Contender::Tls | Contender::NatsTls => Tls::prepare(folder),
+        Contender::Tls | Contender::NatsTls | Contender::NatsRequests | Contender::Grpc => {
+            Tls::prepare(folder)
+        }
         _ => Ok(()),
     }
 }
