@@ -16,7 +16,6 @@ use thiserror::Error;
 #[cfg(feature = "postgres")]
 use zeroize::Zeroizing;
 
-use crate::known::KnownPeer;
 use crate::links::SharedLinkError;
 use crate::{ConfigError, ServiceConfig};
 
@@ -256,9 +255,12 @@ impl ServiceConfig {
         if self.cluster.is_none() {
             return Ok(());
         }
-        let is_hex = |peer: KnownPeer| peer.keys().encoding() == Encoding::Hex;
         let conflicts = [
-            (self.known.peers().any(is_hex), "a hex link", "it acknowledges nothing"),
+            (
+                self.known.encodings().any(|it| it == Encoding::Hex),
+                "a hex link",
+                "it acknowledges nothing",
+            ),
             (self.outbox.is_some(), "outbox", "its messages would be those of one replica only"),
             (self.links.is_some(), "links", "replicas keep their links in the database"),
         ];

@@ -86,27 +86,26 @@ impl Known {
 
     /// Puts a peer in the place of one of the same name.
     pub(crate) fn replace(&mut self, peer: KnownPeer) {
-        let is_known = self.knows(peer.name());
+        let name = peer.name().clone();
+        let is_known = self.knows(&name); // else nothing is looked for
         match peer {
-            KnownPeer::Client(new) if is_known && self.is_client(&new.name) => {
-                if let Some(old) = self.clients.iter_mut().find(|old| old.name == new.name) {
-                    *old = new;
-                }
+            KnownPeer::Client(new)
+                if is_known
+                    && let Some(old) = self.clients.iter_mut().find(|old| old.name == name) =>
+            {
+                *old = new;
             }
-            KnownPeer::Server(new) if is_known && !self.is_client(&new.name) => {
-                if let Some(old) = self.servers.iter_mut().find(|old| old.name == new.name) {
-                    *old = new;
-                }
+            KnownPeer::Server(new)
+                if is_known
+                    && let Some(old) = self.servers.iter_mut().find(|old| old.name == name) =>
+            {
+                *old = new;
             }
             other => {
-                self.remove(&other.name().clone());
+                self.remove(&name);
                 self.add(other);
             }
         }
-    }
-
-    fn is_client(&self, name: &PeerName) -> bool {
-        self.clients.iter().any(|client| client.name == *name)
     }
 
     /// Gives all peers the keys that they have now, where these are known.
@@ -136,6 +135,12 @@ impl Known {
     pub(crate) fn peers(&self) -> impl Iterator<Item = KnownPeer> {
         let clients = self.clients.iter().cloned().map(KnownPeer::Client);
         clients.chain(self.servers.iter().cloned().map(KnownPeer::Server))
+    }
+
+    /// Returns the encodings of all links.
+    pub(crate) fn encodings(&self) -> impl Iterator<Item = Encoding> {
+        let clients = self.clients.iter().map(|client| client.keys.encoding());
+        clients.chain(self.servers.iter().map(KnownServer::encoding))
     }
 
     /// Returns the links of all peers, by name.

@@ -22,7 +22,7 @@ mod shared;
 
 pub use changes::{Changes, LinkError};
 
-use crate::{ClusterError, ConfigError, ServiceConfig, SharedLinkError};
+use crate::{ClusterError, ConfigError, ServiceConfig};
 
 /// A running service. Several of them live in one process.
 ///
@@ -161,7 +161,7 @@ impl Service {
             Storage::Shared(store) => {
                 let shared = Shared::over(config, Arc::clone(store) as _).await?;
                 let sealed = shared.config().sealed(Arc::clone(store));
-                *store = sealed.map_err(SharedLinkError::from).map_err(ClusterError::from)?;
+                *store = sealed.map_err(ClusterError::from)?;
                 shared
             }
             Storage::Memory | Storage::Own(_) => Shared::new(config)?,

@@ -7,7 +7,7 @@ use paddington_exchange::store::SharedStore;
 use super::folder::file_of;
 use super::{ConfigError, ServiceConfig};
 use crate::ClusterError;
-use crate::at_rest::{AtRestError, SealedStore};
+use crate::at_rest::SealedStore;
 use crate::known::Known;
 use crate::links::{LinkDirectory, SharedLinkError};
 
@@ -58,7 +58,7 @@ impl ServiceConfig {
         let Some(store) = self.open_cluster().await? else { return Ok(None) };
         let directory = LinkDirectory::new(Arc::clone(&store) as _, self.vault.clone());
         self.share_links(&directory).await?;
-        let store = self.sealed(store).map_err(SharedLinkError::from)?;
+        let store = self.sealed(store)?;
         Ok(Some(SharedLinks { directory, store, read: Arc::clone(&self.known) }))
     }
 
@@ -66,7 +66,7 @@ impl ServiceConfig {
     pub(crate) fn sealed(
         &self,
         store: Arc<dyn SharedStore>,
-    ) -> Result<Arc<dyn SharedStore>, AtRestError> {
+    ) -> Result<Arc<dyn SharedStore>, SharedLinkError> {
         let Some(vault) = &self.vault else { return Ok(store) };
         // It is made with the first link.
         let keyring = vault.keyring_or_new(|| self.known.links().next().is_none())?;

@@ -44,6 +44,8 @@ pub(crate) struct LinkDirectory {
     directory: Arc<dyn Directory>,
     /// What seals the texts, if they are sealed.
     vault: Option<Arc<Vault>>,
+    /// How often contact had been made with the database before anything was read.
+    first_contacts: u64,
     known: Mutex<Versions>,
 }
 
@@ -73,12 +75,18 @@ pub(crate) struct SharedLink {
 
 impl LinkDirectory {
     pub(crate) fn new(directory: Arc<dyn Directory>, vault: Option<Arc<Vault>>) -> Self {
-        Self { directory, vault, known: Mutex::default() }
+        let first_contacts = directory.news().borrow().contacts;
+        Self { directory, vault, first_contacts, known: Mutex::default() }
     }
 
     /// Returns what may be new from now on.
     pub(crate) fn news(&self) -> watch::Receiver<DirectoryNews> {
         self.directory.news()
+    }
+
+    /// Returns how often contact had been made with the database before anything was read.
+    pub(crate) fn first_contacts(&self) -> u64 {
+        self.first_contacts
     }
 
     fn lock(&self) -> MutexGuard<'_, Versions> {

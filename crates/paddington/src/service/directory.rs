@@ -25,10 +25,10 @@ impl Service {
 
     async fn follow_directory(&self, directory: &LinkDirectory) {
         let mut news = directory.news();
-        let mut contacts = None; // what was lost before this was begun is not known either
+        let mut contacts = directory.first_contacts();
         loop {
             let heard = *news.borrow_and_update();
-            let has_lost = contacts != Some(heard.contacts);
+            let has_lost = contacts != heard.contacts;
             let done = async {
                 if has_lost {
                     self.compare_with(directory).await?;
@@ -36,7 +36,7 @@ impl Service {
                 self.take_over_newer(directory).await
             };
             match done.await {
-                Ok(()) => contacts = Some(heard.contacts),
+                Ok(()) => contacts = heard.contacts,
                 Err(cause) => {
                     warn!(%cause, "changes of links at other replicas are not known yet");
                 }
