@@ -149,6 +149,15 @@ impl PostgresServer {
         })
     }
 
+    /// Waits until a standby can be read as far as its primary has written.
+    pub fn catch_up(&self, primary: &Self) {
+        let written = primary.sql("SELECT pg_current_wal_lsn()");
+        let reached = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+        while self.sql(&reached) != "t" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Keeps a standby from learning more.
     pub fn cut_off(&self) {
         self.sql("ALTER SYSTEM SET primary_conninfo = ''");
