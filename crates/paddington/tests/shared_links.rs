@@ -10,7 +10,9 @@ use paddington::{
     AtRest, Cluster, ConfigError, Handler, Invite, KeySource, LinkError, Message, RemoveError,
     SendError, Service, ServiceConfig, ServiceError, Storage, Waiting,
 };
-use paddington_test_support::{Detour, Inbox, MemoryNetwork, SharedDisk, eventually};
+use paddington_test_support::{
+    Detour, Inbox, MemoryNetwork, SharedDisk, capture_logs_of_thread, eventually,
+};
 use paddington_wire::keys::Generation;
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
@@ -255,6 +257,22 @@ async fn what_was_not_told_is_found_with_the_next_beat() {
     one.add_client("late", "::/0").await.unwrap();
     eventually(async || knows(&two, "late")).await;
     assert!(begun.elapsed() <= LEASE / 4 + Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_cannot_be_read_once_are_read_again() {
+    let (logs, _guard) = capture_logs_of_thread();
+    let world = World::new();
+    let (one, two) = (world.replica(1).await, world.replica(2).await);
+    world.disk.refuse_links(8); // both of them read
+    let invited = one.add_client("late", "::/0").await.unwrap();
+    assert_eq!(invited.client(), Some("late"));
+    eventually(async || knows(&two, "late")).await;
+    eventually(async || world.disk.links_refused() == 0).await;
+    tokio::time::sleep(LEASE).await; // the one that has invited reads again, too
+    let told = |text: &str| logs.lines().iter().filter(|line| line.contains(text)).count();
+    assert_eq!(told("are not known yet"), told("are known again"), "{:?}", logs.lines());
+    assert!((1..=2).contains(&told("are not known yet")), "once per replica: {:?}", logs.lines());
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ pub use detour::Detour;
 pub use fake_server::FakeServer;
 pub use faulty::{FaultyProxy, Passing};
 pub use links::{TestLink, setup};
-pub use logs::{CapturedLogs, capture_logs};
+pub use logs::{CapturedLogs, capture_logs, capture_logs_of_thread};
 #[cfg(target_os = "linux")]
 pub use memory::{WantedSecrets, round_keys, subkey};
 pub use network::{Held, MemoryNetwork};

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
 use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Subscriber, span};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,6 +22,14 @@ pub fn capture_logs() -> CapturedLogs {
     let logs = CapturedLogs::default();
     Registry::default().with(logs.clone()).init();
     logs
+}
+
+/// Captures the logs of this thread, until the guard is dropped.
+#[must_use]
+pub fn capture_logs_of_thread() -> (CapturedLogs, DefaultGuard) {
+    let logs = CapturedLogs::default();
+    let guard = Registry::default().with(logs.clone()).set_default();
+    (logs, guard)
 }
 
 impl CapturedLogs {

@@ -1,14 +1,36 @@
 //! Links that other replicas have changed, as they are taken over. Implements `docs/cluster.md`, "Links".
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use paddington_exchange::{HandlerError, RekeyError, Waiting};
 use paddington_wire::keys::KeyRing;
-use tracing::{debug, error, warn};
+use paddington_wire::{LinkId, PeerName};
+use thiserror::Error;
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
 
 use super::{LinkError, Service};
 use crate::known::KnownPeer;
 use crate::links::{Keys, LinkDirectory, SharedLink, SharedLinkError};
+
+/// Pause before changes that could not be read or taken over are read again: once, twice, and at most
+/// [`MOST_PAUSE`] times as long.
+const AGAIN: Duration = Duration::from_secs(1);
+const MOST_PAUSE: u32 = 30;
+
+/// The versions that were not taken over, and of which the operator was told.
+type Refused = HashMap<LinkId, u64>;
+
+/// The reason why changes of other replicas are not known yet.
+#[derive(Debug, Error)]
+enum FollowError {
+    #[error(transparent)]
+    Directory(#[from] SharedLinkError),
+    #[error("the link with {0} cannot be changed now")]
+    Link(PeerName),
+}
 
 impl Service {
     /// Begins to take over what other replicas change, until the service ends.
@@ -26,6 +48,8 @@ impl Service {
     async fn follow_directory(&self, directory: &LinkDirectory) {
         let mut news = directory.news();
         let mut contacts = directory.first_contacts();
+        let mut refused = Refused::new();
+        let mut failures = 0;
         loop {
             let heard = *news.borrow_and_update();
             let has_lost = contacts != heard.contacts;
@@ -33,31 +57,64 @@ impl Service {
                 if has_lost {
                     self.compare_with(directory).await?;
                 }
-                self.take_over_newer(directory).await
+                self.take_over_newer(directory, &mut refused).await
             };
             match done.await {
-                Ok(()) => contacts = heard.contacts,
-                Err(cause) => {
-                    warn!(%cause, "changes of links at other replicas are not known yet");
+                Ok(()) => {
+                    if failures > 0 {
+                        info!("changes of links at other replicas are known again");
+                    }
+                    (contacts, failures) = (heard.contacts, 0);
                 }
+                Err(cause) if failures == 0 => {
+                    warn!(%cause, "changes of links at other replicas are not known yet: trying again");
+                    failures = 1;
+                }
+                Err(_) => failures += 1,
             }
-            if news.changed().await.is_err() {
+            let changed = async {
+                match failures {
+                    0 => news.changed().await,
+                    _ => timeout(AGAIN * failures.min(MOST_PAUSE), news.changed())
+                        .await
+                        .unwrap_or(Ok(())),
+                }
+            };
+            if changed.await.is_err() {
                 return;
             }
         }
     }
 
-    /// Takes over what is new.
-    async fn take_over_newer(&self, directory: &LinkDirectory) -> Result<(), SharedLinkError> {
+    /// Takes over what is new. What cannot be taken over now is read again the next time.
+    async fn take_over_newer(
+        &self,
+        directory: &LinkDirectory,
+        refused: &mut Refused,
+    ) -> Result<(), FollowError> {
+        let mut failed = Ok(());
+        let mut again = u64::MAX;
         loop {
-            let newer = directory.newer().await?;
-            if newer.is_empty() {
-                return Ok(());
+            let newer = directory.newer().await;
+            if newer.as_ref().map_or(true, Vec::is_empty) {
+                directory.read_again_after(again);
+                newer?;
+                return failed;
             }
-            for shared in newer {
-                let peer = shared.peer.clone();
-                if let Err(cause) = self.take_over(directory, shared).await {
-                    error!(%peer, %cause, "a link that another replica has changed is not taken over");
+            for shared in newer? {
+                let (peer, link, version) = (shared.peer.clone(), shared.link, shared.version);
+                match self.take_over(directory, shared).await {
+                    Ok(()) => drop(refused.remove(&link)),
+                    Err(cause) => {
+                        if refused.insert(link, version) != Some(version) {
+                            error!(%peer, %cause, "a link that another replica has changed is not taken over");
+                        }
+                        // What is wrong with the text itself stays so until somebody writes another one.
+                        if !matches!(cause, LinkError::Config(_)) {
+                            again = again.min(version.saturating_sub(1));
+                            failed = Err(FollowError::Link(peer));
+                        }
+                    }
                 }
             }
         }

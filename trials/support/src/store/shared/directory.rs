@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
 use paddington::LinkId;
-use paddington::store::{Answer, Directory, DirectoryNews, LinkEntry, Written};
+use paddington::store::{Answer, Directory, DirectoryNews, LinkEntry, StoreError, Written};
 use tokio::sync::watch;
 
 use super::SharedDisk;
@@ -19,6 +19,8 @@ const PAGE: usize = 4;
 pub(super) struct Links {
     entries: BTreeMap<LinkId, LinkEntry>,
     pub(super) version: u64,
+    /// Number of readings that are still to fail.
+    refusals: usize,
 }
 
 impl Links {
@@ -48,6 +50,17 @@ impl Shared {
 }
 
 impl SharedDisk {
+    /// Lets the next readings of links fail, this many, although the database can be reached.
+    pub fn refuse_links(&self, times: usize) {
+        self.lock().links.refusals = times;
+    }
+
+    /// Returns how many readings of links are still to fail.
+    #[must_use]
+    pub fn links_refused(&self) -> usize {
+        self.lock().links.refusals
+    }
+
     /// Returns to the links of an earlier state of the database, as after a failover to a standby that was
     /// behind.
     pub fn lose_links_since(&self, earlier: &SharedDisk) {
@@ -70,6 +83,10 @@ impl SharedDisk {
 impl Directory for Handle {
     fn entries(&self, after: u64) -> Answer<Vec<LinkEntry>> {
         self.transact(|shared| {
+            if let Some(left) = shared.links.refusals.checked_sub(1) {
+                shared.links.refusals = left;
+                return Err(StoreError::new("permission denied for table directory"));
+            }
             let newer = shared.links.entries.values().filter(|entry| entry.version > after);
             let mut newer: Vec<_> = newer.cloned().collect();
             newer.sort_unstable_by_key(|entry| entry.version);
