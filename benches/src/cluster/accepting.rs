@@ -49,6 +49,6 @@ async fn accept(store: &PostgresStore, peer: &Mailbox) -> Result<()> {
     let bounds = Bounds { messages: u64::MAX, bytes: u64::MAX };
     match store.accept(peer, Submission { payload: payload(), ttl: None, bounds }).await? {
         Accepted::Stored(_) => Ok(()),
-        Accepted::Full { messages } => bail!("{messages} messages are too many"),
+        Accepted::Full { messages, .. } => bail!("{messages} messages are too many"),
     }
 }

@@ -168,29 +168,30 @@ impl<'r> Columns<'r> {
     }
 }
 
-/// Answers the messages of one link that are stored, and those that would exceed their bounds. Returns
-/// the rest: behind the first one that did not fit there may be others that do.
-pub(crate) fn answer(part: &mut Part, stored: &Stored) {
+/// Answers the messages of one link that are stored, and those that would exceed their bounds. Leaves
+/// the rest: behind the first one that did not fit there may be others that do. Returns how many bytes are stored.
+pub(crate) fn answer(part: &mut Part, stored: &Stored) -> u64 {
     let mut bytes = 0;
     for number in (stored.first..).take(stored.count) {
-        let Some(waiting) = part.messages.pop_front() else { return };
+        let Some(waiting) = part.messages.pop_front() else { return bytes };
         bytes += waiting.len() as u64;
         let id = MessageId { stream: stored.stream, number };
         let _ = waiting.waiter.send(Ok(Accepted::Stored(id)));
     }
-    let Some(before) = &stored.before else { return };
-    let (messages, bytes) = (before.messages + stored.count as u64, before.bytes + bytes);
+    let Some(before) = &stored.before else { return bytes };
+    let (messages, there) = (before.messages + stored.count as u64, before.bytes + bytes);
     let is_full = |waiting: &Waiting| {
         let bounds = waiting.submission.bounds;
-        messages + 1 > bounds.messages || bytes + waiting.len() as u64 > bounds.bytes
+        messages + 1 > bounds.messages || there + waiting.len() as u64 > bounds.bytes
     };
     for waiting in std::mem::take(&mut part.messages) {
         if is_full(&waiting) {
-            let _ = waiting.waiter.send(Ok(Accepted::Full { messages }));
+            let _ = waiting.waiter.send(Ok(Accepted::Full { messages, bytes: there }));
         } else {
             part.messages.push_back(waiting);
         }
     }
+    bytes
 }
 
 /// Whom to tell that messages of a link are stored.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connect::Target;
 use crate::notifier::Notifier;
+use crate::survey::Survey;
 
 /// What all connections of this replica share.
 pub(crate) struct Common {
@@ -17,6 +18,7 @@ pub(crate) struct Common {
     pub(crate) notifier: Notifier,
     pub(crate) stop: CancellationToken,
     pub(crate) health: Arc<Mutex<CommitTimes>>,
+    pub(crate) survey: Arc<Survey>,
 }
 
 impl Common {

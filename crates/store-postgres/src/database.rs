@@ -60,8 +60,8 @@ impl Database {
             (presence.target.clone(), presence.lease.clone(), presence.time);
         let own = row::replica(presence.number);
         let notifier = Notifier::new(own, presence.lock, presence.inbox.clone());
-        let common = Common { target: target.clone(), replica: own, notifier, stop, health };
-        let common = Arc::new(common);
+        let survey = Arc::default();
+        let common = Arc::new(Common { target, replica: own, notifier, stop, health, survey });
         let (work, tasks) = (TaskTracker::new(), TaskTracker::new());
         let writer = Arc::new(Writer::default());
         work.spawn(Arc::clone(&writer).run(Arc::clone(&common)));
@@ -73,9 +73,12 @@ impl Database {
         tasks.spawn(async move {
             notified.notifier.run(connection, notified.stop.clone()).await;
         });
+        let pool = Arc::new(Pool::new(common.target.clone(), Commits::Synced, READERS));
+        let place = (common.target.url.place.clone(), common.target.schema.clone());
+        let survey = Arc::clone(&common.survey);
+        tasks.spawn(survey.run(Arc::clone(&pool), place, time, common.stop.clone()));
         work.close();
         tasks.close();
-        let pool = Arc::new(Pool::new(target, Commits::Synced, READERS));
         let requests = Requests::new(&common);
         let turns = Arc::new(Turns::default());
         Arc::new(Self {

@@ -43,6 +43,7 @@ mod row;
 mod server;
 mod signal;
 mod store;
+mod survey;
 mod tls;
 mod turns;
 mod url;

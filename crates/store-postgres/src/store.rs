@@ -220,7 +220,9 @@ impl LinkStore for PostgresStore {
 
     fn health(&self) -> StoreHealth {
         let failure = self.databases.iter().find_map(|database| database.failure());
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).report(failure)
+        let bloat = self.databases.iter().map(|database| database.common.survey.bloat()).max();
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner).report(failure);
+        StoreHealth { bloat: bloat.unwrap_or_default(), ..health }
     }
 }
 
@@ -236,6 +238,10 @@ impl SharedStore for PostgresStore {
     fn lapsed(&self) -> BoxFuture<'static, ()> {
         let lapsed = self.databases.iter().map(|database| database.lease.clone().lapsed().boxed());
         select_all(lapsed).map(drop).boxed()
+    }
+
+    fn waiting_beyond(&self, floor: u64) -> u64 {
+        self.databases.iter().map(|database| database.common.survey.beyond(floor)).sum()
     }
 
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {

@@ -209,7 +209,7 @@ impl Writer {
     fn answer(&self, common: &Common, round: Vec<Part>, stored: &[Stored]) {
         for (mut part, stored) in round.into_iter().zip(stored) {
             let told = append::told(&part, stored);
-            append::answer(&mut part, stored);
+            common.survey.add(append::answer(&mut part, stored));
             self.lock().queue.put_back(part);
             if let Some((owner, signal)) = told {
                 common.notifier.tell(owner, signal);
@@ -270,7 +270,7 @@ async fn decide(common: &Common, undecided: Undecided, fault: &Fault) {
     let mut stored = stored.into_iter();
     for mut part in round {
         if let Some(stored) = stored.next() {
-            append::answer(&mut part, &stored);
+            common.survey.add(append::answer(&mut part, &stored));
         }
         for waiting in part.messages {
             let _ = waiting.waiter.send(Err(error.clone()));

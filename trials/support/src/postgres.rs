@@ -149,6 +149,16 @@ impl PostgresServer {
         })
     }
 
+    /// Lets every commit wait until a standby has it.
+    pub fn synchronize(&self) {
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'");
+        self.sql("SELECT pg_reload_conf()");
+        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'";
+        while self.sql(synchronous) != "1" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Waits until a standby can be read as far as its primary has written.
     pub fn catch_up(&self, primary: &Self) {
         let written = primary.sql("SELECT pg_current_wal_lsn()");

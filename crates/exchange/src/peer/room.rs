@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::budget::Budget;
 use crate::faults::{Fault, broken};
+use crate::store::Bounds;
 
 /// The most bytes that may be on their way into the store.
 const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
@@ -20,6 +21,8 @@ const UNSTORED_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) struct Room {
     /// Bytes that are divided among the peers.
     divided: u64,
+    /// Bytes that are not.
+    undivided: u64,
     /// Bytes that each peer has for itself, since the last division.
     floor: AtomicU64,
     /// Bytes beyond that, which all peers share.
@@ -62,6 +65,7 @@ impl Room {
         let floor = divided / places as u64;
         Self {
             divided,
+            undivided: total - divided,
             floor: AtomicU64::new(floor),
             shared: Budget::new(total - floor * places as u64),
             max_payload,
@@ -92,6 +96,14 @@ impl Room {
         self.shared.charge(now.saturating_sub(before));
         self.shared.give(before.saturating_sub(now));
         self.tell_freed();
+    }
+
+    /// Returns what may wait for a peer in a store that replicas share: what may wait for it at all, or only the part that
+    /// it has for itself if the others have taken the rest. `beyond` says how many bytes wait beyond that part of each.
+    pub(super) fn in_store(&self, bounds: Bounds, beyond: impl FnOnce(u64) -> u64) -> Bounds {
+        let floor = self.floor.load(Ordering::Relaxed);
+        let is_full = beyond(floor) >= self.undivided && !broken(Fault::RoomUnbounded);
+        if is_full { Bounds { bytes: bounds.bytes.min(floor), ..bounds } } else { bounds }
     }
 
     /// Takes room for a message to a peer of this `encoding`, if it `fits` into the peer's outbox.

@@ -31,8 +31,10 @@ impl Peer {
         self.check_len(&content)?;
         let _room = self.shared.room.to_store(&content).await;
         let link = self.shared.link(true);
-        let bounds = Bounds { messages: link.outbox_messages as u64, bytes: link.outbox_bytes };
+        let own = Bounds { messages: link.outbox_messages as u64, bytes: link.outbox_bytes };
+        let bounds = self.shared.room.in_store(own, |floor| term.store.waiting_beyond(floor));
         let payload = Payload::from(content);
+        let len = payload.len() as u64;
         let submission = Submission { payload: payload.clone(), ttl, bounds };
         let accepted = {
             // Under the lock, so that messages get their numbers in the order in which they were sent.
@@ -45,9 +47,12 @@ impl Peer {
                 self.follow_own(id, Followed { payload, ttl });
                 Ok(id)
             }
-            Ok(Accepted::Full { messages }) => Err(SendError::Full {
+            Ok(Accepted::Full { messages, bytes }) => Err(SendError::Full {
                 peer: self.name.clone(),
-                outbox: FullOutbox::Peer,
+                outbox: match own.messages > messages && own.bytes >= bytes.saturating_add(len) {
+                    true => FullOutbox::All { setting: "stored_bytes_total" },
+                    false => FullOutbox::Peer,
+                },
                 messages: usize::try_from(messages).unwrap_or(usize::MAX),
                 oldest: self.lock().oldest(self.now()),
             }),

@@ -166,4 +166,7 @@ pub struct StoreHealth {
     pub commit_p50: Duration,
     /// 99th percentile of the duration of the last commits.
     pub commit_p99: Duration,
+    /// Number of removed rows that still take up room, for each row that is there, in the table of a database where
+    /// that is most. A table with less than 10 000 of them counts as 0.
+    pub bloat: u64,
 }

@@ -39,6 +39,11 @@ pub trait SharedStore: LinkStore + Directory + Relay {
     /// Resolves once the [lease](Self::lease) has lapsed: at once if it has.
     fn lapsed(&self) -> BoxFuture<'static, ()>;
 
+    /// Returns how many bytes of payload wait beyond `floor` in each mailbox, in all of them together, as of a few
+    /// seconds ago: what other replicas have accepted since is not counted yet. It is asked for each message, and so
+    /// cheap.
+    fn waiting_beyond(&self, floor: u64) -> u64;
+
     /// Stores a message at the end of the mailbox's newest stream, and numbers it without a gap (S4). It
     /// is durable once this is answered, and the owner of the link is told with [`Signal::Appended`].
     ///
@@ -144,6 +149,8 @@ pub enum Accepted {
     Full {
         /// Number of messages that wait.
         messages: u64,
+        /// Number of bytes of their payload.
+        bytes: u64,
     },
 }
 

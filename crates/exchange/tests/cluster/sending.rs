@@ -93,6 +93,40 @@ async fn the_bound_of_an_outbox_holds_for_all_replicas_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_bound_of_all_outboxes_together_leaves_every_peer_its_own_room_at_every_replica() {
+    const LEN: usize = 100_000;
+    const TOTAL: u64 = 4_000_000;
+    let service = Service::new(&["sensor", "quiet"]);
+    let mut replicas = Vec::new();
+    for number in 1..=2 {
+        let (setup, _) = service.setup(number);
+        let config = Config { stored_bytes_total: TOTAL, ..Config::default() };
+        replicas.push(Exchange::start(Setup { config, ..setup }, ignore).await.unwrap());
+    }
+    let fill = async |peer: &str| {
+        for number in 0.. {
+            let long = Message::new(peer, "x".repeat(LEN));
+            match replicas[number % 2].send(long).await {
+                Ok(_) => {}
+                Err(SendError::Full { outbox: FullOutbox::All { setting }, .. }) => {
+                    assert_eq!(setting, "stored_bytes_total");
+                    return (number * LEN) as u64;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        unreachable!()
+    };
+    let (loud, quiet) = (fill("sensor").await, fill("quiet").await);
+    assert!(loud > TOTAL / 2 && quiet >= TOTAL / 8, "{loud}, {quiet}");
+    assert!(loud + quiet <= TOTAL, "{loud}, {quiet}");
+    let waiting = replicas[0].send_when_ready(Message::new("sensor", "one more"));
+    let (_client, inbox) = service.client().await;
+    waiting.await.unwrap();
+    while inbox.text().await != "one more" {}
+}
+
+#[tokio::test(start_paused = true)]
 async fn hex_links_cannot_be_shared() {
     let (network, disk) = (MemoryNetwork::new(), SharedDisk::new(LEASE));
     let link = TestLink::with_encoding("hub", "old", Encoding::Hex);

@@ -107,6 +107,10 @@ impl<S: SharedStore + ?Sized> Directory for SealedStore<S> {
 }
 
 impl<S: SharedStore + ?Sized> SharedStore for SealedStore<S> {
+    fn waiting_beyond(&self, floor: u64) -> u64 {
+        self.inner.waiting_beyond(floor)
+    }
+
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
         match seal(&self.key, Place::Link(mailbox.link), &message.payload) {
             Ok(payload) => self.inner.accept(mailbox, Submission { payload, ..message }),

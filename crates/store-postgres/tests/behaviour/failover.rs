@@ -31,14 +31,6 @@ impl Pair {
         let url = format!("postgres:///postgres?user=postgres&host={hosts}&{writable}");
         Some(Self { primary, standby, url })
     }
-
-    /// Lets every commit wait for the standby.
-    async fn synchronize(&self) {
-        self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'");
-        self.primary.sql("SELECT pg_reload_conf()");
-        let synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'";
-        eventually(async || self.primary.sql(synchronous) == "1").await;
-    }
 }
 
 /// What a sender knows of its messages.
@@ -122,7 +114,7 @@ async fn what_is_accepted_after_a_failover_to_a_standby_that_lags_is_not_lost() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_accepted_is_lost_when_a_synchronous_standby_takes_over() {
     let Some(pair) = Pair::start() else { return };
-    pair.synchronize().await;
+    pair.primary.synchronize();
     let (store, hub) =
         (PostgresStore::open(&config(&pair.url, "a")).await.unwrap(), mailbox("hub"));
     claim(&store, &hub).await;

@@ -131,7 +131,7 @@ async fn what_exceeds_its_bounds_is_not_stored_and_others_are() {
         });
     }
     assert_eq!(found, [1, 0, 2, 0, 3, 4, 0, 5, 0]);
-    assert_eq!(submit(1, 5, 100).await.unwrap(), Accepted::Full { messages: 5 });
+    assert_eq!(submit(1, 5, 100).await.unwrap(), Accepted::Full { messages: 5, bytes: 50 });
     assert_eq!(place.sql("SELECT waiting, bytes, accepted, next FROM link"), "5|50|5|6");
     assert_eq!(store.health().appended, 5);
 }

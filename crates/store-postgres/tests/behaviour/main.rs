@@ -20,4 +20,5 @@ mod requests;
 mod several;
 mod signals;
 mod support;
+mod survey;
 mod undecided;

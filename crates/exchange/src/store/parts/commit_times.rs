@@ -42,6 +42,7 @@ impl CommitTimes {
             appended: self.appended,
             commit_p50: percentile(50),
             commit_p99: percentile(99),
+            bloat: 0,
         }
     }
 }

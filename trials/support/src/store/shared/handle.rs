@@ -182,6 +182,10 @@ impl SharedStore for Handle {
         .boxed()
     }
 
+    fn waiting_beyond(&self, floor: u64) -> u64 {
+        self.disk.lock().waiting_beyond(floor)
+    }
+
     fn accept(&self, mailbox: &Mailbox, message: Submission) -> Answer<Accepted> {
         self.transact(|shared| Ok(shared.accept(mailbox, message, self.id)))
     }

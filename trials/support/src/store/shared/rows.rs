@@ -241,6 +241,11 @@ impl Shared {
         Claimed::Owned(Box::new(Claim { fence, stream, streams, cursors, letters, has_lane }))
     }
 
+    /// Returns how many bytes wait beyond `floor` in each mailbox.
+    pub(super) fn waiting_beyond(&self, floor: u64) -> u64 {
+        self.rows.values().map(|row| row.waiting().1.saturating_sub(floor)).sum()
+    }
+
     pub(super) fn accept(
         &mut self,
         mailbox: &Mailbox,
@@ -249,12 +254,10 @@ impl Shared {
     ) -> Accepted {
         let (epoch, broken) = (self.epoch, self.broken);
         let row = self.row(mailbox);
-        let waiting = row.streams.iter().flat_map(|stream| &stream.messages);
-        let messages = waiting.clone().count() as u64;
-        let bytes: u64 = waiting.map(|message| message.payload.len() as u64 + 24).sum();
-        let len = message.payload.len() as u64 + 24;
+        let (messages, bytes) = row.waiting();
+        let len = message.payload.len() as u64;
         if messages >= message.bounds.messages || bytes + len > message.bounds.bytes {
-            return Accepted::Full { messages };
+            return Accepted::Full { messages, bytes };
         }
         if row.streams.is_empty() || (row.epoch != epoch && !broken.epoch) {
             row.epoch = epoch;
@@ -274,6 +277,14 @@ impl Shared {
 }
 
 impl Row {
+    /// The number of messages that wait, and of the bytes of their payload.
+    fn waiting(&self) -> (u64, u64) {
+        let lens = self.streams.iter().flat_map(|stream| &stream.messages);
+        lens.fold((0, 0), |(count, bytes), message| {
+            (count + 1, bytes + message.payload.len() as u64)
+        })
+    }
+
     /// Gives the lane to the owner.
     pub(super) fn enter(&mut self, owner: ReplicaId) {
         (self.lane, self.lane_owner) = (self.fence, Some(owner));
