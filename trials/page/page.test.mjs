@@ -89,7 +89,7 @@ for (const colorScheme of ['light', 'dark']) {
 
 trial('what a person looks for is on the page', { scene: 'degraded' }, async ({ page }) => {
   await page.waitForTimeout(3000);
-  assert.match(await textOf(page, 'header'), /hub\s+not ready[^]*up\s+3 d 7 h[^]*0\.0\.0\.0:6501/);
+  assert.match(await textOf(page, 'header'), /hub\s+not ready[^]*up\s+3 d 7 h[^]*0\.0\.0\.0:6501[^]*a commit takes 2\.1 ms/);
   assert.match(await textOf(page, '#unready'), /required peer “warehouse” has been away for more than 60 s/);
   const warehouse = await row(page, 'warehouse').innerText();
   assert.match(warehouse, /required[^]*away 4 min[^]*gen\. 6 · 2 d 9 h[^]*sealed · paddington\/0\.4\.0/);

@@ -25,6 +25,7 @@ export class World {
       uptime_seconds: 0,
       listening: '0.0.0.0:6501',
       url: `wss://${name}.example.net/paddington`,
+      store: { commits: 9_311, messages: 41_027, commit_p50_seconds: 0.0021, commit_p99_seconds: 0.014, bloat: 0 },
       handler: 'api',
       changes,
     };

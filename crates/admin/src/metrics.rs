@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use paddington::PeerStatus;
+use paddington::store::StoreHealth;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -59,6 +60,9 @@ impl Collector for Numbers {
             let help = "Links that this replica owns";
             gauge(&mut encoder, "paddington_links_owned", help, number(replica.links))?;
         }
+        if let Some(store) = self.0.service.exchange().store() {
+            of_store(&mut encoder, &store.health())?;
+        }
         let help = "Connections that were refused, by how far they had come";
         let counter = MetricType::Counter;
         let mut refusals = encoder.encode_descriptor("paddington_refusals", help, None, counter)?;
@@ -68,6 +72,25 @@ impl Collector for Numbers {
         }
         Ok(())
     }
+}
+
+/// How fast the store is, and what it has done.
+fn of_store(encoder: &mut DescriptorEncoder<'_>, health: &StoreHealth) -> fmt::Result {
+    for (name, help, count) in [
+        ("paddington_store_commits", "Transactions that were committed", health.commits),
+        ("paddington_store_messages", "Messages that they have stored", health.appended),
+    ] {
+        let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        counter.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+    }
+    let help = "Duration of the last commits";
+    let (name, unit) = ("paddington_store_commit", Some(&Unit::Seconds));
+    let mut commit = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    for (quantile, time) in [("0.5", health.commit_p50), ("0.99", health.commit_p99)] {
+        commit.encode_family(&[("quantile", quantile)])?.encode_gauge(&time.as_secs_f64())?;
+    }
+    let help = "Removed rows that still take up room, for each row that is there";
+    gauge(encoder, "paddington_store_bloat", help, health.bloat.try_into().unwrap_or(i64::MAX))
 }
 
 fn gauge(

@@ -59,6 +59,7 @@ fn peers_are_those_of_all_replicas_whether_or_not_one_runs_here() {
     one.done(&["range", "late", "192.0.2.8"]);
     eventually(|| two.done(&["show", "late"]).contains("192.0.2.8"), || two.log());
     let _one = one.run();
+    eventually(|| two.done(&["status"]).contains("a commit takes"), || two.done(&["status"]));
     two.done(&["remove", "late"]);
     eventually(|| names(&one) == ["sensor"], || one.log());
     sensor.has_generation("hub", 1);

@@ -25,5 +25,7 @@ pub use peer::{
     FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, PeerUrl, Peers,
     Received, Requests, Role, Sent, State,
 };
-pub use status::{EventEntry, HandlerKind, Ready, Refusal, Refusals, Replica, Service, Status};
+pub use status::{
+    EventEntry, HandlerKind, Ready, Refusal, Refusals, Replica, Service, Status, Store,
+};
 pub use time::time;

@@ -40,6 +40,9 @@ pub struct Service {
     /// This replica, if several share a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<Replica>,
+    /// What its messages are stored in, if they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
     /// The receiver of the messages.
     pub handler: HandlerKind,
     /// Whether peers can be changed by the one who asks.
@@ -55,6 +58,22 @@ pub struct Replica {
     pub lease_seconds: f64,
     /// Number of links that it owns.
     pub links: u64,
+}
+
+/// The store, as this process uses it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Store {
+    /// Number of transactions that were committed.
+    pub commits: u64,
+    /// Number of messages that they have stored.
+    pub messages: u64,
+    /// Median duration of the last commits.
+    pub commit_p50_seconds: f64,
+    /// 99th percentile of the duration of the last commits.
+    pub commit_p99_seconds: f64,
+    /// Number of removed rows that still take up room, for each row that is there: many where something keeps the
+    /// database from clearing them away.
+    pub bloat: u64,
 }
 
 /// The receiver of the messages.

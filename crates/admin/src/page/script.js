@@ -10,7 +10,7 @@ import { known, link, sample, serviceTime, total } from './known.js';
 import { showLogs } from './logs.js';
 import { follow } from './stream.js';
 import { listen, showTable } from './table.js';
-import { clock, count, plain, sentence, span } from './words.js';
+import { clock, count, plain, sentence, span, trip } from './words.js';
 
 function showLink() {
   document.body.dataset.link = link.state;
@@ -44,6 +44,7 @@ const FACTS = [
       return `${replica.number}, owns ${replica.links} links, ${lease}`;
     },
   ],
+  ['store', ({ store }) => (store?.commits > 0 ? `a commit takes ${trip(store.commit_p50_seconds)}` : '')],
 ];
 
 function showHead(now) {

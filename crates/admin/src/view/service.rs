@@ -1,11 +1,12 @@
 //! The service as a whole.
 
+use paddington::store::StoreHealth;
 use paddington::{Refusal as Refused, ReplicaStatus};
 
 use super::{count, orphans, peers};
 use crate::access::Caller;
 use crate::app::App;
-use crate::model::{HandlerKind, Refusal, Replica, Service, Status, time};
+use crate::model::{HandlerKind, Refusal, Replica, Service, Status, Store, time};
 
 /// Returns everything about the service. What cannot be read from the store is left out here; readiness
 /// tells of a store that fails.
@@ -31,6 +32,7 @@ fn service(app: &App, caller: Caller) -> Service {
         listening: app.service.address().map(|address| address.to_string()),
         url: config.url().to_string(),
         replica: app.service.exchange().replica().map(replica),
+        store: app.service.exchange().store().map(|it| store(&it.health())),
         handler: if app.inbox.is_some() { HandlerKind::Api } else { HandlerKind::Program },
         changes: caller == Caller::Socket || app.changes,
     }
@@ -41,6 +43,16 @@ fn replica(status: ReplicaStatus) -> Replica {
         number: status.number,
         lease_seconds: status.lease.as_secs_f64(),
         links: count(status.links),
+    }
+}
+
+fn store(health: &StoreHealth) -> Store {
+    Store {
+        commits: health.commits,
+        messages: health.appended,
+        commit_p50_seconds: health.commit_p50.as_secs_f64(),
+        commit_p99_seconds: health.commit_p99.as_secs_f64(),
+        bloat: health.bloat,
     }
 }
 

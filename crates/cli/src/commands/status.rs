@@ -45,6 +45,14 @@ pub(crate) fn text(status: &Status) -> String {
         };
         format!("replica {}, which owns {links}; {lease}", replica.number)
     }));
+    lines.extend(service.store.as_ref().filter(|it| it.commits > 0).map(|store| {
+        let [median, worst] =
+            [store.commit_p50_seconds, store.commit_p99_seconds].map(view::seconds);
+        format!(
+            "the store: {} so far; a commit takes {median}, 1 of 100 takes {worst}",
+            view::messages(store.messages)
+        )
+    }));
     lines.extend(status.ready.reasons.iter().map(|reason| format!("not ready: {reason}")));
     lines.push(String::new());
     lines.push(table(&status.peers));
