@@ -23,6 +23,7 @@ const WAL: &str = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::b
 pub struct Database {
     server: PostgresServer,
     client: Client,
+    _standby: Option<PostgresServer>,
 }
 
 /// What a server has used since it was started.
@@ -41,7 +42,25 @@ impl Database {
     pub async fn start() -> Result<Option<Self>> {
         let Some(server) = spawn_blocking(PostgresServer::start).await? else { return Ok(None) };
         let client = connect(&server.url()).await?;
-        Ok(Some(Self { server, client }))
+        Ok(Some(Self { server, client, _standby: None }))
+    }
+
+    /// Starts a server, and one on the same disk for which each of its commits waits; `None` where PostgreSQL is
+    /// not installed.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached.
+    pub async fn start_with_standby() -> Result<Option<Self>> {
+        let Some(database) = Self::start().await? else { return Ok(None) };
+        let Self { server, client, .. } = database;
+        let started = spawn_blocking(move || {
+            let standby = server.standby();
+            server.synchronize();
+            (server, standby)
+        });
+        let (server, standby) = started.await?;
+        Ok(Some(Self { server, client, _standby: standby }))
     }
 
     /// The URL of the database.

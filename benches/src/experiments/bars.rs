@@ -4,6 +4,8 @@ use paddington_bench::Bound::{AtLeast, AtMost};
 use paddington_bench::Figure::{Number, OfFirst, Ratio};
 use paddington_bench::{Bar, Bound, Figure};
 
+use super::cluster::SYNCHRONOUS;
+
 const KIB: f64 = 1024.0;
 
 /// All of them.
@@ -109,6 +111,8 @@ pub(crate) const BARS: &[Bar] = &[
         Number("/ in batches"),
         AtLeast(0.7, 0.9),
     ),
+    standby("64 senders with a synchronous standby relative to SQLite", 64.0, AtLeast(0.6, 0.8)),
+    standby("one sender with a synchronous standby relative to SQLite", 1.0, AtLeast(0.2, 0.35)),
     Bar {
         experiment: "P13f",
         what: "p50 from `send` to the handler at another replica, relative to that of `send`",
@@ -181,6 +185,10 @@ const fn ours(
 const fn killed(kills: f64) -> Bar {
     let what = "ms from a kill until the next message is handled, p99";
     ours("P13k", what, kills, Number("p99 ms"), AtMost(750.0, 600.0))
+}
+
+const fn standby(what: &'static str, at: f64, bound: Bound) -> Bar {
+    Bar { experiment: "P13", what, contender: SYNCHRONOUS, at, figure: Ratio, bound }
 }
 
 const fn request(experiment: &'static str, what: &'static str, at: f64) -> Bar {

@@ -14,6 +14,7 @@ use super::{Settings, folder, links, progress};
 
 const SQLITE: &str = "SQLite";
 const ROWS: &str = "PostgreSQL, a row per transaction";
+pub(crate) const SYNCHRONOUS: &str = "paddington, with a synchronous standby";
 const BATCHES: &str = "PostgreSQL, in batches";
 
 /// Number of connected peers.
@@ -34,7 +35,8 @@ pub(crate) async fn cluster(
 ) -> Result<()> {
     let Some(database) = Database::start().await? else { return Ok(()) };
     if settings.includes("P13") {
-        add(accepted(settings, &database).await?)?;
+        let synchronous = Database::start_with_standby().await?;
+        add(accepted(settings, &database, synchronous.as_ref()).await?)?;
     }
     if settings.includes("P13f") {
         add(flows(settings, &database).await?)?;
@@ -52,7 +54,11 @@ pub(crate) async fn cluster(
 }
 
 /// P13: messages accepted and synced. The files of both databases are in the system's temporary folder.
-async fn accepted(settings: &Settings, database: &Database) -> Result<Experiment> {
+async fn accepted(
+    settings: &Settings,
+    database: &Database,
+    synchronous: Option<&Database>,
+) -> Result<Experiment> {
     let title = "messages of 256 B accepted and synced, by number of senders";
     let mut experiment = Experiment::new("P13", title, "senders", Some(SQLITE), "per s");
     let lasting = Duration::from_secs_f64(settings.seconds);
@@ -69,6 +75,10 @@ async fn accepted(settings: &Settings, database: &Database) -> Result<Experiment
             experiment.add(SQLITE, at, in_sqlite(senders, lasting).await?);
             experiment.add(ROWS, at, rows);
             experiment.add(BATCHES, at, batches);
+            if let Some(synchronous) = synchronous {
+                let ours = accept_rate(synchronous, senders, senders, lasting).await?;
+                experiment.add(SYNCHRONOUS, at, ours);
+            }
             if senders > 1 {
                 let ours = accept_rate(database, senders, 1, lasting).await?;
                 experiment.add("paddington, all to one peer", at, ours);
