@@ -10,7 +10,7 @@ use paddington_wire::{Credentials, keys};
 use crate::core::Core;
 use crate::dialing::Server;
 use crate::host::PeerCaller;
-use crate::peer::{KeyMatters, LinkKeys, Peer, store_task};
+use crate::peer::{KeyMatters, Peer, store_task};
 use crate::registry::{Entry, Role};
 use crate::{Config, KeyStore};
 
@@ -65,7 +65,7 @@ impl KeyMaker {
             Role::Client => keys::Role::Server,
             Role::Server(_) => keys::Role::Client,
         };
-        peer.set_keys(Arc::new(LinkKeys::new(role, Arc::clone(ring), Arc::clone(&self.0))));
+        peer.set_keys(role, Arc::clone(ring), Arc::clone(&self.0));
     }
 }
 

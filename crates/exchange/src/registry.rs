@@ -187,9 +187,12 @@ impl Registry {
     /// The peer that has these keys.
     pub(crate) fn replace_keys(&self, name: &PeerName, keys: KeysId) -> Result<(), PeerName> {
         let mut known = self.write();
+        // Most changes leave the newest keys as they are, such as their first use: nobody is looked for then.
+        if known.peers.get(name).is_some_and(|entry| entry.keys == keys) {
+            return Ok(());
+        }
         if known.keys.contains(&keys) {
-            let other = known.find(|entry| entry.keys == keys);
-            return other.filter(|other| other != name).map_or(Ok(()), Err);
+            return known.find(|entry| entry.keys == keys).map_or(Ok(()), Err);
         }
         if let Some(entry) = known.peers.get_mut(name) {
             let before = std::mem::replace(&mut entry.keys, keys);

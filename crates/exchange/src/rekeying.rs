@@ -47,15 +47,14 @@ impl Exchange {
     /// Returns the generations of the keys of the link with a peer, if they have any.
     #[must_use]
     pub fn keys(&self, name: &str) -> Option<Arc<KeyRing>> {
-        Some(self.core().peer(name)?.keys()?.ring())
+        self.core().peer(name)?.ring()
     }
 
     /// Returns whether the keys of the link stay as they were handed over because the peer, which is
     /// connected, cannot store new ones.
     #[must_use]
     pub fn are_keys_fixed_by_peer(&self, name: &str) -> bool {
-        let peer = self.core().peer(name);
-        peer.is_some_and(|peer| peer.keys().is_some_and(|keys| keys.are_fixed_by_peer()))
+        self.core().peer(name).is_some_and(|peer| peer.are_keys_fixed())
     }
 
     /// Returns the time by which invitations expire and keys age, in seconds since 1970.

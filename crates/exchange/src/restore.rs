@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use paddington_wire::link::StoredLink;
 use paddington_wire::{Encoding, Instance, LinkId, MessageId, RejectCode};
+use tokio_util::sync::CancellationToken;
 
 use crate::peer::{Keeping, Peer, PeerLink, Shared, Term};
 use crate::storage::Storage;
@@ -13,6 +14,8 @@ use crate::store::{Claim, Mailbox, SharedStore, StoreError};
 /// What a store has kept, from which peers are made.
 pub(crate) struct Kept<'a> {
     storage: &'a Storage,
+    /// Cancelled: the end of all terms that have not begun.
+    ended: CancellationToken,
     letters: HashMap<LinkId, Vec<(MessageId, RejectCode)>>,
 }
 
@@ -27,7 +30,7 @@ impl<'a> Kept<'a> {
         for (_, letter) in kept {
             letters.entry(letter.mailbox.link).or_default().push((letter.id, letter.code));
         }
-        Ok(Self { storage, letters })
+        Ok(Self { storage, ended: CancellationToken::new(), letters })
     }
 
     /// Creates the peer with this mailbox, on whose link this side is `instance`.
@@ -39,7 +42,9 @@ impl<'a> Kept<'a> {
         encoding: Encoding,
     ) -> Result<Arc<Peer>, StoreError> {
         let keeping = match self.storage {
-            Storage::Shared(store) => Keeping::Shared(Term::none(Arc::clone(store))),
+            Storage::Shared(store) => {
+                Keeping::Shared(Term::none(Arc::clone(store), self.ended.clone()))
+            }
             Storage::Own(store) if encoding == Encoding::Sealed => Keeping::Own(Arc::clone(store)),
             Storage::Own(_) | Storage::Memory => Keeping::Memory,
         };

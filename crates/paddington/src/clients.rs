@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::file::FromText;
 use crate::format::{Clients, ServiceFile};
+use crate::plain;
 
 /// The line with which the table of a client begins.
 const CLIENT: &str = "[[clients]]";
@@ -35,7 +36,8 @@ fn read_apart(text: &str) -> Option<ServiceFile> {
     }
     file.clients.reserve_exact(tables.len());
     for table in tables {
-        file.clients.extend(toml::from_str::<Clients>(table).ok()?.clients);
+        let read = plain::read::<Clients>(table).or_else(|| toml::from_str(table).ok());
+        file.clients.extend(read?.clients);
     }
     Some(file)
 }

@@ -1,6 +1,6 @@
 //! Clients and servers that a service knows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +20,15 @@ pub(crate) struct Known {
     pub(crate) clients: Vec<KnownClient>,
     pub(crate) servers: Vec<KnownServer>,
     pub(crate) buckets: Buckets,
-    names: HashSet<PeerName>,
+    /// Where each of them is.
+    places: HashMap<PeerName, Place>,
+}
+
+/// The place of a peer among the clients, or among the servers.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Client(u32),
+    Server(u32),
 }
 
 /// A peer that the service knows.
@@ -56,53 +64,53 @@ pub(crate) struct KnownServer {
 
 impl Known {
     pub(crate) fn add(&mut self, peer: KnownPeer) {
-        self.names.insert(peer.name().clone());
-        match peer {
+        let name = peer.name().clone();
+        let place = match peer {
             KnownPeer::Client(client) => {
                 if let Some(bucket) = client.bucket {
                     self.buckets.add(bucket);
                 }
                 self.clients.push(client);
+                Place::Client((self.clients.len() - 1) as u32)
             }
-            KnownPeer::Server(server) => self.servers.push(server),
-        }
+            KnownPeer::Server(server) => {
+                self.servers.push(server);
+                Place::Server((self.servers.len() - 1) as u32)
+            }
+        };
+        self.places.insert(name, place);
+    }
+
+    /// Gives back the room that it has for more of them.
+    pub(crate) fn shrink(&mut self) {
+        self.clients.shrink_to_fit();
+        self.servers.shrink_to_fit();
     }
 
     /// Removes a peer, and returns it if it was there.
     pub(crate) fn remove(&mut self, name: &PeerName) -> Option<KnownPeer> {
-        if !self.names.remove(name) {
-            return None;
-        }
-        if let Some(at) = self.clients.iter().position(|client| client.name == *name) {
-            let client = self.clients.remove(at);
-            if let Some(bucket) = client.bucket {
-                self.buckets.remove(bucket);
+        let place = self.places.remove(name)?;
+        self.places.values_mut().for_each(|other| other.close_up(place));
+        Some(match place {
+            Place::Client(at) => {
+                let client = self.clients.remove(at as usize);
+                if let Some(bucket) = client.bucket {
+                    self.buckets.remove(bucket);
+                }
+                KnownPeer::Client(client)
             }
-            return Some(KnownPeer::Client(client));
-        }
-        let at = self.servers.iter().position(|server| server.name == *name)?;
-        Some(KnownPeer::Server(self.servers.remove(at)))
+            Place::Server(at) => KnownPeer::Server(self.servers.remove(at as usize)),
+        })
     }
 
     /// Puts a peer in the place of one of the same name.
     pub(crate) fn replace(&mut self, peer: KnownPeer) {
-        let name = peer.name().clone();
-        let is_known = self.knows(&name); // else nothing is looked for
-        match peer {
-            KnownPeer::Client(new)
-                if is_known
-                    && let Some(old) = self.clients.iter_mut().find(|old| old.name == name) =>
-            {
-                *old = new;
-            }
-            KnownPeer::Server(new)
-                if is_known
-                    && let Some(old) = self.servers.iter_mut().find(|old| old.name == name) =>
-            {
-                *old = new;
-            }
-            other => {
-                self.remove(&name);
+        let place = self.places.get(peer.name()).copied();
+        match (peer, place) {
+            (KnownPeer::Client(new), Some(Place::Client(at))) => self.clients[at as usize] = new,
+            (KnownPeer::Server(new), Some(Place::Server(at))) => self.servers[at as usize] = new,
+            (other, _) => {
+                self.remove(other.name());
                 self.add(other);
             }
         }
@@ -120,16 +128,31 @@ impl Known {
     }
 
     pub(crate) fn knows(&self, name: &PeerName) -> bool {
-        self.names.contains(name)
+        self.places.contains_key(name)
     }
 
     pub(crate) fn peer(&self, name: &PeerName) -> Option<KnownPeer> {
-        if !self.knows(name) {
-            return None;
-        }
-        let client = self.clients.iter().find(|client| client.name == *name);
-        let server = || self.servers.iter().find(|server| server.name == *name);
-        client.cloned().map(KnownPeer::Client).or_else(|| server().cloned().map(KnownPeer::Server))
+        Some(match *self.places.get(name)? {
+            Place::Client(at) => KnownPeer::Client(self.clients.get(at as usize)?.clone()),
+            Place::Server(at) => KnownPeer::Server(self.servers.get(at as usize)?.clone()),
+        })
+    }
+
+    /// Returns whether these are the very same peers, in the same order, with the same keys in memory.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let same_clients = self.clients.iter().zip(&other.clients).all(|(ours, theirs)| {
+            (&ours.name, ours.range, ours.bucket, ours.link)
+                == (&theirs.name, theirs.range, theirs.bucket, theirs.link)
+                && ours.keys.shares(&theirs.keys)
+        });
+        let same_servers = self.servers.iter().zip(&other.servers).all(|(ours, theirs)| {
+            (&ours.name, ours.link) == (&theirs.name, theirs.link)
+                && ours.source == theirs.source
+                && ours.has_same_place(theirs)
+                && ours.keys.shares(&theirs.keys)
+        });
+        let counts = |known: &Self| (known.clients.len(), known.servers.len());
+        counts(self) == counts(other) && same_clients && same_servers
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = KnownPeer> {
@@ -151,7 +174,7 @@ impl Known {
 
     /// Returns the peers of two links that share a key, if there are any.
     pub(crate) fn with_a_shared_key(&self) -> Option<[PeerName; 2]> {
-        let mut owners = HashMap::with_capacity(2 * self.names.len());
+        let mut owners = HashMap::with_capacity(2 * self.places.len());
         self.pairs().find_map(|(name, keys)| {
             let mut pair = [keys.inner(), keys.outer()].into_iter();
             let other = pair.find_map(|key| owners.insert(key.expose_bytes(), name))?;
@@ -171,6 +194,18 @@ impl Known {
         let clients = self.clients.iter().map(|client| (&client.name, &client.keys));
         let all = clients.chain(self.servers.iter().map(|server| (&server.name, &server.keys)));
         all.flat_map(|(name, keys)| keys.pairs().map(move |pair| (name, pair)))
+    }
+}
+
+impl Place {
+    /// Moves up if it is behind one that is removed.
+    fn close_up(&mut self, removed: Self) {
+        match (self, removed) {
+            (Self::Client(at), Self::Client(gap)) | (Self::Server(at), Self::Server(gap)) => {
+                *at -= u32::from(*at > gap);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -64,6 +64,7 @@ mod links;
 mod macros;
 pub mod message;
 mod outbox;
+mod plain;
 mod process;
 mod reach;
 mod renewal;

@@ -19,6 +19,11 @@ impl PeerName {
     /// The maximum length of a name, in bytes.
     pub const MAX_LEN: usize = 64;
 
+    /// Returns a name for secrets that no peer has.
+    pub(crate) fn of_nobody() -> Self {
+        Self("nobody".into())
+    }
+
     /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

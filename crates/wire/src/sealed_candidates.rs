@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::HandshakeError;
 use crate::keys::{KeyRing, Seconds, Why};
-use crate::sealed::{self, Authenticated, HintKey, Responder};
+use crate::sealed::{self, Authenticated, HintKey, Hints, Responder};
 
 /// The clients of the `sealed` encoding that may have opened a connection: the secrets to try, and what
 /// recognises keys that are worthless.
 #[derive(Debug)]
 pub struct SealedCandidates<C> {
     valid: Vec<(Keys<C>, Arc<sealed::Credentials>)>,
-    worthless: Vec<(Keys<C>, Why, HintKey)>,
+    worthless: Vec<(Keys<C>, Why, Recognises)>,
 }
 
 /// One generation of a client's keys.
@@ -20,6 +20,13 @@ pub struct SealedCandidates<C> {
 struct Keys<C> {
     client: Arc<C>,
     generation: u64,
+}
+
+/// What recognises keys that are worthless.
+#[derive(Debug)]
+enum Recognises {
+    Expired(Arc<sealed::Credentials>),
+    Burned(HintKey),
 }
 
 /// A client whose HELLO opened.
@@ -53,6 +60,15 @@ pub struct Unrecognised<C> {
     pub worthless: Option<Worthless<C>>,
 }
 
+impl Recognises {
+    fn hints(&self) -> Hints<'_> {
+        match self {
+            Self::Expired(secrets) => secrets.hints(),
+            Self::Burned(key) => key.hints(),
+        }
+    }
+}
+
 impl<C> SealedCandidates<C> {
     pub(crate) fn new() -> Self {
         Self { valid: Vec::new(), worthless: Vec::new() }
@@ -70,13 +86,15 @@ impl<C> SealedCandidates<C> {
         for it in ring.generations() {
             let (keys, secrets) = (keys(it.number()), it.credentials());
             if it.expiry().has_passed(now) {
-                self.worthless.push((keys, Why::Expired, secrets.hint_key()));
+                let recognises = Recognises::Expired(Arc::clone(secrets));
+                self.worthless.push((keys, Why::Expired, recognises));
             } else {
                 self.valid.push((keys, Arc::clone(secrets)));
             }
         }
         for it in ring.burned() {
-            self.worthless.push((keys(it.number()), it.why(), it.hints().clone()));
+            let recognises = Recognises::Burned(it.hints().clone());
+            self.worthless.push((keys(it.number()), it.why(), recognises));
         }
     }
 
@@ -91,7 +109,7 @@ impl<C> SealedCandidates<C> {
         hello: &[u8],
     ) -> Result<Recognised<C>, Unrecognised<C>> {
         let valid = self.valid.iter().map(|(_, secrets)| secrets);
-        let worthless = self.worthless.iter().map(|(_, _, hints)| hints);
+        let worthless = self.worthless.iter().map(|(_, _, known)| known.hints());
         match responder.authenticate_or_recognise(hello, valid, worthless) {
             Ok(authenticated) => {
                 let (keys, _) = &self.valid[authenticated.candidate()];

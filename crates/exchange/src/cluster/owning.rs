@@ -106,9 +106,7 @@ impl Core {
         let before = self.entry_of(mailbox).ok_or(NotOwned::NotNow)?;
         let earlier = Arc::clone(&before.peer);
         let peer = claimed(&self.shared, mailbox.clone(), Arc::clone(&cluster.store), claim);
-        if let Some(keys) = before.peer.keys() {
-            peer.set_keys(Arc::clone(keys));
-        }
+        peer.share_keys(&before.peer);
         let role = match (&before.role, peer.term()) {
             (Role::Server(_), Some(term)) => {
                 Role::Server(Arc::new(Dialing::until(term.ended.child_token())))

@@ -155,7 +155,7 @@ impl ReadyReservation for ReadyPeerReservation {
             report_regression(&peer, started);
             Ok(peer.take_call_events(state))
         })?;
-        if peer.keys().is_some_and(|keys| keys.are_fixed_by_peer()) {
+        if peer.are_keys_fixed() {
             info!(peer = %peer.name, "the keys stay as they are: the peer has no place for new ones");
         }
         peer.attend_keys();

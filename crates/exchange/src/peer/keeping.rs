@@ -34,11 +34,10 @@ impl Term {
         Self { store, fence, ended: CancellationToken::new() }
     }
 
-    /// Creates a term that has ended, for a link that this replica has not claimed.
-    pub(crate) fn none(store: Arc<dyn SharedStore>) -> Self {
-        let term = Self::new(store, Fence::default());
-        term.ended.cancel();
-        term
+    /// Creates a term that has `ended`, for a link that this replica has not claimed.
+    pub(crate) fn none(store: Arc<dyn SharedStore>, ended: CancellationToken) -> Self {
+        ended.cancel();
+        Self { store, fence: Fence::default(), ended }
     }
 }
 

@@ -17,7 +17,8 @@ use tracing::{debug, info};
 
 use super::active::Active;
 use super::asked::Needed;
-use super::keys::{Asked, LinkKeys};
+use super::keys::Asked;
+use super::keys_place::KeysPlace;
 use super::presence::{Absence, Probed};
 use super::prospect::Prospect;
 use super::standing::Standing;
@@ -53,8 +54,7 @@ pub(crate) struct Peer {
     /// Where its messages are kept.
     pub(super) keeping: Keeping,
     requests: OnceLock<Arc<RequestHandler>>,
-    /// The keys of its link, if they have generations.
-    keys: OnceLock<Arc<LinkKeys>>,
+    pub(super) keys: KeysPlace,
 }
 
 /// How the peer's requests are handled.
@@ -83,7 +83,7 @@ impl Peer {
             keeping,
             active: OnceLock::new(),
             requests: OnceLock::new(),
-            keys: OnceLock::new(),
+            keys: KeysPlace::default(),
         }
     }
 
@@ -357,16 +357,6 @@ impl Peer {
         let ready = self.lock().ready();
         let renewal = self.keys().map_or(Features::NONE, |keys| keys.features());
         Ready { software, features: ready.features.with(renewal), ..ready }
-    }
-
-    /// Gives the peer the keys of its link; once, before anything happens.
-    pub(crate) fn set_keys(&self, keys: Arc<LinkKeys>) {
-        let _ = self.keys.set(keys);
-    }
-
-    /// Returns the keys of its link, if they have generations.
-    pub(crate) fn keys(&self) -> Option<&Arc<LinkKeys>> {
-        self.keys.get()
     }
 
     /// Takes a frame about keys that has arrived in `session`.

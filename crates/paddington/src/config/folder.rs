@@ -108,6 +108,7 @@ impl ServiceConfig {
             self.check_other(peer.name())?;
             known.add(peer);
         }
+        known.shrink();
         Ok(known)
     }
 
@@ -138,16 +139,21 @@ impl ServiceConfig {
         Ok(Opened(Some((folder, lock))))
     }
 
-    /// Reads a link from its file.
+    /// Reads a link from its file. It shares its keys with what is known of it, if they are the same.
     pub(crate) fn peer_of(&self, mut file: LinkFile) -> Result<KnownPeer, ConfigError> {
-        let peer = file.peer.clone();
+        let known = self.known.peer(&file.peer).filter(|known| known.role() == file.role);
+        let peer = known.as_ref().map_or(&file.peer, KnownPeer::name).clone();
         let keys_error = |source| ConfigError::Keys { peer: peer.clone(), source };
         let stored = file.take().map_err(keys_error)?;
         let names = match file.role {
             PeerRole::Client => [&self.name, &peer],
             PeerRole::Server => [&peer, &self.name],
         };
-        let keys = Keys::from_stored(file.encoding, names, stored);
+        let same = known.filter(|known| known.keys().are_stored_as(file.encoding, &stored));
+        let keys = match same {
+            Some(known) => Ok(known.keys().clone()),
+            None => Keys::from_stored(file.encoding, names, stored),
+        };
         let keys = keys.map_err(|source| ConfigError::Ring { peer: peer.clone(), source })?;
         let Identity(link) = file.link;
         let lacks = |field| ConfigError::Lacks { peer: peer.clone(), field };

@@ -1,5 +1,6 @@
 //! The links of a configuration in the database that replicas share. Implements `docs/cluster.md`, "Links".
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use paddington_exchange::store::SharedStore;
@@ -10,6 +11,9 @@ use crate::ClusterError;
 use crate::at_rest::SealedStore;
 use crate::known::Known;
 use crate::links::{LinkDirectory, SharedLinkError};
+
+/// The number of links that are written at a time: their texts are all in memory.
+const AT_ONCE: usize = 5_000;
 
 /// The links and the messages in the database that replicas share, for a tool: as long as it is open, this
 /// process counts as one more replica.
@@ -89,11 +93,14 @@ impl ServiceConfig {
         loop {
             let has_read = self.read_shared(directory, &mut known).await?;
             let missing = self.not_in(&known, |link| directory.has_removed(link))?;
-            let files = missing.iter().map(file_of).collect::<Result<Vec<_>, _>>()?;
-            if files.is_empty() {
+            if missing.is_empty() {
                 break;
             }
-            let conflicts = directory.write(&files).await?;
+            let mut conflicts = HashSet::new();
+            for some in missing.chunks(AT_ONCE) {
+                let files = some.iter().map(file_of).collect::<Result<Vec<_>, _>>()?;
+                conflicts.extend(directory.write(&files).await?);
+            }
             missing
                 .into_iter()
                 .filter(|peer| !conflicts.contains(peer.name()))
@@ -109,7 +116,11 @@ impl ServiceConfig {
         if let Some(peers) = known.with_a_shared_key() {
             return Err(ConfigError::SharedKey { peers }.into());
         }
-        (self.known, self.is_shared) = (Arc::new(known), true);
+        if !known.is_same_as(&self.known) {
+            known.shrink();
+            self.known = Arc::new(known);
+        }
+        self.is_shared = true;
         Ok(())
     }
 

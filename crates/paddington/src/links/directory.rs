@@ -119,15 +119,27 @@ impl LinkDirectory {
         self.lock().of.insert(link, Version { number, removed });
     }
 
-    /// Reads what was written since this was called last, some of it at a time; nothing if there is nothing
-    /// more. Whoever calls this has to [note](Self::note) what becomes of it.
+    /// Reads what others have written since this was called last, some of it at a time; nothing if there is
+    /// nothing more. Whoever calls this has to [note](Self::note) what becomes of it.
     pub(crate) async fn newer(&self) -> Result<Vec<SharedLink>, SharedLinkError> {
-        let after = self.lock().read;
-        let entries = self.directory.entries(after).await.map_err(SharedLinkError::Store)?;
-        let last = entries.last().map_or(after, |entry| entry.version);
-        let mut known = self.lock();
-        known.read = known.read.max(last);
-        Ok(entries.into_iter().map(|entry| SharedLink::read(entry, self.vault.as_ref())).collect())
+        loop {
+            let after = self.lock().read;
+            let mut entries = self.directory.entries(after).await.map_err(SharedLinkError::Store)?;
+            let Some(last) = entries.last().map(|entry| entry.version) else {
+                return Ok(Vec::new());
+            };
+            let mut known = self.lock();
+            known.read = known.read.max(last);
+            // What this process has written itself is not parsed.
+            entries.retain(|entry| {
+                known.of.get(&entry.link).is_none_or(|known| known.number < entry.version)
+            });
+            drop(known);
+            if !entries.is_empty() {
+                let read = |entry| SharedLink::read(entry, self.vault.as_ref());
+                return Ok(entries.into_iter().map(read).collect());
+            }
+        }
     }
 
     /// Reads everything again from this version on.

@@ -92,6 +92,20 @@ impl Keys {
         }
     }
 
+    /// Returns whether both are the same keys in memory.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hex(ours), Self::Hex(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Self::Sealed(ours), Self::Sealed(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        }
+    }
+
+    /// Returns whether these keys are stored like this.
+    pub(crate) fn are_stored_as(&self, encoding: Encoding, stored: &StoredKeys) -> bool {
+        self.encoding() == encoding && self.to_stored(stored.invitation) == *stored
+    }
+
     pub(crate) fn encoding(&self) -> Encoding {
         match self {
             Self::Hex(_) => Encoding::Hex,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::FromText;
 use crate::format::{Form, Identity, KeyTable};
+use crate::plain;
 use crate::timestamp::Timestamp;
 use crate::written::HoldsKeys;
 
@@ -209,7 +210,7 @@ impl LinkFile {
 
 impl FromText for LinkFile {
     fn from_text(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+        plain::read(text).map_or_else(|| toml::from_str(text), Ok)
     }
 }
 

@@ -265,10 +265,16 @@ impl KeyRing {
     pub fn knows(&self, keys: &KeyPair) -> bool {
         let [server, client] = &self.names;
         let is_present = self.generations.iter().any(|it| *it.keys == *keys);
-        is_present || {
-            let hints = Credentials::new(server, client, keys).hint_key();
-            self.burned.iter().any(|it| it.hints == hints)
+        is_present || self.has_burned(&Credentials::new(server, client, keys))
+    }
+
+    /// Returns whether these are among the last ones that were removed.
+    fn has_burned(&self, credentials: &Credentials) -> bool {
+        if self.burned.is_empty() {
+            return false;
         }
+        let hints = credentials.hint_key();
+        self.burned.iter().any(|it| it.hints == hints)
     }
 
     /// Returns the last ones that were removed, oldest first.
@@ -351,9 +357,7 @@ impl KeyRing {
     /// Checks that the link does not have any of these keys, nor has had them.
     fn check_new(&self, new: &Generation) -> Result<(), KeyRingError> {
         let shares = |it: &Generation| share_a_key(&it.keys, &new.keys);
-        let hints = new.credentials.hint_key();
-        let was_burned = |it: &Burned| it.hints == hints;
-        if self.generations.iter().any(shares) || self.burned.iter().any(was_burned) {
+        if self.generations.iter().any(shares) || self.has_burned(&new.credentials) {
             return Err(KeyRingError::SharedKey);
         }
         Ok(())

@@ -12,32 +12,41 @@ use crate::{KeysId, LinkId, PeerName};
 
 const PROTOCOL: &[u8] = b"paddington/1 sealed X-Wing HKDF-SHA512 XChaCha20Poly1305 AES256GCM";
 
-/// The secrets of one link, derived from the two keys of its invitation and both names. The keys
-/// are not needed afterwards.
+/// The secrets of one link, which follow from the two keys of its invitation and both names. What recognises
+/// a hint is derived at once, for it is compared with every HELLO, and the rest for each handshake: most
+/// links of a large server have none.
 #[derive(Debug)]
 pub struct Credentials {
-    /// The hash with which every transcript of this link begins.
-    pub(super) transcript: Hash,
-    pub(super) inner: Prk,
-    pub(super) outer: HintKey,
+    server: PeerName,
+    client: PeerName,
+    inner: Arc<SecretKey>,
+    outer: Arc<SecretKey>,
+    prepared: PreparedPrk,
     keys: KeysId,
 }
 
+/// The secrets of a link that a handshake takes.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    /// The hash with which every transcript of this link begins.
+    pub(super) transcript: Hash,
+    pub(super) inner: Prk,
+    pub(super) outer: Prk,
+}
+
 impl Credentials {
-    /// Derives the secrets of the link between `server` and `client`.
+    /// Makes the secrets of the link between `server` and `client`, which share the keys.
     #[must_use]
     pub fn new(server: &PeerName, client: &PeerName, invitation: &KeyPair) -> Self {
-        let transcript = hash(&[
-            &[short_len(PROTOCOL)],
-            PROTOCOL,
-            &[short_len(server.as_str().as_bytes())],
-            server.as_str().as_bytes(),
-            &[short_len(client.as_str().as_bytes())],
-            client.as_str().as_bytes(),
-        ]);
-        let extract = |key: &SecretKey| Prk::extract(&transcript, &[key.expose_bytes()]);
-        let (inner, outer) = (extract(invitation.inner()), extract(invitation.outer()));
-        Self { transcript, inner, outer: HintKey::new(outer), keys: KeysId::of(invitation) }
+        let outer = extract(&transcript(server, client), invitation.outer());
+        Self {
+            server: server.clone(),
+            client: client.clone(),
+            inner: Arc::clone(invitation.inner()),
+            outer: Arc::clone(invitation.outer()),
+            prepared: PreparedPrk::new(&outer),
+            keys: KeysId::of(invitation),
+        }
     }
 
     /// Makes random secrets that no peer has. A server tries to open the hellos of strangers with
@@ -47,17 +56,14 @@ impl Credentials {
     ///
     /// [`KeyError::NoRandomness`] if the operating system gives no random bytes.
     pub fn decoy() -> Result<Self, KeyError> {
-        let keys = KeyPair::generate()?;
-        let extract = |key: &SecretKey| Prk::extract(&[], &[key.expose_bytes()]);
-        let transcript = hash(&[keys.inner().expose_bytes(), keys.outer().expose_bytes()]);
-        let (inner, outer) = (extract(keys.inner()), extract(keys.outer()));
-        Ok(Self { transcript, inner, outer: HintKey::new(outer), keys: KeysId::of(&keys) })
+        let nobody = PeerName::of_nobody();
+        KeyPair::generate().map(|keys| Self::new(&nobody, &nobody, &keys))
     }
 
     /// The identity of the link that begins with these keys.
     #[must_use]
     pub fn link_id(&self) -> LinkId {
-        LinkId::from(self.outer.prepared().expand(&Expansion::new("link", &[])))
+        LinkId::from(self.prepared.expand(&Expansion::new("link", &[])))
     }
 
     /// The identity of the keys that these secrets come from.
@@ -66,15 +72,43 @@ impl Credentials {
         self.keys
     }
 
-    /// Returns what recognises the hints of these secrets, and opens nothing.
+    /// Returns what recognises the hints of these secrets.
+    pub(crate) fn hints(&self) -> Hints<'_> {
+        Hints(&self.prepared)
+    }
+
+    /// Returns what recognises the hints of these secrets once the keys are gone, and opens nothing.
     #[must_use]
     pub fn hint_key(&self) -> HintKey {
-        self.outer.clone()
+        HintKey::new(extract(&transcript(&self.server, &self.client), &self.outer))
+    }
+
+    /// Derives the secrets of a handshake.
+    pub(super) fn secrets(&self) -> Secrets {
+        let transcript = transcript(&self.server, &self.client);
+        let (inner, outer) = (extract(&transcript, &self.inner), extract(&transcript, &self.outer));
+        Secrets { transcript, inner, outer }
     }
 }
 
-/// What recognises the hints of a link's keys, and opens nothing (`po` of `docs/protocol.md` §1.2). It
-/// is wiped when dropped, and compared in constant time.
+/// Returns the hash with which every transcript of the link between `server` and `client` begins.
+fn transcript(server: &PeerName, client: &PeerName) -> Hash {
+    hash(&[
+        &[short_len(PROTOCOL)],
+        PROTOCOL,
+        &[short_len(server.as_str().as_bytes())],
+        server.as_str().as_bytes(),
+        &[short_len(client.as_str().as_bytes())],
+        client.as_str().as_bytes(),
+    ])
+}
+
+fn extract(transcript: &Hash, key: &SecretKey) -> Prk {
+    Prk::extract(transcript, &[key.expose_bytes()])
+}
+
+/// What recognises the hints of a link's keys that are no longer valid, and opens nothing (`po` of
+/// `docs/protocol.md` §1.2). It is wiped when dropped, and compared in constant time.
 #[derive(Clone, Debug)]
 pub struct HintKey(Arc<(Prk, PreparedPrk)>);
 
@@ -96,20 +130,23 @@ impl HintKey {
     /// Returns the bytes, which are stored. Wherever this is called, a secret leaves its type.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
-        self.prk().expose_bytes()
+        self.0.0.expose_bytes()
     }
 
-    pub(super) fn prk(&self) -> &Prk {
-        &self.0.0
+    /// Returns what recognises the hints.
+    pub(crate) fn hints(&self) -> Hints<'_> {
+        Hints(&self.0.1)
     }
+}
 
-    fn prepared(&self) -> &PreparedPrk {
-        &self.0.1
-    }
+/// What recognises the hints of a link's keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Hints<'a>(&'a PreparedPrk);
 
+impl Hints<'_> {
     /// Derives the hint by which a server recognises a hello of these keys.
-    pub(super) fn hint(&self, of: &Hinted) -> [u8; HINT_LEN] {
-        self.prepared().expand(&of.0)
+    pub(super) fn of(self, handshake: &Hinted) -> [u8; HINT_LEN] {
+        self.0.expand(&handshake.0)
     }
 }
 

@@ -96,8 +96,8 @@ pub fn seal_hello(
     body: &[u8; HELLO_LEN - HINT_LEN - RANDOM_LEN - OVERHEAD],
 ) -> Vec<u8> {
     let client_random = [6; RANDOM_LEN];
-    let hint = link.outer.hint(&Hinted::new(challenge.as_bytes(), &client_random));
-    let keys = HelloKeys::new(link, challenge.as_bytes(), &client_random, &hint);
+    let hint = link.hints().of(&Hinted::new(challenge.as_bytes(), &client_random));
+    let keys = HelloKeys::new(&link.secrets(), challenge.as_bytes(), &client_random, &hint);
     let mut sealed = [body.as_slice(), &[0; OVERHEAD]].concat();
     // Cannot fail: the buffer has room for the layers.
     let _ = keys.layers.seal(0, &keys.transcript, &mut sealed);

@@ -10,7 +10,7 @@ use paddington_crypto::{KeyError, OpenError, SecretKey, random_bytes};
 use zeroize::Zeroizing;
 
 use super::await_ready::{AwaitReady, Role};
-use super::credentials::Hinted;
+use super::credentials::{Hinted, Secrets};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
 use super::{Challenge, Credentials, HELLO_LEN, HINT_LEN, RANDOM_LEN, REPLY_LEN};
 use crate::{HandshakeError, Instance};
@@ -34,7 +34,7 @@ pub struct HelloRandom {
 
 /// A client that has sent HELLO.
 pub struct AwaitReply {
-    link: Arc<Credentials>,
+    link: Secrets,
     transcript: Hash,
     client_key: SecretKey,
     kem: KemKeyPair,
@@ -80,8 +80,9 @@ impl Initiator {
     ) -> Result<(AwaitReply, [u8; HELLO_LEN]), HandshakeError> {
         let HelloRandom { client_random, client_key, kem } = random;
         let challenge = challenge.as_bytes();
-        let hint = self.link.outer.hint(&Hinted::new(challenge, &client_random));
-        let keys = HelloKeys::new(&self.link, challenge, &client_random, &hint);
+        let hint = self.link.hints().of(&Hinted::new(challenge, &client_random));
+        let link = self.link.secrets();
+        let keys = HelloKeys::new(&link, challenge, &client_random, &hint);
 
         let mut hello = [0; HELLO_LEN];
         hello[..HINT_LEN].copy_from_slice(&hint);
@@ -95,7 +96,7 @@ impl Initiator {
         body.write(sealed);
         keys.layers.seal(0, &keys.transcript, sealed)?;
         let transcript = keys.after(sealed);
-        Ok((AwaitReply { link: self.link, transcript, client_key, kem }, hello))
+        Ok((AwaitReply { link, transcript, client_key, kem }, hello))
     }
 }
 

@@ -27,7 +27,7 @@ mod schedule;
 mod sealed_session;
 
 pub use await_ready::{AwaitReady, Greeting};
-pub use credentials::{Credentials, HintKey};
+pub use credentials::{Credentials, HintKey, Hints};
 pub use exporter::Exporter;
 pub use initiator::{AwaitReply, HelloRandom, Initiator};
 pub use padding::Padding;

@@ -12,10 +12,10 @@ use paddington_crypto::{KeyError, OpenError, SecretKey, equal, random_bytes};
 use zeroize::Zeroizing;
 
 use super::await_ready::{AwaitReady, Role};
-use super::credentials::Hinted;
+use super::credentials::{Hinted, Secrets};
 use super::initiator::{HelloBody, HelloParts};
 use super::schedule::{HelloKeys, SessionSecrets, reply_layers};
-use super::{Credentials, HintKey, REPLY_LEN};
+use super::{Credentials, Hints, REPLY_LEN};
 use crate::keys::{BURNED, GENERATIONS};
 use crate::{Bucket, HandshakeError, Instance};
 
@@ -80,7 +80,7 @@ pub struct Responder {
 /// A client whose HELLO opened: it knows both keys of its invitation, and the challenge is new.
 pub struct Authenticated {
     candidate: usize,
-    link: Arc<Credentials>,
+    link: Secrets,
     hello: Opened,
 }
 
@@ -153,12 +153,12 @@ impl Responder {
         self,
         hello: &[u8],
         candidates: impl IntoIterator<Item = &'a Arc<Credentials>>,
-        worthless: impl IntoIterator<Item = &'b HintKey>,
+        worthless: impl IntoIterator<Item = Hints<'b>>,
     ) -> Result<Authenticated, Refused> {
         let parts = HelloParts::split(hello)?;
         let challenge = self.challenge.as_bytes();
         let hinted = Hinted::new(challenge, parts.client_random);
-        let is_made_by = |key: &HintKey| equal(&key.hint(&hinted), parts.hint);
+        let is_made_by = |hints: Hints<'_>| equal(&hints.of(&hinted), parts.hint);
         let mut candidates = candidates.into_iter().enumerate();
         let (mut tried, mut all, mut opened) = (AT_ONCE, 0_usize, false);
         while tried == AT_ONCE {
@@ -166,7 +166,7 @@ impl Responder {
             tried = 0;
             for (candidate, link) in candidates.by_ref().take(AT_ONCE) {
                 tried += 1;
-                if is_made_by(&link.outer) {
+                if is_made_by(link.hints()) {
                     matching = Some((candidate, link));
                 }
             }
@@ -175,9 +175,10 @@ impl Responder {
                 continue;
             }
             opened = true;
-            let hello = open(matching.map_or(&self.decoy, |(_, link)| link), challenge, &parts);
-            if let (Ok(hello), Some((candidate, link))) = (hello, matching) {
-                return Ok(Authenticated { candidate, link: Arc::clone(link), hello });
+            let link = matching.map_or(&self.decoy, |(_, link)| link).secrets();
+            let hello = open(&link, challenge, &parts);
+            if let (Ok(hello), Some((candidate, _))) = (hello, matching) {
+                return Ok(Authenticated { candidate, link, hello });
             }
         }
         let mut recognised = None;
@@ -188,7 +189,7 @@ impl Responder {
             }
         }
         for _ in all..Self::HINTS {
-            black_box(is_made_by(&self.decoy.outer)); // as little is made of it as of the others
+            black_box(is_made_by(self.decoy.hints())); // as little is made of it as of the others
         }
         Err(Refused { error: OpenError.into(), recognised })
     }
@@ -210,7 +211,7 @@ impl From<OpenError> for Refused {
 }
 
 /// Opens HELLO with the secrets of `link`.
-fn open(link: &Credentials, challenge: &[u8], parts: &HelloParts<'_>) -> Result<Opened, OpenError> {
+fn open(link: &Secrets, challenge: &[u8], parts: &HelloParts<'_>) -> Result<Opened, OpenError> {
     let keys = HelloKeys::new(link, challenge, parts.client_random, parts.hint);
     let mut body = Zeroizing::new(parts.sealed.to_vec());
     let body = keys.layers.open(0, &keys.transcript, &mut body)?;

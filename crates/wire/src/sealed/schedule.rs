@@ -5,8 +5,9 @@ use paddington_crypto::kdf::{Hash, Prk, hash};
 use paddington_crypto::kem::SharedSecret;
 use paddington_crypto::sealed::Layers;
 
+use super::Exporter;
+use super::credentials::Secrets;
 use super::sealed_session::Chain;
-use super::{Credentials, Exporter};
 
 /// The transcript and the keys of HELLO, which both sides compute.
 pub(super) struct HelloKeys {
@@ -16,10 +17,10 @@ pub(super) struct HelloKeys {
 
 impl HelloKeys {
     /// Derives the keys (§3.1).
-    pub(super) fn new(link: &Credentials, challenge: &[u8], random: &[u8], hint: &[u8]) -> Self {
+    pub(super) fn new(link: &Secrets, challenge: &[u8], random: &[u8], hint: &[u8]) -> Self {
         let transcript = hash(&[&link.transcript, challenge, random, hint]);
         let inner = link.inner.derive_key("hello inner", &transcript);
-        let outer = link.outer.prk().derive_key("hello outer", &transcript);
+        let outer = link.outer.derive_key("hello outer", &transcript);
         Self { transcript, layers: Layers::new(&inner, &outer) }
     }
 
@@ -30,11 +31,7 @@ impl HelloKeys {
 }
 
 /// Derives the layers of REPLY (§3.2): one key is from the invitation, the other from the client.
-pub(super) fn reply_layers(
-    link: &Credentials,
-    transcript: &Hash,
-    client_key: &SecretKey,
-) -> Layers {
+pub(super) fn reply_layers(link: &Secrets, transcript: &Hash, client_key: &SecretKey) -> Layers {
     let inner = link.inner.derive_key("reply inner", transcript);
     let outer = Prk::extract(transcript, &[client_key.expose_bytes()])
         .derive_key("reply outer", transcript);
@@ -51,7 +48,7 @@ pub(super) struct SessionSecrets {
 impl SessionSecrets {
     /// Derives the secrets (§3.3). `transcript` does not include REPLY yet.
     pub(super) fn new(
-        link: &Credentials,
+        link: &Secrets,
         transcript: &Hash,
         reply: &[u8],
         client_key: &SecretKey,
