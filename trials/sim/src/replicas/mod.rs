@@ -12,6 +12,7 @@ mod run;
 mod seeds;
 mod world;
 
+pub(crate) use run::elapsed;
 pub(crate) use seeds::Seeds;
 #[cfg(feature = "faults")]
 pub(crate) use seeds::checked;

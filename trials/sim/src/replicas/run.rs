@@ -1,5 +1,6 @@
 //! One run: faults; then calm, until everything that can be delivered is.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,17 @@ pub(crate) fn run(seed: u64, broken: Broken, tells: bool) -> Result<Outcome, Err
     outcome
 }
 
+thread_local! {
+    static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Returns the time since the run of this thread has begun, if there is one.
+pub(crate) fn elapsed() -> Option<Duration> {
+    BEGUN.get().map(|begun| begun.elapsed())
+}
+
 async fn run_in(seed: u64, broken: Broken, tells: bool) -> Result<Outcome, Error> {
+    BEGUN.set(Some(Instant::now()));
     let plan = Plan::new(seed);
     let disk = SharedDisk::new(LEASE);
     disk.break_rules(broken);
