@@ -8,6 +8,7 @@ mod ledger;
 mod peers;
 mod plan;
 mod replica;
+mod requests;
 mod run;
 mod seeds;
 mod world;

@@ -75,6 +75,9 @@ impl World {
                 if message.is_control() {
                     return Ok(());
                 }
+                if message.is_request() {
+                    return world.answer(peer, &message).await;
+                }
                 let Ok(number) = message.payload().parse::<usize>() else {
                     world.ledger.failed(format_args!("to {peer} came {:?}", message.payload()));
                     return Ok(());
