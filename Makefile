@@ -121,6 +121,7 @@ soak-smoke: ## Run every soak trial once, in seconds
 models-smoke: ## Explore small models of the exchange, with short random walks and attacks
 	$(TRIAL) paddington-models
 	$(MODELS) check
+	$(MODELS) replicas
 	$(MODELS) walk
 	$(MODELS) attack
 
@@ -152,6 +153,7 @@ endif
 models: ## Explore the models in their long form, which takes a quarter of an hour
 	$(TRIAL) paddington-models
 	$(MODELS) check --long
+	$(MODELS) replicas --long
 	$(MODELS) walk --long
 	$(MODELS) attack --long
 

@@ -1,5 +1,7 @@
 //! Explores a scenario in every order of events.
 
+use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use crate::world::World;
 
 /// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct Found<A = Action> {
     /// Number of different states, up to the first breach.
     pub states: usize,
     /// Number of events that lead to the most remote state.
@@ -23,15 +25,26 @@ pub struct Found {
     /// Whether the bound that the scenario is meant for was reached.
     pub reached: bool,
     /// The broken promise, and the events that break it.
-    pub breach: Option<(&'static str, Vec<Action>)>,
+    pub breach: Option<(&'static str, Vec<A>)>,
 }
 
 /// Explores every state of a scenario, or the first `limit` ones, or up to the first breach.
 #[must_use]
 pub fn explore(scenario: Scenario, threads: usize, limit: usize) -> Found {
-    let start = Instant::now();
     let reached = Arc::new(AtomicBool::new(scenario.bound.is_none()));
-    let checker = Explored(scenario, Arc::clone(&reached))
+    let found = search(Explored(scenario, Arc::clone(&reached)), threads, limit);
+    Found { reached: reached.load(Ordering::Relaxed), ..found }
+}
+
+/// Explores every state of a model, or the first `limit` ones, or up to the first breach.
+pub(crate) fn search<M>(model: M, threads: usize, limit: usize) -> Found<M::Action>
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Clone + fmt::Debug + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: Clone + fmt::Debug + PartialEq + Send + Sync + 'static,
+{
+    let start = Instant::now();
+    let checker = model
         .checker()
         .threads(threads)
         .target_state_count(limit)
@@ -46,7 +59,7 @@ pub fn explore(scenario: Scenario, threads: usize, limit: usize) -> Found {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
         took: start.elapsed(),
-        reached: reached.load(Ordering::Relaxed),
+        reached: true,
         breach: shortest,
     }
 }

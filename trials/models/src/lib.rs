@@ -4,6 +4,7 @@
 //!
 //! * [`check`](mod@check) explores every order of events of small [`scenarios`];
 //! * [`mutants`] breaks one rule at a time: the scenarios have to notice each;
+//! * [`replicas`] does the same with two replicas of a service and their database;
 //! * [`walk`](mod@walk) takes long random walks through large scenarios;
 //! * [`attack`](mod@attack) is a hostile peer.
 //!
@@ -23,6 +24,8 @@ pub mod ledger;
 #[cfg(feature = "checker")]
 pub mod mutants;
 pub mod random;
+#[cfg(feature = "checker")]
+pub mod replicas;
 pub mod scenario;
 pub mod scenarios;
 pub mod side;

@@ -1,10 +1,11 @@
-//! Runs the models: `paddington-models check|mutants|walk|attack [--long] [--seed N] [--steps N]
+//! Runs the models: `paddington-models check|replicas|mutants|walk|attack [--long] [--seed N] [--steps N]
 //! [--seconds N]`. Prints what was done and fails if a promise was broken.
 
 #![expect(clippy::print_stdout, reason = "the results are printed")]
 
 mod options;
 
+use std::fmt;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -13,10 +14,12 @@ use paddington_models::attack::{Attempt, attack};
 use paddington_models::mutants::Mutant;
 use paddington_models::random::Random;
 use paddington_models::walk::{self, walk};
-use paddington_models::{check, keys, scenarios};
+use paddington_models::{check, keys, replicas, scenarios};
 
 use options::{Command, Options};
 
+/// The most states of a situation of replicas in which a broken rule is looked for.
+const PATIENCE: usize = 4_000_000;
 /// The length of a random attack, in groups of eight bytes.
 const RUN: usize = 100;
 
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let kept = match Options::read(std::env::args().skip(1)) {
         Ok(options) => match options.command {
             Command::Check => run_check(&options),
+            Command::Replicas => run_replicas(&options),
             Command::Mutants => run_mutants(),
             Command::Walk => run_walks(&options),
             Command::Attack => run_attacks(&options),
@@ -51,32 +55,60 @@ fn run_check(options: &Options) -> bool {
             broken += 1;
             println!("    NOT REACHED: {:?}", scenario.bound);
         }
-        if let Some((promise, actions)) = found.breach {
-            broken += 1;
-            println!("    BROKEN: {promise}, by");
-            actions.iter().for_each(|action| println!("        {action:?}"));
-        }
+        broken += usize::from(print_breach(found.breach));
     }
     for (name, budget) in keys::budgets(options.long) {
         let began = Instant::now();
         let found = keys::explore(budget, usize::MAX);
         states += found.states;
         println!("{name:46} {:>9} states, {:>14.1} s", found.states, began.elapsed().as_secs_f32());
-        if let Some(breach) = found.breach {
-            broken += 1;
-            println!("    BROKEN: {}, by", breach.promise);
-            breach.acts.iter().for_each(|act| println!("        {act:?}"));
-        }
+        broken += usize::from(print_breach(found.breach.map(|it| (it.promise, it.acts))));
     }
     let seconds = start.elapsed().as_secs_f32();
     println!("{states} states, {broken} broken promises, {seconds:.1} s");
     broken == 0
 }
 
+/// Explores every situation of two replicas.
+fn run_replicas(options: &Options) -> bool {
+    let (start, mut states, mut broken) = (Instant::now(), 0, 0);
+    for situation in replicas::situations(options.long) {
+        let found = replicas::explore(situation, None, options.threads, usize::MAX);
+        states += found.states;
+        let (name, depth, seconds) = (situation.name, found.depth, found.took.as_secs_f32());
+        println!("{name:46} {:>9} states, {depth:>2} deep, {seconds:>6.1} s", found.states);
+        broken += usize::from(print_breach(found.breach));
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{states} states of replicas, {broken} broken promises, {seconds:.1} s");
+    broken == 0
+}
+
+/// Prints how a promise was broken, if one was.
+fn print_breach<A: fmt::Debug>(breach: Option<(&'static str, Vec<A>)>) -> bool {
+    let Some((promise, actions)) = breach else { return false };
+    println!("    BROKEN: {promise}, by");
+    actions.iter().for_each(|action| println!("        {action:?}"));
+    true
+}
+
 /// Breaks every rule.
 fn run_mutants() -> bool {
     let (start, mutants) = (Instant::now(), Mutant::all());
     let mut caught = 0;
+    for rule in replicas::Rule::ALL {
+        match replicas::hunt(*rule, PATIENCE) {
+            Some((place, states, found)) => {
+                caught += 1;
+                let (promise, acts) = found.breach.unwrap_or_default();
+                let (name, length) = (format!("{rule:?}"), acts.len());
+                println!(
+                    "{name:35} after {states:>6} states in \"{place}\", {length} acts: {promise}"
+                );
+            }
+            None => println!("{rule:?} NOT NOTICED"),
+        }
+    }
     for mutant in &mutants {
         let name = format!("{mutant:?}");
         match mutant.hunt() {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 /// The usage.
 pub(crate) const USAGE: &str = "\
 paddington-models check    [--long] [--threads N]
+                  replicas [--long] [--threads N]
                   mutants
                   walk     [--long] [--seed N] [--steps N] [--seconds N]
                   attack   [--long] [--seed N] [--steps N] [--seconds N]";
@@ -13,6 +14,7 @@ paddington-models check    [--long] [--threads N]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Check,
+    Replicas,
     Mutants,
     Walk,
     Attack,
@@ -34,6 +36,7 @@ impl Options {
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let command = match arguments.next().as_deref() {
             Some("check") => Command::Check,
+            Some("replicas") => Command::Replicas,
             Some("mutants") => Command::Mutants,
             Some("walk") => Command::Walk,
             Some("attack") => Command::Attack,

@@ -203,7 +203,8 @@ struct Simulated;
 
 impl FormatTime for Simulated {
     fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
-        write!(w, "{:10.3}", ledger::now().as_secs_f64())
+        let now = replicas::elapsed().unwrap_or_else(ledger::now);
+        write!(w, "{:10.3}", now.as_secs_f64())
     }
 }
 

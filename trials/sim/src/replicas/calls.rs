@@ -80,9 +80,19 @@ impl Trouble {
 impl Life {
     /// Returns whether a call of this replica may be repeated elsewhere at the time `now`.
     fn excuses(&self, call: &Call, now: Duration) -> bool {
+        let durable = call.ended.map(|ended| self.durable_at(ended));
         self.troubles.iter().any(|trouble| {
-            let was_durable = call.ended.is_some_and(|ended| ended + MOMENT < trouble.from);
+            let was_durable = durable.is_some_and(|durable| durable < trouble.from);
             !was_durable && trouble.counts(now) && call.begun <= trouble.until + MOMENT
+        })
+    }
+
+    /// Returns when the database certainly knows that a call has ended: not while it is out of reach.
+    fn durable_at(&self, ended: Duration) -> Duration {
+        let cut_offs = self.troubles.iter().filter(|it| it.kind == Kind::CutOff);
+        cut_offs.fold(ended + MOMENT, |at, cut_off| {
+            let is_in_time = at < cut_off.from || cut_off.until <= ended;
+            if is_in_time { at } else { at.max(cut_off.until + MOMENT) }
         })
     }
 

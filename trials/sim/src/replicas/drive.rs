@@ -14,6 +14,8 @@ use super::world::{HUB, World};
 
 /// The time for which a second process tries to connect.
 const SECOND_TRIES: Duration = Duration::from_secs(15);
+/// The time for which nothing passes before a replica that was cut off writes.
+const SILENCE: Duration = Duration::from_secs(2);
 /// The longest time that is waited until a second process may try.
 const UNTIL_WELL: Duration = Duration::from_secs(20);
 
@@ -49,12 +51,14 @@ impl World {
             }
             Fault::CutOff { replica, time, frozen } => {
                 if let Some(replica) = pick(replica) {
-                    self.while_lasts(time, replica, move |world, it, on| {
-                        world.cut_off(it, on);
-                        if frozen {
-                            it.freeze(world, on);
-                        }
-                    });
+                    let change = if frozen { Self::isolate } else { Self::cut_off };
+                    self.while_lasts(time, replica, change);
+                }
+            }
+            Fault::LateWrites { replica, time } => {
+                if let Some(replica) = pick(replica) {
+                    self.while_lasts(time, replica, Self::isolate);
+                    self.silence(time.saturating_sub(SILENCE), SILENCE + SILENCE / 4);
                 }
             }
             Fault::Away(time) => self.take_away(time, &running),
@@ -83,6 +87,25 @@ impl World {
             Fault::Deafen(time) => self.deafen(time),
         }
         Ok(())
+    }
+
+    /// Lets neither the database nor its peers reach a replica, or all of them again.
+    fn isolate(&self, replica: &Replica, isolated: bool) {
+        self.cut_off(replica, isolated);
+        replica.freeze(self, isolated);
+    }
+
+    /// Lets all connections carry nothing from some time on for a while, and break then.
+    fn silence(self: &Arc<Self>, from: Duration, time: Duration) {
+        let (world, trouble) = (Arc::clone(self), self.begin_disturbance());
+        tokio::spawn(async move {
+            let _trouble = trouble;
+            sleep(from).await;
+            world.ledger.note("silence");
+            world.network.pick(|_, _| true).freeze();
+            sleep(time).await;
+            world.network.cut();
+        });
     }
 
     /// Lets no signal arrive for a while.

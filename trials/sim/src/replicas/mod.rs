@@ -8,10 +8,12 @@ mod ledger;
 mod peers;
 mod plan;
 mod replica;
+mod requests;
 mod run;
 mod seeds;
 mod world;
 
+pub(crate) use run::elapsed;
 pub(crate) use seeds::Seeds;
 #[cfg(feature = "faults")]
 pub(crate) use seeds::checked;

@@ -12,6 +12,11 @@ use tokio::time::sleep;
 use super::balancer::{Balanced, Dialler};
 use super::world::{HUB, PORT, World, peer_name};
 
+/// One message of a peer in so many hundred begins a burst of up to so many others, which wait at the replica
+/// that has the peer: what happens to it then happens while it has more to handle.
+const BURSTS: usize = 4;
+const BURST: usize = 20;
+
 /// The address of a peer.
 pub(crate) fn address(peer: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 1, 1 + peer as u8)
@@ -70,6 +75,9 @@ impl World {
                 if message.is_control() {
                     return Ok(());
                 }
+                if message.is_request() {
+                    return world.answer(peer, &message).await;
+                }
                 let Ok(number) = message.payload().parse::<usize>() else {
                     world.ledger.failed(format_args!("to {peer} came {:?}", message.payload()));
                     return Ok(());
@@ -91,8 +99,13 @@ impl World {
     /// Sends messages of a peer.
     pub(crate) async fn send_from(self: Arc<Self>, peer: usize, exchange: Exchange) {
         let mut random = self.random(5_000 + peer as u64);
+        let mut burst = 0;
         while !self.is_calm() {
-            if random.percent(40) {
+            if burst > 0 {
+                burst -= 1;
+            } else if random.percent(BURSTS) {
+                burst = random.below(BURST);
+            } else if random.percent(40) {
                 sleep(random.up_to(Duration::from_millis(2_500))).await;
             }
             let number = self.ledger.offer_from(peer);

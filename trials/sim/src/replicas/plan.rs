@@ -43,6 +43,10 @@ pub(crate) enum Fault {
     Kill { replica: usize, away: Duration },
     /// A replica does not reach the database; with `frozen`, its peers do not reach it either.
     CutOff { replica: usize, time: Duration, frozen: bool },
+    /// The same with `frozen`, for longer than the lease. Shortly before it is back, and writes what it has done
+    /// meanwhile, all connections carry nothing, and break when it has written: what others have handled
+    /// in that time, they could not acknowledge.
+    LateWrites { replica: usize, time: Duration },
     /// No replica reaches the database.
     Away(Duration),
     /// The session of a replica in the database ends.
@@ -101,7 +105,8 @@ impl Plan {
             24..36 => Fault::Strand { peer, time, late: random.coin() },
             36..40 => Fault::Freeze { replica, time },
             40..52 => Fault::Kill { replica, away: random.up_to(20 * SECOND) },
-            52..68 => Fault::CutOff { replica, time, frozen: random.coin() },
+            52..63 => Fault::CutOff { replica, time, frozen: random.coin() },
+            63..68 => Fault::LateWrites { replica, time: random.between(3 * LEASE, 5 * LEASE) },
             68..72 => Fault::Away(time),
             72..79 => Fault::EndSession(replica),
             79..83 => Fault::Lose(1 + random.below(20)),

@@ -131,6 +131,9 @@ impl World {
             let pause = random.up_to(Duration::from_millis(600));
             if random.percent(60) {
                 sleep(pause).await;
+                if self.is_calm() {
+                    return; // so that no signal of a later one tells of the last that were lost
+                }
             }
             let replicas = self.running();
             if replicas.is_empty() {
@@ -198,6 +201,10 @@ impl World {
         let number = replica.number;
         self.ledger.note(format_args!("replica {number} is shut down"));
         let is_cut_off = replica.state().is_cut_off;
+        if is_cut_off {
+            // What it could not write is gone with it.
+            self.ledger.begin_trouble(number, Kind::Killed, Duration::MAX / 2);
+        }
         let is_orderly = report.unfinished.is_empty() && report.unsent.is_empty();
         if !is_orderly && !is_cut_off {
             self.ledger.failed(format_args!("replica {number} has shut down with {report:?}"));
@@ -249,10 +256,11 @@ impl Replica {
         self.state().is_frozen
     }
 
-    /// Returns whether it is well: it runs, reaches the database and its peers.
+    /// Returns whether it is well: it runs, reaches the database and its peers, and has its lease.
     pub(crate) fn is_well(&self) -> bool {
+        let has_lease = self.exchange.replica().is_some_and(|it| !it.lease.is_zero());
         let state = self.state();
-        state.course == Course::Running && !state.is_frozen && !state.is_cut_off
+        has_lease && state.course == Course::Running && !state.is_frozen && !state.is_cut_off
     }
 
     /// Lets connections carry nothing, or go on.

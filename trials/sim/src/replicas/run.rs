@@ -1,5 +1,6 @@
 //! One run: faults; then calm, until everything that can be delivered is.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::ledger::Summary;
 use super::plan::{LEASE, Plan};
+use super::requests::Counts;
 use super::world::World;
 
 /// The longest time until all is quiet after the last fault.
@@ -23,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Outcome {
     pub(crate) ledger: Summary,
     pub(crate) faults: usize,
+    pub(crate) requests: Counts,
     /// Number of writes of replaced owners that were refused.
     pub(crate) refused: u64,
     pub(crate) time: Duration,
@@ -36,6 +39,9 @@ pub(crate) struct Figures {
     pub(crate) faults: usize,
     pub(crate) handled: usize,
     pub(crate) repeats: usize,
+    /// Number of requests that were made, and of those that have reached their peer.
+    pub(crate) requests: usize,
+    pub(crate) asked: usize,
     pub(crate) refused: u64,
     pub(crate) time: Duration,
     pub(crate) quiet_after: Duration,
@@ -47,6 +53,8 @@ impl Figures {
         self.faults += outcome.faults;
         self.handled += outcome.ledger.handled;
         self.repeats += outcome.ledger.repeats;
+        self.requests += outcome.requests.made;
+        self.asked += outcome.requests.asked;
         self.refused += outcome.refused;
         self.time += outcome.time;
         self.quiet_after = self.quiet_after.max(outcome.quiet_after);
@@ -66,7 +74,17 @@ pub(crate) fn run(seed: u64, broken: Broken, tells: bool) -> Result<Outcome, Err
     outcome
 }
 
+thread_local! {
+    static BEGUN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Returns the time since the run of this thread has begun, if there is one.
+pub(crate) fn elapsed() -> Option<Duration> {
+    BEGUN.get().map(|begun| begun.elapsed())
+}
+
 async fn run_in(seed: u64, broken: Broken, tells: bool) -> Result<Outcome, Error> {
+    BEGUN.set(Some(Instant::now()));
     let plan = Plan::new(seed);
     let disk = SharedDisk::new(LEASE);
     disk.break_rules(broken);
@@ -85,6 +103,7 @@ async fn run_in(seed: u64, broken: Broken, tells: bool) -> Result<Outcome, Error
     let mut senders = Vec::new();
     for (peer, exchange) in peers.iter().enumerate() {
         senders.push(tokio::spawn(Arc::clone(&world).send_to(peer)));
+        senders.push(tokio::spawn(Arc::clone(&world).ask(peer)));
         senders.push(tokio::spawn(Arc::clone(&world).send_from(peer, exchange.clone())));
     }
     let watched = tokio::spawn(watch(Arc::clone(&world), peers.clone()));
@@ -118,6 +137,7 @@ async fn run_in(seed: u64, broken: Broken, tells: bool) -> Result<Outcome, Error
     Ok(Outcome {
         ledger: world.ledger.summary(),
         faults: world.plan.faults.len(),
+        requests: world.requests.counts(),
         refused: world.disk.refused(),
         time: world.ledger.now(),
         quiet_after,
@@ -147,10 +167,14 @@ fn unquiet(world: &World, peers: &[Exchange]) -> Option<String> {
         .flat_map(Exchange::peers)
         .map(|it| it.outbox_messages + it.inbox_messages)
         .sum();
-    if missing.is_none() && stored + waiting == 0 {
+    let asked = world.requests.waiting();
+    let requests = world.disk.requests();
+    if missing.is_none() && asked.is_none() && stored + waiting + requests == 0 {
         return None;
     }
-    let mut text = format!("{missing:?}, {stored} in the database, {waiting} at the peers;");
+    let mut text = format!(
+        "{missing:?}, {asked:?}, {requests} requests and {stored} messages in the database, {waiting} at the peers;"
+    );
     for replica in world.running() {
         text += " ";
         text += &replica.describe();

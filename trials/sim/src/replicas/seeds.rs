@@ -51,7 +51,7 @@ impl Seeds {
         }
         println!(
             "replicas: {} seeds in {:.1} s: {} faults, {:.1} virtual hours, {} handled, {} repeats, \
-             {} writes of replaced owners refused, quiet at most {:.1} s after the last fault (bar \
+             {} requests of which {} were asked, {} writes of replaced owners refused, quiet at most {:.1} s after the last fault (bar \
              60 s), {twice} seeds run twice: the same; {failed} failures",
             figures.runs,
             begun.elapsed().as_secs_f64(),
@@ -59,6 +59,8 @@ impl Seeds {
             figures.time.as_secs_f64() / 3_600.0,
             figures.handled,
             figures.repeats,
+            figures.requests,
+            figures.asked,
             figures.refused,
             figures.quiet_after.as_secs_f64(),
         );

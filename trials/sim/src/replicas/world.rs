@@ -10,6 +10,7 @@ use paddington_test_support::{MemoryNetwork, Random, SharedDisk, TestLink};
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::replica::Replica;
+use super::requests::Requests;
 
 /// The name of the service that has replicas.
 pub(crate) const HUB: &str = "hub";
@@ -25,6 +26,7 @@ pub(crate) struct World {
     /// The links with all peers: those of the clients, and then that with the server.
     pub(crate) links: Vec<TestLink>,
     pub(crate) ledger: Ledger,
+    pub(crate) requests: Requests,
     replicas: Mutex<Vec<Arc<Replica>>>,
     /// Whether nothing more is sent.
     calm: AtomicBool,
@@ -50,6 +52,7 @@ impl World {
             network: MemoryNetwork::new(),
             links: (0..plan.peers()).map(link).collect(),
             ledger: Ledger::new(plan.peers(), plan.concurrency, tells),
+            requests: Requests::new(plan.peers()),
             replicas: Mutex::default(),
             calm: AtomicBool::new(false),
             disturbed: Arc::default(),

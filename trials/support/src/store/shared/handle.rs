@@ -229,6 +229,9 @@ impl SharedStore for Handle {
     fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>> {
         self.transact(|shared| {
             shared.check(mailbox, fence, false, self.id)?;
+            if shared.row(mailbox).owner != Some(self.id) {
+                return Err(StoreError::stale()); // it was released since
+            }
             let (lane, holder) = (shared.row(mailbox).lane, shared.row(mailbox).lane_owner);
             if lane != fence.0 && holder.is_some_and(|holder| shared.lives(holder)) {
                 return Ok(None);
