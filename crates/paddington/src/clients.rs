@@ -9,7 +9,6 @@ use zeroize::Zeroizing;
 
 use crate::file::FromText;
 use crate::format::{Clients, ServiceFile};
-use crate::plain;
 
 /// The line with which the table of a client begins.
 const CLIENT: &str = "[[clients]]";
@@ -36,8 +35,7 @@ fn read_apart(text: &str) -> Option<ServiceFile> {
     }
     file.clients.reserve_exact(tables.len());
     for table in tables {
-        let read = plain::read::<Clients>(table).or_else(|| toml::from_str(table).ok());
-        file.clients.extend(read?.clients);
+        file.clients.extend(toml::from_str::<Clients>(table).ok()?.clients);
     }
     Some(file)
 }

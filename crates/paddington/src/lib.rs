@@ -64,7 +64,6 @@ mod links;
 mod macros;
 pub mod message;
 mod outbox;
-mod plain;
 mod process;
 mod reach;
 mod renewal;

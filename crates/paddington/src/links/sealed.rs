@@ -12,7 +12,6 @@ use super::stored::LinkFile;
 use crate::FileError;
 use crate::at_rest::{AtRestError, Keyring, Vault};
 use crate::file::{self, FromText};
-use crate::plain;
 use crate::written::HoldsKeys;
 
 /// What is in the file of a link.
@@ -59,19 +58,12 @@ impl FromText for LinkText {
         struct Probe {
             sealed_with: Option<IgnoredAny>,
         }
-        if let Some(table) = plain::Table::read(text) {
-            let read = match table.has("sealed_with") {
-                true => table.into_value().map(Self::Sealed),
-                false => table.into_value().map(Box::new).map(Self::Plain),
-            };
-            if let Some(read) = read {
-                return Ok(read);
+        LinkFile::from_text(text).map(Box::new).map(Self::Plain).or_else(|error| {
+            match toml::from_str::<Probe>(text) {
+                Ok(Probe { sealed_with: Some(_) }) => toml::from_str(text).map(Self::Sealed),
+                _ => Err(error),
             }
-        }
-        match toml::from_str::<Probe>(text) {
-            Ok(Probe { sealed_with: Some(_) }) => toml::from_str(text).map(Self::Sealed),
-            _ => LinkFile::from_text(text).map(Box::new).map(Self::Plain),
-        }
+        })
     }
 }
 

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::FromText;
 use crate::format::{Form, Identity, KeyTable};
-use crate::plain;
 use crate::timestamp::Timestamp;
 use crate::written::HoldsKeys;
 
@@ -210,7 +209,7 @@ impl LinkFile {
 
 impl FromText for LinkFile {
     fn from_text(text: &str) -> Result<Self, toml::de::Error> {
-        plain::read(text).map_or_else(|| toml::from_str(text), Ok)
+        toml::from_str(text)
     }
 }
 
