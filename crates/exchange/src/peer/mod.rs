@@ -43,7 +43,7 @@ mod telling;
 mod term_state;
 mod workers;
 
-pub(crate) use asked::{Needed, Request};
+pub(crate) use asked::{Needed, Request, RequestCall};
 pub(crate) use asking::Made;
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;
