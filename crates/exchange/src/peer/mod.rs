@@ -21,6 +21,7 @@ mod keys;
 mod leaving;
 mod outbox;
 mod outcomes;
+mod overdue;
 mod overview;
 mod owning;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
