@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::future::BoxFuture;
 use paddington::{
     Encoding, Error, HandlerError, Invite, Message, Network, SendError, Service, ServiceConfig,
-    send,
+    Text, send,
 };
 use paddington_instructions::{COUNT, END, PING, done, message};
 use paddington_transport::{NetworkListener, Stream};
@@ -269,14 +269,14 @@ async fn stream(
     size: usize,
     lasting: Duration,
 ) -> Result<Sample> {
-    let payload = message(COUNT, size);
+    let payload = Text::from(message(COUNT, size));
     let started = Instant::now();
     let mut count = 0;
     while count % 64 != 0 || started.elapsed() < lasting {
         post(service, &payload).await?;
         count += 1;
     }
-    post(service, &message(END, size)).await?;
+    post(service, &message(END, size).into()).await?;
     let answer = heard.recv().await.context("no answer")?;
     let arrived = counted(answer.payload().as_bytes())?;
     if arrived != count {
@@ -285,11 +285,12 @@ async fn stream(
     Ok(Sample { count, seconds: started.elapsed().as_secs_f64(), ..Sample::default() })
 }
 
-/// Sends a message, and waits for room if the outbox is full.
-async fn post(service: &Service, payload: &str) -> Result<()> {
-    match service.send(Message::new(SERVER, payload)).await {
+/// Sends a message, and waits for room if the outbox is full. The text is not copied, as the comparisons do not
+/// copy theirs.
+async fn post(service: &Service, payload: &Text) -> Result<()> {
+    match service.send(Message::new(SERVER, payload.clone())).await {
         Err(SendError::Full { .. }) => {
-            service.exchange().send_when_ready(Message::new(SERVER, payload)).await?;
+            service.exchange().send_when_ready(Message::new(SERVER, payload.clone())).await?;
         }
         sent => drop(sent?),
     }

@@ -1,5 +1,5 @@
 //! The tasks that wait for the next deadline of any peer: for messages that expire while none is sent
-//! or transmitted, and for peers that are absent.
+//! or transmitted, for peers that are absent, and for requests that are over time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,13 @@ use crate::peer::{Peer, Shared};
 /// Time for which deadlines are collected, to be met together.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Starts both tasks.
+/// Starts the tasks.
 pub(crate) fn spawn(core: &Arc<Core>) {
     tokio::spawn(watch(Arc::clone(core), |shared| &shared.deadlines, Peer::expire));
     tokio::spawn(watch(Arc::clone(core), |shared| &shared.absences, Peer::note_absence));
+    let core = Arc::clone(core);
+    // Handlers may ask as long as a shutdown lets them run.
+    tokio::spawn(async move { core.shared.looks.run(core.lifecycle.finished()).await });
 }
 
 /// Meets the deadlines of all peers. `meet` returns the time until the next one of a peer; `news`

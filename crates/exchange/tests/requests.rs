@@ -242,6 +242,25 @@ async fn the_deadline_travels_and_an_expired_request_is_not_handled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_request_ends_when_its_own_time_is_over() {
+    let pair = pair();
+    let (client, _) = pair.start_client().await;
+    let took = async |seconds: u32| {
+        let begun = Instant::now();
+        let asked = client.request(Message::new("server", "x"), seconds * SECOND).await;
+        assert_eq!(asked, Err(RequestError::TimedOut), "{seconds}");
+        let late = begun.elapsed().checked_sub(seconds * SECOND).expect("not before its time");
+        assert!(late < SECOND / 10, "{seconds}: {late:?}");
+    };
+    let later = async {
+        sleep(SECOND).await;
+        tokio::join!(took(3), took(1), took(20));
+    };
+    tokio::join!(took(8), took(2), took(5), took(2), later);
+    assert_eq!(client.peers()[0].calls.counts.expired, 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_to_a_peer_that_is_away_waits_until_its_time_is_over() {
     let pair = pair();
     let (client, _) = pair.start_client().await;

@@ -211,6 +211,14 @@ pub(crate) fn encode(received: u64, items: &[CallItem], buffer: &mut impl BufMut
     items.iter().for_each(|item| item.write(buffer));
 }
 
+/// Returns how many items there are if all are like the first one, which has `len` bytes of the `left` ones:
+/// most are.
+fn like_the_first(len: usize, left: usize) -> usize {
+    let each = LEN_LEN.saturating_add(len.max(ITEM_HEADER));
+    let more = left.saturating_sub(len).checked_div(each).unwrap_or_default();
+    more.saturating_add(1).min(CallItem::MAX)
+}
+
 /// Reads the payload of CALLS: the highest number received of the peer's calls, and the items.
 pub(crate) fn decode(
     mut block: Bytes,
@@ -224,6 +232,9 @@ pub(crate) fn decode(
         let len = block.try_get_u32().map_err(|_| Violation::BadPayload)? as usize;
         if len > block.len() || items.len() == CallItem::MAX {
             return Err(Violation::BadPayload);
+        }
+        if items.capacity() == 0 {
+            items.reserve_exact(like_the_first(len, block.len()));
         }
         items.push(CallItem::read(block.split_to(len), max_payload, shared)?);
     }

@@ -21,7 +21,7 @@ use super::worker::{panic_text, run_handler, within};
 use crate::core::Core;
 use crate::current::in_request;
 use crate::escaped::Escaped;
-use crate::peer::{Needed, Peer, Request, RequestHandler};
+use crate::peer::{Needed, Peer, Request, RequestCall, RequestHandler};
 use crate::{Handler, HandlerError, Unhandled};
 
 /// Time after which a call has taken long: then the next one gets a runner of its own.
@@ -77,23 +77,28 @@ async fn take_requests<H: Handler>(
 ) {
     let mut runner = Runner { peer: &peer, takes: true };
     let mut now = Instant::now();
-    let mut long = false;
-    while let Some((request, looks)) = runner.next(long) {
+    let (mut last, mut long) = (None, false);
+    while let Some((request, looks)) = runner.next(last.take(), long) {
+        let call = Call::new(&peer, &request);
         if looks {
             yield_now().await; // or the look would begin only after this call
         }
-        let call = Call::new(&peer, &request);
-        let (id, depth) = (call.id, call.depth);
-        let answered = answer(call, &*handler, request, &permits, now);
-        let answered = pin!(in_request(Arc::clone(&core), depth, answered));
-        if !runner.is_done(id, answered).await {
+        let is_done = {
+            let answered = answer(&call, &*handler, request, &permits, now);
+            let answered = pin!(in_request(Arc::clone(&core), call.request.depth, answered));
+            runner.is_done(call.request.id, answered).await
+        };
+        if !is_done {
             return;
         }
         coop::consume_budget().await; // many requests must not starve other tasks
         let before = std::mem::replace(&mut now, Instant::now());
         long = now - before > LONG;
         if long {
+            drop(call);
             yield_now().await; // the connection has its reply
+        } else {
+            last = Some(call);
         }
     }
 }
@@ -106,8 +111,9 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    fn next(&mut self, long: bool) -> Option<(Request, bool)> {
-        let next = self.peer.next_request(long);
+    /// Ends the `last` call, and takes the next request.
+    fn next(&mut self, last: Option<Call<'_>>, long: bool) -> Option<(Request, bool)> {
+        let next = self.peer.next_request(last.map(Call::end), long);
         self.takes = next.is_some();
         next
     }
@@ -138,26 +144,34 @@ impl Drop for Runner<'_> {
 /// A call of the handler. When it is dropped, the request has an answer and its place is free.
 struct Call<'a> {
     peer: &'a Arc<Peer>,
-    id: CallId,
-    depth: u8,
-    len: usize,
+    request: RequestCall,
+    /// Whether the peer knows of its end.
+    is_told: bool,
 }
 
 impl<'a> Call<'a> {
     fn new(peer: &'a Arc<Peer>, request: &Request) -> Self {
-        Self { peer, id: request.id, depth: request.depth, len: request.content.len() }
+        Self { peer, request: RequestCall::of(request), is_told: false }
+    }
+
+    /// Leaves it to the caller to tell the peer that the call has ended.
+    fn end(mut self) -> RequestCall {
+        self.is_told = true;
+        self.request
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.peer.end_request(self.id, self.depth, self.len);
+        if !self.is_told {
+            self.peer.end_request(self.request);
+        }
     }
 }
 
-/// Calls the handler, and answers if it does not. The call ends with the future, however that ends.
+/// Calls the handler, and answers if it does not.
 async fn answer<H: Handler>(
-    call: Call<'_>,
+    call: &Call<'_>,
     handler: &H,
     request: Request,
     permits: &[Semaphore],
@@ -166,7 +180,7 @@ async fn answer<H: Handler>(
     let peer = call.peer;
     let deadline = request.deadline;
     let mut began = now;
-    let permit = match permits.get(usize::from(call.depth)) {
+    let permit = match permits.get(usize::from(call.request.depth)) {
         Some(permits) => match permits.try_acquire() {
             Ok(permit) => Some(permit),
             Err(_) => {
@@ -182,12 +196,12 @@ async fn answer<H: Handler>(
     } else {
         let message = peer.request_message(request);
         let expired = || Some(Answer::failure(FailureCode::EXPIRED));
-        let handled = pin!(handle(&call, handler, message)); // arguments take their room twice
+        let handled = pin!(handle(call, handler, message)); // arguments take their room twice
         before(deadline, handled).await.unwrap_or_else(expired)
     };
     drop(permit);
     if let Some(failure) = failure {
-        let _ = peer.answer(call.id, failure); // the handler may have replied before
+        let _ = peer.answer(call.request.id, failure); // the handler may have replied before
     }
 }
 
@@ -221,11 +235,11 @@ async fn handle<H: Handler>(call: &Call<'_>, handler: &H, message: Message) -> O
         Some(Ok(Err(cause))) => Some(failed(call, cause)),
         Some(Err(panic)) => {
             let cause = format!("the handler panicked: {}", panic_text(&*panic));
-            peer.report_failed_request(call.id, &Escaped(cause));
+            peer.report_failed_request(call.request.id, &Escaped(cause));
             Some(Answer::failure(FailureCode::FAILED))
         }
         None => {
-            error!(peer = %peer.name, request = call.id.call, ?limit, "the handler took too long");
+            error!(peer = %peer.name, request = call.request.id.call, ?limit, "the handler took too long");
             Some(Answer::failure(FailureCode::TIMED_OUT))
         }
     }
@@ -239,6 +253,6 @@ fn failed(call: &Call<'_>, cause: HandlerError) -> Answer {
     }
     let reveals = peer.shared.config.reveal_errors;
     let text = if reveals { beginning(&cause, CallItem::MAX_TEXT).into() } else { Text::default() };
-    peer.report_failed_request(call.id, &Escaped(cause));
+    peer.report_failed_request(call.request.id, &Escaped(cause));
     Answer::Failure { code: FailureCode::FAILED, text }
 }

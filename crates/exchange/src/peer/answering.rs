@@ -11,7 +11,7 @@ use paddington_wire::{Asker, Content, FailureCode, Message, ReplyError};
 use tokio::time::Instant;
 
 use super::Peer;
-use super::asked::{Asked, Look, Needed, Request};
+use super::asked::{Asked, Look, Needed, Request, RequestCall};
 use super::calls::{CallNews, RequestEnd};
 use super::peer::wake;
 use super::reports::Cause;
@@ -47,6 +47,9 @@ impl Peer {
     pub(super) fn take_call_events(&self, state: &mut State) -> CallNews {
         let events = state.sealed_link().map(Link::take_call_events).unwrap_or_default();
         let mut news = CallNews::default();
+        if events.iter().any(|event| matches!(event, CallEvent::Ended { .. })) {
+            news.ended.reserve(events.len()); // a frame rarely has both requests and answers
+        }
         let mut now = None;
         for event in events {
             match event {
@@ -91,7 +94,8 @@ impl Peer {
             FailureCode::TEXT_ONLY
         } else if let Ok(content) = content {
             if !self.shared.requests.take(cost) {
-                return self.refuse(state, id, FailureCode::NO_ROOM);
+                self.refuse(state, id, FailureCode::NO_ROOM);
+                return;
             }
             let request = Request { id, depth, deadline, content };
             let max = self.shared.config.request_handlers;
@@ -102,11 +106,9 @@ impl Peer {
         self.refuse(state, id, refused);
     }
 
-    /// Answers a request without a reply, under the peer's lock.
-    fn refuse(&self, state: &mut State, id: CallId, code: FailureCode) {
-        if let Some(link) = state.sealed_link() {
-            let _ = link.answer(id, Answer::failure(code)); // if it has no answer yet
-        }
+    /// Answers a request without a reply, under the peer's lock. Returns `false` if it has an answer.
+    fn refuse(&self, state: &mut State, id: CallId, code: FailureCode) -> bool {
+        state.sealed_link().is_some_and(|link| link.answer(id, Answer::failure(code)).is_ok())
     }
 
     /// Gives back the memory of a request that was not begun.
@@ -135,21 +137,30 @@ impl Peer {
         taken
     }
 
-    /// Returns the next request for a runner, whose last call may have taken `long`, and whether a look
-    /// was started. If there is no request, the runner has to end.
-    pub(crate) fn next_request(self: &Arc<Self>, long: bool) -> Option<(Request, bool)> {
+    /// Returns the next request for a runner, whose last call, if it is `done`, may have taken `long`, and
+    /// whether a look was started. If there is no request, the runner has to end.
+    pub(crate) fn next_request(
+        self: &Arc<Self>,
+        done: Option<RequestCall>,
+        long: bool,
+    ) -> Option<(Request, bool)> {
         let mut state = self.lock();
-        loop {
-            let (request, is_over) = state.calls_mut().asked.take()?;
+        let answered = done.is_some_and(|done| self.settle_request(&mut state, done));
+        let connection = if answered { state.take_connection_waker() } else { None };
+        let (mut next, mut needed) = (None, None);
+        while let Some((request, is_over)) = state.calls_mut().asked.take() {
             if is_over {
-                self.settle_request(&mut state, request.id, request.depth, request.content.len());
+                self.settle_request(&mut state, RequestCall::of(&request));
                 continue;
             }
-            let needed = state.calls_mut().asked.need(long);
-            drop(state);
-            self.run_requests(needed);
-            return Some((request, needed == Some(Needed::Look)));
+            needed = state.calls_mut().asked.need(long);
+            next = Some((request, needed == Some(Needed::Look)));
+            break;
         }
+        drop(state);
+        wake(connection);
+        self.run_requests(needed);
+        next
     }
 
     /// Records that a runner takes no more requests, because its call waits, or because it ends.
@@ -181,21 +192,23 @@ impl Peer {
 
     /// Records that the call of the handler for a request has ended, which then has an answer in any
     /// case. The next one may begin.
-    pub(crate) fn end_request(self: &Arc<Self>, id: CallId, depth: u8, len: usize) {
+    pub(crate) fn end_request(self: &Arc<Self>, call: RequestCall) {
         let mut state = self.lock();
-        self.settle_request(&mut state, id, depth, len);
+        let answered = self.settle_request(&mut state, call);
         let needed = state.calls_mut().asked.need(false);
-        let connection = state.take_connection_waker();
+        let connection = if answered { state.take_connection_waker() } else { None };
         drop(state);
         wake(connection);
         self.run_requests(needed);
     }
 
-    fn settle_request(&self, state: &mut State, id: CallId, depth: u8, len: usize) {
-        let cost = RequestRoom::cost(len);
-        self.refuse(state, id, FailureCode::NO_ANSWER);
+    /// Returns whether the request had no answer, so that there is one to transmit now.
+    fn settle_request(&self, state: &mut State, call: RequestCall) -> bool {
+        let cost = RequestRoom::cost(call.len);
+        let answered = self.refuse(state, call.id, FailureCode::NO_ANSWER);
         self.shared.requests.give_back(cost);
-        state.calls_mut().asked.end(id, depth, cost);
+        state.calls_mut().asked.end(call.id, call.depth, cost);
+        answered
     }
 
     /// Returns the message for the handler.
@@ -227,9 +240,9 @@ impl Peer {
             self.give_back_request(&mut state.calls_mut().asked, &request);
             self.refuse(state, request.id, FailureCode::SHUTTING_DOWN);
         }
-        for Request { id, depth, content, .. } in state.calls_mut().asked.take_ready() {
-            self.refuse(state, id, FailureCode::SHUTTING_DOWN);
-            self.settle_request(state, id, depth, content.len());
+        for request in state.calls_mut().asked.take_ready() {
+            self.refuse(state, request.id, FailureCode::SHUTTING_DOWN);
+            self.settle_request(state, RequestCall::of(&request));
         }
     }
 
@@ -239,10 +252,11 @@ impl Peer {
             return false;
         }
         let was_running = state.calls_mut().asked.is_running();
-        for (id, abort) in state.calls_mut().asked.take_running() {
+        let (ended, stops) = state.calls_mut().asked.take_running();
+        for id in ended {
             self.refuse(state, id, FailureCode::SHUTTING_DOWN);
-            abort.iter().for_each(AbortHandle::abort);
         }
+        stops.iter().for_each(AbortHandle::abort);
         was_running
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::{AbortHandle, AbortRegistration};
-use paddington_wire::Content;
 use paddington_wire::link::CallId;
+use paddington_wire::{CallItem, Content};
 use tokio::time::Instant;
 
 /// A request of a peer for the handler.
@@ -15,6 +15,21 @@ pub(crate) struct Request {
     /// When nobody waits for the answer any more.
     pub(crate) deadline: Option<Instant>,
     pub(crate) content: Content,
+}
+
+/// A call of the handler for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestCall {
+    pub(crate) id: CallId,
+    pub(crate) depth: u8,
+    /// Length of the request, in bytes.
+    pub(crate) len: usize,
+}
+
+impl RequestCall {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self { id: request.id, depth: request.depth, len: request.content.len() }
+    }
 }
 
 /// A task that takes requests and calls the handler for them is needed.
@@ -31,12 +46,14 @@ pub(crate) enum Needed {
 pub(super) struct Asked {
     waiting: BTreeMap<u8, VecDeque<Request>>,
     /// Requests that occupy a call of the handler, and that no runner has taken.
-    ready: VecDeque<Request>,
-    /// Requests that occupy a call and are not over. The handle stops a call that waits.
-    running: BTreeMap<CallId, Option<AbortHandle>>,
+    ready: VecDeque<Ready>,
+    /// Requests that a runner has taken, whose calls have not ended or waited yet: one for each runner.
+    begun: Vec<CallId>,
+    /// Requests whose calls wait for something, and what stops each.
+    stops: BTreeMap<CallId, AbortHandle>,
     /// Number of calls of the handler by depth, also of requests that are over and whose handler has
     /// not stopped yet.
-    calls: BTreeMap<u8, usize>,
+    calls: [usize; CallItem::MAX_DEPTH as usize],
     /// Bytes of the requests and of the calls.
     bytes: u64,
     /// Number of tasks that take requests.
@@ -47,12 +64,20 @@ pub(super) struct Asked {
     watched: bool,
 }
 
+/// A request that may begin.
+#[derive(Debug)]
+struct Ready {
+    request: Request,
+    /// Whether nobody waits for its answer any more.
+    is_over: bool,
+}
+
 impl Asked {
     /// Adds a request that takes so many `bytes`. It may begin if fewer than `max` of its depth are
     /// handled.
     pub(super) fn add(&mut self, request: Request, bytes: u64, max: usize) {
         self.bytes += bytes;
-        if self.calls.get(&request.depth).is_some_and(|calls| *calls >= max) {
+        if self.calls_at(request.depth).is_some_and(|calls| *calls >= max) {
             self.waiting.entry(request.depth).or_default().push_back(request);
         } else {
             self.occupy(request);
@@ -60,9 +85,13 @@ impl Asked {
     }
 
     fn occupy(&mut self, request: Request) {
-        *self.calls.entry(request.depth).or_default() += 1;
-        self.running.insert(request.id, None);
-        self.ready.push_back(request);
+        self.calls_at(request.depth).into_iter().for_each(|calls| *calls += 1);
+        self.ready.push_back(Ready { request, is_over: false });
+    }
+
+    /// Returns the number of calls of a depth. The link takes no request that is deeper.
+    fn calls_at(&mut self, depth: u8) -> Option<&mut usize> {
+        self.calls.get_mut(usize::from(depth))
     }
 
     /// Returns which task is needed for the requests that may begin, which the caller starts. A
@@ -81,12 +110,14 @@ impl Asked {
     /// Returns the next request for a runner, and whether it is over already. If there is none, the
     /// runner no longer counts.
     pub(super) fn take(&mut self) -> Option<(Request, bool)> {
-        let Some(request) = self.ready.pop_front() else {
+        let Some(Ready { request, is_over }) = self.ready.pop_front() else {
             self.leave();
             return None;
         };
         self.taken += 1;
-        let is_over = !self.running.contains_key(&request.id);
+        if !is_over {
+            self.begun.push(request.id);
+        }
         Some((request, is_over))
     }
 
@@ -98,10 +129,18 @@ impl Asked {
     /// Records that the call for a request waits. Returns what stops it, or `None` if the request is
     /// over.
     pub(super) fn wait(&mut self, id: CallId) -> Option<AbortRegistration> {
-        let stops = self.running.get_mut(&id)?;
+        if !self.no_longer_begun(id) {
+            return None;
+        }
         let (abort, registration) = AbortHandle::new_pair();
-        *stops = Some(abort);
+        self.stops.insert(id, abort);
         Some(registration)
+    }
+
+    /// Removes a request from those that have begun. Returns whether it was one.
+    fn no_longer_begun(&mut self, id: CallId) -> bool {
+        let at = self.begun.iter().position(|begun| *begun == id);
+        at.map(|at| self.begun.swap_remove(at)).is_some()
     }
 
     /// Looks at the runners again, which had taken `before` requests the last time. If they have taken
@@ -115,11 +154,11 @@ impl Asked {
 
     /// Records that a call of the handler has ended. The next request of the same depth may begin.
     pub(super) fn end(&mut self, id: CallId, depth: u8, bytes: u64) {
-        self.running.remove(&id);
-        self.bytes -= bytes;
-        if let Some(calls) = self.calls.get_mut(&depth) {
-            *calls -= 1;
+        if !self.no_longer_begun(id) {
+            self.stops.remove(&id);
         }
+        self.bytes -= bytes;
+        self.calls_at(depth).into_iter().for_each(|calls| *calls -= 1);
         if let Some(request) = self.waiting.get_mut(&depth).and_then(VecDeque::pop_front) {
             self.occupy(request);
         }
@@ -132,17 +171,17 @@ impl Asked {
         are: impl Fn(CallId) -> bool,
     ) -> (Vec<Request>, Vec<AbortHandle>) {
         let waiting = self.waiting.values_mut();
-        let (mut removed, mut stopped) = (Vec::new(), Vec::new());
+        let mut removed = Vec::new();
         for queue in waiting.filter(|queue| queue.iter().any(|request| are(request.id))) {
             let (over, left): (VecDeque<_>, VecDeque<_>) =
                 queue.drain(..).partition(|request| are(request.id));
             *queue = left;
             removed.extend(over);
         }
-        for (_, abort) in self.running.extract_if(.., |id, _| are(*id)) {
-            stopped.extend(abort);
-        }
-        (removed, stopped)
+        self.ready.iter_mut().for_each(|ready| ready.is_over |= are(ready.request.id));
+        self.begun.retain(|id| !are(*id));
+        let stopped = self.stops.extract_if(.., |id, _| are(*id));
+        (removed, stopped.map(|(_, abort)| abort).collect())
     }
 
     /// Takes out the requests that occupy no call.
@@ -152,13 +191,23 @@ impl Asked {
 
     /// Takes out the requests that occupy a call and that no runner has taken. Each has to
     /// [end](Self::end).
-    pub(super) fn take_ready(&mut self) -> VecDeque<Request> {
-        std::mem::take(&mut self.ready)
+    pub(super) fn take_ready(&mut self) -> Vec<Request> {
+        self.ready.drain(..).map(|ready| ready.request).collect()
     }
 
-    /// Takes out the requests that occupy a call, and what stops those that wait.
-    pub(super) fn take_running(&mut self) -> BTreeMap<CallId, Option<AbortHandle>> {
-        std::mem::take(&mut self.running)
+    /// Ends the requests that occupy a call. Returns them, and what stops the calls that wait.
+    pub(super) fn take_running(&mut self) -> (Vec<CallId>, Vec<AbortHandle>) {
+        let ready = self.ready.iter_mut().filter(|ready| !ready.is_over);
+        let mut ended: Vec<_> = ready
+            .map(|ready| {
+                ready.is_over = true;
+                ready.request.id
+            })
+            .collect();
+        ended.append(&mut self.begun);
+        let stops = std::mem::take(&mut self.stops);
+        ended.extend(stops.keys());
+        (ended, stops.into_values().collect())
     }
 
     /// Gives back the bytes of a request that occupied no call.
@@ -168,7 +217,7 @@ impl Asked {
 
     /// Returns whether a call of the handler is occupied.
     pub(super) fn is_running(&self) -> bool {
-        self.calls.values().any(|calls| *calls > 0)
+        self.calls.iter().any(|calls| *calls > 0)
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use paddington_wire::link::{OutgoingRequest, RequestRefused};
 use paddington_wire::{Message, Payload};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::Peer;
-use super::calls::RequestEnd;
+use super::calls::{Overdue, RequestEnd};
 use super::peer::wake;
 use super::standing::Standing;
 use crate::current::{self, is_handler_of};
@@ -80,7 +80,7 @@ impl Exchange {
         let deadline = Instant::now().checked_add(limit);
         let payload = Payload::from(message.into_content());
         let unsent = match peer.ask(payload, current::depth(), deadline)? {
-            Made::Here(mut pending) => match pending.reply(deadline).await {
+            Made::Here(mut pending) => match pending.reply().await {
                 Ok(replied) => return replied,
                 Err(unsent) => unsent,
             },
@@ -110,10 +110,10 @@ impl Peer {
         if len > max as usize {
             return Err(SendError::TooLong { len, max }.into());
         }
-        let deadline = deadline.map(|deadline| self.shared.time(deadline));
         let mut state = self.lock();
         self.check_standing(&state)?;
-        let request = OutgoingRequest { payload, depth, deadline };
+        let until = deadline.map(|deadline| self.shared.time(deadline));
+        let request = OutgoingRequest { payload, depth, deadline: until };
         if !self.is_here(&state) {
             return Ok(Made::Elsewhere(request));
         }
@@ -121,7 +121,13 @@ impl Peer {
             return Err(RequestError::Hex(self.name.clone()));
         };
         let call = link.request(request).map_err(|refused| self.refusal_of(refused, len))?;
-        let answer = state.calls_mut().waiters.add(call);
+        let waiters = &mut state.calls_mut().waiters;
+        let answer = waiters.add(call, deadline);
+        if let Some(deadline) = deadline
+            && let Some(before) = waiters.look_by(deadline)
+        {
+            self.shared.looks.plan(self, before, deadline);
+        }
         let connection = state.take_connection_waker();
         drop(state);
         wake(connection);
@@ -149,17 +155,35 @@ impl Peer {
         }
     }
 
-    /// Gives up a request, unless its answer has come. Returns whether it had none.
-    fn give_up(&self, call: u64, expired: bool) -> bool {
+    /// Cancels a request, unless its answer has come.
+    fn cancel(&self, call: u64) {
         let mut state = self.lock();
         if !state.calls_mut().waiters.remove(call) {
-            return false;
+            return;
         }
-        let tells = state.sealed_link().is_some_and(|link| link.give_up_request(call, expired));
+        let tells = state.sealed_link().is_some_and(|link| link.give_up_request(call, false));
         let connection = if tells { state.take_connection_waker() } else { None };
         drop(state);
         wake(connection);
-        true
+    }
+
+    /// Ends the requests whose time is over by `now`, and plans the next look.
+    pub(super) fn end_overdue(self: &Arc<Self>, now: Instant) {
+        let mut state = self.lock();
+        let Overdue { ended, before, next } = state.calls_mut().waiters.take_overdue(now);
+        if let Some(next) = next {
+            self.shared.looks.plan(self, before, next);
+        }
+        let mut tells = false;
+        for (call, _) in &ended {
+            tells |= state.sealed_link().is_some_and(|link| link.give_up_request(*call, true));
+        }
+        let connection = if tells { state.take_connection_waker() } else { None };
+        drop(state);
+        wake(connection);
+        for (_, waiter) in ended {
+            let _ = waiter.send(RequestEnd::Overdue); // it may have been cancelled at this moment
+        }
     }
 }
 
@@ -169,24 +193,14 @@ impl Pending {
     /// # Errors
     ///
     /// The request, if it was not sent and another replica has to make it.
-    pub(crate) async fn reply(
-        &mut self,
-        deadline: Option<Instant>,
-    ) -> Result<Result<Reply, RequestError>, OutgoingRequest> {
-        let answered = match deadline {
-            Some(deadline) => timeout_at(deadline, &mut self.answer).await,
-            None => Ok((&mut self.answer).await),
-        };
+    pub(crate) async fn reply(&mut self) -> Result<Result<Reply, RequestError>, OutgoingRequest> {
+        let end = (&mut self.answer).await;
         self.waits = false;
-        let end = match answered {
-            Ok(end) => end.ok(),
-            Err(_) if self.peer.give_up(self.call, true) => return Ok(Err(RequestError::TimedOut)),
-            Err(_) => self.answer.try_recv().ok(),
-        };
         match end {
-            Some(RequestEnd::Here(end)) => Ok(Reply::new(end, &self.peer.name)),
-            Some(RequestEnd::Unsent(request)) => Err(request),
-            None => Ok(Err(self.peer.broken_off())),
+            Ok(RequestEnd::Here(end)) => Ok(Reply::new(end, &self.peer.name)),
+            Ok(RequestEnd::Unsent(request)) => Err(request),
+            Ok(RequestEnd::Overdue) => Ok(Err(RequestError::TimedOut)),
+            Err(_) => Ok(Err(self.peer.broken_off())),
         }
     }
 }
@@ -194,7 +208,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if self.waits {
-            self.peer.give_up(self.call, false);
+            self.peer.cancel(self.call);
         }
     }
 }

@@ -22,6 +22,7 @@ mod keys_place;
 mod leaving;
 mod outbox;
 mod outcomes;
+mod overdue;
 mod overview;
 mod owning;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
@@ -44,7 +45,7 @@ mod telling;
 mod term_state;
 mod workers;
 
-pub(crate) use asked::{Needed, Request};
+pub(crate) use asked::{Needed, Request, RequestCall};
 pub(crate) use asking::Made;
 pub(crate) use connection::PeerReservation;
 pub(crate) use hex_outbox::Number;

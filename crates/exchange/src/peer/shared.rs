@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inbox_room::InboxRoom;
+use super::overdue::Looks;
 use super::request_room::RequestRoom;
 use super::room::Room;
 use crate::{Config, Event, StartError};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Notified whenever a message that may expire was accepted.
     pub(crate) deadlines: Notify,
+    /// The looks at requests that may be over time.
+    pub(crate) looks: Looks,
     /// Notified whenever a peer may have become absent.
     pub(crate) absences: Notify,
     /// The tasks that look after keys.
@@ -63,6 +66,7 @@ impl Shared {
             room: Room::new(total, places, config.transport.limits.max_payload),
             stopping: CancellationToken::new(),
             deadlines: Notify::new(),
+            looks: Looks::default(),
             absences: Notify::new(),
             key_tasks: TaskTracker::new(),
             started: Instant::now(),

@@ -108,6 +108,11 @@ impl Answerer {
         self.ready.front().map(|(_, answer)| answer.len())
     }
 
+    /// Returns the number of answers that were not transmitted yet.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     pub(super) fn next(&mut self) -> Option<(u64, Answer)> {
         self.ready.pop_front()
     }

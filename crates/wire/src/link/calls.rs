@@ -21,6 +21,8 @@ use crate::queue::Queue;
 const IN_FLIGHT: usize = 4_096;
 /// Maximum number of bytes in a frame with more than one item.
 const FRAME: usize = 16 * 1024;
+/// Number of items for which a frame has room without growing.
+const TOGETHER: usize = 64;
 /// Bytes that were received, a quarter of which is worth an acknowledgement at once.
 const ACK_WINDOW: u64 = 1024 * 1024;
 
@@ -151,7 +153,7 @@ impl Calls {
         self.active = !self.sent.is_empty()
             || !self.cancels.is_empty()
             || self.answerer.next_len().is_some()
-            || self.requester.has_waiting();
+            || self.requester.waiting() > 0;
         self.turn = false;
         Ok(())
     }
@@ -228,6 +230,7 @@ impl Calls {
             self.acks.note_repeat();
         }
         let repeats = if broken(Fault::CallRepeatsTakenForNew) { 0 } else { repeats };
+        self.events.reserve(frame.items.len());
         for item in frame.items.into_iter().skip(usize::try_from(repeats).unwrap_or(usize::MAX)) {
             self.received += 1;
             self.unacknowledged.0 += 1;
@@ -300,11 +303,20 @@ impl Calls {
             if !items.is_empty() && size + item.encoded_len() > max {
                 break;
             }
+            if items.is_empty() {
+                items.reserve_exact(1 + self.untransmitted().min(TOGETHER));
+            }
             self.resent += 1;
             size += item.encoded_len();
             items.push(item);
         }
         (!items.is_empty()).then_some((first, items))
+    }
+
+    /// Returns the number of items that wait, whether or not they may be transmitted now.
+    fn untransmitted(&self) -> usize {
+        let again = self.sent.len() - self.resent;
+        again + self.answerer.ready() + self.cancels.len() + self.requester.waiting()
     }
 
     /// Returns what is to be transmitted for the first time, and its length: answers first, because
@@ -411,7 +423,7 @@ impl Calls {
 
     /// Returns whether requests of this side wait to be transmitted.
     pub(super) fn has_waiting(&self) -> bool {
-        self.requester.has_waiting()
+        self.requester.waiting() > 0
     }
 
     /// Returns the number of requests of the peer whose answers it is not known to have.

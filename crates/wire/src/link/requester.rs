@@ -282,9 +282,9 @@ impl Requester {
         awaited.map(|(call, _)| *call)
     }
 
-    /// Returns whether requests wait to be transmitted.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.waiting_requests > 0
+    /// Returns the number of requests that wait to be transmitted.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting_requests
     }
 
     fn wait(&mut self, call: u64, depth: u8, len: usize) {

@@ -194,7 +194,7 @@ async fn ask(peer: &Arc<Peer>, request: Relayed) -> Option<Ending> {
     let Relayed { payload, depth, left } = request;
     let deadline = left.and_then(|left| Instant::now().checked_add(left));
     match peer.ask(payload, depth, deadline) {
-        Ok(Made::Here(mut pending)) => Ending::of(pending.reply(deadline).await.ok()?),
+        Ok(Made::Here(mut pending)) => Ending::of(pending.reply().await.ok()?),
         Ok(Made::Elsewhere(_)) => None,
         Err(error) => Ending::of(Err(error)),
     }
