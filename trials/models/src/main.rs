@@ -20,6 +20,8 @@ use options::{Command, Options};
 
 /// The most states of a situation of replicas in which a broken rule is looked for.
 const PATIENCE: usize = 4_000_000;
+/// The most states of a situation of replicas that the long form generates, the nearest ones first.
+const LONG: usize = 6_000_000;
 /// The length of a random attack, in groups of eight bytes.
 const RUN: usize = 100;
 
@@ -72,8 +74,9 @@ fn run_check(options: &Options) -> bool {
 /// Explores every situation of two replicas.
 fn run_replicas(options: &Options) -> bool {
     let (start, mut states, mut broken) = (Instant::now(), 0, 0);
+    let limit = if options.long { LONG } else { usize::MAX };
     for situation in replicas::situations(options.long) {
-        let found = replicas::explore(situation, None, options.threads, usize::MAX);
+        let found = replicas::explore(situation, None, options.threads, limit);
         states += found.states;
         let (name, depth, seconds) = (situation.name, found.depth, found.took.as_secs_f32());
         println!("{name:46} {:>9} states, {depth:>2} deep, {seconds:>6.1} s", found.states);

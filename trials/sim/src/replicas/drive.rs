@@ -16,6 +16,8 @@ use super::world::{HUB, World};
 const SECOND_TRIES: Duration = Duration::from_secs(15);
 /// The time for which nothing passes before a replica that was cut off writes.
 const SILENCE: Duration = Duration::from_secs(2);
+/// The time after which messages have arrived.
+const UNDER_WAY: Duration = Duration::from_millis(100);
 /// The longest time that is waited until a second process may try.
 const UNTIL_WELL: Duration = Duration::from_secs(20);
 
@@ -63,6 +65,8 @@ impl World {
             }
             Fault::Away(time) => self.take_away(time, &running),
             Fault::EndSession(replica) => {
+                self.hurry.notify_waiters(); // so that it has much to handle while it does not notice
+                sleep(UNDER_WAY).await;
                 if let Some(replica) = pick(replica) {
                     self.end_session(replica);
                     self.network.cut(); // so that others claim the links before it notices

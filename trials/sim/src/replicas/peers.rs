@@ -106,7 +106,12 @@ impl World {
             } else if random.percent(BURSTS) {
                 burst = random.below(BURST);
             } else if random.percent(40) {
-                sleep(random.up_to(Duration::from_millis(2_500))).await;
+                let pause = random.up_to(Duration::from_millis(2_500));
+                tokio::select! {
+                    biased;
+                    () = self.hurry.notified() => burst = BURST,
+                    () = sleep(pause) => {}
+                }
             }
             let number = self.ledger.offer_from(peer);
             let sent = exchange.send(Message::new(HUB, number.to_string())).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use paddington_exchange::Config;
 use paddington_test_support::{MemoryNetwork, Random, SharedDisk, TestLink};
+use tokio::sync::Notify;
 
 use super::ledger::Ledger;
 use super::plan::Plan;
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) links: Vec<TestLink>,
     pub(crate) ledger: Ledger,
     pub(crate) requests: Requests,
+    /// Notified when peers are to send many messages at once.
+    pub(crate) hurry: Notify,
     replicas: Mutex<Vec<Arc<Replica>>>,
     /// Whether nothing more is sent.
     calm: AtomicBool,
@@ -53,6 +56,7 @@ impl World {
             links: (0..plan.peers()).map(link).collect(),
             ledger: Ledger::new(plan.peers(), plan.concurrency, tells),
             requests: Requests::new(plan.peers()),
+            hurry: Notify::new(),
             replicas: Mutex::default(),
             calm: AtomicBool::new(false),
             disturbed: Arc::default(),
