@@ -124,7 +124,8 @@ impl LinkDirectory {
     pub(crate) async fn newer(&self) -> Result<Vec<SharedLink>, SharedLinkError> {
         loop {
             let after = self.lock().read;
-            let mut entries = self.directory.entries(after).await.map_err(SharedLinkError::Store)?;
+            let mut entries =
+                self.directory.entries(after).await.map_err(SharedLinkError::Store)?;
             let Some(last) = entries.last().map(|entry| entry.version) else {
                 return Ok(Vec::new());
             };

@@ -54,10 +54,10 @@ impl World {
     pub(super) fn deliver(&mut self, index: usize, end: usize) -> Result<bool, Breach> {
         let frames = &mut self.connections[index].ends.frames[end];
         let Some(frame) = frames.pop_front() else { return Ok(false) };
-        if end == CLIENT { self.to_peer(index, frame) } else { self.to_replica(index, frame) }
+        if end == CLIENT { self.reach_peer(index, frame) } else { self.reach_replica(index, frame) }
     }
 
-    fn to_peer(&mut self, index: usize, frame: Frame) -> Result<bool, Breach> {
+    fn reach_peer(&mut self, index: usize, frame: Frame) -> Result<bool, Breach> {
         let ends = &mut self.connections[index].ends;
         match (ends.ends[CLIENT].clone(), frame) {
             (End::Waiting(ticket, _), Frame::Ready(theirs)) => {
@@ -87,7 +87,7 @@ impl World {
         Ok(true)
     }
 
-    fn to_replica(&mut self, index: usize, frame: Frame) -> Result<bool, Breach> {
+    fn reach_replica(&mut self, index: usize, frame: Frame) -> Result<bool, Breach> {
         let handles_early = self.lacks(Rule::Done);
         let Dialled { to, fence, .. } = self.connections[index];
         let end = self.connections[index].ends.ends[SERVER].clone();

@@ -130,7 +130,7 @@ impl World {
         match known {
             None => self.ledger.failed(format_args!("{peer} is asked {number}, which nobody asks")),
             Some(None) => {
-                self.ledger.failed(format_args!("request {number} to {peer} comes twice"))
+                self.ledger.failed(format_args!("request {number} to {peer} comes twice"));
             }
             Some(Some(())) => {}
         }
