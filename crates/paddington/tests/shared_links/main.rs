@@ -2,91 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::sync::atomic::{AtomicU16, Ordering};
+mod agreeing;
+mod world;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paddington::{
-    AtRest, Cluster, ConfigError, Handler, Invite, KeySource, LinkError, Message, RemoveError,
-    SendError, Service, ServiceConfig, ServiceError, Storage, Waiting,
+    AtRest, ConfigError, Invite, KeySource, LinkError, Message, RemoveError, SendError, Service,
+    ServiceConfig, Waiting,
 };
-use paddington_test_support::{
-    Detour, Inbox, MemoryNetwork, SharedDisk, capture_logs_of_thread, eventually,
-};
+use paddington_test_support::{Inbox, capture_logs_of_thread, eventually};
 use paddington_wire::keys::Generation;
-use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
-const LEASE: Duration = Duration::from_secs(10);
-/// The port of the balancer. Replicas listen on those after it.
-const PORT: u16 = 6600;
-
-/// The service `hub` of several replicas, and what is between them and their peers.
-struct World {
-    disk: SharedDisk,
-    network: MemoryNetwork,
-    /// The port of the replica to which the balancer leads.
-    port: Arc<AtomicU16>,
-    folder: TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        Self {
-            disk: SharedDisk::new(LEASE),
-            network: MemoryNetwork::new(),
-            port: Arc::new(AtomicU16::new(PORT + 1)),
-            folder: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    /// The configuration of all replicas.
-    fn config() -> ServiceConfig {
-        let mut config =
-            ServiceConfig::new("hub", "ws://hub.example:6600", "127.0.0.1", &PORT).unwrap();
-        config.set_cluster(Cluster::new("postgres://db.example/x").unwrap()).unwrap();
-        config
-    }
-
-    async fn replica_of(
-        &self,
-        number: u16,
-        config: &ServiceConfig,
-    ) -> Result<Service, ServiceError> {
-        let mut config = config.clone();
-        config.set_port(PORT + number);
-        let storage = Storage::Shared(self.disk.open().1);
-        let handler = async |_: Message| Ok::<(), std::io::Error>(());
-        Service::start_with(self.network.network(), storage, &config, handler).await
-    }
-
-    async fn replica(&self, number: u16) -> Service {
-        self.replica_of(number, &Self::config()).await.unwrap()
-    }
-
-    /// Starts a client, which keeps its links in a folder of its own.
-    async fn client(&self, name: &str) -> (Service, Inbox) {
-        let (inbox, handler) = Inbox::new();
-        (self.client_with(name, handler).await, inbox)
-    }
-
-    async fn client_with(&self, name: &str, handler: impl Handler) -> Service {
-        let port = Arc::clone(&self.port);
-        let network = Detour::network(self.network.clone(), move |network, mut address| {
-            address.set_port(port.load(Ordering::Relaxed));
-            async move { network.dial(address).await }
-        });
-        let mut config = ServiceConfig::new(name, "ws://x.example:1", "127.0.0.1", &1).unwrap();
-        config.set_links(self.folder.path().join(name)).unwrap();
-        Service::start_on(network, &config, handler).await.unwrap()
-    }
-
-    /// Lets clients get to this replica, and cuts all connections.
-    fn lead_to(&self, number: u16) {
-        self.port.store(PORT + number, Ordering::Relaxed);
-        self.network.cut();
-    }
-}
+use crate::world::{LEASE, World};
 
 /// Returns an error with all its causes.
 fn chain(error: &dyn std::error::Error) -> String {
