@@ -200,7 +200,8 @@ impl Pair {
             self.client.exchange().send_when_ready(message).await?;
         }
         self.left.store(1, Ordering::Relaxed);
-        self.client.send(Message::new("server", message(END, self.size))).await?;
+        let end = Message::new("server", message(END, self.size));
+        self.client.exchange().send_when_ready(end).await?;
         self.heard.recv().await.context("no answer")
     }
 }
