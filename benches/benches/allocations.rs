@@ -13,8 +13,10 @@ use tokio::runtime::Builder;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const WARM_UP: u64 = 5_000;
+/// Number of messages, and of round trips, that are counted; a quarter as many come before, to warm up.
 const COUNT: u64 = 20_000;
+/// The same for messages that are longer than 16 KiB.
+const COUNT_OF_LONG: u64 = 2_000;
 /// More than this would be a leak, or a copy of a message in each layer.
 const MOST_ALLOCATIONS: f64 = 20.0;
 
@@ -22,22 +24,23 @@ fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     for size in [16, 256, 4 * 1024, 64 * 1024] {
         runtime.block_on(async {
+            let count = if size > 16 * 1024 { COUNT_OF_LONG } else { COUNT };
             let mut pair = Pair::start(size).await.unwrap();
-            pair.messages(WARM_UP).await.unwrap();
+            pair.messages(count / 4).await.unwrap();
             let region = Region::new(ALLOCATOR);
-            pair.messages(COUNT).await.unwrap();
-            report("message one way", size, &region);
-            pair.round_trips(WARM_UP).await.unwrap();
+            pair.messages(count).await.unwrap();
+            report("message one way", size, count, &region);
+            pair.round_trips(count / 4).await.unwrap();
             let region = Region::new(ALLOCATOR);
-            pair.round_trips(COUNT).await.unwrap();
-            report("round trip", size, &region);
+            pair.round_trips(count).await.unwrap();
+            report("round trip", size, count, &region);
         });
     }
 }
 
-fn report(what: &str, size: usize, region: &Region<'_, System>) {
+fn report(what: &str, size: usize, count: u64, region: &Region<'_, System>) {
     let change = region.change();
-    let each = |count: usize| count as f64 / COUNT as f64;
+    let each = |all: usize| all as f64 / count as f64;
     let allocations = each(change.allocations + change.reallocations);
     let bytes = each(change.bytes_allocated);
     let line = format!("{what}, {size} B: {allocations:.2} allocations, {bytes:.0} bytes");
