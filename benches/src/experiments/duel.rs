@@ -67,9 +67,7 @@ pub(crate) async fn rpc(settings: &Settings) -> Result<[Experiment; 2]> {
     };
     let title = "the same with 64 in flight";
     let many = Duel { id: "P19m", title, scenario: Scenario::Many, ..one };
-    let mut ones = one.fight(settings).await?;
-    ones.notes.extend(promises(&contenders));
-    Ok([ones, many.fight(settings).await?])
+    with_promises([one, many], settings).await
 }
 
 /// P5.
@@ -113,14 +111,16 @@ pub(crate) async fn compare(settings: &Settings) -> Result<[Experiment; 2]> {
     };
     let title = "round trips between two processes, compared with other systems";
     let ping = Duel { id: "P6p", title, scenario: Scenario::Ping, ..stream };
-    let mut streams = stream.fight(settings).await?;
-    streams.notes.extend(promises(&contenders));
-    Ok([streams, ping.fight(settings).await?])
+    with_promises([stream, ping], settings).await
 }
 
-/// The guarantees of each, as notes.
-fn promises(contenders: &[Contender]) -> impl Iterator<Item = String> {
-    contenders.iter().map(|one| format!("{}: {}.", one.name(), promise(*one)))
+/// Measures two duels of the same contenders. The guarantees of each are notes of the first one.
+async fn with_promises(duels: [Duel<'_>; 2], settings: &Settings) -> Result<[Experiment; 2]> {
+    let [first, second] = duels;
+    let promises = first.contenders.iter().map(|it| format!("{}: {}.", it.name(), promise(*it)));
+    let mut measured = first.fight(settings).await?;
+    measured.notes.extend(promises);
+    Ok([measured, second.fight(settings).await?])
 }
 
 impl Duel<'_> {
