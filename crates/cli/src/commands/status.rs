@@ -49,7 +49,7 @@ pub(crate) fn text(status: &Status) -> String {
         let [median, worst] =
             [store.commit_p50_seconds, store.commit_p99_seconds].map(view::seconds);
         format!(
-            "the store: {} so far; a commit takes {median}, 1 of 100 takes {worst}",
+            "the store: a commit takes {median} (p99 {worst}); {} so far",
             view::messages(store.messages)
         )
     }));
