@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
 use crate::carrier::connect;
-use crate::ours::{SERVER, SourceNetwork, client};
+use crate::ours::{Ranges, SERVER, client};
 use crate::stamp::{stamp, stamped};
 use crate::{
     Carrier, Contender, CpuClock, Drive, Latencies, Pipe, Sample, Twice, WebSocket, read_commands,
@@ -116,7 +116,7 @@ impl Member for mpsc::Sender<String> {
 /// # Errors
 ///
 /// If a connection fails.
-pub async fn run_crowd(drive: Drive, count: usize) -> Result<()> {
+pub async fn run_crowd(drive: Drive, count: usize, ranges: Ranges) -> Result<()> {
     let shared = Shared::new()?;
     match drive.contender {
         Contender::Twice => {
@@ -128,15 +128,20 @@ pub async fn run_crowd(drive: Drive, count: usize) -> Result<()> {
             obey(&try_join_all(members).await?, &shared, &drive.others).await
         }
         _ => {
-            let members = (0..count).map(|number| service(number, &drive, &shared));
+            let members = (0..count).map(|number| service(number, ranges, &drive, &shared));
             obey(&try_join_all(members).await?, &shared, &drive.others).await
         }
     }
 }
 
-async fn service(number: usize, drive: &Drive, shared: &Arc<Shared>) -> Result<Service> {
+async fn service(
+    number: usize,
+    ranges: Ranges,
+    drive: &Drive,
+    shared: &Arc<Shared>,
+) -> Result<Service> {
     let config = client(&drive.folder, number, drive.address)?;
-    let network = Arc::new(SourceNetwork::numbered(number));
+    let network = Arc::new(ranges.source(number));
     let shared = Arc::clone(shared);
     let service = Service::start_on(network, &config, move |message: Message| {
         let shared = Arc::clone(&shared);

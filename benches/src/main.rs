@@ -200,7 +200,7 @@ async fn play(role: Role) -> Result<()> {
         Role::Drive(drive, job) => play_driver(drive, job).await,
         Role::First(serve, port) => paddington_bench::first(serve, port).await,
         Role::Sender(serve, port) => paddington_bench::sender(serve, port).await,
-        Role::Crowd(drive, count) => run_crowd(drive, count).await,
+        Role::Crowd(drive, count, ranges) => run_crowd(drive, count, ranges).await,
         Role::Replica(folder, port) => run_replica(&folder, port).await,
     }
 }

@@ -15,6 +15,7 @@ use paddington::{
 };
 use paddington_instructions::{COUNT, END, PING, done, message};
 use paddington_transport::{NetworkListener, Stream};
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::sync::mpsc;
 
@@ -28,12 +29,29 @@ use crate::{
 pub(crate) const SERVER: &str = "server";
 
 /// The addresses at which a server expects its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ranges {
     /// All of them in the same network: a new connection may be any of them.
     Shared,
     /// Each at an address of its own, that of its [`SourceNetwork`].
     Own,
+    /// All of them at one address, as behind a router that translates addresses.
+    One,
+}
+
+impl Ranges {
+    /// Where client number `client` is expected.
+    fn of(self, client: usize) -> String {
+        match self {
+            Self::Shared => "127.0.0.0/8".to_owned(),
+            Self::Own | Self::One => self.source(client).0.to_string(),
+        }
+    }
+
+    /// The network from which client number `client` connects.
+    pub(crate) fn source(self, client: usize) -> SourceNetwork {
+        SourceNetwork::numbered(if self == Self::One { 0 } else { client })
+    }
 }
 
 /// Writes the configuration of a server with `clients` clients, and an invitation for each of them.
@@ -54,11 +72,7 @@ pub fn configure(
     let settings = server.settings_mut();
     settings.peers = settings.peers.max(clients);
     for client in 0..clients {
-        let range = match ranges {
-            Ranges::Shared => "127.0.0.0/8".to_owned(),
-            Ranges::Own => SourceNetwork::numbered(client).0.to_string(),
-        };
-        let invite = server.add_client_with(&client_name(client), &range, encoding)?;
+        let invite = server.add_client_with(&client_name(client), &ranges.of(client), encoding)?;
         invite.save(folder.join(format!("{client}.toml")))?;
     }
     Ok(server.save(folder.join("server.toml"))?)

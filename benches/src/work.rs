@@ -7,6 +7,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::Ranges;
+
 /// A system that carries the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contender {
@@ -143,8 +145,8 @@ pub enum Role {
     Serve(Serve),
     /// Does a job and reports its [`Sample`](crate::Sample).
     Drive(Drive, Job),
-    /// Opens many connections and follows the commands on its standard input.
-    Crowd(Drive, usize),
+    /// Opens many connections, from where the server expects them, and follows the commands on its standard input.
+    Crowd(Drive, usize, Ranges),
     /// A service, or a bare WebSocket, that reports when its first message has arrived.
     First(Serve, u16),
     /// A service, or a bare WebSocket, that sends one message.

@@ -41,7 +41,8 @@ impl Scene {
         sleep(SETTLE / 3).await;
         let before = memory(server.id()?)?.0;
         let drive = drive(contender, folder.path(), address, &server)?;
-        let mut crowd = Child::start(&settings.program, &Role::Crowd(drive, count))?;
+        let mut crowd =
+            Child::start(&settings.program, &Role::Crowd(drive, count, Ranges::Shared))?;
         let _connected: usize = crowd.hear().await?;
         Ok(Self { _folder: folder, server, crowd, before })
     }
@@ -130,10 +131,13 @@ pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
     for round in 0..settings.rounds.div_ceil(4) {
         for count in &counts {
             progress(&format!("storm: round {}, {count} clients", round + 1));
-            let numbers = restart(*count, Ranges::Own, settings).await?;
-            experiment.add("each expected at its own address", *count as f64, numbers);
-            let numbers = restart(*count, Ranges::Shared, settings).await?;
-            experiment.add("all expected in one network", *count as f64, numbers);
+            for (ranges, name) in [
+                (Ranges::Own, "each expected at its own address"),
+                (Ranges::Shared, "all expected in one network"),
+                (Ranges::One, "all behind one address"),
+            ] {
+                experiment.add(name, *count as f64, restart(*count, ranges, settings).await?);
+            }
         }
     }
     Ok(experiment)
@@ -148,7 +152,7 @@ async fn restart(count: usize, ranges: Ranges, settings: &Settings) -> Result<Nu
     let mut server = serve(&settings.program, contender, folder.path(), Placement::Free)?;
     let drive = drive(contender, folder.path(), server.hear().await?, &server)?;
     let began = Instant::now();
-    let mut crowd = Child::start(&settings.program, &Role::Crowd(drive, count))?;
+    let mut crowd = Child::start(&settings.program, &Role::Crowd(drive, count, ranges))?;
     let _connected: usize = crowd.hear().await?;
     let first = began.elapsed().as_secs_f64();
     sleep(GOOD_SESSION).await;

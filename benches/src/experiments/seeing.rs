@@ -59,7 +59,7 @@ async fn watch(count: usize, has_api: bool, settings: &Settings) -> Result<Numbe
     let own = std::process::id();
     let path = folder.path().to_owned();
     let drive = Drive { contender: Contender::Sealed, folder: path, address, others: vec![own] };
-    let mut crowd = Child::start(&settings.program, &Role::Crowd(drive, count))?;
+    let mut crowd = Child::start(&settings.program, &Role::Crowd(drive, count, Ranges::Own))?;
     let _connected: usize = crowd.hear().await?;
     sleep(SETTLE).await;
     let (closed, mut numbers) = idle("closed", own).await?;

@@ -12,6 +12,7 @@ mod failure;
 mod folder;
 mod hosts;
 mod layers;
+mod open_files;
 mod output;
 mod passphrase;
 mod run;
@@ -33,6 +34,7 @@ use output::{Output, note};
 #[tokio::main]
 async fn main() -> ExitCode {
     core_dumps::forbid();
+    open_files::raise();
     let arguments = Arguments::parse();
     match carry_out(arguments).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! A service under a supervisor: one that has opened its socket, that wants to know whether it is alive, or
-//! that allows core dumps.
+//! A service under a supervisor: one that has opened its socket, that wants to know whether it is alive,
+//! or that allows core dumps and few open files.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -18,6 +18,7 @@ mod support;
 /// Takes the place of systemd: the socket is file descriptor 3 of the process, which is told so.
 const SUPERVISOR: &str = r#"
 ulimit -S -c 1024 2>/dev/null
+ulimit -S -n 256
 exec 3<&0 </dev/null
 LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"
 "#;
@@ -119,13 +120,19 @@ fn the_configuration_is_read_again() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn no_core_dump_of_a_service_is_written() {
+fn a_service_writes_no_core_dump_and_may_open_as_many_files_as_its_supervisor_allows() {
     let pair = Pair::at_free_port();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let hub = start(&pair.hub, &socket, &[]);
     eventually(|| pair.hub.call(&["status"]).status.success(), String::new);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", hub.id())).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let limit = |name: &str| -> Vec<&str> {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().collect()
+    };
+    assert_eq!(limit("Max core file size")[0], "0", "{limits}");
+    let files = limit("Max open files");
+    let most = files[1].parse().map_or(65_536, |most: u64| most.min(65_536));
+    assert_eq!(files[0], most.to_string(), "{limits}");
     end(hub);
 }

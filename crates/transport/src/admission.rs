@@ -1,7 +1,7 @@
 //! Limits on pending connections. Implements the part of `docs/protocol.md` §9 that applies before
 //! a peer is authenticated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Limits;
-use crate::prefix::{self, Prefix};
+use crate::prefix::{self, Member, Prefix};
 
 /// Time for which a connection whose request was answered keeps its place among those of its
 /// address, to send its hello.
 const ANSWERED: Duration = Duration::from_millis(250);
+
+/// The part of all places that one known address may take, behind which there may be many clients.
+const KNOWN_SHARE: usize = 8;
+
+/// The part of all places that is freed at once when there are none left: to choose who gives way takes time
+/// that grows with the number of places, and a flood must not cause it with each connection.
+const FREED_SHARE: usize = 32;
 
 /// The limits on pending connections, and those connections. Each is represented by a
 /// [`PendingConnection`] until it is established or gone, but counts as pending only until it is
@@ -33,10 +40,19 @@ struct State {
     next: u64,
     /// Pending connections by age: the lowest number is the oldest.
     pending: BTreeMap<u64, Entry>,
+    /// The same by where they come from: those of known addresses, and all others.
+    crowds: Crowds,
     /// The attempts of addresses that have failed.
     attempts: LruCache<Prefix, Bucket>,
     /// Addresses from which connections were established.
     known: LruCache<Prefix, ()>,
+}
+
+/// Pending connections, sorted by where they come from.
+#[derive(Debug, Default)]
+struct Crowds {
+    strangers: BTreeSet<Member>,
+    known: BTreeSet<Member>,
 }
 
 #[derive(Debug)]
@@ -86,17 +102,18 @@ impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let addresses = NonZeroUsize::new(limits.addresses).unwrap_or(NonZeroUsize::MIN);
         let (attempts, known) = (LruCache::new(addresses), LruCache::new(addresses));
-        let state = Mutex::new(State { next: 0, pending: BTreeMap::new(), attempts, known });
-        Arc::new(Self { limits, state })
+        let (pending, crowds) = (BTreeMap::new(), Crowds::default());
+        let state = Mutex::new(State { next: 0, pending, crowds, attempts, known });
+        Arc::new(Self { limits: Limits { pending: limits.places(), ..limits }, state })
     }
 
-    /// Admits a connection. One that comes through a proxy has no address yet. Another one may be
-    /// evicted for it; `chance` is a random number in `0.0..1.0`.
+    /// Admits a connection. One that comes through a proxy has no address yet. Others may be
+    /// evicted for it; `chance` gives random numbers in `0.0..1.0`.
     pub(crate) fn enter(
         self: &Arc<Self>,
         address: Option<IpAddr>,
         now: Instant,
-        chance: impl FnOnce() -> f64,
+        chance: impl FnMut() -> f64,
     ) -> Result<PendingConnection, LimitReached> {
         let mut state = self.lock();
         let from = address.map(Prefix::from);
@@ -106,8 +123,9 @@ impl Admission {
         let number = state.next;
         state.next += 1;
         let evicted = CancellationToken::new();
-        let known = from.is_some_and(|from| state.known.get(&from).is_some());
+        let known = from.is_some_and(|from| state.known.contains(&from));
         let entry = Entry { from, known, answered: None, evicted: evicted.clone() };
+        state.crowds.of(known).insert((from, number));
         state.pending.insert(number, entry);
         if state.pending.len() > self.limits.pending {
             state.evict_from_fullest(&self.limits, chance);
@@ -129,9 +147,11 @@ impl PendingConnection {
         let mut state = self.admission.lock();
         let from = Prefix::from(address);
         state.make_room_at(from, &self.admission.limits, now)?;
-        let known = state.known.get(&from).is_some();
-        if let Some(entry) = state.pending.get_mut(&self.number) {
+        let known = state.known.contains(&from);
+        if let Some(mut entry) = state.remove(self.number) {
             (entry.from, entry.known) = (Some(from), known);
+            state.crowds.of(known).insert((entry.from, self.number));
+            state.pending.insert(self.number, entry);
         }
         let _ = self.from.set(from); // a connection has one request
         Ok(())
@@ -148,7 +168,7 @@ impl PendingConnection {
     /// Stops counting as pending: the peer is authenticated.
     pub(crate) fn authenticated(&self) {
         self.authentic.store(true, Ordering::Relaxed);
-        self.admission.lock().pending.remove(&self.number);
+        self.admission.lock().remove(self.number);
     }
 
     /// Keeps room for the next connections from its address: this one is established.
@@ -182,13 +202,30 @@ impl PendingConnection {
 
 impl Drop for PendingConnection {
     fn drop(&mut self) {
-        self.admission.lock().pending.remove(&self.number);
+        self.admission.lock().remove(self.number);
+    }
+}
+
+impl Crowds {
+    fn of(&mut self, known: bool) -> &mut BTreeSet<Member> {
+        if known { &mut self.known } else { &mut self.strangers }
+    }
+
+    /// Returns the numbers of those of one address, the oldest first.
+    fn at(&self, from: Prefix) -> Vec<u64> {
+        let of_address = (Some(from), 0)..=(Some(from), u64::MAX);
+        let crowds = [&self.strangers, &self.known].into_iter();
+        let mut numbers: Vec<u64> =
+            crowds.flat_map(|it| it.range(of_address.clone())).map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        numbers
     }
 }
 
 impl State {
     /// Makes room for one more connection from an address, whose oldest silent one gives way. There
-    /// is no room if it may have failed too often by the time that all of them are done.
+    /// is no room at an address that may have failed too often by the time that all of them are done,
+    /// unless it is known: there it may be too often by those that are pending.
     fn make_room_at(
         &mut self,
         from: Prefix,
@@ -199,45 +236,56 @@ impl State {
         if attempts == 0 {
             return Err(LimitReached::TooManyAttempts);
         }
-        let places = limits.pending_per_address.min(attempts as usize);
-        loop {
-            let here = || self.pending.iter().filter(|(_, entry)| entry.from == Some(from));
-            if here().count() < places {
-                return Ok(());
-            }
+        let places = match self.known.get(&from) {
+            Some(()) => limits.pending_per_address.max(limits.pending / KNOWN_SHARE),
+            None => limits.pending_per_address.min(attempts as usize),
+        };
+        let mut here = self.crowds.at(from);
+        while here.len() >= places {
+            let answered = |number: &u64| self.pending.get(number).and_then(|it| it.answered);
             let late = |answered: Instant| answered + ANSWERED <= now;
-            let silent = here().find(|(_, entry)| entry.answered.is_none());
+            let silent = here.iter().position(|number| answered(number).is_none());
             let victim =
-                silent.or_else(|| here().find(|(_, entry)| entry.answered.is_some_and(late)));
-            let victim = victim.map(|(number, _)| *number).ok_or(LimitReached::TooManyPending)?;
-            self.evict(victim);
+                silent.or_else(|| here.iter().position(|it| answered(it).is_some_and(late)));
+            let victim = victim.ok_or(LimitReached::TooManyPending)?;
+            self.evict(here.remove(victim));
         }
+        Ok(())
     }
 
-    /// Evicts a connection from the fullest network: the oldest silent one of the older half, or
+    /// Evicts connections from the fullest network: silent ones of the older half, the oldest first, or
     /// else any of that half. An honest client is seldom among them, because it is pending only
-    /// for a few round trips. Known addresses are spared while they take up no more than half.
-    fn evict_from_fullest(&mut self, limits: &Limits, chance: impl FnOnce() -> f64) {
-        let known = self.pending.values().filter(|entry| entry.known).count();
-        let spares_known = known <= limits.pending / 2;
-        let entries = self.pending.iter().filter(|(_, entry)| !(spares_known && entry.known));
-        let mut older =
-            prefix::fullest(entries.map(|(number, entry)| (entry.from, *number)).collect());
+    /// for a few round trips. Known addresses and all others have half of the places each, and whoever
+    /// takes more than half loses some.
+    fn evict_from_fullest(&mut self, limits: &Limits, mut chance: impl FnMut() -> f64) {
+        let spares_known = self.crowds.known.len() <= limits.pending / 2;
+        let crowd = self.crowds.of(!spares_known).iter().copied().collect();
+        let mut older = prefix::fullest(crowd);
         older.truncate(older.len().div_ceil(2));
-        let silent = |number: &&u64| self.pending[*number].answered.is_none();
-        let victim = older.iter().find(silent).or_else(|| {
-            let index = (chance() * older.len() as f64) as usize;
-            older.get(index).or(older.last())
-        });
-        if let Some(victim) = victim.copied() {
-            self.evict(victim);
+        let mut freed = (limits.pending / FREED_SHARE).min(older.len() / 2).max(1);
+        let is_silent = |number: &u64| self.pending[number].answered.is_none();
+        let (silent, mut answered): (Vec<u64>, Vec<u64>) = older.into_iter().partition(is_silent);
+        for number in silent.into_iter().take(freed) {
+            self.evict(number);
+            freed -= 1;
+        }
+        while freed > 0 && !answered.is_empty() {
+            let index = (chance() * answered.len() as f64) as usize;
+            self.evict(answered.swap_remove(index.min(answered.len() - 1)));
+            freed -= 1;
         }
     }
 
     fn evict(&mut self, number: u64) {
-        if let Some(entry) = self.pending.remove(&number) {
+        if let Some(entry) = self.remove(number) {
             entry.evicted.cancel();
         }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.pending.remove(&number)?;
+        self.crowds.of(entry.known).remove(&(entry.from, number));
+        Some(entry)
     }
 
     fn attempts_left(&mut self, from: Prefix, limits: &Limits, now: Instant) -> u32 {
@@ -403,6 +451,88 @@ mod tests {
         assert_eq!(strangers.iter().filter(|pending| !is_evicted(pending)).count(), 3);
         enter(&admission, ip("192.0.2.4"), now).unwrap();
         assert!(is_evicted(&known[0]), "they are the fullest network, and more than half");
+    }
+
+    #[test]
+    fn when_known_addresses_take_more_than_half_no_stranger_gives_way() {
+        let admission = Admission::new(limits());
+        let now = Instant::now();
+        for last in 1..=100 {
+            enter(&admission, ip(&format!("192.0.2.{last}")), now).unwrap().established();
+        }
+        let strangers: Vec<_> = (1..=3)
+            .map(|last| enter(&admission, ip(&format!("198.51.100.{last}")), now).unwrap())
+            .collect();
+        let known: Vec<_> = (1..=100)
+            .map(|last| enter(&admission, ip(&format!("192.0.2.{last}")), now).unwrap())
+            .collect();
+        assert!(!strangers.iter().any(is_evicted), "although theirs is the fuller network");
+        assert_eq!(known.iter().filter(|pending| !is_evicted(pending)).count(), 3);
+    }
+
+    #[test]
+    fn at_a_known_address_there_is_room_for_many() {
+        let admission = Admission::new(Limits { pending: 80, ..limits() });
+        let now = Instant::now();
+        let many = |count: usize| -> Vec<_> {
+            let enter = |_| enter(&admission, ip("192.0.2.1"), now).ok();
+            (0..count).map_while(enter).inspect(|pending| pending.answered(now)).collect()
+        };
+        assert_eq!(many(20).len(), 3);
+        enter(&admission, ip("192.0.2.1"), now).unwrap().established();
+        let held = many(20);
+        assert_eq!(held.len(), 10, "an eighth");
+        for pending in held {
+            pending.failed(now);
+        }
+        let refused = enter(&admission, ip("192.0.2.1"), now).unwrap_err();
+        assert_eq!(refused, LimitReached::TooManyAttempts, "those that were pending may all fail");
+    }
+
+    #[test]
+    fn several_give_way_at_once_where_there_are_many() {
+        let admission = Admission::new(Limits { pending: 320, ..limits() });
+        let now = Instant::now();
+        let many = |network: u8| -> Vec<_> {
+            let address = |last| format!("{network}.0.2.{last}");
+            (0..160).map(|last| enter(&admission, ip(&address(last)), now).unwrap()).collect()
+        };
+        let (honest, flood) = (many(1), many(2));
+        flood[3..].iter().for_each(|pending| pending.answered(now));
+        enter(&admission, ip("2.0.2.200"), now).unwrap();
+        assert!(!honest.iter().any(is_evicted));
+        let gone: Vec<_> = (0..160).filter(|number| is_evicted(&flood[*number])).collect();
+        // the silent ones, and 7 by chance, which picks the oldest and moves the youngest to its place
+        assert_eq!(gone, [0, 1, 2, 3, 75, 76, 77, 78, 79, 80]);
+        assert_eq!(admission.lock().pending.len(), 310);
+    }
+
+    #[test]
+    fn pending_connections_take_half_of_the_open_files() {
+        let admission = Admission::new(Limits { pending: usize::MAX, ..limits() });
+        let files = crate::open_files::limit().map_or(usize::MAX, |files| files / 2);
+        assert_eq!(admission.limits.pending, files);
+    }
+
+    #[test]
+    fn what_is_gone_is_in_no_crowd() {
+        let admission = Admission::new(limits());
+        let now = Instant::now();
+        enter(&admission, ip("192.0.2.1"), now).unwrap().established();
+        let held: Vec<_> = (0..9).map(|_| enter(&admission, None, now).unwrap()).collect();
+        for (last, pending) in (1..).zip(&held) {
+            let address = format!("192.0.2.{last}").parse().unwrap();
+            pending.resolve(address, now).unwrap();
+        }
+        let known = |state: &State| (state.crowds.known.len(), state.crowds.strangers.len());
+        assert_eq!(known(&admission.lock()), (0, 6), "the first was evicted before");
+        let late = enter(&admission, None, now).unwrap();
+        late.resolve("192.0.2.1".parse().unwrap(), now).unwrap();
+        assert_eq!(known(&admission.lock()), (1, 5));
+        held[8].authenticated();
+        assert_eq!(known(&admission.lock()), (1, 4));
+        drop((late, held));
+        assert_eq!(known(&admission.lock()), (0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outbound, TrustedProxies, seconds, size};
+use crate::{Outbound, TrustedProxies, open_files, seconds, size};
 
 /// The configuration of a transport.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +35,14 @@ pub struct Limits {
     pub request_head: usize,
     /// The largest number of lines in the head of an HTTP request.
     pub request_lines: usize,
-    /// The largest number of pending connections. When one more arrives, one of the older ones of
-    /// the fullest network gives way. Half of them are kept free for addresses from which somebody
-    /// was authenticated before.
+    /// The largest number of pending connections; at most half of the files that the process may
+    /// have open. When one more arrives, older ones of the fullest network give way, up to a thirty-second of all. Half
+    /// of them are kept free for addresses from which somebody was authenticated before.
     pub pending: usize,
     /// The largest number of pending connections from one address (IPv6: from one /64). When one
-    /// more arrives, the oldest one gives way that has sent nothing useful.
+    /// more arrives, the oldest one gives way that has sent nothing useful. An address from which
+    /// somebody was authenticated before may have an eighth of `pending`, if that is more: there may
+    /// be many clients behind it.
     pub pending_per_address: usize,
     /// Number of attempts that may fail in a row: malformed requests, and hellos that are not
     /// authentic. A connection that sends nothing costs none.
@@ -53,13 +55,21 @@ pub struct Limits {
     pub addresses: usize,
 }
 
+impl Limits {
+    /// Returns the largest number of pending connections in this process: others need files, too.
+    pub(crate) fn places(&self) -> usize {
+        let files = open_files::limit().map_or(usize::MAX, |files| (files / 2).max(1));
+        self.pending.min(files)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_payload: 1024 * 1024,
             request_head: 8_192,
             request_lines: 64,
-            pending: 512,
+            pending: 4_096,
             pending_per_address: 4,
             attempts: 10,
             attempt_interval: Duration::from_secs(2),

@@ -38,6 +38,7 @@ mod last_read;
 mod listener;
 mod liveness;
 mod network;
+mod open_files;
 mod outbound;
 mod prefix;
 mod presented;

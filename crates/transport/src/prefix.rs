@@ -37,9 +37,8 @@ impl Prefix {
 
 /// Returns the numbers of those in the fullest /16 or /48, there in the fullest /24 or /56, and
 /// there at the fullest address, the oldest first. Networks that are as full as each other stay
-/// together.
+/// together. The crowd is sorted.
 pub(crate) fn fullest(mut crowd: Vec<Member>) -> Vec<u64> {
-    crowd.sort_unstable();
     for shorter in SHORTER {
         crowd = fullest_at(&crowd, shorter);
     }
@@ -58,6 +57,8 @@ fn fullest_at(crowd: &[Member], shorter: u32) -> Vec<Member> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -80,13 +81,14 @@ mod tests {
                 (address.parse::<IpAddr>().ok().map(Prefix::from), number)
             };
             let all = (0..).zip(others.into_iter().chain(crowd)).map(member);
-            assert_eq!(fullest(all.collect()), [3, 4, 5], "{crowd:?}");
+            let all: BTreeSet<Member> = all.collect();
+            assert_eq!(fullest(all.into_iter().collect()), [3, 4, 5], "{crowd:?}");
         }
         let (one, other) = (Prefix::V4(1 << 20), Prefix::V4(1 << 30));
-        let unknown = vec![(None, 1), (Some(one), 2), (None, 3), (Some(other), 4)];
+        let unknown = vec![(None, 1), (None, 3), (Some(one), 2), (Some(other), 4)];
         assert_eq!(fullest(unknown), [1, 3], "those without an address are one crowd");
         assert_eq!(
-            fullest(vec![(Some(other), 1), (Some(one), 2)]),
+            fullest(vec![(Some(one), 2), (Some(other), 1)]),
             [1, 2],
             "as full as each other"
         );

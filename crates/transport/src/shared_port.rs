@@ -51,7 +51,7 @@ impl SharedPort {
     ) -> io::Result<Self> {
         let listener = Listener::bind(Arc::clone(&network), address).await?;
         let address = listener.address();
-        let routes = Arc::new(Mutex::new(Routes::new(config.limits.pending)));
+        let routes = Arc::new(Mutex::new(Routes::new(config.limits.places())));
         let mut front = Front::new(Arc::new(config));
         front.tls = tls;
         let stop = CancellationToken::new();
