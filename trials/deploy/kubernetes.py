@@ -127,7 +127,7 @@ class Service:
     def __enter__(self):
         log = open(self.state / "log", "w")
         self.process = subprocess.Popen([program, "-C", self.state, "run", "--log", "json"], env=self.env, stdout=log, stderr=log)
-        wait(lambda: self.call("peers").returncode == 0, self.state / "log")
+        wait(lambda: self.call("status").returncode == 0, self.state / "log")
         return self
 
     def __exit__(self, *_):

@@ -24,6 +24,13 @@ pub(crate) struct Stored {
     pub(crate) before: Option<Before>,
 }
 
+impl Stored {
+    /// Returns how many bytes waited for the link before, if that is known.
+    pub(crate) fn waited(&self) -> Option<u64> {
+        self.before.as_ref().map(|before| before.bytes)
+    }
+}
+
 /// The state of a link before its messages were stored.
 #[derive(Debug)]
 pub(crate) struct Before {

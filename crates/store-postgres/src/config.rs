@@ -23,8 +23,10 @@ impl PostgresConfig {
     /// The settings for a service with this name and the database at this URL:
     /// `postgres://user:password@host,other/database?sslmode=verify-full`.
     ///
-    /// The certificate of a server is always verified, against the machine's roots or `sslrootcert`.
-    /// Without `sslmode`, TLS is used unless every host is a socket or an address of this machine.
+    /// Where TLS is used, the certificate and the name of the server are verified, against the machine's
+    /// roots or `sslrootcert`: `require` is as good as `verify-full`. `disable` uses none, `prefer` does
+    /// without where the server has none, and without `sslmode`, TLS is required unless every host is a socket or
+    /// an address of this machine.
     #[must_use]
     pub fn new(service: PeerName, url: impl Into<String>) -> Self {
         Self {

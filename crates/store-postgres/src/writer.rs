@@ -209,7 +209,8 @@ impl Writer {
     fn answer(&self, common: &Common, round: Vec<Part>, stored: &[Stored]) {
         for (mut part, stored) in round.into_iter().zip(stored) {
             let told = append::told(&part, stored);
-            common.survey.add(append::answer(&mut part, stored));
+            let bytes = append::answer(&mut part, stored);
+            common.survey.add(stored.waited(), bytes);
             self.lock().queue.put_back(part);
             if let Some((owner, signal)) = told {
                 common.notifier.tell(owner, signal);
@@ -270,7 +271,8 @@ async fn decide(common: &Common, undecided: Undecided, fault: &Fault) {
     let mut stored = stored.into_iter();
     for mut part in round {
         if let Some(stored) = stored.next() {
-            common.survey.add(append::answer(&mut part, &stored));
+            let bytes = append::answer(&mut part, &stored);
+            common.survey.add(stored.waited(), bytes);
         }
         for waiting in part.messages {
             let _ = waiting.waiter.send(Err(error.clone()));

@@ -134,6 +134,7 @@ impl<H: Host> Entrance for Acceptor<H> {
             };
             match established {
                 Ok(established) => {
+                    network.established(stranger.address());
                     stranger.pending.established();
                     let timeouts = acceptor.front.config.timeouts.listening();
                     let mut connection = Connection::new(established, timeouts, network);

@@ -20,7 +20,7 @@ use crate::prefix::{self, Member, Prefix};
 const ANSWERED: Duration = Duration::from_millis(250);
 
 /// The part of all places that one known address may take, behind which there may be many clients.
-const KNOWN_SHARE: usize = 8;
+const KNOWN_SHARE: usize = 32;
 
 /// The part of all places that is freed at once when there are none left: to choose who gives way takes time
 /// that grows with the number of places, and a flood must not cause it with each connection.
@@ -136,6 +136,16 @@ impl Admission {
         Ok(PendingConnection { admission, number, from, answered, authentic, evicted })
     }
 
+    /// Keeps room for the next connections from an address: one was established.
+    pub(crate) fn know(&self, address: IpAddr) {
+        self.lock().known.put(Prefix::from(address), ());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn knows(&self, address: IpAddr) -> bool {
+        self.lock().known.contains(&Prefix::from(address))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -225,7 +235,7 @@ impl Crowds {
 impl State {
     /// Makes room for one more connection from an address, whose oldest silent one gives way. There
     /// is no room at an address that may have failed too often by the time that all of them are done,
-    /// unless it is known: there it may be too often by those that are pending.
+    /// unless it is known and nobody has failed there lately.
     fn make_room_at(
         &mut self,
         from: Prefix,
@@ -236,10 +246,10 @@ impl State {
         if attempts == 0 {
             return Err(LimitReached::TooManyAttempts);
         }
-        let places = match self.known.get(&from) {
-            Some(()) => limits.pending_per_address.max(limits.pending / KNOWN_SHARE),
-            None => limits.pending_per_address.min(attempts as usize),
-        };
+        let mut places = limits.pending_per_address.min(attempts as usize);
+        if self.known.contains(&from) && attempts == limits.attempts {
+            places = places.max(limits.pending / KNOWN_SHARE);
+        }
         let mut here = self.crowds.at(from);
         while here.len() >= places {
             let answered = |number: &u64| self.pending.get(number).and_then(|it| it.answered);
@@ -259,10 +269,12 @@ impl State {
     /// takes more than half loses some.
     fn evict_from_fullest(&mut self, limits: &Limits, mut chance: impl FnMut() -> f64) {
         let spares_known = self.crowds.known.len() <= limits.pending / 2;
-        let crowd = self.crowds.of(!spares_known).iter().copied().collect();
-        let mut older = prefix::fullest(crowd);
+        let crowd = self.crowds.of(!spares_known);
+        let beyond_half = crowd.len().saturating_sub(limits.pending / 2);
+        let mut older = prefix::fullest(crowd.iter().copied().collect());
         older.truncate(older.len().div_ceil(2));
-        let mut freed = (limits.pending / FREED_SHARE).min(older.len() / 2).max(1);
+        let most = beyond_half.min(limits.pending / FREED_SHARE);
+        let mut freed = most.min(older.len() / 2).max(1);
         let is_silent = |number: &u64| self.pending[number].answered.is_none();
         let (silent, mut answered): (Vec<u64>, Vec<u64>) = older.into_iter().partition(is_silent);
         for number in silent.into_iter().take(freed) {
@@ -471,22 +483,44 @@ mod tests {
     }
 
     #[test]
-    fn at_a_known_address_there_is_room_for_many() {
-        let admission = Admission::new(Limits { pending: 80, ..limits() });
+    fn known_addresses_keep_their_half_where_several_give_way_at_once() {
+        let admission = Admission::new(Limits { pending: 320, ..limits() });
         let now = Instant::now();
-        let many = |count: usize| -> Vec<_> {
+        let address = |number: u8| ip(&format!("192.0.2.{number}"));
+        for number in 0..165 {
+            enter(&admission, address(number), now).unwrap().established();
+        }
+        let known: Vec<_> =
+            (0..165).map(|number| enter(&admission, address(number), now).unwrap()).collect();
+        let strangers: Vec<_> = (0..160)
+            .map(|number| enter(&admission, ip(&format!("198.51.100.{number}")), now).unwrap())
+            .collect();
+        let left = |held: &[PendingConnection]| held.iter().filter(|it| !is_evicted(it)).count();
+        assert_eq!((left(&known), left(&strangers)), (160, 160));
+    }
+
+    #[test]
+    fn at_a_known_address_there_is_room_for_many() {
+        let admission = Admission::new(Limits { pending: 320, ..limits() });
+        let now = Instant::now();
+        let many_at = |count: usize, now: Instant| -> Vec<_> {
             let enter = |_| enter(&admission, ip("192.0.2.1"), now).ok();
             (0..count).map_while(enter).inspect(|pending| pending.answered(now)).collect()
         };
+        let many = |count: usize| many_at(count, now);
         assert_eq!(many(20).len(), 3);
         enter(&admission, ip("192.0.2.1"), now).unwrap().established();
         let held = many(20);
-        assert_eq!(held.len(), 10, "an eighth");
+        assert_eq!(held.len(), 10, "a thirty-second");
         for pending in held {
             pending.failed(now);
         }
         let refused = enter(&admission, ip("192.0.2.1"), now).unwrap_err();
         assert_eq!(refused, LimitReached::TooManyAttempts, "those that were pending may all fail");
+        // From then on it has as many as any other address, until all of its attempts are back.
+        for (later, places) in [(2, 1), (4, 2), (6, 3), (7, 3), (8, 10)] {
+            assert_eq!(many_at(20, now + Duration::from_secs(later)).len(), places, "{later} s");
+        }
     }
 
     #[test]

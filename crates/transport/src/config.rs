@@ -35,14 +35,15 @@ pub struct Limits {
     pub request_head: usize,
     /// The largest number of lines in the head of an HTTP request.
     pub request_lines: usize,
-    /// The largest number of pending connections; at most half of the files that the process may
-    /// have open. When one more arrives, older ones of the fullest network give way, up to a thirty-second of all. Half
-    /// of them are kept free for addresses from which somebody was authenticated before.
+    /// The largest number of pending connections of a port; at most half of the files that the process
+    /// may have open. When one more arrives, older ones of the fullest network give way, up to a thirty-second of all. Addresses
+    /// from which somebody was authenticated before have half of the places, and all others the other half: those
+    /// give way that take more than their half.
     pub pending: usize,
     /// The largest number of pending connections from one address (IPv6: from one /64). When one
     /// more arrives, the oldest one gives way that has sent nothing useful. An address from which
-    /// somebody was authenticated before may have an eighth of `pending`, if that is more: there may
-    /// be many clients behind it.
+    /// somebody was authenticated before, and of which no attempt has failed lately, may have a thirty-second of
+    /// `pending`, if that is more: there may be many clients behind it.
     pub pending_per_address: usize,
     /// Number of attempts that may fail in a row: malformed requests, and hellos that are not
     /// authentic. A connection that sends nothing costs none.

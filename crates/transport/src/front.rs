@@ -54,6 +54,11 @@ impl Front {
         Self { config, admission, refusals: Arc::default(), tls: None }
     }
 
+    /// Returns the limits on pending connections, with which it admits them.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
     /// Admits a connection, or notes why it does not. Whether its address is one that may come is asked
     /// unless it is a proxy's.
     pub(crate) fn enter(

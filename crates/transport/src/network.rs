@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +33,14 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// follows is that one's then, unless it is changed, too.
     fn beneath(&self) -> Option<&dyn Network> {
         None
+    }
+
+    /// Somebody at this address was authenticated on a connection that a listener of this network has accepted. A
+    /// network that limits strangers itself spares that address.
+    fn established(&self, address: IpAddr) {
+        if let Some(beneath) = self.beneath() {
+            beneath.established(address);
+        }
     }
 
     /// Returns a random number in `0.0..1.0`, by which delays are jittered. A reproducible

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::admission::Admission;
 use crate::error::AcceptError;
 use crate::front::{Accepted, Entrance, Front};
 use crate::stranger::Stranger;
@@ -33,6 +34,7 @@ pub struct SharedPort {
     network: Arc<dyn Network>,
     address: SocketAddr,
     routes: Arc<Mutex<Routes>>,
+    admission: Arc<Admission>,
     _open: DropGuard,
 }
 
@@ -55,9 +57,10 @@ impl SharedPort {
         let mut front = Front::new(Arc::new(config));
         front.tls = tls;
         let stop = CancellationToken::new();
+        let admission = Arc::clone(front.admission());
         let entrance = Port { front, routes: Arc::clone(&routes) };
         listener.spawn_for(entrance, &TaskTracker::new(), stop.clone());
-        Ok(Self { network, address, routes, _open: stop.drop_guard() })
+        Ok(Self { network, address, routes, admission, _open: stop.drop_guard() })
     }
 
     /// Returns the address that it listens on.
@@ -74,6 +77,7 @@ impl SharedPort {
             network: Arc::clone(&self.network),
             address: self.address,
             routes: Arc::clone(&self.routes),
+            admission: Arc::clone(&self.admission),
             url: url.clone(),
         })
     }
@@ -135,6 +139,8 @@ struct OnPort {
     network: Arc<dyn Network>,
     address: SocketAddr,
     routes: Arc<Mutex<Routes>>,
+    /// That of the port: whom a service has authenticated is spared there, too.
+    admission: Arc<Admission>,
     url: Endpoint,
 }
 
@@ -159,6 +165,11 @@ impl Network for OnPort {
         })
     }
 
+    fn established(&self, address: IpAddr) {
+        self.admission.know(address);
+        self.network.established(address);
+    }
+
     fn beneath(&self) -> Option<&dyn Network> {
         Some(&*self.network)
     }
@@ -181,5 +192,22 @@ impl NetworkListener for Arrivals {
                 || io::Error::new(io::ErrorKind::NotConnected, "the shared port is closed");
             self.arrivals.recv().await.ok_or_else(closed)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whom_a_service_has_authenticated_is_known_at_the_port() {
+        let network = crate::network::system();
+        let address = SocketAddr::new([127, 0, 0, 1].into(), 0);
+        let bound = SharedPort::bind(network, address, None, Config::default()).await;
+        let port = bound.unwrap();
+        let service = port.network(&"ws://127.0.0.1/hub".parse().unwrap());
+        let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        service.established(one);
+        assert!(port.admission.knows(one) && !port.admission.knows(other));
     }
 }

@@ -5,14 +5,17 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use paddington::{Encoding, Message, Service, ServiceConfig};
 use paddington_test_support::{
     Detour, Inbox, MemoryNetwork, Pair, REQUEST, RawClient, RawFrame, pair, pair_with,
 };
-use paddington_transport::{Network, Stream};
+use paddington_transport::{Network, NetworkListener, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -244,6 +247,51 @@ async fn time_to_connect(
     let time = begun.elapsed();
     client.shutdown().await;
     time
+}
+
+/// A network that writes down from where somebody was authenticated.
+#[derive(Debug)]
+struct Noting(MemoryNetwork, Mutex<Vec<IpAddr>>);
+
+impl Network for Noting {
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        self.0.resolve(host, port)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Stream>> {
+        self.0.connect(address)
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn NetworkListener>>> {
+        self.0.bind(address)
+    }
+
+    fn beneath(&self) -> Option<&dyn Network> {
+        Some(&self.0)
+    }
+
+    fn established(&self, address: IpAddr) {
+        self.1.lock().unwrap().push(address);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_network_of_a_listener_is_told_who_was_authenticated() {
+    let pair = patient_pair();
+    let noting = Arc::new(Noting(pair.network.clone(), Mutex::default()));
+    let (inbox, handler) = Inbox::new();
+    let network = Arc::clone(&noting) as Arc<dyn Network>;
+    let _server = Service::start_on(network, &pair.server, handler).await.unwrap();
+    fail(&pair.network).await;
+    assert!(noting.1.lock().unwrap().is_empty());
+    let client = honest_client_connects(&pair, &inbox).await;
+    let known = std::mem::take(&mut *noting.1.lock().unwrap());
+    assert_eq!(known, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+    client.shutdown().await;
 }
 
 const ONE_WAY: Duration = Duration::from_millis(20);

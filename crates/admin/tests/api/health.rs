@@ -117,6 +117,11 @@ async fn the_metrics_are_openmetrics() {
         let family = name.strip_suffix("_total").unwrap_or(name);
         assert!(families.contains(&family), "{line} has a type: {families:?}");
     }
+    let page = include_str!("../../../../docs/api.md");
+    for family in &families {
+        let name = family.strip_prefix("paddington_peer_messages").map_or(*family, |last| last);
+        assert!(page.contains(name), "docs/api.md has {family}");
+    }
     let mut sorted = families.clone();
     sorted.sort_unstable();
     sorted.dedup();

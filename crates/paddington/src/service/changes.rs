@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::task::JoinError;
 
 use super::Service;
-use crate::known::KnownPeer;
+use crate::known::{KnownPeer, KnownServer};
 use crate::links::Keys;
 use crate::timestamp::Timestamp;
 use crate::{ConfigError, FixedKeys, Invite, InviteOptions, LinkDetails, ServiceConfig};
@@ -390,10 +390,15 @@ impl Service {
     /// Dials a server where its newer invitation says.
     pub(super) async fn redirect(&self, peer: &KnownPeer) -> Result<(), LinkError> {
         let KnownPeer::Server(server) = peer else { return Ok(()) };
-        let server = self.shared.config().to_dial(server)?;
-        let Server { name, endpoint, fallbacks, credentials, tls, .. } = server;
-        let newer = Renewed { endpoint, fallbacks, credentials, tls };
-        Ok(self.exchange.replace_endpoint(name.as_str(), newer).await?)
+        let place = self.place_of(server)?;
+        Ok(self.exchange.replace_endpoint(server.name.as_str(), place).await?)
+    }
+
+    /// Returns where a server is, and with what it is dialled. What its link names in files is read.
+    pub(super) fn place_of(&self, server: &KnownServer) -> Result<Renewed, ConfigError> {
+        let Server { endpoint, fallbacks, credentials, tls, .. } =
+            self.shared.config().to_dial(server)?;
+        Ok(Renewed { endpoint, fallbacks, credentials, tls })
     }
 
     pub(super) async fn change_range(

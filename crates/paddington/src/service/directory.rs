@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paddington_exchange::{HandlerError, RekeyError, Waiting};
+use paddington_transport::Renewed;
 use paddington_wire::keys::KeyRing;
 use paddington_wire::{LinkId, PeerName};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use super::{LinkError, Service};
+use crate::ConfigError;
 use crate::known::KnownPeer;
 use crate::links::{Keys, LinkDirectory, SharedLink, SharedLinkError};
 
@@ -22,6 +24,18 @@ const MOST_PAUSE: u32 = 30;
 
 /// The versions that were not taken over, and of which the operator was told.
 type Refused = HashMap<LinkId, u64>;
+
+/// A link that could not be taken over yet, at this version.
+struct Left {
+    peer: PeerName,
+    version: u64,
+}
+
+/// Returns whether the text of a link is what is wrong, which stays so until somebody writes another one. A
+/// certificate that it names may be there later.
+fn is_of_text(cause: &LinkError) -> bool {
+    matches!(cause, LinkError::Config(cause) if !matches!(cause, ConfigError::Tls { .. }))
+}
 
 /// The reason why changes of other replicas are not known yet.
 #[derive(Debug, Error)]
@@ -49,35 +63,51 @@ impl Service {
         let mut news = directory.news();
         let mut contacts = directory.first_contacts();
         let mut refused = Refused::new();
+        let mut left = None;
         let mut failures = 0;
+        let mut due = Instant::now();
         loop {
             let heard = *news.borrow_and_update();
             let has_lost = contacts != heard.contacts;
+            // What was left before is not read with each change of other links.
+            let is_due = failures == 0 || due <= Instant::now();
             let done = async {
                 if has_lost {
                     self.compare_with(directory).await?;
                 }
+                if is_due && let Some(Left { version, .. }) = left.take() {
+                    directory.read_again_after(version.saturating_sub(1));
+                }
                 self.take_over_newer(directory, &mut refused).await
             };
-            match done.await {
-                Ok(()) => {
+            let failure = match done.await {
+                Ok(more) => {
+                    contacts = heard.contacts;
+                    left = left.into_iter().chain(more).min_by_key(|left| left.version);
+                    left.as_ref().map(|left| FollowError::Link(left.peer.clone()))
+                }
+                Err(cause) => Some(cause),
+            };
+            match failure {
+                None => {
                     if failures > 0 {
                         info!("changes of links at other replicas are known again");
                     }
-                    (contacts, failures) = (heard.contacts, 0);
+                    failures = 0;
                 }
-                Err(cause) if failures == 0 => {
-                    warn!(%cause, "changes of links at other replicas are not known yet: trying again");
-                    failures = 1;
+                Some(cause) if is_due => {
+                    if failures == 0 {
+                        warn!(%cause, "changes of links at other replicas are not known yet: trying again");
+                    }
+                    failures += 1;
+                    due = Instant::now() + AGAIN * failures.min(MOST_PAUSE);
                 }
-                Err(_) => failures += 1,
+                Some(_) => {}
             }
             let changed = async {
                 match failures {
                     0 => news.changed().await,
-                    _ => timeout(AGAIN * failures.min(MOST_PAUSE), news.changed())
-                        .await
-                        .unwrap_or(Ok(())),
+                    _ => timeout_at(due, news.changed()).await.unwrap_or(Ok(())),
                 }
             };
             if changed.await.is_err() {
@@ -86,22 +116,23 @@ impl Service {
         }
     }
 
-    /// Takes over what is new. What cannot be taken over now is read again the next time.
+    /// Takes over what is new. Returns the first link that cannot be taken over now.
     async fn take_over_newer(
         &self,
         directory: &LinkDirectory,
         refused: &mut Refused,
-    ) -> Result<(), FollowError> {
-        let mut failed = Ok(());
-        let mut again = u64::MAX;
+    ) -> Result<Option<Left>, FollowError> {
+        let mut left: Option<Left> = None;
         loop {
             let newer = directory.newer().await;
-            if newer.as_ref().map_or(true, Vec::is_empty) {
-                directory.read_again_after(again);
-                newer?;
-                return failed;
+            if let (Err(_), Some(left)) = (&newer, &left) {
+                directory.read_again_after(left.version.saturating_sub(1));
             }
-            for shared in newer? {
+            let newer = newer?;
+            if newer.is_empty() {
+                return Ok(left);
+            }
+            for shared in newer {
                 let (peer, link, version) = (shared.peer.clone(), shared.link, shared.version);
                 match self.take_over(directory, shared).await {
                     Ok(()) => drop(refused.remove(&link)),
@@ -109,10 +140,10 @@ impl Service {
                         if refused.insert(link, version) != Some(version) {
                             error!(%peer, %cause, "a link that another replica has changed is not taken over");
                         }
-                        // What is wrong with the text itself stays so until somebody writes another one.
-                        if !matches!(cause, LinkError::Config(_)) {
-                            again = again.min(version.saturating_sub(1));
-                            failed = Err(FollowError::Link(peer));
+                        if !is_of_text(&cause)
+                            && left.as_ref().is_none_or(|it| version < it.version)
+                        {
+                            left = Some(Left { peer, version });
                         }
                     }
                 }
@@ -131,7 +162,7 @@ impl Service {
         if version <= directory.version(link) {
             return Ok(()); // this replica has written it
         }
-        let new = match state.map_err(crate::ConfigError::from)? {
+        let new = match state.map_err(ConfigError::from)? {
             Some(file) => Some(self.shared.config().peer_of(file)?),
             None => None,
         };
@@ -148,6 +179,15 @@ impl Service {
                 self.exchange.remove_with(name.as_str(), Waiting::Keep, adopted(None)).await?;
             }
             (Some(known), Some(new)) => {
+                // What may fail comes first: afterwards this version counts as taken over.
+                let place = match (&known, &new) {
+                    (KnownPeer::Server(known), KnownPeer::Server(server))
+                        if !known.has_same_place(server) =>
+                    {
+                        Some(self.place_of(server)?)
+                    }
+                    _ => None, // it has the same place, and a link keeps its role
+                };
                 if let Keys::Sealed(ring) = new.keys() {
                     let is_newer = || directory.version(link) < version;
                     let change = |_: &KeyRing| {
@@ -160,7 +200,7 @@ impl Service {
                         changed => changed?,
                     }
                 }
-                self.move_to(&known, &new).await?;
+                self.move_to(&known, &new, place).await?;
             }
         }
         debug!(peer = %name, "the link was changed at another replica");
@@ -168,22 +208,22 @@ impl Service {
     }
 
     /// Lets a peer come from where its new state says, or be there.
-    async fn move_to(&self, known: &KnownPeer, new: &KnownPeer) -> Result<(), LinkError> {
-        match (known, new) {
-            (KnownPeer::Client(known), KnownPeer::Client(new)) => {
-                if known.range != new.range {
-                    self.exchange.set_range(new.name.as_str(), new.range).await?;
-                }
-                if known.bucket != new.bucket {
-                    self.exchange.set_bucket(new.name.as_str(), new.bucket).await?;
-                }
+    async fn move_to(
+        &self,
+        known: &KnownPeer,
+        new: &KnownPeer,
+        place: Option<Renewed>,
+    ) -> Result<(), LinkError> {
+        if let (KnownPeer::Client(known), KnownPeer::Client(new)) = (known, new) {
+            if known.range != new.range {
+                self.exchange.set_range(new.name.as_str(), new.range).await?;
             }
-            (KnownPeer::Server(known), KnownPeer::Server(server))
-                if !known.has_same_place(server) =>
-            {
-                self.redirect(new).await?;
+            if known.bucket != new.bucket {
+                self.exchange.set_bucket(new.name.as_str(), new.bucket).await?;
             }
-            _ => {} // it has the same place, and a link keeps its role
+        }
+        if let Some(place) = place {
+            self.exchange.replace_endpoint(new.name().as_str(), place).await?;
         }
         Ok(())
     }

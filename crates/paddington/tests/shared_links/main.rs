@@ -12,7 +12,7 @@ use paddington::{
     AtRest, ConfigError, Invite, KeySource, LinkError, Message, RemoveError, SendError, Service,
     ServiceConfig, Waiting,
 };
-use paddington_test_support::{Inbox, capture_logs_of_thread, eventually};
+use paddington_test_support::{Authority, Inbox, capture_logs_of_thread, eventually};
 use paddington_wire::keys::Generation;
 use tokio::time::{Instant, timeout};
 
@@ -294,6 +294,52 @@ async fn a_server_is_dialled_where_its_newer_invitation_says_by_whichever_replic
     dials.shutdown().await;
     let left = if std::ptr::eq(dials, &one) { &two } else { &one };
     passes(left, &inbox, "partner", "third").await;
+}
+
+/// The same holds for a server that is new, and for one whose place is.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_certificate_authorities_come_late_is_taken_over_when_they_are_there() {
+    let (logs, _guard) = capture_logs_of_thread();
+    let world = World::new();
+    let (one, two) = (world.replica(1).await, world.replica(2).await);
+    let authority = Authority::new();
+    let authorities = world.folder.path().join("authorities.pem");
+    let is_at = |service: &Service, place: &str| {
+        let link = service.links().into_iter().find(|link| link.name == "partner");
+        link.and_then(|link| link.url).is_some_and(|url| url.to_string().starts_with(place))
+    };
+    let told = |text: &str| logs.lines().iter().filter(|line| line.contains(text)).count();
+    let (mut partner, name) =
+        (ServiceConfig::new("partner", "ws://x.example:1", "::", &1).unwrap(), "hub");
+    let mut invite = Some(partner.add_client(name, "::/0").unwrap());
+    for (times, place) in [(1, "wss://partner.example:7000/"), (2, "wss://partner.example:7001/")] {
+        std::fs::write(&authorities, &authority.pem).unwrap();
+        match invite.take() {
+            Some(invite) => {
+                let invite = invite.at(place).unwrap();
+                one.add_server_with(invite, Some(authorities.clone())).await.unwrap();
+            }
+            None => {
+                let invite = partner.renew(name).unwrap();
+                one.replace_server(invite.at(place).unwrap()).await.unwrap();
+            }
+        }
+        std::fs::remove_file(&authorities).unwrap(); // the other replica has not had its turn yet
+        eventually(async || told("is not taken over") == times).await;
+        assert!(is_at(&one, place));
+        assert!(!is_at(&two, place));
+        // Other links go on meanwhile, and it is told once.
+        let other = format!("client-{times}");
+        two.add_client(&other, "::/0").await.unwrap();
+        one.add_client(&format!("{other}-of-one"), "::/0").await.unwrap();
+        eventually(async || knows(&one, &other) && knows(&two, &format!("{other}-of-one"))).await;
+        tokio::time::sleep(10 * LEASE).await;
+        assert_eq!(told("is not taken over"), times, "{:?}", logs.lines());
+        std::fs::write(&authorities, &authority.pem).unwrap();
+        timeout(LEASE * 4, eventually(async || is_at(&two, place))).await.unwrap();
+    }
+    one.shutdown().await;
+    two.shutdown().await;
 }
 
 /// Returns whether anything that is stored holds this text.
