@@ -155,6 +155,9 @@ impl PendingConnection {
     /// Sets the address that a proxy reports, and checks its limits.
     pub(crate) fn resolve(&self, address: IpAddr, now: Instant) -> Result<(), LimitReached> {
         let mut state = self.admission.lock();
+        if !state.pending.contains_key(&self.number) {
+            return Ok(()); // it was evicted, and takes nobody's place
+        }
         let from = Prefix::from(address);
         state.make_room_at(from, &self.admission.limits, now)?;
         let known = state.known.contains(&from);
@@ -567,6 +570,19 @@ mod tests {
         assert_eq!(known(&admission.lock()), (1, 4));
         drop((late, held));
         assert_eq!(known(&admission.lock()), (0, 0));
+    }
+
+    #[test]
+    fn one_that_was_evicted_takes_nobodys_place() {
+        let admission = Admission::new(limits());
+        let now = Instant::now();
+        let late = enter(&admission, None, now).unwrap();
+        let _others: Vec<_> = (0..6).map(|_| enter(&admission, None, now).unwrap()).collect();
+        assert!(is_evicted(&late));
+        let here: Vec<_> =
+            (0..3).map(|_| enter(&admission, ip("192.0.2.1"), now).unwrap()).collect();
+        late.resolve("192.0.2.1".parse().unwrap(), now).unwrap();
+        assert!(!here.iter().any(is_evicted));
     }
 
     #[test]
