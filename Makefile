@@ -150,7 +150,7 @@ else
 	@echo "cargo-deny is not installed: licences, layers and known vulnerabilities are not checked"
 endif
 
-models: ## Explore the models in their long form, which takes a quarter of an hour
+models: ## Explore the models in their long form, which takes an hour
 	$(TRIAL) paddington-models
 	$(MODELS) check --long
 	$(MODELS) replicas --long
