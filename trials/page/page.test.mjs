@@ -37,6 +37,12 @@ const lost = (page) => page.waitForSelector('[data-link="lost"]');
 const row = (page, name) => page.locator('tbody.peer', { has: page.getByRole('button', { name, exact: true }) });
 const textOf = (page, selector) => page.locator(selector).innerText();
 
+/** Waits until something is so. */
+async function until(isSo, complaint) {
+  for (const end = Date.now() + 30_000; !(await isSo()); await new Promise((later) => setTimeout(later, 250)))
+    if (Date.now() > end) assert.fail(await complaint());
+}
+
 async function assertAccessible(page, what) {
   const { violations } = await new AxeBuilder({ page })
     .withTags(RULES)
@@ -96,8 +102,15 @@ trial('what a person looks for is on the page', { scene: 'degraded' }, async ({ 
   assert.match(warehouse, /could not be reached: connection refused[^]*Check that the server runs/);
   const billing = await row(page, 'billing').innerText();
   assert.match(billing, /connected 2 d[^]*ms/);
-  const rates = await row(page, 'billing').locator('.c-out').innerText();
-  assert.ok(Number(rates) > 40 && Number(rates) < 150, `${rates} is about 85 messages a second`);
+  // A second of a busy machine is longer or shorter than one of the mock.
+  const rate = row(page, 'billing').locator('.c-out');
+  await until(
+    async () => {
+      const shown = Number(await rate.innerText());
+      return shown > 60 && shown < 120;
+    },
+    () => rate.innerText().then((shown) => `${shown} is about 85 messages a second`),
+  );
   await page.getByRole('button', { name: 'warehouse' }).click();
   assert.match(await row(page, 'warehouse').innerText(), /this side dials[^]*on disk/);
   assert.match(await textOf(page, '#events'), /the message 20417 of ledger has become a dead letter/);
