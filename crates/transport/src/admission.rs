@@ -137,8 +137,8 @@ impl Admission {
     }
 
     /// Keeps room for the next connections from an address: one was established.
-    pub(crate) fn know(&self, address: IpAddr) {
-        self.lock().known.put(Prefix::from(address), ());
+    pub(crate) fn know(&self, address: impl Into<Prefix>) {
+        self.lock().known.put(address.into(), ());
     }
 
     #[cfg(test)]
@@ -187,7 +187,7 @@ impl PendingConnection {
     /// Keeps room for the next connections from its address: this one is established.
     pub(crate) fn established(self) {
         if let Some(from) = self.from.get() {
-            self.admission.lock().known.put(*from, ());
+            self.admission.know(*from);
         }
     }
 
