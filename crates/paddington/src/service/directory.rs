@@ -180,14 +180,7 @@ impl Service {
             }
             (Some(known), Some(new)) => {
                 // What may fail comes first: afterwards this version counts as taken over.
-                let place = match (&known, &new) {
-                    (KnownPeer::Server(known), KnownPeer::Server(server))
-                        if !known.has_same_place(server) =>
-                    {
-                        Some(self.place_of(server)?)
-                    }
-                    _ => None, // it has the same place, and a link keeps its role
-                };
+                let place = self.other_place(&known, &new)?;
                 if let Keys::Sealed(ring) = new.keys() {
                     let is_newer = || directory.version(link) < version;
                     let change = |_: &KeyRing| {
@@ -205,6 +198,22 @@ impl Service {
         }
         debug!(peer = %name, "the link was changed at another replica");
         Ok(())
+    }
+
+    /// Returns where a server is now, if that is not where it was.
+    fn other_place(
+        &self,
+        known: &KnownPeer,
+        new: &KnownPeer,
+    ) -> Result<Option<Renewed>, ConfigError> {
+        match (known, new) {
+            (KnownPeer::Server(known), KnownPeer::Server(server))
+                if !known.has_same_place(server) =>
+            {
+                self.place_of(server).map(Some)
+            }
+            _ => Ok(None), // it has the same place, and a link keeps its role
+        }
     }
 
     /// Lets a peer come from where its new state says, or be there.
