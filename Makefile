@@ -13,9 +13,11 @@ PROGRAM := $(CARGO) build -q --workspace --examples --bin
 OPTIMISED := -q --profile model -p paddington -p paddington-models -p paddington-sim -p paddington-soak
 TRIAL := $(CARGO) build $(OPTIMISED) --examples --bin
 MODELS := $(TARGET)/model/paddington-models
+# The command that is tried: its last build, unless another one is named.
+COMMAND := $(or $(PADDINGTON_BIN),$(TARGET)/debug/paddington)
 
 .PHONY: build help check fmt clippy test test-portable secrets doctest doc examples interop formal operate api-examples deploy cluster page bench-smoke soak-smoke models-smoke mutants sim-smoke locks package deny
-.PHONY: demo bench bench-full bench-cluster bench-compare instructions instructions-record soak fuzz models sim
+.PHONY: demo bench bench-full bench-cluster bench-compare instructions instructions-record soak soak-control fuzz models sim
 
 build: ## Build everything (the default)
 	$(CARGO) build --workspace
@@ -80,19 +82,19 @@ examples: ## Run the examples end to end
 
 interop: ## Check the second implementation, in Python, against ours
 	$(PROGRAM) example-echo
-	trials/interop/python/run
+	trials/interop/python/run $(TARGET)/debug/example-echo
 
 operate: ## Carry out every command of docs/operate.md, on two hosts
 	$(PROGRAM) paddington
-	trials/operate/run
+	trials/operate/run $(TARGET)/debug/paddington
 
 deploy: ## Check the files in deploy, as far as this machine can
 	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington --bin example-cluster)
-	trials/deploy/systemd $(PADDINGTON_BIN)
-	trials/deploy/kubernetes $(PADDINGTON_BIN)
-	trials/deploy/replicas $(PADDINGTON_BIN)
-	trials/deploy/proxies $(PADDINGTON_BIN)
-	trials/deploy/debian $(PADDINGTON_BIN)
+	trials/deploy/systemd $(COMMAND)
+	trials/deploy/kubernetes $(COMMAND)
+	trials/deploy/replicas $(COMMAND)
+	trials/deploy/proxies $(COMMAND)
+	trials/deploy/debian $(COMMAND)
 
 cluster: ## Update replicas one after another, behind nginx and HAProxy, where they and PostgreSQL are installed
 	$(PROGRAM) example-cluster
@@ -102,14 +104,15 @@ page: ## Test the status page in Chromium, where that and Node are installed
 	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)
 	# A browser's times are its own: what fails is tried once more.
 	trials/page/run || trials/page/run
-	trials/page/real
+	PADDINGTON_BIN=$(abspath $(COMMAND)) trials/page/real
 
 api-examples: ## Run the examples of the local API, in each language that is here
 	$(if $(PADDINGTON_BIN),,$(PROGRAM) paddington)
-	trials/api/run
+	PADDINGTON_BIN=$(abspath $(COMMAND)) trials/api/run
 
-formal: ## Prove the handshake, where ProVerif is installed
+formal: ## Prove the handshake, where ProVerif is installed, and look for attacks on it, where Verifpal is
 	@trials/formal/run
+	@trials/formal/search
 
 bench-smoke: ## Run every benchmark once, for its correctness
 	$(CARGO) test -q --workspace --bench '*'
@@ -199,11 +202,15 @@ instructions-record: ## Record the instruction counts again
 RUNS ?= 3
 SEED ?= 1
 
-soak: ## Run every soak trial RUNS times, half an hour per run, with seeds from SEED on
+soak: ## Run every soak trial RUNS times, forty minutes per run, with seeds from SEED on
 	$(CARGO) build -q --release -p paddington-soak
 	for run in $$(seq 0 $$(($(RUNS) - 1))); do \
 		$(CARGO) run -q --release -p paddington-soak -- --seed $$(($(SEED) + run)) all || exit 1; \
 	done
+
+soak-control: ## Leave out one rule of replicas at a time, and check that the soak trial sees it
+	$(TRIAL) paddington-soak
+	$(TARGET)/model/paddington-soak replicas-control
 
 # Number of simulations, and the first seed.
 SEEDS ?= 200
