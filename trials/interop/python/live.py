@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from paddington.buckets import of_url, with_bucket
-from paddington.calls import Failure, FailureCode
+from paddington.calls import Calls, Failure, FailureCode, depth
 from paddington.client import Client, HungUp, challenge, ready_of
 from paddington.connection import SUBPROTOCOL, Connection, End, Socket
 from paddington.frames import CloseCode, Frame, Kind, Rejection, RejectionCode, StreamEntry
@@ -263,6 +263,118 @@ async def rust_asks(folder: Folder) -> str:
     return "a reply, a failure with its text, a deadline that ends the handler"
 
 
+def ask_back(calls: Calls, seen: list[int]) -> None:
+    """Answers as `interop` does: with the number, and what it answers to the number before."""
+
+    async def answers(request: str | bytes) -> str | bytes | None:
+        # What is asked in here is one deeper.
+        seen.append(depth.get() - 1)
+        if request == "0":
+            return request
+        before = await calls.request(str(int(request) - 1), PATIENCE)
+        return f"{request!s} {before!s}"
+
+    calls.answers = answers
+
+
+async def expect_nested(link: Link, seen: list[int], received: list[str]) -> None:
+    """Fails unless each side can begin requests within requests, down to depth 3."""
+    answer = await link.calls.request("3", PATIENCE)
+    expect(answer == "3 2 1 0" and seen == [1, 3], f"{answer!r}, asked at {seen}")
+    link.send("ask 3")
+    await eventually(lambda: len(received) > 0, "Rust sends what it was answered")
+    expect(received == ["3 2 1 0"] and seen == [1, 3, 0, 2], f"{received}, asked at {seen}")
+
+
+async def nested_requests(folder: Folder) -> str:
+    """Each side asks in the handling of the other's requests, and either is the client."""
+    seen: list[int] = []
+    received: list[str] = []
+
+    async def keep(_link: Link, text: str) -> None:
+        received.append(text)
+
+    async with folder.interop_server() as invitation:
+        client = Client(invitation, keep, QUICK)
+        ask_back(client.link.calls, seen)
+        running = asyncio.create_task(client.run())
+        await expect_nested(client.link, seen, received)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    seen.clear()
+    received.clear()
+    async with python_server(folder, keep, QUICK) as (_, link, path):
+        ask_back(link.calls, seen)
+        async with folder.interop_client(path):
+            await expect_nested(link, seen, received)
+    return "depths 0 to 3, begun by either side, in both roles"
+
+
+async def words_of_rejections(folder: Folder) -> str:
+    """The words of a handler's error travel in the ACK, both ways."""
+    async with folder.interop_server() as invitation:
+        client = Client(invitation, ignore, QUICK)
+        running = asyncio.create_task(client.run())
+        long = "é" * 200
+        numbers = [client.link.send(text) for text in ("this", long)]
+        words = ["nobody knows what this means", f"nobody knows what {'é' * 118}"]
+        told = [Rejection(n, RejectionCode.FAILED, w) for n, w in zip(numbers, words, strict=True)]
+        await eventually(lambda: len(client.link.rejections) == 2, "the rejections come")
+        expect(client.link.rejections == told, f"it was told {client.link.rejections}")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    async def fails(_link: Link, text: str) -> None:
+        raise ValueError(f"{text} is not wanted here")
+
+    limits = replace(QUICK, reveal_errors=True)
+    async with (
+        python_server(folder, fails, limits) as (_, link, path),
+        folder.client(path, "told"),
+    ):
+        link.send("it")
+        await eventually(lambda: "it is not wanted here" in folder.said("told"), "Rust shows them")
+    return "what Rust says, cut after 255 bytes, and what Python says"
+
+
+async def removed_links(folder: Folder) -> str:
+    """A link that is removed ends with CLOSE 7, both ways, and the client is a stranger then."""
+    async with python_server(folder, ignore, QUICK) as (server, _, path):
+        slot = server.slots[0]
+        async with folder.client(path, "removed"):
+            await eventually(lambda: slot.connection is not None, "it connects")
+            server.remove("echo-client")
+            said = "the peer has removed this link"
+            await eventually(lambda: said in folder.said("removed"), "Rust says so")
+            await eventually(lambda: len(server.ends) > 0, "the session ends")
+            expect(server.ends == [End(CloseCode.REMOVED)], f"it ended {server.ends}")
+        # Before READY, too.
+        server.add(Invitation.read(path), ignore)
+        async with raw(Invitation.read(path)) as (_, _, connection, frame):
+            expect(frame.kind == Kind.READY, f"it got {frame}")
+            server.remove("echo-client")
+            frame = await connection.hear()
+            expect((frame.kind, frame.id) == (Kind.CLOSE, CloseCode.REMOVED), f"it got {frame}")
+        await expect_stranger(Invitation.read(path))
+    async with folder.interop_server() as invitation:
+        client = Client(invitation, ignore, QUICK)
+        running = asyncio.create_task(client.run())
+        client.link.send("remove me")
+        await eventually(lambda: len(client.ends) > 0, "the session ends")
+        expect(client.ends == [End(CloseCode.REMOVED, by_peer=True)], f"it ended {client.ends}")
+        await expect_stranger(invitation)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    return "CLOSE 7 each way, and before READY; then a closed connection"
+
+
+async def expect_stranger(invitation: Invitation) -> None:
+    """Fails unless the server hangs up, on HELLO or where it admits nobody at this address any more."""
+    with suppress(ConnectionClosed, HungUp, InvalidMessage):
+        async with raw(invitation) as (*_, frame):
+            raise Failed(f"a stranger got {frame}")
+
+
 async def small_receiver(folder: Folder) -> str:
     """Rust skips a message that is too long for Python, and credit comes message by message."""
     received: list[str] = []
@@ -466,9 +578,7 @@ async def refusals(folder: Folder) -> str:
         lost = [other, invitation.url.partition("?")[0], with_bucket(other, 0) + "&b=000"]
         strayed = [replace(invitation, url=url) for url in lost]
         for wrong in (stranger, renamed, *strayed):
-            with suppress(ConnectionClosed, HungUp):
-                async with raw(wrong) as (*_, frame):
-                    raise Failed(f"a stranger got {frame}")
+            await expect_stranger(wrong)
         await expect_no_replay(invitation)
         url = invitation.url.partition("?")[0]
         expect(await status(url + "elsewhere", SUBPROTOCOL) == 404, "another path")
@@ -515,8 +625,11 @@ CHECKS: dict[str, Callable[[Folder], Awaitable[str]]] = {
     "bytes for a text handler, rust server": bytes_for_a_text_handler,
     "requests, python asks": python_asks,
     "requests, rust asks": rust_asks,
+    "requests within requests": nested_requests,
     "small receiver": small_receiver,
     "rejections": rejections,
+    "words of rejections": words_of_rejections,
+    "removed links": removed_links,
     "one session per link, rust server": idle_and_busy,
     "who asks, rust server": who_asks,
     "one session per link, python server": newer_and_busy,

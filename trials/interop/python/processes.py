@@ -73,21 +73,33 @@ class Folder:
 
     def __init__(self, program: Path, folder: Path) -> None:
         self._program, self._folder = program, folder
+        # Made of examples/echo/examples/interop.rs.
+        self._interop = program.parent / "examples" / "interop"
 
     def file(self, name: str) -> Path:
         """Returns the path of a file in it."""
         return self._folder / name
+
+    def said(self, name: str) -> str:
+        """Returns all that a process has printed so far."""
+        return self.file(f"{name}.log").read_text()
 
     def log(self) -> str:
         """Returns the last lines that the processes printed."""
         logs = (path.read_bytes()[-2000:] for path in sorted(self._folder.glob("*.log")))
         return "\n".join(log.decode(errors="replace") for log in logs)
 
-    async def _start(self, name: str, *arguments: str, quiet: bool = False) -> Echo:
+    async def _start(
+        self, name: str, *arguments: str, quiet: bool = False, program: Path | None = None
+    ) -> Echo:
         path = Path(os.devnull) if quiet else self.file(f"{name}.log")
         with path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                self._program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                program or self._program,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         return Echo(process)
 
@@ -127,3 +139,27 @@ class Folder:
             yield echo
         finally:
             await echo.kill()
+
+    @asynccontextmanager
+    async def interop_server(self) -> AsyncIterator[Invitation]:
+        """Runs an `interop server`, and returns its invitation."""
+        port = free_port()
+        path = self.file(f"{port}.toml")
+        arguments = ("server", str(port), str(path))
+        interop = await self._start(f"interop-{port}", *arguments, program=self._interop)
+        try:
+            await eventually(path.exists, "interop writes an invitation")
+            await eventually(lambda: listens(port), "interop listens")
+            yield Invitation.read(path)
+        finally:
+            await interop.kill()
+
+    @asynccontextmanager
+    async def interop_client(self, invitation: Path) -> AsyncIterator[None]:
+        """Runs an `interop client`."""
+        arguments = ("client", str(invitation))
+        interop = await self._start("interop", *arguments, program=self._interop)
+        try:
+            yield
+        finally:
+            await interop.kill()

@@ -8,12 +8,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from .frames import HEAD, UNDERSTANDS_CALLS, CallsState, Ready, require
+from .frames import HEAD, UNDERSTANDS_CALLS, CallsState, Ready, beginning, require
 
 log = logging.getLogger("paddington")
 
 ITEM_HEAD, MAX_ITEMS, MAX_TEXT, MAX_DEPTH, NO_LIMIT = 16, 1024, 1024, 8, 0xFFFFFFFF
 FRAME_BYTES = 16 * 1024
+MAX_WAITING = 1024
 depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
@@ -50,8 +51,16 @@ class Failure(Exception):
         self.code, self.text = code, text
 
 
+class NotSent(Exception):
+    """A request is refused by this side, before anything of it is sent."""
+
+
 class PeerChanged(Exception):
     """Another process has taken the place of the one that was asked."""
+
+
+class LinkRemoved(Exception):
+    """The link was removed before the answer came."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,15 @@ class Calls:
         self.instance, self.max_payload, self.wake = instance, max_payload, wake
         self.answers: Answers | None = None
         self.requests, self.request_window = 64, 2 << 20
+        # The room for requests of the peer, of all depths; for answers that it does not have yet; and
+        # for requests to it that wait. One that comes alone always has room.
+        self.request_bytes = self.reply_bytes = self.waiting_bytes = 8 << 20
+        # This side shuts down: it begins no request of the peer any more.
+        self.shutting_down = False
         self.peer: bytes | None = None
-        self.peers = CallsState()
+        # The parts of both READYs, and the longest body that the peer takes.
+        self.mine = self.peers = CallsState()
+        self.peers_max_payload = 0
         self.offered = False
         self.drains = False
         self.received = self.told = 0
@@ -171,21 +187,26 @@ class Calls:
     def meet(self, mine: Ready, peers: Ready) -> None:
         """Goes on with the same process of the peer, or begins anew with another."""
         self.offered = bool(peers.features & UNDERSTANDS_CALLS)
-        self.peers, self.drains = peers.calls, False
+        self.mine, self.peers, self.drains = mine.calls, peers.calls, False
+        self.peers_max_payload = peers.max_payload
         same = peers.calls.of == self.instance and mine.calls.of == peers.instance
         if self.offered and same:
             self._acknowledged(peers.calls.received)
         else:
             self._begin_anew(peers.instance if self.offered else None)
         self.resent = 0
-        if self.peers.requests == 0:
-            for asked in self.waiting:
-                _fail(asked.answer, Failure(FailureCode.NOT_ANSWERED))
-            self.waiting.clear()
+        self._refuse_waiting()
 
-    def _begin_anew(self, peer: bytes | None) -> None:
+    def remove(self) -> None:
+        """Ends all calls, of both sides: the link is removed."""
+        for asked in self.waiting:
+            _fail(asked.answer, LinkRemoved())
+        self.waiting.clear()
+        self._begin_anew(None, LinkRemoved)
+
+    def _begin_anew(self, peer: bytes | None, why: type[Exception] = PeerChanged) -> None:
         for asked in self.asked.values():
-            _fail(asked.answer, PeerChanged())
+            _fail(asked.answer, why())
         for answering in self.answering.values():
             if answering.task:
                 answering.task.cancel()
@@ -196,13 +217,17 @@ class Calls:
     # Asking
 
     async def request(self, body: str | bytes, timeout: float | None = None) -> str | bytes:
-        """Asks the peer; fails with Failure, PeerChanged or TimeoutError. Cancelling it is told."""
+        """Asks the peer; fails with NotSent, Failure, PeerChanged, LinkRemoved or TimeoutError.
+        Cancelling it is told."""
         if depth.get() >= MAX_DEPTH:
-            raise Failure(FailureCode.NO_ROOM, "too deep")
-        self._calls += 1
+            raise NotSent("it is made within too many others")
         loop = asyncio.get_running_loop()
         is_bytes = isinstance(body, bytes)
         data = body if isinstance(body, bytes) else body.encode()
+        waiting = [asked.item for asked in self.waiting]
+        if len(waiting) >= MAX_WAITING or not _fits(waiting, data, self.waiting_bytes):
+            raise NotSent("too many wait")
+        self._calls += 1
         item = Item(What.REQUEST, self._calls, depth.get(), 0, is_bytes, data)
         deadline = None if timeout is None else loop.time() + timeout
         asked = Asked(item, loop.create_future(), deadline)
@@ -215,7 +240,10 @@ class Calls:
             raise
         if answer.what == What.FAILURE:
             raise Failure(answer.short, answer.body.decode())
-        return answer.body if answer.is_bytes else answer.body.decode()
+        reply = answer.body if answer.is_bytes else text_of(answer.body)
+        if reply is None:
+            raise Failure(FailureCode.NOT_TEXT)
+        return reply
 
     def _give_up(self, asked: Asked) -> None:
         if asked in self.waiting:
@@ -228,6 +256,7 @@ class Calls:
 
     def next_items(self) -> tuple[int, list[Item]] | None:
         """Returns the items to send now with the number of the first, if there are any."""
+        self._refuse_waiting()
         if not self.offered:
             return None
         items: list[Item] = []
@@ -244,10 +273,21 @@ class Calls:
             items.append(item)
         return (first, items) if items else None
 
+    def _refuse_waiting(self) -> None:
+        """Fails the requests that the peer of this session never takes."""
+        for asked in list(self.waiting):
+            if self.peers.requests == 0:
+                _fail(asked.answer, Failure(FailureCode.NOT_ANSWERED))
+            elif len(asked.item.body) > self.peers_max_payload:
+                _fail(asked.answer, NotSent("it is longer than the peer accepts"))
+            else:
+                continue
+            self.waiting.remove(asked)
+
     def _add(self) -> bool:
         """Gives the next item its number, if there is one."""
         if self.ready_items:
-            self.sent.append(self.ready_items.popleft())
+            self.sent.append(self._for_peer(self.ready_items.popleft()))
             return True
         for asked in [] if self.drains else self.waiting:
             item = asked.item
@@ -260,6 +300,15 @@ class Calls:
                 self.asked[item.call] = asked
                 return True
         return False
+
+    def _for_peer(self, item: Item) -> Item:
+        """Returns the item, or what is sent in its place because the peer takes nothing so long."""
+        longest = self.peers_max_payload
+        if item.what == What.REPLY and len(item.body) > longest:
+            return Item(What.FAILURE, item.call, FailureCode.TOO_LONG)
+        if item.what == What.FAILURE and len(item.body) > longest:
+            return replace(item, body=beginning(item.body.decode(), longest).encode())
+        return item
 
     def _timed(self, item: Item) -> Item:
         if item.what != What.REQUEST:
@@ -329,29 +378,47 @@ class Calls:
         require(item.call not in self.answering, "two calls of one number")
         same = [a.item for a in self.answering.values() if a.item.short == item.short]
         used = sum(HEAD + len(other.body) for other in same + [item])
-        state = self.state()
-        fits = len(same) < state.requests and used <= state.window
+        fits = len(same) < self.mine.requests and used <= self.mine.window
         require(fits, "more requests than READY allows")
+        held = [a.item for a in self.answering.values() if not a.answered]
         answering = self.answering[item.call] = Answering(item)
+        refusal = self._refusal(item, held)
+        if refusal is not None:
+            self._answer(item.call, Failure(refusal))
+            return
         answering.task = asyncio.get_running_loop().create_task(self._run(item))
 
+    def _refusal(self, item: Item, held: list[Item]) -> FailureCode | None:
+        """Returns the reason why a request is not begun, if it is not."""
+        if self.answers is None:
+            return FailureCode.NOT_ANSWERED
+        if not item.is_bytes and text_of(item.body) is None:
+            return FailureCode.NOT_TEXT
+        if not _fits(held, item.body, self.request_bytes):
+            return FailureCode.NO_ROOM
+        return None
+
     async def _run(self, item: Item) -> None:
+        if self.shutting_down:
+            self._answer(item.call, Failure(FailureCode.SHUTTING_DOWN))
+            return
         depth.set(item.short + 1)
         limit = None if item.long == NO_LIMIT else item.long / 1000
-        body: str | bytes | None = item.body if item.is_bytes else text_of(item.body)
-        if body is None or self.answers is None:
-            self._answer(item.call, Failure(FailureCode.NOT_TEXT))
-            return
-        try:
-            answer = await asyncio.wait_for(self.answers(body), limit)
-            self._answer(item.call, Failure(FailureCode.NO_ANSWER) if answer is None else answer)
-        except TimeoutError:
+        if limit == 0:
             self._answer(item.call, Failure(FailureCode.EXPIRED))
-        except asyncio.CancelledError:
-            raise
+            return
+        assert self.answers is not None
+        deadline = asyncio.timeout(limit)
+        try:
+            async with deadline:
+                answer = await self.answers(item.body if item.is_bytes else item.body.decode())
+            self._answer(item.call, Failure(FailureCode.NO_ANSWER) if answer is None else answer)
         except Failure as failure:
             self._answer(item.call, failure)
         except Exception as error:
+            if deadline.expired() and isinstance(error, TimeoutError):
+                self._answer(item.call, Failure(FailureCode.EXPIRED))
+                return
             log.warning("request %s is not answered: %s", item.call, type(error))
             self._answer(item.call, Failure(FailureCode.FAILED))
 
@@ -360,19 +427,31 @@ class Calls:
         answering = self.answering.get(call)
         if answering is None or answering.answered:
             return
-        answering.answered = True
         if isinstance(answer, Failure):
-            item = Item(What.FAILURE, call, answer.code, body=answer.text.encode()[:MAX_TEXT])
+            text = beginning(answer.text, MAX_TEXT).encode()
+            item = Item(What.FAILURE, call, answer.code, body=text)
         elif isinstance(answer, bytes):
             item = Item(What.REPLY, call, is_bytes=True, body=answer)
         else:
             item = Item(What.REPLY, call, body=answer.encode())
+        if item.what == What.REPLY and not _fits(self._replies(), item.body, self.reply_bytes):
+            item = Item(What.FAILURE, call, FailureCode.NO_ROOM)
+        answering.answered = True
         self.ready_items.append(item)
         self.wake()
+
+    def _replies(self) -> list[Item]:
+        """Returns the replies that the peer is not known to have."""
+        return [item for item in (*self.sent, *self.ready_items) if item.what == What.REPLY]
 
     def is_quiet(self) -> bool:
         """Returns whether every request of the peer has an answer that it knows."""
         return not self.answering and not self.owes()
+
+
+def _fits(held: list[Item], body: bytes, room: int) -> bool:
+    """Returns whether a body has room beside what is held; alone, it always has."""
+    return not held or sum(HEAD + len(item.body) for item in held) + HEAD + len(body) <= room
 
 
 def _fail(answer: asyncio.Future[Item], error: Exception) -> None:

@@ -165,7 +165,8 @@ class Client:
             raise HungUp(f"it hangs up on HELLO: {error}") from None
         self._hung_up = 0
         session = handshake.finish(reply)
-        connection = Connection(self.link, socket, session, generation=generation)
+        age = random.uniform(0.9, 1.1)
+        connection = Connection(self.link, socket, session, age=age, generation=generation)
         connection.at_first_frame = lambda: self._used(generation)
         return connection, await connection.hear()
 

@@ -90,6 +90,8 @@ class Connection:
         self.opened = asyncio.Event()
         self.last_opened = self.began = now()
         self.conversation: Conversation | None = None
+        # The code with which it is to end before it has begun.
+        self._closing: int | None = None
         self.readers_failure: Exception | None = None
 
     async def say(self, frame: Frame) -> None:
@@ -111,6 +113,14 @@ class Connection:
         """Ends it with this code."""
         if self.conversation:
             self.conversation.close(code)
+        else:
+            self._closing = self._closing or code
+
+    async def dismiss(self, code: int) -> End:
+        """Ends it with this code, if it has no session."""
+        await self._say_last(code)
+        await self._socket.close(self.link.limits.flush)
+        return End(code)
 
     def ping(self) -> None:
         """Asks whether the peer is there."""
@@ -119,6 +129,8 @@ class Connection:
 
     async def run(self, mine: Ready, peers: Ready) -> End:
         """Runs the session until one side or the network ends it."""
+        if self._closing is not None:
+            return await self.dismiss(self._closing)
         self.conversation = conversation = Conversation(self.link, mine, peers, self._wake.set)
         conversation.renewal = renewal = self._renewal(conversation)
         try:

@@ -169,9 +169,15 @@ class Rejection:
         return head + bytes([len(said)]) + said
 
 
+def beginning(text: str, longest: int) -> str:
+    """Returns the beginning of a text that fits into so many bytes, cut between two characters. What
+    UTF-8 cannot say becomes a question mark."""
+    return text.encode(errors="replace")[:longest].decode(errors="ignore")
+
+
 def cut(text: str) -> str:
-    """Returns the beginning of a text that fits into a rejection, cut between two characters."""
-    return text.encode()[:MAX_TEXT].decode(errors="ignore")
+    """Returns the beginning of a text that fits into a rejection."""
+    return beginning(text, MAX_TEXT)
 
 
 def encode_rejections(rejections: list[Rejection]) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .calls import Calls
+from .calls import Calls, text_of
 from .frames import (
     HEAD,
     MAX_STREAMS,
@@ -136,6 +136,7 @@ class Link:
     def shut_down(self) -> None:
         """Asks the link to end once everything that was accepted is delivered."""
         self.shutting_down.set()
+        self.calls.shutting_down = True
         self.wake()
 
     def wake(self) -> None:
@@ -146,6 +147,13 @@ class Link:
     def close(self) -> None:
         """Ends the handler."""
         self._task.cancel()
+
+    def remove(self) -> None:
+        """Ends the link: from now on nothing is taken in, and nobody waits for an answer."""
+        self.attached = None
+        self.pending.clear()
+        self.calls.remove()
+        self.close()
 
     def acknowledge(self, number: int) -> None:
         """Notes that the peer has handled everything up to this number."""
@@ -211,19 +219,20 @@ class Link:
                 self.attached.completed(cursor)
 
     async def _handle(self, cursor: Cursor, number: int, payload: Payload) -> None:
+        text = None if payload.is_bytes else text_of(payload.data)
         try:
-            if not payload.is_bytes:
-                await self._handler(self, payload.data.decode())
+            if text is not None:
+                await self._handler(self, text)
+            elif not payload.is_bytes:
+                cursor.rejected.append(Rejection(number, RejectionCode.NOT_TEXT))
             elif self.bytes_handler is not None:
                 await self.bytes_handler(self, payload.data)
             else:
                 cursor.rejected.append(Rejection(number, RejectionCode.TEXT_ONLY))
-        except UnicodeDecodeError:
-            cursor.rejected.append(Rejection(number, RejectionCode.NOT_TEXT))
         except Exception as error:
             log.warning("message %s of %s is given up: %s", number, self.peer, type(error))
-            text = cut(str(error)) if self.limits.reveal_errors else ""
-            cursor.rejected.append(Rejection(number, RejectionCode.FAILED, text))
+            words = cut(str(error)) if self.limits.reveal_errors else ""
+            cursor.rejected.append(Rejection(number, RejectionCode.FAILED, words))
 
 
 def now() -> float:

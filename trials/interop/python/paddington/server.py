@@ -28,7 +28,7 @@ from .keys import LinkKeys, Refused
 from .link import Handler, Limits, Link, now
 
 log = logging.getLogger("paddington")
-HINTS = 128
+HINTS = 160
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Slot:
     invitation: Invitation | None = None
     connection: Connection | None = None
     instance: bytes = b""
-    waiting: Socket | None = None
+    waiting: Connection | None = None
+    removed: asyncio.Event = field(default_factory=asyncio.Event)
     ticket: int = 0
     recent: deque[float] = field(default_factory=deque)
 
@@ -141,6 +142,18 @@ class Server:
         link = keyring.ring.link
         return replace(made, link=link, generation=numbers[0], expires=told)
 
+    def remove(self, client: str) -> None:
+        """Removes the link of a client, which is told by CLOSE 7, and is a stranger from now on. What
+        is stored for the link is left to the caller. Fails with ValueError."""
+        slot = next((slot for slot in self.slots if slot.link.peer == client), None)
+        if slot is None:
+            raise ValueError(f"{client} has no invitation")
+        self.slots.remove(slot)
+        slot.removed.set()
+        slot.link.remove()
+        if slot.connection:
+            slot.connection.close(CloseCode.REMOVED)
+
     def bucket(self) -> int:
         """Returns the bucket to name in the invitation of the next client."""
         return choose(Counter(slot.bucket for slot in self.slots if slot.bucket is not None))
@@ -225,6 +238,8 @@ class Server:
         slot = found.slot
         reply, session = answer(found.keys, hello)
         refusal = await self._refusal(slot, hello)
+        if slot.removed.is_set():
+            refusal = CloseCode.REMOVED
         number, keyring = found.generation, slot.link.keyring
         connection = Connection(
             slot.link, socket, session, patience=1.25, age=1.2, generation=number
@@ -235,10 +250,16 @@ class Server:
                 await connection.say(Frame(Kind.CLOSE, id=refusal))
                 await socket.close(self.limits.flush)
                 return
-            mine, peers = await self._exchange_readies(slot, hello, reply, connection, socket)
+            readies = await self._exchange_readies(slot, hello, reply, connection, socket)
+            if readies is None:
+                self.ends.append(await connection.dismiss(CloseCode.REMOVED))
+                return
+            mine, peers = readies
             # The client gives up older keys when it hears from this side after READY: not before
             # these are noted as used. If the disk is full, the session is worth more than the note.
-            if keyring is not None and number is not None and not await keyring.use(number):
+            if slot.removed.is_set():
+                connection.close(CloseCode.REMOVED)
+            elif keyring is not None and number is not None and not await keyring.use(number):
                 if keyring.ring.get(number) is None:
                     raise Refused("these keys were replaced in the meantime")
             self.ends.append(await connection.run(mine, peers))
@@ -252,18 +273,22 @@ class Server:
 
     async def _exchange_readies(
         self, slot: Slot, hello: Hello, reply: bytes, connection: Connection, socket: Socket
-    ) -> tuple[Ready, Ready]:
-        """Sends REPLY and READY, and gives the connection the slot when the client's READY opens."""
+    ) -> tuple[Ready, Ready] | None:
+        """Sends REPLY and READY, and gives the connection the slot when the client's READY opens.
+        Returns nothing if the link was removed meanwhile."""
         slot.ticket += 1
         ticket = slot.ticket
         if slot.waiting:
             slot.waiting.cut()
-        slot.waiting = socket
+        slot.waiting = connection
         mine = slot.link.ready()
         await socket.send(reply)
         await connection.say(Frame(Kind.READY, payload=mine.encode()))
         async with asyncio.timeout(self.limits.handshake):
-            peers = ready_of(await connection.hear())
+            frame = await self._hear_unless(slot.removed, connection)
+        if frame is None:
+            return None
+        peers = ready_of(frame)
         if peers.instance != hello.instance:
             raise Violation("READY is of another instance than HELLO")
         if ticket != slot.ticket:
@@ -276,6 +301,19 @@ class Server:
         if old:
             old.close(CloseCode.REPLACED)
         return mine, peers
+
+    @staticmethod
+    async def _hear_unless(removed: asyncio.Event, connection: Connection) -> Frame | None:
+        """Opens the next frame, unless the link is removed before it comes."""
+        hearing = asyncio.create_task(connection.hear())
+        removing = asyncio.create_task(removed.wait())
+        try:
+            await asyncio.wait({hearing, removing}, return_when=asyncio.FIRST_COMPLETED)
+            return None if removed.is_set() else hearing.result()
+        finally:
+            for task in (hearing, removing):
+                task.cancel()
+            await asyncio.gather(hearing, removing, return_exceptions=True)
 
     async def _refusal(self, slot: Slot, hello: Hello) -> CloseCode | None:
         """Returns the reason why an authentic client gets no session, if it gets none."""

@@ -12,11 +12,12 @@ from paddington.frames import (
     RejectionCode,
     Violation,
     Rejection,
+    cut,
     decode_rejections,
     encode_batch,
 )
 from paddington.keys import LinkKeys
-from paddington.link import Limits, Link
+from paddington.link import Limits, Link, Outgoing
 
 KEYS = LinkKeys.of("server", "client", bytes([1]) * 32, bytes([2]) * 32)
 
@@ -32,6 +33,8 @@ class Side:
     async def _handle(self, _: Link, text: str) -> None:
         if text == "bad":
             raise ValueError("the handler fails")
+        if text == "worse":
+            b"\xff".decode()
         self.received.append(text)
 
     async def handle_bytes(self, _: Link, data: bytes) -> None:
@@ -120,6 +123,20 @@ class Conversations(unittest.IsolatedAsyncioTestCase):
         await self.exchange()
         self.assertEqual(self.b.received, ["1", "3"])
         self.assertEqual(self.a.link.rejections, [Rejection(2, RejectionCode.TEXT_ONLY)])
+
+    async def test_text_that_is_none_is_not_a_handler_that_fails(self) -> None:
+        self.connect()
+        self.a.link.send("worse")
+        self.a.link.pending.append(Outgoing(2, Payload(b"\xff")))
+        self.a.link.next = 3
+        with self.assertLogs("paddington"):
+            await self.exchange()
+        told = [Rejection(1, RejectionCode.FAILED), Rejection(2, RejectionCode.NOT_TEXT)]
+        self.assertEqual(self.a.link.rejections, told)
+
+    async def test_a_rejections_text_is_always_text(self) -> None:
+        self.assertEqual(cut("x" + "é" * 200), "x" + "é" * 127)
+        self.assertEqual(cut("no \udcff"), "no ?")
 
     async def test_a_rejection_is_told_again_until_it_is_known(self) -> None:
         self.connect()

@@ -9,14 +9,18 @@ from paddington import handshake, hexadecimal, xwing
 from paddington.calls import NO_LIMIT, Item, What, decode_calls, encode_calls
 from paddington.frames import (
     CallsState,
+    CloseCode,
     Frame,
     Kind,
     Payload,
     Ready,
+    Rejection,
     StreamEntry,
     Violation,
     decode_batch,
+    decode_rejections,
     encode_batch,
+    encode_rejections,
 )
 from paddington.handshake import ClientHandshake, ClientSecrets, ServerSecrets
 from paddington.keys import LinkKeys, Refused, derive, digest, extract
@@ -233,6 +237,32 @@ class Sealed(unittest.TestCase):
                 self.assertRaises(Violation, decode_batch, bytes.fromhex(payload))
         for plaintext in map(bytes.fromhex, table["bad_plaintexts"]):
             with self.subTest(plaintext=plaintext[:8]):
+                self.assertRaises(Violation, Frame.decode, plaintext, 100)
+
+    def test_frames_that_acknowledge_skip_and_end(self) -> None:
+        table = load("frames.json")
+        rejected = [Rejection(**rejection) for rejection in table["rejected"]]
+        payload = encode_rejections(rejected)
+        self.assertEqual(decode_rejections(payload), rejected)
+        client, _ = self.sessions()
+        client.sending.seal(b"READY is frame 0")
+        for number, name, frame in (
+            (1, "ack", Frame(Kind.ACK, id=9_000_000, ack=5)),
+            (2, "ack_rejected", Frame(Kind.ACK, id=9_000_100, ack=7, payload=payload)),
+            (3, "skip", Frame(Kind.SKIP, id=9, ack=7)),
+            (4, "drain", Frame(Kind.DRAIN)),
+            (5, "close", Frame(Kind.CLOSE, id=CloseCode.REMOVED)),
+        ):
+            plaintext = frame.encode()
+            self.assertEqual(plaintext.hex(), table[name])
+            self.assertEqual(Frame.decode(plaintext, 100), frame)
+            sealed = client.sending.seal(plaintext).hex()
+            self.assertEqual(sealed, table[f"frame_c2s_{number}_{name}"])
+        for payload in table["bad_payloads"]:
+            with self.subTest(payload=payload[:80]):
+                self.assertRaises(Violation, decode_rejections, bytes.fromhex(payload))
+        for plaintext in map(bytes.fromhex, table["bad_plaintexts"]):
+            with self.subTest(plaintext=plaintext[:24].hex()):
                 self.assertRaises(Violation, Frame.decode, plaintext, 100)
 
     def test_nothing_opens_that_must_not(self) -> None:
