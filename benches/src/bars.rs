@@ -28,8 +28,10 @@ pub enum Figure {
     Ratio,
     /// The number with this name.
     Number(&'static str),
-    /// The number with this name, relative to the contender's first position on the axis.
-    OfFirst(&'static str),
+    /// The number with this name, relative to that of this other contender at the same position.
+    Beside(&'static str, &'static str),
+    /// The number with this name, less that of the contender's first position on the axis.
+    More(&'static str),
 }
 
 /// The value that is required, and a better one that is aimed at.
@@ -61,42 +63,50 @@ impl Bar {
     /// The figure that was measured, over all rounds.
     fn measured(&self, experiments: &[Experiment]) -> Option<Spread> {
         let experiment = experiments.iter().find(|it| it.id == self.experiment)?;
-        let mut cells = experiment.cells.iter().filter(|cell| cell.contender == self.contender);
-        let first = cells.clone().next()?;
-        let cell = cells.find(|cell| cell.at.total_cmp(&self.at).is_eq())?;
+        let cell = experiment.cells.iter().find(|cell| cell.is(self.contender, self.at))?;
         match self.figure {
             Figure::Ratio => experiment.ratio(cell),
             Figure::Number(name) => cell.spread(name),
-            Figure::OfFirst(name) => {
-                let pairs = cell.rounds.iter().zip(&first.rounds);
-                Spread::of(
-                    pairs.filter_map(|(here, there)| Some(here.get(name)? / there.get(name)?)),
-                )
+            Figure::Beside(name, other) => {
+                let other = experiment.cells.iter().find(|cell| cell.is(other, self.at))?;
+                cell.beside(other, |here, there| Some(here.get(name)? / there.get(name)?))
+            }
+            Figure::More(name) => {
+                let mut of_it = experiment.cells.iter().filter(|it| it.contender == self.contender);
+                cell.beside(of_it.next()?, |here, first| Some(here.get(name)? - first.get(name)?))
             }
         }
     }
 }
 
-/// The targets that these experiments have measured, as a table in Markdown.
+/// The targets that these runs have measured, as a table in Markdown with a column for each run. What is
+/// not reached in each run that has measured it is missed.
 #[must_use]
-pub fn verdict(bars: &[Bar], experiments: &[Experiment]) -> Option<String> {
-    let head = "| # | Figure | Measured | Target | Result |\n|---|---|---|---|---|\n";
-    let mut table = head.to_owned();
-    for bar in bars {
-        let Some(measured) = bar.measured(experiments) else { continue };
-        let reached = match bar.bound.is_reached_by(measured.median) {
-            [_, true] => "aim reached",
-            [true, false] => "reached",
-            [false, false] => "**missed**",
-        };
-        let (measured, bound) = (measured.show(), bar.bound.show());
-        let _ = writeln!(
-            table,
-            "| {} | {} | {measured} | {bound} | {reached} |",
-            bar.experiment, bar.what
-        );
+pub fn verdict(bars: &[Bar], runs: &[Vec<Experiment>]) -> Option<String> {
+    let mut table = String::from("| # | Figure |");
+    for number in 1..=runs.len() {
+        let name = if runs.len() > 1 { format!("Run {number}") } else { "Measured".to_owned() };
+        let _ = write!(table, " {name} |");
     }
-    (table.len() > head.len()).then_some(table)
+    let _ = writeln!(table, " Target | Result |\n|{}", "---|".repeat(runs.len() + 4));
+    let head = table.len();
+    for bar in bars {
+        let measured: Vec<_> = runs.iter().map(|run| bar.measured(run)).collect();
+        let medians =
+            measured.iter().flatten().map(|spread| bar.bound.is_reached_by(spread.median));
+        let result = match medians.reduce(|one, other| [one[0] && other[0], one[1] && other[1]]) {
+            None => continue,
+            Some([_, true]) => "aim reached",
+            Some([true, false]) => "reached",
+            Some([false, false]) => "**missed**",
+        };
+        let _ = write!(table, "| {} | {} |", bar.experiment, bar.what);
+        for spread in measured {
+            let _ = write!(table, " {} |", spread.map_or(String::new(), |spread| spread.show()));
+        }
+        let _ = writeln!(table, " {} | {result} |", bar.bound.show());
+    }
+    (table.len() > head).then_some(table)
 }
 
 #[cfg(test)]
@@ -121,8 +131,8 @@ mod tests {
             figure,
             bound,
         };
-        let judge =
-            |figure, bound| verdict(&[bar(figure, bound)], std::slice::from_ref(&experiment));
+        let runs = [vec![experiment.clone()]];
+        let judge = |figure, bound| verdict(&[bar(figure, bound)], &runs);
         let least = |bar, aim| Bound::AtLeast(bar, aim);
         assert!(
             judge(Figure::Ratio, least(0.6, 0.8))
@@ -131,10 +141,32 @@ mod tests {
         );
         assert!(judge(Figure::Ratio, least(0.6, 0.7)).unwrap().contains("aim reached"));
         assert!(judge(Figure::Number("per s"), least(71.0, 72.0)).unwrap().contains("**missed**"));
+        let beside = Figure::Beside("per s", "base");
         assert!(
-            judge(Figure::OfFirst("per s"), Bound::AtMost(0.7, 0.6)).unwrap().contains("reached |")
+            judge(beside, Bound::AtMost(0.7, 0.6))
+                .unwrap()
+                .contains("(0.50–0.90) | ≤ 0.7 (aim 0.6) | reached |")
         );
+        assert_eq!(judge(Figure::Beside("per s", "nobody"), least(0.0, 0.0)), None);
+        let more = judge(Figure::More("per s"), Bound::AtMost(0.0, -20.0)).unwrap();
+        assert!(more.contains("| -30.0 (-50.0–-10.0) | ≤ 0 (aim -20) | aim reached |"), "{more}");
         assert_eq!(judge(Figure::Number("nothing"), least(1.0, 1.0)), None);
         assert_eq!(verdict(&[bar(Figure::Ratio, least(1.0, 1.0))], &[]), None);
+
+        // of several runs, one that misses is enough, and one that did not measure it says nothing
+        let mut slower = experiment.clone();
+        slower.cells.retain(|cell| cell.contender == "base");
+        slower.add("ours", 2.0, Numbers::from([("per s".to_owned(), 50.0)]));
+        let runs = [vec![experiment], vec![slower], Vec::new()];
+        let judge = |bound| verdict(&[bar(Figure::Ratio, bound)], &runs).unwrap();
+        let missed = judge(least(0.6, 0.7));
+        assert!(missed.starts_with("| # | Figure | Run 1 | Run 2 | Run 3 | Target | Result |\n|---|---|---|---|---|---|---|\n"));
+        assert!(
+            missed.ends_with(
+                "| P0 | it | 0.70 (0.50–0.90) | 0.50 |  | ≥ 0.6 (aim 0.7) | **missed** |\n"
+            ),
+            "{missed}"
+        );
+        assert!(judge(least(0.5, 0.7)).contains("| reached |"));
     }
 }

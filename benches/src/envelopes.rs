@@ -45,7 +45,7 @@ impl Envelope {
 
     /// The name in tables.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Reference => "reference",
             Self::Hex => "hex",

@@ -58,7 +58,7 @@ enum What {
     Stream,
     /// P6: both, compared with NATS, ZeroMQ, iroh, commonware-p2p, TLS and the original's format.
     Compare,
-    /// P15: round trips of `request`, beside those of messages.
+    /// P11: round trips of `request`, beside those of messages.
     Requests,
     /// P19: round trips of `request`, compared with NATS and gRPC.
     Rpc,
@@ -78,7 +78,7 @@ enum What {
     Links,
     /// P16: a server whose peers exchange messages while others are added and removed.
     Churn,
-    /// P17: messages through the local API, compared with the service alone.
+    /// P12: messages through the local API, compared with the service alone.
     Api,
     /// P18: the cost of a scrape of the metrics, and of an open status page.
     Seeing,
@@ -86,6 +86,12 @@ enum What {
     Draw {
         /// The file.
         results: PathBuf,
+    },
+    /// Prints the tables of earlier runs again, from their JSON files, and which targets those that measured them have reached.
+    Report {
+        /// The files, the tables of the last of which are printed.
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
     },
     /// A process of a measurement.
     #[command(hide = true)]
@@ -104,6 +110,9 @@ fn main() -> Result<()> {
     settings.narrow(&cli.size, &cli.connections, &cli.only);
     if let What::Draw { results } = &cli.what {
         return output::draw(results, &cli.plots.unwrap_or(cli.out));
+    }
+    if let What::Report { results } = &cli.what {
+        return output::report(results);
     }
     let (what, output) = (cli.what, output::Output::new(cli.out, cli.plots)?);
     runtime()?.block_on(measure(what, &settings, output))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use paddington_bench::{Experiment, Plot, verdict};
 use serde::{Deserialize, Serialize};
 
@@ -104,11 +104,37 @@ struct Earlier {
     experiments: Vec<Experiment>,
 }
 
+/// Returns the experiments of an earlier run.
+fn read(results: &Path) -> Result<Vec<Experiment>> {
+    let text = std::fs::read_to_string(results);
+    let text = text.with_context(|| format!("{} cannot be read", results.display()))?;
+    let earlier: Earlier = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no result of a run", results.display()))?;
+    Ok(earlier.experiments)
+}
+
 /// Draws the plots of an earlier run into `folder`.
 pub(crate) fn draw(results: &Path, folder: &Path) -> Result<()> {
-    let earlier: Earlier = serde_json::from_str(&std::fs::read_to_string(results)?)?;
+    let experiments = read(results)?;
     std::fs::create_dir_all(folder)?;
-    earlier.experiments.iter().try_for_each(|experiment| draw_one(experiment, folder))
+    experiments.iter().try_for_each(|experiment| draw_one(experiment, folder))
+}
+
+/// Prints the tables of the last of several earlier runs, and which targets those that measured them have reached.
+pub(crate) fn report(results: &[PathBuf]) -> Result<()> {
+    let runs = results.iter().map(|results| read(results)).collect::<Result<Vec<_>>>()?;
+    for experiment in runs.last().into_iter().flatten() {
+        crate::say(&format!("\n{}", experiment.table()))?;
+    }
+    conclude(&runs)
+}
+
+/// Prints which of the targets that were measured were reached.
+fn conclude(runs: &[Vec<Experiment>]) -> Result<()> {
+    match verdict(BARS, runs) {
+        Some(table) => crate::say(&format!("\n{table}")),
+        None => Ok(()),
+    }
 }
 
 fn draw_one(experiment: &Experiment, folder: &Path) -> Result<()> {
@@ -145,10 +171,7 @@ impl Output {
 
     /// Prints which of the measured targets were reached.
     pub(crate) fn conclude(&self) -> Result<()> {
-        match verdict(BARS, &self.experiments) {
-            Some(table) => crate::say(&format!("\n{table}")),
-            None => Ok(()),
-        }
+        conclude(std::slice::from_ref(&self.experiments))
     }
 
     fn save(&self) -> Result<()> {

@@ -121,8 +121,7 @@ impl Experiment {
         };
         let base = base.filter(|base| !base.is(&cell.contender, cell.at))?;
         let of = |round: &Numbers| round.get(&self.ratio_of).copied();
-        let pairs = cell.rounds.iter().zip(&base.rounds);
-        Spread::of(pairs.filter_map(|(ours, theirs)| Some(of(ours)? / of(theirs)?)))
+        cell.beside(base, |ours, theirs| Some(of(ours)? / of(theirs)?))
     }
 
     /// Returns the experiment as a table in Markdown.
@@ -168,8 +167,18 @@ impl Experiment {
 }
 
 impl Cell {
-    fn is(&self, contender: &str, at: f64) -> bool {
+    pub(crate) fn is(&self, contender: &str, at: f64) -> bool {
         self.contender == contender && self.at.total_cmp(&at).is_eq()
+    }
+
+    /// Compares each round with the same one of another cell.
+    pub(crate) fn beside(
+        &self,
+        other: &Self,
+        compare: impl Fn(&Numbers, &Numbers) -> Option<f64>,
+    ) -> Option<Spread> {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        Spread::of(pairs.filter_map(|(ours, theirs)| compare(ours, theirs)))
     }
 
     /// Returns the spread of the numbers called `name`.

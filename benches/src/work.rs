@@ -47,7 +47,7 @@ pub enum Contender {
 impl Contender {
     /// The name in tables.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Sealed => "paddington",
             Self::Requests => "paddington, `request`",

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 use futures_util::future::try_join_all;
-use paddington::store::{Claimed, LinkStore, Mailbox, SharedStore};
+use paddington::store::{Claimed, Fence, LinkStore, Mailbox, SharedStore};
 use paddington_store_postgres::PostgresStore;
 
 use super::accepting::open;
@@ -47,7 +47,7 @@ async fn claim_all(store: &Arc<PostgresStore>, links: &Arc<[Mailbox]>) -> Result
             let mut latencies = Latencies::new()?;
             while let Some(link) = links.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let asked = std::time::Instant::now();
-                if let Claimed::Held(replica) = store.claim(link).await? {
+                if let Claimed::Held(replica) = store.claim(link, Fence::default()).await? {
                     bail!("replica {replica} still lives");
                 }
                 latencies.record(asked.elapsed());

@@ -1,4 +1,4 @@
-//! The local API, compared with the service that it belongs to: P17.
+//! The local API, compared with the service that it belongs to: P12.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use paddington_bench::{Experiment, Numbers, Way, api_rate};
 
 use super::{Settings, folder, progress};
 
-/// P17.
+/// P12.
 pub(crate) async fn api(settings: &Settings) -> Result<Experiment> {
     let title = "messages of 256 B through the local API, in batches of 100 on one connection";
-    let mut experiment = Experiment::new("P17", title, "batch", Some("embedded"), "per s");
+    let mut experiment = Experiment::new("P12", title, "batch", Some("embedded"), "per s");
     let lasting = Duration::from_secs_f64(settings.seconds);
     for round in 0..settings.rounds {
-        progress(&format!("P17: round {} of {}", round + 1, settings.rounds));
+        progress(&format!("P12: round {} of {}", round + 1, settings.rounds));
         for (name, way) in
             [("embedded", Way::Embedded), ("paddington", Way::Api), ("axum echo", Way::Echo)]
         {

@@ -123,6 +123,11 @@ pub(crate) async fn peers(settings: &Settings) -> Result<[Experiment; 2]> {
     Ok([busy, paced])
 }
 
+/// The rows of the storm.
+pub(super) const OWN_ADDRESSES: &str = "each expected at its own address";
+pub(super) const ONE_NETWORK: &str = "all expected in one network";
+pub(super) const ONE_ADDRESS: &str = "all behind one address";
+
 /// The storm: the server is killed and restarted, and all clients reconnect.
 pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
     let title = "time until all clients are back after the server was killed and restarted";
@@ -132,9 +137,9 @@ pub(crate) async fn storm(settings: &Settings) -> Result<Experiment> {
         for count in &counts {
             progress(&format!("storm: round {}, {count} clients", round + 1));
             for (ranges, name) in [
-                (Ranges::Own, "each expected at its own address"),
-                (Ranges::Shared, "all expected in one network"),
-                (Ranges::One, "all behind one address"),
+                (Ranges::Own, OWN_ADDRESSES),
+                (Ranges::Shared, ONE_NETWORK),
+                (Ranges::One, ONE_ADDRESS),
             ] {
                 experiment.add(name, *count as f64, restart(*count, ranges, settings).await?);
             }

@@ -1,4 +1,4 @@
-//! Two processes and the messages between them: P4, P5, P6, P15 and P19.
+//! Two processes and the messages between them: P4, P5, P6, P11 and P19.
 
 use anyhow::{Context, Result};
 use paddington_bench::{
@@ -39,10 +39,10 @@ pub(crate) async fn ping(settings: &Settings) -> Result<[Experiment; 2]> {
     Ok([free.fight(settings).await?, together.fight(settings).await?])
 }
 
-/// P15: one at a time, and many.
+/// P11: one at a time, and many.
 pub(crate) async fn requests(settings: &Settings) -> Result<[Experiment; 2]> {
     let one = Duel {
-        id: "P15",
+        id: "P11",
         title: "round trips of `request` between two processes, beside those of messages",
         scenario: Scenario::Ping,
         contenders: &[Contender::Sealed, Contender::Requests],
@@ -50,7 +50,7 @@ pub(crate) async fn requests(settings: &Settings) -> Result<[Experiment; 2]> {
         placement: Placement::Free,
     };
     let title = "the same with 64 in flight";
-    let many = Duel { id: "P15m", title, scenario: Scenario::Many, ..one };
+    let many = Duel { id: "P11m", title, scenario: Scenario::Many, ..one };
     Ok([one.fight(settings).await?, many.fight(settings).await?])
 }
 
