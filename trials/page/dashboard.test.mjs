@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { METRICS } from './metrics.mjs';
+import { METRICS, OF_A_REPLICA } from './metrics.mjs';
 
 const dashboard = JSON.parse(await readFile(new URL('../../docs/grafana/paddington.json', import.meta.url)));
 const panels = dashboard.panels.filter(({ type }) => type !== 'row');
@@ -13,6 +13,14 @@ const queries = panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))
 test('the dashboard shows every metric, and no other', () => {
   const shown = new Set(queries.flatMap((query) => query.match(/paddington_\w+/g)));
   assert.deepEqual([...shown].sort(), Object.keys(METRICS).sort());
+});
+
+test('what a replica tells has panels in a row of their own', () => {
+  const row = dashboard.panels.findIndex(({ type, title }) => type === 'row' && title === 'Replicas');
+  const next = dashboard.panels.findIndex(({ type }, index) => type === 'row' && index > row);
+  const panels = dashboard.panels.slice(row + 1, next < 0 ? undefined : next);
+  const shown = panels.flatMap(({ targets }) => targets.flatMap(({ expr }) => expr.match(/paddington_\w+/g)));
+  assert.deepEqual(shown.sort(), [...OF_A_REPLICA].sort());
 });
 
 test('its queries choose by labels that their metrics have', () => {

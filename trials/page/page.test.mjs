@@ -55,7 +55,7 @@ async function assertAccessible(page, what) {
 }
 
 for (const colorScheme of ['light', 'dark']) {
-  for (const scene of ['connected', 'degraded', 'twenty', 'many', 'empty', 'hostile']) {
+  for (const scene of ['connected', 'degraded', 'replicas', 'twenty', 'many', 'empty', 'hostile']) {
     trial(
       `axe finds nothing in the scene "${scene}" in ${colorScheme} colours`,
       { scene, look: { colorScheme } },
@@ -124,6 +124,97 @@ trial('what a person looks for is on the page', { scene: 'degraded' }, async ({ 
     await page.locator('#charts svg').first().getAttribute('aria-label'),
     /Messages in the last ten minutes: now .* out/,
   );
+});
+
+trial(
+  'of replicas, the one that owns a link is told',
+  { scene: 'connected', ticking: false },
+  async ({ page, mock }) => {
+    const told = { ...mock.world.peers.get('billing').told, state: 'away', owned: false };
+    const owners = [
+      ['replica 5 owns it', { replica: 5 }],
+      ['no replica owns it', { replica: null }],
+      ['not here', undefined],
+    ];
+    for (const [words, owner] of owners) {
+      mock.tell('peers', { peers: [{ ...told, owner }], removed: [] });
+      await row(page, 'billing').locator('.c-state').getByText(words, { exact: true }).waitFor();
+    }
+  },
+);
+
+trial(
+  'a peer whose link another replica owns is not away: it is there',
+  { scene: 'replicas', ticking: false },
+  async ({ page, mock }) => {
+    const names = () => page.locator('tbody.peer bdi').allInnerTexts();
+    const drawn = () => page.locator('#graph svg').getAttribute('aria-label');
+    const choose = (words) => page.getByText(words, { exact: true }).click();
+    assert.equal(await textOf(page, '#graph-count'), '1 of 4 peers connected, 1 at another replica');
+    assert.match(await drawn(), /4 peers: 1 connected, 1 at another replica, 2 away: ledger, till$/);
+    assert.match(await textOf(page, '#graph-legend'), /● connected\s*○ at another replica\s*◇ away/);
+    assert.equal(await page.locator('#graph [data-state="elsewhere"]').count(), 1);
+    assert.equal(await page.title(), '2 away: hub');
+    assert.deepEqual(await names(), ['ledger', 'till', 'billing', 'warehouse'], 'those that are away come first');
+    const warehouse = row(page, 'warehouse');
+    assert.equal(await warehouse.getAttribute('data-state'), 'elsewhere');
+    assert.match(await warehouse.innerText(), /replica 5 owns it/);
+    assert.equal(await warehouse.locator('.problem').isVisible(), false, 'what was wrong here is over');
+    assert.equal(await row(page, 'till').locator('.problem').isVisible(), true, 'nobody has it');
+    const marks = { billing: 'up', warehouse: 'there', ledger: 'down' };
+    for (const [name, shape] of Object.entries(marks)) {
+      const shapes = row(page, name).locator('.mark :is(.up, .there, .down)');
+      const shown = await shapes.evaluateAll((all) =>
+        all.filter((it) => getComputedStyle(it).display !== 'none').map((it) => it.getAttribute('class')),
+      );
+      assert.deepEqual(shown, [shape], name);
+    }
+    await choose('Away 2');
+    assert.deepEqual(await names(), ['ledger', 'till']);
+    await choose('At another replica 1');
+    assert.deepEqual(await names(), ['warehouse']);
+
+    // Its replica ends.
+    mock.world.own('warehouse', null);
+    mock.tell('peers', mock.world.update());
+    await page.getByText('Away 3', { exact: true }).waitFor();
+    await page.waitForFunction(() => document.getElementById('announcer').textContent === 'warehouse is away.');
+    mock.world.own('warehouse', 7);
+    mock.tell('peers', mock.world.update());
+    await page.waitForFunction(
+      () => document.getElementById('announcer').textContent === 'warehouse is at another replica.',
+    );
+    assert.match(await drawn(), /4 peers: 1 connected, 1 at another replica, 2 away: ledger, till$/);
+  },
+);
+
+trial(
+  'what the store does not say of links that are gone is unknown, and not nothing',
+  { scene: 'degraded', ticking: false },
+  async ({ page, mock }) => {
+    const tell = (orphans) => mock.tell('peers', { peers: [], removed: [], ...orphans });
+    const unknown = page.locator('#orphans').getByText('Unknown: the store has not answered.', { exact: true });
+    await page.locator('#orphans').getByText('old-shop').waitFor();
+    tell({ orphans: null });
+    await unknown.waitFor();
+    assert.equal(await page.locator('#orphans li').count(), 1);
+    tell({});
+    mock.world.event('up', 'billing', 'billing is there: a test');
+    await page.locator('#events').getByText('is there: a test').waitFor();
+    assert.equal(await unknown.isVisible(), true, 'nothing was said of them');
+    tell({ orphans: [] });
+    await page.locator('#orphans-section').waitFor({ state: 'hidden' });
+    mock.world.orphans = null;
+    await page.reload();
+    await live(page);
+    await unknown.waitFor();
+  },
+);
+
+trial('a service that is no replica does not speak of others', { scene: 'connected' }, async ({ page }) => {
+  assert.equal(await page.getByText('At another replica').count(), 1, 'the choice');
+  assert.equal(await page.getByText('At another replica').isVisible(), false);
+  assert.doesNotMatch(await textOf(page, 'body'), /another replica/);
 });
 
 trial(

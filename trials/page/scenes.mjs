@@ -91,6 +91,13 @@ export class World {
     if (event) this.event('down', name, `the connection to ${name} has ended: ${ended}`, seconds);
   }
 
+  /** Lets another replica own the link of a peer; `null` is none. */
+  own(name, replica) {
+    const { told } = this.peers.get(name);
+    Object.assign(told, { owned: false, owner: { replica } });
+    this.changed.add(name);
+  }
+
   /** Gives a peer its connection back. */
   come(name) {
     const { told } = this.peers.get(name);
@@ -296,6 +303,20 @@ export const SCENES = {
       url: 'wss://hub.example.net/',
       range: null,
     });
+    return world;
+  },
+
+  /** One of several replicas: two links are not its own, of which another replica owns one. */
+  replicas(options) {
+    const world = new World('hub', options);
+    world.service.replica = { number: 2, lease_seconds: 8.4, links: 2, claimed: 6, yielded: 3, deposed: 1 };
+    const ended = { text: 'the link has another owner', remedy: 'nothing', seconds: 245 };
+    world.peer('billing');
+    world.peer('ledger', { out: 0, away: AWAY[0] });
+    world.peer('till', { out: 0, away: ended });
+    world.peer('warehouse', { out: 0, away: ended });
+    world.own('till', null);
+    world.own('warehouse', 5);
     return world;
   },
 
