@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::absences::Absences;
 use crate::feed::Feed;
 use crate::history::History;
+use crate::owners::LastOwners;
 use crate::{Inbox, Reload, Settings};
 
 /// The state that the routes share: the service, and how it is operated.
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) absences: Absences,
     pub(crate) history: History,
     pub(crate) feed: Feed,
+    pub(crate) owners: LastOwners,
     /// Cancelled when the API ends.
     pub(crate) stop: CancellationToken,
 }
@@ -60,6 +62,7 @@ impl App {
             absences: Absences::new(),
             history: History::new(),
             feed: Feed::new(),
+            owners: LastOwners::default(),
             stop,
         }
     }

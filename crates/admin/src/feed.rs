@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, Receiver};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::model::{Orphan, Peer, Ready, Refusal, Status};
 use crate::sse;
@@ -18,8 +18,12 @@ use crate::sse;
 const SECOND: Duration = Duration::from_secs(1);
 /// Number of changes that a stream may be behind before it ends.
 const BEHIND: usize = 32;
-/// Number of seconds after which the orphans are looked for again, which the store has to count.
-const ORPHANS: u32 = 60;
+/// Time between two questions to the store for the orphans, which it has to count.
+const ORPHANS: Duration = Duration::from_secs(60);
+/// Time until it is asked again after it has not told them.
+const ORPHANS_AGAIN: Duration = Duration::from_secs(5);
+/// Time between two questions to the database that replicas share: which of them own the links.
+const OWNERS: Duration = Duration::from_secs(5);
 
 /// The changes of each second.
 #[derive(Debug)]
@@ -42,8 +46,11 @@ struct Known {
     peers: BTreeMap<String, Peer>,
     ready: Ready,
     refusals: Vec<Refusal>,
-    orphans: Vec<Orphan>,
+    orphans: Orphans,
 }
+
+/// The orphans; `None` if the store has not told them.
+type Orphans = Option<Vec<Orphan>>;
 
 /// The changes of a second.
 #[derive(Default, Serialize)]
@@ -55,7 +62,7 @@ struct Changes {
     #[serde(skip_serializing_if = "Option::is_none")]
     refusals: Option<Vec<Refusal>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    orphans: Option<Vec<Orphan>>,
+    orphans: Option<Orphans>,
 }
 
 impl Feed {
@@ -71,29 +78,57 @@ impl Feed {
 
     /// Begins to look for changes, after a subscriber was told everything.
     pub(crate) fn begin(&self, told: &Status) {
-        self.lock().get_or_insert_with(|| Known::of(told));
+        let mut known = self.lock();
+        let known = known.get_or_insert_with(|| Known::of(told));
+        if told.orphans.is_none() {
+            known.orphans = None; // one stream does not know them: the next answer is told to all
+        }
         self.opened.notify_one();
     }
 
-    /// Looks for changes once in a second while a stream is open. `orphans` is `None` if the store cannot
-    /// count them.
-    pub(crate) async fn run<O>(&self, look: impl Fn() -> Seen, orphans: impl Fn() -> O)
-    where
-        O: Future<Output = Option<Vec<Orphan>>>,
+    /// Looks for changes once in a second while a stream is open. `orphans` asks for the orphans and `owners` for the
+    /// owners of links, of which the next look tells; none waits for an answer.
+    pub(crate) async fn run<O, A>(
+        &self,
+        look: impl Fn() -> Seen,
+        orphans: impl Fn() -> O,
+        owners: impl Fn() -> A,
+    ) where
+        O: Future<Output = Orphans>,
+        A: Future<Output = ()>,
     {
         loop {
             self.opened.notified().await;
-            let mut next = Instant::now() + SECOND;
-            let mut seconds: u32 = 0;
-            while self.is_wanted() {
-                sleep_until(next).await;
-                next = Instant::now() + SECOND;
-                seconds = seconds.wrapping_add(1);
-                let orphans = match seconds % ORPHANS {
-                    0 => orphans().await,
-                    _ => None,
-                };
-                self.tell(look(), orphans);
+            // What the store has answered since the last look.
+            let answer: Mutex<Option<Orphans>> = Mutex::new(None);
+            let looks = async {
+                let mut next = Instant::now() + SECOND;
+                while self.is_wanted() {
+                    sleep_until(next).await;
+                    next = Instant::now() + SECOND;
+                    let orphans = lock(&answer).take();
+                    self.tell(look(), orphans);
+                }
+            };
+            let of_orphans = async {
+                let mut are_known = self.knows_orphans();
+                loop {
+                    sleep(if are_known { ORPHANS } else { ORPHANS_AGAIN }).await;
+                    let told = orphans().await;
+                    are_known = told.is_some();
+                    *lock(&answer) = Some(told);
+                }
+            };
+            let of_owners = async {
+                loop {
+                    sleep(OWNERS).await;
+                    owners().await;
+                }
+            };
+            tokio::select! {
+                () = looks => {}
+                () = of_orphans => {}
+                () = of_owners => {}
             }
         }
     }
@@ -107,8 +142,12 @@ impl Feed {
         known.is_some()
     }
 
-    /// Tells all streams what has changed.
-    fn tell(&self, seen: Seen, orphans: Option<Vec<Orphan>>) {
+    fn knows_orphans(&self) -> bool {
+        self.lock().as_ref().is_some_and(|known| known.orphans.is_some())
+    }
+
+    /// Tells all streams what has changed. `orphans` is what the store has answered, if it has.
+    fn tell(&self, seen: Seen, orphans: Option<Orphans>) {
         let Seen { peers, ready, refusals } = seen;
         let mut known = self.lock();
         let Some(known) = known.as_mut() else { return };
@@ -127,8 +166,12 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Changes {
@@ -187,4 +230,116 @@ fn replaced<T: PartialEq + Clone>(place: &mut T, new: T) -> Option<T> {
     }
     place.clone_from(&new);
     Some(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn nothing_is_known() -> Status {
+        let status = json!({
+            "service": {
+                "name": "hub", "software": "", "started": "", "uptime_seconds": 0.0, "url": "",
+                "handler": "api", "changes": false
+            },
+            "ready": {"ready": true, "reasons": []},
+            "peers": [], "refusals": [], "orphans": [], "events": []
+        });
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_look_waits_for_a_database_that_does_not_say_who_owns_the_links() {
+        let (feed, looks, questions) = (Feed::new(), AtomicU32::new(0), AtomicU32::new(0));
+        let look = || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            Seen { peers: vec![], ready: nothing_is_known().ready, refusals: vec![] }
+        };
+        let ask = || {
+            questions.fetch_add(1, Ordering::Relaxed);
+            std::future::pending()
+        };
+        let counts = || (looks.load(Ordering::Relaxed), questions.load(Ordering::Relaxed));
+        let watching = async {
+            sleep(60 * SECOND).await;
+            assert_eq!(counts(), (0, 0), "nobody looks");
+            let stream = feed.subscribe();
+            feed.begin(&nothing_is_known());
+            sleep(OWNERS - SECOND / 2).await;
+            assert_eq!(counts(), (4, 0));
+            sleep(20 * SECOND).await;
+            assert_eq!(counts(), (24, 1));
+            drop(stream);
+            sleep(20 * SECOND).await;
+            assert_eq!(counts(), (25, 1), "it is noticed with the next look");
+        };
+        tokio::select! {
+            () = feed.run(look, || std::future::ready(None), ask) => {}
+            () = watching => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn orphans_that_the_store_has_not_told_are_unknown_and_asked_for_again() {
+        let (feed, looks, questions) = (Feed::new(), AtomicU32::new(0), AtomicU32::new(0));
+        let look = || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            Seen { peers: vec![], ready: nothing_is_known().ready, refusals: vec![] }
+        };
+        let ask = || {
+            let number = questions.fetch_add(1, Ordering::Relaxed);
+            async move {
+                sleep(10 * SECOND).await; // as long as a service waits for its store
+                (number > 0).then(Vec::<Orphan>::new)
+            }
+        };
+        let watching = async {
+            let mut stream = feed.subscribe();
+            feed.begin(&nothing_is_known());
+            let begun = Instant::now();
+            let mut told = async || {
+                let event = timeout(100 * SECOND, stream.recv()).await.unwrap().unwrap();
+                (String::from_utf8(event.into()).unwrap(), begun.elapsed().as_secs())
+            };
+            let event = |orphans: &str| {
+                let changes = format!("{{\"peers\":[],\"removed\":[],\"orphans\":{orphans}}}");
+                format!("event: peers\ndata: {changes}\n\n")
+            };
+            let (unknown, after) = told().await;
+            assert_eq!(unknown, event("null"));
+            assert!((70..=71).contains(&after), "{after} s");
+            let (none, after) = told().await;
+            assert_eq!(none, event("[]"));
+            assert!((85..=86).contains(&after), "{after} s");
+            let looks = u64::from(looks.load(Ordering::Relaxed));
+            assert!(looks + 1 >= after, "{looks} looks: none has waited");
+        };
+        tokio::select! {
+            () = feed.run(look, ask, std::future::pending) => {}
+            () = watching => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_begins_without_the_orphans_is_told_them_later() {
+        let feed = Feed::new();
+        let seen = || Seen { peers: vec![], ready: nothing_is_known().ready, refusals: vec![] };
+        let watching = async {
+            let _first = feed.subscribe();
+            feed.begin(&nothing_is_known());
+            let mut second = feed.subscribe();
+            feed.begin(&Status { orphans: None, ..nothing_is_known() });
+            let event = timeout(100 * SECOND, second.recv()).await.unwrap().unwrap();
+            assert!(event.ends_with(b"\"orphans\":[]}\n\n"), "{event:?}");
+        };
+        tokio::select! {
+            () = feed.run(seen, || std::future::ready(Some(vec![])), std::future::pending) => {}
+            () = watching => {}
+        }
+    }
 }

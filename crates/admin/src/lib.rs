@@ -18,6 +18,7 @@ mod inbox;
 mod listen;
 mod metrics;
 pub mod model;
+mod owners;
 mod readiness;
 mod reload;
 mod routes;

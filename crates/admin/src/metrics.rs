@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use paddington::PeerStatus;
 use paddington::store::StoreHealth;
+use paddington::{PeerStatus, ReplicaStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -12,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
 
-/// Number of peers that have values of their own, by name: each is a label of thirteen series.
+/// Number of peers that have values of their own, by name: each is a label of fourteen series.
 const PEERS: usize = 10_000;
 
 /// Writes all numbers.
@@ -54,11 +55,7 @@ impl Collector for Numbers {
         let help = "Whether the service can do its work";
         gauge(&mut encoder, "paddington_ready", help, i64::from(ready))?;
         if let Some(replica) = self.0.service.exchange().replica() {
-            let help = "Seconds for which the other replicas certainly count this one as living";
-            let lease = i64::try_from(replica.lease.as_secs()).unwrap_or(i64::MAX);
-            gauge(&mut encoder, "paddington_lease_seconds", help, lease)?;
-            let help = "Links that this replica owns";
-            gauge(&mut encoder, "paddington_links_owned", help, number(replica.links))?;
+            of_replica(&mut encoder, &replica)?;
         }
         if let Some(store) = self.0.service.exchange().store() {
             of_store(&mut encoder, &store.health())?;
@@ -74,14 +71,46 @@ impl Collector for Numbers {
     }
 }
 
+/// Whether a replica lives, what it owns, and how often links have come to it and gone.
+fn of_replica(encoder: &mut DescriptorEncoder<'_>, replica: &ReplicaStatus) -> fmt::Result {
+    let help = "Seconds for which the other replicas certainly count this one as living";
+    let lease = i64::try_from(replica.lease.as_secs()).unwrap_or(i64::MAX);
+    gauge(encoder, "paddington_lease_seconds", help, lease)?;
+    if replica.leases.len() > 1 {
+        of_databases(encoder, &replica.leases)?;
+    }
+    let help = "Links that this replica owns";
+    gauge(encoder, "paddington_links_owned", help, number(replica.links))?;
+    for (name, help, count) in [
+        ("paddington_links_claimed", "Links that this replica has claimed", replica.claimed),
+        ("paddington_links_yielded", "Links that it has given up", replica.yielded),
+        ("paddington_links_deposed", "Links that it has lost to others", replica.deposed),
+    ] {
+        counter(encoder, name, help, count)?;
+    }
+    Ok(())
+}
+
+/// In which of several databases a replica lives.
+fn of_databases(encoder: &mut DescriptorEncoder<'_>, leases: &[Duration]) -> fmt::Result {
+    let help = "Seconds for which this replica certainly lives, in each of several databases";
+    let name = "paddington_database_lease_seconds";
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (number, lease) in (1_u32..).zip(leases) {
+        let labels = [("database", number.to_string())];
+        let lease = i64::try_from(lease.as_secs()).unwrap_or(i64::MAX);
+        family.encode_family(&labels)?.encode_gauge(&lease)?;
+    }
+    Ok(())
+}
+
 /// How fast the store is, and what it has done.
 fn of_store(encoder: &mut DescriptorEncoder<'_>, health: &StoreHealth) -> fmt::Result {
     for (name, help, count) in [
         ("paddington_store_commits", "Transactions that were committed", health.commits),
         ("paddington_store_messages", "Messages that they have stored", health.appended),
     ] {
-        let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        counter.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        counter(encoder, name, help, count)?;
     }
     let help = "Duration of the last commits";
     let (name, unit) = ("paddington_store_commit", Some(&Unit::Seconds));
@@ -100,6 +129,16 @@ fn gauge(
     value: i64,
 ) -> fmt::Result {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &'static str,
+    help: &str,
+    count: u64,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    metric.encode_counter::<NoLabelSet, _, u64>(&count, None)
 }
 
 impl OfPeers {
@@ -166,7 +205,7 @@ fn gauges() -> [OfPeers; 4] {
     ]
 }
 
-fn counters() -> [OfPeers; 9] {
+fn counters() -> [OfPeers; 10] {
     let counter =
         |name, help, value| OfPeers { name, help, unit: None, value: Value::Counter(value) };
     [
@@ -187,6 +226,11 @@ fn counters() -> [OfPeers; 9] {
             "paddington_peer_messages_expired",
             "Messages for the peer whose time ran out",
             |peer| peer.counts.map(|counts| counts.expired),
+        ),
+        counter(
+            "paddington_peer_messages_too_long",
+            "Messages for the peer that were longer than it accepts",
+            |peer| peer.counts.map(|counts| counts.too_long),
         ),
         counter(
             "paddington_peer_received_handled",

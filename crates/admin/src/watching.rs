@@ -19,8 +19,13 @@ pub(crate) fn spawn(app: &Arc<App>, tasks: &TaskTracker) {
             let app = Arc::clone(&app);
             async move { view::orphans(&app).await.ok() }
         };
+        let owners = || {
+            let app = Arc::clone(&app);
+            async move { drop(app.owners.ask(app.service.exchange()).await) }
+        };
         let work = async {
-            tokio::join!(app.history.follow(events, note), app.feed.run(|| look(&app), orphans))
+            let follow = app.history.follow(events, note);
+            tokio::join!(follow, app.feed.run(|| look(&app), orphans, owners))
         };
         app.stop.run_until_cancelled(work).await;
     });
@@ -31,7 +36,7 @@ fn look(app: &App) -> Seen {
     let statuses = app.service.peers();
     Seen {
         ready: app.ready(&statuses),
-        peers: view::peers(app, statuses),
+        peers: view::peers(app, statuses, &app.owners.get()),
         refusals: view::refusals(app),
     }
 }

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Renew(Renew),
     /// Delete what is stored for links that are gone.
     Purge(Purge),
-    /// Seal what is kept on the disk, under another key, or not any more.
+    /// Seal what is kept on the disk or in a database, under another key, or not any more.
     AtRest(AtRest),
     /// Check the configuration, with every problem's line and remedy.
     Check(Check),
@@ -101,19 +101,30 @@ pub(crate) struct AtRest {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AtRestAction {
-    /// Seal links and outbox as [at_rest] in service.toml says. The service has to be stopped.
-    Seal,
-    /// Write them as they were before they were sealed. The service has to be stopped.
-    Unseal,
-    /// Seal them under a new key, and the key under another secret or the same. The service has to be
+    /// Seal links and outbox as [at_rest] in service.toml says. The service, with all its replicas, has to be
     /// stopped.
+    Seal,
+    /// Write them as they were before they were sealed. The service, with all its replicas, has to be stopped.
+    Unseal,
+    /// Seal them under a new key, and the key under another secret or the same. The service, with all its
+    /// replicas, has to be stopped.
     Rekey(Rekey),
+}
+
+/// What is made, and the secret.
+#[derive(Debug, Args)]
+pub(crate) struct Rekey {
+    /// Only add the new key to the keyring, for replicas: copy it before anything depends on it. `at-rest seal` does the rest.
+    #[arg(long)]
+    pub(crate) keyring_only: bool,
+    #[command(flatten)]
+    pub(crate) secret: OtherSecret,
 }
 
 /// Where the other secret comes from.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub(crate) struct Rekey {
+pub(crate) struct OtherSecret {
     /// The file with the new secret.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
@@ -423,7 +434,7 @@ impl Command {
             Self::Invite(args) => paths.extend(args.how.files()),
             Self::Renew(args) => paths.extend(args.how.files()),
             Self::AtRest(AtRest { action: AtRestAction::Rekey(args) }) => {
-                paths.extend(args.key_file.as_mut());
+                paths.extend(args.secret.key_file.as_mut());
             }
             Self::Join(args) => {
                 paths.push(&mut args.file);

@@ -1,6 +1,8 @@
 //! How data is said in words.
 
-use paddington_admin::model::{FixedKeysWord, Keys, OutboxStatus, Peer, PeerUrl, Role, State};
+use paddington_admin::model::{
+    FixedKeysWord, Keys, OutboxStatus, Owner, Peer, PeerUrl, Role, State,
+};
 
 pub(crate) fn role(role: Role) -> &'static str {
     match role {
@@ -16,8 +18,17 @@ const PLAIN: &str = "\u{1b}[0m";
 pub(crate) fn state(peer: &Peer) -> String {
     match peer.state {
         State::Connected => format!("{GREEN}connected{PLAIN}"),
-        State::Away if peer.owned == Some(false) => format!("{YELLOW}not here{PLAIN}"),
-        State::Away => format!("{YELLOW}away{PLAIN}"),
+        State::Away => format!("{YELLOW}{}{PLAIN}", away(peer)),
+    }
+}
+
+/// Says how it is with a peer that is not connected here: whose its link is, if it is not this replica's.
+pub(crate) fn away(peer: &Peer) -> String {
+    match peer.owner {
+        _ if peer.owned != Some(false) => "away".to_owned(),
+        Some(Owner { replica: Some(number) }) => format!("replica {number} owns it"),
+        Some(Owner { replica: None }) => "no replica owns it".to_owned(),
+        None => "not here".to_owned(), // the database has not said
     }
 }
 

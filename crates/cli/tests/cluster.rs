@@ -5,7 +5,11 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 
 use paddington_test_support::PostgresServer;
 use serde_json::Value;
@@ -60,6 +64,12 @@ fn peers_are_those_of_all_replicas_whether_or_not_one_runs_here() {
     eventually(|| two.done(&["show", "late"]).contains("192.0.2.8"), || two.log());
     let _one = one.run();
     eventually(|| two.done(&["status"]).contains("a commit takes"), || two.done(&["status"]));
+    let status: Value = serde_json::from_str(&two.done(&["status", "--json"])).unwrap();
+    let number = &status["service"]["replica"]["number"];
+    assert!(number.is_u64(), "{status}");
+    let told = |words: &str| one.done(&["status"]).contains(words);
+    let owned = format!("replica {number} owns it");
+    eventually(|| told(&owned), || one.done(&["status"]));
     two.done(&["remove", "late"]);
     eventually(|| names(&one) == ["sensor"], || one.log());
     sensor.has_generation("hub", 1);
@@ -70,6 +80,7 @@ fn peers_are_those_of_all_replicas_whether_or_not_one_runs_here() {
 
     // What is removed where nobody runs is gone everywhere.
     drop(running);
+    eventually(|| told("no replica owns it"), || one.done(&["status"]));
     two.done(&["remove", "sensor"]);
     eventually(|| names(&one).is_empty(), || one.log());
     let refused = two.call(&["remove", "sensor"]);
@@ -78,6 +89,94 @@ fn peers_are_those_of_all_replicas_whether_or_not_one_runs_here() {
         let keys = std::fs::read_dir(&place.folder).unwrap().count();
         assert!(keys < 10 && !place.folder.join("links").exists(), "nothing is in files");
     }
+}
+
+/// Lets a replica seal, with the same secret as the others.
+fn seals(place: &Place) {
+    let (secret, path) = (place.folder.join("secret"), place.folder.join("service.toml"));
+    std::fs::write(&secret, "5a".repeat(32)).unwrap();
+    std::fs::set_permissions(secret, Permissions::from_mode(0o600)).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, text + "\n[at_rest]\nkey_file = \"secret\"\n").unwrap();
+}
+
+#[test]
+fn what_replicas_share_is_sealed_under_another_key_while_they_are_stopped() {
+    let temp = Arc::new(tempfile::tempdir().unwrap());
+    let ports = [free_port(), free_port()];
+    let url = format!("ws://127.0.0.1:{}/", ports[1]);
+    let Some(one) = replica(&temp, "one", &url, ports[0]) else { return };
+    let two = replica(&temp, "two", &url, ports[1]).unwrap();
+    seals(&one);
+    seals(&two);
+    let copy = || {
+        std::fs::copy(one.folder.join("keyring.toml"), two.folder.join("keyring.toml")).unwrap();
+    };
+    let told = one.done(&["at-rest", "seal"]);
+    assert!(told.contains("Copy keyring.toml to the other replicas"), "{told}");
+    copy();
+    one.invite("sensor", &["--from", "127.0.0.1"]);
+    assert_eq!(names(&two), ["sensor"]);
+
+    let running = two.run();
+    let refused = one.call(&["at-rest", "rekey"]);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(4), "{error}");
+    assert!(error.contains("the replicas "), "{error}");
+    assert!(error.contains("Stop all replicas first."), "{error}");
+    drop(running);
+    let told = one.done(&["at-rest", "rekey"]);
+    assert!(told.starts_with("sealed under a new key: 1 link, "), "{told}");
+    let refused = two.call(&["peers"]);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && error.contains("copy the keyring"), "{error}");
+    copy();
+    assert_eq!(names(&two), ["sensor"]);
+    let told = one.done(&["at-rest", "unseal", "--json"]);
+    assert!(told.starts_with("{\"links\":1,"), "{told}");
+}
+
+#[test]
+fn a_dead_letter_that_another_replica_handles_is_refused_and_the_replica_named() {
+    let temp = Arc::new(tempfile::tempdir().unwrap());
+    let ports = [free_port(), free_port()];
+    let url = format!("ws://127.0.0.1:{}/", ports[0]);
+    let Some(one) = replica(&temp, "one", &url, ports[0]) else { return };
+    let two = replica(&temp, "two", &url, ports[1]).unwrap();
+    let sensor = Place::init(&temp, "sensor", "ws://localhost:1", 1);
+    sensor.join(&one.invite("sensor", &["--from", "127.0.0.1"]), &[]);
+    // It fails as long as there is no gate; then it waits until that opens.
+    let command = "test -p gate || exit 1; touch begun; cat gate";
+    let (_one, _two) = (one.run_with(&["--exec", command]), two.run());
+    let _sensor = sensor.run();
+    let failed = sensor.call(&["send", "hub", "hello", "--wait"]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    let read = |json: &str| serde_json::from_str::<Value>(json).unwrap();
+    let letters = read(&two.done(&["dead-letters", "list", "--json"]));
+    let id = letters["letters"][0]["id"].to_string();
+    let status = read(&one.done(&["status", "--json"]));
+    let number = &status["service"]["replica"]["number"];
+
+    let gate = one.folder.join("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let retry = ["dead-letters", "retry", &id];
+    let (handled, refused) = thread::scope(|scope| {
+        let handled = scope.spawn(|| one.call(&retry));
+        eventually(|| one.folder.join("begun").exists(), || one.log());
+        let refused = two.call(&retry);
+        std::fs::write(&gate, "").unwrap();
+        (handled.join().unwrap(), refused)
+    });
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(6), "{error}");
+    let elsewhere = format!("dead letter {id} is being handled at replica {number}");
+    let remedy = format!("wait until replica {number} has handled it, or try again there");
+    assert!(error.contains(&elsewhere) && error.contains(&remedy), "{error}");
+    assert!(handled.status.success(), "{handled:?}");
+    let gone = two.call(&retry);
+    let error = String::from_utf8(gone.stderr).unwrap();
+    assert_eq!(gone.status.code(), Some(6), "{error}");
+    assert!(error.contains(&format!("there is no dead letter {id}")), "{error}");
 }
 
 #[test]

@@ -48,7 +48,8 @@ fn a_restart_refuses_nobody_and_loses_nothing() {
     let _sensor = pair.sensor.run();
     pair.sensor.is_healthy("hub");
     let log = || pair.hub.log();
-    assert!(log().contains(&format!("ready service=\"hub\" address={address}")), "{}", log());
+    let ready = format!("ready service=\"hub\" address={address}");
+    eventually(|| log().contains(&ready), log);
 
     end(hub);
     TcpStream::connect(address).unwrap(); // it waits

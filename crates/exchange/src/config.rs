@@ -128,6 +128,10 @@ pub const HANDSHAKE_PERIOD: Duration = Duration::from_secs(10);
 /// The number of instances whose handshakes a link has room for in that period.
 pub(crate) const HANDSHAKE_INSTANCES: usize = 8;
 
+/// The shortest lease with which a replica claims a link, or speaks to a server of it: whoever hears it takes it
+/// for the owner (`docs/cluster.md`, S12).
+pub(crate) const GOOD_LEASE: Duration = Duration::from_secs(2);
+
 impl Default for Config {
     fn default() -> Self {
         const MIB: u64 = 1024 * 1024;

@@ -99,7 +99,11 @@ pub enum Event {
     },
     /// The lease of this replica has lapsed: the others may count it as dead, so it calls no handler
     /// until the store has answered again.
-    LeaseLapsed,
+    LeaseLapsed {
+        /// Where the links are spread over several databases, the number of the one for whose links that is so,
+        /// from 1 in the order of the configuration.
+        database: Option<usize>,
+    },
     /// The store does not accept messages for the peer.
     StoreFailed {
         /// The peer.

@@ -1,5 +1,6 @@
 //! The handle of an exchange, with the methods that applications call.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use crate::core::Core;
 use crate::current::{self, is_handler_of};
 use crate::peer::Peer;
 use crate::registry::{Entry, Role};
-use crate::store::LinkStore;
+use crate::store::{LinkStore, StoreError};
 use crate::{
     AlreadyRunning, Event, NoExchange, PeerStatus, PingError, Refusal, ReplicaStatus, SendError,
     ShutdownReport,
@@ -153,7 +154,27 @@ impl Exchange {
     pub fn replica(&self) -> Option<ReplicaStatus> {
         let cluster = self.core.cluster.as_ref()?;
         let links = self.core.peers.peers().iter().filter(|peer| peer.is_owner()).count();
-        Some(cluster.status(links))
+        Some(cluster.status(links, &self.core.shared.terms))
+    }
+
+    /// Asks the shared store which replicas own the links that this one does not own, and returns their numbers by
+    /// the names of the peers: of all peers, or of one. The number is `None` if no replica that lives owns the link.
+    /// It takes 10 s at most. If no replicas share the store, there is nothing to tell.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn owners(
+        &self,
+        peer: Option<&str>,
+    ) -> Result<BTreeMap<PeerName, Option<u32>>, StoreError> {
+        let Some(cluster) = &self.core.cluster else { return Ok(BTreeMap::new()) };
+        let mut peers: Vec<Arc<Peer>> = match peer {
+            Some(name) => self.core.peer(name).into_iter().collect(),
+            None => self.core.peers.peers(),
+        };
+        peers.retain(|peer| !peer.is_owner());
+        cluster.owners(&peers).await
     }
 
     /// Sends a ping to a peer and waits for its answer (`docs/protocol.md` §7). Returns the time between

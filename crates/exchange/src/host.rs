@@ -13,7 +13,7 @@ use paddington_wire::keys::KeyRing;
 use paddington_wire::{CloseCode, Credentials, InvitedClients, KeyError};
 use tracing::{info, warn};
 
-use crate::cluster::NotOwned;
+use crate::cluster::{Cluster, NotOwned};
 use crate::core::Core;
 use crate::dialing::Dialing;
 use crate::peer::{Peer, PeerReservation};
@@ -61,6 +61,10 @@ pub(crate) fn listen(core: &Arc<Core>, (listener, acceptor): Hosted) {
 impl Host for ExchangeHost {
     type Reservation = PeerReservation;
 
+    fn is_open(&self) -> bool {
+        self.core.cluster.as_ref().is_none_or(|cluster| cluster.takes_peers())
+    }
+
     fn clients(&self) -> Arc<InvitedClients> {
         Arc::clone(&self.core.clients)
     }
@@ -72,6 +76,10 @@ impl Host for ExchangeHost {
         let Some(peer) = peer else { return Err(Refusal::Silent) };
         if self.core.lifecycle.is_ending() {
             return Err(Refusal::Close(CloseCode::Shutdown));
+        }
+        let is_out_of_reach = |cluster: &Arc<Cluster>| !cluster.takes(peer.mailbox.link);
+        if self.core.cluster.as_ref().is_some_and(is_out_of_reach) {
+            return Err(Refusal::Silent); // it tries another replica
         }
         if peer.is_overloaded(instance) {
             warn!(peer = %name, %address, "refused: too many handshakes");

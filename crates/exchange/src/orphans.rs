@@ -32,16 +32,19 @@ impl Exchange {
     /// Returns the mailboxes in the store whose links belong to no peer of this service, sorted by
     /// name: what is left of peers that are not configured any more. Nothing in them is ever
     /// delivered, unless the same link is configured again; a new link to a peer of the same name has
-    /// a mailbox of its own (`docs/protocol.md` §1.4). Without a store there are none.
+    /// a mailbox of its own (`docs/protocol.md` §1.4). Without a store there are none. It takes 10 s at
+    /// most where replicas share the store.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store cannot be read.
+    /// [`StoreError`] if the store cannot be read, or does not answer in time.
     pub async fn orphans(&self) -> Result<Vec<MailboxStatus>, StoreError> {
         let core = self.core();
-        match core.store() {
-            Some(store) => store.mailboxes(core.peers.links()).await,
-            None => Ok(Vec::new()),
+        let links = core.peers.links();
+        match (&core.cluster, core.store()) {
+            (Some(cluster), _) => cluster.ask_all_in_time(|store| store.mailboxes(links)).await,
+            (None, Some(store)) => store.mailboxes(links).await,
+            (None, None) => Ok(Vec::new()),
         }
     }
 

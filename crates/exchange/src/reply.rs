@@ -16,7 +16,8 @@ pub struct Reply(Content);
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The request was not accepted, and was not sent.
+    /// The request was not accepted, or is longer than the peer accepts, which came later. It was not
+    /// sent.
     #[error(transparent)]
     Send(#[from] SendError),
     /// Too many requests wait to be sent to the peer. This one was not sent.
@@ -99,9 +100,7 @@ impl Reply {
                 }
             }),
             CallEnd::Expired => Err(RequestError::TimedOut),
-            CallEnd::TooLong => {
-                Err(RequestError::Failed { peer, code: FailureCode::TOO_LONG, text: None })
-            }
+            CallEnd::TooLong { len, max } => Err(SendError::TooLong { len, max }.into()),
             CallEnd::NotAnswered => Err(RequestError::NotAnswering(peer)),
             _ => Err(RequestError::PeerChanged(peer)),
         }

@@ -20,7 +20,8 @@ pub struct PeerStatus {
     /// Whether the messages that wait for it outlive this process.
     pub stored: bool,
     /// Whether this replica owns the link; `None` if no replicas share the store. What is told of a peer
-    /// whose link it does not own is what this replica knew last.
+    /// whose link it does not own is what this replica knew last; [`Exchange::owners`](crate::Exchange::owners)
+    /// says which replica owns it.
     pub owned: Option<bool>,
     /// Whether this side opens the connections, because the peer is a server.
     pub dialled: bool,
@@ -73,15 +74,25 @@ pub struct PeerStatus {
 }
 
 /// Status of a replica, where several share a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplicaStatus {
     /// Its number, which no other replica has ever had.
     pub number: u32,
-    /// The time for which it certainly lives in the eyes of the others; zero if they may count it as dead.
+    /// The time for which it certainly lives in the eyes of the others; zero if they may count it as dead. Where the
+    /// links are spread over several databases, the longest of its leases.
     pub lease: Duration,
+    /// Its lease in each database, in the order of the configuration. It handles messages only of peers whose links
+    /// live in those where it is not zero.
+    pub leases: Vec<Duration>,
     /// Number of links that it owns.
     pub links: usize,
+    /// Number of times that it has become the owner of a link.
+    pub claimed: u64,
+    /// Number of times that it has given a link up.
+    pub yielded: u64,
+    /// Number of times that another replica has become the owner of a link of its own, while it counted as dead.
+    pub deposed: u64,
 }
 
 /// The address of the other end of a connection.
@@ -213,11 +224,14 @@ impl PeerStatus {
     }
 
     /// Returns whether every message and every request that was accepted for the peer is accounted
-    /// for.
+    /// for, and every request of the peer that has arrived.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
-        let CallsStatus { waiting, relayed_waiting, counts, relayed, .. } = &self.calls;
-        if !counts.is_conserved(*waiting) || !relayed.is_conserved(*relayed_waiting) {
+        let CallsStatus { waiting, unanswered, counts, relayed_waiting, relayed } = &self.calls;
+        let calls = counts.is_conserved(*waiting)
+            && counts.answers_are_conserved(*unanswered)
+            && relayed.is_conserved(*relayed_waiting);
+        if !calls {
             return false;
         }
         let Some(counts) = self.counts else { return true };

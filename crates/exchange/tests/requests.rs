@@ -258,6 +258,7 @@ async fn each_request_ends_when_its_own_time_is_over() {
     };
     tokio::join!(took(8), took(2), took(5), took(2), later);
     assert_eq!(client.peers()[0].calls.counts.expired, 7);
+    conserved([&client, &client]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -505,6 +506,28 @@ async fn what_is_too_long_or_too_much_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_too_long_for_a_peer_that_comes_back_is_refused_as_at_once() {
+    let mut pair = pair();
+    let (server, client) = start(&pair, (echo, ignore)).await;
+    assert_eq!(ask(&client, "server", "1").await.unwrap(), "re: 1");
+    server.shutdown().await;
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { ask(&client, "server", &"x".repeat(101)).await }
+    });
+    eventually(async || client.peers()[0].calls.waiting == 1).await;
+    pair.server.settings_mut().transport.limits.max_payload = 100;
+    let server = Service::start_on(pair.network.network(), &pair.server, echo).await.unwrap();
+    let long = asking.await.unwrap();
+    assert_eq!(long, Err(SendError::TooLong { len: 101, max: 100 }.into()));
+    assert_eq!(ask(&client, "server", "2").await.unwrap(), "re: 2");
+    assert_eq!(server.peers()[0].calls.counts.asked, 1, "the long one was never sent");
+    let counts = client.peers()[0].calls.counts;
+    assert_eq!((counts.answered, counts.failed), (2, 1));
+    conserved([&server, &client]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_running_requests_and_refuses_the_others() {
     let mut pair = pair();
     pair.server.settings_mut().request_handlers = 1;
@@ -574,4 +597,5 @@ async fn the_concurrency_of_messages_is_a_setting() {
     pair.server.settings_mut().concurrency = 0;
     let refused = Service::start_on(pair.network.network(), &pair.server, ignore).await;
     assert!(refused.unwrap_err().to_string().contains("concurrency"));
+    conserved([&server, &client]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use paddington_exchange::store::SharedStore;
 #[cfg(feature = "postgres")]
-use paddington_store_postgres::PostgresConfig;
+use paddington_store_postgres::{PostgresConfig, Seal};
 use paddington_transport::seconds;
 use paddington_wire::Encoding;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ use thiserror::Error;
 #[cfg(feature = "postgres")]
 use zeroize::Zeroizing;
 
+#[cfg(feature = "postgres")]
+use crate::at_rest::AtRestError;
 use crate::links::SharedLinkError;
 use crate::{ConfigError, ServiceConfig};
 
@@ -95,6 +97,10 @@ pub enum ClusterError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Open(#[from] paddington_store_postgres::OpenError),
+    /// What is in the database was not sealed anew.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Convert(#[from] paddington_store_postgres::ConvertError),
 }
 
 /// The settings as they are written.
@@ -205,7 +211,7 @@ impl Cluster {
     }
 
     /// Returns the settings of the store of a service.
-    fn of(&self, config: &ServiceConfig) -> Result<PostgresConfig, ClusterError> {
+    pub(crate) fn of(&self, config: &ServiceConfig) -> Result<PostgresConfig, ClusterError> {
         let store = PostgresConfig::new(config.name.clone(), "")
             .with_databases(self.databases().map(str::to_owned).collect())
             .with_schema(&self.schema)
@@ -270,6 +276,16 @@ impl ServiceConfig {
 }
 
 #[cfg(feature = "postgres")]
+impl ClusterError {
+    /// Returns whether a replica runs, or somebody else seals anew what is there.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        use paddington_store_postgres::ConvertError;
+        matches!(self, Self::Convert(ConvertError::InUse { .. }))
+    }
+}
+
+#[cfg(feature = "postgres")]
 impl ServiceConfig {
     /// Opens the databases of the configuration, so that this process is a replica of the service.
     ///
@@ -278,8 +294,20 @@ impl ServiceConfig {
     /// [`ClusterError`] if one of them cannot be used.
     pub(crate) async fn open_cluster(&self) -> Result<Option<Arc<dyn SharedStore>>, ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(None) };
-        let store = paddington_store_postgres::PostgresStore::open(&cluster.of(self)?).await?;
+        let config = cluster.of(self)?.with_seal(self.seal().map_err(SharedLinkError::from)?);
+        let store = paddington_store_postgres::PostgresStore::open(&config).await?;
         Ok(Some(store))
+    }
+
+    /// Returns under what this replica seals, `None` for a key that is made with the first link.
+    fn seal(&self) -> Result<Option<Seal>, AtRestError> {
+        let Some(vault) = &self.vault else { return Ok(Some(Seal::Plain)) };
+        let Some(keyring) = vault.present_keyring()? else { return Ok(None) };
+        match &keyring.ids()[..] {
+            [key] => Ok(Some(Seal::Key(*key))),
+            // What is in the database may be under any of them.
+            _ => Err(AtRestError::Interrupted { command: "seal" }),
+        }
     }
 
     /// Makes the tables of the service in its databases, or brings them up to date.
@@ -380,6 +408,29 @@ impl fmt::Debug for DatabaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_replicas_cannot_have_is_refused_by_its_name() {
+        type Change = fn(&mut ServiceConfig);
+        let changes: [(Change, &str); 3] = [
+            (|config| config.set_outbox("outbox.db"), "outbox and [cluster]"),
+            (|config| config.set_links("links").unwrap(), "links and [cluster]"),
+            (
+                |config| {
+                    config.add_client_with("old", "127.0.0.1", Encoding::Hex).unwrap();
+                },
+                "a hex link and [cluster]",
+            ),
+        ];
+        for (change, expected) in changes {
+            let mut config =
+                ServiceConfig::new("hub", "ws://127.0.0.1:1", "127.0.0.1", &0).unwrap();
+            change(&mut config);
+            let refused = config.set_cluster(Cluster::new("postgres:///x").unwrap()).unwrap_err();
+            assert!(refused.to_string().starts_with(expected), "{refused}");
+            assert!(config.cluster().is_none(), "nothing has changed");
+        }
+    }
 
     #[test]
     fn urls_are_those_of_postgresql_and_hold_no_password() {

@@ -147,23 +147,24 @@ pub(crate) fn tidy(folder: &Path) {
     }
 }
 
-/// Fails if a folder belongs to another user than the one of this process: what is written there would, too.
-#[cfg(feature = "durable")]
-pub(crate) fn check_owner(folder: &Path) -> Result<(), crate::FileError> {
+/// Fails if a file or folder belongs to another user than the one of this process, to whom what is written anew would
+/// belong.
+#[cfg(any(feature = "durable", feature = "postgres"))]
+pub(crate) fn check_owner(path: &Path) -> Result<(), crate::FileError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let owner = fs::metadata(folder).map(|found| found.uid()).unwrap_or_default();
+        let owner = fs::metadata(path).map(|found| found.uid()).unwrap_or_default();
         if owner != rustix::process::geteuid().as_raw() {
             let source = io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "it belongs to another user: run this as the user of the service",
             );
-            return Err(crate::FileError::Unwritable { path: folder.to_owned(), source });
+            return Err(crate::FileError::Unwritable { path: path.to_owned(), source });
         }
     }
     #[cfg(not(unix))]
-    let _ = folder;
+    let _ = path;
     Ok(())
 }
 

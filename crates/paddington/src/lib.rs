@@ -72,7 +72,7 @@ mod signals;
 mod timestamp;
 mod written;
 
-#[cfg(feature = "durable")]
+#[cfg(any(feature = "durable", feature = "postgres"))]
 pub use at_rest::Rewritten;
 pub use at_rest::{AtRest, AtRestError, KeySource};
 pub use cluster::{Cluster, ClusterError};

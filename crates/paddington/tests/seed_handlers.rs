@@ -183,9 +183,7 @@ fn log_to_output() {
 async fn child_that_serves() {
     let Some(invitation) = std::env::var_os(CHILD) else { return };
     log_to_output();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = paddington_test_support::free_port();
     let url = format!("http://localhost:{port}");
     run_server(&url, "127.0.0.1", &port, "0.0.0.0/0.0.0.0", Path::new(&invitation)).await.unwrap();
     panic!("the handler ends this process");

@@ -14,6 +14,7 @@ use std::time::Duration;
 use paddington::{
     Error, Message, SendError, Service, ServiceConfig, Signals, run, send, set_handler,
 };
+use paddington_test_support::free_port;
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -82,8 +83,7 @@ impl Drop for Running {
 
 /// Returns the configurations of a service and of its client, which shut down as slowly as can be.
 fn configurations() -> [ServiceConfig; 2] {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
+    let port = free_port();
     let url = format!("ws://127.0.0.1:{port}");
     let mut server = ServiceConfig::new("server", &url, "127.0.0.1", &port).unwrap();
     let mut client = ServiceConfig::new("client", "ws://localhost:1", "127.0.0.1", &1).unwrap();

@@ -73,10 +73,16 @@ async fn more_peers_than_the_setting_allows_are_refused_by_name_of_it() {
     assert!(refused.contains("2 peers"), "{refused}");
 }
 
+/// The time for which this thread has had a processor, however busy the machine is.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::from_secs(time.tv_sec.unsigned_abs())
+}
+
 /// The numbers are for a debug build on a slow machine; a start that is quadratic takes minutes.
 #[test]
 fn a_configuration_of_many_clients_is_made_written_and_read_in_seconds() {
-    let begun = std::time::Instant::now();
+    let begun = processor_time();
     let mut config = ServiceConfig::new("hub", "ws://localhost:1", "127.0.0.1", &1).unwrap();
     for number in 0..20_000 {
         config.add_client(&format!("client-{number}"), "10.0.0.0/8").unwrap();
@@ -86,5 +92,6 @@ fn a_configuration_of_many_clients_is_made_written_and_read_in_seconds() {
     config.save(&path).unwrap();
     let read = ServiceConfig::load(&path).unwrap();
     assert_eq!(read.peers().count(), 20_000);
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    let took = processor_time() - begun;
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::connect::Target;
 use crate::error::OpenError;
+use crate::seal::Seal;
 
 /// The settings of a [`PostgresStore`](crate::PostgresStore), the same for every replica of a service.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct PostgresConfig {
     password: Option<Zeroizing<String>>,
     pub(crate) schema: String,
     pub(crate) lease: Duration,
+    /// `None` for a key that is still to be made.
+    pub(crate) seal: Option<Seal>,
 }
 
 impl PostgresConfig {
@@ -35,6 +38,7 @@ impl PostgresConfig {
             password: None,
             schema: "paddington".to_owned(),
             lease: Duration::from_secs(10),
+            seal: Some(Seal::Plain),
         }
     }
 
@@ -68,6 +72,15 @@ impl PostgresConfig {
         self
     }
 
+    /// Sets under what links and payloads are sealed before they come to a store, `None` for a key that is
+    /// still to be made: [`Seal::Plain`], unless set. A database in which everything is sealed otherwise, as far as it
+    /// says so, is not opened.
+    #[must_use]
+    pub fn with_seal(mut self, seal: Option<Seal>) -> Self {
+        self.seal = seal;
+        self
+    }
+
     /// Returns the databases, in their order.
     pub(crate) fn targets(&self) -> Result<Vec<Target>, OpenError> {
         let password = self.password.as_ref().map(|password| password.as_str());
@@ -83,6 +96,7 @@ impl fmt::Debug for PostgresConfig {
             .field("databases", &self.urls.len())
             .field("schema", &self.schema)
             .field("lease", &self.lease)
+            .field("seal", &self.seal)
             .finish()
     }
 }

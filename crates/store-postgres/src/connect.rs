@@ -13,6 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Fault, OpenError};
+use crate::seal::{self, Mark};
 use crate::tls::Tls;
 use crate::url::Url;
 
@@ -21,8 +22,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Time after which a server that does not confirm what was sent is taken for gone.
 const UNCONFIRMED: Duration = Duration::from_secs(10);
 
-/// The statement that tells the timeline of a server, which fails at a standby.
-const TIMELINE: &str = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int::bigint";
+/// The statement that tells the timeline of a server, which fails at a standby, and whether the connection has got its
+/// share of the schema: until it ends, nobody seals anew what is there.
+const BEGIN: &str = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int::bigint, \
+     pg_try_advisory_lock_shared(hashtextextended('paddington:' || $1::text || ':use', 0))";
 
 /// A database and the schema in it.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     pub(crate) schema: String,
     tls: Tls,
+    /// What the database has said of its seal when this replica began.
+    mark: Option<Mark>,
 }
 
 /// Whether a commit waits for the sync.
@@ -61,7 +66,12 @@ impl Target {
             url.config.application_name("paddington");
         }
         let tls = Tls::new(url.roots.as_deref())?;
-        Ok(Self { url, schema: schema.to_owned(), tls })
+        Ok(Self { url, schema: schema.to_owned(), tls, mark: None })
+    }
+
+    /// Returns the same database, which is used only as long as it says this of its seal.
+    pub(crate) fn with_mark(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
     }
 
     /// Returns the same database at one of the hosts in its URL only.
@@ -86,7 +96,8 @@ impl Target {
         Ok(connected.map(|(client, connection)| Connection::new(client, connection, notified)))
     }
 
-    /// Opens a connection with everything that the statements of the store rely on.
+    /// Opens a connection with everything that the statements of the store rely on, unless what is there is sealed
+    /// otherwise by now.
     pub(crate) async fn open(
         &self,
         commits: Commits,
@@ -94,13 +105,20 @@ impl Target {
     ) -> Result<Arc<Connection>, Fault> {
         let mut connection = self.connect(notified).await?;
         connection.client.batch_execute(&self.settings(commits)).await?;
-        connection.timeline = connection.row(TIMELINE, &[]).await?.try_get(0)?;
+        let row = connection.row(BEGIN, &[&self.schema]).await?;
+        connection.timeline = row.try_get(0)?;
+        if !row.try_get::<_, bool>(1)? {
+            return Err(seal::is_converted());
+        }
+        if let Some(mark) = self.mark {
+            seal::is_still(&connection, mark).await?;
+        }
         Ok(Arc::new(connection))
     }
 
     /// All statements look rows up by their keys, however small the tables were when they were planned, and
     /// take them in that order: a bitmap would read whatever waits for a peer to find the next few messages.
-    fn settings(&self, commits: Commits) -> String {
+    pub(crate) fn settings(&self, commits: Commits) -> String {
         let commits = if commits == Commits::Synced { "on" } else { "off" };
         format!(
             "SET search_path = \"{}\"; SET synchronous_commit = {commits}; SET client_min_messages = warning;

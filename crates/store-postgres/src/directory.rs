@@ -9,8 +9,10 @@ use crate::error::Fault;
 use crate::row::{self, column, loaded};
 use crate::signal;
 
-/// Number of entries that are read or written at a time.
+/// Number of entries that are read at a time.
 const PAGE: usize = 500;
+/// Number of entries that are written in one transaction.
+const WRITTEN: usize = 2_000;
 
 const ENTRIES: &str =
     "SELECT link, name, version, body FROM directory WHERE version > $1 ORDER BY version LIMIT $2";
@@ -50,7 +52,7 @@ pub(crate) async fn write(
     entries: &[LinkEntry],
 ) -> Result<Vec<Written>, Fault> {
     let mut written = Vec::with_capacity(entries.len());
-    for part in entries.chunks(PAGE) {
+    for part in entries.chunks(WRITTEN) {
         let links: Vec<_> = part.iter().map(|entry| &entry.link.as_bytes()[..]).collect();
         let names: Vec<_> = part.iter().map(|entry| entry.peer.as_str()).collect();
         let before: Vec<_> = part.iter().map(|entry| row::at_most(entry.version)).collect();

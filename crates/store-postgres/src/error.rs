@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio_postgres::error::{Severity, SqlState};
 
 use crate::lease::MIN_LEASE;
+use crate::seal::Seal;
 
 /// The reason why a store cannot be opened, or its schema not be created. None of the texts holds a
 /// password.
@@ -123,6 +124,40 @@ pub enum OpenError {
         /// The length before.
         was_of: i64,
     },
+    /// Everything is being sealed anew, or that was interrupted.
+    #[error(
+        "what is in the schema \"{schema}\" is being sealed anew, or that was interrupted: wait for its end, or run it \
+         again (paddington at-rest)"
+    )]
+    Converting {
+        /// The schema.
+        schema: String,
+    },
+    /// Everything is sealed otherwise than this replica seals.
+    #[error("what is in the schema \"{schema}\" is {found}, and this replica has {}", has(.found, .own))]
+    OtherSeal {
+        /// The schema.
+        schema: String,
+        /// Under what everything is sealed.
+        found: Seal,
+        /// Under what this replica seals; `None` for a key that is still to be made.
+        own: Option<Seal>,
+    },
+}
+
+/// Under what a replica seals, and what to do about it.
+fn has(found: &Seal, own: &Option<Seal>) -> String {
+    let own = match own {
+        Some(Seal::Plain) => "no key".to_owned(),
+        Some(Seal::Key(id)) => format!("the key {id:016x}"),
+        None => "no keyring yet".to_owned(),
+    };
+    match found {
+        Seal::Plain => format!("{own}: take [at_rest] out, or seal it (paddington at-rest seal)"),
+        Seal::Key(_) => {
+            format!("{own}: copy the keyring from where it was sealed last, for [at_rest]")
+        }
+    }
 }
 
 /// The oldest version of the server, as `server_version_num`.

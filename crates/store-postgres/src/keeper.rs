@@ -83,8 +83,8 @@ impl Keeper {
         self.urge(|waiter| Urgent::Attempt(attempt, waiter))
     }
 
-    pub(crate) fn letter(&self, letter: DeadLetter) -> Answer<()> {
-        self.urge(|waiter| Urgent::Letter(Box::new(letter), waiter))
+    pub(crate) fn letter(&self, letter: DeadLetter, fence: Fence) -> Answer<()> {
+        self.urge(|waiter| Urgent::Letter(Box::new(letter), fence, waiter))
     }
 
     /// Writes everything that was asked for before.

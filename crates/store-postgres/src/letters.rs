@@ -1,7 +1,9 @@
 //! Dead letters.
 
 use paddington_exchange::store::parts::{from_unix_millis, unix_millis};
-use paddington_exchange::store::{DeadLetter, LetterId, MAX_LETTER_BYTES, MAX_LETTERS};
+use paddington_exchange::store::{
+    Borrowed, BorrowedLetter, DeadLetter, Fence, LetterId, MAX_LETTER_BYTES, MAX_LETTERS,
+};
 use paddington_wire::{MessageId, RejectCode};
 use tokio_postgres::Row;
 
@@ -9,21 +11,30 @@ use crate::connect::Connection;
 use crate::error::Fault;
 use crate::row::{self, column, loaded, stored};
 
-const ADD: &str = "SELECT add_letter($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const ADD: &str = "SELECT add_letter($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const ALL: &str = "SELECT d.id, l.id, l.name, d.inc, d.seq, d.code, d.at, d.crc, d.is_bytes, d.body \
                    FROM dead d JOIN link l USING (peer) ORDER BY d.id";
 const TAKE: &str = "DELETE FROM dead d USING link l WHERE l.peer = d.peer AND d.id = $1 RETURNING \
                     d.id, l.id, l.name, d.inc, d.seq, d.code, d.at, d.crc, d.is_bytes, d.body";
+/// A letter never changes, so it does not matter that its row is the one from before.
+const BORROW: &str = "SELECT d.id, l.id, l.name, d.inc, d.seq, d.code, d.at, d.crc, d.is_bytes, d.body, \
+                      b.turn, b.holder FROM borrow_letter($1, $2) b \
+                      LEFT JOIN (dead d JOIN link l USING (peer)) ON d.id = $1 AND b.holder IS NULL \
+                      WHERE b.holder IS NOT NULL OR (b.turn IS NOT NULL AND d.id IS NOT NULL)";
+const RETURN: &str =
+    "UPDATE dead SET borrower = NULL WHERE id = $1 AND borrower = $2 AND turn = $3";
 
-/// Adds a letter. Returns whether this replica holds the lane of its link.
+/// Adds a letter. Returns whether this replica holds the lane of its link, with this fence.
 pub(crate) async fn add(
     connection: &Connection,
     replica: i32,
     letter: &DeadLetter,
+    fence: Fence,
 ) -> Result<bool, Fault> {
     let DeadLetter { mailbox, id, code, at, payload } = letter;
     let (link, stream) = (&mailbox.link.as_bytes()[..], &id.stream.as_bytes()[..]);
-    let (number, code, at) = (stored(id.number)?, i32::from(code.0), unix_millis(*at));
+    let (lane, number) = (stored(fence.0)?, stored(id.number)?);
+    let (code, at) = (i32::from(code.0), unix_millis(*at));
     let (sum, is_bytes, body) =
         (row::checksum(mailbox.link, payload), payload.is_bytes(), &payload[..]);
     let (most, most_bytes) = (MAX_LETTERS as i64, MAX_LETTER_BYTES as i64);
@@ -33,6 +44,7 @@ pub(crate) async fn add(
             &[
                 &replica,
                 &link,
+                &lane,
                 &stream,
                 &number,
                 &code,
@@ -58,6 +70,29 @@ pub(crate) async fn take(connection: &Connection, id: u64) -> Result<Option<Dead
     let Ok(id) = stored(id) else { return Ok(None) };
     let rows = connection.rows(TAKE, &[&id]).await?;
     Ok(rows.first().map(letter).transpose()?.map(|(_, letter)| letter))
+}
+
+/// Borrows a letter for a replica, unless it is not there or another one that lives has borrowed it.
+pub(crate) async fn borrow(connection: &Connection, by: i32, id: u64) -> Result<Borrowed, Fault> {
+    let Ok(id) = stored(id) else { return Ok(Borrowed::Unknown) };
+    let rows = connection.rows(BORROW, &[&id, &by]).await?;
+    let Some(row) = rows.first() else { return Ok(Borrowed::Unknown) };
+    if let Some(holder) = column::<Option<i32>>(row, 11)? {
+        return Ok(Borrowed::Held(row::replica(holder)));
+    }
+    let turn = column::<i32>(row, 10)?.cast_unsigned();
+    Ok(Borrowed::Here(BorrowedLetter { letter: letter(row)?.1, turn }))
+}
+
+/// Returns a letter that a replica has borrowed, unless it was borrowed once more since.
+pub(crate) async fn give_back(
+    connection: &Connection,
+    by: i32,
+    id: u64,
+    turn: u32,
+) -> Result<(), Fault> {
+    let Ok(id) = stored(id) else { return Ok(()) };
+    connection.execute(RETURN, &[&id, &by, &turn.cast_signed()]).await.map(drop)
 }
 
 fn letter(row: &Row) -> Result<(u64, DeadLetter), Fault> {

@@ -9,8 +9,8 @@
 //! otherwise. A replica that was replaced as the owner of a link changes nothing of it any more.
 //!
 //! **Not provided.** Protection from whoever may write to the database, and encryption at rest: who
-//! seals payloads does so before they come here. A database that acknowledges what it has not synced
-//! loses messages.
+//! seals payloads does so before they come here, and says under which key; with a [`Conversion`], everything can
+//! be sealed anew. A database that acknowledges what it has not synced loses messages.
 
 mod append;
 mod batches;
@@ -18,6 +18,7 @@ mod claims;
 mod common;
 mod config;
 mod connect;
+mod convert;
 mod cursors;
 mod database;
 mod directory;
@@ -40,6 +41,7 @@ mod relay;
 mod requests;
 mod round;
 mod row;
+mod seal;
 mod server;
 mod signal;
 mod store;
@@ -51,7 +53,9 @@ mod work;
 mod writer;
 
 pub use config::PostgresConfig;
+pub use convert::{Conversion, Convert, ConvertError, Converted};
 pub use error::OpenError;
 pub use examine::{examine, report};
 pub use migrate::{migrate, restored};
+pub use seal::Seal;
 pub use store::PostgresStore;

@@ -13,8 +13,11 @@ use crate::row::{self, at_most, column, loaded};
 /// The most messages, attempts and cursors that one transaction of a purge removes, and their bytes.
 const MAX_STEP: i64 = 1_024;
 const MAX_STEP_BYTES: i64 = 8 << 20;
+/// The bytes of payload after which a statement reads no more streams.
+const MAX_READ_BYTES: i64 = 1 << 20;
 
-const FOLLOW: &str = "SELECT crc, is_bytes, body, time_left FROM read_messages($1, $2, $3, $4)";
+const READ: &str =
+    "SELECT item, crc, is_bytes, body, time_left FROM read_messages($1, $2, $3, $4, $5)";
 const FATES: &str = "SELECT f.kind, f.code, f.said, o.seq IS NOT NULL \
      FROM unnest($2::bytea[], $3::bigint[]) WITH ORDINALITY u(inc, seq, i) \
      LEFT JOIN link l ON l.id = $1 LEFT JOIN fate f ON f.peer = l.peer AND f.inc = u.inc AND f.seq = u.seq \
@@ -29,21 +32,60 @@ const LIST: &str = "SELECT l.id, l.name, l.waiting, l.bytes, \
          OR EXISTS (SELECT FROM attempt a WHERE a.peer = l.peer))";
 const PURGE: &str = "SELECT is_last, messages, bytes, letters FROM purge_step($1, $2, $3)";
 
-/// Reads messages from `first` on, with the time that each has left.
-pub(crate) async fn follow(
+/// A stream to be read, from a message on: one message, and more as long as they have few bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) link: LinkId,
+    pub(crate) first: MessageId,
+    pub(crate) max_bytes: usize,
+}
+
+/// What was read of a stream.
+pub(crate) type Read = Result<Vec<Followed>, Fault>;
+
+/// Reads streams, as many as fit: the first one, and more as long as all of them have few bytes. Returns what was read of
+/// each of these.
+pub(crate) async fn read(
     connection: &Connection,
-    link: LinkId,
-    first: MessageId,
-    max_bytes: usize,
-) -> Result<Vec<Followed>, Fault> {
-    let (id, stream) = (&link.as_bytes()[..], &first.stream.as_bytes()[..]);
-    let (number, bytes) = (at_most(first.number), at_most(max_bytes as u64));
-    let rows = connection.rows(FOLLOW, &[&id, &stream, &number, &bytes]).await?;
-    let followed = |row: &Row| {
-        let payload = row::payload(link, row, 0)?;
-        Ok(Followed { payload, ttl: row::left(column(row, 3)?) })
+    readings: &[Reading],
+) -> Result<Vec<Read>, Fault> {
+    let links: Vec<&[u8]> = readings.iter().map(|it| &it.link.as_bytes()[..]).collect();
+    let streams: Vec<&[u8]> = readings.iter().map(|it| &it.first.stream.as_bytes()[..]).collect();
+    let firsts: Vec<i64> = readings.iter().map(|it| at_most(it.first.number)).collect();
+    let bytes: Vec<i64> = readings.iter().map(|it| at_most(it.max_bytes as u64)).collect();
+    let arguments: crate::connect::Arguments<'_> =
+        &[&links, &streams, &firsts, &bytes, &MAX_READ_BYTES];
+    let rows = connection.rows(READ, arguments).await?;
+    let Some((last, rows)) = rows.split_last() else {
+        return Err(Fault::refused("the answer has no row"));
     };
-    rows.iter().map(followed).collect()
+    let count = place(last)?.min(readings.len());
+    if count == 0 {
+        return Err(Fault::refused("the answer is for no stream"));
+    }
+    let mut all: Vec<Read> = Vec::new();
+    all.resize_with(count, || Ok(Vec::new()));
+    for row in rows {
+        let at = place(row)?.checked_sub(1);
+        let of = at.and_then(|at| Some((readings.get(at)?, all.get_mut(at)?)));
+        let (reading, read) = of.ok_or_else(|| Fault::refused("a message belongs to no stream"))?;
+        match (followed(reading.link, row), &mut *read) {
+            (Ok(message), Ok(messages)) => messages.push(message),
+            (Err(fault), Ok(_)) => *read = Err(fault),
+            (_, Err(_)) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// The number of a stream in a statement, from 1.
+fn place(row: &Row) -> Result<usize, Fault> {
+    usize::try_from(column::<i32>(row, 0)?).map_err(|_| Fault::refused("a number is negative"))
+}
+
+fn followed(link: LinkId, row: &Row) -> Result<Followed, Fault> {
+    let payload = row::payload(link, row, 1)?;
+    Ok(Followed { payload, ttl: row::left(column(row, 4)?) })
 }
 
 /// Returns what has become of messages.

@@ -26,11 +26,13 @@ pub(crate) const SERVICE: &str = "SELECT ('x' || encode(substring(sha512(convert
 ///
 /// # Errors
 ///
-/// [`OpenError`] if the database cannot be reached, or the schema is something else.
+/// [`OpenError`] if the database cannot be reached, or the schema is something else: also that of another
+/// version or service.
 pub async fn migrate(config: &PostgresConfig) -> Result<(), OpenError> {
     for target in config.targets()? {
         let connection = connect(&target).await?;
         create(&target, &connection).await?;
+        is_own(config, &target, &connection).await?;
     }
     Ok(())
 }
@@ -41,14 +43,20 @@ pub async fn migrate(config: &PostgresConfig) -> Result<(), OpenError> {
 ///
 /// # Errors
 ///
-/// [`OpenError`] if the database cannot be reached, or has no store.
+/// [`OpenError`] if the database cannot be reached, or has no store of this service.
 pub async fn restored(config: &PostgresConfig) -> Result<(), OpenError> {
     // A timeline is added to the epoch: it must not lead back to an earlier one. Numbers of replicas
     // are not given twice.
     const RESTORED: &str = "UPDATE meta SET value = value + 1024 WHERE key = 'epoch';
          SELECT setval(pg_get_serial_sequence('replica', 'n'), nextval(pg_get_serial_sequence('replica', 'n')) + 10000)";
+    let mut all = Vec::new();
     for target in config.targets()? {
-        let restored = connect(&target).await?.client.batch_execute(RESTORED).await;
+        let connection = connect(&target).await?;
+        is_own(config, &target, &connection).await?;
+        all.push((target, connection));
+    }
+    for (target, connection) in all {
+        let restored = connection.client.batch_execute(RESTORED).await;
         restored.map_err(|error| refused(&target, &error.into()))?;
     }
     Ok(())
@@ -77,17 +85,26 @@ pub(crate) fn refused(target: &Target, fault: &Fault) -> OpenError {
     if fault.is(SqlState::READ_ONLY_SQL_TRANSACTION.code()) {
         return OpenError::ReadOnly { place };
     }
+    if fault.is(SqlState::LOCK_NOT_AVAILABLE.code()) {
+        return OpenError::Converting { schema };
+    }
     unreachable(target, fault)
 }
 
 /// Creates what is not there, in one transaction.
 async fn create(target: &Target, connection: &Connection) -> Result<(), OpenError> {
+    const EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
     let begin = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('paddington:{0}', 0)); CREATE SCHEMA IF NOT EXISTS \"{0}\"",
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('paddington:{}', 0))",
         target.schema
     );
     let created = async {
         connection.client.batch_execute(&begin).await?;
+        // A schema that was made for the role needs no right to make one, not even `IF NOT EXISTS`.
+        if !column::<bool>(&connection.row(EXISTS, &[&target.schema]).await?, 0)? {
+            let create = format!("CREATE SCHEMA \"{}\"", target.schema);
+            connection.client.batch_execute(&create).await?;
+        }
         match kind(connection).await? {
             Kind::Empty => connection.client.batch_execute(SCHEMA).await?,
             Kind::Store => {}
@@ -131,24 +148,53 @@ pub(crate) async fn kind(connection: &Connection) -> Result<Kind, Fault> {
 
 /// Creates the schema if it is not there, and checks it.
 pub(crate) async fn prepare(target: &Target, connection: &Connection) -> Result<(), OpenError> {
+    let refused = |fault| refused(target, &fault);
+    is_open(target, connection).await?;
+    if kind(connection).await.map_err(refused)? != Kind::Store {
+        create(target, connection).await?;
+    }
+    has_format(target, connection).await
+}
+
+/// Checks that the role may look into the schema, if it is there: it seems to be empty else.
+pub(crate) async fn is_open(target: &Target, connection: &Connection) -> Result<(), OpenError> {
     const IS_CLOSED: &str = "SELECT CASE WHEN EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) \
                              THEN NOT has_schema_privilege($1, 'USAGE') ELSE false END";
     let refused = |fault| refused(target, &fault);
     let is_closed = connection.row(IS_CLOSED, &[&target.schema]).await.map_err(refused)?;
-    if column(&is_closed, 0).map_err(refused)? {
-        let (schema, cause) =
-            (target.schema.clone(), "permission denied for the schema".to_owned());
-        return Err(OpenError::NoRights { schema, cause });
+    if !column::<bool>(&is_closed, 0).map_err(refused)? {
+        return Ok(());
     }
-    if kind(connection).await.map_err(refused)? != Kind::Store {
-        create(target, connection).await?;
+    let (schema, cause) = (target.schema.clone(), "permission denied for the schema".to_owned());
+    Err(OpenError::NoRights { schema, cause })
+}
+
+/// Checks that the tables are those of this version.
+async fn has_format(target: &Target, connection: &Connection) -> Result<(), OpenError> {
+    let found = meta(connection, "format").await.map_err(|fault| refused(target, &fault))?;
+    if found == Some(FORMAT) {
+        return Ok(());
     }
-    let found = meta(connection, "format").await.map_err(refused)?;
-    if found != Some(FORMAT) {
-        let schema = target.schema.clone();
-        return Err(OpenError::Format { schema, found: found.unwrap_or_default(), known: FORMAT });
+    let schema = target.schema.clone();
+    Err(OpenError::Format { schema, found: found.unwrap_or_default(), known: FORMAT })
+}
+
+/// Checks that the tables are those of this version, and of this service if any has used them.
+pub(crate) async fn is_own(
+    config: &PostgresConfig,
+    target: &Target,
+    connection: &Connection,
+) -> Result<(), OpenError> {
+    has_format(target, connection).await?;
+    let name = config.service.as_str();
+    let belongs = async {
+        let own: i64 = column(&connection.row(SERVICE, &[&name]).await?, 0)?;
+        Ok::<_, Fault>(meta(connection, "service").await?.is_none_or(|found| found == own))
+    };
+    match belongs.await.map_err(|fault| refused(target, &fault))? {
+        true => Ok(()),
+        false => Err(OpenError::OtherService(target.schema.clone())),
     }
-    Ok(())
 }
 
 /// Reads a value of `meta`.

@@ -18,10 +18,10 @@ use crate::migrate::{self, meta, refused, unreachable};
 use crate::notifier::Notifier;
 use crate::presence::{Presence, join};
 use crate::row::{self, column};
-use crate::server;
+use crate::{seal, server};
 
 const KEEP: &str = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-const REPLACE: &str =
+pub(crate) const REPLACE: &str =
     "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
 
 /// The databases of a store that was opened, and what this replica is told.
@@ -37,19 +37,21 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
     if config.lease < MIN_LEASE || config.lease > MAX_LEASE {
         return Err(OpenError::Lease(config.lease));
     }
-    let targets = config.targets()?;
     let mut checked = Vec::new();
-    for (at, target) in targets.iter().enumerate() {
-        checked.push(check(config, target, at).await?);
+    for (at, target) in config.targets()?.into_iter().enumerate() {
+        let connection = check(config, &target, at).await?;
+        let mark = seal::check(config, &target, &connection).await;
+        let mark = mark.map_err(|fault| refused(&target, &fault))??;
+        checked.push((target.with_mark(mark), connection));
     }
-    let (first, target) = checked.first().zip(targets.first()).ok_or(OpenError::NoUrl)?;
+    let (target, first) = checked.first().ok_or(OpenError::NoUrl)?;
     let no_token =
         |error: paddington_wire::KeyError| unreachable(target, &Fault::refused(error.to_string()));
     let token = Instance::random().map_err(no_token)?;
     let number = join(first, token, config.lease).await.map_err(|fault| refused(target, &fault))?;
     let (inbox, news, health) = (Inbox::default(), Arc::default(), Arc::default());
     let mut databases = Vec::new();
-    for (target, connection) in targets.iter().zip(&checked) {
+    for (target, connection) in &checked {
         let lock = meta(connection, "lock").await.map_err(|fault| refused(target, &fault))?;
         let lock = i32::try_from(lock.unwrap_or_default()).unwrap_or_default();
         let channel =
@@ -93,7 +95,10 @@ async fn check(
 }
 
 /// Checks the server and its settings.
-async fn server(target: &Target, connection: &Connection) -> Result<Result<(), OpenError>, Fault> {
+pub(crate) async fn server(
+    target: &Target,
+    connection: &Connection,
+) -> Result<Result<(), OpenError>, Fault> {
     let found = server::settings(connection).await?;
     if found.version_number < NEEDED {
         return Ok(Err(OpenError::OldServer { found: found.version }));
@@ -115,7 +120,7 @@ async fn server(target: &Target, connection: &Connection) -> Result<Result<(), O
 }
 
 /// Checks that each connection is a session of its own.
-async fn sessions(target: &Target, one: &Connection) -> Result<(), OpenError> {
+pub(crate) async fn sessions(target: &Target, one: &Connection) -> Result<(), OpenError> {
     let pooled = server::is_pooled(target, one).await;
     if pooled.map_err(|fault| unreachable(target, &fault))? {
         return Err(OpenError::Pooler);

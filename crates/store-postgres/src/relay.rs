@@ -9,11 +9,11 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use paddington_exchange::store::parts::stopped;
 use paddington_exchange::store::{
-    Answer, Ending, Mailbox, Relay, RelayId, Relayed, Signal, StoreError, TakeOf,
+    Answer, Ending, Mailbox, Relay, RelayId, Relayed, SharedStore, Signal, StoreError, TakeOf,
 };
 use paddington_wire::LinkId;
 
-use crate::batches::Batches;
+use crate::batches::{Batches, Done};
 use crate::common::Common;
 use crate::connect::{Commits, Connection};
 use crate::database::Database;
@@ -24,6 +24,8 @@ use crate::store::PostgresStore;
 
 /// Number of connections: what this replica asks, what it answers, and a look at each of the two.
 pub(crate) const CONNECTIONS: usize = 4;
+/// The most requests of which one statement writes something.
+const MOST: usize = 256;
 /// Time within which the server has to answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -46,7 +48,9 @@ impl Requests {
     /// Connects when the first request comes.
     pub(crate) fn new(common: &Arc<Common>) -> Self {
         let pool = Arc::new(Pool::new(common.target.clone(), Commits::Lazy, CONNECTIONS));
-        let (asked, ended) = (Arc::default(), Arc::default());
+        // Requests, and what withdraws them, are written in their order.
+        let (asked, ended) = (Batches::new(1, MOST), Batches::new(1, MOST));
+        let (asked, ended) = (Arc::new(asked), Arc::new(ended));
         Self { common: Arc::clone(common), pool, asked, ended }
     }
 
@@ -90,7 +94,10 @@ impl Requests {
         let requests = self.clone();
         self.asked.add(asked, bytes, move |batch| {
             let requests = requests.clone();
-            async move { requests.ask(batch).await }
+            async move {
+                let count = batch.len();
+                Done::all(vec![requests.ask(batch).await; count])
+            }
         })
     }
 
@@ -99,7 +106,10 @@ impl Requests {
         let requests = self.clone();
         self.ended.add((id, ending), bytes, move |batch| {
             let requests = requests.clone();
-            async move { requests.end(batch).await }
+            async move {
+                let count = batch.len();
+                Done::all(vec![requests.end(batch).await; count])
+            }
         })
     }
 
@@ -218,7 +228,7 @@ impl Relay for PostgresStore {
             TakeOf::Links(links) => {
                 self.spread(links, |link| *link, |it, links| take(it, TakeOf::Links(links)))
             }
-            TakeOf::All => gather(self.each(|it| take(&it.requests, TakeOf::All))),
+            TakeOf::All(shard) => take(&self.databases[shard].requests, TakeOf::All(shard)),
         }
     }
 
@@ -248,14 +258,11 @@ impl Relay for PostgresStore {
         self.of(link).requests.write_asked(Asked::Withdraw(number), 0)
     }
 
-    fn over(&self, taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
-        let parts = self.each(|database| {
-            let here = |id: &&RelayId| Arc::ptr_eq(self.of(id.link), database);
-            let part: Vec<_> = taken.iter().filter(here).copied().collect();
-            database
-                .requests
-                .now(|connection, by| async move { requests::over(&connection, by, &part).await })
-        });
-        gather(parts)
+    fn over(&self, shard: usize, mut taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
+        taken.retain(|id| self.shard_of(id.link) == shard);
+        let over = |connection: Arc<Connection>, by| async move {
+            requests::over(&connection, by, &taken).await
+        };
+        self.databases[shard].requests.now(over)
     }
 }

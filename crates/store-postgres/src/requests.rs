@@ -107,7 +107,7 @@ pub(crate) async fn take(
 ) -> Result<Vec<(RelayId, Relayed)>, Fault> {
     let links: Option<Vec<&[u8]>> = match of {
         TakeOf::Links(links) => Some(links.iter().map(|link| &link.as_bytes()[..]).collect()),
-        TakeOf::All => None,
+        TakeOf::All(_) => None,
     };
     let rows = connection.rows(TAKE, &[&by, &links, &MOST_TAKEN, &MOST_BYTES]).await?;
     rows.iter().map(taken).collect()

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, select_all, try_join_all};
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use paddington_exchange::store::parts::{CommitTimes, CursorChange, Waiter, stopped};
 use paddington_exchange::store::{
-    Accepted, Answer, Backlog, Claimed, Cursors, DeadLetter, DeadLetters, Directory, DirectoryNews,
-    Fate, Fence, Followed, LaneLeft, LetterId, LinkEntry, LinkStore, Mailbox, MailboxStatus,
-    Mailboxes, Owned, Purged, ReplicaId, Settled, SharedStore, Signal, Signals, StoreHealth,
-    StoredCursor, Submission, Written,
+    Accepted, Answer, Backlog, Borrowed, Claimed, Cursors, DeadLetter, DeadLetters, Directory,
+    DirectoryNews, Fate, Fence, Followed, LaneLeft, LetterId, LinkEntry, LinkStore, Mailbox,
+    MailboxStatus, Mailboxes, Owned, Purged, ReplicaId, Settled, SharedStore, Signal, Signals,
+    StoreError, StoreHealth, StoredCursor, Submission, Written,
 };
 use paddington_wire::{Instance, LinkId, MessageId, Payload};
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ use crate::{cursors, directory, letters, mailboxes, open};
 ///
 /// Its tasks end when it is dropped; only [`close`](LinkStore::close) says when everything is written.
 pub struct PostgresStore {
-    databases: Vec<Arc<Database>>,
+    pub(crate) databases: Vec<Arc<Database>>,
     inbox: Inbox,
     news: Arc<watch::Sender<DirectoryNews>>,
     health: Arc<Mutex<CommitTimes>>,
@@ -47,11 +47,9 @@ impl PostgresStore {
         Ok(Arc::new(Self { databases, inbox, news, health }))
     }
 
-    /// The database of a link (S15): its identity is as random as a hash of it.
+    /// The database of a link.
     pub(crate) fn of(&self, link: LinkId) -> &Arc<Database> {
-        let [first, ..] = link.as_bytes().as_chunks::<8>().0 else { return &self.databases[0] };
-        let at = u64::from_be_bytes(*first) % self.databases.len() as u64;
-        &self.databases[usize::try_from(at).unwrap_or_default()]
+        &self.databases[self.shard_of(link)]
     }
 
     fn lazy(
@@ -65,12 +63,7 @@ impl PostgresStore {
 
     /// Asks all databases.
     fn all<T: Send + 'static>(&self, ask: impl Fn(&Arc<Database>) -> Answer<T>) -> Answer<Vec<T>> {
-        try_join_all(self.each(ask)).boxed()
-    }
-
-    /// Asks each database.
-    pub(crate) fn each<T>(&self, ask: impl Fn(&Arc<Database>) -> Answer<T>) -> Vec<Answer<T>> {
-        self.databases.iter().map(ask).collect()
+        try_join_all(self.databases.iter().map(ask)).boxed()
     }
 }
 
@@ -92,7 +85,7 @@ impl Cursors for PostgresStore {
     fn cursors(&self, mailbox: &Mailbox) -> Answer<Vec<StoredCursor>> {
         let link = mailbox.link;
         self.of(link).query(vec![link], move |connection, _| async move {
-            Ok(cursors::load(&connection, link.as_bytes()).await?.0)
+            cursors::of(&connection, link).await
         })
     }
 
@@ -122,8 +115,8 @@ impl Cursors for PostgresStore {
 }
 
 impl DeadLetters for PostgresStore {
-    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
-        self.of(letter.mailbox.link).keeper.letter(letter)
+    fn add_letter(&self, letter: DeadLetter, fence: Fence) -> Answer<()> {
+        self.of(letter.mailbox.link).keeper.letter(letter, fence)
     }
 
     fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>> {
@@ -213,13 +206,15 @@ impl LinkStore for PostgresStore {
         let databases: Vec<_> = self.databases.iter().map(Arc::clone).collect();
         databases.iter().for_each(|database| database.stop_taking());
         let closing = tokio::spawn(async move {
-            try_join_all(databases.into_iter().map(Database::close)).await.map(drop)
+            joined(join_all(databases.into_iter().map(Database::close)).await)
         });
         async move { closing.await.unwrap_or_else(|_| Err(stopped())) }.boxed()
     }
 
     fn health(&self) -> StoreHealth {
-        let failure = self.databases.iter().find_map(|database| database.failure());
+        // What one of several does not accept, its lease tells.
+        let failures: Option<Vec<_>> = self.databases.iter().map(|it| it.failure()).collect();
+        let failure = failures.and_then(|failures| failures.into_iter().next());
         let bloat = self.databases.iter().map(|database| database.common.survey.bloat()).max();
         let health = self.health.lock().unwrap_or_else(PoisonError::into_inner).report(failure);
         StoreHealth { bloat: bloat.unwrap_or_default(), ..health }
@@ -231,13 +226,23 @@ impl SharedStore for PostgresStore {
         self.databases[0].common.replica
     }
 
-    fn lease(&self) -> Duration {
-        self.databases.iter().map(|database| database.lease.left()).min().unwrap_or_default()
+    fn shards(&self) -> usize {
+        self.databases.len()
     }
 
-    fn lapsed(&self) -> BoxFuture<'static, ()> {
-        let lapsed = self.databases.iter().map(|database| database.lease.clone().lapsed().boxed());
-        select_all(lapsed).map(drop).boxed()
+    /// The identity of a link is as random as a hash of it.
+    fn shard_of(&self, link: LinkId) -> usize {
+        let [first, ..] = link.as_bytes().as_chunks::<8>().0 else { return 0 };
+        let at = u64::from_be_bytes(*first) % self.databases.len() as u64;
+        usize::try_from(at).unwrap_or_default()
+    }
+
+    fn lease(&self, shard: usize) -> Duration {
+        self.databases[shard].lease.left()
+    }
+
+    fn lapsed(&self, shard: usize) -> BoxFuture<'static, ()> {
+        self.databases[shard].lease.clone().lapsed().boxed()
     }
 
     fn waiting_beyond(&self, floor: u64) -> u64 {
@@ -257,8 +262,8 @@ impl SharedStore for PostgresStore {
         self.of(mailbox.link).follow(mailbox.link, first, max_bytes)
     }
 
-    fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed> {
-        self.of(mailbox.link).claim(mailbox)
+    fn claim(&self, mailbox: &Mailbox, last: Fence) -> Answer<Claimed> {
+        self.of(mailbox.link).claim(mailbox, last)
     }
 
     fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
@@ -274,7 +279,7 @@ impl SharedStore for PostgresStore {
             }
         });
         let released: Vec<_> = released.collect();
-        async move { try_join_all(released).await.map(drop) }.boxed()
+        async move { joined(join_all(released).await) }.boxed()
     }
 
     fn take_lane(&self, mailbox: &Mailbox, fence: Fence) -> Answer<Option<Vec<StoredCursor>>> {
@@ -296,29 +301,47 @@ impl SharedStore for PostgresStore {
         })
     }
 
-    fn owned(&self) -> Answer<Vec<Owned>> {
-        let all = self.all(Database::owned);
-        async move { Ok(all.await?.into_iter().flatten().collect()) }.boxed()
+    fn owned(&self, shard: usize) -> Answer<Vec<Owned>> {
+        self.databases[shard].owned()
+    }
+
+    fn owners(&self, links: Vec<LinkId>) -> Answer<Vec<(LinkId, ReplicaId)>> {
+        let asked = self.databases.iter().filter_map(|database| {
+            let here = |link: &&LinkId| Arc::ptr_eq(self.of(**link), database);
+            let here: Vec<_> = links.iter().filter(here).copied().collect();
+            (!here.is_empty()).then(|| database.owners(here))
+        });
+        let asked: Vec<_> = asked.collect();
+        async move { Ok(try_join_all(asked).await?.into_iter().flatten().collect()) }.boxed()
+    }
+
+    fn borrow_letter(&self, id: LetterId) -> Answer<Borrowed> {
+        let (id, at) = inner_id(id, self.databases.len());
+        self.databases[at].query(Vec::new(), move |connection, by| async move {
+            letters::borrow(&connection, by, id).await
+        })
+    }
+
+    fn return_letter(&self, id: LetterId, turn: u32) -> Answer<()> {
+        let (id, at) = inner_id(id, self.databases.len());
+        self.databases[at].query(Vec::new(), move |connection, by| async move {
+            letters::give_back(&connection, by, id, turn).await
+        })
     }
 
     fn tell(&self, to: ReplicaId, signal: Signal) {
-        let link = match signal {
-            Signal::Appended { link, .. }
-            | Signal::Settled { link }
-            | Signal::Yield { link, .. }
-            | Signal::Yielded { link, .. }
-            | Signal::LaneFree { link }
-            | Signal::Asked { link }
-            | Signal::Answered { link }
-            | Signal::GivenUp { link, .. } => link,
-            Signal::Lost => LinkId::from([0; LinkId::LEN]),
-        };
-        self.of(link).common.notifier.tell(to, signal);
+        let shard = signal.link().map_or(0, |link| self.shard_of(link));
+        self.databases[shard].common.notifier.tell(to, signal);
     }
 
     fn signals(&self) -> Signals {
         self.inbox.listen()
     }
+}
+
+/// What databases have answered, each of which has done what it could, whatever the others say.
+fn joined(answers: Vec<Result<(), StoreError>>) -> Result<(), StoreError> {
+    StoreError::joined(answers.into_iter().filter_map(Result::err)).map_or(Ok(()), Err)
 }
 
 impl fmt::Debug for PostgresStore {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use paddington_exchange::store::parts::Waiter;
-use paddington_exchange::store::{DeadLetter, Signal, StoreError};
+use paddington_exchange::store::{DeadLetter, Fence, Signal, StoreError};
 use tokio::time::Instant;
 
 use crate::common::Common;
@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) enum Urgent {
     Attempt(Attempt, Waiter<u32>),
-    Letter(Box<DeadLetter>, Waiter<()>),
+    Letter(Box<DeadLetter>, Fence, Waiter<()>),
     /// Everything before it is written.
     Sync(Waiter<()>),
 }
@@ -31,7 +31,9 @@ impl Urgent {
     pub(crate) fn fail(self, error: &StoreError) {
         match self {
             Self::Attempt(_, waiter) => drop(waiter.send(Err(error.clone()))),
-            Self::Letter(_, waiter) | Self::Sync(waiter) => drop(waiter.send(Err(error.clone()))),
+            Self::Letter(.., waiter) | Self::Sync(waiter) => {
+                drop(waiter.send(Err(error.clone())));
+            }
         }
     }
 }
@@ -94,8 +96,8 @@ pub(crate) async fn write(
     }
     for urgent in std::mem::take(&mut work.urgent) {
         match urgent {
-            Urgent::Letter(letter, waiter) => {
-                let added = letters::add(connection, common.number(), &letter).await;
+            Urgent::Letter(letter, fence, waiter) => {
+                let added = letters::add(connection, common.number(), &letter, fence).await;
                 let _ = waiter.send(match added {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(StoreError::stale()),

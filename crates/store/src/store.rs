@@ -118,7 +118,7 @@ impl Cursors for SqliteStore {
 }
 
 impl DeadLetters for SqliteStore {
-    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+    fn add_letter(&self, letter: DeadLetter, _: Fence) -> Answer<()> {
         let (key, letter) = (key(&letter.mailbox), Box::new(letter));
         ask(|waiter| self.shared.write(key, Write::AddLetter(letter, waiter)))
     }

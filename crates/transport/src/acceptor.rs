@@ -120,6 +120,9 @@ impl<H: Host> Entrance for Acceptor<H> {
 
     fn spawn(self: &Arc<Self>, accepted: Accepted, tasks: &TaskTracker, stop: &CancellationToken) {
         let Accepted { stream, direct, network } = accepted;
+        if !self.host.is_open() {
+            return;
+        }
         let admits = |address| self.host.clients().admits(address);
         let Some(pending) = self.front.enter(direct, &network, admits) else { return };
         let (acceptor, stop, connections) = (Arc::clone(self), stop.clone(), tasks.clone());

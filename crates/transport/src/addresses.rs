@@ -78,6 +78,7 @@ fn doubts_address(error: &DialError) -> bool {
         | DialError::Transmit(_)
         | DialError::Refused(_)
         | DialError::NoKeys
+        | DialError::NotNow
         | DialError::Superseded => false,
         // A proxy is doubted for its own failures, and for a server that is not what it should be.
         DialError::Proxy { source, .. } => !source.is_refusal(),

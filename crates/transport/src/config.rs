@@ -42,8 +42,9 @@ pub struct Limits {
     pub pending: usize,
     /// The largest number of pending connections from one address (IPv6: from one /64). When one
     /// more arrives, the oldest one gives way that has sent nothing useful. An address from which
-    /// somebody was authenticated before, and of which no attempt has failed lately, may have a thirty-second of
-    /// `pending`, if that is more: there may be many clients behind it.
+    /// connections were established before may have a thirty-second of `pending` and one more for each of
+    /// them, up to a quarter, if that is more: there may be many clients behind it. Attempts that have failed
+    /// lately take a part of that away.
     pub pending_per_address: usize,
     /// Number of attempts that may fail in a row: malformed requests, and hellos that are not
     /// authentic. A connection that sends nothing costs none.

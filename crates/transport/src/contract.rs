@@ -51,6 +51,12 @@ pub trait Reservation: Send + 'static {
     /// The reservation after this side's READY was made.
     type ReadyReservation: ReadyReservation<Traffic = Self::Traffic>;
 
+    /// Returns whether this side may dial in the name of the service now. It is asked before each of its
+    /// messages, because somebody else may have taken over since.
+    fn may_speak(&self) -> bool {
+        true
+    }
+
     /// Returns this side's READY, a snapshot that is taken right before it is sealed.
     fn ready(self) -> (Ready, Self::ReadyReservation);
 
@@ -90,6 +96,12 @@ pub struct SessionKeys {
 pub trait Host: Clone + Send + Sync + 'static {
     /// The reservation that a client gets.
     type Reservation: Reservation;
+
+    /// Returns whether it takes connections now; else they are closed at once, without a byte, so that clients
+    /// and load balancers go elsewhere.
+    fn is_open(&self) -> bool {
+        true
+    }
 
     /// Returns the clients that are invited, which may change at any time.
     fn clients(&self) -> Arc<InvitedClients>;

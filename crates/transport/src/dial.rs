@@ -53,6 +53,9 @@ impl Dialer {
         back: usize,
         known: &mut Addresses,
     ) -> Result<Established<P::Traffic>, DialError> {
+        if !reservation.may_speak() {
+            return Err(DialError::NotNow);
+        }
         let config = &self.config;
         let stream = self.open(known).await?;
         let secured = self.secure(stream);

@@ -100,6 +100,9 @@ pub enum DialError {
     /// This side has no keys of the link.
     #[error("there are no keys for this server")]
     NoKeys,
+    /// This side may not dial now: it is a replica whose lease ends soon, or has ended (`docs/cluster.md`, S12).
+    #[error("this replica may not speak for the service now: its lease has ended, or ends soon")]
+    NotNow,
     /// The connection could be established, but this side no longer accepted it.
     #[error("replaced by a newer connection")]
     Superseded,

@@ -67,6 +67,7 @@ impl DialError {
             Self::Handshake(_) => "server_unproven",
             Self::Refused(code) => of_close(*code),
             Self::NoKeys => "no_keys",
+            Self::NotNow => "no_lease",
             Self::Transmit(_) => "own_failure",
             Self::Superseded => "superseded",
         }
@@ -239,6 +240,7 @@ mod tests {
             (DialError::Refused(CloseCode::Violation), "protocol_violation"),
             (DialError::Refused(CloseCode::Shutdown), "peer_closed"),
             (DialError::NoKeys, "no_keys"),
+            (DialError::NotNow, "no_lease"),
         ] {
             assert_eq!(error.code(), code, "{error}");
             assert!(page.contains(&format!("`{code}`")), "{code}");

@@ -226,9 +226,12 @@ async fn initiate_sealed<P: Reservation>(
     mut socket: WebSocket,
     config: &Config,
 ) -> Result<Established<P::Traffic>, DialError> {
+    let may_speak =
+        |reservation: &P| reservation.may_speak().then_some(()).ok_or(DialError::NotNow);
     let random = HelloRandom::generate().map_err(HandshakeError::from)?;
     let (waiting, hello) = initiator.hello(challenge, random)?;
     socket.allow(HELLO_LIMIT);
+    may_speak(&reservation)?;
     let hello = Transmission::Binary(hello[..].into());
     said(config, socket.send(hello)).await?;
     let reply = answer(config, next_binary(&mut socket)).await?;
@@ -239,6 +242,7 @@ async fn initiate_sealed<P: Reservation>(
         Greeting::Ready(session, theirs) => (session, theirs),
         Greeting::Closed(code) => return Err(DialError::Refused(code)),
     };
+    may_speak(&reservation)?;
     let (ready, reservation) = reservation.ready();
     let first = session.encode(&Frame::Ready(ready)).map_err(DialError::Transmit)?;
     said(config, async {

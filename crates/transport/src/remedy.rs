@@ -45,6 +45,7 @@ impl DialError {
             ),
             Self::Refused(code) => of_close(*code),
             Self::NoKeys => Some("ask for a new invitation"),
+            Self::NotNow => Some("check that this replica reaches its database"),
             Self::Transmit(_) | Self::Superseded => None,
         }
     }
@@ -191,6 +192,7 @@ mod tests {
             (DialError::Refused(CloseCode::Removed), "new invitation"),
             (DialError::Refused(CloseCode::Violation), "update"),
             (DialError::NoKeys, "new invitation"),
+            (DialError::NotNow, "database"),
         ] {
             let found = error.remedy().unwrap();
             assert!(found.contains(remedy), "{error}: {found}");

@@ -79,7 +79,11 @@ impl Urls {
 fn depends_on_url(error: &DialError) -> bool {
     !matches!(
         error,
-        DialError::Refused(_) | DialError::Transmit(_) | DialError::NoKeys | DialError::Superseded
+        DialError::Refused(_)
+            | DialError::Transmit(_)
+            | DialError::NoKeys
+            | DialError::NotNow
+            | DialError::Superseded
     )
 }
 
@@ -137,8 +141,12 @@ mod tests {
     fn what_the_server_itself_says_ends_a_round() {
         let mut urls = Urls::new(&dialer(&["a", "b"]));
         assert!(!urls.ends_with(&DialError::Timeout(Step::Answer)));
-        for error in [DialError::Refused(CloseCode::Busy), DialError::NoKeys, DialError::Superseded]
-        {
+        for error in [
+            DialError::Refused(CloseCode::Busy),
+            DialError::NoKeys,
+            DialError::NotNow,
+            DialError::Superseded,
+        ] {
             assert!(urls.ends_with(&error), "{error}");
         }
         urls.advance();

@@ -38,6 +38,8 @@ struct Place {
     begun: mpsc::UnboundedSender<Begun>,
     instance: Instance,
     stop: CancellationToken,
+    /// How often it may speak yet.
+    turns: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,11 @@ impl Traffic for Carrier {
 impl Reservation for Place {
     type Traffic = Carrier;
     type ReadyReservation = Self;
+
+    fn may_speak(&self) -> bool {
+        let turn = |left: usize| left.checked_sub(1);
+        self.turns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, turn).is_ok()
+    }
 
     fn ready(self) -> (Ready, Self) {
         (paddington_test_support::empty_ready(self.instance), self)
@@ -153,6 +160,15 @@ impl Caller for Sensor {
     }
 }
 
+fn place(
+    begun: mpsc::UnboundedSender<Begun>,
+    instance: Instance,
+    stop: &CancellationToken,
+) -> Place {
+    let turns = Arc::new(AtomicUsize::new(usize::MAX));
+    Place { begun, instance, stop: stop.clone(), turns }
+}
+
 fn names() -> [PeerName; 2] {
     ["hub", "sensor"].map(|name| name.parse().unwrap())
 }
@@ -199,7 +215,7 @@ async fn listen(network: &MemoryNetwork, ring: KeyRing) -> Listening {
     };
     let hub = Hub {
         clients: Arc::new(InvitedClients::new(vec![client])),
-        place: Place { begun, instance: Instance::from([2; 16]), stop: stop.clone() },
+        place: place(begun, [2; 16].into(), &stop),
         time: Arc::new(AtomicU64::new(NOW)),
         worthless,
         used: Arc::default(),
@@ -212,6 +228,7 @@ async fn listen(network: &MemoryNetwork, ring: KeyRing) -> Listening {
 
 struct Dialling {
     ring: Arc<Mutex<Arc<KeyRing>>>,
+    turns: Arc<AtomicUsize>,
     begun: mpsc::UnboundedReceiver<Begun>,
     asked: Arc<AtomicUsize>,
     renewed: Arc<Mutex<Option<Renewed>>>,
@@ -225,7 +242,7 @@ fn dial(network: &MemoryNetwork, ring: KeyRing) -> Dialling {
     let instance = Instance::from([1; 16]);
     let caller = Sensor {
         ring: Arc::new(Mutex::new(Arc::clone(&ring))),
-        place: Place { begun, instance, stop: stop.clone() },
+        place: place(begun, instance, &stop),
         asked: Arc::default(),
         renewed: Arc::default(),
     };
@@ -239,8 +256,9 @@ fn dial(network: &MemoryNetwork, ring: KeyRing) -> Dialling {
         tls: None,
         config: Arc::new(Config::default()),
     };
+    let turns = Arc::clone(&caller.place.turns);
     stay_connected(dialer, caller, &tasks, stop.clone());
-    Dialling { ring: kept, begun: sessions, asked, renewed, stop }
+    Dialling { ring: kept, turns, begun: sessions, asked, renewed, stop }
 }
 
 async fn next<T>(events: &mut mpsc::UnboundedReceiver<T>) -> T {
@@ -259,6 +277,26 @@ async fn a_client_begins_with_the_newest_keys_and_both_sides_know_which() {
     assert_eq!((number, known), (5, 5));
     assert_eq!(server.hub.used.load(Ordering::Relaxed), 5);
     assert_eq!(ours.keys(6).unwrap(), theirs.keys(6).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_may_not_speak_any_more_says_nothing_more() {
+    let only = ring(&[(5, Origin::Agreed, &keys())]);
+    let network = MemoryNetwork::new();
+    let mut server = listen(&network, only.clone()).await;
+    let mut client = dial(&network, only);
+    let used = || server.hub.used.load(Ordering::Relaxed);
+    // Nothing was dialled yet: this task has not waited for anything.
+    for (turns, dialled, hello) in [(0, false, 0), (1, true, 0), (2, true, 5)] {
+        let before = network.dialled();
+        client.turns.store(turns, Ordering::Relaxed);
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!((network.dialled() > before, used()), (dialled, hello), "{turns} turns");
+    }
+    assert!(client.begun.try_recv().is_err() && server.begun.try_recv().is_err());
+    client.turns.store(3, Ordering::Relaxed);
+    next(&mut client.begun).await;
+    next(&mut server.begun).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -256,7 +256,7 @@ async fn an_answer_without_an_end_is_given_up() {
     assert!(text.contains("its head is too long"), "{text}");
 
     proxy.behave(Behaviour::Silent);
-    let (code, text) = failure(&config, Duration::from_millis(50)).await;
+    let (code, text) = failure(&config, Duration::from_millis(500)).await;
     assert_eq!((code, text.contains("timed out")), ("proxy_no_answer", true), "{text}");
 
     proxy.die().await;

@@ -4,14 +4,21 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use paddington::{Encoding, Message, PeerStatus, Service};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use paddington::{Encoding, Handler, HandlerError, Message, PeerStatus, Service};
 use paddington_test_support::{
-    Inbox, Intruder, Pair, RawFrame, Way, credentials, pair, pair_with, tap,
+    Inbox, Intruder, Pair, RawFrame, Way, conserved, credentials, empty_ready, eventually, pair,
+    pair_with, tap,
 };
-use paddington_wire::{Ack, CloseCode, Completed, Data, Frame, Instance, Payload, Skip};
+use paddington_wire::sealed::{Greeting, SealedSession};
+use paddington_wire::{
+    Ack, CallBody, CallItem, Calls, CallsState, CloseCode, Completed, Data, FailureCode, Features,
+    Frame, Instance, Payload, Ready, Skip, Violation,
+};
 use tokio::time::Instant;
 
 const SERVER: &str = "127.0.0.1:6501";
@@ -25,6 +32,18 @@ fn status(service: &Service) -> PeerStatus {
     service.peers().remove(0)
 }
 
+/// Starts the client of a pair behind a tap, which lets `meddler` change the frames.
+async fn start_tapped(
+    pair: &Pair,
+    meddler: impl Fn(Way, usize, RawFrame) -> io::Result<Vec<RawFrame>> + Send + Sync + 'static,
+) -> (Service, Inbox) {
+    tap(&pair.network, TAP, SERVER, meddler).await;
+    let mut client =
+        paddington::ServiceConfig::new("client", "ws://client:1", "127.0.0.1", &1).unwrap();
+    client.add_server(pair.invite.clone().at(&format!("ws://{TAP}/")).unwrap()).unwrap();
+    pair.start(&client).await
+}
+
 /// Checks that every message arrives once and in order although `meddler` changes the frames:
 /// messages that are lost with a connection are sent again on the next.
 async fn survives(
@@ -33,17 +52,56 @@ async fn survives(
     let mut pair = pair();
     pair.server.settings_mut().transport.limits.attempts = 1_000;
     let (_server, inbox) = pair.start_server().await;
-    tap(&pair.network, TAP, SERVER, meddler).await;
-    let mut client =
-        paddington::ServiceConfig::new("client", "ws://client:1", "127.0.0.1", &1).unwrap();
-    client.add_server(pair.invite.clone().at(&format!("ws://{TAP}/")).unwrap()).unwrap();
-    let (client, client_inbox) = pair.start(&client).await;
+    let (client, client_inbox) = start_tapped(&pair, meddler).await;
     for number in 0..50 {
         client.send(Message::new("server", number.to_string())).await.unwrap();
         assert_eq!(inbox.text().await, number.to_string());
     }
     assert_eq!(inbox.drain().await, [""; 0]);
     assert_eq!(client_inbox.drain().await, [r#"{"Connected":{"agent":"server"}}"#]);
+}
+
+/// Checks that every request is handled once and gets its own reply although `meddler` changes the
+/// frames. Returns the number of sessions that it took.
+async fn answers(
+    meddler: impl Fn(Way, usize, RawFrame) -> io::Result<Vec<RawFrame>> + Send + Sync + 'static,
+) -> u64 {
+    let mut pair = pair();
+    pair.server.settings_mut().transport.limits.attempts = 1_000;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let echo = move |message: Message| {
+        if message.is_request() {
+            heard.lock().unwrap().push(message.payload().to_owned());
+        }
+        echo(message)
+    };
+    let server = Service::start_on(pair.network.network(), &pair.server, echo).await.unwrap();
+    let (client, _client_inbox) = start_tapped(&pair, meddler).await;
+    let texts: Vec<_> = (100..160).map(|number: u32| number.to_string()).collect();
+    for together in texts.chunks(3) {
+        join_all(together.iter().map(|text| ask(&client, text))).await;
+    }
+    let mut asked = asked.lock().unwrap().clone();
+    asked.sort();
+    assert_eq!(asked, texts, "each was handled once");
+    conserved([&server, &client]);
+    status(&server).counters.sessions
+}
+
+/// Asks the server, and checks that the reply is the one to this request.
+async fn ask(client: &Service, text: &str) {
+    let question = Message::new("server", text);
+    let reply = client.request(question, Duration::from_secs(600)).await.unwrap();
+    assert_eq!(reply.payload(), text);
+}
+
+/// A handler that replies to requests with what they ask.
+async fn echo(message: Message) -> Result<(), HandlerError> {
+    if message.is_request() {
+        message.reply(message.payload())?;
+    }
+    Ok(())
 }
 
 /// Applies `what` to the first data frame in one direction, once.
@@ -127,10 +185,10 @@ async fn a_reflected_frame_ends_the_connection() {
     .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_frame_of_an_earlier_session_ends_the_connection() {
+/// Cuts the first session, and puts a frame of it into the second.
+fn replay() -> impl Fn(Way, usize, RawFrame) -> io::Result<Vec<RawFrame>> + Send + Sync + 'static {
     let recorded: Mutex<Vec<RawFrame>> = Mutex::new(Vec::new());
-    survives(move |way, index, frame| {
+    move |way, index, frame| {
         let mut recorded = recorded.lock().unwrap();
         if way == Way::Up && index == 6 {
             recorded.push(frame.clone());
@@ -142,24 +200,65 @@ async fn a_frame_of_an_earlier_session_ends_the_connection() {
             }
         }
         Ok(vec![frame])
-    })
-    .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_of_an_earlier_session_ends_the_connection() {
+    survives(replay()).await;
+}
+
+/// Cuts three connections before the frame with one number.
+fn cut(
+    cut_way: Way,
+    cut_at: usize,
+) -> impl Fn(Way, usize, RawFrame) -> io::Result<Vec<RawFrame>> + Send + Sync + 'static {
+    let cuts = Mutex::new(0);
+    move |way, index, frame| {
+        let mut cuts = cuts.lock().unwrap();
+        if way == cut_way && index == cut_at && *cuts < 3 {
+            *cuts += 1;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(vec![frame])
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_cut_between_any_two_frames_resumes() {
     for cut_at in 2..12 {
         for cut_way in [Way::Up, Way::Down] {
-            let cuts = Mutex::new(0);
-            survives(move |way, index, frame| {
-                let mut cuts = cuts.lock().unwrap();
-                if way == cut_way && index == cut_at && *cuts < 3 {
-                    *cuts += 1;
-                    return Err(io::ErrorKind::ConnectionReset.into());
-                }
-                Ok(vec![frame])
-            })
-            .await;
+            survives(cut(cut_way, cut_at)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_replies_survive_frames_that_are_changed_lost_or_repeated() {
+    for way in [Way::Up, Way::Down] {
+        for at in [0, 40, 150] {
+            let change = move |mut frame: RawFrame| {
+                let at = at.min(frame.payload.len() - 1);
+                frame.payload[at] ^= 0x10;
+                vec![frame]
+            };
+            assert_eq!(answers(once(way, change)).await, 2, "{way:?}: byte {at} is changed");
+        }
+        assert_eq!(answers(once(way, |_| Vec::new())).await, 2, "{way:?}: lost");
+        let repeat = |frame: RawFrame| vec![frame.clone(), frame];
+        assert_eq!(answers(once(way, repeat)).await, 2, "{way:?}: repeated");
+        let shorten = |frame: RawFrame| vec![RawFrame::binary(&frame.payload[1..])];
+        assert_eq!(answers(once(way, shorten)).await, 2, "{way:?}: cut short");
+    }
+    assert_eq!(answers(replay()).await, 3, "a frame of an earlier session");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_replies_survive_connections_that_are_cut_between_any_two_frames() {
+    for cut_at in 2..8 {
+        for cut_way in [Way::Up, Way::Down] {
+            let sessions = answers(cut(cut_way, cut_at)).await;
+            assert_eq!(sessions, 4, "{cut_way:?}: {cut_at}");
         }
     }
 }
@@ -169,6 +268,8 @@ struct Rogue {
     pair: Pair,
     server: Service,
     inbox: Inbox,
+    /// Sessions that the server has ended because of a violation.
+    violations: u64,
 }
 
 impl Rogue {
@@ -177,12 +278,54 @@ impl Rogue {
         pair.server.settings_mut().transport.limits.attempts = 10_000;
         pair.server.settings_mut().handshakes = 10_000;
         let (server, inbox) = pair.start_server().await;
-        Self { pair, server, inbox }
+        Self { pair, server, inbox, violations: 0 }
     }
 
-    async fn enter(&self) -> (Intruder, Box<paddington_wire::sealed::SealedSession>) {
+    /// Starts the server anew, with another handler and the settings of now.
+    async fn restart(&mut self, handler: impl Handler) {
+        self.server.shutdown().await;
+        let server = Service::start_on(self.pair.network.network(), &self.pair.server, handler);
+        (self.server, self.violations) = (server.await.unwrap(), 0);
+    }
+
+    async fn enter(&self) -> (Intruder, Box<SealedSession>) {
         let secrets = credentials(&self.pair.invite);
         Intruder::establish(&self.pair.network, SERVER, &secrets, instance(7)).await
+    }
+
+    /// Enters with a READY that has the part about calls.
+    async fn enter_for_calls(&self) -> (Intruder, Box<SealedSession>) {
+        let secrets = credentials(&self.pair.invite);
+        let entered = Intruder::enter(&self.pair.network, SERVER, &secrets, instance(7)).await;
+        let (mut intruder, greeting) = entered.unwrap();
+        let Greeting::Ready(mut session, _) = greeting else { unreachable!("closed") };
+        let (requests, request_window) = (8, 2 * 1024 * 1024);
+        let calls = CallsState { requests, request_window, of: None, received: 0 };
+        let ready = Ready { features: Features::CALLS, calls, ..empty_ready(instance(7)) };
+        intruder.say(&mut session, &Frame::Ready(ready)).await;
+        (intruder, session)
+    }
+
+    /// Checks that the server ends the session because of `violation`, and of nothing else.
+    async fn closed_for(
+        &mut self,
+        (mut intruder, mut session): (Intruder, Box<SealedSession>),
+        violation: Violation,
+        what: &str,
+    ) {
+        let mut heard = intruder.hear(&mut session).await;
+        while !matches!(heard, None | Some(Frame::Close(_))) {
+            heard = intruder.hear(&mut session).await;
+        }
+        assert_eq!(heard, Some(Frame::Close(CloseCode::Violation)), "{what}");
+        intruder.client.rest().await;
+        let server = &self.server;
+        eventually(async || !status(server).is_connected()).await;
+        let status = status(&self.server);
+        self.violations += 1;
+        assert_eq!(status.counters.violations, self.violations, "{what}");
+        let cause = format!("the peer broke the protocol: {violation}");
+        assert_eq!(status.last_error.unwrap().cause, cause, "{what}");
     }
 }
 
@@ -193,38 +336,38 @@ fn data(number: u64, payload: &'static [u8]) -> Frame {
 
 #[tokio::test(start_paused = true)]
 async fn an_authenticated_peer_that_breaks_the_protocol_is_told_so() {
-    let rogue = Rogue::new().await;
+    let mut rogue = Rogue::new().await;
     let ack = |stream, number| Completed { stream, number };
-    let ready = Frame::Ready(paddington_test_support::empty_ready(instance(7)));
+    let ready = Frame::Ready(empty_ready(instance(7)));
     let mut unlisted = match data(1, b"x") {
         Frame::Data(data) => data,
         _ => panic!(),
     };
     unlisted.stream = 3;
+    let unsent = Frame::Ack(Ack { ack: ack(0, 1), ..Ack::default() });
+    let not_listed = Frame::Ack(Ack { ack: ack(5, 0), ..Ack::default() });
+    let skip = Frame::Skip(Skip { stream: 2, to: 1, ack: ack(0, 0) });
+    let gap = Violation::Gap { expected: 1, got: 9 };
     let violations = [
-        ("a second READY", ready),
-        ("a number left out", data(9, b"x")),
-        ("an unlisted stream", Frame::Data(unlisted)),
-        ("an unsent message acknowledged", Frame::Ack(Ack { ack: ack(0, 1), ..Ack::default() })),
-        ("an unlisted stream acknowledged", Frame::Ack(Ack { ack: ack(5, 0), ..Ack::default() })),
-        ("an unlisted stream skipped", Frame::Skip(Skip { stream: 2, to: 1, ack: ack(0, 0) })),
+        ("a second READY", ready, Violation::ReadyOutOfPlace),
+        ("a number left out", data(9, b"x"), gap),
+        ("an unlisted stream", Frame::Data(unlisted), Violation::UnknownStream(3)),
+        ("an unsent message acknowledged", unsent, Violation::AckOfUnsent(1)),
+        ("an unlisted stream acknowledged", not_listed, Violation::UnknownStream(5)),
+        ("an unlisted stream skipped", skip, Violation::UnknownStream(2)),
+        ("calls without their bit", calls(0, 0, Vec::new()), Violation::NotOffered),
+        ("a request without the bit", calls(1, 0, vec![(1, request("x"))]), Violation::NotOffered),
     ];
-    for (what, violation) in violations {
+    for (what, frame, violation) in violations {
         let (mut intruder, mut session) = rogue.enter().await;
-        intruder.say(&mut session, &violation).await;
-        let mut heard = intruder.hear(&mut session).await;
-        while !matches!(heard, None | Some(Frame::Close(_))) {
-            heard = intruder.hear(&mut session).await;
-        }
-        assert_eq!(heard, Some(Frame::Close(CloseCode::Violation)), "{what}");
-        intruder.client.rest().await;
-        assert!(!status(&rogue.server).is_connected(), "{what}");
+        intruder.say(&mut session, &frame).await;
+        rogue.closed_for((intruder, session), violation, what).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_plaintext_that_is_not_a_frame_is_a_violation() {
-    let rogue = Rogue::new().await;
+    let mut rogue = Rogue::new().await;
     let header = |kind: u8, stream: u8, flags: u8, len: u32| {
         let mut bytes = vec![kind, stream, 0, flags];
         bytes.extend(len.to_be_bytes());
@@ -239,31 +382,164 @@ async fn a_plaintext_that_is_not_a_frame_is_a_violation() {
     };
     let mut dirty = header(4, 0, 0, 0);
     dirty[127] = 1;
+    let (len, max) = (u32::MAX, 1024 * 1024);
     let wrong = [
-        ("an unknown kind", header(9, 0, 0, 0)),
-        ("kind 0", header(0, 0, 0, 0)),
-        ("padding that is not zero", dirty),
-        ("an unknown flag", header(2, 0, 4, 0)),
-        ("bytes that are a PING", header(4, 0, 2, 0)),
-        ("bytes that are a BATCH", batch(2, 0)),
-        ("an unknown flag of a message in a BATCH", batch(0, 2)),
-        ("the highest flag of a message in a BATCH", batch(0, 0x80)),
-        ("a stream where none belongs", header(4, 1, 0, 0)),
-        ("a payload where none belongs", header(4, 0, 0, 5)),
-        ("a payload beyond the plaintext", header(2, 0, 0, 500)),
-        ("a payload beyond what was announced", header(2, 0, 0, u32::MAX)),
-        ("nothing", Vec::new()),
+        ("an unknown kind", header(13, 0, 0, 0), Violation::UnknownKind(13)),
+        ("kind 0", header(0, 0, 0, 0), Violation::UnknownKind(0)),
+        ("padding that is not zero", dirty, Violation::NotZero),
+        ("an unknown flag", header(2, 0, 4, 0), Violation::NotZero),
+        ("bytes that are a PING", header(4, 0, 2, 0), Violation::NotZero),
+        ("bytes that are a BATCH", batch(2, 0), Violation::NotZero),
+        ("an unknown flag of a message in a BATCH", batch(0, 2), Violation::NotZero),
+        ("the highest flag of a message in a BATCH", batch(0, 0x80), Violation::NotZero),
+        ("an empty BATCH", header(9, 0, 0, 0), Violation::BadPayload),
+        ("a stream where none belongs", header(4, 1, 0, 0), Violation::NotZero),
+        ("a payload where none belongs", header(4, 0, 0, 5), Violation::BadPayload),
+        ("half a rejection", header(3, 0, 0, 10), Violation::BadPayload),
+        ("a payload beyond the plaintext", header(2, 0, 0, 500), Violation::Truncated),
+        ("more than was announced", header(2, 0, 0, len), Violation::TooLong { len, max }),
+        ("nothing", Vec::new(), Violation::Truncated),
     ];
-    for (what, plaintext) in wrong {
+    for (what, plaintext, violation) in wrong {
         let (mut intruder, mut session) = rogue.enter().await;
         let frame = session.encode_raw(&plaintext).unwrap();
         intruder.client.send(&RawFrame::binary(&frame)).await;
-        let mut heard = intruder.hear(&mut session).await;
-        while !matches!(heard, None | Some(Frame::Close(_))) {
-            heard = intruder.hear(&mut session).await;
-        }
-        assert_eq!(heard, Some(Frame::Close(CloseCode::Violation)), "{what}");
+        rogue.closed_for((intruder, session), violation, what).await;
     }
+}
+
+/// A CALLS, whose first item has the number `first`.
+fn calls(first: u64, received: u64, items: Vec<(u64, CallBody)>) -> Frame {
+    let items = items.into_iter().map(|(call, body)| CallItem { call, body }).collect();
+    Frame::Calls(Calls { first, ack: Completed::default(), received, items })
+}
+
+fn request(text: impl Into<Bytes>) -> CallBody {
+    CallBody::Request { depth: 0, left: None, payload: Payload::text(text) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_break_the_protocol_are_a_violation() {
+    let mut rogue = Rogue::new().await;
+    let two = |body: CallBody| vec![(1, body.clone()), (1, body)];
+    let gap = Violation::Gap { expected: 1, got: 2 };
+    let reply = CallBody::Reply { payload: Payload::text("x") };
+    let failure = CallBody::Failure { code: FailureCode::FAILED, text: "x".into() };
+    let deep = CallBody::Request { depth: 8, left: None, payload: Payload::text("x") };
+    let long = request(vec![b'x'; 1024 * 1024 + 1]);
+    let too_long = Violation::TooLong { len: 1024 * 1024 + 29, max: 1024 * 1024 };
+    let unlisted = Frame::Calls(Calls {
+        first: 0,
+        ack: Completed { stream: 5, number: 0 },
+        received: 0,
+        items: Vec::new(),
+    });
+    let wrong = [
+        ("an item left out", calls(2, 0, vec![(1, request("x"))]), gap),
+        ("items without a number", calls(0, 0, vec![(1, request("x"))]), Violation::BadPayload),
+        ("a number without items", calls(1, 0, Vec::new()), Violation::BadPayload),
+        ("the highest number", calls(u64::MAX, 0, vec![(1, request("x"))]), Violation::BadPayload),
+        ("an item acknowledged that was not sent", calls(0, 4, vec![]), Violation::AckOfUnsent(4)),
+        ("an unlisted stream acknowledged", unlisted, Violation::UnknownStream(5)),
+        ("two requests with one number", calls(1, 0, two(request("x"))), Violation::BadPayload),
+        ("a depth of 8", calls(1, 0, vec![(1, deep)]), Violation::BadPayload),
+        ("a request that is too long", calls(1, 0, vec![(1, long)]), too_long),
+        ("a reply to nothing", calls(1, 0, vec![(7, reply)]), Violation::AnswerOfNothing(7)),
+        ("a failure of nothing", calls(1, 0, vec![(7, failure)]), Violation::AnswerOfNothing(7)),
+    ];
+    for (what, frame, violation) in wrong {
+        let (mut intruder, mut session) = rogue.enter_for_calls().await;
+        intruder.say(&mut session, &frame).await;
+        rogue.closed_for((intruder, session), violation, what).await;
+    }
+}
+
+/// The plaintext of a CALLS with one item: what it is, its flags, its depth or code; the
+/// milliseconds that are left; and its body.
+fn item(head: [u8; 4], left: u32, body: &[u8]) -> Vec<u8> {
+    let len = 16 + body.len() as u32;
+    let mut bytes = vec![10, 0, 0, 0];
+    bytes.extend((8 + 4 + len).to_be_bytes());
+    bytes.extend(1_u64.to_be_bytes());
+    bytes.extend([0; 16]); // `ack` and `received`
+    bytes.extend(len.to_be_bytes());
+    bytes.extend(head);
+    bytes.extend(left.to_be_bytes());
+    bytes.extend(1_u64.to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_of_calls_without_its_form_is_a_violation() {
+    let mut rogue = Rogue::new().await;
+    let with = |at: usize, value: u8| {
+        let mut bytes = item([1, 0, 0, 0], 0, b"x");
+        bytes[at] = value;
+        bytes
+    };
+    let wrong = [
+        ("kind 0", item([0, 0, 0, 0], 0, b""), Violation::BadPayload),
+        ("kind 5", item([5, 0, 0, 0], 0, b""), Violation::BadPayload),
+        ("an unknown flag", item([1, 2, 0, 0], 0, b""), Violation::NotZero),
+        ("a depth of 256", item([1, 0, 1, 0], 0, b""), Violation::BadPayload),
+        ("a reply with a depth", item([2, 0, 0, 1], 0, b""), Violation::NotZero),
+        ("a reply with a limit", item([2, 0, 0, 0], 1, b""), Violation::NotZero),
+        ("a failure of bytes", item([3, 1, 0, 1], 0, b""), Violation::NotZero),
+        ("a failure that is no text", item([3, 0, 0, 1], 0, b"\xff"), Violation::BadPayload),
+        ("words without end", item([3, 0, 0, 1], 0, &[b'x'; 1_025]), Violation::BadPayload),
+        ("a cancel with a body", item([4, 0, 0, 0], 0, b"x"), Violation::BadPayload),
+        ("a length beyond the payload", with(35, 18), Violation::BadPayload),
+        ("a length within the head", with(35, 15), Violation::BadPayload),
+        ("a flag of messages", with(3, 1), Violation::NotZero),
+        ("a stream", with(1, 1), Violation::NotZero),
+    ];
+    for (what, plaintext, violation) in wrong {
+        let (mut intruder, mut session) = rogue.enter_for_calls().await;
+        let frame = session.encode_raw(&plaintext).unwrap();
+        intruder.client.send(&RawFrame::binary(&frame)).await;
+        rogue.closed_for((intruder, session), violation, what).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_asks_more_than_it_may_is_closed() {
+    let mut rogue = Rogue::new().await;
+    for (requests, window, allowed) in [(4, 1024, 4), (100, 300, 2)] {
+        let settings = rogue.pair.server.settings_mut();
+        settings.transport.limits.max_payload = 100;
+        (settings.requests, settings.request_window) = (requests, window);
+        rogue
+            .restart(async |_: Message| -> Result<(), io::Error> { std::future::pending().await })
+            .await;
+        let (mut intruder, mut session) = rogue.enter_for_calls().await;
+        for number in 1..=100 {
+            let asked = vec![(number, request(vec![b'x'; 100]))];
+            intruder.say(&mut session, &calls(number, 0, asked)).await;
+        }
+        let what = format!("{requests} requests, {window} bytes");
+        rogue.closed_for((intruder, session), Violation::TooManyRequests, &what).await;
+        assert_eq!(status(&rogue.server).calls.counts.asked, allowed, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_acknowledges_answers_gets_no_more_of_them() {
+    let mut rogue = Rogue::new().await;
+    rogue.restart(echo).await;
+    let (mut intruder, mut session) = rogue.enter_for_calls().await;
+    for number in 1..=128 {
+        intruder.say(&mut session, &calls(number, 0, vec![(number, request("x"))])).await;
+    }
+    let mut answers = 0;
+    while answers < 128 {
+        if let Frame::Calls(calls) = intruder.hear(&mut session).await.unwrap() {
+            answers += calls.items.len();
+        }
+    }
+    assert_eq!(status(&rogue.server).calls.unanswered, 128, "their places are kept");
+    intruder.say(&mut session, &calls(129, 0, vec![(129, request("x"))])).await;
+    rogue.closed_for((intruder, session), Violation::TooManyRequests, "one more").await;
 }
 
 #[tokio::test(start_paused = true)]

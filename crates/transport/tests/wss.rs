@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use paddington::{ConfigError, Encoding, Invite, Message, Service, ServiceConfig};
@@ -16,6 +16,13 @@ fn client(invite: paddington::Invite, authorities: Option<PathBuf>) -> ServiceCo
     let mut client = ServiceConfig::new("client", "ws://localhost:1", "127.0.0.1", &1).unwrap();
     client.add_server_with(invite, authorities).unwrap();
     client
+}
+
+/// Replaces a file: whoever reads it meanwhile finds all of the old one or all of the new one.
+fn replace(path: &Path, content: impl AsRef<[u8]>) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
 
 /// Waits until a line of the log holds both texts.
@@ -71,12 +78,12 @@ async fn a_file_of_authorities_that_is_replaced_is_read_again(logs: &CapturedLog
     quick(&mut config);
     let client = Service::start(&config, Inbox::new().1).await.unwrap();
     logged(logs, [&url, "TLS handshake failed"]).await;
-    std::fs::copy(&proxy.authorities, &path).unwrap();
+    replace(&path, std::fs::read(&proxy.authorities).unwrap());
     client.send(Message::new("server", "read again")).await.unwrap();
     assert_eq!(inbox.text().await, "read again");
 
     // One that is broken changes nothing.
-    std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nbroken").unwrap();
+    replace(&path, "-----BEGIN CERTIFICATE-----\nbroken");
     for text in ["once", "twice"] {
         proxy.cut.notify_waiters();
         client.send(Message::new("server", text)).await.unwrap();

@@ -114,6 +114,18 @@ faults! {
     AnotherProcessAsked,
     /// More requests are transmitted than the peer has places for.
     PlacesIgnored,
+    /// A cancelled request gives its place back at once, and again when its answer comes.
+    CancelFreesPlace,
+    /// The peer is not told that nobody waits any more for its answer.
+    CancelsNotTold,
+    /// Cancelling a request that waits to be transmitted forgets the first one that waits instead.
+    CancelledForAnother,
+    /// A request is cancelled although its answer is under way.
+    AnsweredCancelled,
+    /// The answer to a cancelled request is told as if somebody waited for it.
+    LateAnswersTold,
+    /// An answer without a reply is not told, and its request waits for ever.
+    FailuresIgnored,
     /// A batch that begins with a repeat is taken for a repeat as a whole.
     BatchDroppedForItsFirst,
     /// The other side is told of new keys that could not be stored.

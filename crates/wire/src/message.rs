@@ -1,13 +1,14 @@
 //! The message that services exchange.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::asker::{Asker, AskerRef, ReplyError};
-use crate::{Content, Control, MessageId, PeerName, Text};
+use crate::{Content, Control, Instance, MessageId, PeerName, Text};
 
 /// A message from one service to another, text or bytes, or a control message from this service's
 /// own exchange.
@@ -95,7 +96,7 @@ enum Origin {
     /// Made by the application and not received, so that it has no sender yet.
     Here,
     /// Received from a peer.
-    Peer { sender: PeerName, delivery: Delivery },
+    Peer { sender: PeerName, delivery: Packed },
     /// Received from a peer, which waits for the answer.
     Request { sender: PeerName, asker: AskerRef },
     /// Made by the exchange.
@@ -111,6 +112,34 @@ pub struct Delivery {
     pub redelivered: bool,
     /// The number of this call of the handler for the message, from 1.
     pub attempt: u32,
+    /// The number of the claim under which a replica handles the message.
+    pub fence: Option<NonZeroU64>,
+}
+
+/// A [`Delivery`] in as little room as can be had: a message is moved often, and up to 128 bytes that costs little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Packed {
+    stream: Instance,
+    /// Numbers begin with 1.
+    number: Option<NonZeroU64>,
+    fence: Option<NonZeroU64>,
+    attempt: u32,
+    redelivered: bool,
+}
+
+impl From<Delivery> for Packed {
+    fn from(Delivery { id, redelivered, attempt, fence }: Delivery) -> Self {
+        let stream = id.map_or(Instance::from([0; Instance::LEN]), |id| id.stream);
+        let number = id.and_then(|id| NonZeroU64::new(id.number));
+        Self { stream, number, fence, attempt, redelivered }
+    }
+}
+
+impl From<Packed> for Delivery {
+    fn from(Packed { stream, number, fence, attempt, redelivered }: Packed) -> Self {
+        let id = number.map(|number| MessageId { stream, number: number.get() });
+        Self { id, redelivered, attempt, fence }
+    }
 }
 
 impl Message {
@@ -136,7 +165,11 @@ impl Message {
         content: Content,
         delivery: Delivery,
     ) -> Self {
-        Self { recipient: recipient.into(), content, origin: Origin::Peer { sender, delivery } }
+        Self {
+            recipient: recipient.into(),
+            content,
+            origin: Origin::Peer { sender, delivery: delivery.into() },
+        }
     }
 
     /// Makes a request that was received from `sender`; its reply goes to `asker`.
@@ -282,6 +315,15 @@ impl Message {
         self.delivery().attempt.max(1)
     }
 
+    /// Returns the number of the claim under which this replica handles the message, which grows whenever another
+    /// replica takes the link over (rule S2 of `docs/cluster.md`): whoever keeps the effects of handlers outside can
+    /// refuse those that come with a smaller one than it has seen for the peer. `None` if the service is no replica, and
+    /// for control messages, requests, and dead letters that are handled again.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.delivery().fence.map(NonZeroU64::get)
+    }
+
     /// Returns the text or the bytes without copying them.
     #[must_use]
     pub fn into_content(self) -> Content {
@@ -299,7 +341,7 @@ impl Message {
 
     fn delivery(&self) -> Delivery {
         match &self.origin {
-            Origin::Peer { delivery, .. } => *delivery,
+            Origin::Peer { delivery, .. } => (*delivery).into(),
             Origin::Here | Origin::Request { .. } | Origin::Exchange(_) => Delivery::default(),
         }
     }
@@ -376,6 +418,14 @@ mod tests {
         assert!(!format!("{message:?}").contains("secret"));
         assert_ne!(message, Message::new("b", "very secret"));
         assert_eq!(Message::new("b", "very secret").bytes(), &block);
+    }
+
+    #[test]
+    fn the_fence_stays_for_all_attempts() {
+        let delivery = Delivery { fence: NonZeroU64::new(7), ..Delivery::default() };
+        let message = Message::received(name("a"), &name("b"), "x".into(), delivery);
+        assert_eq!(message.clone().next_attempt().fence(), Some(7));
+        assert_eq!(Message::new("b", "x").fence(), None);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use paddington_wire::link::{
-    AckTime, Answer, AnswerRefused, CallEnd, CallEvent, CallId, IncomingRequest, LinkConfig,
-    OutgoingRequest, RequestRefused,
+    AckTime, Answer, AnswerRefused, CallCounts, CallEnd, CallEvent, CallId, IncomingRequest,
+    LinkConfig, OutgoingRequest, RequestRefused,
 };
 use paddington_wire::{
     CallBody, CallItem, Calls, Completed, FailureCode, Features, Frame, Payload, Ready, Violation,
@@ -68,7 +68,7 @@ fn conserved(sides: [&Side; 2]) {
     for side in sides {
         let counts = side.link.call_counts();
         assert!(counts.is_conserved(side.link.requests()), "{counts:?}");
-        assert!(counts.replied + counts.refused <= counts.asked, "{counts:?}");
+        assert!(counts.answers_are_conserved(side.link.unanswered()), "{counts:?}");
     }
 }
 
@@ -112,6 +112,45 @@ fn the_time_that_is_left_travels_and_one_that_is_over_is_not_transmitted() {
     settle(&mut a, &mut b);
     assert_eq!(a.link.call_counts().expired, 2);
     conserved([&a, &b]);
+}
+
+#[test]
+fn a_request_whose_time_is_over_at_the_peer_has_expired_here_too() {
+    let (mut a, mut b) = pair();
+    connect(&mut a, &mut b);
+    let call = ask_at(&mut a, "x", 0, Some(90)).unwrap();
+    settle(&mut a, &mut b);
+    let id = asked(&mut b)[0].id;
+    let expired = Answer::failure(FailureCode::EXPIRED);
+    b.link.answer(id, expired.clone()).unwrap();
+    settle(&mut a, &mut b);
+    assert_eq!(ended(&mut a), [(call, CallEnd::Answered(expired))]);
+    let counts = a.link.call_counts();
+    assert_eq!((counts.expired, counts.failed), (1, 0));
+    conserved([&a, &b]);
+}
+
+#[test]
+fn a_request_that_is_too_long_for_the_peer_that_comes_is_not_transmitted() {
+    let mut a = Side::new(instance(1), LinkConfig::default());
+    let mut b = Side::new(instance(2), LinkConfig { max_payload: 6, ..LinkConfig::default() });
+    let [long, short] = ["1234567", "123456"].map(|text| ask(&mut a, text));
+    connect(&mut a, &mut b);
+    settle(&mut a, &mut b);
+    assert_eq!(ended(&mut a), [(long, CallEnd::TooLong { len: 7, max: 6 })]);
+    let requests = asked(&mut b);
+    assert_eq!(requests.iter().map(|it| it.id.call).collect::<Vec<_>>(), [short]);
+    assert_eq!(a.link.call_counts().failed, 1);
+    conserved([&a, &b]);
+}
+
+#[test]
+fn requests_of_the_peer_that_are_missing_or_too_many_are_noticed() {
+    let counts = CallCounts { asked: 5, replied: 1, refused: 2, ..CallCounts::default() };
+    assert!(counts.answers_are_conserved(2) && !counts.answers_are_conserved(1));
+    let one_gone = CallCounts { dropped: 1, ..counts };
+    assert!(one_gone.answers_are_conserved(1) && !one_gone.answers_are_conserved(0));
+    assert!(!CallCounts { replied: 4, ..counts }.answers_are_conserved(9), "one is answered twice");
 }
 
 #[test]

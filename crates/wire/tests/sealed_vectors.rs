@@ -14,8 +14,9 @@ use paddington_wire::sealed::{
     ReplyRandom, Responder, SealedSession,
 };
 use paddington_wire::{
-    Batch, CallBody, CallItem, Calls, CallsState, Completed, Data, FailureCode, Features, Frame,
-    HandshakeError, Instance, Messages, Payload, Ready, ReceiveError, StreamState,
+    Ack, Batch, CallBody, CallItem, Calls, CallsState, CloseCode, Completed, Data, FailureCode,
+    Features, Frame, HEADER_LEN, HandshakeError, Instance, Messages, Payload, Ready, ReceiveError,
+    RejectCode, RejectText, Rejection, Skip, StreamState, Violation,
 };
 use serde::Deserialize;
 
@@ -253,11 +254,76 @@ fn a_batch_matches_the_vectors() {
         assert!(Messages::parse(bytes(&payload).into()).is_err(), "{payload}");
     }
     for plaintext in v.bad_plaintexts {
-        let (v, mut sealed) = (vectors(), [bytes(&plaintext), vec![0; 32]].concat());
-        let keys = [&v.c2s_inner_key0, &v.c2s_outer_key0].map(|digits| key(digits));
-        Layers::new(&keys[0], &keys[1]).seal(1, &[], &mut sealed).unwrap();
-        let (_, mut server) = v.establish();
-        assert!(matches!(server.decode(&sealed), Err(ReceiveError::Violation(_))), "{plaintext}");
+        assert!(violation(&bytes(&plaintext)).is_some(), "{plaintext}");
+    }
+}
+
+/// Returns the violation that a plaintext is as frame 1 of the client.
+fn violation(plaintext: &[u8]) -> Option<Violation> {
+    let (v, mut sealed) = (vectors(), [plaintext, &[0; 32]].concat());
+    let keys = [&v.c2s_inner_key0, &v.c2s_outer_key0].map(|digits| key(digits));
+    Layers::new(&keys[0], &keys[1]).seal(1, &[], &mut sealed).unwrap();
+    let (_, mut server) = v.establish();
+    match server.decode(&sealed) {
+        Err(ReceiveError::Violation(violation)) => Some(violation),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct FramesVectors {
+    rejected: Vec<RejectedVector>,
+    frame_c2s_1_ack: String,
+    frame_c2s_2_ack_rejected: String,
+    frame_c2s_3_skip: String,
+    frame_c2s_4_drain: String,
+    frame_c2s_5_close: String,
+    bad_payloads: Vec<String>,
+    bad_plaintexts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RejectedVector {
+    number: u64,
+    code: u16,
+    text: String,
+}
+
+#[test]
+fn frames_that_acknowledge_skip_and_end_match_the_vectors() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/frames.json");
+    let v: FramesVectors = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let rejected = v.rejected.into_iter().map(|RejectedVector { number, code, text }| Rejection {
+        number,
+        code: RejectCode(code),
+        text: RejectText::cut(&text),
+    });
+    let ack = |number| Completed { stream: 0, number };
+    let plain = Ack { ack: ack(5), credit: 9_000_000, rejected: Vec::new() };
+    let rejected = Ack { ack: ack(7), credit: 9_000_100, rejected: rejected.collect() };
+    let frames = [
+        (Frame::Ack(plain), v.frame_c2s_1_ack),
+        (Frame::Ack(rejected), v.frame_c2s_2_ack_rejected),
+        (Frame::Skip(Skip { stream: 0, to: 9, ack: ack(7) }), v.frame_c2s_3_skip),
+        (Frame::Drain, v.frame_c2s_4_drain),
+        (Frame::Close(CloseCode::Removed), v.frame_c2s_5_close),
+    ];
+    let (mut client, mut server) = vectors().establish();
+    for (frame, expected) in frames {
+        let sealed = client.encode(&frame).unwrap();
+        assert_eq!(const_hex::encode(&sealed), expected, "{frame:?}");
+        assert_eq!(server.decode(&sealed).unwrap(), frame);
+    }
+    for payload in v.bad_payloads {
+        let payload = bytes(&payload);
+        let mut plaintext = vec![0; HEADER_LEN];
+        plaintext[0] = 3;
+        plaintext[4..8].copy_from_slice(&(payload.len() as u32).to_be_bytes());
+        plaintext.extend(&payload);
+        assert_eq!(violation(&plaintext), Some(Violation::BadPayload), "{payload:?}");
+    }
+    for plaintext in v.bad_plaintexts {
+        assert!(violation(&bytes(&plaintext)).is_some(), "{plaintext}");
     }
 }
 

@@ -376,6 +376,70 @@ fn renewal(sealed: &Map<String, Value>) -> Map<String, Value> {
     }))
 }
 
+/// Returns an entry of an ACK.
+fn rejection(number: u64, code: u16, text: &[u8]) -> Vec<u8> {
+    [&number.to_be_bytes()[..], &code.to_be_bytes(), &[text.len() as u8], text].concat()
+}
+
+/// Computes the frames of §4.1 that acknowledge, skip and end, in the session of `sealed`.
+fn frames(sealed: &Map<String, Value>) -> Map<String, Value> {
+    let rejected = [(6, 2, ""), (7, 1, "hé \"q\" ✓")];
+    let entries: Vec<_> = rejected
+        .iter()
+        .map(|(number, code, text)| rejection(*number, *code, text.as_bytes()))
+        .collect();
+    let payload = entries.concat();
+    let acking = |kind: u8, id: u64, ack: u8, payload: &[u8]| {
+        let mut bytes = plaintext(kind, id, payload, 128);
+        bytes[23] = ack;
+        bytes
+    };
+    let frames = [
+        ("ack", acking(3, 9_000_000, 5, b"")),
+        ("ack_rejected", acking(3, 9_000_100, 7, &payload)),
+        ("skip", acking(7, 9, 7, b"")),
+        ("drain", plaintext(8, 0, b"", 128)),
+        ("close", plaintext(6, 7, b"", 128)),
+    ];
+    let key = |name: &str| const_hex::decode(text(sealed, name)).unwrap();
+    let (inner, outer) = (key("c2s_inner_key0"), key("c2s_outer_key0"));
+    let shown = rejected.map(|it| json!({ "number": it.0, "code": it.1, "text": it.2 }));
+    let mut made = into_map(json!({
+        "rejected": shown,
+        "bad_payloads": [
+            digits(&payload[..5]), digits(&payload[..10]), digits(&payload[..payload.len() - 1]),
+            digits([&payload[..], &[0]].concat()), digits([payload.clone(), vec![0; 10]].concat()),
+            digits(rejection(7, 1, b"\xff")), digits(rejection(7, 1, &"é".as_bytes()[..1])),
+            digits(rejection(7, 1, b"").repeat(1025)),
+        ],
+        "bad_plaintexts": bad_frames().into_iter().map(digits).collect::<Value>(),
+    }));
+    for (number, (name, plaintext)) in (1..).zip(frames) {
+        let frame = seal_twice(&inner, &outer, number, &[], &plaintext);
+        made.insert(name.to_owned(), digits(plaintext));
+        made.insert(format!("frame_c2s_{number}_{name}"), digits(frame));
+    }
+    made
+}
+
+/// Returns frames of `frames` with a byte that is not zero where it has to be, or a payload where none
+/// belongs.
+fn bad_frames() -> Vec<Vec<u8>> {
+    let with = |kind: u8, id: u64, at: usize| {
+        let mut bytes = plaintext(kind, id, b"", 128);
+        bytes[at] = 1;
+        bytes
+    };
+    let ack = [1, 3, 24, 127].map(|at| with(3, 1, at));
+    let skip = [3, 24, 127].map(|at| with(7, 1, at));
+    let close = [1, 2, 3, 16, 23, 24, 127].map(|at| with(6, 1, at));
+    let drain = [1, 2, 3, 8, 15, 16, 23, 24, 127].map(|at| with(8, 0, at));
+    let payloads = [6, 7, 8].map(|kind| plaintext(kind, 0, &[0], 128));
+    let all = [&ack[..], &skip, &close, &drain, &payloads].concat();
+    let cut = [3, 6, 7, 8].map(|kind| plaintext(kind, 0, b"", 0)[..23].to_vec());
+    [all, cut.to_vec()].concat()
+}
+
 /// Seals the body of each message of the handshake, and each READY, under the right keys but with
 /// other ciphers than its layers have.
 fn other_ciphers(sealed: &Map<String, Value>) -> Vec<(&'static str, &'static str, Vec<u8>)> {
@@ -478,6 +542,7 @@ fn the_stored_vectors_match_the_formulas() {
     compare("batch.json", &batch(&sealed));
     compare("calls.json", &calls(&sealed));
     compare("renewal.json", &renewal(&sealed));
+    compare("frames.json", &frames(&sealed));
     compare("negative.json", &negative(&sealed, &hex));
 }
 

@@ -1,12 +1,11 @@
 //! The demo: a database, two replicas, a peer, and what goes wrong.
 
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, bail, ensure};
+use anyhow::{Context, Error, bail};
 use paddington::{Cluster, Message, Service};
-use paddington_test_support::PostgresServer;
+use paddington_test_support::{PostgresServer, free_port};
 use tokio::time::sleep;
 
 use crate::faults::{Fault, Faults};
@@ -31,7 +30,7 @@ pub(crate) async fn run(time: Duration, every: Duration, faults: Faults) -> Resu
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
-    let ports = [free_port()?, free_port()?];
+    let ports = [free_port(), free_port()];
     let urls = ports.map(|port| format!("ws://127.0.0.1:{port}"));
     let cluster = Cluster::new(&database.url())?.with_lease(LEASE)?;
     let introduced = introduce(cluster, &[&urls[0], &urls[1]], 1)?;
@@ -48,39 +47,42 @@ pub(crate) async fn run(time: Duration, every: Duration, faults: Faults) -> Resu
     })
     .await?;
     let (mut out, mut back) = (Way::default(), Way::default());
-    let count =
+    let (count, losses) =
         rage(&mut replicas, &sensor, &database, (time, every, faults), (&mut out, &mut back))
             .await?;
     settle(&mut replicas, &arrived, &mut out, &mut back).await?;
     sensor.shutdown().await;
     replicas.end().await?;
     drop(database);
-    let repeats = back.check("sensor to hub")?;
-    let doubled = out.check("hub to sensor")?;
-    ensure!(doubled == 0, "hub to sensor: {doubled} messages were handled twice");
-    println!("{count} faults");
+    // The sensor, which lives, handles nothing twice. A replica that is lost may leave the one message behind that
+    // it was handling: each is acknowledged at once, since the next one comes later.
+    out.check("hub to sensor", 0)?;
+    let repeats = back.check("sensor to hub", losses)?;
+    println!("{count} faults, {losses} of which cost a replica its lease or its life");
     println!(
         "hub to sensor: {} accepted, {} unsure, all accepted handled once, in order",
         out.accepted.len(),
         out.unsure.len()
     );
     println!(
-        "sensor to hub: {} accepted, all handled in order, {repeats} again after a replica had gone",
+        "sensor to hub: {} accepted, all handled in order, {repeats} of them again after a replica had gone, each \
+         marked (at most {losses} may be)",
         back.accepted.len()
     );
     Ok(())
 }
 
-/// Sends in both directions while things go wrong. Returns the number of faults.
+/// Sends in both directions while things go wrong. Returns the number of faults, and of those by which a replica
+/// was lost.
 async fn rage(
     replicas: &mut Replicas,
     sensor: &Service,
     database: &PostgresServer,
     (time, every, faults): (Duration, Duration, Faults),
     (out, back): (&mut Way, &mut Way),
-) -> Result<usize, Error> {
+) -> Result<(usize, usize), Error> {
     let begun = Instant::now();
-    let (mut count, mut next, mut number) = (0, every, 0);
+    let (mut count, mut losses, mut next, mut number) = (0, 0, every, 0);
     let mut faults = faults.all();
     let mut mends: Vec<(Instant, usize, Fault)> = Vec::new();
     while begun.elapsed() < time || !mends.is_empty() {
@@ -104,18 +106,20 @@ async fn rage(
                 Fault::Kill => replicas.begin(slot).await?,
                 _ => replicas.signal(slot, "-CONT").await?,
             }
+            next = begun.elapsed() + every; // so that the replica is seen to go on
         }
         if begun.elapsed() >= next && begun.elapsed() < time && mends.is_empty() {
             next = begun.elapsed() + every;
             count += 1;
             let slot = count / 2 % 2;
             let Some(fault) = faults.next() else { break };
+            losses += usize::from(fault.is_loss());
             tracing::info!(?fault, replica = slot, "fault");
             mends.extend(strike(fault, slot, replicas, sensor, database).await?);
         }
         sleep(PAUSE).await;
     }
-    Ok(count)
+    Ok((count, losses))
 }
 
 /// Makes something go wrong. Returns when and how it is mended.
@@ -172,11 +176,6 @@ async fn settle(
     out.handled.clone_from(&lock(arrived));
     back.handled.clone_from(&replicas.handled());
     Ok(())
-}
-
-/// Returns a port that nobody uses at the moment.
-fn free_port() -> Result<u16, Error> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn lock(arrived: &Arrived) -> std::sync::MutexGuard<'_, Vec<(u64, bool)>> {

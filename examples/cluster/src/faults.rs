@@ -27,6 +27,13 @@ pub(crate) enum Fault {
     Database,
 }
 
+impl Fault {
+    /// Returns whether a replica is lost by it: it ends, or is away for longer than its lease.
+    pub(crate) fn is_loss(self) -> bool {
+        matches!(self, Self::Kill | Self::LongPause)
+    }
+}
+
 impl Faults {
     /// Returns the faults, one after another, for ever.
     pub(crate) fn all(self) -> impl Iterator<Item = Fault> {

@@ -13,6 +13,15 @@ pub enum Action {
         side: usize,
         /// The position of the request among those that it was called with.
         index: usize,
+        /// Whether it has failed, and has no reply.
+        fails: bool,
+    },
+    /// Nobody waits any more for the answer to a request of a side.
+    Cancel {
+        /// The side.
+        side: usize,
+        /// The label of the request.
+        label: usize,
     },
     /// The client opens a connection, and the server answers its hello.
     Dial,
@@ -88,6 +97,7 @@ impl Action {
                 | Self::SetBack(_)
                 | Self::FailDisk(_)
                 | Self::Tick
+                | Self::Cancel { .. }
                 | Self::Twin
         )
     }

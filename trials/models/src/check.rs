@@ -99,7 +99,7 @@ impl Model for Explored {
         }
         kept!(Duplicate OutOfOrder NeverAccepted WrongNumber NumberTwice FinishedAgain
             RepeatNotFlagged Forgotten WrongOutcome OverWindow OverOutbox OverFlight
-            NotConserved HonestAccused StoreHasHole AskedTwice WrongAnswer Panic)
+            NotConserved HonestAccused StoreHasHole AskedTwice AskedOutOfTurn WrongAnswer Panic)
     }
 }
 
@@ -111,8 +111,11 @@ impl Explored {
         }
         let mut actions = Vec::new();
         world.actions(&self.0, &mut actions);
-        let goes_on =
-            |&action: &Action| !action.is_trouble() && world.clone().step(action, &self.0);
+        let goes_on = |&action: &Action| {
+            !action.is_trouble()
+                && !world.is_for_nobody(action)
+                && world.clone().step(action, &self.0)
+        };
         !actions.iter().any(goes_on)
     }
 }

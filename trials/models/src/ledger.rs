@@ -42,6 +42,9 @@ pub enum Breach {
     StoreHasHole,
     /// A request went to a handler twice.
     AskedTwice,
+    /// A request went to a handler after one that was made later, or although it was cancelled before
+    /// it was transmitted.
+    AskedOutOfTurn,
     /// The requester was told something else than what happened to its request.
     WrongAnswer,
     /// The link has panicked.
@@ -79,6 +82,7 @@ impl Breach {
             Self::HonestAccused => "an honest service breaks no rule of the protocol",
             Self::StoreHasHole => "a store can always be read back",
             Self::AskedTwice => "no request goes to a handler twice",
+            Self::AskedOutOfTurn => "requests are asked in their order, and none in vain",
             Self::WrongAnswer => "a requester is told what became of its request",
             Self::Panic => "the link does not panic",
             Self::Stuck => "in the end everything is delivered and acknowledged",

@@ -15,6 +15,10 @@ const PATIENCE: usize = 400_000;
 /// The place of the rules about keys.
 const KEYS: &str = "keys";
 
+/// The place of the rules about requests that are cancelled or fail.
+#[cfg(feature = "faults")]
+const CANCELS: &str = "requests, cancelled";
+
 /// A broken rule.
 #[derive(Clone, Copy, Debug)]
 pub enum Mutant {
@@ -136,6 +140,8 @@ fn place(fault: Fault) -> &'static str {
         Fault::PlacesIgnored | Fault::CallsNotRepeated => "requests, cuts",
         Fault::CallRepeatsTakenForNew => "requests, old and new",
         Fault::OldCallsKept | Fault::AnotherProcessAsked => "requests, answering",
+        Fault::CancelFreesPlace | Fault::CancelsNotTold | Fault::CancelledForAnother => CANCELS,
+        Fault::AnsweredCancelled | Fault::LateAnswersTold | Fault::FailuresIgnored => CANCELS,
         Fault::KeysToldUnstored | Fault::AgreedReplacedUnasked | Fault::FallenBackKept => KEYS,
         Fault::OldKeysForgottenByClient | Fault::OldKeysForgottenByServer => KEYS,
         Fault::OldKeysKept | Fault::BurnedForgotten => KEYS,

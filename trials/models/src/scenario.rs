@@ -51,6 +51,10 @@ pub struct Budget {
     pub failures: [u8; 2],
     /// A handler gives a message up.
     pub rejections: u8,
+    /// A handler fails on a request.
+    pub refusals: u8,
+    /// A request is cancelled.
+    pub cancels: u8,
     /// Deadlines pass.
     pub ticks: u8,
     /// A second process with the client's invitation takes its place. It sends nothing, and leaves

@@ -18,6 +18,8 @@ const NOTHING: Budget = Budget {
     set_backs: [0, 0],
     failures: [0, 0],
     rejections: 0,
+    refusals: 0,
+    cancels: 0,
     ticks: 0,
     twins: 0,
 };
@@ -57,6 +59,7 @@ pub fn all(long: bool) -> Vec<Scenario> {
     let sized = [
         alive(),
         with_requests(),
+        with_cancels(),
         restarted(),
         sender_on_disk(),
         receiver_on_disk(),
@@ -74,6 +77,11 @@ pub fn all(long: bool) -> Vec<Scenario> {
 /// A budget of messages from the client and from the server.
 const fn sends(client: u8, server: u8) -> Budget {
     Budget { sends: [client, server], ..NOTHING }
+}
+
+/// A budget of requests from the client and from the server.
+const fn asks(client: u8, server: u8) -> Budget {
+    Budget { asks: [client, server], ..NOTHING }
 }
 
 /// Scenarios in which both services live.
@@ -363,7 +371,6 @@ fn at_bounds() -> Vec<Sized> {
 
 /// Scenarios with requests, beside a message where it costs little.
 fn with_requests() -> Vec<Sized> {
-    let asks = |client, server| Budget { asks: [client, server], ..NOTHING };
     vec![
         // One place: the second request waits for the answer of the first.
         (
@@ -397,6 +404,46 @@ fn with_requests() -> Vec<Sized> {
         (
             Scenario { name: "requests, a twin", ended: 1, ..PLAIN },
             [Budget { twins: 1, ..asks(1, 1) }, Budget { twins: 1, cuts: 1, ..asks(1, 1) }],
+        ),
+    ]
+}
+
+/// Scenarios in which requests are cancelled, or fail. They are apart from the others, because a
+/// cancel is possible at every moment of a request, and multiplies the states accordingly: one of
+/// them crosses whatever it can cross, and a second one comes in the long form only.
+fn with_cancels() -> Vec<Sized> {
+    vec![
+        // One place: it is free when the answer has come, whether or not anybody waits for that.
+        (
+            Scenario { name: "requests, cancelled or failed", requests: 1, ..PLAIN },
+            [
+                Budget { cuts: 1, cancels: 1, refusals: 1, ..asks(2, 0) },
+                Budget { cuts: 1, cancels: 2, refusals: 1, ..asks(2, 1) },
+            ],
+        ),
+        // Messages, one of which fits into the window, take no notice.
+        (
+            Scenario { name: "requests, cancelled beside messages", window: 1, ..PLAIN },
+            [
+                Budget { cuts: 1, cancels: 1, sends: [2, 0], ..asks(1, 0) },
+                Budget { cuts: 1, cancels: 1, refusals: 1, sends: [2, 1], ..asks(1, 0) },
+            ],
+        ),
+        // No answer comes any more, and no place is occupied for it.
+        (
+            Scenario { name: "requests, cancelled, answering server crashes", ..PLAIN },
+            [
+                Budget { crashes: [0, 1], cancels: 1, ..asks(2, 0) },
+                Budget { crashes: [0, 1], cuts: 1, cancels: 1, refusals: 1, ..asks(2, 0) },
+            ],
+        ),
+        // A cancel of the dead process is not one of its successor, whose calls have the same numbers.
+        (
+            Scenario { name: "requests, cancelled, asking client crashes", ..PLAIN },
+            [
+                Budget { crashes: [1, 0], cancels: 1, ..asks(2, 0) },
+                Budget { crashes: [1, 0], cuts: 1, cancels: 1, refusals: 1, ..asks(2, 0) },
+            ],
         ),
     ]
 }

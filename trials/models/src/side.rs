@@ -31,6 +31,9 @@ pub struct Side {
     pub inbox: VecDeque<MessageId>,
     /// Requests that the handler was called with and has not answered, with their labels.
     pub asked: VecDeque<(CallId, u8)>,
+    /// How many answers to requests that it has given up the link will have counted when all that are
+    /// due have come.
+    pub late: u64,
     /// The disk, if it has one.
     pub disk: Option<Disk>,
 }
@@ -53,7 +56,7 @@ impl Side {
         };
         let (slot, inbox) = (Slot::default(), VecDeque::new());
         let asked = VecDeque::new();
-        Self { link, slot, instance, starts: 1, overlap: 0, inbox, asked, disk }
+        Self { link, slot, instance, starts: 1, overlap: 0, inbox, asked, late: 0, disk }
     }
 
     /// A second process with the invitation of the client, which knows nothing of the first one.
@@ -63,7 +66,7 @@ impl Side {
         let link = Link::new(config(scenario), instance);
         let (slot, inbox) = (Slot::default(), VecDeque::new());
         let asked = VecDeque::new();
-        Self { link, slot, instance, starts: 1, overlap: 0, inbox, asked, disk: None }
+        Self { link, slot, instance, starts: 1, overlap: 0, inbox, asked, late: 0, disk: None }
     }
 
     /// The process dies and is started again at the time `now`.
@@ -81,6 +84,7 @@ impl Side {
         self.slot = Slot::default();
         self.inbox.clear();
         self.overlap = 0;
+        self.late = 0;
         let same = scenario.sabotage == Some(Sabotage::OneNumberSpace);
         let instance = instance(index, if same { 1 } else { self.starts });
         self.instance = instance;
@@ -122,6 +126,7 @@ impl Side {
     pub fn is_conserved(&self) -> bool {
         self.link.counts().is_conserved(self.link.outbox_messages())
             && self.link.call_counts().is_conserved(self.link.requests())
+            && self.link.call_counts().answers_are_conserved(self.link.unanswered())
     }
 }
 

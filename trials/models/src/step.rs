@@ -29,7 +29,8 @@ impl World {
         match action {
             Action::Send(side) => self.send(side, scenario),
             Action::Ask(side) => Ok(self.ask(side)),
-            Action::Reply { side, index } => Ok(self.reply(side, index)),
+            Action::Reply { side, index, fails } => Ok(self.reply(side, index, fails)),
+            Action::Cancel { side, label } => Ok(self.cancel(side, label)),
             Action::Dial => Ok(self.dial()),
             Action::Transmit(side) => Ok(self.write(side, false)),
             Action::Acknowledge(side) => Ok(self.write(side, true)),

@@ -63,6 +63,9 @@ pub fn scenario(random: &mut Random) -> Scenario {
             rejections: random.below(3) as u8,
             ticks: random.below(2) as u8,
             twins: 0,
+            // Drawn last: a seed still has the scenario that it had before there were any.
+            refusals: random.below(2) as u8,
+            cancels: random.below(3) as u8,
         },
         sabotage: None,
     }

@@ -92,7 +92,10 @@ impl World {
             }
         }
         for index in 0..self.sides[side].asked.len().min(2) {
-            actions.push(Action::Reply { side, index });
+            actions.push(Action::Reply { side, index, fails: false });
+            if self.left.refusals > 0 {
+                actions.push(Action::Reply { side, index, fails: true });
+            }
         }
         if self.left.asks[side] > 0 && (side != CLIENT || self.away.is_none()) {
             actions.push(Action::Ask(side));
@@ -160,6 +163,9 @@ impl World {
         if self.left.ticks > 0 {
             actions.push(Action::Tick);
         }
+        if self.left.cancels > 0 {
+            self.cancels(actions);
+        }
     }
 
     /// The connection that the client holds, or waits for.
@@ -222,7 +228,7 @@ impl World {
                 }
             }
         }
-        Ok(())
+        self.judge_calls()
     }
 
     /// Whether everything is delivered and acknowledged, and every disk is tidy.

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use paddington::{Delivered, Message, SendError, SendOptions, Service, ServiceConfig};
 use paddington_exchange::HANDSHAKE_PERIOD;
-use paddington_exchange::store::{DeadLetter, DeadLetters, MAX_LETTERS, Mailbox};
+use paddington_exchange::store::{DeadLetter, DeadLetters, Fence, MAX_LETTERS, Mailbox};
 use paddington_store::SqliteStore;
 use paddington_test_support::{MemoryDisk, MemoryNetwork, Pair, pair};
 use paddington_wire::{MessageId, RejectCode};
@@ -202,10 +202,10 @@ async fn letters() -> Result<(), Error> {
             payload: "x".into(),
         })
     };
-    store.add_letter(letter("quiet", 1, 1)?).await?;
+    store.add_letter(letter("quiet", 1, 1)?, Fence::default()).await?;
     let mut adding = Vec::new();
     for number in 1..=MAX_LETTERS as u64 + 10 {
-        adding.push(store.add_letter(letter("loud", 2, number)?));
+        adding.push(store.add_letter(letter("loud", 2, number)?, Fence::default()));
     }
     for added in adding {
         added.await?;

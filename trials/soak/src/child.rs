@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::journal::Journal;
+use crate::replicas;
 
 /// The arguments of a child.
 #[derive(clap::Args)]
@@ -42,6 +43,8 @@ pub(crate) enum Role {
     Hub,
     /// As [`Role::Hub`], the other way.
     Sensor,
+    /// Is one of several replicas: sends numbers to all its peers, and writes down all that happens.
+    Replica,
 }
 
 impl Role {
@@ -53,6 +56,7 @@ impl Role {
             Self::Silent => "silent",
             Self::Hub => "hub",
             Self::Sensor => "sensor",
+            Self::Replica => "replica",
         }
     }
 
@@ -60,7 +64,7 @@ impl Role {
         folder.join(match self {
             Self::Receiver => "receiver.toml",
             Self::Sender | Self::LongSender | Self::Silent => "sender.toml",
-            Self::Hub => "hub.toml",
+            Self::Hub | Self::Replica => "hub.toml",
             Self::Sensor => "sensor.toml",
         })
     }
@@ -70,7 +74,7 @@ impl Role {
 pub(crate) const UP: &str = "up";
 /// The folder with the journals of what the hub sends.
 pub(crate) const DOWN: &str = "down";
-/// The file whose presence makes a hub and a sensor send nothing new.
+/// The file whose presence makes a hub, a sensor and replicas send nothing new.
 pub(crate) const QUIET: &str = "quiet";
 /// The line by which a parent makes its child end in order.
 pub(crate) const FINISH: &str = "finish";
@@ -109,6 +113,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Error> {
         }
         Role::Hub => converse(&config, &folder, instance, parent, [DOWN, UP], "sensor").await,
         Role::Sensor => converse(&config, &folder, instance, parent, [UP, DOWN], "hub").await,
+        Role::Replica => replicas::replica(&config, &folder, instance, parent).await,
     }
 }
 
@@ -117,7 +122,7 @@ async fn nothing(_: Message) -> Result<(), Error> {
 }
 
 /// The process that has started this one, at the other end of its input.
-struct Parent {
+pub(crate) struct Parent {
     word: oneshot::Receiver<String>,
 }
 
@@ -136,7 +141,7 @@ impl Parent {
     }
 
     /// Waits for the parent's line, or its end.
-    async fn says_finish(self) -> bool {
+    pub(crate) async fn says_finish(self) -> bool {
         self.word.await.is_ok_and(|word| word.trim_end() == FINISH)
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Error, ensure};
 const SENT: &str = "sent.log";
 const HANDLED: &str = "handled.log";
 const KEYS: &str = "keys.log";
+const SHARED: &str = "shared.log";
 
 /// A file that grows by whole lines.
 #[derive(Debug)]
@@ -32,9 +33,20 @@ impl Journal {
         Self::open(&folder.join(KEYS))
     }
 
+    /// The journal into which several processes write, whose lines are in the order of their events. What is
+    /// there already is not read.
+    pub(crate) fn shared(folder: &Path) -> Result<Self, Error> {
+        Self::open_unread(&folder.join(SHARED))
+    }
+
     fn open(path: &Path) -> Result<Self, Error> {
+        let journal = Self::open_unread(path)?;
+        Ok(Self { text: fs::read_to_string(path)?, ..journal })
+    }
+
+    fn open_unread(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        Ok(Self { file, text: fs::read_to_string(path)? })
+        Ok(Self { file, text: String::new() })
     }
 
     pub(crate) fn append(&self, line: &str) -> Result<(), Error> {
@@ -67,6 +79,11 @@ pub(crate) fn next_handled(folder: &Path) -> Result<u64, Error> {
     let handled = read(folder, HANDLED)?;
     let last = handled.lines().last().and_then(|line| line.rsplit(' ').next());
     last.map_or(Ok(0), |last| Ok(last.parse::<u64>()? + 1))
+}
+
+/// What several processes have written.
+pub(crate) fn shared_text(folder: &Path) -> Result<String, Error> {
+    read(folder, SHARED)
 }
 
 /// The newest generation of keys that was seen, and the alarms about burned ones.

@@ -14,6 +14,7 @@ mod load;
 mod netns;
 mod processes;
 mod renewals;
+mod replicas;
 mod services;
 mod slow;
 mod stats;
@@ -61,6 +62,10 @@ enum Trial {
     Processes,
     /// Processes that are killed while their keys are renewed: is one locked out, is anything lost?
     Renewals,
+    /// Replicas over a PostgreSQL that are killed and paused: is all handled, and what comes again?
+    Replicas,
+    /// The same without one of the rules that replicas keep: is it missed?
+    ReplicasControl,
     /// Processes that are frozen: when is it noticed, and does another one take over?
     Zombie,
     /// A durable pair, and a thousand peers: how fast, how much of everything, is it given back?
@@ -78,10 +83,12 @@ enum Trial {
 }
 
 impl Trial {
-    const EACH: [Self; 10] = [
+    const EACH: [Self; 12] = [
         Self::Timing,
         Self::Processes,
         Self::Renewals,
+        Self::ReplicasControl,
+        Self::Replicas,
         Self::Zombie,
         Self::Load,
         Self::SlowConsumer,
@@ -97,6 +104,8 @@ impl Trial {
             Self::Timing => "timing",
             Self::Processes => "processes",
             Self::Renewals => "renewals",
+            Self::Replicas => "replicas",
+            Self::ReplicasControl => "replicas-control",
             Self::Zombie => "zombie",
             Self::Load => "load",
             Self::SlowConsumer => "slow-consumer",
@@ -118,6 +127,8 @@ impl Trial {
             Self::Timing => timing::run(random, short),
             Self::Processes => processes::run(random, short),
             Self::Renewals => renewals::run(random, short),
+            Self::Replicas => replicas::run(random, short),
+            Self::ReplicasControl => replicas::control(random),
             Self::Zombie => zombie::run(short),
             Self::Load => load::run(short),
             Self::SlowConsumer => slow::run(short),

@@ -130,7 +130,7 @@ impl Peer {
             let payload = payload(0, THEIR_STREAM, number);
             let (code, at) = (RejectCode::FAILED, SystemTime::now());
             let letter = DeadLetter { mailbox: name.clone(), id, code, at, payload };
-            self.store.add_letter(letter).await.unwrap();
+            self.store.add_letter(letter, FENCE).await.unwrap();
             say(&format!("letter {number}"));
         }
         let cursor = StoredCursor { instance: stream(THEIR_STREAM), completed, finished: vec![] };

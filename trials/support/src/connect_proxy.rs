@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::free_port;
+
 /// A proxy that can die and come back.
 #[derive(Debug)]
 pub struct ConnectProxy {
@@ -41,9 +43,9 @@ pub enum Behaviour {
 }
 
 impl ConnectProxy {
-    /// Starts a proxy at a free port of 127.0.0.1.
+    /// Starts a proxy at a free port of 127.0.0.1, which stays its own while it is dead.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
         let address = listener.local_addr().unwrap();
         let proxy = Self { address, shared: Arc::default(), task: Mutex::default() };
         proxy.run(listener);

@@ -5,6 +5,7 @@ use paddington::{Invite, ServiceConfig};
 use paddington_crypto::hex;
 use paddington_models::attack::attack;
 use paddington_wire::sealed::fuzzing::{Target, decode};
+use paddington_wire::{Frame, Violation};
 
 /// A parser under test.
 pub type Parser = fn(&[u8]);
@@ -25,16 +26,34 @@ pub const PARSERS: [(&str, Parser); 9] = [
 /// Parses a decrypted frame.
 pub fn frame(bytes: &[u8]) {
     // Any result is fine, but no panic, and no more memory than there are bytes.
-    let _ = decode(bytes, 1024);
+    let _ = read_frame(bytes);
+}
+
+/// Does the same, and says what it is.
+///
+/// # Errors
+///
+/// The violation for which it is refused.
+pub fn read_frame(bytes: &[u8]) -> Result<Frame, Violation> {
+    decode(bytes, 1024)
 }
 
 /// Parses the payload of a decrypted READY.
 pub fn ready(bytes: &[u8]) {
+    let _ = read_ready(bytes);
+}
+
+/// Does the same, and says what it is.
+///
+/// # Errors
+///
+/// The violation for which it is refused.
+pub fn read_ready(bytes: &[u8]) -> Result<Frame, Violation> {
     let mut plaintext = vec![1, 0, 0, 0];
     plaintext.extend((bytes.len() as u32).to_be_bytes());
     plaintext.extend([0; 16]);
     plaintext.extend(bytes);
-    let _ = decode(&plaintext, 1 << 20);
+    decode(&plaintext, 1 << 20)
 }
 
 /// Answers a HELLO that was changed before it was sealed, then one that was changed after it.

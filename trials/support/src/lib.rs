@@ -20,6 +20,7 @@ mod logs;
 #[cfg(target_os = "linux")]
 mod memory;
 mod network;
+mod ports;
 mod postgres;
 mod raw;
 mod raw_server;
@@ -41,6 +42,7 @@ pub use logs::{CapturedLogs, capture_logs, capture_logs_of_thread};
 pub use memory::{WantedSecrets, round_keys, subkey};
 pub use network::{Held, MemoryNetwork};
 pub use paddington_models::random::Random;
+pub use ports::free_port;
 pub use postgres::{Pooler, PostgresServer};
 pub use raw::{Intruder, REQUEST, RawClient, RawFrame, credentials, empty_ready, key_digits, keys};
 pub use raw_server::RawServer;

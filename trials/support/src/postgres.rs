@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs::{File, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::Issued;
+use crate::{Issued, free_port};
 
 /// A server in a temporary folder, which listens at a socket there. It ends soon after the last process
 /// that uses it has ended or dropped it, however that happened.
@@ -347,10 +346,6 @@ impl Drop for Pooler {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn new_folder() -> PathBuf {
     tempfile::Builder::new().prefix("pg").tempdir().map(TempDir::keep).unwrap()
 }
@@ -369,7 +364,7 @@ fn programs() -> Option<PathBuf> {
     found.into_iter().rev().chain(asked).find(|folder| folder.join("initdb").exists())
 }
 
-fn user_id() -> String {
+pub(crate) fn user_id() -> String {
     let id = Command::new("id").arg("-u").output().unwrap();
     String::from_utf8_lossy(&id.stdout).trim().to_owned()
 }

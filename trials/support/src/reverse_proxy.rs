@@ -1,14 +1,14 @@
 //! Real reverse proxies in front of a service.
 
 use std::env;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::eventually;
+use crate::{eventually, free_port};
 
 /// A reverse proxy, which runs until it is dropped.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl ReverseProxy {
         config: impl FnOnce(&Path, SocketAddr) -> String,
     ) -> Option<Self> {
         let program = installed(program)?;
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("proxy.conf");
         std::fs::write(&path, config(folder.path(), address)).unwrap();

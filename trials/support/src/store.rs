@@ -372,7 +372,7 @@ impl Cursors for MemoryStore {
 }
 
 impl DeadLetters for MemoryStore {
-    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+    fn add_letter(&self, letter: DeadLetter, _: Fence) -> Answer<()> {
         answer(self.sync(|contents| {
             contents.add_letter(letter);
             Ok(())

@@ -22,7 +22,7 @@ pub use message::{
     NewMessages, OutcomeAnswer, Outcomes, ReplyAnswer, SendBody,
 };
 pub use peer::{
-    FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Peer, PeerUrl, Peers,
+    FixedKeysWord, Inbox, Invitation, Keys, LastError, OutboxStatus, Owner, Peer, PeerUrl, Peers,
     Received, Requests, Role, Sent, State,
 };
 pub use status::{

@@ -44,6 +44,9 @@ pub struct Peer {
     /// Whether this replica owns the link; left out if no replicas share a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owned: Option<bool>,
+    /// The owner of a link that this replica does not own; left out if the database does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// Since when; null if it was not connected since the service started.
     pub since: Option<String>,
     /// The encoding of its link: `sealed` or `hex`.
@@ -83,6 +86,13 @@ pub struct Peer {
     pub required: bool,
     /// Why the last connection ended, or could not be made.
     pub last_error: Option<LastError>,
+}
+
+/// The owner of a link, where replicas share a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Owner {
+    /// The number of the replica; null if no replica that lives owns the link.
+    pub replica: Option<u32>,
 }
 
 /// One of the URLs of a server.

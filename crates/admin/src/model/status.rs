@@ -16,8 +16,8 @@ pub struct Status {
     pub peers: Vec<Peer>,
     /// The last refusals, newest first.
     pub refusals: Vec<Refusal>,
-    /// Orphans: mail of links that are gone.
-    pub orphans: Vec<Orphan>,
+    /// Orphans: mail of links that are gone; null if the store has not said in time.
+    pub orphans: Option<Vec<Orphan>>,
     /// The last events, oldest first.
     pub events: Vec<EventEntry>,
 }
@@ -54,10 +54,24 @@ pub struct Service {
 pub struct Replica {
     /// Its number, which no other replica has ever had.
     pub number: u32,
-    /// For how long the others certainly count it as living; 0 if they may count it as dead.
+    /// For how long the others certainly count it as living; 0 if they may count it as dead. Of several databases, the
+    /// one counts in which that is longest.
     pub lease_seconds: f64,
+    /// The same in each of several databases, in the order of the configuration. Messages of peers whose links live in
+    /// one where it is 0 are not handled here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub database_lease_seconds: Vec<f64>,
     /// Number of links that it owns.
     pub links: u64,
+    /// Number of times that it has become the owner of a link.
+    #[serde(default)]
+    pub claimed: u64,
+    /// Number of times that it has given a link up.
+    #[serde(default)]
+    pub yielded: u64,
+    /// Number of times that another replica has become the owner of a link of its own, while it counted as dead.
+    #[serde(default)]
+    pub deposed: u64,
 }
 
 /// The store, as this process uses it.

@@ -1,6 +1,7 @@
 // Announcements for screen readers: few, and several in one.
 
 import { byId, set } from './elements.js';
+import { STATES, tally } from './known.js';
 import { counted } from './words.js';
 
 const waiting = { texts: [], states: [], timer: null };
@@ -24,10 +25,9 @@ function announce() {
   waiting.states = [];
   waiting.timer = null;
   if (peers.length > 3) {
-    const away = peers.filter((peer) => !peer.connected).length;
-    texts.push(`${counted(peers.length, 'peer')} changed: ${peers.length - away} connected, ${away} away.`);
+    texts.push(`${counted(peers.length, 'peer')} changed: ${tally(peers)}.`);
   } else {
-    for (const peer of peers) texts.push(`${peer.shownName} is ${peer.connected ? 'connected' : 'away'}.`);
+    for (const peer of peers) texts.push(`${peer.shownName} is ${STATES[peer.state]}.`);
   }
   if (texts.length) set(byId('announcer'), texts.join(' '));
 }

@@ -22,8 +22,8 @@ const FIXED = {
 const DETAILS = [
   [
     'State',
-    ({ told, since, never }) =>
-      `${never ? 'not connected yet' : `${told.state} since ${clock(since)}`}; ${told.dialled ? 'this side dials' : 'it dials'}`,
+    ({ told, since, never, foreign, place }) =>
+      `${foreign ? place : never ? 'not connected yet' : `${told.state} since ${clock(since)}`}; ${told.dialled ? 'this side dials' : 'it dials'}`,
   ],
   ['Address', ({ told }) => plain(told.address ?? '')],
   ['URL', ({ told }) => plain(told.url ?? '')],

@@ -1,8 +1,8 @@
 // The neighbourhood: the service in the centre, its peers around it. Few peers have labels; many become
-// rings of marks. A state is a colour and a shape.
+// rings of marks. A state is a colour and a shape; those at another replica are hollow.
 
 import { byId, draw, make, set } from './elements.js';
-import { byName, known } from './known.js';
+import { byName, known, STATES, tally } from './known.js';
 import { reveal } from './table.js';
 import { count, counted, plain, span, trip } from './words.js';
 
@@ -13,45 +13,47 @@ const graph = { key: '', labels: new Map() };
 export function showGraph(now) {
   const box = byId('graph');
   const peers = [...known.peers.values()].sort(byName);
-  const away = peers.filter((peer) => !peer.connected);
-  set(
-    byId('graph-count'),
-    peers.length ? `${count(peers.length - away.length)} of ${counted(peers.length, 'peer')} connected` : 'nobody yet',
-  );
+  const away = inState(peers, 'away');
+  const [connected, elsewhere] = ['connected', 'elsewhere'].map((state) => inState(peers, state).length);
+  const here = `${count(connected)} of ${counted(peers.length, 'peer')} connected`;
+  const there = elsewhere ? `, ${count(elsewhere)} ${STATES.elsewhere}` : '';
+  set(byId('graph-count'), peers.length ? here + there : 'nobody yet');
   const [width, height] = [box.clientWidth, box.clientHeight];
   const key = [
     width,
     height,
     known.service.name,
-    ...peers.map((peer) => `${peer.name} ${peer.told.state} ${peer.told.dialled}`),
+    ...peers.map((peer) => `${peer.name} ${peer.state} ${peer.told.dialled}`),
   ].join('\n');
   if (key !== graph.key) {
     graph.key = key;
     graph.labels.clear();
     const svg = draw('svg', {
       role: 'img',
-      'aria-label': described(peers.length, away),
+      'aria-label': described(peers, away),
       viewBox: `0 0 ${width} ${height}`,
     });
     svg.append(
-      ...(peers.length > LABELLED ? ring(peers, away, width, height) : star(peers, width, height)),
+      ...(peers.length > LABELLED ? ring(peers, width, height) : star(peers, width, height)),
       centre(width, height),
     );
     box.replaceChildren(svg);
-    showLegend(peers.length > LABELLED, away);
+    showLegend(peers.length > LABELLED, elsewhere, away);
   }
   for (const [peer, label] of graph.labels) set(label, underLabel(peer, now));
 }
 
-function described(number, away) {
+const inState = (peers, state) => peers.filter((peer) => peer.state === state);
+
+function described(peers, away) {
   const names = away
     .slice(0, 20)
     .map((peer) => peer.shownName)
     .join(', ');
-  return `The service and its ${counted(number, 'peer')}: ${number - away.length} connected, ${away.length} away${names && `: ${names}`}`;
+  return `The service and its ${counted(peers.length, 'peer')}: ${tally(peers)}${names && `: ${names}`}`;
 }
 
-function showLegend(compact, away) {
+function showLegend(compact, elsewhere, away) {
   const names = away
     .slice(0, compact ? 8 : 0)
     .flatMap((peer, index) => [index ? ', ' : ': ', make('bdi', '', peer.shownName)]);
@@ -59,10 +61,12 @@ function showLegend(compact, away) {
   const last = make('span', '', compact ? `◇ ${count(away.length)} away` : '◇ away');
   last.append(...names, compact && more > 0 ? ` and ${count(more)} more` : '');
   const arrows = compact ? '' : make('span', '', '▸ towards the side that is dialled');
-  byId('graph-legend').replaceChildren(make('span', '', '● connected'), last, arrows);
+  const there = elsewhere ? [make('span', '', `○ ${compact ? `${count(elsewhere)} ` : ''}${STATES.elsewhere}`)] : [];
+  byId('graph-legend').replaceChildren(make('span', '', '● connected'), ...there, last, arrows);
 }
 
 function underLabel(peer, now) {
+  if (peer.state === 'elsewhere') return `at replica ${peer.told.owner.replica}`;
   if (!peer.connected) return !peer.never ? `away ${span((now - peer.since) / 1000)}` : 'away';
   return peer.trip === null ? 'connected' : trip(peer.trip);
 }
@@ -88,7 +92,7 @@ function star(peers, width, height) {
     const side = index < right ? 1 : -1;
     const place = (((index % right) + 0.5) / (side > 0 ? right : peers.length - right)) * 2 - 1;
     const [x, y] = [side * across * Math.sqrt(1 - (place * 0.92) ** 2), place * up];
-    const node = draw('g', { 'data-peer': '', 'data-state': peer.connected ? 'connected' : 'away' });
+    const node = draw('g', { 'data-peer': '', 'data-state': peer.state });
     const [middleX, middleY] = [width / 2, height / 2];
     const turn = (Math.atan2(y, x) * 180) / Math.PI + (peer.told.dialled ? 0 : 180);
     const label = { x: x + side * 12, 'text-anchor': side > 0 ? 'start' : 'end' };
@@ -102,7 +106,7 @@ function star(peers, width, height) {
       }),
       spot(peer, x, y, 5.5),
     );
-    const state = peer.connected || under ? '' : ' · away';
+    const state = peer.state !== 'away' || under ? '' : ' · away';
     node.append(
       draw('text', { ...label, y: y + (under ? -1 : 4) }, shortened(peer.shownName, letters - state.length) + state),
     );
@@ -119,7 +123,7 @@ function star(peers, width, height) {
 }
 
 /** Returns many peers as rings around the service, those that are away outermost. */
-function ring(peers, away, width, height) {
+function ring(peers, width, height) {
   const [inner, outer] = [38, Math.min(width, height) / 2 - 4];
   const space = Math.min(18, Math.sqrt((Math.PI * (outer ** 2 - inner ** 2)) / peers.length) * 0.93);
   const size = Math.max(1.2, Math.min(5, space * 0.3));
@@ -127,7 +131,7 @@ function ring(peers, away, width, height) {
   let radius = inner + space / 2;
   let places = 0;
   let place = 0;
-  for (const peer of [...peers.filter((other) => other.connected), ...away]) {
+  for (const peer of Object.keys(STATES).flatMap((state) => inState(peers, state))) {
     if (place === places) {
       if (nodes.length) radius += space;
       [places, place] = [Math.floor((2 * Math.PI * radius) / space), 0];
@@ -137,9 +141,9 @@ function ring(peers, away, width, height) {
     const [x, y] = [width / 2 + radius * Math.cos(angle), height / 2 + radius * Math.sin(angle)];
     const node = draw(
       'g',
-      { 'data-peer': '', 'data-state': peer.connected ? 'connected' : 'away' },
+      { 'data-peer': '', 'data-state': peer.state },
       spot(peer, x, y, size),
-      draw('title', {}, `${peer.shownName}: ${peer.connected ? 'connected' : 'away'}`),
+      draw('title', {}, `${peer.shownName}: ${STATES[peer.state]}`),
     );
     node.onclick = () => reveal(peer);
     nodes.push(node);
@@ -148,7 +152,7 @@ function ring(peers, away, width, height) {
 }
 
 function spot(peer, x, y, size) {
-  if (peer.connected) return draw('circle', { class: 'up', cx: x, cy: y, r: size });
+  if (peer.state !== 'away') return draw('circle', { class: peer.connected ? 'up' : 'there', cx: x, cy: y, r: size });
   const far = size * 1.25;
   return draw('path', { class: 'down', d: `M${x} ${y - far}l${far} ${far}-${far} ${far}-${far}-${far}Z` });
 }

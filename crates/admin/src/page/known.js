@@ -1,7 +1,7 @@
 // What the page knows of the service, and the last ten minutes of it.
 
 import { tell, tellState } from './announcements.js';
-import { isNumber, plain, sentence } from './words.js';
+import { count, isNumber, plain, sentence } from './words.js';
 
 export const SECONDS = 600; // of history, one value for each
 const QUIET = 2500; // ms after which a service that says nothing has nothing new to say
@@ -26,6 +26,7 @@ export const known = {
   /** The peers by name. */
   peers: new Map(),
   refusals: [],
+  /** Null if the store has not told them. */
   orphans: [],
   events: [],
   /** When the peers were told last. */
@@ -77,6 +78,10 @@ export class Peer {
     this.software = plain(told.software, SOFTWARE);
     this.queue = told.outbox?.messages ?? 0;
     this.never = !this.connected && !isNumber(this.since);
+    this.place = placeOf(told);
+    /** Whether its link is not this replica's. */
+    this.foreign = !this.connected && told.owned === false;
+    this.state = this.connected ? 'connected' : this.foreign && isNumber(told.owner?.replica) ? 'elsewhere' : 'away';
     this.trip = this.connected ? (told.round_trip_seconds ?? null) : null;
   }
 
@@ -95,8 +100,8 @@ export class Peer {
   /** Returns how urgently a person should look at it: the smaller, the more. */
   rank() {
     if (this.told.halted) return 0;
-    if (this.connected) return 3;
-    return this.told.required ? 1 : 2;
+    if (this.state === 'away') return this.told.required ? 1 : 2;
+    return this.connected ? 3 : 4;
   }
 
   /** Returns what is wrong, in words. */
@@ -106,7 +111,7 @@ export class Peer {
       return { text, remedy: 'Mend the handler, and restart the service.' };
     }
     const error = this.told.last_error;
-    if (this.connected || !error) return null;
+    if (this.state !== 'away' || !error) return null;
     return { text: sentence(error.text), remedy: error.remedy ? sentence(error.remedy) : '' };
   }
 
@@ -123,6 +128,27 @@ export class Peer {
     this.rates.out = seconds > 0.9 ? (out - first.out) / seconds : null;
     this.rates.in = seconds > 0.9 ? (into - first.in) / seconds : null;
   }
+}
+
+/** The states of a peer, in words. The link of one that is `elsewhere` is another living replica's. */
+export const STATES = { connected: 'connected', elsewhere: 'at another replica', away: 'away' };
+
+/** Returns how many peers are in each state, in words; nobody who is elsewhere is left out. */
+export function tally(peers) {
+  const number = (state) => peers.filter((peer) => peer.state === state).length;
+  return Object.entries(STATES)
+    .map(([state, words]) => [number(state), words, state])
+    .filter(([many, , state]) => many > 0 || state !== 'elsewhere')
+    .map(([many, words]) => `${count(many)} ${words}`)
+    .join(', ');
+}
+
+/** Returns where a peer is, in the words of `paddington status`: of replicas, another one may own its link. */
+function placeOf({ state, owned, owner }) {
+  if (state === 'connected') return 'connected';
+  if (owned !== false) return 'away';
+  if (!owner) return 'not here';
+  return isNumber(owner.replica) ? `replica ${owner.replica} owns it` : 'no replica owns it';
 }
 
 const collator = new Intl.Collator('en', { numeric: true });
@@ -154,10 +180,10 @@ export function takeUpdate(update) {
 }
 
 function takePeer(peer, told) {
-  const was = peer.told?.state;
+  const was = peer.state;
   peer.take(told);
   known.peers.set(peer.name, peer);
-  if (was && was !== told.state && link.state === 'live') tellState(peer);
+  if (was && was !== peer.state && link.state === 'live') tellState(peer);
 }
 
 function takeParts({ service, ready, refusals, orphans }) {
@@ -167,7 +193,7 @@ function takeParts({ service, ready, refusals, orphans }) {
     known.ready = ready;
   }
   if (refusals) known.refusals = refusals;
-  if (orphans) known.orphans = orphans;
+  if (orphans !== undefined) known.orphans = orphans;
 }
 
 /** Takes events, newest first. One that came while the status was made may be there twice. */

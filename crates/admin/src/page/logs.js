@@ -46,7 +46,7 @@ const LOGS = {
     },
   ],
   orphans: [
-    '',
+    'Unknown: the store has not answered.',
     (orphan, body) => {
       body.append(
         make('b', '', plain(orphan.peer)),
@@ -58,12 +58,12 @@ const LOGS = {
 };
 
 export function showLogs() {
-  byId('orphans-section').hidden = !known.orphans.length;
+  byId('orphans-section').hidden = known.orphans?.length === 0;
   for (const [name, [nothing, fill]] of Object.entries(LOGS)) {
     const list = byId(name);
     if (list.shown === known[name]) continue;
     list.shown = known[name];
-    const items = known[name].slice(0, 100).map((entry) => {
+    const items = (known[name] ?? []).slice(0, 100).map((entry) => {
       const [item, body] = [make('li'), make('div')];
       const at = Date.parse(fill(entry, body, item));
       item.append(isNumber(at) ? timeElement(at) : make('span'), body);

@@ -41,7 +41,9 @@ const FACTS = [
     ({ replica }) => {
       if (!replica) return '';
       const lease = replica.lease_seconds > 0 ? `lease good for ${span(replica.lease_seconds)}` : 'lease lapsed';
-      return `${replica.number}, owns ${replica.links} links, ${lease}`;
+      const leases = replica.database_lease_seconds ?? [];
+      const lapsed = leases.flatMap((left, at) => (left > 0 ? [] : [`, lapsed in database ${at + 1}`]));
+      return `${replica.number}, owns ${replica.links} links, ${lease}${lapsed.join('')}`;
     },
   ],
   ['store', ({ store }) => (store?.commits > 0 ? `a commit takes ${trip(store.commit_p50_seconds)}` : '')],
@@ -101,7 +103,7 @@ function show() {
   charts.show(total, oldest);
   showGraph(now);
   showLogs();
-  const away = [...known.peers.values()].filter((peer) => !peer.connected).length;
+  const away = [...known.peers.values()].filter((peer) => peer.state === 'away').length;
   const state =
     link.state === 'lost'
       ? 'not connected: '

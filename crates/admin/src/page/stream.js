@@ -1,8 +1,8 @@
 // The stream of the service, `GET /v1/status/stream`, which has three kinds of events. `status` is
 // everything, as `GET /v1/status` gives it, and replaces all that was known. `peers` is
 // `{"peers": [those that changed], "removed": [names]}` with any of `service`, `ready`, `refusals` and
-// `orphans` that changed. `event` is one event. A line that begins with a colon shows that the service
-// lives, and nothing else.
+// `orphans` that changed; orphans are null if the store has not said. `event` is one event. A line that
+// begins with a colon shows that the service lives, and nothing else.
 //
 // `fetch` reads it and not `EventSource`, because TCP needs a token in the head of the request. The
 // token is kept in memory only.

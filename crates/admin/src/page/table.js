@@ -45,7 +45,8 @@ function compare(a, b, now) {
 const CHOICES = {
   all: () => true,
   connected: (peer) => peer.connected,
-  away: (peer) => !peer.connected,
+  elsewhere: (peer) => peer.state === 'elsewhere',
+  away: (peer) => peer.state === 'away',
   waiting: (peer) => peer.queue > 0,
 };
 
@@ -55,6 +56,7 @@ export function showTable(now) {
     set(document.querySelector(`[data-count="${choice}"]`), count(peers.filter(fits).length));
   }
   const fitting = peers.filter((peer) => CHOICES[table.state](peer) && peer.matches(table.text));
+  byId('elsewhere').hidden = !known.service.replica;
   showNone(peers.length, fitting.length);
   if (mayMove()) order(fitting, now);
   const left = new Set(fitting);
@@ -152,16 +154,16 @@ class Row {
   /** Shows the present values; outside the window, which matters to some readers, only now and then. */
   refresh(now) {
     const late = Math.abs(now - this.shownAt) > UNSEEN;
-    if (this.isVisible || late || this.state !== this.peer.told.state) this.show(now);
+    if (this.isVisible || late || this.state !== this.peer.state) this.show(now);
   }
 
   show(now) {
     const { peer, cells } = this;
     this.shownAt = now;
-    this.state = peer.told.state;
-    mark(this.body, 'state', peer.connected ? 'connected' : 'away');
-    set(cells.state, peer.connected ? 'connected' : 'away');
-    set(cells.since, peer.never ? 'not connected yet' : span((now - peer.since) / 1000));
+    this.state = peer.state;
+    mark(this.body, 'state', peer.state);
+    set(cells.state, peer.place);
+    set(cells.since, peer.foreign ? '' : peer.never ? 'not connected yet' : span((now - peer.since) / 1000));
     set(cells['c-trip'], trip(peer.trip));
     set(cells['c-out'], rate(peer.rates.out));
     set(cells['c-in'], rate(peer.rates.in));

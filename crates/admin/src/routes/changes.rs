@@ -100,7 +100,7 @@ pub(crate) async fn join(
         app.service.add_server_with(invite, authorities).await?;
         StatusCode::CREATED
     };
-    let peer = view::peer(&app, &name).ok_or_else(|| Failure::unknown_peer(&name))?;
+    let peer = view::peer(&app, &name).await.ok_or_else(|| Failure::unknown_peer(&name))?;
     Ok((status, Json(peer)))
 }
 
@@ -169,7 +169,7 @@ pub(crate) async fn set_range(
     JsonBody(request): JsonBody<RangeRequest>,
 ) -> Result<Json<Peer>, Failure> {
     app.service.set_range(&name, &request.range).await?;
-    view::peer(&app, &name).map(Json).ok_or_else(|| Failure::unknown_peer(&name))
+    view::peer(&app, &name).await.map(Json).ok_or_else(|| Failure::unknown_peer(&name))
 }
 
 /// Answers with an invitation. The copies that are made here are wiped.

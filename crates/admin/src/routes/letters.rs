@@ -62,7 +62,9 @@ pub(crate) async fn drop_letter(
 /// Hands a dead letter to the handler again, and deletes it if that succeeds. The answer comes when the
 /// handler is done.
 #[utoipa::path(post, path = "/v1/dead-letters/{id}/retry", params(("id" = u64, Path)), responses(
-    (status = 204), (status = "default", body = ErrorBody),
+    (status = 204),
+    (status = 409, description = "Another replica is handling it.", body = ErrorBody),
+    (status = "default", body = ErrorBody),
 ))]
 pub(crate) async fn retry(
     State(app): State<Shared>,
@@ -80,6 +82,8 @@ fn refused(id: LetterId, error: &RetryError) -> Failure {
     let told = |status, code| Failure::new(status, code, error.to_string());
     match error {
         RetryError::Unknown(_) => unknown(id),
+        RetryError::Elsewhere { replica, .. } => told(StatusCode::CONFLICT, "handled_elsewhere")
+            .remedy(format!("wait until replica {replica} has handled it, or try again there")),
         RetryError::NoStore => Failure::no_store(),
         RetryError::Store(error) => Failure::store(error),
         RetryError::Failed(_) => told(StatusCode::BAD_GATEWAY, "failed_again")

@@ -21,7 +21,8 @@ pub(crate) fn routes() -> Table {
 /// All peers.
 #[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
 pub(crate) async fn list(State(app): State<Shared>) -> Json<Peers> {
-    Json(Peers { peers: view::peers(&app, app.service.peers()) })
+    let owners = app.owners.ask(app.service.exchange()).await;
+    Json(Peers { peers: view::peers(&app, app.service.peers(), &owners) })
 }
 
 /// One peer.
@@ -32,7 +33,7 @@ pub(crate) async fn show(
     State(app): State<Shared>,
     Segment(name): Segment,
 ) -> Result<Json<Peer>, Failure> {
-    view::peer(&app, &name).map(Json).ok_or_else(|| Failure::unknown_peer(&name))
+    view::peer(&app, &name).await.map(Json).ok_or_else(|| Failure::unknown_peer(&name))
 }
 
 /// Measures a round trip of the session with a peer.

@@ -46,6 +46,7 @@ pub(crate) struct RequestQuery {
         (status = 200, description = "The reply; raw if Accept names text/plain or application/octet-stream.", body = ReplyAnswer),
         (status = 404, description = "There is no such peer.", body = crate::model::ErrorBody),
         (status = 409, description = "It cannot be asked: hex, not_answering, removed, peer_changed; with replicas also moved, lost.", body = crate::model::ErrorBody),
+        (status = 413, description = "The request is too long, here or for the peer.", body = crate::model::ErrorBody),
         (status = 429, description = "Too many requests wait to be sent to it; too_many: to peers of other replicas.", body = crate::model::ErrorBody),
         (status = 502, description = "It has no reply.", body = crate::model::ErrorBody),
         (status = 504, description = "There was no answer in time.", body = crate::model::ErrorBody),

@@ -26,8 +26,8 @@ pub(crate) async fn events(State(app): State<Shared>) -> Response {
 }
 
 /// Everything about the service as `status`, and then what has changed, once in a second at most, as
-/// `peers`, with `peers`, `removed`, and any of `ready`, `refusals` and `orphans` that changed. What
-/// happens comes as `event`.
+/// `peers`, with `peers`, `removed`, and any of `ready`, `refusals` and `orphans` that changed; `orphans`
+/// are null if the store has not said. What happens comes as `event`.
 #[utoipa::path(get, path = "/v1/status/stream", responses(
     (status = 200, content_type = "text/event-stream", body = crate::model::Status),
 ))]

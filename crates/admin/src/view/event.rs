@@ -61,14 +61,21 @@ fn told(event: &Event) -> (&'static str, Option<String>, String) {
             let text = "another replica has become the owner of the link, because this one counted as dead";
             ("deposed", peer, format!("{peer}: {text}"))
         }
-        Event::LeaseLapsed => {
-            let text = "the lease of this replica has lapsed: it handles no messages until the database \
-                        has answered";
-            return ("lease_lapsed", None, text.to_owned());
-        }
+        Event::LeaseLapsed { database } => return ("lease_lapsed", None, lapsed(*database)),
         _ => return ("other", None, "something else has happened".to_owned()),
     };
     (kind, Some(peer.to_string()), text)
+}
+
+/// What the end of a lease says, in one of several databases or in the only one.
+fn lapsed(database: Option<usize>) -> String {
+    match database {
+        None => "the lease of this replica has lapsed: it handles no messages until the database has answered".to_owned(),
+        Some(number) => format!(
+            "the lease of this replica in database {number} has lapsed: it handles no messages of peers whose links \
+             live there until it has answered"
+        ),
+    }
 }
 
 fn outcome_word(outcome: &Delivered) -> &'static str {

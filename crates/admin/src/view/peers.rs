@@ -7,30 +7,33 @@ use paddington::{CallsStatus, Counts, Endpoint, LinkDetails, PeerStatus};
 use super::count;
 use crate::app::App;
 use crate::model::{
-    Inbox, LastError, OutboxStatus, Peer, PeerUrl, Received, Requests, Sent, State, time,
+    Inbox, LastError, OutboxStatus, Owner, Peer, PeerUrl, Received, Requests, Sent, State, time,
 };
+use crate::owners::Owners;
 
-/// Returns all peers, by name, of which these are the statuses.
-pub(crate) fn peers(app: &App, statuses: Vec<PeerStatus>) -> Vec<Peer> {
+/// Returns all peers, by name, of which these are the statuses, and these own the links that this replica does not
+/// own.
+pub(crate) fn peers(app: &App, statuses: Vec<PeerStatus>, owners: &Owners) -> Vec<Peer> {
     let links = app.service.links();
     let links: HashMap<&str, &LinkDetails> =
         links.iter().map(|link| (link.name.as_str(), link)).collect();
     // A peer that has just been added or removed may be in one of the two only.
     let with_link = |status: PeerStatus| {
         let link = *links.get(status.name.as_str())?;
-        Some(shown(app, status, link))
+        Some(shown(app, status, link, owners))
     };
     statuses.into_iter().filter_map(with_link).collect()
 }
 
 /// Returns one peer.
-pub(crate) fn peer(app: &App, name: &str) -> Option<Peer> {
+pub(crate) async fn peer(app: &App, name: &str) -> Option<Peer> {
+    let owners = app.service.exchange().owners(Some(name)).await.unwrap_or_default();
     let status = app.service.peers().into_iter().find(|status| status.name.as_str() == name)?;
     let link = app.service.links().into_iter().find(|link| link.name == name)?;
-    Some(shown(app, status, &link))
+    Some(shown(app, status, &link, &owners))
 }
 
-fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
+fn shown(app: &App, status: PeerStatus, link: &LinkDetails, owners: &Owners) -> Peer {
     let state = if status.is_connected() { State::Connected } else { State::Away };
     let counters = status.counters;
     Peer {
@@ -38,6 +41,7 @@ fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
         dialled: status.dialled,
         state,
         owned: status.owned,
+        owner: owner(&status, owners),
         since: status.since.map(time),
         encoding: status.encoding.to_string(),
         software: status.software.to_string(),
@@ -69,6 +73,12 @@ fn shown(app: &App, status: PeerStatus, link: &LinkDetails) -> Peer {
         last_error: status.last_error.map(last_error),
         name: status.name.into(),
     }
+}
+
+/// Returns the owner of a link that this replica does not own, if it is known.
+fn owner(status: &PeerStatus, owners: &Owners) -> Option<Owner> {
+    let replica = *owners.get(&status.name).filter(|_| status.owned == Some(false))?;
+    Some(Owner { replica })
 }
 
 /// Returns all URLs of a server, whether or not they were tried.

@@ -1,5 +1,7 @@
 //! The service as a whole.
 
+use std::time::Duration;
+
 use paddington::store::StoreHealth;
 use paddington::{Refusal as Refused, ReplicaStatus};
 
@@ -8,16 +10,17 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::model::{HandlerKind, Refusal, Replica, Service, Status, Store, time};
 
-/// Returns everything about the service. What cannot be read from the store is left out here; readiness
-/// tells of a store that fails.
+/// Returns everything about the service. What cannot be read from the store in time is unknown here; readiness
+/// tells of a store that fails. Everything else is as it is once the store has answered.
 pub(crate) async fn status(app: &App, caller: Caller) -> Status {
+    let (orphans, owners) = tokio::join!(orphans(app), app.owners.ask(app.service.exchange()));
     let statuses = app.service.peers();
     Status {
         service: service(app, caller),
         ready: app.ready(&statuses),
-        peers: peers(app, statuses),
+        peers: peers(app, statuses, &owners),
         refusals: refusals(app),
-        orphans: orphans(app).await.unwrap_or_default(),
+        orphans: orphans.ok(),
         events: app.history.list(),
     }
 }
@@ -31,18 +34,25 @@ fn service(app: &App, caller: Caller) -> Service {
         uptime_seconds: app.since.elapsed().as_secs_f64(),
         listening: app.service.address().map(|address| address.to_string()),
         url: config.url().to_string(),
-        replica: app.service.exchange().replica().map(replica),
+        replica: app.service.exchange().replica().as_ref().map(replica),
         store: app.service.exchange().store().map(|it| store(&it.health())),
         handler: if app.inbox.is_some() { HandlerKind::Api } else { HandlerKind::Program },
         changes: caller == Caller::Socket || app.changes,
     }
 }
 
-fn replica(status: ReplicaStatus) -> Replica {
+fn replica(status: &ReplicaStatus) -> Replica {
     Replica {
         number: status.number,
         lease_seconds: status.lease.as_secs_f64(),
+        database_lease_seconds: match &status.leases[..] {
+            [_] => Vec::new(),
+            several => several.iter().map(Duration::as_secs_f64).collect(),
+        },
         links: count(status.links),
+        claimed: status.claimed,
+        yielded: status.yielded,
+        deposed: status.deposed,
     }
 }
 

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{Hub, ignore, settings, settings_with_tcp};
-use paddington::{Event, Message, OnError};
+use paddington::{Event, Message, OnError, Storage};
 use paddington_admin::Settings;
 use paddington_admin::client::ClientError;
-use paddington_admin::model::{EventEntry, LetterDetails, Letters, Status};
-use paddington_test_support::{MemoryDisk, eventually, pair};
+use paddington_admin::model::{EventEntry, LetterDetails, Letters, Outbox, Status};
+use paddington_test_support::{
+    MemoryDisk, MemoryNetwork, Pair, Random, SharedDisk, eventually, pair,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn a_required_peer_that_is_away_makes_the_service_not_ready() {
@@ -67,6 +71,133 @@ async fn a_stopped_handler_and_a_failing_store_make_the_service_not_ready() {
 }
 
 #[tokio::test]
+async fn a_replica_whose_lease_has_lapsed_is_not_ready() {
+    let disk = SharedDisk::new(Duration::from_secs(1));
+    let (id, store) = disk.open();
+    let hub = Hub::start_as(settings, pair(), Storage::Shared(store), ignore).await;
+    let ready = async || hub.client().await.text("/readyz").await.unwrap();
+    eventually(async || ready().await.0 == 200).await; // a busy machine may beat too late
+    disk.cut_off(id, true);
+    eventually(async || {
+        let (code, text) = ready().await;
+        code == 503
+            && text.contains("the lease of this replica has lapsed: its database does not answer")
+    })
+    .await;
+    let status: Status = hub.client().await.get("/v1/status").await.unwrap();
+    let lease = status.service.replica.unwrap().lease_seconds;
+    assert!(!status.ready.ready && lease == 0.0, "{lease}");
+    let (_, metrics) = hub.client().await.text("/metrics").await.unwrap();
+    assert!(metrics.lines().any(|line| line == "paddington_lease_seconds 0"), "{metrics}");
+    assert!(!metrics.contains("paddington_database_lease_seconds"), "there is only one");
+    disk.cut_off(id, false);
+    eventually(async || ready().await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn a_replica_is_ready_as_long_as_it_lives_in_one_of_several_databases() {
+    let disk = SharedDisk::with_shards(Duration::from_secs(1), 2);
+    let (id, store) = disk.open();
+    let hub = Hub::start_as(settings, pair(), Storage::Shared(store), ignore).await;
+    let ready = async || hub.client().await.text("/readyz").await.unwrap();
+    let leases = async || {
+        let status: Status = hub.client().await.get("/v1/status").await.unwrap();
+        status.service.replica.unwrap().database_lease_seconds
+    };
+    eventually(async || leases().await.iter().all(|lease| *lease > 0.0)).await;
+    assert_eq!(leases().await.len(), 2);
+    disk.cut_off_from(id, 1..2, true);
+    eventually(async || {
+        let leases = leases().await;
+        leases[0] > 0.0 && leases[1] == 0.0 && ready().await.0 == 200
+    })
+    .await;
+    let (_, metrics) = hub.client().await.text("/metrics").await.unwrap();
+    let line = "paddington_database_lease_seconds{database=\"2\"} 0";
+    assert!(metrics.lines().any(|it| it == line), "{metrics}");
+    disk.cut_off(id, true);
+    eventually(async || ready().await.0 == 503).await;
+    disk.cut_off(id, false);
+    eventually(async || ready().await.0 == 200).await;
+}
+
+/// The same service on a network that its peer does not get to.
+fn elsewhere(here: &Pair) -> Pair {
+    Pair {
+        network: MemoryNetwork::new(),
+        server: here.server.clone(),
+        client: here.client.clone(),
+        invite: here.invite.clone(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_waits_for_ten_seconds_for_a_store_that_does_not_answer() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let disk = SharedDisk::new(60 * SECOND);
+    let store = disk.open().1;
+    let hub = Hub::start_as(settings, pair(), Storage::Shared(store), ignore).await;
+    let mut client = hub.client().await;
+    let status: serde_json::Value = client.get("/v1/status").await.unwrap();
+    assert_eq!(status["orphans"], serde_json::json!([]));
+    disk.delay(Random::new(1), 10_000 * SECOND);
+    let asked = Instant::now();
+    let status: serde_json::Value = client.get("/v1/status").await.unwrap();
+    let took = asked.elapsed();
+    assert!(took >= 10 * SECOND && took < 12 * SECOND, "{took:?}");
+    assert_eq!(status.get("orphans"), Some(&serde_json::Value::Null), "nobody knows");
+    assert_eq!(status["peers"][0]["name"], "client");
+    let refused = client.get::<Outbox>("/v1/outbox").await.unwrap_err();
+    let ClientError::Refused { status: 503, error } = refused else { unreachable!("{refused}") };
+    assert_eq!(error.code, "store_failed");
+    assert!(error.message.contains("it has not answered in time"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_replica_tells_which_other_one_owns_a_link() {
+    let disk = SharedDisk::new(Duration::from_secs(60));
+    let (first, store) = disk.open();
+    let (second, other_store) = disk.open();
+    let here = pair();
+    let there = elsewhere(&here);
+    let one = Hub::start_as(settings, here, Storage::Shared(store), ignore).await;
+    let two = Hub::start_as(settings, there, Storage::Shared(other_store), ignore).await;
+    let owner = async |hub: &Hub| {
+        let peer: serde_json::Value = hub.client().await.get("/v1/peers/client").await.unwrap();
+        let status: serde_json::Value = hub.client().await.get("/v1/status").await.unwrap();
+        let listed: serde_json::Value = hub.client().await.get("/v1/peers").await.unwrap();
+        assert_eq!(peer["owned"], hub.service.peers()[0].owned.unwrap());
+        for other in [&status["peers"][0], &listed["peers"][0]] {
+            assert_eq!(other.get("owner"), peer.get("owner"));
+        }
+        peer.get("owner").cloned()
+    };
+    assert_eq!(owner(&two).await, Some(serde_json::json!({"replica": null})));
+    let peer = one.start_peer().await;
+    assert_eq!(owner(&two).await, Some(serde_json::json!({"replica": first.0})));
+    assert_eq!(owner(&one).await, None, "it is its own");
+    let (_, metrics) = one.client().await.text("/metrics").await.unwrap();
+    for line in ["paddington_links_claimed_total 1", "paddington_links_yielded_total 0"] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
+
+    let mut stream = two.client().await.events("/v1/status/stream").await.unwrap();
+    disk.kill(first);
+    loop {
+        let event = stream.next().await.unwrap().unwrap();
+        let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        if event.name == "peers"
+            && data["peers"][0]["owner"] == serde_json::json!({"replica": null})
+        {
+            break;
+        }
+    }
+    disk.cut_off(second, true);
+    assert_eq!(owner(&two).await, None, "the database does not say");
+    peer.exchange().ask_to_shut_down_now();
+}
+
+#[tokio::test]
 async fn a_listener_that_is_down_makes_the_service_not_ready() {
     let hub = Hub::start().await;
     let ready = async || hub.client().await.text("/readyz").await.unwrap();
@@ -100,6 +231,8 @@ async fn the_metrics_are_openmetrics() {
         "paddington_peer_messages_accepted_total{peer=\"client\"} 1",
         "paddington_peer_messages_handled_total{peer=\"client\"} 1",
         "paddington_peer_messages_rejected_total{peer=\"client\"} 0",
+        "paddington_peer_messages_expired_total{peer=\"client\"} 0",
+        "paddington_peer_messages_too_long_total{peer=\"client\"} 0",
         "paddington_peer_received_handled_total{peer=\"client\"} 0",
         "paddington_peer_received_failed_total{peer=\"client\"} 0",
         "paddington_peer_dead_letters_total{peer=\"client\"} 0",
@@ -130,12 +263,34 @@ async fn the_metrics_are_openmetrics() {
 }
 
 #[tokio::test]
+async fn the_dashboard_has_each_number_that_only_a_replica_has() {
+    let alone = families(Storage::Own(MemoryDisk::default().open())).await;
+    let store = SharedDisk::new(Duration::from_secs(60)).open().1;
+    let replica = families(Storage::Shared(store)).await;
+    let own: Vec<_> = replica.difference(&alone).collect();
+    assert_eq!(own.len(), 5, "{own:?}");
+    let dashboard = include_str!("../../../../docs/grafana/paddington.json");
+    for family in own {
+        assert!(dashboard.contains(family), "the dashboard has {family}");
+    }
+}
+
+/// Starts a service, and returns the names of its metrics.
+async fn families(storage: Storage) -> BTreeSet<String> {
+    let hub = Hub::start_as(settings, pair(), storage, ignore).await;
+    let (_, text) = hub.client().await.text("/metrics").await.unwrap();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let names = types.filter_map(|line| line.split(' ').next());
+    names.map(str::to_owned).collect()
+}
+
+#[tokio::test]
 async fn ten_thousand_peers_have_numbers_of_their_own_and_the_others_are_counted() {
     let mut pair = paddington_test_support::pair();
     for number in 0..10_000 {
         pair.server.add_client(&format!("sensor-{number:05}"), "192.0.2.0/24").unwrap();
     }
-    let hub = Hub::start_as(settings, pair, None, ignore).await;
+    let hub = Hub::start_as(settings, pair, Storage::Memory, ignore).await;
     let (code, text) = hub.client().await.text("/metrics").await.unwrap();
     assert_eq!(code, 200);
     let own = |text: &str, name: &str| {
@@ -217,6 +372,60 @@ async fn a_dead_letter_is_shown_tried_again_and_deleted() {
     let gone = client.post::<()>(&format!("{path}/retry"), &()).await.unwrap_err();
     assert!(matches!(gone, ClientError::Refused { status: 404, .. }), "{gone}");
     peer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_another_replica_handles_is_a_conflict_that_names_it() {
+    let (begun, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (begun, end) = (Arc::clone(&begun), Arc::clone(&end));
+        move |message: Message| {
+            let (begun, end) = (Arc::clone(&begun), Arc::clone(&end));
+            async move {
+                if message.is_control() {
+                    return Ok(());
+                }
+                if !message.redelivered() {
+                    return Err("not yet");
+                }
+                begun.notify_one();
+                end.notified().await;
+                Ok(())
+            }
+        }
+    };
+    let disk = SharedDisk::new(Duration::from_secs(60));
+    let (first, store) = disk.open();
+    let other_store = disk.open().1;
+    let here = pair();
+    let there = elsewhere(&here);
+    let one = Hub::start_as(settings, here, Storage::Shared(store), handler).await;
+    let two = Hub::start_as(settings, there, Storage::Shared(other_store), ignore).await;
+    let peer = one.start_peer().await;
+    peer.send(Message::new("server", "one")).await.unwrap().await;
+    let mut client = one.client().await;
+    let letters: Letters = client.get("/v1/dead-letters").await.unwrap();
+    let id = letters.letters[0].id;
+    let path = format!("/v1/dead-letters/{id}/retry");
+    let meanwhile = async {
+        begun.notified().await;
+        let refused = two.client().await.post::<()>(&path, &()).await.unwrap_err();
+        let ClientError::Refused { status: 409, error } = refused else {
+            unreachable!("{refused}")
+        };
+        assert_eq!(error.code, "handled_elsewhere");
+        let text = format!("dead letter {id} is being handled at replica {first}");
+        assert_eq!(error.message, text);
+        let remedy = format!("wait until replica {first} has handled it, or try again there");
+        assert_eq!(error.remedy, Some(remedy));
+        end.notify_one();
+    };
+    let (handled, ()) = tokio::join!(client.post::<()>(&path, &()), meanwhile);
+    handled.unwrap();
+    let gone = two.client().await.post::<()>(&path, &()).await.unwrap_err();
+    let ClientError::Refused { status: 404, error } = gone else { unreachable!("{gone}") };
+    assert_eq!(error.code, "unknown_letter");
+    peer.exchange().ask_to_shut_down_now();
 }
 
 /// Returns the names of the series, with their labels.

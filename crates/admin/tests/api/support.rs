@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use paddington::store::Store;
-use paddington::{Handler, Message, Service};
+use paddington::{Handler, Message, Service, Storage};
 use paddington_admin::client::Client;
 use paddington_admin::{Admin, Inbox, Serving, Settings, Token};
 use paddington_test_support::Pair;
-use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -43,19 +41,19 @@ impl Hub {
     }
 
     pub(crate) async fn start_with(settings: impl FnOnce(&TempDir) -> Settings) -> Self {
-        Self::start_as(settings, paddington_test_support::pair(), None, ignore).await
+        Self::start_as(settings, paddington_test_support::pair(), Storage::Memory, ignore).await
     }
 
     pub(crate) async fn start_as(
         settings: impl FnOnce(&TempDir) -> Settings,
         pair: Pair,
-        store: Option<Arc<dyn Store>>,
+        storage: impl Into<Storage>,
         handler: impl Handler,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let admin = Admin::bind(settings(&folder)).await.unwrap();
         let network = pair.network.network();
-        let service = Service::start_with(network, store, &pair.server, handler).await.unwrap();
+        let service = Service::start_with(network, storage, &pair.server, handler).await.unwrap();
         let serving = admin.serve(service.clone(), None::<Inbox>);
         Self { pair, service, serving, folder }
     }

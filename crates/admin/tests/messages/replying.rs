@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use paddington::{Message, RequestError, Storage};
 use paddington_admin::model::ReplyAnswer;
-use paddington_test_support::{MemoryNetwork, SharedDisk, eventually, pair};
+use paddington_test_support::{MemoryNetwork, SharedDisk, conserved, eventually, pair};
 use serde_json::{Value, json};
 
 use crate::side::{Both, Side, code, next, text};
@@ -49,6 +49,7 @@ async fn requests_are_answered_through_the_api_in_both_directions() {
             tokio::join!(ask, answer_one(answerer, json_kind, br#"{"base64":"/9g="}"#));
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), json!({ "base64": "/9g=" }));
     }
+    conserved([&both.server.service, &both.client.service]);
 }
 
 #[tokio::test]
@@ -73,6 +74,8 @@ async fn a_consumer_at_any_replica_asks_a_peer_that_another_one_has() {
     let requests = &peers["peers"][0]["requests"];
     assert_eq!((&requests["relayed"], &requests["requested"]), (&json!(1), &json!(0)), "{peers}");
     assert_eq!(replicas[0].peer().calls.counts.answered, 2);
+    conserved([&replicas[0].service, &replicas[1].service]);
+    conserved([&client.service, &client.service]);
 }
 
 #[tokio::test]
@@ -98,6 +101,7 @@ async fn requests_that_nobody_waits_for_any_more_leave_the_inbox() {
     assert_eq!(late, Err(RequestError::TimedOut));
     drop(stream);
     eventually(async || both.server.poll("?wait=0s").await.is_empty()).await;
+    conserved([&both.server.service, &both.client.service]);
 }
 
 #[tokio::test]
@@ -111,6 +115,7 @@ async fn a_caller_that_goes_away_cancels_its_request() {
     next(&mut stream).await;
     asking.abort();
     eventually(async || both.server.peer().calls.unanswered == 0).await;
+    conserved([&both.server.service, &both.client.service]);
 }
 
 #[tokio::test]
@@ -139,6 +144,25 @@ async fn the_reasons_why_there_is_no_reply_are_told_apart() {
     let long = json!({ "text": "x".repeat(1024 * 1024 + 1) });
     let long = api.post::<Value>("/v1/peers/server/requests", &long).await;
     assert_eq!(code(&long.unwrap_err()), (413, "too_long"));
+    conserved([&both.server.service, &both.client.service]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_for_a_peer_that_comes_later_is_told_as_that() {
+    let mut pair = pair();
+    pair.server.settings_mut().transport.limits.max_payload = 1000;
+    let client = Side::start(&pair, pair.client.clone()).await;
+    let mut api = client.api().await;
+    let body = json!({ "text": "x".repeat(1001) });
+    let ask = api.post::<Value>("/v1/peers/server/requests?timeout=1m", &body);
+    let come = async {
+        eventually(async || client.peer().calls.waiting == 1).await;
+        Side::start(&pair, pair.server.clone()).await
+    };
+    let (answer, server) = tokio::join!(ask, come);
+    assert_eq!(code(&answer.unwrap_err()), (413, "too_long"));
+    assert_eq!(server.peer().calls.counts.asked, 0, "it was never sent");
+    conserved([&server.service, &client.service]);
 }
 
 #[tokio::test]
@@ -166,4 +190,5 @@ async fn a_reply_to_a_message_and_one_that_is_too_long_are_refused() {
     let (answer, status) = tokio::join!(ask, reply);
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(code(&answer.unwrap_err()), (502, "reply_too_long"));
+    conserved([&both.server.service, &both.client.service]);
 }

@@ -1,14 +1,17 @@
-//! `paddington at-rest`: seals what is kept on the disk, while the service does not run.
+//! `paddington at-rest`: seals what is kept on the disk, or in the database of replicas, while the service does not run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use paddington::{AtRest, AtRestError, FileError, KeySource, OpenStoreError, Rewritten};
+use paddington::{
+    AtRest, AtRestError, ClusterError, FileError, KeySource, OpenStoreError, Rewritten,
+    ServiceConfig,
+};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{AtRestAction, Rekey};
+use crate::args::{AtRestAction, OtherSecret, Rekey};
 use crate::failure::{Exit, Failure};
-use crate::layers;
+use crate::layers::{self, Overrides};
 use crate::output::Output;
 use crate::view;
 
@@ -29,9 +32,14 @@ struct Done {
     older_keys: u64,
 }
 
-pub(crate) fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
+/// What is sealed, and where.
+enum Place {
+    Files { at_rest: AtRest, links: Option<PathBuf>, outbox: Option<PathBuf> },
+    Databases(Box<ServiceConfig>),
+}
+
+pub(crate) async fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
     let Kept { links, outbox, at_rest, cluster } = layers::part()?;
-    let (links, outbox) = (links.as_deref(), outbox.as_deref());
     let at_rest = at_rest.ok_or_else(|| {
         Failure::new(
             Exit::Files,
@@ -39,51 +47,95 @@ pub(crate) fn run(action: AtRestAction, output: Output) -> Result<(), Failure> {
         )
         .with_remedy("docs/deploy/at-rest.md shows it.")
     })?;
-    if cluster.is_some() && !matches!(action, AtRestAction::Seal) {
-        let cause =
-            "what replicas share in a database stays sealed under the key with which it began";
-        return Err(Failure::new(Exit::Refused, cause).with_remedy("docs/cluster.md tells more."));
-    }
+    let present = at_rest.source().clone();
+    let (place, copy) = match cluster {
+        Some(_) => {
+            let keyring = at_rest.keyring().display();
+            let copy = format!("\nCopy {keyring} to the other replicas before they are started.");
+            let (config, _) = layers::load(&Overrides::default())?;
+            (Place::Databases(Box::new(config)), copy)
+        }
+        None => (Place::Files { at_rest, links, outbox }, String::new()),
+    };
     match action {
-        AtRestAction::Seal => {
-            let done = at_rest.seal(links, outbox).map_err(|error| failure(&error))?;
-            told(done, output, "sealed", "")
-        }
+        AtRestAction::Seal => told(place.seal().await?, output, "sealed", &copy),
         AtRestAction::Unseal => {
-            let done = at_rest.unseal(links, outbox).map_err(|error| failure(&error))?;
-            told(done, output, "not sealed any more:", AFTER_UNSEAL)
+            told(place.unseal().await?, output, "not sealed any more:", AFTER_UNSEAL)
         }
-        AtRestAction::Rekey(args) => rekey(&at_rest, links, outbox, source(args), output),
+        AtRestAction::Rekey(Rekey { keyring_only, secret }) => {
+            let to = source(secret);
+            let named = to.as_ref().filter(|to| **to != present).map(line);
+            let next = named.as_ref().map_or(String::new(), |line| {
+                format!(
+                    "\nWrite into [at_rest] of service.toml, in the place of the present secret: {line}"
+                )
+            });
+            let rekeyed =
+                if keyring_only { place.add_key(to).await } else { place.rekey(to).await };
+            let done = rekeyed.map_err(|failure| match &named {
+                Some(line) => failure.with_remedy(format!(
+                    "If the keyring has the new secret already, write {line} into [at_rest], and run: \
+                     paddington at-rest seal"
+                )),
+                None => failure,
+            })?;
+            let what =
+                if keyring_only { "the keyring has a new key:" } else { "sealed under a new key:" };
+            let next = if keyring_only { next + AFTER_KEYRING } else { next + &copy };
+            told(done, output, what, &next)
+        }
     }
 }
 
 const AFTER_UNSEAL: &str = "\nTake the table [at_rest] out of service.toml before the next start. The keyring \
                             stays: copies of what was sealed need it.";
 
-fn rekey(
-    at_rest: &AtRest,
-    links: Option<&Path>,
-    outbox: Option<&Path>,
-    to: Option<KeySource>,
-    output: Output,
-) -> Result<(), Failure> {
-    let named = to.as_ref().filter(|to| *to != at_rest.source()).map(line);
-    let next = named.as_ref().map_or(String::new(), |line| {
-        format!(
-            "\nWrite into [at_rest] of service.toml, in the place of the present secret: {line}"
-        )
-    });
-    let done = at_rest.rekey(to, links, outbox).map_err(|error| {
-        let failure = failure(&error);
-        match &named {
-            Some(line) => failure.with_remedy(format!(
-                "If the keyring has the new secret already, write {line} into [at_rest], and run: \
-                 paddington at-rest seal"
-            )),
-            None => failure,
+const AFTER_KEYRING: &str = "\nCopy the keyring to the other replicas, and to where your backups are. Then run: paddington at-rest seal";
+
+impl Place {
+    async fn seal(&self) -> Result<Rewritten, Failure> {
+        match self {
+            Self::Files { at_rest, links, outbox } => {
+                let done = at_rest.seal(links.as_deref(), outbox.as_deref());
+                done.map_err(|error| failure(&error))
+            }
+            Self::Databases(config) => config.seal_cluster().await.map_err(|error| shared(&error)),
         }
-    })?;
-    told(done, output, "sealed under a new key:", &next)
+    }
+
+    async fn unseal(&self) -> Result<Rewritten, Failure> {
+        match self {
+            Self::Files { at_rest, links, outbox } => {
+                let done = at_rest.unseal(links.as_deref(), outbox.as_deref());
+                done.map_err(|error| failure(&error))
+            }
+            Self::Databases(config) => {
+                config.unseal_cluster().await.map_err(|error| shared(&error))
+            }
+        }
+    }
+
+    async fn rekey(&self, to: Option<KeySource>) -> Result<Rewritten, Failure> {
+        match self {
+            Self::Files { at_rest, links, outbox } => {
+                let done = at_rest.rekey(to, links.as_deref(), outbox.as_deref());
+                done.map_err(|error| failure(&error))
+            }
+            Self::Databases(config) => {
+                config.rekey_cluster(to).await.map_err(|error| shared(&error))
+            }
+        }
+    }
+
+    /// Adds the next key to the keyring of replicas, and seals nothing.
+    async fn add_key(&self, to: Option<KeySource>) -> Result<Rewritten, Failure> {
+        let Self::Databases(config) = self else {
+            let why = "--keyring-only is for replicas, whose database is elsewhere";
+            return Err(Failure::new(Exit::Refused, why));
+        };
+        let added = config.add_cluster_key(to).await;
+        added.map(|()| Rewritten::default()).map_err(|error| shared(&error))
+    }
 }
 
 fn told(done: Rewritten, output: Output, what: &str, next: &str) -> Result<(), Failure> {
@@ -104,8 +156,8 @@ fn told(done: Rewritten, output: Output, what: &str, next: &str) -> Result<(), F
     })
 }
 
-fn source(args: Rekey) -> Option<KeySource> {
-    let Rekey { key_file, key_credential, key_variable, key_command } = args;
+fn source(secret: OtherSecret) -> Option<KeySource> {
+    let OtherSecret { key_file, key_credential, key_variable, key_command } = secret;
     let command = (!key_command.is_empty()).then_some(KeySource::Command(key_command));
     key_file
         .map(KeySource::File)
@@ -134,5 +186,15 @@ fn failure(error: &AtRestError) -> Failure {
     match is_in_use {
         true => failure.with_remedy("Stop the service first."),
         false => failure,
+    }
+}
+
+fn shared(error: &ClusterError) -> Failure {
+    match error {
+        error if error.is_in_use() => {
+            Failure::of(Exit::NoService, error).with_remedy("Stop all replicas first.")
+        }
+        ClusterError::Open(_) | ClusterError::Convert(_) => Failure::of(Exit::No, error),
+        _ => Failure::of(Exit::Files, error),
     }
 }

@@ -118,7 +118,7 @@ fn handshake(entry: &Entry, reach: &Reach, target: &Target<'_>) -> Check {
 }
 
 /// Codes of what a server has told the service, or the service has found out in a handshake.
-const OF_HANDSHAKE: [&str; 8] = [
+const OF_HANDSHAKE: [&str; 9] = [
     "keys_refused",
     "handshake_stalled",
     "server_unproven",
@@ -127,6 +127,7 @@ const OF_HANDSHAKE: [&str; 8] = [
     "link_removed",
     "protocol_violation",
     "no_keys",
+    "no_lease",
 ];
 
 fn of_error(error: &LastError, reach: &Reach, target: &Target<'_>) -> Finding {

@@ -8,7 +8,7 @@ use paddington::{PeerRole, ServiceConfig};
 
 use super::evidence::Evidence;
 use super::report::{CONFIGURATION, Check, Finding, NOT_READY, NOT_RUNNING};
-use super::{cluster, disk, port};
+use super::{cluster, disk, port, processor};
 use crate::check;
 use crate::folder::CONFIG;
 use crate::layers::{self, Overrides};
@@ -24,6 +24,7 @@ pub(super) fn checks(evidence: &Evidence) -> Vec<Check> {
             checks.extend(config_port(config).filter(|_| is_free));
         }
     }
+    checks.extend(processor::check());
     checks.extend(cluster::checks(evidence));
     checks.push(service(evidence));
     checks

@@ -8,6 +8,7 @@ mod disk;
 mod evidence;
 mod local;
 mod port;
+mod processor;
 mod refusals;
 mod report;
 mod request;

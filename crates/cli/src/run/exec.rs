@@ -214,11 +214,20 @@ mod tests {
         // The child holds the pipe open until it is killed.
         let exec = shell(&format!("sh -c 'echo up; exec sleep 1000' > {name} & wait"));
         let message = Message::new("sensor", "x");
-        let reader = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe));
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let reader = std::thread::spawn(move || {
+            let mut lines = std::io::BufReader::new(std::fs::File::open(pipe).unwrap());
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+            tell.send(line).unwrap();
+            std::io::Read::read_to_end(&mut lines, &mut Vec::new()).unwrap()
+        });
         let mut call = Box::pin(exec.call(&message));
-        let asked = tokio::time::timeout(std::time::Duration::from_millis(300), &mut call).await;
-        assert!(asked.is_err(), "the command has not ended");
+        tokio::select! {
+            ended = &mut call => panic!("the command has ended: {ended:?}"),
+            line = told => assert_eq!(line.unwrap(), "up\n"),
+        }
         drop(call);
-        assert_eq!(reader.await.unwrap().unwrap(), "up\n");
+        assert_eq!(reader.join().unwrap(), 0, "nothing comes after that");
     }
 }

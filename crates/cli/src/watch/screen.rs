@@ -117,9 +117,10 @@ impl Screen {
 
     fn draw_peers(&mut self, frame: &mut Frame<'_>, area: Rect) {
         let head = ["PEER", "STATE", "ADDRESS", "ROUND TRIP", "WAITING", "KEYS", "LAST ERROR"];
+        let state = if self.status.service.replica.is_some() { 20 } else { 9 };
         let widths = [
             Constraint::Min(10),
-            Constraint::Length(9),
+            Constraint::Length(state),
             Constraint::Length(21),
             Constraint::Length(10),
             Constraint::Min(20),
@@ -143,8 +144,8 @@ impl Screen {
 
 fn row(peer: &Peer) -> Row<'_> {
     let (word, colour) = match peer.state {
-        State::Connected => ("connected", Color::Green),
-        State::Away => ("away", Color::Yellow),
+        State::Connected => ("connected".to_owned(), Color::Green),
+        State::Away => (view::away(peer), Color::Yellow),
     };
     let error = peer.last_error.as_ref().filter(|_| peer.state == State::Away);
     Row::new([

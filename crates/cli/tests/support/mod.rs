@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use paddington_test_support::Authority;
+pub(crate) use paddington_test_support::free_port;
 use rcgen::CertificateParams;
 use serde_json::Value;
 
@@ -210,10 +211,6 @@ pub(crate) fn eventually(mut is_so: impl FnMut() -> bool, seen: impl Fn() -> Str
         assert!(began.elapsed() < PATIENCE, "{}", seen());
         thread::yield_now();
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A web server that gives each request the same answer.

@@ -17,11 +17,13 @@ use crate::store::Mailbox;
 /// longer, so that replicas do not ask together.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Dials the servers whose links no living replica owns, until the exchange ends.
-pub(super) async fn dial(core: Arc<Core>) {
+/// Dials the servers whose links live in a shard and are owned by no living replica, until the exchange ends.
+pub(super) async fn dial(core: Arc<Core>, shard: usize) {
     let Some(cluster) = core.cluster.clone() else { return };
     loop {
-        let servers: Vec<Server> = lock(&cluster.servers).values().cloned().collect();
+        let is_there = |server: &&Server| cluster.shard_of(server.link) == shard;
+        let servers: Vec<Server> =
+            lock(&cluster.servers).values().filter(is_there).cloned().collect();
         for server in servers {
             let mailbox = Mailbox { peer: server.name.clone(), link: server.link };
             let owned = core.entry_of(&mailbox).is_none_or(|entry| entry.peer.is_owner());
@@ -38,7 +40,7 @@ pub(super) async fn dial(core: Arc<Core>) {
         tokio::select! {
             biased;
             () = core.watchers.cancelled() => return,
-            () = cluster.dial.notified() => sleep(pause / 8).await,
+            () = cluster.shard(shard).dial.notified() => sleep(pause / 8).await,
             () = sleep(pause) => {}
         }
     }

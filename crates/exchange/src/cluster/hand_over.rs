@@ -20,7 +20,7 @@ pub(super) async fn give_up(
     let Some(cluster) = &core.cluster else { return };
     let Some(peer) = core.peers.owned(link) else {
         // If the store counts it as this replica's all the same, that is found out.
-        lease::look(Arc::clone(&core)).await;
+        lease::look(Arc::clone(&core), cluster.shard_of(link)).await;
         cluster.store.tell(from, Signal::Yielded { link, free: true });
         return;
     };

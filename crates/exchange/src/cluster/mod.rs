@@ -6,6 +6,7 @@ mod cluster;
 mod dialing;
 mod hand_over;
 mod lease;
+mod owners;
 mod owning;
 mod receipts;
 mod relay;

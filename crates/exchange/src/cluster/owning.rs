@@ -9,6 +9,7 @@ use tracing::{error, info};
 
 use super::cluster::{Gate, lock};
 use crate::Event;
+use crate::config::GOOD_LEASE;
 use crate::core::Core;
 use crate::dialing::Dialing;
 use crate::faults::{Fault, broken};
@@ -23,9 +24,6 @@ use crate::store::{Claim, Claimed, Fence, Mailbox, ReplicaId, Signal};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The interval at which a link that another replica holds is claimed again, if no answer comes.
 const CLAIM_AGAIN: Duration = Duration::from_millis(250);
-/// The shortest lease with which a link is claimed: whoever gets an answer of this side takes it for that
-/// of the owner (S12).
-const GOOD_LEASE: Duration = Duration::from_secs(2);
 /// The interval at which the lane is asked for, if no signal comes.
 const LANE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -57,10 +55,11 @@ impl Core {
             if entry.peer.is_owner() {
                 return Ok(entry.peer);
             }
-            if self.lifecycle.is_ending() || cluster.store.lease() < GOOD_LEASE {
+            let lease = cluster.store.lease(cluster.shard_of(mailbox.link));
+            if self.lifecycle.is_ending() || lease < GOOD_LEASE {
                 return Err(NotOwned::NotNow);
             }
-            let owner = match cluster.store.claim(mailbox).await {
+            let owner = match cluster.store.claim(mailbox, entry.peer.fence()).await {
                 Ok(Claimed::Owned(claim)) => return self.begin_term(mailbox, *claim).await,
                 Ok(Claimed::Held(_)) if broken(Fault::ClaimSkipped) => {
                     return self.begin_term(mailbox, Claim::pretended()).await;
@@ -145,7 +144,7 @@ impl Core {
         }
         self.shared.tell(Event::Yielded { peer: peer.name.clone() });
         peer.finish_yield(released).await;
-        cluster.dial.notify_one();
+        cluster.shard_with(link).dial.notify_one();
     }
 }
 

@@ -34,7 +34,8 @@ pub(crate) struct Known {
 pub(crate) struct Receipts {
     store: Arc<dyn SharedStore>,
     state: Mutex<State>,
-    news: Notify,
+    /// Notified when a shard has to be asked.
+    news: Vec<Notify>,
 }
 
 #[derive(Default)]
@@ -54,7 +55,8 @@ struct Waiting {
 
 impl Receipts {
     pub(crate) fn new(store: Arc<dyn SharedStore>) -> Self {
-        Self { store, state: Mutex::default(), news: Notify::new() }
+        let news = (0..store.shards()).map(|_| Notify::new()).collect();
+        Self { store, state: Mutex::default(), news }
     }
 
     /// Waits for the outcome of a message.
@@ -73,7 +75,7 @@ impl Receipts {
             waiting.messages.entry(id).or_default().push(tell);
             waiting.from = Some(waiting.from.map_or(id, |from| from.min(id)));
         }
-        self.news.notify_one();
+        self.tell_news(mailbox.link);
         let ended = || Known { delivered: Delivered::LeftInStore, text: RejectText::NONE };
         told.await.unwrap_or_else(|_| ended())
     }
@@ -84,13 +86,17 @@ impl Receipts {
         let Some(waiting) = state.waiting.get_mut(&link) else { return };
         waiting.look();
         drop(state);
-        self.news.notify_one();
+        self.tell_news(link);
     }
 
     /// Asks the store about all messages.
     pub(crate) fn look(&self) {
         self.lock().waiting.values_mut().for_each(Waiting::look);
-        self.news.notify_one();
+        self.news.iter().for_each(Notify::notify_one);
+    }
+
+    fn tell_news(&self, link: LinkId) {
+        self.news[self.store.shard_of(link)].notify_one();
     }
 
     /// Tells everybody who waits for messages of a link that it was removed.
@@ -108,17 +114,17 @@ impl Receipts {
         waiting.into_values().for_each(|waiting| waiting.tell_all(Delivered::LeftInStore));
     }
 
-    /// Asks the store whenever there is news, until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+    /// Asks a shard of the store whenever there is news, until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, shard: usize, stop: CancellationToken) {
         let mut look = interval(LOOK);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.news.notified() => {}
-                _ = look.tick() => self.lock().waiting.values_mut().for_each(Waiting::look),
+                () = self.news[shard].notified() => {}
+                _ = look.tick() => self.waiting_in(shard, &mut self.lock()).for_each(Waiting::look),
             }
-            while let Some((mailbox, ids)) = self.next_question() {
+            while let Some((mailbox, ids)) = self.next_question(shard) {
                 match self.store.fates(&mailbox, ids.clone()).await {
                     Ok(settled) => self.tell(&mailbox, ids.into_iter().zip(settled)),
                     Err(cause) => {
@@ -133,10 +139,20 @@ impl Receipts {
         }
     }
 
-    /// Returns the next messages that the store has to be asked about.
-    fn next_question(&self) -> Option<(Mailbox, Vec<MessageId>)> {
+    /// Returns those who wait for messages to peers whose links live in a shard.
+    fn waiting_in<'a>(
+        &self,
+        shard: usize,
+        state: &'a mut State,
+    ) -> impl Iterator<Item = &'a mut Waiting> {
+        let all = state.waiting.iter_mut();
+        all.filter(move |(link, _)| self.store.shard_of(**link) == shard).map(|(_, it)| it)
+    }
+
+    /// Returns the next messages that a shard has to be asked about.
+    fn next_question(&self, shard: usize) -> Option<(Mailbox, Vec<MessageId>)> {
         let mut state = self.lock();
-        let waiting = state.waiting.values_mut().find(|waiting| waiting.from.is_some())?;
+        let waiting = self.waiting_in(shard, &mut state).find(|waiting| waiting.from.is_some())?;
         let from = waiting.from.take()?;
         let mut ahead = waiting.messages.range(from..).map(|(id, _)| *id);
         let ids: Vec<_> = ahead.by_ref().take(ASKED).collect();

@@ -28,7 +28,7 @@ fn take(core: &Arc<Core>, signal: Signal) {
             if let Some(peer) = core.peers.owned(link) {
                 peer.note_appended(MessageId { stream, number });
                 if peer.instance != stream {
-                    cluster.look.notify_one(); // the store may have lost messages
+                    cluster.shard_with(link).look.notify_one(); // the store may have lost messages
                 }
             }
         }
@@ -57,7 +57,7 @@ fn take(core: &Arc<Core>, signal: Signal) {
         Signal::Lost => {
             cluster.serving().look();
             cluster.receipts().look();
-            cluster.look.notify_one();
+            cluster.look();
         }
     }
 }

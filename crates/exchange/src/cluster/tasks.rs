@@ -1,4 +1,5 @@
-//! The tasks that keep a replica up to date.
+//! The tasks that keep a replica up to date. Whatever waits for the store has one for each shard, so that none waits for
+//! another one.
 
 use std::sync::Arc;
 
@@ -8,10 +9,15 @@ use crate::core::Core;
 /// Starts the tasks of a replica.
 pub(crate) fn spawn(core: &Arc<Core>) {
     let Some(cluster) = &core.cluster else { return };
-    tokio::spawn(Arc::clone(cluster.receipts()).run(core.watchers.clone()));
-    tokio::spawn(Arc::clone(cluster.asking()).run());
+    let shards = 0..cluster.store.shards();
+    for shard in shards.clone() {
+        tokio::spawn(Arc::clone(cluster.receipts()).run(shard, core.watchers.clone()));
+        tokio::spawn(Arc::clone(cluster.asking()).run(shard));
+    }
     cluster.serving().spawn(core);
     tokio::spawn(signals::listen(Arc::clone(core), cluster.store.signals()));
-    tokio::spawn(lease::watch(Arc::clone(core)));
-    tokio::spawn(dialing::dial(Arc::clone(core)));
+    for shard in shards {
+        tokio::spawn(lease::watch(Arc::clone(core), shard));
+        tokio::spawn(dialing::dial(Arc::clone(core), shard));
+    }
 }

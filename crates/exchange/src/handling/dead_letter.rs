@@ -58,7 +58,7 @@ pub(super) async fn keep(peer: &Arc<Peer>, call: &Call, code: RejectCode) {
         let at = SystemTime::now();
         let letter = DeadLetter { mailbox: peer.mailbox.clone(), id, code, at, payload };
         drop(peer.commit_cursors());
-        match store.add_letter(letter).await {
+        match store.add_letter(letter, peer.fence()).await {
             Ok(()) => peer.note_dead_letter(id, code),
             Err(cause) if peer.note_stale(&cause) => {}
             Err(cause) => error!(peer = %peer.name, %id, %cause, "a dead letter could not be kept"),

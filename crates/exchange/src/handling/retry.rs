@@ -7,12 +7,16 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use paddington_wire::{Content, Delivery, Message};
 use thiserror::Error;
+use tracing::warn;
 
 use super::worker::{panic_text, run_handler, within};
 use crate::core::Core;
 use crate::current::in_handler;
 use crate::escaped::Escaped;
-use crate::store::{DeadLetter, LetterId, StoreError};
+use crate::storage::Storage;
+use crate::store::{
+    Borrowed, BorrowedLetter, DeadLetter, LetterId, LinkStore, ReplicaId, SharedStore, StoreError,
+};
 use crate::{Exchange, Handler};
 
 /// The reason why a dead letter was not handled. It is kept.
@@ -22,6 +26,14 @@ pub enum RetryError {
     /// There is no such letter.
     #[error("there is no dead letter {}", .0.0)]
     Unknown(LetterId),
+    /// Another replica has borrowed the letter: it is handled there.
+    #[error("dead letter {} is being handled at replica {replica}", .letter.0)]
+    Elsewhere {
+        /// The letter.
+        letter: LetterId,
+        /// The replica.
+        replica: ReplicaId,
+    },
     /// The service keeps nothing in a store.
     #[error("this service has no store")]
     NoStore,
@@ -49,7 +61,8 @@ pub(crate) type Retry =
 impl Exchange {
     /// Calls the handler with a dead letter, beside the messages that arrive, and removes the letter if
     /// that succeeds. One letter is handled at a time. It is handled to its end if the caller does not
-    /// wait; if the process ends meanwhile, the letter is still there, although it may be handled.
+    /// wait; if the process ends meanwhile, the letter is still there, although it may be handled. Of several
+    /// replicas, one at a time handles the same letter; the others answer [`RetryError::Elsewhere`].
     ///
     /// # Errors
     ///
@@ -68,16 +81,59 @@ impl Exchange {
 async fn retry(core: &Arc<Core>, id: LetterId) -> Result<(), RetryError> {
     let store = core.store().ok_or(RetryError::NoStore)?;
     let _turn = core.retries.try_lock().map_err(|_| RetryError::Busy)?;
-    let letters = store.letters().await.map_err(RetryError::Store)?;
-    let letter = letters.into_iter().find(|(it, _)| *it == id);
-    let (_, DeadLetter { mailbox, id: message, payload, .. }) =
-        letter.ok_or(RetryError::Unknown(id))?;
-    let content = Content::try_from(payload).map_err(|_| RetryError::TextOnly)?;
-    let delivery = Delivery { id: Some(message), redelivered: true, attempt: 1 };
-    let message = Message::received(mailbox.peer, &core.shared.name, content, delivery);
-    (core.retry)(Arc::clone(core), message).await?;
+    match &core.storage {
+        Storage::Shared(shared) => retry_borrowed(core, &**shared, id).await?,
+        Storage::Memory | Storage::Own(_) => handle(core, find(store, id).await?).await?,
+    }
     store.take_letter(id).await.map_err(RetryError::Store)?;
     Ok(())
+}
+
+/// Returns a letter of a store that nobody else uses.
+async fn find(store: &dyn LinkStore, id: LetterId) -> Result<DeadLetter, RetryError> {
+    let letters = store.letters().await.map_err(RetryError::Store)?;
+    let letter = letters.into_iter().find(|(it, _)| *it == id);
+    letter.map(|(_, letter)| letter).ok_or(RetryError::Unknown(id))
+}
+
+/// Handles a letter that no other replica handles meanwhile. It stays in the store until it is handled:
+/// if this replica ends before, another one may borrow it.
+async fn retry_borrowed(
+    core: &Arc<Core>,
+    store: &dyn SharedStore,
+    id: LetterId,
+) -> Result<(), RetryError> {
+    let BorrowedLetter { letter, turn } =
+        match store.borrow_letter(id).await.map_err(RetryError::Store)? {
+            Borrowed::Here(borrowed) => borrowed,
+            Borrowed::Held(replica) => return Err(RetryError::Elsewhere { letter: id, replica }),
+            Borrowed::Unknown => return Err(RetryError::Unknown(id)),
+        };
+    let shard = store.shard_of(letter.mailbox.link);
+    let handled = if store.lease(shard).is_zero() {
+        // Another replica may have borrowed it by now (S7).
+        Err(RetryError::Store(StoreError::new("the lease of this replica has lapsed")))
+    } else {
+        handle(core, letter).await
+    };
+    if handled.is_err()
+        && let Err(cause) = store.return_letter(id, turn).await
+    {
+        warn!(
+            letter = id.0, %cause,
+            "a dead letter could not be returned: until this replica ends, no other one can handle it"
+        );
+    }
+    handled
+}
+
+/// Calls the handler with a letter.
+async fn handle(core: &Arc<Core>, letter: DeadLetter) -> Result<(), RetryError> {
+    let DeadLetter { mailbox, id: message, payload, .. } = letter;
+    let content = Content::try_from(payload).map_err(|_| RetryError::TextOnly)?;
+    let delivery = Delivery { id: Some(message), redelivered: true, attempt: 1, fence: None };
+    let message = Message::received(mailbox.peer, &core.shared.name, content, delivery);
+    (core.retry)(Arc::clone(core), message).await
 }
 
 /// Returns the function that calls `handler`; nothing else knows its type.

@@ -124,6 +124,10 @@ impl Reservation for PeerReservation {
     type Traffic = PeerTraffic;
     type ReadyReservation = ReadyPeerReservation;
 
+    fn may_speak(&self) -> bool {
+        self.peer.lock().may_speak()
+    }
+
     fn ready(self) -> (Ready, ReadyPeerReservation) {
         let ours = self.peer.ready();
         (ours.clone(), ReadyPeerReservation { reservation: self, ours })

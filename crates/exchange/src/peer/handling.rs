@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::poll_fn;
+use std::num::NonZeroU64;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -86,7 +87,8 @@ impl Peer {
             Item::Control(control) => Message::from_control(us, control),
             Item::Message(received) => {
                 let redelivered = received.again;
-                let delivery = Delivery { id: call.id, redelivered, attempt: call.attempt };
+                let fence = NonZeroU64::new(self.fence().0);
+                let delivery = Delivery { id: call.id, redelivered, attempt: call.attempt, fence };
                 Message::received(self.name.clone(), us, received.content, delivery)
             }
         })

@@ -42,6 +42,7 @@ pub(crate) mod store_task;
 mod storing;
 mod submitting;
 mod telling;
+mod term_counts;
 mod term_state;
 mod workers;
 
@@ -60,4 +61,5 @@ pub(crate) use peer::{Peer, RequestHandler};
 pub(crate) use prospect::Prospect;
 pub(crate) use shared::Shared;
 pub(crate) use standing::Standing;
+pub(crate) use term_counts::TermCounts;
 pub(crate) use workers::WorkerId;

@@ -34,6 +34,11 @@ impl State {
         }
     }
 
+    /// Returns whether this replica may dial the peer in the name of the service.
+    pub(super) fn may_speak(&self) -> bool {
+        self.term.as_ref().is_none_or(|term| term.may_speak())
+    }
+
     /// Takes messages out of the inbox that were handled at another replica. Returns whether there were
     /// any.
     pub(super) fn skip_handled(&mut self) -> bool {
@@ -235,9 +240,14 @@ impl Peer {
         Some(answer)
     }
 
-    /// Returns what becomes of the lane when the link is released: a call that runs keeps it.
-    pub(crate) fn lane_left(&self) -> LaneLeft {
-        if self.runs() && self.has_lane() && !broken(Fault::LaneNotKept) {
+    /// Hands the store the end of each call that has ended, which it writes before a release, and returns what
+    /// becomes of the lane then: a call that runs keeps it (S10).
+    pub(crate) fn prepare_release(&self) -> LaneLeft {
+        let mut state = self.lock();
+        let runs = state.workers_mut().is_running();
+        let has_lane = state.term.as_ref().is_some_and(|term| term.has_lane);
+        drop(self.commit_cursors_of(&mut state));
+        if runs && has_lane && !broken(Fault::LaneNotKept) {
             LaneLeft::Kept
         } else {
             LaneLeft::Free
@@ -246,7 +256,7 @@ impl Peer {
 
     /// Releases the link.
     async fn release(&self, term: &Term) -> Result<LaneLeft, StoreError> {
-        let lane = self.lane_left();
+        let lane = self.prepare_release();
         let released = vec![(self.mailbox.clone(), term.fence, lane)];
         let answer = term.store.release(released).await.map(|()| lane);
         if answer == Ok(LaneLeft::Free) {

@@ -131,7 +131,7 @@ impl Peer {
     /// Returns the state of a peer with this link.
     fn state_of(&self, link: PeerLink) -> State {
         let term = self.term();
-        let begun = term.map(|term| TermState::new(Arc::clone(&term.store)));
+        let begun = term.map(|term| TermState::new(Arc::clone(&term.store), self.mailbox.link));
         let mut state = State::new(link, &self.shared, begun);
         if term.is_some_and(|term| term.ended.is_cancelled()) {
             state.standing = Standing::Away;

@@ -15,6 +15,7 @@ use super::inbox_room::InboxRoom;
 use super::overdue::Looks;
 use super::request_room::RequestRoom;
 use super::room::Room;
+use super::term_counts::TermCounts;
 use crate::{Config, Event, StartError};
 
 /// The most events that wait for a slow receiver.
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     divisions: AtomicU64,
     started: Instant,
     events: broadcast::Sender<Event>,
+    pub(crate) terms: TermCounts,
 }
 
 impl Shared {
@@ -71,6 +73,7 @@ impl Shared {
             key_tasks: TaskTracker::new(),
             started: Instant::now(),
             events: broadcast::Sender::new(EVENTS),
+            terms: TermCounts::default(),
             name,
             config,
         })
@@ -114,6 +117,7 @@ impl Shared {
     }
 
     pub(crate) fn tell(&self, event: Event) {
+        self.terms.note(&event);
         let _ = self.events.send(event); // there may be no receiver
     }
 

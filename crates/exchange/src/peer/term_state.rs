@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use paddington_wire::link::StoredCursor;
-use paddington_wire::{Instance, MessageId};
+use paddington_wire::{Instance, LinkId, MessageId};
 
+use crate::config::GOOD_LEASE;
 use crate::faults::{Fault, broken};
 use crate::store::{Fate, SharedStore};
 
@@ -13,6 +14,8 @@ use crate::store::{Fate, SharedStore};
 #[derive(Debug)]
 pub(super) struct TermState {
     store: Arc<dyn SharedStore>,
+    /// The shard of the store in which the link lives.
+    shard: usize,
     /// Whether this replica may call the handler for the peer's messages.
     pub(super) has_lane: bool,
     /// What was handled elsewhere while this replica had not entered the lane yet.
@@ -28,17 +31,22 @@ pub(super) struct TermState {
 }
 
 impl TermState {
-    pub(super) fn new(store: Arc<dyn SharedStore>) -> Self {
-        let elsewhere = HashMap::new();
+    pub(super) fn new(store: Arc<dyn SharedStore>, link: LinkId) -> Self {
+        let (shard, elsewhere) = (store.shard_of(link), HashMap::new());
         // There may be a first message, of which the signal came before this term began.
         let (is_full, fates) = (false, Vec::new());
-        Self { store, has_lane: false, elsewhere, followed: 0, newest: 1, is_full, fates }
+        Self { store, shard, has_lane: false, elsewhere, followed: 0, newest: 1, is_full, fates }
     }
 
     /// Returns whether a call of the handler may begin (S7, S10).
     pub(super) fn may_begin(&self) -> bool {
-        let lives = !self.store.lease().is_zero() || broken(Fault::LeaseIgnored);
+        let lives = !self.store.lease(self.shard).is_zero() || broken(Fault::LeaseIgnored);
         (self.has_lane || broken(Fault::LaneIgnored)) && lives
+    }
+
+    /// Returns whether a server may be dialled in the name of the owner (S12).
+    pub(super) fn may_speak(&self) -> bool {
+        self.store.lease(self.shard) >= GOOD_LEASE || broken(Fault::LeaseIgnored)
     }
 
     /// Returns whether a message was handled at another replica.

@@ -110,7 +110,7 @@ pub trait DeadLetters: fmt::Debug + Send + Sync {
     /// Adds a dead letter. Durable once answered. In the same transaction its message becomes one
     /// that is handled: from now on, until the cursor is forgotten, [`Cursors::cursors`] says so,
     /// even after a commit of a cursor that does not, as long as the letter is kept.
-    fn add_letter(&self, letter: DeadLetter) -> Answer<()>;
+    fn add_letter(&self, letter: DeadLetter, fence: Fence) -> Answer<()>;
 
     /// Returns all dead letters, oldest first.
     fn letters(&self) -> Answer<Vec<(LetterId, DeadLetter)>>;

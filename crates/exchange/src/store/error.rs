@@ -33,6 +33,16 @@ impl StoreError {
         Self { cause, may_be_stored: false, stale: true }
     }
 
+    /// Makes one error of those of several shards; `None` if there is none.
+    #[must_use]
+    pub fn joined(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        errors.into_iter().reduce(|one, other| Self {
+            cause: format!("{}; {}", one.cause, other.cause).into(),
+            may_be_stored: one.may_be_stored || other.may_be_stored,
+            stale: one.stale && other.stale,
+        })
+    }
+
     /// Returns whether the write was refused because the link has another owner by now.
     #[must_use]
     pub fn is_stale(&self) -> bool {
@@ -49,5 +59,21 @@ impl StoreError {
     #[must_use]
     pub fn for_others(&self) -> Self {
         Self { cause: Arc::clone(&self.cause), may_be_stored: false, stale: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_errors_none_is_left_out() {
+        let [one, other] = [StoreError::stale(), StoreError::unsure("the disk is full")];
+        assert_eq!(StoreError::joined([]), None);
+        assert_eq!(StoreError::joined([one.clone()]), Some(one.clone()), "it stays as it is");
+        let both = StoreError::joined([one, other]).unwrap();
+        assert!(both.may_be_stored() && !both.is_stale());
+        let text = "the store failed: the link has another owner by now; the disk is full";
+        assert_eq!(both.to_string(), text);
     }
 }

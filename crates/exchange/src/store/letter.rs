@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use paddington_wire::{MessageId, Payload, PeerName, RejectCode};
 
-use super::Mailbox;
+use super::{Mailbox, ReplicaId};
 
 /// A rejected message, kept for a person to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,26 @@ impl DeadLetter {
     pub fn peer(&self) -> &PeerName {
         &self.mailbox.peer
     }
+}
+
+/// A dead letter that a replica has borrowed, to handle it once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BorrowedLetter {
+    /// The letter, which stays in the store.
+    pub letter: DeadLetter,
+    /// How often it was borrowed: whoever has borrowed it before has nothing to say about it any more.
+    pub turn: u32,
+}
+
+/// Answer to a replica that [borrows](super::SharedStore::borrow_letter) a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Borrowed {
+    /// It is borrowed by this replica now.
+    Here(BorrowedLetter),
+    /// Another living replica has borrowed it.
+    Held(ReplicaId),
+    /// It is not there.
+    Unknown,
 }
 
 /// The number of a dead letter in its store.

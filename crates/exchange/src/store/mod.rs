@@ -15,7 +15,7 @@ pub use contract::{
 };
 pub use directory::{Directory, DirectoryNews, LinkEntry, Written};
 pub use error::StoreError;
-pub use letter::{DeadLetter, LetterId};
+pub use letter::{Borrowed, BorrowedLetter, DeadLetter, LetterId};
 pub use mailbox::{Mailbox, MailboxStatus, Purged};
 pub use paddington_wire::link::{StoredCursor, StoredMessage, StoredStream};
 pub use relay::{Ending, Relay, RelayId, Relayed, TakeOf};

@@ -15,7 +15,8 @@ use super::{Answer, Mailbox, ReplicaId};
 /// What a store that replicas share does for requests.
 ///
 /// Calls for one link take effect in the order in which they are made. Where links are spread over several
-/// databases, an answer about many links omits those whose database does not answer.
+/// [shards](super::SharedStore::shards), an answer about many links omits those whose shard does not answer; so that
+/// nobody waits for a shard that is slow to fail, whoever asks asks each of them alone.
 pub trait Relay: fmt::Debug + Send + Sync {
     /// Puts a request of this replica into the store, under a number that this replica has given to no
     /// other one. The owner of the link is told with [`Signal::Asked`](super::Signal::Asked), if there is
@@ -51,9 +52,9 @@ pub trait Relay: fmt::Debug + Send + Sync {
     /// [`Signal::GivenUp`](super::Signal::GivenUp).
     fn withdraw(&self, link: LinkId, number: u64) -> Answer<()>;
 
-    /// Removes the requests of dead replicas, and those whose time was over long ago. Returns those of
-    /// these requests, which this replica has taken, for whose answers nobody waits any more.
-    fn over(&self, taken: Vec<RelayId>) -> Answer<Vec<RelayId>>;
+    /// Removes the requests of dead replicas, and those whose time was over long ago, from a shard. Returns those of
+    /// these requests for links of the shard, which this replica has taken, for whose answers nobody waits any more.
+    fn over(&self, shard: usize, taken: Vec<RelayId>) -> Answer<Vec<RelayId>>;
 }
 
 /// A request that goes through the store.
@@ -85,8 +86,8 @@ pub struct RelayId {
 pub enum TakeOf {
     /// Those for these links, as far as this replica owns them.
     Links(Vec<LinkId>),
-    /// Those for all links that this replica owns.
-    All,
+    /// Those for all links of this shard that this replica owns.
+    All(usize),
 }
 
 /// How a request has ended that went through the store.

@@ -5,7 +5,7 @@
 //! [claim](SharedStore::claim) makes an owner; its number, the [`Fence`], grows with every claim. Any
 //! replica [accepts](SharedStore::accept) messages for any peer. The **lane** is the right to call the
 //! handler for the peer's messages: a new owner may have to wait for it, until a handler that runs at
-//! the previous one has ended.
+//! the previous one has ended. The links are spread over **shards**, each of which fails alone.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,29 +15,40 @@ use paddington_wire::link::{Outcome, StoredCursor, StoredStream};
 use paddington_wire::{Instance, LinkId, MessageId, Payload, RejectCode, RejectText};
 use tokio::sync::mpsc;
 
-use super::{Answer, Directory, Fence, LinkStore, Mailbox, Relay};
+use super::{Answer, Borrowed, Directory, Fence, LetterId, LinkStore, Mailbox, Relay};
 
 /// A store that several replicas of one service share.
 ///
 /// Calls that name a [`Fence`] are refused with [`StoreError::is_stale`](super::StoreError::is_stale),
 /// and change nothing, once the link has another owner (S2): those of [`Backlog`](super::Backlog), and
 /// [`settle`](Self::settle), need the fence of the present owner, those of
-/// [`Cursors`](super::Cursors) that of whoever holds the lane. `read` needs none.
+/// [`Cursors`](super::Cursors), and [`add_letter`](super::DeadLetters::add_letter), that of whoever holds
+/// the lane. `read` needs none.
 ///
 /// [`append`](super::Outbox::append) does not exist here: a message has no number before it is
 /// [accepted](Self::accept).
+///
+/// Each link lives in one [shard](Self::shard_of), always the same (S15), and what is asked about it needs no other
+/// one. A replica has a [lease](Self::lease) in each.
 pub trait SharedStore: LinkStore + Directory + Relay {
     /// Returns the number of this replica, which no other one has ever had.
     fn replica(&self) -> ReplicaId;
 
-    /// Returns the time for which this replica certainly lives in the eyes of all others, from now on;
-    /// zero if it may be taken for dead (S7). It is measured by a clock that goes on while the machine
-    /// sleeps. Once it was zero, it stays so until [`owned`](Self::owned) was answered after that, because
-    /// others may have become owners meanwhile. It is asked before each call of a handler, and so cheap.
-    fn lease(&self) -> Duration;
+    /// Returns the number of shards, at least one. It never changes.
+    fn shards(&self) -> usize;
+
+    /// Returns the shard of a link, a number below [`shards`](Self::shards). It is asked before each call of a
+    /// handler, and so cheap.
+    fn shard_of(&self, link: LinkId) -> usize;
+
+    /// Returns the time for which this replica certainly lives in the eyes of all others, from now on, as far as
+    /// links of this shard go; zero if it may be taken for dead (S7). It is measured by a clock that goes on while
+    /// the machine sleeps. Once it was zero, it stays so until [`owned`](Self::owned) was answered for the shard after
+    /// that, because others may have become owners meanwhile. It is asked before each call of a handler, and so cheap.
+    fn lease(&self, shard: usize) -> Duration;
 
     /// Resolves once the [lease](Self::lease) has lapsed: at once if it has.
-    fn lapsed(&self) -> BoxFuture<'static, ()>;
+    fn lapsed(&self, shard: usize) -> BoxFuture<'static, ()>;
 
     /// Returns how many bytes of payload wait beyond `floor` in each mailbox, in all of them together, as of a few
     /// seconds ago: what other replicas have accepted since is not counted yet. It is asked for each message, and so
@@ -65,11 +76,14 @@ pub trait SharedStore: LinkStore + Directory + Relay {
     /// same transaction a new stream is begun, to which all messages go from then on (S3), and the lane
     /// is given to this replica if nobody holds it or its holder is dead (S10); a call of this replica
     /// that has [kept](LaneLeft::Kept) it since an earlier fence holds it like that of any other. Whoever
-    /// was the owner is none from then on, this replica itself with an earlier fence included.
-    fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed>;
+    /// was the owner is none from then on, this replica itself with an earlier fence included. `last` is the
+    /// fence of the latest term of the link that this replica knows: a later claim, whose answer was lost,
+    /// holds the lane for nobody.
+    fn claim(&self, mailbox: &Mailbox, last: Fence) -> Answer<Claimed>;
 
     /// Gives links up: they have no owner from then on, and those whose lane is not
-    /// [kept](LaneLeft::Kept) nobody in it. Links that have another owner stay as they are.
+    /// [kept](LaneLeft::Kept) nobody in it. Links that were claimed again since keep their owner: of them
+    /// only the lane is left, if it is that of this fence. A shard that fails keeps no links in the others.
     fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()>;
 
     /// Enters the lane for the owner with this fence, if nobody holds it, its holder is dead, or the claim
@@ -90,9 +104,24 @@ pub trait SharedStore: LinkStore + Directory + Relay {
     /// told with [`Signal::Settled`].
     fn fates(&self, mailbox: &Mailbox, ids: Vec<MessageId>) -> Answer<Vec<Settled>>;
 
-    /// Returns the links that this replica owns, with the newest number of each. After a lapse this is
-    /// what makes the [lease](Self::lease) count again.
-    fn owned(&self) -> Answer<Vec<Owned>>;
+    /// Returns the links of a shard that this replica owns, with the newest number of each. After a lapse this is
+    /// what makes the [lease](Self::lease) in that shard count again.
+    fn owned(&self, shard: usize) -> Answer<Vec<Owned>>;
+
+    /// Returns which replicas own these links. A link that no replica owns, or one that is dead, is left out.
+    /// It is for those who look at a service, and may be another's once it is answered.
+    fn owners(&self, links: Vec<LinkId>) -> Answer<Vec<(LinkId, ReplicaId)>>;
+
+    /// Borrows a dead letter, to handle it once more: it stays in the store, and no other replica gets it
+    /// as long as this one lives (S7) and has not [returned](Self::return_letter) it. The answer names another
+    /// living replica that has borrowed it. This replica itself may borrow it once more, because
+    /// the answer may have been lost; then what was borrowed before counts as returned. Whoever has handled a
+    /// letter [takes](super::DeadLetters::take_letter) it.
+    fn borrow_letter(&self, id: LetterId) -> Answer<Borrowed>;
+
+    /// Returns a dead letter that was borrowed and is not handled, so that every replica may borrow it. It
+    /// changes nothing if the letter was borrowed once more since, or is not there.
+    fn return_letter(&self, id: LetterId, turn: u32) -> Answer<()>;
 
     /// Tells another replica something, or this one. It may be lost (S5).
     fn tell(&self, to: ReplicaId, signal: Signal);
@@ -295,6 +324,22 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Returns the link that it is about, if it is about one.
+    #[must_use]
+    pub fn link(&self) -> Option<LinkId> {
+        match self {
+            Self::Appended { link, .. }
+            | Self::Settled { link }
+            | Self::Yield { link, .. }
+            | Self::Yielded { link, .. }
+            | Self::LaneFree { link }
+            | Self::Asked { link }
+            | Self::Answered { link }
+            | Self::GivenUp { link, .. } => Some(*link),
+            Self::Lost => None,
+        }
+    }
+
     /// Returns whether it is about a request.
     pub(crate) fn is_of_request(&self) -> bool {
         matches!(self, Self::Asked { .. } | Self::Answered { .. } | Self::GivenUp { .. })

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use paddington_exchange::Delivered;
+use paddington_test_support::Random;
 use paddington_wire::Control;
 use tokio::sync::Semaphore;
 
@@ -53,6 +54,17 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_was_lost_keeps_no_handler_waiting() {
+    let service = Service::new(&["sensor"]);
+    service.disk.lose_claims(1);
+    let (one, inbox) = service.replica(1).await;
+    let (client, _) = service.client().await;
+    send(&client, "hub", 0..3).await;
+    take(&inbox, 0..3).await;
+    assert_eq!(service.disk.owner(service.links[0].id), Some(one.id));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_runs_keeps_the_lane_until_it_has_ended() {
     let (service, calls) = (Service::new(&["sensor"]), Arc::new(Calls::default()));
     let one = service.replica_with(1, calls.handler(1, 5 * SECOND)).await;
@@ -73,6 +85,26 @@ async fn a_call_that_runs_keeps_the_lane_until_it_has_ended() {
     sleep(10 * SECOND).await;
     assert_eq!(calls.handled.lock().unwrap().len(), 3, "nothing is handled again");
     assert_eq!(*calls.overlaps.lock().unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_ends_while_its_link_is_given_up_is_not_made_again() {
+    // What was done before is written first, so that calls end before the release, and after it.
+    for after in 0..40 {
+        let (service, calls) = (Service::new(&["sensor"]), Arc::new(Calls::default()));
+        let one = service.replica_with(1, calls.handler(1, Duration::from_millis(5))).await;
+        let two = service.replica_with(2, calls.handler(2, Duration::ZERO)).await;
+        let (client, _inbox) = service.client().await;
+        connected(&one.exchange, "sensor").await;
+        service.disk.delay(Random::new(after), Duration::from_millis(20));
+        send(&client, "hub", 0..200).await;
+        sleep(Duration::from_millis(after)).await;
+        service.move_to(&two).await;
+        calls.are(200).await;
+        sleep(10 * SECOND).await;
+        assert_eq!(calls.texts(), numbers(0..200), "moved after {after} ms");
+        assert_eq!(*calls.overlaps.lock().unwrap(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,4 +246,32 @@ async fn a_handler_that_hangs_does_not_keep_the_peer_away() {
     take(&inbox, 1..2).await;
     sleep(30 * SECOND).await;
     assert!(inbox.drain_texts().await.is_empty(), "what has ended there is not handled again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_see_a_fence_that_grows_with_each_owner() {
+    let service = Service::new(&["sensor"]);
+    let fences = Arc::new(Mutex::new(Vec::new()));
+    let handler = || {
+        let fences = Arc::clone(&fences);
+        move |message: Message| {
+            if !message.is_control() {
+                fences.lock().unwrap().push(message.fence());
+            }
+            std::future::ready(Ok::<(), std::io::Error>(()))
+        }
+    };
+    let [one, two] =
+        [service.replica_with(1, handler()).await, service.replica_with(2, handler()).await];
+    let (client, _) = service.client().await;
+    for (count, replica) in [(2, &one), (4, &two), (6, &one)] {
+        service.move_to(replica).await;
+        send(&client, "hub", 0..2).await;
+        while fences.lock().unwrap().len() < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let fences: Vec<u64> = fences.lock().unwrap().iter().map(|fence| fence.unwrap()).collect();
+    let [a, b, c, d, e, f] = fences[..] else { panic!("{fences:?}") };
+    assert!(a == b && b < c && c == d && d < e && e == f, "{fences:?}");
 }

@@ -1,6 +1,8 @@
 //! A replica that others count as dead does nothing for the links that it owned.
 
 use paddington_exchange::{Event, SendError};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -39,7 +41,7 @@ async fn a_replica_without_its_store_goes_on_transmitting_but_handles_nothing() 
     take(&inbox, 0..3).await;
     let mut lapsed = false;
     while let Ok(event) = events.try_recv() {
-        lapsed |= event == Event::LeaseLapsed;
+        lapsed |= event == Event::LeaseLapsed { database: None };
     }
     assert!(lapsed);
 }
@@ -77,6 +79,24 @@ async fn after_a_long_outage_peers_go_elsewhere() {
     service.lead_to(&two);
     sleep(5 * LEASE).await;
     connected(&two.exchange, "sensor").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_to_a_replica_without_its_store_is_sent_elsewhere_before_it_is_answered() {
+    let service = Service::new(&["sensor"]);
+    let [(one, _), _] = service.two().await;
+    let closes = async || {
+        let mut stream = service.network.dial(([127, 0, 0, 1], PORT + 1).into()).await.unwrap();
+        timeout(SECOND, stream.read_u8()).await.is_ok_and(|read| read.is_err())
+    };
+    service.disk.cut_off(one.id, true);
+    sleep(3 * LEASE).await;
+    assert!(!closes().await, "it waits for a request");
+    sleep(2 * LEASE).await;
+    assert!(closes().await);
+    service.disk.cut_off(one.id, false);
+    sleep(LEASE).await;
+    assert!(!closes().await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,11 +4,14 @@
 
 mod handing_over;
 mod lapsing;
+mod letters;
+mod owners;
 mod receipts;
 mod requesting;
 mod requesting_anew;
 mod sending;
 mod serving;
+mod shards;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -45,12 +48,13 @@ struct Replica {
 impl Service {
     /// Makes the service `hub` with these clients.
     fn new(clients: &[&str]) -> Self {
-        Self {
-            disk: SharedDisk::new(LEASE),
-            network: MemoryNetwork::new(),
-            links: clients.iter().map(|client| TestLink::new("hub", client)).collect(),
-            port: Arc::new(AtomicU16::new(PORT + 1)),
-        }
+        let links = clients.iter().map(|client| TestLink::new("hub", client)).collect();
+        Self::over(SharedDisk::new(LEASE), links)
+    }
+
+    fn over(disk: SharedDisk, links: Vec<TestLink>) -> Self {
+        let port = Arc::new(AtomicU16::new(PORT + 1));
+        Self { disk, network: MemoryNetwork::new(), links, port }
     }
 
     fn setup(&self, number: u16) -> (Setup, ReplicaId) {
@@ -93,10 +97,15 @@ impl Service {
     }
 
     async fn client_with(&self, config: Config, handler: impl Handler) -> Exchange {
-        let link = &self.links[0];
+        self.client_of(0, config, handler).await
+    }
+
+    /// Starts the client of a link.
+    async fn client_of(&self, at: u16, config: Config, handler: impl Handler) -> Exchange {
+        let link = &self.links[usize::from(at)];
         let servers = vec![link.server_at(PORT)];
         let network = self.balanced();
-        let setup = setup(link.client.as_str(), PORT + 50, &self.network);
+        let setup = setup(link.client.as_str(), PORT + 50 + at, &self.network);
         let setup = Setup { servers, network, config, ..setup };
         Exchange::start(setup, handler).await.unwrap()
     }

@@ -1,6 +1,6 @@
 //! What any replica accepts reaches the peer wherever it is, once and in order.
 
-use paddington_exchange::{Config, FullOutbox, SendError, StartError};
+use paddington_exchange::{AddError, Config, FullOutbox, SendError, StartError};
 use paddington_test_support::{MemoryNetwork, SharedDisk, TestLink, setup};
 use paddington_wire::Encoding;
 
@@ -130,13 +130,18 @@ async fn the_bound_of_all_outboxes_together_leaves_every_peer_its_own_room_at_ev
 async fn hex_links_cannot_be_shared() {
     let (network, disk) = (MemoryNetwork::new(), SharedDisk::new(LEASE));
     let link = TestLink::with_encoding("hub", "old", Encoding::Hex);
-    let setup = Setup {
+    let with_it = Setup {
         clients: vec![link.invited()],
         store: Storage::Shared(disk.open().1),
         ..setup("hub", PORT, &network)
     };
-    let error = Exchange::start(setup, ignore).await.unwrap_err();
+    let error = Exchange::start(with_it, ignore).await.unwrap_err();
     assert!(matches!(error, StartError::HexInCluster(_)), "{error}");
+    let store = Storage::Shared(disk.open().1);
+    let hub = Setup { store, ..setup("hub", PORT + 1, &network) };
+    let hub = Exchange::start(hub, ignore).await.unwrap();
+    let error = hub.add_client(link.invited()).await.unwrap_err();
+    assert!(matches!(error, AddError::HexInCluster(_)), "{error}");
 }
 
 async fn ignore(_: Message) -> Result<(), std::io::Error> {

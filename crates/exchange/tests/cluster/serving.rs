@@ -3,6 +3,34 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_whose_lease_has_lapsed_says_nothing_to_the_server() {
+    let (network, disk) = (MemoryNetwork::new(), SharedDisk::new(LEASE));
+    let link = TestLink::new("partner", "hub");
+    let clients = vec![link.invited()];
+    let partner = Setup { clients, ..setup("partner", PORT, &network) };
+    let partner = Exchange::start(partner, Inbox::new().1).await.unwrap();
+    let (id, store) = disk.open();
+    let hub = Setup {
+        listen: None,
+        servers: vec![link.server_at(PORT)],
+        store: Storage::Shared(store),
+        ..setup("hub", PORT + 1, &network)
+    };
+    let hub = Exchange::start(hub, Inbox::new().1).await.unwrap();
+    connected(&partner, "hub").await;
+    disk.cut_off(id, true);
+    sleep(LEASE + SECOND).await;
+    let connected_for = || status(&partner, "hub").unwrap().connected_for;
+    assert!(connected_for().is_some(), "what is established stays");
+    network.cut();
+    sleep(10 * SECOND).await;
+    assert_eq!((connected_for(), network.dialled()), (None, 1), "another replica may own the link");
+    disk.cut_off(id, false);
+    connected(&partner, "hub").await;
+    assert!(status(&hub, "partner").unwrap().is_connected());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_replica_dials_and_another_takes_its_place() {
     let (network, disk) = (MemoryNetwork::new(), SharedDisk::new(LEASE));
     let link = TestLink::new("partner", "hub");

@@ -9,21 +9,9 @@ use paddington_store::{KeptAt, LockedStore};
 use paddington_wire::Payload;
 
 use super::store::{Place, open, seal};
-use super::{AtRest, AtRestError, KeySource, Keyring};
+use super::{AtRest, AtRestError, KeySource, Keyring, Rewritten};
 use crate::links::{FolderLock, LinkFolder};
 use crate::{FileError, draft};
-
-/// How much was written anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rewritten {
-    /// Number of files of links.
-    pub links: u64,
-    /// Number of messages and dead letters in the outbox.
-    pub payloads: u64,
-    /// Number of older keys that stay in the keyring, because the links or the outbox that the configuration
-    /// names were not there: they may be sealed under one of them.
-    pub older_keys: u64,
-}
 
 impl AtRest {
     /// Seals the files of links in a folder, and what is in an outbox, under the newest key of the keyring,
@@ -77,18 +65,9 @@ impl AtRest {
     ) -> Result<Rewritten, AtRestError> {
         let places = Places::lock(links, outbox)?;
         let mut keyring = self.open()?;
-        let new = Self::new(self.keyring(), to.unwrap_or_else(|| self.source().clone()));
+        let new = self.with_source(to);
         keyring.add_key(&new)?;
         places.rewrite_and_forget(&mut keyring, &new)
-    }
-
-    /// Opens the keyring, which has to be there.
-    fn open(&self) -> Result<Keyring, AtRestError> {
-        Keyring::open(self)?.ok_or_else(|| self.lost())
-    }
-
-    fn lost(&self) -> AtRestError {
-        AtRestError::NoKeyring { path: self.keyring().to_owned() }
     }
 }
 

@@ -70,6 +70,15 @@ pub enum AtRestError {
     /// Something is not sealed, though it should be.
     #[error("it is not sealed, though a key is set: seal it (paddington at-rest seal)")]
     NotSealed,
+    /// Sealing anew what replicas share was interrupted, and has to be ended first.
+    #[error(
+        "what replicas share was being sealed anew when that was interrupted: stop them, and end it \
+         (paddington at-rest {command})"
+    )]
+    Interrupted {
+        /// What ends it.
+        command: &'static str,
+    },
     /// Something was changed by somebody who does not have the key, or is damaged.
     #[error("it cannot be opened: it is damaged, or was changed or exchanged without the key")]
     Changed,

@@ -34,6 +34,10 @@ struct KeyringFile {
     keys: Vec<Entry>,
 }
 
+/// What is added to the name of a keyring for a copy with the keys from before everything was sealed anew.
+#[cfg(feature = "postgres")]
+const BEFORE: &str = ".before";
+
 /// How the secret becomes a key, if it is a passphrase.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,14 +117,31 @@ impl Keyring {
 
     /// Adds a new key, which everything is to be sealed under from now on, and seals the keyring under
     /// the secret of other settings, which name the same file.
-    #[cfg(feature = "durable")]
+    #[cfg(any(feature = "durable", feature = "postgres"))]
     pub(super) fn add_key(&mut self, settings: &AtRest) -> Result<(), AtRestError> {
         self.keys.push(Arc::new(StorageKey::generate()?));
         self.write(settings, |_| Ok(()))
     }
 
+    /// Seals the same keys under the secret of other settings.
+    #[cfg(feature = "postgres")]
+    pub(super) fn reseal(&self, settings: &AtRest) -> Result<(), AtRestError> {
+        self.write(settings, |_| Ok(()))
+    }
+
+    /// Keeps a copy of a keyring that has several keys, with all of them, in a file beside it.
+    #[cfg(feature = "postgres")]
+    pub(super) fn keep_copy(&self, settings: &AtRest) -> Result<(), AtRestError> {
+        if self.keys.len() < 2 {
+            return Ok(());
+        }
+        let mut path = self.path.clone().into_os_string();
+        path.push(BEFORE);
+        Self { path: path.into(), keys: self.keys.clone() }.write(settings, |_| Ok(()))
+    }
+
     /// Forgets all keys but the newest.
-    #[cfg(feature = "durable")]
+    #[cfg(any(feature = "durable", feature = "postgres"))]
     pub(super) fn forget_others(&mut self, settings: &AtRest) -> Result<(), AtRestError> {
         let others = self.keys.len().saturating_sub(1);
         if others > 0 {
@@ -173,8 +194,20 @@ impl Keyring {
             .ok_or_else(|| AtRestError::OtherKey { key: id, keyring: self.path.clone() })
     }
 
+    /// Returns all keys, oldest first.
+    #[cfg(feature = "postgres")]
+    pub(super) fn keys(&self) -> &[Arc<StorageKey>] {
+        &self.keys
+    }
+
+    /// The same keyring with nothing but the newest key.
+    #[cfg(feature = "postgres")]
+    pub(super) fn of_newest(&self) -> Self {
+        Self { path: self.path.clone(), keys: vec![Arc::clone(self.newest())] }
+    }
+
     /// Returns the ids of all keys, oldest first.
-    #[cfg(feature = "durable")]
+    #[cfg(any(feature = "durable", feature = "postgres"))]
     pub(crate) fn ids(&self) -> Vec<u64> {
         self.keys.iter().map(|key| key.id()).collect()
     }

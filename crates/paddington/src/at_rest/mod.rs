@@ -4,20 +4,24 @@
 //! A secret that an operator keeps elsewhere opens the keyring, a small file with the key that
 //! everything else is sealed under. So the secret can change without a change to anything but the keyring.
 
+#[cfg(feature = "postgres")]
+mod cluster;
 #[cfg(feature = "durable")]
 mod convert;
 mod error;
 mod keyring;
+#[cfg(any(feature = "durable", feature = "postgres"))]
+mod rewritten;
 mod settings;
 mod shared;
 mod source;
 mod store;
 mod vault;
 
-#[cfg(feature = "durable")]
-pub use convert::Rewritten;
 pub use error::AtRestError;
 pub(crate) use keyring::Keyring;
+#[cfg(any(feature = "durable", feature = "postgres"))]
+pub use rewritten::Rewritten;
 pub use settings::AtRest;
 pub use source::KeySource;
 pub(crate) use store::SealedStore;

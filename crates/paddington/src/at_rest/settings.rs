@@ -47,6 +47,23 @@ impl AtRest {
         &self.source
     }
 
+    /// Opens the keyring, which has to be there.
+    #[cfg(any(feature = "durable", feature = "postgres"))]
+    pub(super) fn open(&self) -> Result<Keyring, AtRestError> {
+        Keyring::open(self)?.ok_or_else(|| self.lost())
+    }
+
+    #[cfg(any(feature = "durable", feature = "postgres"))]
+    pub(super) fn lost(&self) -> AtRestError {
+        AtRestError::NoKeyring { path: self.keyring.clone() }
+    }
+
+    /// The same keyring under another secret, or under the same one.
+    #[cfg(any(feature = "durable", feature = "postgres"))]
+    pub(super) fn with_source(&self, source: Option<KeySource>) -> Self {
+        Self::new(self.keyring.clone(), source.unwrap_or_else(|| self.source.clone()))
+    }
+
     /// Reads the secret, and opens the keyring if there is one: whether a service could do so.
     ///
     /// # Errors

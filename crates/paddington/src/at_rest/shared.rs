@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use paddington_exchange::store::{
-    Accepted, Answer, Claimed, Directory, DirectoryNews, Ending, Fate, Fence, Followed, LaneLeft,
-    LinkEntry, Mailbox, Owned, Relay, RelayId, Relayed, ReplicaId, Settled, SharedStore, Signal,
-    Signals, StoreError, StoredCursor, Submission, TakeOf, Written,
+    Accepted, Answer, Borrowed, BorrowedLetter, Claimed, Directory, DirectoryNews, Ending, Fate,
+    Fence, Followed, LaneLeft, LetterId, LinkEntry, Mailbox, Owned, Relay, RelayId, Relayed,
+    ReplicaId, Settled, SharedStore, Signal, Signals, StoreError, StoredCursor, Submission, TakeOf,
+    Written,
 };
 use paddington_wire::{LinkId, MessageId};
 use tokio::sync::watch;
 
 use super::AtRestError;
-use super::store::{Place, SealedStore, at_once, failed, open, opened_len, seal};
+use super::store::{Place, SealedStore, at_once, failed, open, open_letter, opened_len, seal};
 
 fn not_sealed(what: &str, error: &AtRestError) -> StoreError {
     StoreError::new(format!("{what}: {error}"))
@@ -66,8 +67,8 @@ impl<S: SharedStore + ?Sized> Relay for SealedStore<S> {
         self.inner.withdraw(link, number)
     }
 
-    fn over(&self, taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
-        self.inner.over(taken)
+    fn over(&self, shard: usize, taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
+        self.inner.over(shard, taken)
     }
 }
 
@@ -137,8 +138,8 @@ impl<S: SharedStore + ?Sized> SharedStore for SealedStore<S> {
         })
     }
 
-    fn claim(&self, mailbox: &Mailbox) -> Answer<Claimed> {
-        let claimed = self.inner.claim(mailbox);
+    fn claim(&self, mailbox: &Mailbox, last: Fence) -> Answer<Claimed> {
+        let claimed = self.inner.claim(mailbox, last);
         Box::pin(async move {
             let mut claimed = claimed.await?;
             if let Claimed::Owned(claim) = &mut claimed {
@@ -154,12 +155,20 @@ impl<S: SharedStore + ?Sized> SharedStore for SealedStore<S> {
         self.inner.replica()
     }
 
-    fn lease(&self) -> Duration {
-        self.inner.lease()
+    fn shards(&self) -> usize {
+        self.inner.shards()
     }
 
-    fn lapsed(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.inner.lapsed()
+    fn shard_of(&self, link: LinkId) -> usize {
+        self.inner.shard_of(link)
+    }
+
+    fn lease(&self, shard: usize) -> Duration {
+        self.inner.lease(shard)
+    }
+
+    fn lapsed(&self, shard: usize) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.inner.lapsed(shard)
     }
 
     fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
@@ -182,8 +191,27 @@ impl<S: SharedStore + ?Sized> SharedStore for SealedStore<S> {
         self.inner.fates(mailbox, ids)
     }
 
-    fn owned(&self) -> Answer<Vec<Owned>> {
-        self.inner.owned()
+    fn owned(&self, shard: usize) -> Answer<Vec<Owned>> {
+        self.inner.owned(shard)
+    }
+
+    fn owners(&self, links: Vec<LinkId>) -> Answer<Vec<(LinkId, ReplicaId)>> {
+        self.inner.owners(links)
+    }
+
+    fn borrow_letter(&self, id: LetterId) -> Answer<Borrowed> {
+        let (borrowed, key) = (self.inner.borrow_letter(id), self.key.clone());
+        Box::pin(async move {
+            let mut borrowed = borrowed.await?;
+            if let Borrowed::Here(BorrowedLetter { letter, .. }) = &mut borrowed {
+                *letter = open_letter(&key, letter.clone())?;
+            }
+            Ok(borrowed)
+        })
+    }
+
+    fn return_letter(&self, id: LetterId, turn: u32) -> Answer<()> {
+        self.inner.return_letter(id, turn)
     }
 
     fn tell(&self, to: ReplicaId, signal: Signal) {

@@ -195,9 +195,9 @@ impl<S: Cursors + ?Sized> Cursors for SealedStore<S> {
 }
 
 impl<S: DeadLetters + ?Sized> DeadLetters for SealedStore<S> {
-    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+    fn add_letter(&self, letter: DeadLetter, fence: Fence) -> Answer<()> {
         match seal(&self.key, of_letter(&letter), &letter.payload) {
-            Ok(payload) => self.inner.add_letter(DeadLetter { payload, ..letter }),
+            Ok(payload) => self.inner.add_letter(DeadLetter { payload, ..letter }, fence),
             Err(error) => at_once(failed(letter.id, &error)),
         }
     }
@@ -220,7 +220,7 @@ fn of_letter(letter: &DeadLetter) -> Place {
     Place::Letter(letter.mailbox.link, letter.id)
 }
 
-fn open_letter(key: &StorageKey, letter: DeadLetter) -> Result<DeadLetter, StoreError> {
+pub(super) fn open_letter(key: &StorageKey, letter: DeadLetter) -> Result<DeadLetter, StoreError> {
     let opened = open(key, of_letter(&letter), &letter.payload);
     let payload = opened.map_err(|error| failed(letter.id, &error))?;
     Ok(DeadLetter { payload, ..letter })

@@ -25,6 +25,16 @@ impl Vault {
         self.keyring_or_new(|| false)
     }
 
+    /// Opens the keyring if it is there.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn present_keyring(&self) -> Result<Option<&Arc<Keyring>>, AtRestError> {
+        match self.keyring() {
+            Ok(keyring) => Ok(Some(keyring)),
+            Err(AtRestError::NoKeyring { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the keyring, or makes one if there is none and nothing can be sealed under a lost one.
     pub(crate) fn keyring_or_new(
         &self,

@@ -1,19 +1,34 @@
 //! The links of a configuration in the database that replicas share. Implements `docs/cluster.md`, "Links".
 
 use std::collections::HashSet;
+use std::future::pending;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use paddington_exchange::store::SharedStore;
+use paddington_exchange::store::{LinkEntry, SharedStore};
+use paddington_wire::{LinkId, PeerName};
+use tokio::task::spawn_blocking;
 
 use super::folder::file_of;
 use super::{ConfigError, ServiceConfig};
 use crate::ClusterError;
 use crate::at_rest::SealedStore;
-use crate::known::Known;
-use crate::links::{LinkDirectory, SharedLinkError};
+use crate::known::{Known, KnownPeer};
+use crate::links::{LinkDirectory, SharedLink, SharedLinkError};
 
 /// The number of links that are written at a time: their texts are all in memory.
 const AT_ONCE: usize = 5_000;
+
+/// A link, as it was read from the database.
+struct ReadLink {
+    name: PeerName,
+    link: LinkId,
+    version: u64,
+    /// `None` if it was removed.
+    peer: Result<Option<KnownPeer>, ClusterError>,
+}
 
 /// The links and the messages in the database that replicas share, for a tool: as long as it is open, this
 /// process counts as one more replica.
@@ -96,11 +111,7 @@ impl ServiceConfig {
             if missing.is_empty() {
                 break;
             }
-            let mut conflicts = HashSet::new();
-            for some in missing.chunks(AT_ONCE) {
-                let files = some.iter().map(file_of).collect::<Result<Vec<_>, _>>()?;
-                conflicts.extend(directory.write(&files).await?);
-            }
+            let conflicts = write_all(directory, &missing).await?;
             missing
                 .into_iter()
                 .filter(|peer| !conflicts.contains(peer.name()))
@@ -130,32 +141,90 @@ impl ServiceConfig {
         directory: &LinkDirectory,
         known: &mut Known,
     ) -> Result<bool, ClusterError> {
+        let reader = Arc::new(self.clone());
+        let read_all = |entries| {
+            let reader = Arc::clone(&reader);
+            on_all_processors(entries, move |entry| reader.read_link(entry))
+        };
         let mut has_read = false;
-        loop {
-            let newer = directory.newer().await?;
-            if newer.is_empty() {
-                return Ok(has_read);
-            }
+        let mut entries = directory.newer_entries().await?;
+        while !entries.is_empty() {
             has_read = true;
-            for shared in newer {
-                let file = shared.state.map_err(SharedLinkError::from)?;
-                directory.note(shared.link, &shared.peer, shared.version, file.is_none());
-                let peer = file.map(|file| self.peer_of(file)).transpose()?;
+            // The database finds the next ones meanwhile.
+            let (links, next) = tokio::join!(read_all(entries), directory.newer_entries());
+            for ReadLink { name, link, version, peer } in links {
+                let peer = peer?;
+                directory.note(link, &name, version, peer.is_none());
                 if let Some(peer) = &peer {
                     self.check_other(peer.name())?;
                 }
-                let is_known = known.knows(&shared.peer);
+                let is_known = known.knows(&name);
                 match peer {
                     Some(peer) if is_known => known.replace(peer),
                     Some(peer) => known.add(peer),
-                    None if is_known
-                        && known.peer(&shared.peer).is_some_and(|it| it.link() == shared.link) =>
-                    {
-                        known.remove(&shared.peer);
+                    None if is_known && known.peer(&name).is_some_and(|it| it.link() == link) => {
+                        known.remove(&name);
                     }
                     None => {}
                 }
             }
+            entries = next?;
+        }
+        Ok(has_read)
+    }
+
+    /// Parses a link in the database, and derives what recognises its peer.
+    fn read_link(&self, entry: LinkEntry) -> ReadLink {
+        let SharedLink { peer: name, link, version, state } =
+            SharedLink::read(entry, self.vault.as_ref());
+        let peer = state.map_err(|cause| SharedLinkError::from(cause).into());
+        let peer = peer.and_then(|file| Ok(file.map(|file| self.peer_of(file)).transpose()?));
+        ReadLink { name, link, version, peer }
+    }
+}
+
+/// Writes links that are not in a database yet. Returns the peers of those that another replica has written
+/// meanwhile.
+async fn write_all(
+    directory: &LinkDirectory,
+    missing: &[KnownPeer],
+) -> Result<HashSet<PeerName>, ClusterError> {
+    let sealing = directory.sealing()?;
+    let (mut conflicts, mut entries) = (HashSet::new(), Vec::new());
+    let mut parts = missing.chunks(AT_ONCE);
+    loop {
+        let (part, sealing) = (parts.next().unwrap_or_default().to_vec(), sealing.clone());
+        let made =
+            on_all_processors(part, move |peer| sealing.entry(&file_of(&peer).map_err(Box::new)?));
+        // The database writes the ones before meanwhile.
+        let (made, written) = tokio::join!(made, directory.write(entries));
+        conflicts.extend(written?);
+        entries = made.into_iter().collect::<Result<Vec<_>, SharedLinkError>>()?;
+        if entries.is_empty() {
+            return Ok(conflicts);
         }
     }
+}
+
+/// Does the same for each of many things, on all processors.
+async fn on_all_processors<T: Send + 'static, R: Send + 'static>(
+    things: Vec<T>,
+    work: impl Fn(T) -> R + Send + Sync + 'static,
+) -> Vec<R> {
+    let processors = available_parallelism().map_or(1, NonZero::get);
+    let (size, mut things) = (things.len().div_ceil(processors), things.into_iter());
+    let work = Arc::new(work);
+    let parts = (0..processors).map(|_| {
+        let (work, part) = (Arc::clone(&work), things.by_ref().take(size).collect::<Vec<_>>());
+        spawn_blocking(move || part.into_iter().map(|thing| work(thing)).collect::<Vec<_>>())
+    });
+    let mut results = Vec::new();
+    for part in parts.collect::<Vec<_>>() {
+        match part.await {
+            Ok(part) => results.extend(part),
+            Err(failed) if failed.is_panic() => resume_unwind(failed.into_panic()),
+            Err(_) => pending().await, // the runtime ends
+        }
+    }
+    results
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use paddington_crypto::StorageKey;
 use paddington_exchange::store::{Directory, DirectoryNews, LinkEntry, StoreError, Written};
 use paddington_wire::{LinkId, PeerName};
 use thiserror::Error;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::LinkFile;
-use super::sealed::{self, LinkText, SealedLink};
+use super::sealed::{LinkText, SealedLink};
 use crate::at_rest::Vault;
 use crate::{FileError, file};
 
@@ -122,6 +123,12 @@ impl LinkDirectory {
     /// Reads what others have written since this was called last, some of it at a time; nothing if there is
     /// nothing more. Whoever calls this has to [note](Self::note) what becomes of it.
     pub(crate) async fn newer(&self) -> Result<Vec<SharedLink>, SharedLinkError> {
+        let entries = self.newer_entries().await?;
+        Ok(entries.into_iter().map(|entry| SharedLink::read(entry, self.vault.as_ref())).collect())
+    }
+
+    /// As [`newer`](Self::newer), before it is parsed.
+    pub(crate) async fn newer_entries(&self) -> Result<Vec<LinkEntry>, SharedLinkError> {
         loop {
             let after = self.lock().read;
             let mut entries =
@@ -137,8 +144,7 @@ impl LinkDirectory {
             });
             drop(known);
             if !entries.is_empty() {
-                let read = |entry| SharedLink::read(entry, self.vault.as_ref());
-                return Ok(entries.into_iter().map(read).collect());
+                return Ok(entries);
             }
         }
     }
@@ -157,9 +163,15 @@ impl LinkDirectory {
 
     /// Writes links in place of the versions that this process has. Returns the peers of those that were not
     /// written because another replica was faster.
-    pub(crate) async fn write(&self, links: &[LinkFile]) -> Result<Vec<PeerName>, SharedLinkError> {
-        let entries = links.iter().map(|file| self.entry(file)).collect::<Result<Vec<_>, _>>()?;
-        let of: Vec<_> = links.iter().map(|file| (file.link.0, file.peer.clone())).collect();
+    pub(crate) async fn write(
+        &self,
+        mut entries: Vec<LinkEntry>,
+    ) -> Result<Vec<PeerName>, SharedLinkError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        entries.iter_mut().for_each(|entry| entry.version = self.version(entry.link));
+        let of: Vec<_> = entries.iter().map(|entry| (entry.link, entry.peer.clone())).collect();
         let written = self.directory.write(entries).await.map_err(SharedLinkError::Store)?;
         let mut conflicts = Vec::new();
         for ((link, peer), written) in of.into_iter().zip(written) {
@@ -173,7 +185,8 @@ impl LinkDirectory {
 
     /// Writes one link.
     pub(crate) async fn write_one(&self, link: LinkFile) -> Result<(), SharedLinkError> {
-        let conflicts = self.write(&[link]).await?;
+        let entry = self.sealing()?.entry(&link)?;
+        let conflicts = self.write(vec![entry]).await?;
         conflicts.into_iter().next().map_or(Ok(()), |peer| Err(SharedLinkError::Conflict(peer)))
     }
 
@@ -226,24 +239,34 @@ impl LinkDirectory {
         Ok(())
     }
 
-    fn entry(&self, file: &LinkFile) -> Result<LinkEntry, SharedLinkError> {
+    /// Returns what makes the texts of links.
+    pub(crate) fn sealing(&self) -> Result<Sealing, SharedLinkError> {
+        let Some(vault) = &self.vault else { return Ok(Sealing(None)) };
+        // A directory with links was sealed under a keyring that is not there.
+        let keyring = vault.keyring_or_new(|| self.lock().of.is_empty())?;
+        Ok(Sealing(Some(Arc::clone(keyring.newest()))))
+    }
+}
+
+/// What makes the texts of links: the key under which they are sealed, if they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealing(Option<Arc<StorageKey>>);
+
+impl Sealing {
+    /// Returns the entry of a link, whose version is to be known when it is written.
+    pub(crate) fn entry(&self, file: &LinkFile) -> Result<LinkEntry, SharedLinkError> {
         let (link, peer) = (file.link.0, file.peer.clone());
         let place = place(&peer);
-        let text = match &self.vault {
+        let text = match &self.0 {
             None => file::text(&place, file)?,
-            Some(vault) => {
-                // A directory with links was sealed under a keyring that is not there.
-                let keyring = vault.keyring_or_new(|| self.lock().of.is_empty());
-                let keyring = keyring.map_err(|error| sealed::at_rest(&place, error))?;
-                file::text(&place, &SealedLink::seal(&place, file, keyring.newest())?)?
-            }
+            Some(key) => file::text(&place, &SealedLink::seal(&place, file, key)?)?,
         };
-        Ok(LinkEntry { link, version: self.version(link), text: Some(text), peer })
+        Ok(LinkEntry { link, version: 0, text: Some(text), peer })
     }
 }
 
 impl SharedLink {
-    fn read(entry: LinkEntry, vault: Option<&Arc<Vault>>) -> Self {
+    pub(crate) fn read(entry: LinkEntry, vault: Option<&Arc<Vault>>) -> Self {
         let LinkEntry { link, peer, version, text } = entry;
         let read = |text: Zeroizing<String>| {
             let place = place(&peer);
@@ -263,6 +286,6 @@ impl SharedLink {
 }
 
 /// Where a link is, for people.
-fn place(peer: &PeerName) -> PathBuf {
+pub(crate) fn place(peer: &PeerName) -> PathBuf {
     PathBuf::from(format!("the link with {peer} in the database"))
 }

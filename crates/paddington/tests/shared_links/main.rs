@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use paddington::{
-    AtRest, ConfigError, Invite, KeySource, LinkError, Message, RemoveError, SendError, Service,
-    ServiceConfig, Waiting,
+    AtRest, ConfigError, Delivered, Invite, KeySource, LinkError, Message, RemoveError, SendError,
+    Service, ServiceConfig, Storage, Waiting,
 };
 use paddington_test_support::{Authority, Inbox, capture_logs_of_thread, eventually};
 use paddington_wire::keys::Generation;
 use tokio::time::{Instant, timeout};
 
-use crate::world::{LEASE, World};
+use crate::world::{LEASE, PORT, World};
 
 /// Returns an error with all its causes.
 fn chain(error: &dyn std::error::Error) -> String {
@@ -401,4 +401,39 @@ async fn what_replicas_share_is_sealed_if_what_is_kept_is() {
         assert!(refused.contains("the link with sensor in the database"), "{refused}");
     }
     passes(&two, &inbox, "sensor", "still here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sealed_dead_letter_is_opened_for_the_handler() {
+    let world = World::new();
+    let secret = world.folder.path().join("secret");
+    paddington::save_private(&secret, "a long passphrase, for this test").unwrap();
+    let mut config = World::config();
+    config.set_at_rest(AtRest::new(world.folder.path().join("keyring"), KeySource::File(secret)));
+    config.set_port(PORT + 1);
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let handler = {
+        let got = Arc::clone(&got);
+        move |message: Message| {
+            let mut got = got.lock().unwrap();
+            if !message.is_control() {
+                got.push(message.payload().to_owned());
+            }
+            // It fails on the first message, once.
+            std::future::ready(if got.len() == 1 { Err("not yet") } else { Ok(()) })
+        }
+    };
+    let storage = Storage::Shared(world.disk.open().1);
+    let network = world.network.network();
+    let hub = Service::start_with(network, storage, &config, handler).await.unwrap();
+    let (sensor, _) = world.client("sensor").await;
+    sensor.add_server(hub.add_client("sensor", "127.0.0.0/8").await.unwrap()).await.unwrap();
+    let sent = sensor.send(Message::new("hub", "a secret of the sensor")).await.unwrap();
+    assert!(matches!(sent.await, Delivered::Rejected(_)));
+    let stored = world.disk.open().1.letters().await.unwrap();
+    let [(id, letter)] = &stored[..] else { unreachable!("{stored:?}") };
+    let holds = |text: &[u8]| letter.payload.windows(text.len()).any(|part| part == text);
+    assert!(!holds(b"a secret of the sensor"));
+    hub.exchange().retry_letter(*id).await.unwrap();
+    assert_eq!(*got.lock().unwrap(), ["a secret of the sensor"; 2]);
 }

@@ -16,11 +16,25 @@ CREATE FUNCTION write_links(
 ) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     v_last bigint;
+    v_first bigint := epoch(a_timeline) << 40;
     v_was directory;
     v_versions bigint[];
     e record;
 BEGIN
     SELECT m.value INTO v_last FROM meta m WHERE m.key = 'directory' FOR UPDATE;
+    -- Links that are all new are written at once: they may be those of a whole file.
+    IF 0 = ALL (a_befores) THEN
+        v_last := greatest(v_last, v_first - 1);
+        INSERT INTO directory
+        SELECT u.link, u.name, v_last + u.i, u.body
+        FROM unnest(a_links, a_names, a_bodies) WITH ORDINALITY u(link, name, body, i) ORDER BY u.i
+        ON CONFLICT DO NOTHING;
+        v_versions := ARRAY(
+            SELECT d.version FROM generate_series(1, cardinality(a_links)) i
+            LEFT JOIN directory d ON d.version = v_last + i ORDER BY i);
+        UPDATE meta m SET value = v_last + cardinality(a_links) WHERE m.key = 'directory';
+        RETURN v_versions;
+    END IF;
     FOR e IN SELECT * FROM unnest(a_links, a_names, a_befores, a_bodies)
         WITH ORDINALITY u(link, name, before, body, i) ORDER BY u.i
     LOOP
@@ -32,7 +46,7 @@ BEGIN
         THEN
             v_versions := array_append(v_versions, NULL);
         ELSE
-            v_last := greatest(v_last + 1, epoch(a_timeline) << 40);
+            v_last := greatest(v_last + 1, v_first);
             INSERT INTO directory VALUES (e.link, e.name, v_last, e.body)
             ON CONFLICT (link) DO UPDATE
             SET name = excluded.name, version = excluded.version, body = excluded.body;

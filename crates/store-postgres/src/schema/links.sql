@@ -55,9 +55,10 @@ BEGIN
     RETURN v_counts;
 END $$;
 
--- Adds a dead letter, for whoever holds the lane. Returns whether that is this replica.
+-- Adds a dead letter, for whoever holds the lane. Returns whether that is this replica, with this fence. The lock
+-- is that of `lanes`: nobody else gets the lane before the letter is committed.
 CREATE FUNCTION add_letter(
-    a_replica int, a_link bytea, a_inc bytea, a_seq bigint, a_code int, a_at bigint, a_crc bigint,
+    a_replica int, a_link bytea, a_lane bigint, a_inc bytea, a_seq bigint, a_code int, a_at bigint, a_crc bigint,
     a_is_bytes boolean, a_body bytea, a_most bigint, a_most_bytes bigint
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -65,7 +66,8 @@ DECLARE
     v_letters bigint;
     v_bytes bigint;
 BEGIN
-    SELECT l.peer INTO v_peer FROM link l WHERE l.id = a_link AND l.lane_owner = a_replica FOR KEY SHARE;
+    SELECT l.peer INTO v_peer FROM link l
+    WHERE l.id = a_link AND l.lane = a_lane AND l.lane_owner = a_replica FOR KEY SHARE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -90,9 +92,31 @@ BEGIN
     RETURN true;
 END $$;
 
--- Makes a replica the owner of a link, unless another one owns it and lives: that is the `holder` then.
+-- Borrows a dead letter for a replica, to handle it once more: no other one gets it while this one lives (S7) and has
+-- not returned it. `turn` is how often it was borrowed, `holder` another living replica that has borrowed it; both are
+-- NULL if it is not there.
+CREATE FUNCTION borrow_letter(a_id bigint, a_replica int, OUT turn int, OUT holder int) LANGUAGE plpgsql AS $$
+DECLARE v_borrower int;
+BEGIN
+    IF NOT alive(a_replica) THEN
+        RAISE EXCEPTION 'this replica is taken for dead' USING ERRCODE = 'PD002';
+    END IF;
+    SELECT d.borrower INTO v_borrower FROM dead d WHERE d.id = a_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_borrower <> a_replica AND alive(v_borrower) THEN
+        holder := v_borrower;
+        RETURN;
+    END IF;
+    UPDATE dead d SET borrower = a_replica, turn = d.turn + 1 WHERE d.id = a_id RETURNING d.turn INTO turn;
+END $$;
+
+-- Makes a replica the owner of a link, unless another one owns it and lives: that is the `holder` then. A claim
+-- after `a_last` is one whose answer this replica never got: nobody is in the lane that came with it. The claims of
+-- a replica are numbered by `a_number`: one whose connection broke, and that comes after a later one, changes nothing.
 CREATE FUNCTION claim(
-    a_link bytea, a_name text, a_replica int, a_timeline bigint,
+    a_link bytea, a_name text, a_replica int, a_timeline bigint, a_last bigint, a_number bigint,
     OUT holder int, OUT peer int, OUT fence bigint, OUT inc bytea, OUT has_lane boolean
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
@@ -112,35 +136,48 @@ BEGIN
         holder := l.owner;
         RETURN;
     END IF;
+    IF l.owner = a_replica AND l.claimed > a_number THEN
+        RAISE EXCEPTION 'a later claim of this replica was faster' USING ERRCODE = 'PD004';
+    END IF;
     peer := l.peer;
-    fence := greatest(l.fence + 1, v_epoch << 40);
+    fence := greatest(l.fence + 1, (v_epoch << 40) + nextval('claims'));
     inc := random_instance();
-    has_lane := l.lane_owner IS NULL OR NOT alive(l.lane_owner);
+    has_lane := l.lane_owner IS NULL OR NOT alive(l.lane_owner)
+        OR (l.owner = a_replica AND l.lane_owner = a_replica AND l.lane = l.fence AND l.fence > a_last);
     DELETE FROM stream s WHERE s.peer = l.peer
         AND NOT EXISTS (SELECT FROM outbox o WHERE o.peer = s.peer AND o.ord = s.ord AND o.seq >= s.base);
     INSERT INTO stream(peer, ord, inc) VALUES (l.peer, l.ord + 1, inc);
     UPDATE link k SET name = a_name, fence = fence, owner = a_replica, ord = l.ord + 1, inc = inc, next = 1, epoch = v_epoch,
+        claimed = a_number,
         lane = CASE WHEN has_lane THEN fence ELSE l.lane END,
         lane_owner = CASE WHEN has_lane THEN a_replica ELSE l.lane_owner END
     WHERE k.peer = l.peer;
 END $$;
 
--- Gives links up. `a_free` says of each whether its lane is given up, too.
+-- Gives links up. `a_free` says of each whether its lane is given up, too: also where the link was claimed
+-- again since, because an answer was lost.
 CREATE FUNCTION release(a_replica int, a_links bytea[], a_fences bigint[], a_free boolean[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM FROM link l WHERE l.id = ANY(a_links) ORDER BY l.id FOR UPDATE;
-    UPDATE link l SET owner = NULL,
-        lane = CASE WHEN u.free AND l.lane = l.fence THEN NULL ELSE l.lane END,
-        lane_owner = CASE WHEN u.free AND l.lane = l.fence THEN NULL ELSE l.lane_owner END
+    -- Handlers that keep their lane (`holds_lane`) are not waited for: whoever claims the link does that.
+    PERFORM FROM link l WHERE l.id = ANY(a_links) ORDER BY l.id FOR NO KEY UPDATE;
+    UPDATE link l SET owner = CASE WHEN l.owner = a_replica AND l.fence = u.fence THEN NULL ELSE l.owner END,
+        lane = CASE WHEN u.free AND l.lane_owner = a_replica AND l.lane = u.fence THEN NULL ELSE l.lane END,
+        lane_owner = CASE WHEN u.free AND l.lane_owner = a_replica AND l.lane = u.fence THEN NULL ELSE l.lane_owner END
     FROM unnest(a_links, a_fences, a_free) u(id, fence, free)
-    WHERE l.id = u.id AND l.fence = u.fence AND l.owner = a_replica;
+    WHERE l.id = u.id AND a_replica IN (l.owner, l.lane_owner) AND u.fence IN (l.fence, l.lane);
 END $$;
 
 -- Enters the lane. Returns the peer; 0 if somebody else is in the lane, NULL if the fence is stale.
-CREATE FUNCTION take_lane(a_link bytea, a_replica int, a_fence bigint) RETURNS int LANGUAGE plpgsql AS $$
+CREATE FUNCTION take_lane(a_link bytea, a_replica int, a_fence bigint) RETURNS int LANGUAGE plpgsql
+SET lock_timeout = '250ms' AS $$
 DECLARE l link%ROWTYPE;
 BEGIN
+    -- Whoever is in the lane may keep the row locked for long (`holds_lane`): that is seen without waiting.
+    SELECT * INTO l FROM link k WHERE k.id = a_link AND k.fence = a_fence AND k.owner = a_replica;
+    IF FOUND AND l.lane <> a_fence AND l.lane_owner IS NOT NULL AND alive(l.lane_owner) THEN
+        RETURN 0;
+    END IF;
     SELECT * INTO l FROM link k WHERE k.id = a_link AND k.fence = a_fence AND k.owner = a_replica FOR UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
@@ -163,6 +200,18 @@ BEGIN
     UPDATE link l SET lane = NULL, lane_owner = NULL
     WHERE l.id = a_link AND l.lane = a_fence AND l.lane_owner = a_replica RETURNING l.owner INTO owner;
     was_in := FOUND;
+END $$;
+
+-- For a handler, in a transaction of its own in this database: fails unless the lane of the peer is held with this fence,
+-- and keeps it so until the transaction ends (S2). Whoever claims the link meanwhile waits.
+CREATE FUNCTION holds_lane(a_peer text, a_fence bigint) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM FROM link l WHERE l.name = a_peer AND l.lane = a_fence FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'this replica may not handle messages of "%" any more: fence % is not that of its lane',
+            a_peer, a_fence USING ERRCODE = 'PD005';
+    END IF;
 END $$;
 
 -- Removes a part of a mailbox: streams first, the oldest first. Returns whether nothing is left.
@@ -218,15 +267,4 @@ BEGIN
     DELETE FROM stream s WHERE s.peer = v_peer;
     DELETE FROM link l WHERE l.peer = v_peer;
     is_last := true;
-END $$;
-
--- For handlers that change this database: locks the lane of a link in the handler's own transaction, and
--- fails if the message's fence is not the one that may call handlers any more.
-CREATE FUNCTION holds_lane(a_link bytea, a_fence bigint) RETURNS void
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-    PERFORM FROM link l WHERE l.id = a_link AND l.lane = a_fence FOR KEY SHARE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'another replica handles the messages of this link' USING ERRCODE = 'PD003';
-    END IF;
 END $$;

@@ -133,33 +133,50 @@ BEGIN
     END LOOP;
 END $$;
 
--- Messages of a stream from `a_first` on, without a gap: one, and more as long as they have few bytes.
-CREATE FUNCTION read_messages(a_link bytea, a_inc bytea, a_first bigint, a_bytes bigint)
-RETURNS TABLE(crc bigint, is_bytes boolean, body bytea, time_left bigint) LANGUAGE plpgsql AS $$
+-- Messages of streams, of each from its first on, without a gap: one, and more as long as they have few bytes. `item` says
+-- of which stream each is. Once there are `a_most` bytes, the streams that are left are not read: the last row has no
+-- message, and the number of those that were.
+CREATE FUNCTION read_messages(a_links bytea[], a_incs bytea[], a_firsts bigint[], a_bytes bigint[], a_most bigint)
+RETURNS TABLE(item int, crc bigint, is_bytes boolean, body bytea, time_left bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     v_peer int;
     v_ord bigint;
     v_base bigint;
-    v_seq bigint := a_first;
-    v_bytes bigint := 0;
+    v_first bigint;
+    v_seq bigint;
+    v_bytes bigint;
+    v_all bigint := 0;
     v_now bigint := millis();
     m record;
 BEGIN
-    SELECT s.peer, s.ord, s.base INTO v_peer, v_ord, v_base
-    FROM link l JOIN stream s ON s.peer = l.peer AND s.inc = a_inc WHERE l.id = a_link;
-    -- One stream in the order of its key: what is not taken is not read, and nothing has to be sorted.
-    FOR m IN SELECT o.seq, o.crc, o.is_bytes, o.body, o.deadline, o.ttl FROM outbox o
-        WHERE o.peer = v_peer AND o.ord = v_ord AND o.seq >= greatest(a_first, v_base) ORDER BY o.seq
-    LOOP
-        v_bytes := v_bytes + octet_length(m.body);
-        EXIT WHEN m.seq <> v_seq OR (v_seq > a_first AND v_bytes > a_bytes);
-        crc := m.crc;
-        is_bytes := m.is_bytes;
-        body := m.body;
-        -- A clock that was put back gives no message more time than it had.
-        time_left := CASE WHEN m.ttl IS NOT NULL THEN greatest(least(m.deadline - v_now, m.ttl), 0) END;
-        RETURN NEXT;
-        v_seq := v_seq + 1;
+    item := 0;
+    WHILE item < cardinality(a_links) AND v_all < a_most LOOP
+        item := item + 1;
+        v_first := a_firsts[item];
+        v_seq := v_first;
+        v_bytes := 0;
+        SELECT s.peer, s.ord, s.base INTO v_peer, v_ord, v_base
+        FROM link l JOIN stream s ON s.peer = l.peer AND s.inc = a_incs[item] WHERE l.id = a_links[item];
+        -- One stream in the order of its key: what is not taken is not read, and nothing has to be sorted.
+        FOR m IN SELECT o.seq, o.crc, o.is_bytes, o.body, o.deadline, o.ttl FROM outbox o
+            WHERE o.peer = v_peer AND o.ord = v_ord AND o.seq >= greatest(v_first, v_base) ORDER BY o.seq
+        LOOP
+            EXIT WHEN m.seq <> v_seq OR (v_seq > v_first AND v_bytes + octet_length(m.body) > a_bytes[item]);
+            v_bytes := v_bytes + octet_length(m.body);
+            v_seq := v_seq + 1;
+            crc := m.crc;
+            is_bytes := m.is_bytes;
+            body := m.body;
+            -- A clock that was put back gives no message more time than it had.
+            time_left := CASE WHEN m.ttl IS NOT NULL THEN greatest(least(m.deadline - v_now, m.ttl), 0) END;
+            RETURN NEXT;
+        END LOOP;
+        v_all := v_all + v_bytes;
     END LOOP;
+    crc := NULL;
+    is_bytes := NULL;
+    body := NULL;
+    time_left := NULL;
+    RETURN NEXT;
 END $$;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use paddington_exchange::store::{Accepted, Cursors, LinkStore, SharedStore, Signal};
+use paddington_exchange::store::{Accepted, Cursors, Fence, LinkStore, SharedStore, Signal};
 use paddington_store_postgres::PostgresStore;
 use paddington_test_support::{PostgresServer, eventually};
 
@@ -16,7 +16,9 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_crashes_and_the_rest_is_not_stored() {
     let Some(server) = PostgresServer::start() else { return };
-    let store = PostgresStore::open(&config(&server.url(), "paddington")).await.unwrap();
+    // Longer than anything is waited for: what ends it is the loss of the session lock.
+    let config = config(&server.url(), "paddington").with_lease(Duration::from_secs(600));
+    let store = PostgresStore::open(&config).await.unwrap();
     let hub = mailbox("hub");
     let mut signals = store.signals();
     let stop = Arc::new(AtomicBool::new(false));
@@ -48,10 +50,10 @@ async fn what_was_acknowledged_survives_crashes_and_the_rest_is_not_stored() {
         eventually(|| async { store.health().appended > before + 200 }).await;
         server.crash();
         eventually(|| async { store.health().failure.is_some() }).await;
-        assert!(store.lease().is_zero(), "the session lock is gone");
+        eventually(|| async { store.lease(0).is_zero() }).await;
         let started = std::time::Instant::now();
         store.accept(&hub, submission(1, "x")).await.unwrap_err();
-        assert!(started.elapsed() < Duration::from_millis(100), "it fails at once");
+        assert!(started.elapsed() < Duration::from_secs(5), "it fails at once");
         server.resume();
         accepts_again(&store).await;
         heard(&mut signals, |signal| *signal == Signal::Lost).await;
@@ -64,8 +66,8 @@ async fn what_was_acknowledged_survives_crashes_and_the_rest_is_not_stored() {
         told.extend(of_sender);
     }
     assert_eq!(unsure, 0, "every broken commit is decided");
-    assert_eq!(store.owned().await.unwrap(), []);
-    assert!(!store.lease().is_zero(), "it counts again");
+    assert_eq!(store.owned(0).await.unwrap(), []);
+    assert!(!store.lease(0).is_zero(), "it counts again");
     let claimed = claim_later(&store, &hub).await;
     let mut found = BTreeMap::new();
     for stream in &claimed.streams {
@@ -88,7 +90,7 @@ async fn lazy_changes_wait_for_the_server() {
         let error = answer.await.unwrap_err();
         assert!(!error.is_stale(), "{error}");
     }
-    store.claim(&hub).await.unwrap_err();
+    store.claim(&hub, Fence::default()).await.unwrap_err();
     server.resume();
     committed.await.unwrap();
     accepts_again(&store).await;

@@ -8,7 +8,7 @@ use paddington_wire::LinkId;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::support::{LEASE, place};
+use crate::support::place;
 
 fn entry(link: u8, peer: &str, version: u64, text: Option<&str>) -> LinkEntry {
     let text = text.map(|text| Zeroizing::new(text.to_owned()));
@@ -72,13 +72,52 @@ async fn states_are_written_over_the_version_that_was_read_and_told_to_all() {
 }
 
 #[tokio::test]
+async fn many_new_links_are_written_in_their_order_and_those_that_are_not_new_are_told() {
+    let place = place!();
+    let store = place.open().await;
+    let new = |number: u16, peer: &str| {
+        let mut link = [7; 16];
+        link[..2].copy_from_slice(&number.to_be_bytes());
+        LinkEntry { link: LinkId::from(link), ..entry(0, peer, 0, Some("x")) }
+    };
+    write(&store, new(3_500, "taken")).await;
+    let mut entries: Vec<_> = (0..4_500).map(|at| new(at, &format!("peer-{at}"))).collect();
+    entries[4_000] = new(4_000, "taken");
+    entries[4_001] = new(0, "another");
+    let written = store.write(entries.clone()).await.unwrap();
+    let conflicts: Vec<_> = (0..4_500).filter(|at| written[*at] == Written::Conflict).collect();
+    assert_eq!(conflicts, [3_500, 4_000, 4_001]);
+    let versions: Vec<_> =
+        written.iter().filter(|it| **it != Written::Conflict).copied().map(version).collect();
+    assert!(versions.is_sorted_by(|one, next| one < next));
+    let mut read = Vec::new();
+    loop {
+        let last = read.last().map_or(0, |it: &LinkEntry| it.version);
+        let more = store.entries(last).await.unwrap();
+        if more.is_empty() {
+            break;
+        }
+        read.extend(more);
+    }
+    assert_eq!(read.len(), 4_498);
+    assert_eq!(read[1..].iter().map(|it| it.version).collect::<Vec<_>>(), versions);
+    // What is written then is newer, one at a time as well.
+    let last = *versions.last().unwrap();
+    assert!(version(write(&store, new(5_000, "late")).await) > last);
+    assert!(
+        version(write(&store, LinkEntry { version: versions[0], ..new(0, "peer-0") }).await) > last
+    );
+}
+
+#[tokio::test]
 async fn what_was_not_told_is_heard_with_a_beat_and_contact_that_was_lost_is_told() {
     let place = place!();
     let store = place.open().await;
     let mut news = store.news();
     let before = *news.borrow_and_update();
     place.sql("UPDATE meta SET value = (1::bigint << 50) WHERE key = 'directory'");
-    let heard = timeout(LEASE, news.wait_for(|it| it.version == 1 << 50)).await.unwrap().unwrap();
+    let heard = timeout(Duration::from_secs(30), news.wait_for(|it| it.version == 1 << 50));
+    let heard = heard.await.unwrap().unwrap();
     assert_eq!(heard.contacts, before.contacts);
     drop(heard);
     place.terminate_lock(&store);

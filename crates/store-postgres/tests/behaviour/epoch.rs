@@ -75,7 +75,7 @@ async fn an_owner_sees_that_its_stream_is_not_the_present_one() {
     fill(&store, &hub, 1..=3).await;
     restored(&place.config()).await.unwrap();
     let id = accept(&store, &hub, "new").await;
-    let owned = store.owned().await.unwrap();
+    let owned = store.owned(0).await.unwrap();
     assert_eq!((owned[0].fence, owned[0].stream, owned[0].last), (claimed.fence, id.stream, 1));
     assert_ne!(owned[0].stream, claimed.stream);
     let again = claim(&store, &hub).await;

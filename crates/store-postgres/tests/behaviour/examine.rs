@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_exchange::store::{Relay, Relayed, SharedStore};
+use paddington_exchange::store::{Cursors, Fence, Relay, Relayed, SharedStore};
 use paddington_store_postgres::report::{
     Access, DatabaseFaultKind, DatabaseReport, DatabaseState, SchemaState, StoreState,
 };
@@ -160,9 +160,13 @@ async fn a_replica_opens_no_more_connections_than_are_said() {
     let config = config(&place.server.url_as(&place.schema), &place.schema);
     let replica = PostgresStore::open(&config).await.unwrap();
     let links: Vec<_> = (0..64).map(|at| mailbox(&format!("peer-{at}"))).collect();
-    let claims = links.iter().map(|link| replica.claim(link));
+    let claims = links.iter().map(|link| replica.claim(link, Fence::default()));
     for claimed in futures_util::future::join_all(claims).await {
         claimed.unwrap();
+    }
+    let cursors = links.iter().map(|link| replica.cursors(link));
+    for read in futures_util::future::join_all(cursors).await {
+        read.unwrap();
     }
     accept(&replica, &links[0], "x").await;
     let request =

@@ -92,13 +92,13 @@ async fn what_is_accepted_after_a_failover_to_a_standby_that_lags_is_not_lost() 
     fill(&store, &hub, 4..=9).await;
     primary.crash();
     standby.promote();
-    eventually(|| async { store.health().failure.is_some() || store.lease().is_zero() }).await;
-    eventually(|| async { store.owned().await.is_ok() }).await;
+    eventually(|| async { store.health().failure.is_some() || store.lease(0).is_zero() }).await;
+    eventually(|| async { store.owned(0).await.is_ok() }).await;
     accepts_again(&store).await;
     let id = accept(&store, &hub, "new").await;
     assert_eq!(id.number, 1);
     assert_ne!(id.stream, old.stream);
-    let owned = store.owned().await.unwrap();
+    let owned = store.owned(0).await.unwrap();
     assert_eq!(
         (owned[0].fence, owned[0].stream),
         (old.fence, id.stream),
@@ -136,6 +136,8 @@ async fn nothing_that_was_accepted_is_lost_when_a_synchronous_standby_takes_over
         sent.accepted.extend(accepted);
         sent.refused.extend(refused);
     }
+    // Messages may be accepted before the replica counts as living at the new server.
+    eventually(|| async { store.owned(0).await.is_ok() }).await;
     let found = found(&store, &hub).await;
     let lost = sent.accepted.iter().filter(|(id, text)| found.get(id) != Some(text)).count();
     let kept = found.values().filter(|text| sent.refused.contains(*text)).count();

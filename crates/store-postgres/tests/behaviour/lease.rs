@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_exchange::store::{Claimed, SharedStore, Signal};
+use paddington_exchange::store::{Claimed, Fence, SharedStore, Signal};
 use paddington_test_support::eventually;
 
 use crate::support::{LEASE, claim, claim_later, heard, mailbox, place};
@@ -12,24 +12,24 @@ async fn a_lease_is_renewed_and_lapses_with_the_session_lock() {
     let place = place!();
     let (one, other, hub) = (place.open().await, place.open().await, mailbox("hub"));
     claim(&one, &hub).await;
-    let left = one.lease();
+    let left = one.lease(0);
     assert!(left > LEASE / 2 && left <= LEASE, "{left:?}");
-    let mut lapsed = one.lapsed();
+    let mut lapsed = one.lapsed(0);
     let wait = tokio::time::timeout(LEASE + LEASE / 4, &mut lapsed).await;
     assert!(wait.is_err(), "it lapsed though it beats");
     let mut signals = one.signals();
     place.terminate_lock(&one);
     tokio::time::timeout(Duration::from_secs(2), lapsed).await.unwrap();
-    assert!(one.lease().is_zero());
-    one.lapsed().await;
+    assert!(one.lease(0).is_zero());
+    one.lapsed(0).await;
     // It connects again, and what it owns may be another's by now: it has to ask first.
     heard(&mut signals, |signal| *signal == Signal::Lost).await;
     let taken = claim_later(&other, &hub);
     tokio::time::timeout(Duration::from_millis(300), taken).await.ok();
-    assert!(one.lease().is_zero(), "nobody has asked yet");
-    let owned = one.owned().await.unwrap();
-    assert!(one.lease() > LEASE / 2);
-    let held = other.claim(&hub).await.unwrap();
+    assert!(one.lease(0).is_zero(), "nobody has asked yet");
+    let owned = one.owned(0).await.unwrap();
+    assert!(one.lease(0) > LEASE / 2);
+    let held = other.claim(&hub, Fence::default()).await.unwrap();
     assert_eq!(owned.is_empty(), matches!(held, Claimed::Owned(_)), "{owned:?} and {held:?}");
 }
 
@@ -50,12 +50,12 @@ async fn a_beat_that_cannot_be_written_ends_the_lease() {
         one.replica()
     );
     client.batch_execute(&lock).await.unwrap();
-    tokio::time::timeout(2 * LEASE, one.lapsed()).await.unwrap();
+    tokio::time::timeout(2 * LEASE, one.lapsed(0)).await.unwrap();
     // By the database's clock it is dead no earlier than by its own.
     claim_later(&other, &hub).await;
     client.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(one.owned().await.unwrap(), []);
-    eventually(|| async { !one.lease().is_zero() }).await;
+    assert_eq!(one.owned(0).await.unwrap(), []);
+    eventually(|| async { !one.lease(0).is_zero() }).await;
 }
 
 #[tokio::test]

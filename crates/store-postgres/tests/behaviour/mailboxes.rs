@@ -18,7 +18,7 @@ async fn mailboxes_are_listed_by_name_unless_they_are_empty_or_excepted() {
     claim(&store, &empty).await;
     let fence = claim(&store, &a).await.fence;
     drop(store.commit(&a, cursor(1, 1), fence));
-    claim(&store, &b).await;
+    let claimed = claim(&store, &b).await;
     let letter = DeadLetter {
         mailbox: b.clone(),
         id: id(1, 1),
@@ -26,7 +26,7 @@ async fn mailboxes_are_listed_by_name_unless_they_are_empty_or_excepted() {
         at: SystemTime::now(),
         payload: Payload::text("x"),
     };
-    store.add_letter(letter).await.unwrap();
+    store.add_letter(letter, claimed.fence).await.unwrap();
     let listed = place.open().await.mailboxes(vec![]).await.unwrap();
     let mut expected = [a, b, c.clone()].map(MailboxStatus::new);
     expected[1].letters = 1;
@@ -58,7 +58,7 @@ async fn a_purge_removes_all_of_a_mailbox_and_nothing_of_others() {
             at: SystemTime::now(),
             payload: Payload::text("x"),
         };
-        store.add_letter(letter).await.unwrap();
+        store.add_letter(letter, claimed.fence).await.unwrap();
     }
     let bytes = (1..=2_500).map(|number: u64| number.to_string().len() as u64).sum::<u64>() + 1;
     let purged = store.purge(&old).await.unwrap();

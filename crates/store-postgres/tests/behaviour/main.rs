@@ -4,6 +4,7 @@
 
 mod backlog;
 mod claims;
+mod convert;
 mod crash;
 mod directory;
 mod epoch;
@@ -12,6 +13,7 @@ mod failover;
 mod fence;
 mod keeps;
 mod lease;
+mod letters;
 mod mailboxes;
 mod numbers;
 mod refusals;

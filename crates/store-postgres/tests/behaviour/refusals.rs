@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paddington_store_postgres::{PostgresConfig, PostgresStore, migrate};
+use paddington_store_postgres::{PostgresConfig, PostgresStore, migrate, restored};
 use paddington_test_support::{Authority, PostgresServer, eventually};
 
 use crate::support::{accept, claim, config, mailbox, place};
@@ -50,11 +50,23 @@ async fn a_schema_that_is_something_else_is_refused() {
     let store = place.open().await;
     let other = PostgresConfig::new("other".parse().unwrap(), place.server.url())
         .with_schema(&place.schema);
-    let text = refused(&other).await;
+    let epoch = || place.sql("SELECT value FROM meta WHERE key = 'epoch'");
+    let before = epoch();
+    let refused_to_all = async |config: &PostgresConfig| {
+        let texts = [
+            refused(config).await,
+            migrate(config).await.unwrap_err().to_string(),
+            restored(config).await.unwrap_err().to_string(),
+        ];
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+        texts[0].clone()
+    };
+    let text = refused_to_all(&other).await;
     assert!(text.contains("belongs to a service with another name"), "{text}");
     place.sql("UPDATE meta SET value = 2 WHERE key = 'format'");
-    let text = refused(&place.config()).await;
+    let text = refused_to_all(&place.config()).await;
     assert!(text.ends_with("has format 2, and this version knows format 1 only"), "{text}");
+    assert_eq!(epoch(), before);
     claim(&store, &mailbox("hub")).await;
     let place = place!();
     place.server.sql(&format!("CREATE SCHEMA {0}; CREATE TABLE {0}.orders(id int)", place.schema));
@@ -91,6 +103,17 @@ async fn a_role_without_rights_is_told_which_it_needs() {
     let store = PostgresStore::open(&config).await.unwrap();
     claim(&store, &mailbox("hub")).await;
     accept(&store, &mailbox("hub"), "x").await;
+}
+
+#[tokio::test]
+async fn a_schema_that_was_made_for_the_role_is_enough() {
+    let place = place!();
+    place
+        .server
+        .sql(&format!("CREATE ROLE {0} LOGIN; CREATE SCHEMA {0} AUTHORIZATION {0}", place.schema));
+    let config = config(&place.server.url_as(&place.schema), &place.schema);
+    let store = PostgresStore::open(&config).await.unwrap();
+    claim(&store, &mailbox("hub")).await;
 }
 
 #[tokio::test]

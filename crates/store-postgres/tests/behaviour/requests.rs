@@ -112,18 +112,18 @@ async fn what_was_given_back_is_for_the_next_owner() {
     let (id, _) = take(&one, &hub).await.remove(0);
     one.release(vec![(hub.clone(), first.fence, LaneLeft::Free)]).await.unwrap();
     claim(&other, &hub).await;
-    assert_eq!(other.take(TakeOf::All).await.unwrap(), []);
+    assert_eq!(other.take(TakeOf::All(0)).await.unwrap(), []);
     let mut told = other.signals();
     one.give_back(id).await.unwrap();
     let asked = Signal::Asked { link: hub.link };
     heard(&mut told, |signal| *signal == asked).await;
-    let (again, relayed) = other.take(TakeOf::All).await.unwrap().remove(0);
+    let (again, relayed) = other.take(TakeOf::All(0)).await.unwrap().remove(0);
     assert_eq!((again.number, again.turn, relayed.depth), (1, id.turn + 1, 3));
     // A late repeat of the one who has given it back changes nothing.
     one.give_back(id).await.unwrap();
     other.give_back(RelayId { turn: id.turn, ..again }).await.unwrap();
-    assert_eq!(other.take(TakeOf::All).await.unwrap(), []);
-    assert_eq!(other.over(vec![again, id]).await.unwrap(), [id]);
+    assert_eq!(other.take(TakeOf::All(0)).await.unwrap(), []);
+    assert_eq!(other.over(0, vec![again, id]).await.unwrap(), [id]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn requests_wait_for_an_owner_until_their_time_is_over() {
     let taken: Vec<_> = take(&one, &hub).await.iter().map(|(id, _)| id.number).collect();
     assert_eq!(taken, [2]);
     place.sql("UPDATE request SET deadline = deadline - 60000 WHERE number = 1");
-    one.over(Vec::new()).await.unwrap();
+    one.over(0, Vec::new()).await.unwrap();
     assert_eq!(place.sql("SELECT number FROM request"), "2");
 }
 
@@ -165,7 +165,7 @@ async fn a_cancel_is_told_to_whoever_makes_the_request() {
     let given_up = heard(&mut told, |signal| matches!(signal, Signal::GivenUp { .. })).await;
     assert_eq!(given_up, Signal::GivenUp { link: hub.link, asker, number: 2 });
     let ids: Vec<_> = taken.iter().map(|(id, _)| *id).collect();
-    assert_eq!(one.over(ids.clone()).await.unwrap(), ids[..2], "a signal may be lost");
+    assert_eq!(one.over(0, ids.clone()).await.unwrap(), ids[..2], "a signal may be lost");
     // A cancel that is asked for right after the request is not lost.
     let (asked, cancelled) = (other.ask(&hub, 4, request(4, None)), other.withdraw(hub.link, 4));
     asked.await.unwrap();
@@ -191,7 +191,7 @@ async fn requests_at_dead_replicas_and_of_them_end() {
     known.sort_by_key(|(number, _)| *number);
     assert_eq!(known, [(1, Ending::Moved), (2, Ending::Moved), (3, Ending::Lost)]);
     assert_eq!(take(&other, &hub).await, [], "nothing is asked twice");
-    other.over(Vec::new()).await.unwrap();
+    other.over(0, Vec::new()).await.unwrap();
     assert_eq!(
         place.sql(&format!("SELECT count(*) FROM request WHERE asker = {}", other.replica())),
         "2"
@@ -233,7 +233,7 @@ async fn many_requests_of_several_replicas_get_their_answers_and_none_twice() {
     }
     let (mut taken, mut turns) = (0, std::collections::BTreeSet::new());
     while taken < 3 * EACH {
-        let requests = owner.take(TakeOf::All).await.unwrap();
+        let requests = owner.take(TakeOf::All(0)).await.unwrap();
         taken += requests.len() as u64;
         let ended = requests.into_iter().map(|(id, request)| {
             assert!(turns.insert((id.asker, id.number)), "it was taken twice");
@@ -263,7 +263,7 @@ async fn a_crash_of_the_server_ends_all_requests_and_the_next_ones_are_answered(
     eventually(|| async { store.look_after(vec![(hub.link, 1)]).await.is_ok() }).await;
     let known = store.look_after(vec![(hub.link, 1)]).await.unwrap();
     assert_eq!(known, [(1, Ending::Lost)]);
-    assert_eq!(store.over(vec![id]).await.unwrap(), [id]);
+    assert_eq!(store.over(0, vec![id]).await.unwrap(), [id]);
     ask(&store, &hub, 3).await;
     assert_eq!(take(&store, &hub).await.len(), 1);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use paddington_exchange::store::{
-    Accepted, Bounds, Claim, Claimed, LinkStore, Mailbox, SharedStore, Signal, Signals,
+    Accepted, Bounds, Claim, Claimed, Fence, LinkStore, Mailbox, SharedStore, Signal, Signals,
     StoredCursor, Submission,
 };
 use paddington_store_postgres::{PostgresConfig, PostgresStore};
@@ -44,7 +44,12 @@ impl Place {
 
     /// A new replica.
     pub(crate) async fn open(&self) -> Arc<PostgresStore> {
-        PostgresStore::open(&self.config()).await.unwrap()
+        self.open_with(LEASE).await
+    }
+
+    /// A new replica with a lease of its own. With a long one, it beats rarely.
+    pub(crate) async fn open_with(&self, lease: Duration) -> Arc<PostgresStore> {
+        PostgresStore::open(&self.config().with_lease(lease)).await.unwrap()
     }
 
     /// Runs SQL in the schema.
@@ -159,7 +164,12 @@ pub(crate) async fn texts(
 
 /// Claims a link that nobody else owns.
 pub(crate) async fn claim(store: &PostgresStore, link: &Mailbox) -> Claim {
-    match store.claim(link).await.unwrap() {
+    claim_after(store, link, Fence::default()).await
+}
+
+/// Claims a link of which this replica knows a term.
+pub(crate) async fn claim_after(store: &PostgresStore, link: &Mailbox, last: Fence) -> Claim {
+    match store.claim(link, last).await.unwrap() {
         Claimed::Owned(claim) => *claim,
         held @ Claimed::Held(_) => panic!("{held:?}"),
     }
@@ -168,7 +178,7 @@ pub(crate) async fn claim(store: &PostgresStore, link: &Mailbox) -> Claim {
 /// Claims a link once its owner is dead.
 pub(crate) async fn claim_later(store: &PostgresStore, link: &Mailbox) -> Claim {
     loop {
-        match store.claim(link).await.unwrap() {
+        match store.claim(link, Fence::default()).await.unwrap() {
             Claimed::Owned(claim) => return *claim,
             Claimed::Held(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }

@@ -197,7 +197,7 @@ async fn letters_are_kept_and_listed_until_they_are_taken() {
     let place = Place::new();
     let store = place.open();
     for number in 1..=3 {
-        store.add_letter(letter(number, 10)).await.unwrap();
+        store.add_letter(letter(number, 10), FENCE).await.unwrap();
     }
     let letters = store.letters().await.unwrap();
     let expected: Vec<_> = (1..=3).map(|n| (LetterId(n), letter(n, 10))).collect();
@@ -207,7 +207,7 @@ async fn letters_are_kept_and_listed_until_they_are_taken() {
     assert_eq!(store.take_letter(LetterId(u64::MAX)).await.ok().flatten(), None);
     close(store).await;
     let store = place.open();
-    store.add_letter(letter(4, 10)).await.unwrap();
+    store.add_letter(letter(4, 10), FENCE).await.unwrap();
     let ids: Vec<_> = store.letters().await.unwrap().into_iter().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 2, 4], "an id is never used again");
 }
@@ -217,7 +217,8 @@ async fn the_oldest_letters_make_room_for_new_ones() {
     let place = Place::new();
     let store = place.open();
     let many = MAX_LETTERS as u64 + 50;
-    let answers: Vec<_> = (1..=many).map(|number| store.add_letter(letter(number, 1))).collect();
+    let added = |number| store.add_letter(letter(number, 1), FENCE);
+    let answers: Vec<_> = (1..=many).map(added).collect();
     for answer in answers {
         answer.await.unwrap();
     }
@@ -228,7 +229,7 @@ async fn the_oldest_letters_make_room_for_new_ones() {
     let store = place.open();
     let large = MAX_LETTER_BYTES / 4;
     for number in 1..=5 {
-        store.add_letter(letter(number, large)).await.unwrap();
+        store.add_letter(letter(number, large), FENCE).await.unwrap();
     }
     let letters = store.letters().await.unwrap();
     assert_eq!(letters.len(), 4, "four large ones fill it");
@@ -255,7 +256,7 @@ async fn with_its_letter_a_message_is_handled() {
         store.attempt(&hub, id(1, 7), FENCE).await.unwrap();
     }
     // Nothing else of its stream is stored yet.
-    store.add_letter(letter(7, 10)).await.unwrap();
+    store.add_letter(letter(7, 10), FENCE).await.unwrap();
     let (_copy, survivor) = after_a_crash(&place);
     let expected = [StoredCursor { finished: vec![7], ..cursor(1, 0) }];
     assert_eq!(survivor.cursors(&hub).await.unwrap(), expected);
@@ -294,19 +295,19 @@ async fn the_letters_of_one_peer_do_not_erase_those_of_others() {
     let from =
         |name: &str, number, len| DeadLetter { mailbox: mailbox(name), ..letter(number, len) };
     for (number, name) in [(1, "a"), (2, "b"), (3, "a")] {
-        store.add_letter(from(name, number, 10)).await.unwrap();
+        store.add_letter(from(name, number, 10), FENCE).await.unwrap();
     }
     let added: Vec<_> = (1..=2 * MAX_LETTERS as u64)
-        .map(|number| store.add_letter(from("loud", number, 10)))
+        .map(|number| store.add_letter(from("loud", number, 10), FENCE))
         .collect();
     for answer in added {
         answer.await.unwrap();
     }
-    store.add_letter(from("b", 4, 10)).await.unwrap();
+    store.add_letter(from("b", 4, 10), FENCE).await.unwrap();
     close(store).await;
     let store = place.open();
-    store.add_letter(from("c", 5, 2_000_000)).await.unwrap();
-    store.add_letter(from("loud", 5_000, MAX_LETTER_BYTES - 1_000_000)).await.unwrap();
+    store.add_letter(from("c", 5, 2_000_000), FENCE).await.unwrap();
+    store.add_letter(from("loud", 5_000, MAX_LETTER_BYTES - 1_000_000), FENCE).await.unwrap();
     let letters = store.letters().await.unwrap();
     let quiet: Vec<_> = letters
         .iter()

@@ -31,7 +31,7 @@ async fn fill_all(store: &SqliteStore, mailbox: &Mailbox, messages: u64) {
     fill(store, mailbox, 1, 1..=messages).await;
     commit(store, mailbox, cursor(9, 5)).await;
     store.attempt(mailbox, id(9, 8), FENCE).await.unwrap();
-    store.add_letter(letter(mailbox, 7)).await.unwrap();
+    store.add_letter(letter(mailbox, 7), FENCE).await.unwrap();
 }
 
 /// Checks that a mailbox has what [`fill_all`] has put into it.

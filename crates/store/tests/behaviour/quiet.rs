@@ -22,7 +22,7 @@ async fn damaged(place: &Place, sql: &str) -> SqliteStore {
     fill(&store, &mailbox("other"), 1, 1..=3).await;
     commit(&store, &hub, cursor(2, 7)).await;
     store.attempt(&hub, id(2, 8), FENCE).await.unwrap();
-    store.add_letter(letter()).await.unwrap();
+    store.add_letter(letter(), FENCE).await.unwrap();
     close(store).await;
     let raw = rusqlite::Connection::open(place.path()).unwrap();
     assert!(raw.execute(sql, ()).unwrap() > 0, "{sql} changed nothing");

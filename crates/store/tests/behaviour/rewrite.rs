@@ -9,7 +9,9 @@ use paddington_store::{
 };
 use paddington_wire::{Payload, RejectCode};
 
-use crate::support::{Place, close, commit, cursor, fill, id, mailbox, message, payload, stored};
+use crate::support::{
+    FENCE, Place, close, commit, cursor, fill, id, mailbox, message, payload, stored,
+};
 
 const WORD: &str = "a word that is not to be found";
 
@@ -49,7 +51,7 @@ async fn filled(place: &Place) -> Vec<Payload> {
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
         payload: payload(17, WORD),
     };
-    store.add_letter(letter).await.unwrap();
+    store.add_letter(letter, FENCE).await.unwrap();
     close(store).await;
     kept
 }

@@ -49,7 +49,7 @@ async fn filled(place: &Place) -> SqliteStore {
         store.attempt(&to, id(9, 14), FENCE).await.unwrap();
     }
     for number in 1..=5 {
-        store.add_letter(letter(number)).await.unwrap();
+        store.add_letter(letter(number), FENCE).await.unwrap();
     }
     store
 }

@@ -85,10 +85,10 @@ fn a_database_whose_owner_was_killed_is_left_as_it_is() {
     assert!(matches!(error, OpenStoreError::NotAStore(_)), "{error:?}");
 }
 
-#[test]
-fn links_are_not_followed() {
+#[tokio::test]
+async fn links_are_not_followed() {
     let (place, target) = (Place::new(), Place::new());
-    drop(target.open());
+    close(target.open()).await;
     symlink(target.path(), place.path()).unwrap();
     let before = found(target.path().parent().unwrap());
     assert!(matches!(refused(&place), OpenStoreError::Link(_)));
@@ -152,7 +152,7 @@ async fn what_has_the_name_of_the_log_is_checked_too() {
             assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
             assert!(matches!(refused(&place), OpenStoreError::NotAFile(_)));
             fs::remove_file(&beside).unwrap();
-            drop(place.open());
+            close(place.open()).await;
         }
     }
 }

@@ -70,8 +70,13 @@ pub enum CallEnd {
     Answered(Answer),
     /// Its time was over before it was transmitted.
     Expired,
-    /// It is longer than the peer accepts.
-    TooLong,
+    /// It is longer than the peer accepts, which came after it was accepted. It was not transmitted.
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The longest request that the peer accepts, in bytes.
+        max: u32,
+    },
     /// The peer answers no requests.
     NotAnswered,
     /// Another process of the peer has taken the place of the one that was asked.
@@ -132,5 +137,14 @@ impl CallCounts {
     pub fn is_conserved(&self, waiting: usize) -> bool {
         let ended = self.answered + self.failed + self.expired + self.cancelled;
         self.requested == ended + waiting as u64
+    }
+
+    /// Returns whether every request of the peer is accounted for, if it is not known to have the answers
+    /// to so many: each is answered, or `unanswered`, or dropped, and no more are answered than have
+    /// arrived. Those that are unanswered or dropped may have an answer that is on its way, or is lost.
+    #[must_use]
+    pub fn answers_are_conserved(&self, unanswered: usize) -> bool {
+        let ended = self.replied + self.refused;
+        ended <= self.asked && self.asked <= ended + self.dropped + unanswered as u64
     }
 }

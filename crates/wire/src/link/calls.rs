@@ -176,6 +176,7 @@ impl Calls {
         match given_up {
             GivenUp::Ended => return false,
             GivenUp::Untold => {}
+            GivenUp::Told if broken(Fault::CancelsNotTold) => {}
             GivenUp::Told => self.cancels.push_back(call),
         }
         if expired {
@@ -252,11 +253,12 @@ impl Calls {
                 self.events.push(CallEvent::Asked(request));
             }
             CallBody::Reply { payload } => self.take_answer(call, Answer::Reply(payload))?,
+            CallBody::Failure { .. } if broken(Fault::FailuresIgnored) => {}
             CallBody::Failure { code, text } => {
                 self.take_answer(call, Answer::Failure { code, text })?;
             }
             CallBody::Cancel => {
-                if self.answerer.is_unanswered(call) {
+                if self.answerer.is_unanswered(call) || broken(Fault::AnsweredCancelled) {
                     // An answer without a reply always has room.
                     let _ = self.answer(id, Answer::failure(FailureCode::CANCELLED));
                     self.events.push(CallEvent::Cancelled(id));

@@ -9,7 +9,7 @@ use super::Millis;
 use super::call_events::{Answer, CallCounts, CallEnd, CallEvent};
 use super::config::LinkConfig;
 use super::places::{Bounds, Places};
-use crate::call_items::{CallBody, CallItem};
+use crate::call_items::{CallBody, CallItem, FailureCode};
 use crate::error::Violation;
 use crate::faults::{Fault, broken};
 use crate::frame::Data;
@@ -136,18 +136,20 @@ impl Requester {
 
     /// Gives up a request. Returns whether the peer has to be told.
     pub(super) fn give_up(&mut self, call: u64) -> GivenUp {
-        match self.open.get_mut(&call).map(|open| &mut open.state) {
-            Some(State::Waiting) => {
+        let Some(open) = self.open.get_mut(&call) else { return GivenUp::Ended };
+        match open.state {
+            State::Waiting => {
                 self.forget_waiting(call);
                 GivenUp::Untold
             }
-            Some(state @ State::Sent(_)) => {
-                if let State::Sent(number) = *state {
-                    *state = State::Over(number);
+            State::Sent(number) => {
+                open.state = State::Over(number);
+                if broken(Fault::CancelFreesPlace) {
+                    self.places.give_back(open.request.depth, open.len);
                 }
                 GivenUp::Told
             }
-            Some(State::Over(_)) | None => GivenUp::Ended,
+            State::Over(_) => GivenUp::Ended,
         }
     }
 
@@ -170,7 +172,7 @@ impl Requester {
             let end = if open.request.deadline.is_some_and(|deadline| deadline <= now) {
                 CallEnd::Expired
             } else if open.len > peer.max_payload as usize {
-                CallEnd::TooLong
+                CallEnd::TooLong { len: open.len, max: peer.max_payload }
             } else if self.places.fits(depth - 1, open.len, peer.places)
                 || broken(Fault::PlacesIgnored)
             {
@@ -223,7 +225,7 @@ impl Requester {
         let state = self.open.get(&call).map(|open| open.state);
         let waits = match state {
             Some(State::Sent(number)) if number <= acked => true,
-            Some(State::Over(number)) if number <= acked => false,
+            Some(State::Over(number)) if number <= acked => broken(Fault::LateAnswersTold),
             _ => return Err(Violation::AnswerOfNothing(call)),
         };
         if let Some(open) = self.open.remove(&call) {
@@ -295,7 +297,7 @@ impl Requester {
 
     fn wait_no_more(&mut self, call: u64, depth: u8, len: usize) {
         let calls = self.waiting_at(depth);
-        if calls.front() == Some(&call) {
+        if calls.front() == Some(&call) || broken(Fault::CancelledForAnother) {
             calls.pop_front();
         } else {
             calls.retain(|waiting| *waiting != call);
@@ -333,7 +335,9 @@ impl CallCounts {
     pub(super) fn end(&mut self, end: &CallEnd) {
         match end {
             CallEnd::Answered(Answer::Reply(_)) => self.answered += 1,
-            CallEnd::Expired => self.expired += 1,
+            // The peer may be the first to see that the time is over.
+            CallEnd::Answered(Answer::Failure { code: FailureCode::EXPIRED, .. })
+            | CallEnd::Expired => self.expired += 1,
             _ => self.failed += 1,
         }
     }

@@ -31,6 +31,12 @@ pub struct Attempt {
     pub delivered: u64,
     /// Messages that were transmitted to it.
     pub obtained: u64,
+    /// Of these, those that it has rejected.
+    pub rejected: u64,
+    /// Requests from it that arrived.
+    pub asked: u64,
+    /// Requests to it that it has replied to.
+    pub answered: u64,
     /// Violations that were noticed.
     pub violations: u64,
 }
@@ -48,7 +54,7 @@ pub fn attack(bytes: &[u8]) -> Attempt {
         target.step(&mut script);
         target.assert_sound();
     }
-    target.attempt
+    target.attempt()
 }
 
 impl AddAssign for Attempt {
@@ -57,6 +63,9 @@ impl AddAssign for Attempt {
         self.sessions += other.sessions;
         self.delivered += other.delivered;
         self.obtained += other.obtained;
+        self.rejected += other.rejected;
+        self.asked += other.asked;
+        self.answered += other.answered;
         self.violations += other.violations;
     }
 }
@@ -69,4 +78,27 @@ fn ours(number: u8) -> Instance {
 /// An instance that the attacker claims to be.
 fn theirs(number: u8) -> Instance {
     Instance::from([0x20 + number; Instance::LEN])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    /// An attacker that is refused at once finds nothing.
+    #[test]
+    fn random_attacks_get_as_far_as_there_is_something_to_break() {
+        let mut sum = Attempt::default();
+        for seed in 0..500 {
+            let mut bytes = [0; 800];
+            Random::new(seed).fill(&mut bytes);
+            sum += attack(&bytes);
+        }
+        let Attempt { sessions, violations, delivered, obtained, rejected, asked, .. } = sum;
+        for count in [sessions, violations, delivered, obtained] {
+            assert!(count >= 500, "{sum:?}");
+        }
+        // An answer to the service's own request is rarer: the seeds of the fuzzer have some.
+        assert!(rejected >= 10 && asked >= 20, "{sum:?}");
+    }
 }

@@ -32,6 +32,12 @@ impl<'a> Script<'a> {
         usize::from(self.byte()) % bound
     }
 
+    /// Returns the `right` byte, but once in 32 times any: for fields in which nearly every mistake makes a
+    /// frame unreadable.
+    pub(super) fn field(&mut self, right: u8) -> u8 {
+        if self.one_in(32) { self.byte() } else { right }
+    }
+
     /// Takes the index of a stream, mostly of one that may exist.
     pub(super) fn stream(&mut self) -> u8 {
         match self.byte() {

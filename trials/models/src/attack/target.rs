@@ -1,16 +1,16 @@
 //! The service under attack: a link and all that drives it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use paddington_wire::link::{
-    Answer, CallEvent, CallId, Link, LinkConfig, OutgoingRequest, StoredCursor, StoredLink,
-    StoredMessage, StoredStream,
+    Answer, CallEvent, CallId, Link, LinkConfig, Outcome, OutgoingRequest, StoredCursor,
+    StoredLink, StoredMessage, StoredStream,
 };
 use paddington_wire::sealed::fuzzing::decode;
 use paddington_wire::{
-    Data, Frame, Instance, MessageId, Payload, Ready, RejectCode, SessionId, Slot, StreamState,
-    Ticket,
+    CallBody, CallItem, Data, Frame, Instance, MessageId, Payload, Ready, RejectCode, SessionId,
+    Slot, StreamState, Ticket,
 };
 
 use super::forge::Knowledge;
@@ -33,13 +33,15 @@ pub(super) struct Target {
     asked: Vec<CallId>,
     /// The highest number of the stream of calls that was transmitted in the present pair.
     calls: u64,
+    /// Requests that were transmitted to the attacker, which has not answered them.
+    questions: BTreeSet<u64>,
     /// Bytes that may be held beyond the window: they came on the old connection after the READY.
     overlap: u64,
     durable: bool,
     appends: VecDeque<u64>,
     trims: Vec<MessageId>,
     obtained: BTreeMap<Instance, u64>,
-    pub(super) attempt: Attempt,
+    attempt: Attempt,
 }
 
 /// A session, and what the attacker has allowed in it.
@@ -90,6 +92,7 @@ impl Target {
             inbox: Vec::new(),
             asked: Vec::new(),
             calls: 0,
+            questions: BTreeSet::new(),
             overlap: 0,
             durable,
             appends: VecDeque::new(),
@@ -122,6 +125,13 @@ impl Target {
         }
     }
 
+    /// Returns how far the attacker got.
+    pub(super) fn attempt(&self) -> Attempt {
+        let (counts, calls) = (self.link.counts(), self.link.call_counts());
+        let (rejected, asked, answered) = (counts.rejected, calls.asked, calls.answered);
+        Attempt { rejected, asked, answered, ..self.attempt }
+    }
+
     /// Checks what holds whatever the attacker does.
     pub(super) fn assert_sound(&self) {
         let held: u64 = self.inbox.iter().map(|(_, cost)| cost).sum();
@@ -132,7 +142,9 @@ impl Target {
         assert!(counts.is_conserved(messages), "every message has one outcome");
         let requests = self.link.call_counts();
         assert!(requests.is_conserved(self.link.requests()), "every request has one outcome");
-        assert!(self.link.unanswered() <= 16, "two requests of each depth are unanswered");
+        let unanswered = self.link.unanswered();
+        assert!(requests.answers_are_conserved(unanswered), "every request has one answer");
+        assert!(unanswered <= 16, "two requests of each depth are unanswered");
         let waiting = messages as u64;
         assert!(self.link.outbox_bytes() >= 24 * waiting, "the outbox knows its size");
     }
@@ -149,6 +161,7 @@ impl Target {
             expected: session.theirs.iter().map(expected).collect(),
             obtained: session.ours.iter().map(obtained).collect(),
             calls: [now.calls.received.saturating_add(1), self.calls],
+            asked: self.questions.iter().copied().collect(),
         }
     }
 
@@ -166,6 +179,11 @@ impl Target {
             return self.end();
         };
         let credit = if let Frame::Ack(ack) = &frame { ack.credit } else { 0 };
+        if let Frame::Calls(calls) = &frame {
+            for item in calls.items.iter().filter(|item| is_answer(item)) {
+                self.questions.remove(&item.call);
+            }
+        }
         let mut arrived = Vec::new();
         let received = self.link.receive(session.id, frame, &mut arrived);
         for message in arrived {
@@ -192,7 +210,8 @@ impl Target {
     }
 
     fn begin(&mut self, script: &mut Script<'_>) {
-        let plaintext = forge::ready(script, &self.link.ready(), |stream| self.obtained(stream));
+        let obtained = |stream| self.obtained(stream);
+        let plaintext = forge::ready(script, &self.link.ready(), obtained, self.calls);
         if self.declared.is_none() {
             self.make_ready();
         }
@@ -241,6 +260,7 @@ impl Target {
                 CallEvent::Cancelled(cancelled) => self.asked.retain(|id| *id != cancelled),
                 CallEvent::Forgotten { pair } => {
                     self.asked.retain(|id| id.pair >= pair);
+                    self.questions.clear();
                     self.calls = 0;
                 }
                 _ => {}
@@ -272,6 +292,8 @@ impl Target {
             }
             Some(Frame::Calls(calls)) if calls.first > 0 => {
                 self.calls = self.calls.max(calls.first + calls.items.len() as u64 - 1);
+                let requests = calls.items.iter().filter(|item| is_request(item));
+                self.questions.extend(requests.map(|item| item.call));
                 return;
             }
             _ => return,
@@ -333,9 +355,25 @@ impl Target {
             0 => _ = self.link.abandon(),
             1 => self.link.drain(),
             2..=5 => self.ask_or_answer(script),
+            6 => self.take_outcomes(),
             _ => _ = self.link.wants_new_session(),
         }
     }
+
+    /// Takes what became of messages, and what the attacker has said about them.
+    fn take_outcomes(&mut self) {
+        let (outcomes, texts) = (self.link.take_outcomes(), self.link.take_texts());
+        let is_rejected = |id: &MessageId| matches!(outcomes.get(id), Some(Outcome::Rejected(_)));
+        assert!(texts.keys().all(is_rejected), "words are about what was rejected");
+    }
+}
+
+fn is_request(item: &CallItem) -> bool {
+    matches!(item.body, CallBody::Request { .. })
+}
+
+fn is_answer(item: &CallItem) -> bool {
+    matches!(item.body, CallBody::Reply { .. } | CallBody::Failure { .. })
 }
 
 /// State that a store gives back; of the attacker's streams, whatever the attacker made of them.

@@ -33,7 +33,7 @@ fn id(number: u64) -> Option<MessageId> {
 /// Begins to handle a message in an instance of the receiver.
 fn begin(ledger: &Ledger, instance: u32, redelivered: bool, number: u64) -> Arrival {
     let name = "somebody".parse().unwrap();
-    let delivery = Delivery { id: id(number), redelivered, attempt: 1 };
+    let delivery = Delivery { id: id(number), redelivered, attempt: 1, fence: None };
     let message = Message::received("s0".parse().unwrap(), &name, "x".into(), delivery);
     let arrival = Arrival { flow: 0, number, instance };
     ledger.begun(arrival, &message);

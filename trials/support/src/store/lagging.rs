@@ -227,7 +227,7 @@ impl Cursors for LaggingStore {
 }
 
 impl DeadLetters for LaggingStore {
-    fn add_letter(&self, letter: DeadLetter) -> Answer<()> {
+    fn add_letter(&self, letter: DeadLetter, _: Fence) -> Answer<()> {
         self.now(move |contents| contents.add_letter(letter))
     }
 

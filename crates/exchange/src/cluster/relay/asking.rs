@@ -28,7 +28,8 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(crate) struct Asking {
     store: Arc<dyn SharedStore>,
     questions: Mutex<Questions>,
-    news: Notify,
+    /// Notified when a shard has to be asked.
+    news: Vec<Notify>,
     ended: CancellationToken,
 }
 
@@ -44,8 +45,8 @@ struct Question<'a> {
 
 impl Asking {
     pub(crate) fn new(store: Arc<dyn SharedStore>) -> Self {
-        let (questions, news) = (Mutex::default(), Notify::new());
-        Self { store, questions, news, ended: CancellationToken::new() }
+        let news = (0..store.shards()).map(|_| Notify::new()).collect();
+        Self { store, questions: Mutex::default(), news, ended: CancellationToken::new() }
     }
 
     /// Has the owner of a link make a request, and waits for the reply. If nobody owns the link, the
@@ -109,7 +110,7 @@ impl Asking {
         bounds: &LinkConfig,
     ) -> Result<Question<'_>, RequestError> {
         let (number, ended) = self.lock().begin(mailbox, len, bounds)?;
-        self.news.notify_one(); // from now on it is looked after
+        self.tell_news(mailbox.link); // from now on it is looked after
         let (link, left) = (mailbox.link, Left::Cancelled);
         Ok(Question { asking: self, link, number, len, ended, left })
     }
@@ -117,7 +118,11 @@ impl Asking {
     /// Asks the store for answers, because there are some for a link.
     pub(crate) fn answered(&self, link: LinkId) {
         self.lock().note_news(link);
-        self.news.notify_one();
+        self.tell_news(link);
+    }
+
+    fn tell_news(&self, link: LinkId) {
+        self.news[self.store.shard_of(link)].notify_one();
     }
 
     /// Tells everybody who waits for the peer of a link that it was removed.
@@ -140,38 +145,44 @@ impl Asking {
     pub(crate) async fn end(&self) {
         self.lock().end();
         self.ended.cancel();
-        self.remove_done().await;
+        self.remove_done(|_| true).await;
     }
 
-    /// Asks the store whenever there is news, until this replica [ends](Self::end).
-    pub(crate) async fn run(self: Arc<Self>) {
+    /// Asks a shard of the store whenever there is news, until this replica [ends](Self::end).
+    pub(crate) async fn run(self: Arc<Self>, shard: usize) {
+        let of_shard = |link| self.store.shard_of(link) == shard;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut awaited = false;
         loop {
-            if !std::mem::replace(&mut awaited, self.lock().are_awaited()) {
+            if !std::mem::replace(&mut awaited, self.lock().are_awaited(of_shard)) {
                 look.reset(); // the first request after a while is as new as its signal
             }
             let looks = tokio::select! {
                 biased;
                 () = self.ended.cancelled() => return,
                 _ = look.tick(), if awaited => true,
-                () = self.news.notified() => false,
+                () = self.news[shard].notified() => false,
             };
-            let (asked, _) = tokio::join!(self.read_answers(looks), self.remove_done());
-            if !asked && self.ended.run_until_cancelled(sleep(RETRY)).await.is_none() {
+            let read = self.read_answers(looks, of_shard);
+            let (asked, removed) = tokio::join!(read, self.remove_done(of_shard));
+            if !removed {
+                self.news[shard].notify_one(); // it is tried again
+            }
+            let again = !asked || !removed;
+            if again && self.ended.run_until_cancelled(sleep(RETRY)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Reads answers for links of which there is news; if this is a look, whatever is known of all requests.
-    /// Returns whether the store has answered.
-    async fn read_answers(&self, looks: bool) -> bool {
+    /// Reads answers for those of these links of which there is news; if this is a look, whatever is known of all
+    /// requests for them. Returns whether the store has answered.
+    async fn read_answers(&self, looks: bool, of: impl Fn(LinkId) -> bool) -> bool {
         let (links, awaited) = {
             let mut questions = self.lock();
-            let awaited = if looks { questions.awaited() } else { Vec::new() };
-            (questions.take_news(), awaited)
+            let awaited = if looks { questions.awaited(&of) } else { Vec::new() };
+            (questions.take_news(&of), awaited)
         };
         let endings = if looks {
             if awaited.is_empty() {
@@ -198,13 +209,17 @@ impl Asking {
         }
     }
 
-    /// Removes requests from the store for whose answers nobody waits any more.
-    async fn remove_done(&self) {
-        let done = self.lock().take_done();
+    /// Removes requests for these links from the store for whose answers nobody waits any more. Returns whether none of
+    /// them is left.
+    async fn remove_done(&self, of: impl Fn(LinkId) -> bool) -> bool {
+        let done = self.lock().take_done(of);
         let removed = done.iter().map(|(link, number)| self.store.withdraw(*link, *number));
         let removed = join_all(removed).await;
         let failed = done.into_iter().zip(removed).filter(|(_, removed)| removed.is_err());
-        self.lock().put_back(failed.map(|(request, _)| request).collect());
+        let failed: Vec<_> = failed.map(|(request, _)| request).collect();
+        let is_done = failed.is_empty();
+        self.lock().put_back(failed);
+        is_done
     }
 
     fn lock(&self) -> MutexGuard<'_, Questions> {
@@ -215,7 +230,7 @@ impl Asking {
 impl Drop for Question<'_> {
     fn drop(&mut self) {
         self.asking.lock().leave(self.link, self.number, self.len, self.left);
-        self.asking.news.notify_one();
+        self.asking.tell_news(self.link);
     }
 }
 

@@ -66,7 +66,7 @@ mod tests {
             failed(FailureCode::EXPIRED),
             failed(FailureCode::NOT_ANSWERED),
             CallEnd::Expired,
-            CallEnd::TooLong,
+            CallEnd::TooLong { len: 9, max: 8 },
             CallEnd::NotAnswered,
             CallEnd::PeerChanged,
         ];

@@ -152,12 +152,14 @@ impl Questions {
         }
     }
 
-    pub(super) fn take_news(&mut self) -> Vec<LinkId> {
-        std::mem::take(&mut self.news).into_iter().collect()
+    /// Returns for which of these links there may be answers.
+    pub(super) fn take_news(&mut self, of: impl Fn(LinkId) -> bool) -> Vec<LinkId> {
+        self.news.extract_if(.., |link| of(*link)).collect()
     }
 
-    pub(super) fn take_done(&mut self) -> Vec<(LinkId, u64)> {
-        std::mem::take(&mut self.done)
+    /// Returns the requests for these links that are to be removed from the store.
+    pub(super) fn take_done(&mut self, of: impl Fn(LinkId) -> bool) -> Vec<(LinkId, u64)> {
+        self.done.extract_if(.., |(link, _)| of(*link)).collect()
     }
 
     /// Removes requests from the store later.
@@ -165,15 +167,15 @@ impl Questions {
         self.done.extend(done);
     }
 
-    /// Returns the requests in the store whose answers somebody waits for.
-    pub(super) fn awaited(&self) -> Vec<(LinkId, u64)> {
-        let stored = self.waiters.iter().filter(|(_, waiter)| waiter.is_stored);
+    /// Returns the requests for these links in the store whose answers somebody waits for.
+    pub(super) fn awaited(&self, of: impl Fn(LinkId) -> bool) -> Vec<(LinkId, u64)> {
+        let stored = self.waiters.iter().filter(|(_, it)| it.is_stored && of(it.link));
         stored.map(|(number, waiter)| (waiter.link, *number)).collect()
     }
 
-    /// Returns whether somebody waits.
-    pub(super) fn are_awaited(&self) -> bool {
-        !self.waiters.is_empty()
+    /// Returns whether somebody waits for an answer to a request for one of these links.
+    pub(super) fn are_awaited(&self, of: impl Fn(LinkId) -> bool) -> bool {
+        self.waiters.values().any(|waiter| of(waiter.link))
     }
 
     /// Returns how many requests for a link wait, and how the others have ended.
@@ -191,6 +193,10 @@ mod tests {
         let mut bytes = [0; LinkId::LEN];
         bytes[..2].copy_from_slice(&link.to_be_bytes());
         Mailbox { peer: "sensor".parse().unwrap(), link: bytes.into() }
+    }
+
+    fn all(_: LinkId) -> bool {
+        true
     }
 
     fn config() -> LinkConfig {
@@ -229,22 +235,44 @@ mod tests {
         assert_eq!(full, RequestError::TooMany { requests: 1 });
         questions.leave(mailbox(0).link, first, long, Left::Expired);
         questions.begin(&mailbox(1), long, &bounds).unwrap();
-        assert_eq!(questions.take_done(), [(mailbox(0).link, first)]);
+        assert_eq!(questions.take_done(all), [(mailbox(0).link, first)]);
     }
 
     #[test]
     fn nobody_is_looked_after_before_the_store_has_taken_the_request() {
         let (mut questions, bounds, link) = (Questions::default(), config(), mailbox(0).link);
         let (number, mut ended) = questions.begin(&mailbox(0), 1, &bounds).unwrap();
-        assert!(questions.are_awaited() && questions.awaited().is_empty());
+        assert!(questions.are_awaited(all) && questions.awaited(all).is_empty());
         questions.note_stored(number);
-        assert_eq!(questions.awaited(), [(link, number)]);
+        assert_eq!(questions.awaited(all), [(link, number)]);
         questions.note_news(mailbox(1).link);
-        assert_eq!(questions.take_news(), [], "nobody waits for it");
+        assert_eq!(questions.take_news(all), [], "nobody waits for it");
         questions.end();
         ended.try_recv().unwrap_err();
-        assert_eq!(questions.take_done(), [(link, number)]);
+        assert_eq!(questions.take_done(all), [(link, number)]);
         let refused = questions.begin(&mailbox(0), 1, &bounds).unwrap_err();
         assert_eq!(refused, RequestError::Cancelled);
+    }
+
+    #[test]
+    fn each_shard_is_asked_about_its_own_links() {
+        let (mut questions, bounds) = (Questions::default(), config());
+        let of = |at: u16| move |link: LinkId| link == mailbox(at).link;
+        let mut ends = Vec::new();
+        for at in 0..2 {
+            let (number, ended) = questions.begin(&mailbox(at), 1, &bounds).unwrap();
+            questions.note_stored(number);
+            questions.note_news(mailbox(at).link);
+            ends.push((number, ended));
+        }
+        let (first, second) = (ends[0].0, ends[1].0);
+        assert_eq!(questions.awaited(of(1)), [(mailbox(1).link, second)]);
+        assert_eq!(questions.take_news(of(1)), [mailbox(1).link]);
+        assert_eq!(questions.take_news(of(0)), [mailbox(0).link], "it is still to be asked");
+        questions.leave(mailbox(0).link, first, 1, Left::Answered);
+        assert!(questions.are_awaited(of(1)) && !questions.are_awaited(of(0)));
+        questions.leave(mailbox(1).link, second, 1, Left::Answered);
+        assert_eq!(questions.take_done(of(1)), [(mailbox(1).link, second)]);
+        assert_eq!(questions.take_done(of(0)), [(mailbox(0).link, first)]);
     }
 }

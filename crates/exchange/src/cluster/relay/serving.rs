@@ -28,19 +28,27 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(crate) struct Serving {
     store: Arc<dyn SharedStore>,
     state: Mutex<State>,
-    news: Notify,
+    /// Notified when a shard has to be asked.
+    news: Vec<Notify>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    /// What there may be in each shard.
+    looks: Vec<Looks>,
+    /// Those that are under way, with what stops them.
+    running: HashMap<(ReplicaId, u64), (RelayId, AbortHandle)>,
+}
+
+/// What there may be in a shard.
+#[derive(Clone, Debug, Default)]
+struct Looks {
     /// Links for which there may be requests.
     links: BTreeSet<LinkId>,
     /// Whether there may be some for any link.
     all: bool,
-    /// Those that are under way, with what stops them.
-    running: HashMap<(ReplicaId, u64), (RelayId, AbortHandle)>,
 }
 
 /// A request that is under way.
@@ -51,20 +59,33 @@ struct Running {
 
 impl Serving {
     pub(crate) fn new(store: Arc<dyn SharedStore>) -> Self {
-        let (state, news) = (Mutex::default(), Notify::new());
-        Self { store, state, news, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+        let shards = store.shards();
+        let state = State { looks: vec![Looks::default(); shards], running: HashMap::new() };
+        Self {
+            store,
+            state: Mutex::new(state),
+            news: (0..shards).map(|_| Notify::new()).collect(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Looks for requests for a link.
     pub(crate) fn look_at(&self, link: LinkId) {
-        self.lock().links.insert(link);
-        self.news.notify_one();
+        let shard = self.store.shard_of(link);
+        self.lock().looks[shard].links.insert(link);
+        self.news[shard].notify_one();
     }
 
     /// Looks for requests for all links.
     pub(crate) fn look(&self) {
-        self.lock().all = true;
-        self.news.notify_one();
+        (0..self.news.len()).for_each(|shard| self.look_in(shard));
+    }
+
+    /// Looks for requests for all links of a shard.
+    fn look_in(&self, shard: usize) {
+        self.lock().looks[shard].all = true;
+        self.news[shard].notify_one();
     }
 
     /// Stops a request for whose answer nobody waits any more.
@@ -75,13 +96,15 @@ impl Serving {
         }
     }
 
-    /// Starts the task that takes requests.
+    /// Starts the tasks that take requests, one for each shard.
     pub(crate) fn spawn(self: &Arc<Self>, core: &Arc<Core>) {
-        self.tasks.spawn(Arc::clone(self).run(Arc::clone(core)));
+        for shard in 0..self.news.len() {
+            self.tasks.spawn(Arc::clone(self).run(Arc::clone(core), shard));
+        }
     }
 
-    /// Takes requests whenever there is news, until this replica [ends](Self::end).
-    async fn run(self: Arc<Self>, core: Arc<Core>) {
+    /// Takes requests from a shard whenever there is news, until this replica [ends](Self::end).
+    async fn run(self: Arc<Self>, core: Arc<Core>, shard: usize) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -89,13 +112,13 @@ impl Serving {
                 biased;
                 () = self.stop.cancelled() => return,
                 _ = look.tick() => true,
-                () = self.news.notified() => false,
+                () = self.news[shard].notified() => false,
             };
             if looks {
-                self.lock().all = true;
-                self.stop_those_over().await;
+                self.lock().looks[shard].all = true;
+                self.stop_those_over(shard).await;
             }
-            let Some(of) = self.next_look() else { continue };
+            let Some(of) = self.next_look(shard) else { continue };
             if !self.take(&core, of).await
                 && self.stop.run_until_cancelled(sleep(RETRY)).await.is_none()
             {
@@ -105,11 +128,10 @@ impl Serving {
     }
 
     /// Returns what is to be looked for.
-    fn next_look(&self) -> Option<TakeOf> {
-        let mut state = self.lock();
-        let links = std::mem::take(&mut state.links);
-        if std::mem::take(&mut state.all) {
-            Some(TakeOf::All)
+    fn next_look(&self, shard: usize) -> Option<TakeOf> {
+        let Looks { links, all } = std::mem::take(&mut self.lock().looks[shard]);
+        if all {
+            Some(TakeOf::All(shard))
         } else {
             (!links.is_empty()).then(|| TakeOf::Links(links.into_iter().collect()))
         }
@@ -124,7 +146,7 @@ impl Serving {
                 Err(cause) => {
                     debug!(%cause, "the store cannot tell what other replicas ask");
                     match of {
-                        TakeOf::All => self.look(),
+                        TakeOf::All(shard) => self.look_in(shard),
                         TakeOf::Links(links) => {
                             links.into_iter().for_each(|link| self.look_at(link));
                         }
@@ -144,10 +166,11 @@ impl Serving {
         state.running.insert((id.asker, id.number), (id, task.abort_handle()));
     }
 
-    /// Stops the requests for whose answers nobody waits any more, of which no signal has come.
-    async fn stop_those_over(&self) {
-        let running = self.lock().running.values().map(|(id, _)| *id).collect();
-        match self.store.over(running).await {
+    /// Stops the requests for links of a shard for whose answers nobody waits any more, of which no signal has come.
+    async fn stop_those_over(&self, shard: usize) {
+        let is_there = |id: &RelayId| self.store.shard_of(id.link) == shard;
+        let running = self.lock().running.values().map(|(id, _)| *id).filter(is_there).collect();
+        match self.store.over(shard, running).await {
             Ok(over) => over.into_iter().for_each(|id| self.give_up(id.asker, id.number)),
             Err(cause) => debug!(%cause, "the store cannot tell which requests are over"),
         }

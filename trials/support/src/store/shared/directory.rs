@@ -1,6 +1,7 @@
 //! The directory of links of a database that replicas share.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use futures_util::FutureExt;
 use paddington::LinkId;
@@ -13,6 +14,8 @@ use super::rows::Shared;
 
 /// Number of entries that are read at a time.
 const PAGE: usize = 4;
+/// The shard in which the states of all links are (S15).
+const FIRST: Range<usize> = 0..1;
 
 /// The entries, and the greatest version.
 #[derive(Clone, Default)]
@@ -44,7 +47,8 @@ impl Shared {
     /// Tells replicas that a link was changed.
     fn tell_links(&self) {
         let version = self.links.version;
-        let told = self.replicas.values().filter(|it| !it.gone && !it.cut_off && !self.deaf);
+        let told =
+            self.replicas.values().filter(|it| !it.gone && !it.shards[0].cut_off && !self.deaf);
         told.for_each(|replica| DirectoryNews::hear(&replica.links, version));
     }
 }
@@ -74,7 +78,7 @@ impl SharedDisk {
     /// Returns a copy of the links, with nothing else.
     #[must_use]
     pub fn copy_of_links(&self) -> SharedDisk {
-        let copy = Self::new(self.lease);
+        let copy = Self::with_shards(self.lease, self.shards);
         copy.lock().links = self.lock().links.clone();
         copy
     }
@@ -82,7 +86,7 @@ impl SharedDisk {
 
 impl Directory for Handle {
     fn entries(&self, after: u64) -> Answer<Vec<LinkEntry>> {
-        self.transact(|shared| {
+        self.transact(FIRST, |shared| {
             if let Some(left) = shared.links.refusals.checked_sub(1) {
                 shared.links.refusals = left;
                 return Err(StoreError::new("permission denied for table directory"));
@@ -97,11 +101,11 @@ impl Directory for Handle {
 
     fn versions(&self) -> Answer<Vec<(LinkId, u64)>> {
         let of = |entry: &LinkEntry| (entry.link, entry.version);
-        self.transact(|shared| Ok(shared.links.entries.values().map(of).collect()))
+        self.transact(FIRST, |shared| Ok(shared.links.entries.values().map(of).collect()))
     }
 
     fn write(&self, entries: Vec<LinkEntry>) -> Answer<Vec<Written>> {
-        let written = self.transact(|shared| {
+        let written = self.transact(FIRST, |shared| {
             let epoch = shared.epoch;
             Ok(entries.into_iter().map(|entry| shared.links.write(entry, epoch)).collect())
         });

@@ -47,7 +47,7 @@ impl Shared {
 
 impl Relay for Handle {
     fn ask(&self, mailbox: &Mailbox, number: u64, request: Relayed) -> Answer<()> {
-        self.transact(|shared| {
+        self.transact(self.at(mailbox.link), |shared| {
             let link = mailbox.link;
             let deadline = request.left.map(|left| Instant::now() + left);
             let (taken_by, turn, ending) = (None, 0, None);
@@ -59,7 +59,11 @@ impl Relay for Handle {
     }
 
     fn take(&self, of: TakeOf) -> Answer<Vec<(RelayId, Relayed)>> {
-        self.transact(|shared| {
+        let shards = match &of {
+            TakeOf::All(shard) => *shard..*shard + 1,
+            TakeOf::Links(links) => self.at_all(links.iter().copied()),
+        };
+        self.transact(shards, |shared| {
             let now = Instant::now();
             let Shared { requests, rows, .. } = shared;
             let waits = |request: &Request| {
@@ -68,7 +72,7 @@ impl Relay for Handle {
                     && request.deadline.is_none_or(|deadline| deadline > now)
                     && rows.get(&request.link).is_some_and(|row| row.owner == Some(self.id))
                     && match &of {
-                        TakeOf::All => true,
+                        TakeOf::All(shard) => self.disk.shard_of(request.link) == *shard,
                         TakeOf::Links(links) => links.contains(&request.link),
                     }
             };
@@ -86,7 +90,7 @@ impl Relay for Handle {
     }
 
     fn end(&self, id: RelayId, ending: Ending) -> Answer<()> {
-        self.transact(|shared| {
+        self.transact(self.at(id.link), |shared| {
             if let Some(request) = shared.taken(id, self.id) {
                 request.ending = Some(ending);
                 shared.tell(id.asker, Signal::Answered { link: id.link });
@@ -96,7 +100,7 @@ impl Relay for Handle {
     }
 
     fn give_back(&self, id: RelayId) -> Answer<()> {
-        self.transact(|shared| {
+        self.transact(self.at(id.link), |shared| {
             if let Some(request) = shared.taken(id, self.id) {
                 request.taken_by = None;
                 shared.tell_asked(id.link);
@@ -106,7 +110,7 @@ impl Relay for Handle {
     }
 
     fn endings(&self, links: Vec<LinkId>) -> Answer<Vec<(u64, Ending)>> {
-        self.transact(|shared| {
+        self.transact(self.at_all(links.iter().copied()), |shared| {
             let own = shared.requests.iter().filter(|((asker, _), _)| *asker == self.id);
             let of_links = own.filter(|(_, request)| links.contains(&request.link));
             let ended = of_links.map(|((_, number), it)| Some((*number, it.ending.clone()?)));
@@ -115,14 +119,17 @@ impl Relay for Handle {
     }
 
     fn look_after(&self, requests: Vec<(LinkId, u64)>) -> Answer<Vec<(u64, Ending)>> {
-        self.transact(|shared| {
+        let shards = self.at_all(requests.iter().map(|(link, _)| *link));
+        self.transact(shards, |shared| {
             let ending = |(link, number): (LinkId, u64)| {
                 let Some(request) = shared.requests.get(&(self.id, number)) else {
                     return Some((number, Ending::Lost));
                 };
                 match (request.taken_by, &request.ending) {
                     (_, Some(ending)) => Some((number, ending.clone())),
-                    (Some(by), None) => (!shared.lives(by)).then_some((number, Ending::Moved)),
+                    (Some(by), None) => {
+                        (!shared.lives(by, link)).then_some((number, Ending::Moved))
+                    }
                     (None, None) => {
                         shared.tell_asked(link);
                         None
@@ -134,7 +141,7 @@ impl Relay for Handle {
     }
 
     fn withdraw(&self, link: LinkId, number: u64) -> Answer<()> {
-        self.transact(|shared| {
+        self.transact(self.at(link), |shared| {
             let removed = shared.requests.remove(&(self.id, number));
             let running = removed.filter(|request| request.ending.is_none());
             if let Some(by) = running.and_then(|request| request.taken_by) {
@@ -144,13 +151,14 @@ impl Relay for Handle {
         })
     }
 
-    fn over(&self, taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
-        self.transact(|shared| {
+    fn over(&self, shard: usize, taken: Vec<RelayId>) -> Answer<Vec<RelayId>> {
+        self.transact(shard..shard + 1, |shared| {
             let now = Instant::now();
             let mut requests = std::mem::take(&mut shared.requests);
             requests.retain(|(asker, _), request| {
                 let is_old = request.deadline.is_some_and(|deadline| deadline + LEFT_OVER < now);
-                !is_old && shared.lives(*asker)
+                let is_elsewhere = self.disk.shard_of(request.link) != shard;
+                is_elsewhere || (!is_old && shared.lives(*asker, request.link))
             });
             shared.requests = requests;
             let is_over = |id: &RelayId| shared.taken(*id, self.id).is_none();

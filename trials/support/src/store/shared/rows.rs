@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use paddington::store::{
-    Accepted, Claim, Claimed, DeadLetter, DirectoryNews, Fate, Fence, Mailbox, ReplicaId, Signal,
-    StoreError, StoredCursor, StoredMessage, StoredStream, Submission,
+    Accepted, Borrowed, BorrowedLetter, Claim, Claimed, DeadLetter, DirectoryNews, Fate, Fence,
+    LetterId, Mailbox, ReplicaId, Signal, StoreError, StoredCursor, StoredMessage, StoredStream,
+    Submission,
 };
 use paddington::{Instance, LinkId, MessageId, Payload};
 use paddington_wire::RejectText;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) links: Links,
     pub(super) letters: BTreeMap<u64, DeadLetter>,
     pub(super) last_letter: u64,
+    /// Who has borrowed a letter, and how often it was borrowed.
+    pub(super) borrowed: BTreeMap<u64, (Option<ReplicaId>, u32)>,
     pub(super) requests: Requests,
     pub(super) epoch: u64,
     pub(super) broken: Broken,
@@ -33,21 +36,29 @@ pub(super) struct Shared {
     pub(super) refused: u64,
     /// Whether all signals are lost.
     pub(super) deaf: bool,
+    /// The number of claims whose answers are lost yet.
+    pub(super) lost_claims: usize,
     /// The longest time that an answer takes, if it takes any.
     pub(super) delays: Option<(Random, Duration)>,
 }
 
 pub(super) struct Replica {
-    /// When it counts as dead.
-    pub(super) until: Instant,
+    pub(super) shards: Vec<Contact>,
     /// Whether its process has ended.
     pub(super) gone: bool,
-    /// Whether it reaches the database.
+    pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) links: watch::Sender<DirectoryNews>,
+}
+
+/// How a replica is in touch with a shard.
+#[derive(Clone)]
+pub(super) struct Contact {
+    /// When it counts as dead.
+    pub(super) until: Instant,
+    /// Whether it does not reach the shard.
     pub(super) cut_off: bool,
     /// Whether its session has ended, which it does not know yet.
     pub(super) session_ended: bool,
-    pub(super) signals: mpsc::Sender<Signal>,
-    pub(super) links: watch::Sender<DirectoryNews>,
 }
 
 pub(super) struct Row {
@@ -86,10 +97,20 @@ pub(super) enum Write {
     Forget(Instance),
 }
 
+/// Returns the shard of a link, of so many (S15).
+pub(super) fn shard_of(link: LinkId, shards: usize) -> usize {
+    usize::from(link.as_bytes()[7]) % shards
+}
+
 impl Replica {
-    /// Returns whether it may reach the database later and does not now.
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.cut_off && !self.gone
+    /// Returns whether it may reach each shard later and does not now.
+    pub(super) fn is_cut_off(&self) -> Vec<bool> {
+        self.shards.iter().map(|shard| shard.cut_off && !self.gone).collect()
+    }
+
+    /// Returns how it is in touch with the shard of a link.
+    fn contact(&self, link: LinkId) -> &Contact {
+        &self.shards[shard_of(link, self.shards.len())]
     }
 }
 
@@ -111,12 +132,15 @@ impl Shared {
         })
     }
 
-    pub(super) fn lives(&self, replica: ReplicaId) -> bool {
-        self.replicas.get(&replica).is_some_and(|it| !it.gone && it.until > Instant::now())
+    /// Returns whether a replica lives in the shard of a link.
+    pub(super) fn lives(&self, replica: ReplicaId, link: LinkId) -> bool {
+        let lives = |it: &Replica| !it.gone && it.contact(link).until > Instant::now();
+        self.replicas.get(&replica).is_some_and(lives)
     }
 
     pub(super) fn tell(&self, to: ReplicaId, signal: Signal) {
-        let replica = self.replicas.get(&to).filter(|it| !it.gone && !it.cut_off);
+        let reaches = |it: &Replica| signal.link().is_none_or(|link| !it.contact(link).cut_off);
+        let replica = self.replicas.get(&to).filter(|it| !it.gone && reaches(it));
         if let Some(replica) = replica.filter(|_| !self.deaf) {
             let _ = replica.signals.try_send(signal);
         }
@@ -132,8 +156,12 @@ impl Shared {
     ) -> Result<(), StoreError> {
         let broken = self.broken.fence;
         let row = self.row(mailbox);
-        let current = if lane { row.lane } else { row.fence };
-        if current == fence.0 || broken {
+        let holds = if lane {
+            row.lane == fence.0 && row.lane_owner == Some(by)
+        } else {
+            row.fence == fence.0
+        };
+        if holds || broken {
             return Ok(());
         }
         // What belongs to an earlier term of a replica that has claimed again says nothing to it.
@@ -198,16 +226,35 @@ impl Shared {
         cursors
     }
 
-    pub(super) fn claim(&mut self, mailbox: &Mailbox, by: ReplicaId) -> Claimed {
-        let (epoch, broken) = (self.epoch, self.broken);
+    pub(super) fn borrow_letter(
+        &mut self,
+        id: LetterId,
+        by: ReplicaId,
+    ) -> Result<Borrowed, StoreError> {
+        let Some(letter) = self.letters.get(&id.0).cloned() else { return Ok(Borrowed::Unknown) };
+        let link = letter.mailbox.link;
+        if !self.lives(by, link) {
+            return Err(StoreError::new("this replica is taken for dead"));
+        }
+        let (borrower, turn) = self.borrowed.get(&id.0).copied().unwrap_or_default();
+        if let Some(holder) = borrower.filter(|it| *it != by && self.lives(*it, link)) {
+            return Ok(Borrowed::Held(holder));
+        }
+        let turn = turn + 1;
+        self.borrowed.insert(id.0, (Some(by), turn));
+        Ok(Borrowed::Here(BorrowedLetter { letter, turn }))
+    }
+
+    pub(super) fn claim(&mut self, mailbox: &Mailbox, by: ReplicaId, last: Fence) -> Claimed {
+        let (epoch, broken, link) = (self.epoch, self.broken, mailbox.link);
         let row = self.row(mailbox);
         let (owner, lane_owner) = (row.owner, row.lane_owner);
-        if let Some(owner) = owner.filter(|owner| *owner != by && self.lives(*owner)) {
+        // A claim whose answer was lost: nobody is in the lane that came with it.
+        let is_lost = row.lane == row.fence && row.fence > last.0 && owner == Some(by);
+        if let Some(owner) = owner.filter(|it| *it != by && self.lives(*it, link)) {
             return Claimed::Held(owner);
         }
-        // A call of an earlier term that keeps the lane: its link was released since.
-        let is_kept = owner != Some(by);
-        let in_lane = lane_owner.is_some_and(|it| self.lives(it) && (it != by || is_kept));
+        let in_lane = lane_owner.is_some_and(|it| self.lives(it, link) && !(it == by && is_lost));
         let letters = self.letters.values().filter(|it| it.mailbox == *mailbox);
         let letters = letters.map(|letter| (letter.id, letter.code)).collect();
         let row = self.row(mailbox);

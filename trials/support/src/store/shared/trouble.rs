@@ -1,5 +1,6 @@
 //! What can be done to a database that replicas share, and what can be seen of it from outside.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use paddington::LinkId;
@@ -22,9 +23,14 @@ impl SharedDisk {
 
     /// Cuts a replica off from the database, or connects it again.
     pub fn cut_off(&self, replica: ReplicaId, cut_off: bool) {
+        self.cut_off_from(replica, 0..self.shards, cut_off);
+    }
+
+    /// Cuts a replica off from some shards, or connects it again.
+    pub fn cut_off_from(&self, replica: ReplicaId, shards: Range<usize>, cut_off: bool) {
         let mut shared = self.lock();
         let replica = shared.replicas.get_mut(&replica).unwrap();
-        replica.cut_off = cut_off;
+        replica.shards[shards].iter_mut().for_each(|shard| shard.cut_off = cut_off);
         if !cut_off {
             let _ = replica.signals.try_send(Signal::Lost);
             replica.links.send_modify(|news| news.contacts += 1);
@@ -84,9 +90,15 @@ impl SharedDisk {
     /// Ends the session of a replica, which counts as dead at once, and notices it with its next beat.
     pub fn end_session(&self, replica: ReplicaId) {
         let mut shared = self.lock();
-        let replica = shared.replicas.get_mut(&replica).unwrap();
-        replica.until = Instant::now();
-        replica.session_ended = true;
+        for shard in &mut shared.replicas.get_mut(&replica).unwrap().shards {
+            shard.until = Instant::now();
+            shard.session_ended = true;
+        }
+    }
+
+    /// Loses the answers to the next claims, which are durable.
+    pub fn lose_claims(&self, number: usize) {
+        self.lock().lost_claims = number;
     }
 
     /// Loses all signals from now on, or no more.

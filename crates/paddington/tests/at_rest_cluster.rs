@@ -1,0 +1,403 @@
+//! What replicas share in a database is sealed under another key, or not any more. `docs/cluster.md` §4
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![cfg(unix)]
+
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use paddington::store::{Bounds, Claimed, DeadLetter, Fence, Mailbox, Submission};
+use paddington::{AtRest, Cluster, KeySource, Rewritten, ServiceConfig};
+use paddington_crypto::{SecretKey, StorageKey};
+use paddington_test_support::PostgresServer;
+use paddington_wire::{Instance, MessageId, Payload, RejectCode};
+use tempfile::TempDir;
+
+/// A service whose replicas share a schema that nobody else uses.
+struct Hub {
+    server: &'static PostgresServer,
+    schema: String,
+    folder: TempDir,
+}
+
+/// Ends the test where there is no PostgreSQL.
+macro_rules! hub {
+    () => {
+        match Hub::new() {
+            Some(hub) => hub,
+            None => return,
+        }
+    };
+}
+
+const SECRET: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+fn text(number: u64) -> String {
+    format!("a reading {number}")
+}
+
+impl Hub {
+    fn new() -> Option<Self> {
+        let server = PostgresServer::shared()?;
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().file_name().unwrap().to_str().unwrap().to_lowercase();
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        let hub = Self { server, schema: format!("rekey_{name}"), folder };
+        paddington::save_private(hub.at("secret"), SECRET).unwrap();
+        Some(hub)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The configuration of a replica that does not seal.
+    fn plain(&self) -> ServiceConfig {
+        let mut config = ServiceConfig::new("hub", "ws://127.0.0.1:1", "127.0.0.1", &0).unwrap();
+        let cluster = Cluster::new(&self.server.url()).unwrap().with_schema(&self.schema);
+        config.set_cluster(cluster).unwrap();
+        config
+    }
+
+    /// The configuration of a replica with this keyring.
+    fn with(&self, keyring: &str) -> ServiceConfig {
+        let mut config = self.plain();
+        let secret = KeySource::File(self.at("secret"));
+        config.set_at_rest(AtRest::new(self.at(keyring), secret));
+        config
+    }
+
+    /// Keeps a copy of the keyring.
+    fn copy(&self, name: &str) {
+        fs::copy(self.at("keyring"), self.at(name)).unwrap();
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.server.sql(&format!("SET search_path = {}; {sql}", self.schema))
+    }
+
+    /// Leaves a link, messages and a dead letter.
+    async fn leave(&self, config: &ServiceConfig, numbers: Range<u64>) {
+        let mut config = config.clone();
+        config.add_client("sensor", "127.0.0.0/8").unwrap();
+        let shared = config.open_shared_links().await.unwrap().unwrap();
+        let (store, mailbox) = (shared.store(), mailbox(&config));
+        let Claimed::Owned(owned) = store.claim(&mailbox, Fence::default()).await.unwrap() else {
+            panic!("nobody else owns it");
+        };
+        let bounds = Bounds { messages: u64::MAX, bytes: u64::MAX };
+        let accept = |number: u64| {
+            let payload = match number % 2 {
+                0 => Payload::bytes(text(number)),
+                _ => Payload::text(text(number)),
+            };
+            store.accept(&mailbox, Submission { payload, ttl: None, bounds })
+        };
+        for accepted in numbers.map(accept).collect::<Vec<_>>() {
+            accepted.await.unwrap();
+        }
+        let letter = DeadLetter {
+            mailbox: mailbox.clone(),
+            id: MessageId { stream: Instance::from([7; Instance::LEN]), number: 9 },
+            code: RejectCode::FAILED,
+            at: SystemTime::UNIX_EPOCH,
+            payload: Payload::text("a letter"),
+        };
+        store.add_letter(letter, owned.fence).await.unwrap();
+        store.close().await.unwrap();
+    }
+
+    /// Reads all of it, and checks that nothing is missing.
+    async fn is_whole(&self, mut config: ServiceConfig, numbers: Range<u64>) {
+        let shared = config.open_shared_links().await.unwrap().unwrap();
+        let (store, mailbox) = (shared.store(), mailbox(&config));
+        let Claimed::Owned(owned) = store.claim(&mailbox, Fence::default()).await.unwrap() else {
+            panic!("nobody else owns it");
+        };
+        let (mut found, stream) = (Vec::new(), &owned.streams[0]);
+        loop {
+            let number = stream.base + found.len() as u64;
+            let first = MessageId { stream: stream.instance, number };
+            let read = store.read(&mailbox, first, 100_000).await.unwrap();
+            if read.is_empty() {
+                break;
+            }
+            found.extend(read);
+        }
+        let lens: Vec<_> = stream.messages.iter().map(|message| message.len as usize).collect();
+        assert_eq!(lens, found.iter().map(|payload| payload.len()).collect::<Vec<_>>());
+        let expected: Vec<_> = numbers.clone().map(text).collect();
+        let texts: Vec<_> =
+            found.iter().map(|it| String::from_utf8(it.to_vec()).unwrap()).collect();
+        assert_eq!(texts, expected);
+        let kinds: Vec<_> = found.iter().map(Payload::is_bytes).collect();
+        assert_eq!(kinds, numbers.map(|number| number % 2 == 0).collect::<Vec<_>>());
+        let letters = store.letters().await.unwrap();
+        assert_eq!(letters.len(), 1);
+        assert_eq!(letters[0].1.payload, "a letter");
+        store.close().await.unwrap();
+        let counted = "SELECT l.bytes = sum(octet_length(o.body)) FROM link l JOIN outbox o USING (peer) GROUP BY l.peer";
+        assert_eq!(self.sql(counted), "t");
+    }
+
+    /// The keys of the keyring, oldest first.
+    fn keys(&self) -> Vec<StorageKey> {
+        let file: toml::Table =
+            toml::from_str(&fs::read_to_string(self.at("keyring")).unwrap()).unwrap();
+        let wrapping = StorageKey::from(SecretKey::from_hex(SECRET).unwrap());
+        let key = |entry: &toml::Value| {
+            let id = u64::from_str_radix(entry["id"].as_str().unwrap(), 16).unwrap();
+            let sealed = const_hex::decode(entry["sealed"].as_str().unwrap()).unwrap();
+            let ad = [&b"paddington keyring "[..], &id.to_be_bytes()].concat();
+            let bytes = wrapping.open(&sealed, &ad).unwrap();
+            StorageKey::from(SecretKey::from_slice(&bytes).unwrap())
+        };
+        file["keys"].as_array().unwrap().iter().map(key).collect()
+    }
+
+    /// Whether a key opens each thing that is sealed in the database.
+    fn opened_by(&self, key: &StorageKey) -> Vec<bool> {
+        let links = "SELECT encode(convert_to(name, 'UTF8'), 'hex') || ' ' || encode(convert_to(body, 'UTF8'), 'hex') \
+                     FROM directory WHERE body IS NOT NULL";
+        let letters = "SELECT encode(l.id, 'hex') || encode(d.inc, 'hex') || lpad(to_hex(d.seq), 16, '0') || ' ' \
+                       || encode(d.body, 'hex') FROM dead d JOIN link l USING (peer)";
+        let messages = "SELECT encode(l.id, 'hex') || ' ' || encode(o.body, 'hex') FROM outbox o JOIN link l USING (peer) \
+                        ORDER BY o.peer, o.ord, o.seq";
+        let mut opened = Vec::new();
+        for (kind, sql) in [("link ", links), ("letter ", letters), ("messages ", messages)] {
+            for row in self.sql(sql).lines() {
+                let (place, body) = row.split_once(' ').unwrap();
+                let (place, mut body) =
+                    (const_hex::decode(place).unwrap(), const_hex::decode(body).unwrap());
+                if kind == "link " {
+                    let link: toml::Table =
+                        toml::from_str(std::str::from_utf8(&body).unwrap()).unwrap();
+                    body = const_hex::decode(link["sealed"].as_str().unwrap()).unwrap();
+                }
+                let ad = [&b"paddington "[..], kind.as_bytes(), &place[..]].concat();
+                opened.push(key.open(&body, &ad).is_ok());
+            }
+        }
+        opened
+    }
+}
+
+fn mailbox(config: &ServiceConfig) -> Mailbox {
+    let links = config.link_details();
+    let link = links.iter().find(|link| link.name == "sensor").unwrap().link;
+    Mailbox { peer: "sensor".parse().unwrap(), link }
+}
+
+async fn refused(mut config: ServiceConfig) -> String {
+    config.open_shared_links().await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn everything_is_under_the_new_key_alone_after_a_rekey() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..6).await;
+    hub.copy("old");
+    let old = hub.keys().pop().unwrap();
+    assert_eq!(hub.opened_by(&old), [true; 7]);
+    let done = hub.with("keyring").rekey_cluster(None).await.unwrap();
+    assert_eq!(done, Rewritten { links: 1, payloads: 6, older_keys: 0 });
+    let keys = hub.keys();
+    assert_eq!(keys.len(), 1, "the old one is forgotten");
+    assert_eq!(hub.opened_by(&old), [false; 7]);
+    assert_eq!(hub.opened_by(&keys[0]), [true; 7]);
+
+    // A replica with the old keyring, or without one, changes nothing.
+    for config in [hub.with("old"), hub.plain(), hub.with("none")] {
+        let text = refused(config).await;
+        assert!(text.contains(&format!("sealed under the key {:016x}", keys[0].id())), "{text}");
+        assert!(text.contains("copy the keyring"), "{text}");
+    }
+    let failed = hub.with("old").rekey_cluster(None).await.unwrap_err().to_string();
+    assert!(failed.contains("which is not in the keyring"), "{failed}");
+    assert!(!hub.at("none").exists());
+    hub.is_whole(hub.with("keyring"), 1..6).await;
+    // The keyring may be sealed under another secret at the same time.
+    paddington::save_private(hub.at("new secret"), &"6b".repeat(32)).unwrap();
+    let to = KeySource::File(hub.at("new secret"));
+    hub.with("keyring").rekey_cluster(Some(to.clone())).await.unwrap();
+    assert!(refused(hub.with("keyring")).await.contains("does not open the keyring"));
+    let mut config = hub.plain();
+    config.set_at_rest(AtRest::new(hub.at("keyring"), to));
+    hub.is_whole(config, 1..6).await;
+}
+
+#[tokio::test]
+async fn a_rekey_that_was_interrupted_is_ended_by_another_one_and_nothing_is_lost() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..1_501).await;
+    hub.copy("old");
+    hub.sql(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'as if'; END $$; \
+         CREATE TRIGGER fail BEFORE UPDATE ON outbox FOR EACH ROW WHEN (NEW.seq > 1200) EXECUTE FUNCTION fail()",
+    );
+    let failed = hub.with("keyring").rekey_cluster(None).await.unwrap_err().to_string();
+    assert!(failed.contains("as if"), "{failed}");
+    let keys = hub.keys();
+    assert_eq!(keys.len(), 2, "something is under each of them");
+    let count = |key: &StorageKey| hub.opened_by(key).iter().filter(|it| **it).count();
+    assert_eq!((count(&keys[0]), count(&keys[1])), (476, 1_026));
+
+    // Nobody uses it meanwhile, and nothing else is begun.
+    let text = refused(hub.with("keyring")).await;
+    assert!(text.contains("paddington at-rest seal"), "{text}");
+    for config in [hub.with("old"), hub.plain()] {
+        let text = refused(config).await;
+        assert!(text.contains("is being sealed anew, or that was interrupted"), "{text}");
+    }
+    let failed = hub.with("keyring").unseal_cluster().await.unwrap_err().to_string();
+    assert!(failed.contains("paddington at-rest seal"), "{failed}");
+    let failed = hub.with("old").rekey_cluster(None).await.unwrap_err().to_string();
+    assert!(failed.contains("which is not in the keyring"), "{failed}");
+
+    hub.sql("DROP TRIGGER fail ON outbox");
+    let done = hub.with("keyring").rekey_cluster(None).await.unwrap();
+    assert_eq!(done, Rewritten { links: 0, payloads: 476, older_keys: 0 });
+    let left = hub.keys();
+    assert_eq!((left.len(), left[0].id()), (1, keys[1].id()), "it is the key of the first run");
+    assert_eq!((count(&keys[0]), count(&keys[1])), (0, 1_502));
+    hub.is_whole(hub.with("keyring"), 1..1_501).await;
+}
+
+#[tokio::test]
+async fn a_rekey_whose_keyring_was_written_and_nothing_else_is_ended() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..4).await;
+    hub.sql(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'as if'; END $$; \
+         CREATE TRIGGER fail BEFORE INSERT ON meta FOR EACH ROW WHEN (NEW.key = 'converting') EXECUTE FUNCTION fail()",
+    );
+    hub.with("keyring").rekey_cluster(None).await.unwrap_err();
+    hub.sql("DROP TRIGGER fail ON meta");
+    let keys = hub.keys();
+    assert_eq!(hub.opened_by(&keys[0]), [true; 5]);
+    // It would seal under the newer one what others cannot open.
+    assert!(refused(hub.with("keyring")).await.contains("paddington at-rest seal"));
+    let done = hub.with("keyring").seal_cluster().await.unwrap();
+    assert_eq!(done, Rewritten { links: 1, payloads: 4, older_keys: 0 });
+    assert_eq!(hub.opened_by(&keys[1]), [true; 5]);
+    assert_eq!(hub.keys().len(), 1);
+    hub.is_whole(hub.with("keyring"), 1..4).await;
+}
+
+#[tokio::test]
+async fn the_new_key_can_be_copied_before_anything_depends_on_it() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..4).await;
+    hub.with("keyring").add_cluster_key(None).await.unwrap();
+    let keys = hub.keys();
+    assert_eq!((keys.len(), hub.opened_by(&keys[0])), (2, vec![true; 5]));
+    // As often as it is asked for: there is one already.
+    hub.with("keyring").add_cluster_key(None).await.unwrap();
+    assert_eq!(hub.keys().len(), 2);
+    assert!(refused(hub.with("keyring")).await.contains("paddington at-rest seal"));
+    hub.copy("copy");
+    hub.with("keyring").seal_cluster().await.unwrap();
+    assert_eq!(hub.opened_by(&keys[1]), [true; 5]);
+    // The disk is lost: the copy has all that is needed, and so has what was kept beside the keyring.
+    for kept in ["copy", "keyring.before"] {
+        fs::copy(hub.at(kept), hub.at("again")).unwrap();
+        let nothing = hub.with("again").seal_cluster().await.unwrap();
+        assert_eq!((nothing.links, nothing.payloads), (0, 0));
+        hub.is_whole(hub.with("again"), 1..4).await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_goes_back_to_the_middle_of_a_rekey_is_brought_to_its_end() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..4).await;
+    hub.with("keyring").rekey_cluster(None).await.unwrap();
+    let key = hub.keys().pop().unwrap();
+    hub.with("keyring").rekey_cluster(None).await.unwrap();
+    let newer = hub.keys().pop().unwrap();
+    // As if the end was lost, of which the keyring knows.
+    let signed = |key: &StorageKey| key.id().cast_signed();
+    hub.sql(&format!(
+        "UPDATE meta SET value = {} WHERE key = 'sealed'; \
+         INSERT INTO meta VALUES ('converting', {}), ('converting_plain', 0)",
+        signed(&key),
+        signed(&newer)
+    ));
+    assert!(refused(hub.with("keyring")).await.contains("is being sealed anew"));
+    hub.with("keyring").seal_cluster().await.unwrap();
+    hub.is_whole(hub.with("keyring"), 1..4).await;
+}
+
+#[tokio::test]
+async fn another_secret_is_that_of_the_keyring_though_a_first_seal_is_only_ended() {
+    let hub = hub!();
+    hub.leave(&hub.plain(), 1..4).await;
+    hub.sql(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'as if'; END $$; \
+         CREATE TRIGGER fail BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION fail()",
+    );
+    hub.with("keyring").seal_cluster().await.unwrap_err();
+    hub.sql("DROP TRIGGER fail ON outbox");
+    paddington::save_private(hub.at("new secret"), &"6b".repeat(32)).unwrap();
+    let to = KeySource::File(hub.at("new secret"));
+    hub.with("keyring").rekey_cluster(Some(to.clone())).await.unwrap();
+    let mut config = hub.plain();
+    config.set_at_rest(AtRest::new(hub.at("keyring"), to));
+    hub.is_whole(config, 1..4).await;
+}
+
+#[tokio::test]
+async fn nothing_is_changed_while_a_replica_runs_or_if_something_cannot_be_opened() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..4).await;
+    let before = fs::read(hub.at("keyring")).unwrap();
+    let mut config = hub.with("keyring");
+    let shared = config.open_shared_links().await.unwrap().unwrap();
+    let failed = hub.with("keyring").rekey_cluster(None).await.unwrap_err();
+    assert!(failed.is_in_use(), "{failed}");
+    let replica = format!("the replicas {} (", shared.store().replica());
+    assert!(failed.to_string().contains(&replica), "{failed}");
+    shared.store().close().await.unwrap();
+    drop(shared);
+
+    // As if somebody without the key had put it in the place of another one.
+    hub.sql("UPDATE dead SET seq = seq + 1");
+    let failed = hub.with("keyring").rekey_cluster(None).await.unwrap_err();
+    assert!(failed.to_string().contains("the dead letter 1 of sensor in the database"), "{failed}");
+    assert!(!failed.is_in_use());
+    hub.sql("UPDATE dead SET seq = seq - 1");
+    assert_eq!(fs::read(hub.at("keyring")).unwrap(), before);
+    let marks = "SELECT count(*) FROM meta WHERE key LIKE 'convert%' OR key = 'sealed'";
+    assert_eq!(hub.sql(marks), "0");
+    hub.is_whole(hub.with("keyring"), 1..4).await;
+}
+
+#[tokio::test]
+async fn what_replicas_share_is_not_sealed_any_more_and_sealed_again() {
+    let hub = hub!();
+    hub.leave(&hub.with("keyring"), 1..6).await;
+    let done = hub.with("keyring").unseal_cluster().await.unwrap();
+    assert_eq!(done, Rewritten { links: 1, payloads: 6, older_keys: 0 });
+    assert_eq!(hub.sql("SELECT convert_from(body, 'UTF8') FROM outbox WHERE seq = 1"), text(1));
+    assert!(hub.sql("SELECT body FROM directory").contains("inner_key"));
+    for (keyring, has) in [("keyring", "has the key"), ("none", "has no keyring yet")] {
+        let text = refused(hub.with(keyring)).await;
+        assert!(text.contains(&format!("is not sealed, and this replica {has}")), "{text}");
+    }
+    let failed = hub.with("keyring").rekey_cluster(None).await.unwrap_err().to_string();
+    assert!(failed.contains("it is not sealed"), "{failed}");
+    hub.is_whole(hub.plain(), 1..6).await;
+
+    // Links and messages of a cluster that was never sealed are sealed like that, too.
+    hub.sql("DELETE FROM meta WHERE key = 'sealed'");
+    let done = hub.with("another").seal_cluster().await.unwrap();
+    assert_eq!(done, Rewritten { links: 1, payloads: 6, older_keys: 0 });
+    assert!(!hub.sql("SELECT body FROM directory").contains("inner_key"));
+    assert!(refused(hub.plain()).await.contains("this replica has no key"));
+    assert!(refused(hub.with("keyring")).await.contains("copy the keyring"));
+    hub.is_whole(hub.with("another"), 1..6).await;
+    let again = hub.with("another").seal_cluster().await.unwrap();
+    assert_eq!(again, Rewritten::default());
+}
