@@ -1,4 +1,4 @@
-//! Errors of opening a store, and of its statements.
+//! Errors of opening a store, of converting what is in it, and of its statements.
 
 use std::error::Error;
 use std::time::Duration;
@@ -158,6 +158,47 @@ fn has(found: &Seal, own: &Option<Seal>) -> String {
             format!("{own}: copy the keyring from where it was sealed last, for [at_rest]")
         }
     }
+}
+
+/// The reason why not everything was converted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// A database cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A replica runs, or somebody else converts what is there.
+    #[error("the database at {place} is in use, by {}", users(.replicas, .sessions))]
+    InUse {
+        /// The hosts and the name of the database.
+        place: String,
+        /// The replicas that run, as far as they are known.
+        replicas: Vec<u32>,
+        /// The sessions of the database that use it.
+        sessions: Vec<i32>,
+    },
+    /// Something could not be converted.
+    #[error("{what} in the database at {place}: {cause}")]
+    Content {
+        /// What it was.
+        what: String,
+        /// The hosts and the name of the database.
+        place: String,
+        /// The cause.
+        cause: String,
+    },
+}
+
+fn users(replicas: &[u32], sessions: &[i32]) -> String {
+    let sessions = list(sessions);
+    match replicas {
+        [] => format!("the sessions {sessions} of PostgreSQL"),
+        _ => format!("the replicas {} (sessions {sessions} of PostgreSQL)", list(replicas)),
+    }
+}
+
+fn list<T: ToString>(numbers: &[T]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The oldest version of the server, as `server_version_num`.

@@ -146,19 +146,29 @@ async fn owner(
     for (key, value) in place {
         connection.execute(KEEP, &[&key, &value]).await?;
     }
-    let mut was = [0; 2];
-    for (was, (key, _)) in was.iter_mut().zip(place) {
-        *was = meta(connection, key).await?.unwrap_or_default();
+    let Err(other) = is_listed(connection, at, config.urls.len()).await? else {
+        return Ok(Ok(()));
+    };
+    if !connection.rows("SELECT FROM link LIMIT 1", &[]).await?.is_empty() {
+        return Ok(Err(other));
     }
-    if was != place.map(|(_, value)| value) {
-        let has_links = connection.rows("SELECT FROM link LIMIT 1", &[]).await?;
-        if !has_links.is_empty() {
-            let (number, of, [was_number, was_of]) = (at + 1, config.urls.len(), was);
-            return Ok(Err(OpenError::OtherList { number, of, was_number, was_of }));
-        }
-        for (key, value) in place {
-            connection.execute(REPLACE, &[&key, &value]).await?;
-        }
+    for (key, value) in place {
+        connection.execute(REPLACE, &[&key, &value]).await?;
     }
     Ok(Ok(()))
+}
+
+/// Checks that a database has its place in the list, if it says which one it has.
+pub(crate) async fn is_listed(
+    connection: &Connection,
+    at: usize,
+    of: usize,
+) -> Result<Result<(), OpenError>, Fault> {
+    let was = meta(connection, "number").await?;
+    let Some((was_number, was_of)) = was.zip(meta(connection, "databases").await?) else {
+        return Ok(Ok(()));
+    };
+    let number = at + 1;
+    let is_same = i64::try_from(number) == Ok(was_number) && i64::try_from(of) == Ok(was_of);
+    Ok(if is_same { Ok(()) } else { Err(OpenError::OtherList { number, of, was_number, was_of }) })
 }

@@ -22,10 +22,7 @@ impl ServiceConfig {
     /// [`ClusterError`] if a replica runs, a database cannot be used, something cannot be opened, or the secret
     /// is not that of the keyring.
     pub async fn seal_cluster(&self) -> Result<Rewritten, ClusterError> {
-        let Some(mut work) = Work::begin(self).await? else { return Ok(Rewritten::default()) };
-        let done = work.seal().await;
-        work.conversion.close().await;
-        done
+        self.rewrite_cluster(Task::Seal).await
     }
 
     /// Seals all of it under a new key, and the keyring under another secret, or under the same one. If an earlier
@@ -35,10 +32,7 @@ impl ServiceConfig {
     ///
     /// As [`seal_cluster`](Self::seal_cluster).
     pub async fn rekey_cluster(&self, to: Option<KeySource>) -> Result<Rewritten, ClusterError> {
-        let Some(mut work) = Work::begin(self).await? else { return Ok(Rewritten::default()) };
-        let done = work.rekey(to).await;
-        work.conversion.close().await;
-        done
+        self.rewrite_cluster(Task::Rekey(to)).await
     }
 
     /// Adds the key under which [`seal_cluster`](Self::seal_cluster) is to seal all of it to the keyring, which is sealed
@@ -49,10 +43,7 @@ impl ServiceConfig {
     ///
     /// As [`seal_cluster`](Self::seal_cluster).
     pub async fn add_cluster_key(&self, to: Option<KeySource>) -> Result<(), ClusterError> {
-        let Some(work) = Work::begin(self).await? else { return Ok(()) };
-        let done = work.add_key(to).await;
-        work.conversion.close().await;
-        done
+        self.rewrite_cluster(Task::AddKey(to)).await.map(drop)
     }
 
     /// Writes all of it as it was before it was sealed. The keyring stays: copies of what was sealed need it.
@@ -61,11 +52,29 @@ impl ServiceConfig {
     ///
     /// As [`seal_cluster`](Self::seal_cluster).
     pub async fn unseal_cluster(&self) -> Result<Rewritten, ClusterError> {
+        self.rewrite_cluster(Task::Unseal).await
+    }
+
+    async fn rewrite_cluster(&self, task: Task) -> Result<Rewritten, ClusterError> {
         let Some(mut work) = Work::begin(self).await? else { return Ok(Rewritten::default()) };
-        let done = work.unseal().await;
+        let done = match task {
+            Task::Seal => work.seal().await,
+            Task::Rekey(to) => work.rekey(to).await,
+            Task::AddKey(to) => work.add_key(to).await.map(|()| Rewritten::default()),
+            Task::Unseal => work.unseal().await,
+        };
         work.conversion.close().await;
         done
     }
+}
+
+/// What is to be done with all that replicas share, and with the keyring.
+enum Task {
+    Seal,
+    /// A new key, and perhaps another secret of the keyring.
+    Rekey(Option<KeySource>),
+    AddKey(Option<KeySource>),
+    Unseal,
 }
 
 fn failed(error: AtRestError) -> ClusterError {
