@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use paddington_exchange::store::SharedStore;
 #[cfg(feature = "postgres")]
-use paddington_store_postgres::{PostgresConfig, Seal};
+use paddington_store_postgres::{FirstSeal, PostgresConfig, Seal};
 use paddington_transport::seconds;
 use paddington_wire::Encoding;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 #[cfg(feature = "postgres")]
-use crate::at_rest::AtRestError;
+use crate::at_rest::{AtRestError, Vault};
 use crate::links::SharedLinkError;
 use crate::{ConfigError, ServiceConfig};
 
@@ -294,19 +294,21 @@ impl ServiceConfig {
     /// [`ClusterError`] if one of them cannot be used.
     pub(crate) async fn open_cluster(&self) -> Result<Option<Arc<dyn SharedStore>>, ClusterError> {
         let Some(cluster) = self.cluster() else { return Ok(None) };
-        let config = cluster.of(self)?.with_seal(self.seal().map_err(SharedLinkError::from)?);
-        let store = paddington_store_postgres::PostgresStore::open(&config).await?;
+        let config = cluster.of(self)?;
+        let seal = self.seal(&config).await?;
+        let store = paddington_store_postgres::PostgresStore::open(&config.with_seal(seal)).await?;
         Ok(Some(store))
     }
 
-    /// Returns under what this replica seals, `None` for a key that is made with the first link.
-    fn seal(&self) -> Result<Option<Seal>, AtRestError> {
-        let Some(vault) = &self.vault else { return Ok(Some(Seal::Plain)) };
-        let Some(keyring) = vault.present_keyring()? else { return Ok(None) };
+    /// Returns under what this replica seals.
+    async fn seal(&self, config: &PostgresConfig) -> Result<Seal, ClusterError> {
+        let Some(vault) = &self.vault else { return Ok(Seal::Plain) };
+        let present = vault.present_keyring().map_err(SharedLinkError::from)?;
+        let Some(keyring) = present else { return first_seal(vault, config).await };
         match &keyring.ids()[..] {
-            [key] => Ok(Some(Seal::Key(*key))),
+            [key] => Ok(Seal::Key(*key)),
             // What is in the database may be under any of them.
-            _ => Err(AtRestError::Interrupted { command: "seal" }),
+            _ => Err(SharedLinkError::from(AtRestError::Interrupted { command: "seal" }).into()),
         }
     }
 
@@ -343,6 +345,19 @@ impl ServiceConfig {
         let Some(cluster) = self.cluster() else { return Ok(()) };
         Ok(paddington_store_postgres::restored(&cluster.of(self)?).await?)
     }
+}
+
+/// Makes the keyring of databases that are new, before which whoever was faster has refused this replica.
+#[cfg(feature = "postgres")]
+async fn first_seal(vault: &Vault, config: &PostgresConfig) -> Result<Seal, ClusterError> {
+    let first = FirstSeal::begin(config).await?;
+    // On the disk first: a database that names a key which nobody has could not be used.
+    let keyring = vault.keyring_or_new(|| first.is_some()).map_err(SharedLinkError::from)?;
+    let key = keyring.newest().id();
+    if let Some(first) = first {
+        first.claim(key).await?;
+    }
+    Ok(Seal::Key(key))
 }
 
 #[cfg(not(feature = "postgres"))]

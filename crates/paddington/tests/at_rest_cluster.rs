@@ -20,6 +20,7 @@ struct Hub {
     server: &'static PostgresServer,
     schema: String,
     folder: TempDir,
+    databases: Vec<String>,
 }
 
 /// Ends the test where there is no PostgreSQL.
@@ -44,9 +45,17 @@ impl Hub {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().file_name().unwrap().to_str().unwrap().to_lowercase();
         let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let hub = Self { server, schema: format!("rekey_{name}"), folder };
+        let schema = format!("rekey_{name}");
+        let hub = Self { server, schema, folder, databases: vec!["postgres".to_owned()] };
         paddington::save_private(hub.at("secret"), SECRET).unwrap();
         Some(hub)
+    }
+
+    /// The same service over two databases, of which the second is named like the schema.
+    fn over_two(mut self) -> Self {
+        self.server.sql(&format!("CREATE DATABASE {}", self.schema));
+        self.databases.push(self.schema.clone());
+        self
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -56,7 +65,10 @@ impl Hub {
     /// The configuration of a replica that does not seal.
     fn plain(&self) -> ServiceConfig {
         let mut config = ServiceConfig::new("hub", "ws://127.0.0.1:1", "127.0.0.1", &0).unwrap();
-        let cluster = Cluster::new(&self.server.url()).unwrap().with_schema(&self.schema);
+        let url = |name| self.server.url().replace("/postgres?", &format!("/{name}?"));
+        let urls: Vec<_> = self.databases.iter().map(url).collect();
+        let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+        let cluster = Cluster::over(&urls).unwrap().with_schema(&self.schema);
         config.set_cluster(cluster).unwrap();
         config
     }
@@ -76,6 +88,25 @@ impl Hub {
 
     fn sql(&self, sql: &str) -> String {
         self.server.sql(&format!("SET search_path = {}; {sql}", self.schema))
+    }
+
+    /// What each database says of its seal.
+    fn marks(&self) -> Vec<String> {
+        let sql = format!("SELECT value FROM {}.meta WHERE key = 'sealed'", self.schema);
+        self.databases.iter().map(|name| self.server.sql_in(name, &sql)).collect()
+    }
+
+    /// Lets a database say that it is sealed under the key with this id, or not at all.
+    fn mark(&self, database: usize, key: u64) {
+        let (schema, key) = (&self.schema, key.cast_signed());
+        let sql = format!("UPDATE {schema}.meta SET value = {key} WHERE key = 'sealed'");
+        self.server.sql_in(&self.databases[database], &sql);
+    }
+
+    /// Starts a replica, and ends it.
+    async fn start(&self, mut config: ServiceConfig) {
+        let shared = config.open_shared_links().await.unwrap().unwrap();
+        shared.store().close().await.unwrap();
     }
 
     /// Leaves a link, messages and a dead letter.
@@ -144,8 +175,12 @@ impl Hub {
 
     /// The keys of the keyring, oldest first.
     fn keys(&self) -> Vec<StorageKey> {
+        self.keys_in("keyring")
+    }
+
+    fn keys_in(&self, keyring: &str) -> Vec<StorageKey> {
         let file: toml::Table =
-            toml::from_str(&fs::read_to_string(self.at("keyring")).unwrap()).unwrap();
+            toml::from_str(&fs::read_to_string(self.at(keyring)).unwrap()).unwrap();
         let wrapping = StorageKey::from(SecretKey::from_hex(SECRET).unwrap());
         let key = |entry: &toml::Value| {
             let id = u64::from_str_radix(entry["id"].as_str().unwrap(), 16).unwrap();
@@ -192,6 +227,92 @@ fn mailbox(config: &ServiceConfig) -> Mailbox {
 
 async fn refused(mut config: ServiceConfig) -> String {
     config.open_shared_links().await.unwrap_err().to_string()
+}
+
+/// The id of a key, as a database has it.
+fn signed(key: &StorageKey) -> String {
+    key.id().cast_signed().to_string()
+}
+
+#[tokio::test]
+async fn of_two_replicas_without_a_keyring_that_start_at_once_one_makes_it() {
+    let hub = hub!().over_two();
+    let (mut one, mut two) = (hub.with("one"), hub.with("two"));
+    let (of_one, of_two) = tokio::join!(one.open_shared_links(), two.open_shared_links());
+    let (first, shared, other, refused) = match (of_one, of_two) {
+        (Ok(shared), Err(refused)) => ("one", shared.unwrap(), "two", refused),
+        (Err(refused), Ok(shared)) => ("two", shared.unwrap(), "one", refused),
+        both => panic!("{both:?}"),
+    };
+    let key = hub.keys_in(first).pop().unwrap();
+    let text = refused.to_string();
+    let expected =
+        format!("sealed under the key {:016x}, and this replica has no keyring yet", key.id());
+    assert!(text.contains(&expected), "{text}");
+    assert!(text.contains("copy the keyring and its secret from the replica"), "{text}");
+    assert!(!hub.at(other).exists(), "no other one is made");
+    assert_eq!(hub.marks(), [signed(&key), signed(&key)], "before anything is written");
+    let mut with_link = hub.with(first);
+    with_link.add_client("sensor", "127.0.0.0/8").unwrap();
+    hub.start(with_link).await;
+    shared.store().close().await.unwrap();
+
+    fs::copy(hub.at(first), hub.at(other)).unwrap();
+    let mut config = hub.with(other);
+    let shared = config.open_shared_links().await.unwrap().unwrap();
+    assert_eq!(config.link_details().len(), 1, "it reads what the first one has written");
+    shared.store().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_comes_with_a_keyring_of_its_own_is_refused_and_writes_nothing() {
+    let (hub, elsewhere) = (hub!(), hub!());
+    elsewhere.start(elsewhere.with("keyring")).await;
+    fs::copy(elsewhere.at("keyring"), hub.at("own")).unwrap();
+    hub.start(hub.with("keyring")).await;
+    let mut config = hub.with("own");
+    config.add_client("sensor", "127.0.0.0/8").unwrap();
+    let text = refused(config).await;
+    let own = hub.keys_in("own").pop().unwrap().id();
+    let expected = format!("this replica has the key {own:016x}: copy the keyring and its secret");
+    assert!(text.contains(&expected), "{text}");
+    assert!(refused(hub.plain()).await.contains("this replica has no key: copy the keyring"));
+    assert_eq!(hub.sql("SELECT count(*) FROM directory"), "0");
+    assert_eq!(hub.marks(), [signed(&hub.keys()[0])]);
+}
+
+#[tokio::test]
+async fn databases_that_are_sealed_otherwise_are_all_looked_at_and_brought_together() {
+    let hub = hub!().over_two();
+    hub.start(hub.with("keyring")).await;
+    let key = hub.keys().pop().unwrap();
+    // As if the second one was from the backup of another time.
+    hub.mark(1, 7);
+    let text = refused(hub.with("keyring")).await;
+    assert!(text.contains("sealed under the key 0000000000000007"), "{text}");
+    for failed in [
+        hub.with("keyring").seal_cluster().await.map(drop),
+        hub.with("keyring").rekey_cluster(None).await.map(drop),
+        hub.with("keyring").unseal_cluster().await.map(drop),
+        hub.with("keyring").add_cluster_key(None).await,
+    ] {
+        let text = failed.unwrap_err().to_string();
+        assert!(text.contains("0000000000000007, which is not in the keyring"), "{text}");
+    }
+    // Though the first one is not sealed, no key is made that does not open the second one.
+    hub.mark(0, 0);
+    let text = hub.with("none").seal_cluster().await.unwrap_err().to_string();
+    assert!(text.contains("put the keyring back from a copy"), "{text}");
+    assert!(!hub.at("none").exists());
+
+    hub.mark(1, key.id());
+    hub.with("keyring").seal_cluster().await.unwrap();
+    assert_eq!(hub.marks(), [signed(&key), signed(&key)]);
+    hub.start(hub.with("keyring")).await;
+    hub.mark(0, 0);
+    hub.with("keyring").unseal_cluster().await.unwrap();
+    assert_eq!(hub.marks(), ["0", "0"]);
+    hub.start(hub.plain()).await;
 }
 
 #[tokio::test]
@@ -318,7 +439,6 @@ async fn a_database_that_goes_back_to_the_middle_of_a_rekey_is_brought_to_its_en
     hub.with("keyring").rekey_cluster(None).await.unwrap();
     let newer = hub.keys().pop().unwrap();
     // As if the end was lost, of which the keyring knows.
-    let signed = |key: &StorageKey| key.id().cast_signed();
     hub.sql(&format!(
         "UPDATE meta SET value = {} WHERE key = 'sealed'; \
          INSERT INTO meta VALUES ('converting', {}), ('converting_plain', 0)",
@@ -369,8 +489,8 @@ async fn nothing_is_changed_while_a_replica_runs_or_if_something_cannot_be_opene
     assert!(!failed.is_in_use());
     hub.sql("UPDATE dead SET seq = seq - 1");
     assert_eq!(fs::read(hub.at("keyring")).unwrap(), before);
-    let marks = "SELECT count(*) FROM meta WHERE key LIKE 'convert%' OR key = 'sealed'";
-    assert_eq!(hub.sql(marks), "0");
+    assert_eq!(hub.sql("SELECT count(*) FROM meta WHERE key LIKE 'convert%'"), "0");
+    assert_eq!(hub.marks(), [signed(&hub.keys()[0])]);
     hub.is_whole(hub.with("keyring"), 1..4).await;
 }
 

@@ -18,8 +18,7 @@ pub struct PostgresConfig {
     password: Option<Zeroizing<String>>,
     pub(crate) schema: String,
     pub(crate) lease: Duration,
-    /// `None` for a key that is still to be made.
-    pub(crate) seal: Option<Seal>,
+    pub(crate) seal: Seal,
 }
 
 impl PostgresConfig {
@@ -38,7 +37,7 @@ impl PostgresConfig {
             password: None,
             schema: "paddington".to_owned(),
             lease: Duration::from_secs(10),
-            seal: Some(Seal::Plain),
+            seal: Seal::Plain,
         }
     }
 
@@ -72,11 +71,11 @@ impl PostgresConfig {
         self
     }
 
-    /// Sets under what links and payloads are sealed before they come to a store, `None` for a key that is
-    /// still to be made: [`Seal::Plain`], unless set. A database in which everything is sealed otherwise, as far as it
-    /// says so, is not opened.
+    /// Sets under what links and payloads are sealed before they come to a store: [`Seal::Plain`], unless set. The first
+    /// store over new databases says it there, and a database in which everything is sealed otherwise is not opened. A
+    /// key that is still to be made needs a [`FirstSeal`](crate::FirstSeal).
     #[must_use]
-    pub fn with_seal(mut self, seal: Option<Seal>) -> Self {
+    pub fn with_seal(mut self, seal: Seal) -> Self {
         self.seal = seal;
         self
     }

@@ -34,10 +34,10 @@ impl Conversion {
         Ok(Self { databases })
     }
 
-    /// Returns under what everything is sealed, if the databases say so.
-    #[must_use]
-    pub fn seal(&self) -> Option<Seal> {
-        self.marks().find_map(|mark| mark.seal)
+    /// Returns under what everything is sealed, for each database that says so. They differ where the end of a conversion
+    /// was interrupted, or where one of them is from a backup.
+    pub fn seals(&self) -> impl Iterator<Item = Seal> {
+        self.marks().filter_map(|mark| mark.seal)
     }
 
     /// Returns what a conversion that was interrupted leads to, and whether what it has not reached is not sealed.
@@ -127,7 +127,7 @@ impl fmt::Debug for Conversion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversion")
             .field("databases", &self.databases.len())
-            .field("seal", &self.seal())
+            .field("seals", &self.seals().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

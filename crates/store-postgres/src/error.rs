@@ -154,9 +154,10 @@ fn has(found: &Seal, own: &Option<Seal>) -> String {
     };
     match found {
         Seal::Plain => format!("{own}: take [at_rest] out, or seal it (paddington at-rest seal)"),
-        Seal::Key(_) => {
-            format!("{own}: copy the keyring from where it was sealed last, for [at_rest]")
-        }
+        Seal::Key(_) => format!(
+            "{own}: copy the keyring and its secret from the replica that was the first, or from where it was sealed \
+             last, for [at_rest]"
+        ),
     }
 }
 

@@ -94,12 +94,8 @@ pub(crate) fn refused(target: &Target, fault: &Fault) -> OpenError {
 /// Creates what is not there, in one transaction.
 async fn create(target: &Target, connection: &Connection) -> Result<(), OpenError> {
     const EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
-    let begin = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('paddington:{}', 0))",
-        target.schema
-    );
     let created = async {
-        connection.client.batch_execute(&begin).await?;
+        begin(target, connection).await?;
         // A schema that was made for the role needs no right to make one, not even `IF NOT EXISTS`.
         if !column::<bool>(&connection.row(EXISTS, &[&target.schema]).await?, 0)? {
             let create = format!("CREATE SCHEMA \"{}\"", target.schema);
@@ -124,6 +120,15 @@ async fn create(target: &Target, connection: &Connection) -> Result<(), OpenErro
             Err(refused(target, &fault))
         }
     }
+}
+
+/// Begins a transaction in which nobody else makes the tables, or says how a new database is sealed.
+pub(crate) async fn begin(target: &Target, connection: &Connection) -> Result<(), Fault> {
+    let begin = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('paddington:{}', 0))",
+        target.schema
+    );
+    Ok(connection.client.batch_execute(&begin).await?)
 }
 
 /// What a schema holds.

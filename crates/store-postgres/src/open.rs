@@ -18,7 +18,8 @@ use crate::migrate::{self, meta, refused, unreachable};
 use crate::notifier::Notifier;
 use crate::presence::{Presence, join};
 use crate::row::{self, column};
-use crate::{seal, server};
+use crate::seal::{self, Mark, Seal};
+use crate::server;
 
 const KEEP: &str = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
 pub(crate) const REPLACE: &str =
@@ -32,18 +33,23 @@ pub(crate) struct Opened {
     pub(crate) health: Arc<Mutex<CommitTimes>>,
 }
 
+/// A database that can be used.
+pub(crate) struct Checked {
+    pub(crate) target: Target,
+    pub(crate) connection: Arc<Connection>,
+    /// What it says of its seal.
+    mark: Mark,
+}
+
 /// Opens all databases. The first one gives this replica its number.
 pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
     if config.lease < MIN_LEASE || config.lease > MAX_LEASE {
         return Err(OpenError::Lease(config.lease));
     }
-    let mut checked = Vec::new();
-    for (at, target) in config.targets()?.into_iter().enumerate() {
-        let connection = check(config, &target, at).await?;
-        let mark = seal::check(config, &target, &connection).await;
-        let mark = mark.map_err(|fault| refused(&target, &fault))??;
-        checked.push((target.with_mark(mark), connection));
-    }
+    let mut checked = checked(config, Some(config.seal)).await?;
+    claim(config.seal, &mut checked).await?;
+    let marked = |it: Checked| (it.target.with_mark(it.mark), it.connection);
+    let checked: Vec<_> = checked.into_iter().map(marked).collect();
     let (target, first) = checked.first().ok_or(OpenError::NoUrl)?;
     let no_token =
         |error: paddington_wire::KeyError| unreachable(target, &Fault::refused(error.to_string()));
@@ -71,6 +77,43 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<Opened, OpenError> {
         databases.push(Database::start(presence, present, Arc::clone(&health)));
     }
     Ok(Opened { databases, inbox, news, health })
+}
+
+/// Connects to all databases, and checks them. This replica has no key yet if `own` is `None`.
+pub(crate) async fn checked(
+    config: &PostgresConfig,
+    own: Option<Seal>,
+) -> Result<Vec<Checked>, OpenError> {
+    let mut checked = Vec::new();
+    for (at, target) in config.targets()?.into_iter().enumerate() {
+        let connection = check(config, &target, at).await?;
+        let mark = seal::check(own, &target, &connection).await;
+        let mark = mark.map_err(|fault| refused(&target, &fault))??;
+        checked.push(Checked { target, connection, mark });
+    }
+    Ok(checked)
+}
+
+/// Says in new databases under what everything is sealed, before anything is written: of replicas that begin at the same
+/// time, the one that is first in the first database decides. One that holds something and does not say it ends that.
+async fn claim(own: Seal, checked: &mut [Checked]) -> Result<(), OpenError> {
+    for database in checked {
+        if database.mark.seal.is_some() {
+            continue;
+        }
+        let (target, connection) = (&database.target, &database.connection);
+        let claimed = async {
+            migrate::begin(target, connection).await?;
+            seal::claim(connection, own).await?;
+            connection.client.batch_execute("COMMIT").await?;
+            seal::check(Some(own), target, connection).await
+        };
+        database.mark = claimed.await.map_err(|fault| refused(target, &fault))??;
+        if database.mark.seal.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Connects to a database, and checks all that can be checked before it is used.

@@ -9,7 +9,6 @@ use std::fmt;
 
 use tokio_postgres::error::SqlState;
 
-use crate::config::PostgresConfig;
 use crate::connect::{Connection, Target};
 use crate::error::{Fault, OpenError};
 use crate::row::column;
@@ -72,9 +71,10 @@ pub(crate) async fn read(connection: &Connection) -> Result<Mark, Fault> {
     })
 }
 
-/// Checks that everything in a database is sealed as this replica seals. Returns what the database says.
+/// Checks that everything in a database is sealed as this replica seals, which has no key yet if `own` is `None`. Returns
+/// what the database says.
 pub(crate) async fn check(
-    config: &PostgresConfig,
+    own: Option<Seal>,
     target: &Target,
     connection: &Connection,
 ) -> Result<Result<Mark, OpenError>, Fault> {
@@ -84,11 +84,26 @@ pub(crate) async fn check(
         return Ok(Err(OpenError::Converting { schema }));
     }
     Ok(match mark.seal {
-        Some(found) if config.seal != Some(found) => {
-            Err(OpenError::OtherSeal { schema, found, own: config.seal })
-        }
+        Some(found) if own != Some(found) => Err(OpenError::OtherSeal { schema, found, own }),
         _ => Ok(mark),
     })
+}
+
+/// Says under what everything is sealed, unless somebody has said it, or something is there, which tells it. The lock
+/// of the schema has to be held: whoever has it may be making the first key.
+pub(crate) async fn claim(connection: &Connection, seal: Seal) -> Result<(), Fault> {
+    const CLAIM: &str = "INSERT INTO meta VALUES ('sealed', $1) ON CONFLICT (key) DO NOTHING";
+    if is_new(connection).await? {
+        connection.execute(CLAIM, &[&seal.stored()]).await?;
+    }
+    Ok(())
+}
+
+/// Returns whether nothing was ever kept in a database.
+pub(crate) async fn is_new(connection: &Connection) -> Result<bool, Fault> {
+    const IS_NEW: &str =
+        "SELECT NOT EXISTS (SELECT FROM directory) AND NOT EXISTS (SELECT FROM link)";
+    column(&connection.row(IS_NEW, &[]).await?, 0)
 }
 
 /// Fails if everything was sealed anew since a replica has begun.

@@ -248,6 +248,11 @@ impl PostgresServer {
 
     /// Runs SQL, and returns what it answers as text.
     pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("postgres", sql)
+    }
+
+    /// Runs SQL in one of its databases.
+    pub fn sql_in(&self, database: &str, sql: &str) -> String {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.args([
             "-X",
@@ -259,7 +264,7 @@ impl PostgresServer {
             "-U",
             "postgres",
             "-d",
-            "postgres",
+            database,
         ]);
         let output = run(psql.arg("-h").arg(self.home()).arg("-c").arg(sql));
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));

@@ -112,7 +112,7 @@ impl<'a> Work<'a> {
                 self.look(&keyring, was_plain).await?;
                 keyring
             }
-            None if was_plain => Keyring::create(settings).map_err(failed)?,
+            None if was_plain && !self.names_key() => Keyring::create(settings).map_err(failed)?,
             None => return Err(failed(settings.lost())),
         };
         self.rewrite_and_forget(&mut keyring, settings, was_plain).await
@@ -154,13 +154,14 @@ impl<'a> Work<'a> {
 
     async fn unseal(&mut self) -> Result<Rewritten, ClusterError> {
         self.goes_on_with("unseal")?;
-        if self.was_plain(false).await? {
+        let was_plain = self.was_plain(false).await?;
+        if was_plain && !self.names_key() {
             return Ok(Rewritten::default());
         }
         let keyring = self.settings.open().map_err(failed)?;
-        self.look(&keyring, false).await?;
-        let change = Change { keyring: &keyring, may_be_plain: false, aim: Aim::Unseal };
-        let done = self.conversion.convert(Seal::Plain, false, &change).await?;
+        self.look(&keyring, was_plain).await?;
+        let change = Change { keyring: &keyring, may_be_plain: was_plain, aim: Aim::Unseal };
+        let done = self.conversion.convert(Seal::Plain, was_plain, &change).await?;
         self.conversion.finish(Seal::Plain).await?;
         Ok(rewritten(done))
     }
@@ -179,13 +180,13 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Returns whether what is there is not sealed: `otherwise` if neither a database nor a link tells.
+    /// Returns whether what is in some database is not sealed: `otherwise` if neither a database nor a link tells.
     async fn was_plain(&self, otherwise: bool) -> Result<bool, ClusterError> {
         if let Some((_, was_plain)) = self.conversion.interrupted() {
             return Ok(was_plain);
         }
-        if let Some(seal) = self.conversion.seal() {
-            return Ok(seal == Seal::Plain);
+        if self.conversion.seals().next().is_some() {
+            return Ok(self.conversion.seals().any(|seal| seal == Seal::Plain));
         }
         let Some(text) = self.conversion.any_link().await? else { return Ok(otherwise) };
         let link = file::parse::<LinkText>(Path::new("a link in the database"), &text);
@@ -193,13 +194,19 @@ impl<'a> Work<'a> {
         Ok(matches!(link, LinkText::Plain(_)))
     }
 
+    /// Returns whether some database says that it is sealed, or is about to be: the key cannot be made anew.
+    fn names_key(&self) -> bool {
+        let to = self.conversion.interrupted().map(|(to, _)| to);
+        self.conversion.seals().chain(to).any(|seal| seal != Seal::Plain)
+    }
+
     /// Checks that the keyring fits, and that everything can be opened, before anything is changed.
     async fn look(&self, keyring: &Keyring, may_be_plain: bool) -> Result<(), ClusterError> {
         let look = Change { keyring, may_be_plain, aim: Aim::Look };
-        let before = match self.conversion.seal() {
-            Some(Seal::Key(key)) => keyring.key(key).map(drop),
-            _ => Ok(()),
-        };
+        let before = self.conversion.seals().try_for_each(|seal| match seal {
+            Seal::Key(key) => keyring.key(key).map(drop),
+            Seal::Plain => Ok(()),
+        });
         let Some((to, _)) = self.conversion.interrupted() else {
             before.map_err(failed)?;
             return Ok(self.conversion.look(&look).await?);

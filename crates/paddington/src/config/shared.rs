@@ -87,7 +87,7 @@ impl ServiceConfig {
         store: Arc<dyn SharedStore>,
     ) -> Result<Arc<dyn SharedStore>, SharedLinkError> {
         let Some(vault) = &self.vault else { return Ok(store) };
-        // It is made with the first link.
+        // It is made with the first link, unless that was done when the databases were opened.
         let keyring = vault.keyring_or_new(|| self.known.links().next().is_none())?;
         Ok(Arc::new(SealedStore::shared(store, Arc::clone(keyring.newest()))))
     }

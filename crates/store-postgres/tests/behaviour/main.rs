@@ -11,6 +11,7 @@ mod epoch;
 mod examine;
 mod failover;
 mod fence;
+mod first_seal;
 mod keeps;
 mod lease;
 mod letters;

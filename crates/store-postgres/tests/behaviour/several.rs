@@ -12,20 +12,15 @@ use paddington_test_support::eventually;
 use paddington_wire::{LinkId, Payload, RejectCode};
 use tokio::time::timeout;
 
-use crate::support::{LEASE, Place, accept, at, claim, claim_later, heard, id, place, submission};
+use crate::support::{
+    LEASE, Place, accept, at, claim, claim_later, heard, id, place, submission, two_databases,
+};
 
 /// A link whose database is number `bytes[7] % databases`.
 fn of(byte: u8) -> Mailbox {
     let mut link = [0; LinkId::LEN];
     link[7] = byte;
     Mailbox { peer: format!("peer-{byte}").parse().unwrap(), link: link.into() }
-}
-
-/// Makes a second database, and returns the URLs of both.
-fn two_databases(place: &Place) -> Vec<String> {
-    place.server.sql(&format!("CREATE DATABASE {}", place.schema));
-    let second = place.server.url().replace("/postgres?", &format!("/{}?", place.schema));
-    vec![place.server.url(), second]
 }
 
 /// Lets nobody into the second database any more, or everybody again.

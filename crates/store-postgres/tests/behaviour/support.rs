@@ -80,6 +80,13 @@ pub(crate) fn config(url: &str, schema: &str) -> PostgresConfig {
     PostgresConfig::new("hub".parse().unwrap(), url).with_schema(schema).with_lease(LEASE)
 }
 
+/// Makes a second database, which is named like the schema, and returns the URLs of both.
+pub(crate) fn two_databases(place: &Place) -> Vec<String> {
+    place.server.sql(&format!("CREATE DATABASE {}", place.schema));
+    let second = place.server.url().replace("/postgres?", &format!("/{}?", place.schema));
+    vec![place.server.url(), second]
+}
+
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
 
 /// The mailbox of a link that belongs to this name.
