@@ -114,6 +114,10 @@ fn what_replicas_share_is_sealed_under_another_key_while_they_are_stopped() {
     };
     let told = one.done(&["at-rest", "seal"]);
     assert!(told.contains("Copy keyring.toml to the other replicas"), "{told}");
+    let refused = two.call(&["peers"]);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && error.contains("copy the keyring and its"), "{error}");
+    assert!(!two.folder.join("keyring.toml").exists(), "no other one is made");
     copy();
     one.invite("sensor", &["--from", "127.0.0.1"]);
     assert_eq!(names(&two), ["sensor"]);

@@ -282,6 +282,51 @@ async fn a_replica_that_comes_with_a_keyring_of_its_own_is_refused_and_writes_no
 }
 
 #[tokio::test]
+async fn a_seal_before_the_first_start_is_known_to_every_replica() {
+    let hub = hub!().over_two();
+    let nothing = hub.with("keyring").seal_cluster().await.unwrap();
+    assert_eq!(nothing, Rewritten::default());
+    let key = hub.keys().pop().unwrap();
+    assert_eq!(hub.marks(), [signed(&key), signed(&key)]);
+    assert!(refused(hub.with("none")).await.contains("this replica has no keyring yet"));
+    assert!(!hub.at("none").exists());
+    hub.start(hub.with("keyring")).await;
+}
+
+#[tokio::test]
+async fn a_seal_that_fails_before_anything_is_sealed_makes_no_keyring() {
+    let hub = hub!();
+    let (here, away) = (hub.server.url(), "postgres:///x?user=me&host=/no/such/folder");
+    for urls in [vec![away], vec![&*here, away]] {
+        let mut config = hub.with("keyring");
+        let cluster = Cluster::over(&urls).unwrap().with_schema(&hub.schema);
+        config.set_cluster(cluster).unwrap();
+        let failed = config.seal_cluster().await.unwrap_err().to_string();
+        assert!(failed.contains("the database at /no/such/folder/x cannot be used"), "{failed}");
+    }
+    hub.leave(&hub.plain(), 1..4).await;
+    hub.sql("UPDATE outbox SET crc = crc + 1 WHERE seq = 3");
+    let failed = hub.with("keyring").seal_cluster().await.unwrap_err().to_string();
+    assert!(failed.contains("checksum"), "{failed}");
+    assert!(!hub.at("keyring").exists());
+    hub.sql("UPDATE outbox SET crc = crc - 1 WHERE seq = 3");
+    hub.is_whole(hub.plain(), 1..4).await;
+
+    // Once something is sealed, nothing but its key goes on with that.
+    hub.sql(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'as if'; END $$; \
+         CREATE TRIGGER fail BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION fail()",
+    );
+    hub.with("keyring").seal_cluster().await.unwrap_err();
+    hub.sql("DROP TRIGGER fail ON outbox");
+    let failed = hub.with("none").seal_cluster().await.unwrap_err().to_string();
+    assert!(failed.contains("put the keyring back from a copy"), "{failed}");
+    assert!(!hub.at("none").exists());
+    hub.with("keyring").seal_cluster().await.unwrap();
+    hub.is_whole(hub.with("keyring"), 1..4).await;
+}
+
+#[tokio::test]
 async fn databases_that_are_sealed_otherwise_are_all_looked_at_and_brought_together() {
     let hub = hub!().over_two();
     hub.start(hub.with("keyring")).await;

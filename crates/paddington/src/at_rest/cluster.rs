@@ -14,13 +14,13 @@ use crate::{ClusterError, FileError, ServiceConfig, draft, file};
 
 impl ServiceConfig {
     /// Seals the links and messages in the databases that replicas share under the newest key of the keyring, which is
-    /// made if there is none. What is sealed under it already is left as it is. If this is interrupted, it can
-    /// be done again.
+    /// made if there is none, and so are the tables. What is sealed under it already is left as it is. If this is
+    /// interrupted, it can be done again.
     ///
     /// # Errors
     ///
     /// [`ClusterError`] if a replica runs, a database cannot be used, something cannot be opened, or the secret
-    /// is not that of the keyring.
+    /// is not that of the keyring. A keyring is made only after all of it could be read.
     pub async fn seal_cluster(&self) -> Result<Rewritten, ClusterError> {
         self.rewrite_cluster(Task::Seal).await
     }
@@ -56,7 +56,8 @@ impl ServiceConfig {
     }
 
     async fn rewrite_cluster(&self, task: Task) -> Result<Rewritten, ClusterError> {
-        let Some(mut work) = Work::begin(self).await? else { return Ok(Rewritten::default()) };
+        let begun = Work::begin(self, &task).await?;
+        let Some(mut work) = begun else { return Ok(Rewritten::default()) };
         let done = match task {
             Task::Seal => work.seal().await,
             Task::Rekey(to) => work.rekey(to).await,
@@ -93,13 +94,18 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// Returns `None` for a service without databases.
-    async fn begin(config: &'a ServiceConfig) -> Result<Option<Self>, ClusterError> {
+    async fn begin(config: &'a ServiceConfig, task: &Task) -> Result<Option<Self>, ClusterError> {
         let Some(cluster) = config.cluster() else { return Ok(None) };
         let settings = config.at_rest().ok_or_else(|| failed(AtRestError::Sources(0)))?;
         if settings.keyring().exists() {
             draft::check_owner(settings.keyring()).map_err(|error| failed(error.into()))?;
         }
-        let conversion = Conversion::begin(&cluster.of(config)?).await?;
+        let store = cluster.of(config)?;
+        if let Task::Seal = task {
+            // Or nothing in the databases would name the key before the first replica starts.
+            paddington_store_postgres::migrate(&store).await?;
+        }
+        let conversion = Conversion::begin(&store).await?;
         Ok(Some(Self { settings, conversion }))
     }
 
@@ -112,7 +118,12 @@ impl<'a> Work<'a> {
                 self.look(&keyring, was_plain).await?;
                 keyring
             }
-            None if was_plain && !self.names_key() => Keyring::create(settings).map_err(failed)?,
+            None if was_plain && !self.names_key() => {
+                let keyring = Keyring::generate(settings).map_err(failed)?;
+                self.look(&keyring, was_plain).await?;
+                keyring.write_first(settings).map_err(failed)?;
+                keyring
+            }
             None => return Err(failed(settings.lost())),
         };
         self.rewrite_and_forget(&mut keyring, settings, was_plain).await

@@ -109,10 +109,20 @@ impl Keyring {
 
     /// Makes a keyring with a new key, and writes it. There must be none yet.
     pub(super) fn create(settings: &AtRest) -> Result<Self, AtRestError> {
-        let path = settings.keyring().to_owned();
-        let keyring = Self { path, keys: vec![Arc::new(StorageKey::generate()?)] };
-        keyring.write(settings, |_| Err("holds a keyring already"))?;
+        let keyring = Self::generate(settings)?;
+        keyring.write_first(settings)?;
         Ok(keyring)
+    }
+
+    /// Makes a keyring with a new key, which is nowhere yet but in memory.
+    pub(super) fn generate(settings: &AtRest) -> Result<Self, AtRestError> {
+        let path = settings.keyring().to_owned();
+        Ok(Self { path, keys: vec![Arc::new(StorageKey::generate()?)] })
+    }
+
+    /// Writes a keyring where there is none yet.
+    pub(super) fn write_first(&self, settings: &AtRest) -> Result<(), AtRestError> {
+        self.write(settings, |_| Err("holds a keyring already"))
     }
 
     /// Adds a new key, which everything is to be sealed under from now on, and seals the keyring under
