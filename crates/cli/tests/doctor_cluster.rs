@@ -238,6 +238,34 @@ fn one_of_two_hosts_that_is_away_and_another_list_of_databases() {
 }
 
 #[test]
+fn a_change_of_keys_that_was_interrupted_is_told_with_its_database() {
+    let Some(server) = PostgresServer::start() else { return };
+    server.sql("CREATE DATABASE second");
+    let second = server.url().replace("/postgres?", "/second?");
+    let service = Service::over(Cluster::over(&[&server.url(), &second]).unwrap());
+    let replica = &service.replicas[0];
+    replica.done(&["migrate"]);
+    let meta =
+        |change: &str| server.sql_in("second", &format!("{change} WHERE key = 'converting'"));
+    server.sql_in(
+        "second",
+        "INSERT INTO paddington.meta VALUES ('sealed', 1), ('converting', 7), ('converting_plain', 0)",
+    );
+    holds(&replica.names("sensor", "seal_interrupted"), &["paddington at-rest rekey, or seal"]);
+    let told = replica.doctor("sensor");
+    holds(
+        told["diagnoses"][0]["text"].as_str().unwrap(),
+        &["/second: what is in the schema", "sealed under the key 0000000000000007 when that"],
+    );
+    assert_eq!(replica.call(&["doctor"]).status.code(), Some(1));
+    meta("UPDATE paddington.meta SET value = 0");
+    holds(&replica.names("sensor", "seal_interrupted"), &["paddington at-rest unseal"]);
+    meta("DELETE FROM paddington.meta");
+    replica.names("sensor", "not_running");
+    holds(&text(&replica.doctor("sensor"), "seal"), &["is sealed under the key 0000000000000001"]);
+}
+
+#[test]
 fn every_code_is_in_the_page_about_the_doctor() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("../../docs/doctor.md")).unwrap();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::seal::Seal;
+
 /// What was found of one database.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -174,6 +176,20 @@ pub struct StoreState {
     /// Links that have an owner, by name, with its number: first those whose owner is dead, and not more than
     /// 10 000.
     pub owners: Vec<(String, u32)>,
+    /// Under what everything is sealed; `None` if nobody has said so yet.
+    pub seal: Option<Seal>,
+    /// The conversion that has not ended, if there is one: no replica starts before.
+    pub conversion: Option<ConversionState>,
+}
+
+/// What a database knows of a conversion that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConversionState {
+    /// What it leads to.
+    pub to: Seal,
+    /// Whether somebody is at it; else it was interrupted.
+    pub is_running: bool,
 }
 
 /// What a database knows of a replica.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::report::{ReplicaState, SchemaState, StoreState};
+use super::report::{ConversionState, ReplicaState, SchemaState, StoreState};
 use crate::config::PostgresConfig;
 use crate::connect::{Connection, Target};
 use crate::error::Fault;
 use crate::migrate::{FORMAT, Kind, SERVICE, kind, meta};
 use crate::row::{self, column, loaded};
+use crate::seal;
 
 /// What is read is of one moment, and nothing can be written.
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
@@ -28,6 +29,11 @@ const REPLICAS: &str = "SELECT r.n, r.version, greatest(extract(epoch FROM clock
          AND l.database = d.oid AND l.classid = m.value::oid AND l.objid = r.n::oid) \
      FROM replica r, meta m, pg_database d WHERE m.key = 'lock' AND d.datname = current_database() \
      ORDER BY r.beat DESC LIMIT 1000";
+/// Whether somebody holds the schema alone. This lock, too, is looked at, and not tried.
+const IS_HELD: &str = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+     WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
+         AND l.mode = 'ExclusiveLock' \
+         AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('paddington:' || $1::text || ':use', 0))";
 const COUNTS: &str = "SELECT count(*), coalesce(sum(waiting), 0)::bigint, count(*) FILTER (WHERE owner <> ALL ($1)) FROM link";
 const OWNERS: &str = "SELECT name, owner FROM link WHERE owner IS NOT NULL ORDER BY owner = ANY ($1), name LIMIT 10000";
 
@@ -76,10 +82,10 @@ async fn in_transaction(
     if meta(connection, "service").await?.is_some_and(|service| service != own) {
         return Ok(SchemaState::OtherService);
     }
-    Ok(SchemaState::Store(store(connection).await?))
+    Ok(SchemaState::Store(store(target, connection).await?))
 }
 
-async fn store(connection: &Connection) -> Result<StoreState, Fault> {
+async fn store(target: &Target, connection: &Connection) -> Result<StoreState, Fault> {
     let list = meta(connection, "number").await?.zip(meta(connection, "databases").await?);
     let rows = connection.rows(REPLICAS, &[]).await?;
     let replicas: Vec<_> = rows.iter().map(replica).collect::<Result<_, _>>()?;
@@ -89,6 +95,8 @@ async fn store(connection: &Connection) -> Result<StoreState, Fault> {
     let count = |at| column(&counts, at).and_then(loaded);
     let owner = |row: &_| Ok::<_, Fault>((column(row, 0)?, row::replica(column(row, 1)?).0));
     let owners = connection.rows(OWNERS, &[&living]).await?;
+    let mark = seal::read(connection).await?;
+    let is_held = column(&connection.row(IS_HELD, &[&target.schema]).await?, 0)?;
     Ok(StoreState {
         list,
         replicas,
@@ -96,6 +104,8 @@ async fn store(connection: &Connection) -> Result<StoreState, Fault> {
         waiting: count(1)?,
         of_dead: count(2)?,
         owners: owners.iter().map(owner).collect::<Result<_, _>>()?,
+        seal: mark.seal,
+        conversion: mark.converting.map(|to| ConversionState { to, is_running: is_held }),
     })
 }
 

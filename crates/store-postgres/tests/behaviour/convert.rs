@@ -20,13 +20,13 @@ use crate::support::{
 const NEW: Seal = Seal::Key(0xfedc_ba98_7654_3210);
 
 /// Puts a word before everything that does not have it, and refuses everything that has.
-struct Prefix {
+pub(crate) struct Prefix {
     word: &'static str,
     seen: Mutex<Vec<String>>,
 }
 
 impl Prefix {
-    fn new(word: &'static str) -> Self {
+    pub(crate) fn new(word: &'static str) -> Self {
         Self { word, seen: Mutex::default() }
     }
 

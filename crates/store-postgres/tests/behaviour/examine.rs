@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use paddington_exchange::store::{Cursors, Fence, Relay, Relayed, SharedStore};
+use paddington_exchange::store::{Cursors, Fence, LinkStore, Relay, Relayed, SharedStore};
 use paddington_store_postgres::report::{
     Access, DatabaseFaultKind, DatabaseReport, DatabaseState, SchemaState, StoreState,
 };
-use paddington_store_postgres::{PostgresConfig, PostgresStore, examine, migrate};
+use paddington_store_postgres::{
+    Conversion, PostgresConfig, PostgresStore, Seal, examine, migrate,
+};
 use paddington_test_support::{Authority, PostgresServer, eventually};
 use paddington_wire::Payload;
 
+use crate::convert::Prefix;
 use crate::support::{LEASE, accept, claim, config, mailbox, place};
 
 /// The report about the only database.
@@ -94,6 +97,34 @@ async fn a_replica_whose_beat_is_old_is_dead() {
         found.replicas.iter().all(|it| it.is_connected && !it.lives()) && found.of_dead == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn it_tells_how_everything_is_sealed_and_of_a_conversion_that_has_not_ended() {
+    let place = place!();
+    let config = place.config().with_seal(Seal::Key(1));
+    migrate(&config).await.unwrap();
+    let found = store(&config).await;
+    assert_eq!((found.seal, found.conversion), (None, None));
+    PostgresStore::open(&config).await.unwrap().close().await.unwrap();
+    let found = store(&config).await;
+    assert_eq!((found.seal, found.conversion), (Some(Seal::Key(1)), None));
+
+    let convert = async || {
+        let mut conversion = Conversion::begin(&config).await.unwrap();
+        conversion.convert(Seal::Plain, false, &Prefix::new("")).await.unwrap();
+        conversion
+    };
+    let unended = async || store(&config).await.conversion.unwrap();
+    let running = convert().await;
+    let found = unended().await;
+    assert_eq!((found.to, found.is_running), (Seal::Plain, true));
+    drop(running);
+    eventually(|| async { !unended().await.is_running }).await;
+    let mut again = convert().await;
+    again.finish(Seal::Plain).await.unwrap();
+    let found = store(&config).await;
+    assert_eq!((found.seal, found.conversion), (Some(Seal::Plain), None));
 }
 
 #[tokio::test]

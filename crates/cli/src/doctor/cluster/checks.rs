@@ -6,7 +6,7 @@ use paddington::with_causes;
 
 use super::super::evidence::Evidence;
 use super::super::report::{Check, Finding};
-use super::{reach, replicas, schema, server};
+use super::{reach, replicas, schema, seal, server};
 
 /// A database, and what its findings are compared with.
 pub(super) struct Subject<'a> {
@@ -57,6 +57,7 @@ fn of_schema(state: &DatabaseState, subject: &Subject<'_>) -> Vec<Check> {
     let mut checks: Vec<_> =
         state.schema.iter().map(|found| schema::check(found, subject)).collect();
     if let Some(SchemaState::Store(store)) = &state.schema {
+        checks.extend(seal::check(store, subject));
         checks.push(server::connections(&state.server, store, subject));
         checks.extend(replicas::checks(store, subject));
     }

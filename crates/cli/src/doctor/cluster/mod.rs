@@ -4,6 +4,7 @@ mod checks;
 mod reach;
 mod replicas;
 mod schema;
+mod seal;
 mod server;
 
 pub(super) use checks::checks;
