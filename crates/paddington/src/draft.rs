@@ -4,11 +4,14 @@
 //! (Linux), a draft has no name at all until it is complete. Elsewhere, and for the instant in which
 //! it replaces an older file, it has a name that the next [`Draft::write`] in the same folder
 //! recognises. Its writer holds a lock on it, which ends with the process: a draft without one was
-//! left behind, and is removed.
+//! left behind, and is removed. A process looks for them once in each folder: there may be a hundred
+//! thousand files, and it leaves no draft itself.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use paddington_transport::regular;
 use tempfile::{Builder, TempPath};
@@ -25,19 +28,26 @@ pub(crate) struct Draft {
 const PREFIX: &str = ".paddington-";
 const SUFFIX: &str = ".draft";
 
+/// The folders in which this process has looked for what others have left.
+static LOOKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Number of folders that are remembered; then they are looked at again.
+const FOLDERS: usize = 256;
+
 /// Number of times that a named draft is made again because another process took it for a leftover.
 const TRIES: usize = 8;
 
 impl Draft {
-    /// Writes `content` to a new file in the folder of `path`, and removes what processes that
-    /// ended early have left there.
+    /// Writes `content` to a new file in the folder of `path`. The first one in a folder removes what
+    /// processes that ended early have left there.
     pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<Self> {
         let folder = folder_of(path);
         let (mut file, name) = match unnamed(folder) {
             Some(file) => (file, None),
             None => named(folder).map(|(file, name)| (file, Some(name)))?,
         };
-        remove_leftovers(folder, &file.metadata()?);
+        if is_first_in(folder) {
+            remove_leftovers(folder, &file.metadata()?);
+        }
         file.write_all(content)?;
         file.sync_all()?;
         Ok(Self { file, name, path: path.to_owned() })
@@ -137,6 +147,18 @@ fn lock(file: &File) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Returns whether this process has not looked for drafts in a folder yet.
+fn is_first_in(folder: &Path) -> bool {
+    let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if looked.contains(folder) {
+        return false;
+    }
+    if looked.len() >= FOLDERS {
+        looked.clear();
+    }
+    looked.insert(folder.to_owned())
 }
 
 /// Removes drafts that processes have left in a folder, which may hold keys.
@@ -317,5 +339,22 @@ mod tests {
         assert_eq!(names(folder.path()), expected);
         in_use.create().unwrap();
         assert_eq!(fs::read(at("b")).unwrap(), b"being written by a process that lives");
+    }
+
+    #[test]
+    fn a_folder_is_looked_at_once_and_many_folders_are_not_remembered_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name| Draft::write(&folder.path().join(name), b"").unwrap().create().unwrap();
+        write("a");
+        let leftover = folder.path().join(".paddington-x8s1kq.draft");
+        fs::write(&leftover, "of another process, which has ended since").unwrap();
+        write("b");
+        assert!(leftover.exists(), "a hundred thousand files are not listed for each of them");
+        for number in 0..FOLDERS {
+            is_first_in(&folder.path().join(number.to_string()));
+        }
+        assert!(LOOKED.lock().unwrap().len() <= FOLDERS);
+        write("c");
+        assert!(!leftover.exists());
     }
 }
