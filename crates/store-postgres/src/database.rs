@@ -157,7 +157,7 @@ impl Database {
 
     /// Runs a query that needs nothing but a connection.
     pub(crate) fn query<T, F>(
-        self: &Arc<Self>,
+        &self,
         links: Vec<LinkId>,
         query: impl FnOnce(Arc<Connection>, i32) -> F + Send + 'static,
     ) -> Answer<T>
@@ -173,7 +173,7 @@ impl Database {
 
     /// Reads payloads, as [`follow`](Self::follow) does.
     pub(crate) fn read(
-        self: &Arc<Self>,
+        &self,
         link: LinkId,
         first: MessageId,
         max_bytes: usize,
@@ -221,7 +221,7 @@ impl Database {
         })
     }
 
-    pub(crate) fn release(self: &Arc<Self>, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
+    pub(crate) fn release(&self, links: Vec<(Mailbox, Fence, LaneLeft)>) -> Answer<()> {
         let of = links.iter().map(|(mailbox, ..)| mailbox.link).collect();
         self.query(of, |connection, number| async move {
             claims::release(&connection, number, &links).await
@@ -229,7 +229,7 @@ impl Database {
     }
 
     pub(crate) fn take_lane(
-        self: &Arc<Self>,
+        &self,
         link: LinkId,
         fence: Fence,
     ) -> Answer<Option<Vec<StoredCursor>>> {
@@ -238,7 +238,7 @@ impl Database {
         })
     }
 
-    pub(crate) fn free_lane(self: &Arc<Self>, link: LinkId, fence: Fence) -> Answer<()> {
+    pub(crate) fn free_lane(&self, link: LinkId, fence: Fence) -> Answer<()> {
         let common = Arc::clone(&self.common);
         self.operate(vec![link], move |connection, number| async move {
             let owner = claims::free_lane(&connection, number, link, fence).await?;
@@ -250,7 +250,7 @@ impl Database {
     }
 
     /// Returns the links that this replica owns, once it lives.
-    pub(crate) fn owned(self: &Arc<Self>) -> Answer<Vec<Owned>> {
+    pub(crate) fn owned(&self) -> Answer<Vec<Owned>> {
         let (lease, time) = (self.lease.clone(), self.time);
         let beats = lease.clone();
         let asked = self.operate(Vec::new(), move |connection, number| async move {
@@ -270,7 +270,7 @@ impl Database {
     }
 
     /// Returns which replicas own these links, as far as they live.
-    pub(crate) fn owners(self: &Arc<Self>, links: Vec<LinkId>) -> Answer<Vec<(LinkId, ReplicaId)>> {
+    pub(crate) fn owners(&self, links: Vec<LinkId>) -> Answer<Vec<(LinkId, ReplicaId)>> {
         // No order with what else is asked for the links: nothing depends on the answer.
         let owners = move |connection: Arc<Connection>, _| async move {
             claims::owners(&connection, &links).await
