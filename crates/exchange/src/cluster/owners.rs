@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use paddington_wire::PeerName;
+use paddington_wire::{LinkId, PeerName};
 use tokio::time::timeout;
 
 use super::Cluster;
@@ -68,13 +68,25 @@ impl Cluster {
     /// dead in one of them does not ask: that one does not answer, as a rule.
     async fn ask_in_time<T>(
         &self,
-        mut shards: RangeInclusive<usize>,
+        shards: RangeInclusive<usize>,
         ask: impl FnOnce(&dyn SharedStore) -> Answer<T>,
     ) -> Result<T, StoreError> {
+        self.lives_in(shards)?;
+        let late = |_| Err(StoreError::new("it has not answered in time"));
+        timeout(PATIENCE, ask(&*self.store)).await.unwrap_or_else(late)
+    }
+
+    /// Fails if this replica may be taken for dead in the shard of a link.
+    pub(crate) fn lives_for(&self, link: LinkId) -> Result<(), StoreError> {
+        let shard = self.shard_of(link);
+        self.lives_in(shard..=shard)
+    }
+
+    /// Fails if this replica may be taken for dead in one of these shards.
+    fn lives_in(&self, mut shards: RangeInclusive<usize>) -> Result<(), StoreError> {
         if shards.any(|shard| self.store.lease(shard).is_zero()) {
             return Err(StoreError::new("the lease of this replica has lapsed"));
         }
-        let late = |_| Err(StoreError::new("it has not answered in time"));
-        timeout(PATIENCE, ask(&*self.store)).await.unwrap_or_else(late)
+        Ok(())
     }
 }
