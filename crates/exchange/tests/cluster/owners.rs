@@ -32,6 +32,10 @@ async fn a_replica_names_the_owner_of_a_link_that_it_does_not_own() {
     let only = two.exchange.owners(Some("sensor")).await.unwrap();
     assert_eq!(only.into_values().collect::<Vec<_>>(), [Some(one.id.0)]);
     assert!(two.exchange.owners(Some("nobody")).await.unwrap().is_empty());
+    let both = two.exchange.owners_of(&["sensor", "nobody", "quiet"], SECOND).await.unwrap();
+    assert_eq!(both, two.exchange.owners(None).await.unwrap());
+    let own = one.exchange.owners_of(&["sensor"], SECOND).await.unwrap();
+    assert!(own.is_empty(), "it owns that one: {own:?}");
 
     service.move_to(&two).await;
     assert_eq!(owners(&one).await, are([("quiet", None), ("sensor", Some(two.id.0))]));
@@ -70,6 +74,10 @@ async fn a_replica_whose_store_does_not_answer_in_time_does_not_know_the_owner()
     two.exchange.owners(None).await.unwrap_err();
     let took = asked.elapsed();
     assert!(took >= 10 * SECOND && took < 11 * SECOND, "{took:?}");
+    let asked = Instant::now();
+    two.exchange.owners_of(&["sensor"], SECOND).await.unwrap_err();
+    let took = asked.elapsed();
+    assert!(took >= SECOND && took < 2 * SECOND, "{took:?}");
     service.disk.cut_off(two.id, true);
     sleep(LEASE + SECOND).await;
     let asked = Instant::now();
