@@ -17,17 +17,17 @@ impl Absences {
         Self { begun: Instant::now(), away: Mutex::default() }
     }
 
-    /// Notes that a peer is connected or away.
+    /// Notes that a peer is connected, or away from now on: its connection has ended, or it is at another replica still.
     pub(crate) fn note(&self, peer: &str, is_connected: bool) {
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         if is_connected {
             away.remove(peer);
         } else {
-            away.entry(peer.to_owned()).or_insert_with(Instant::now);
+            away.insert(peer.to_owned(), Instant::now());
         }
     }
 
-    /// Returns since when a peer is away that is not connected: if it never was, since the start.
+    /// Returns since when a peer is away that is not connected: if it never was there, since the start.
     pub(crate) fn since(&self, peer: &str) -> Instant {
         let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         away.get(peer).copied().unwrap_or(self.begun)

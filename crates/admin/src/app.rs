@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) history: History,
     pub(crate) feed: Feed,
     pub(crate) owners: LastOwners,
+    /// Which replicas own the links of the required peers that this one does not own.
+    pub(crate) elsewhere: LastOwners,
     /// Cancelled when the API ends.
     pub(crate) stop: CancellationToken,
 }
@@ -63,6 +65,7 @@ impl App {
             history: History::new(),
             feed: Feed::new(),
             owners: LastOwners::default(),
+            elsewhere: LastOwners::default(),
             stop,
         }
     }

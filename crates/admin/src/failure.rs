@@ -80,6 +80,12 @@ impl Failure {
             .remedy("look at the disk: whether it is full, and whether its files can be written")
     }
 
+    /// Of something that may be done, or will be.
+    fn unsure(error: &dyn Error) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unsure", with_causes(error))
+            .remedy("ask for it again: what is done already is not done twice")
+    }
+
     fn conflict(code: &str, error: &dyn Error) -> Self {
         Self::new(StatusCode::CONFLICT, code, with_causes(error))
     }
@@ -125,6 +131,7 @@ impl From<LinkError> for Failure {
             }
             LinkError::Keys(RekeyError::NotOffered(_)) => Self::conflict("not_now", &error),
             LinkError::Purge(PurgeError::NoStore) => Self::no_store(),
+            LinkError::Purge(PurgeError::Late(_)) => Self::unsure(&error),
             LinkError::Store(_) | LinkError::Purge(PurgeError::Store(_)) => Self::store(&error),
             LinkError::NotDurable(_)
             | LinkError::Remove(RemoveError::NotDurable(_))

@@ -1,12 +1,18 @@
 //! Whether a service can do its work, and why not.
 
+use std::time::Duration;
+
 use paddington::{Event, PeerStatus};
+use tokio::time::sleep;
 
 use crate::app::App;
 use crate::model::Ready;
+use crate::owners::Owners;
 
 /// Number of reasons that are told of one kind.
 const TOLD: usize = 20;
+/// Time between two questions to the database that replicas share: where the required peers are that are not here.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl App {
     /// Notes what an event says of a required peer.
@@ -21,10 +27,28 @@ impl App {
         }
     }
 
-    /// Returns whether the service, whose peers are these, can do its work.
+    /// Follows which replicas own the links of required peers that this one does not own, if there are replicas. So
+    /// nobody who asks whether the service is ready waits for the database.
+    pub(crate) async fn follow_required(&self) {
+        let exchange = self.service.exchange();
+        let Some(replica) = exchange.replica().filter(|_| !self.required.is_empty()) else {
+            return;
+        };
+        let required: Vec<&str> = self.required.iter().map(String::as_str).collect();
+        loop {
+            let owners = self.elsewhere.ask_about(exchange, replica.number, &required).await;
+            for (peer, _) in owners.iter().filter(|(_, owner)| owner.is_some()) {
+                self.absences.note(peer.as_str(), false);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Returns whether the service, whose peers are these, can do its work. It waits for nothing.
     pub(crate) fn ready(&self, peers: &[PeerStatus]) -> Ready {
-        let mut reasons = Vec::new();
-        reasons.extend(self.required.iter().filter_map(|name| self.absence(peers, name)));
+        let (mut reasons, owners) = (Vec::new(), self.elsewhere.get());
+        let absence = |name: &String| self.absence(peers, name, &owners);
+        reasons.extend(self.required.iter().filter_map(absence));
         let halted = peers.iter().filter(|peer| peer.halted);
         reasons.extend(halted.take(TOLD).map(|peer| {
             format!("messages of {} are not handled any more: the handler has failed", peer.name)
@@ -46,8 +70,9 @@ impl App {
         Ready { ready: reasons.is_empty(), reasons }
     }
 
-    /// Returns why a required peer makes the service not ready, if it does.
-    fn absence(&self, peers: &[PeerStatus], name: &str) -> Option<String> {
+    /// Returns why a required peer makes the service not ready, if it does. If another living replica owns its link, that
+    /// one answers for it.
+    fn absence(&self, peers: &[PeerStatus], name: &str, owners: &Owners) -> Option<String> {
         let Some(peer) = peers.iter().find(|peer| peer.name.as_str() == name) else {
             return Some(format!("the required peer {name} is not known"));
         };
@@ -55,10 +80,17 @@ impl App {
             self.absences.note(name, true); // an event may have been missed
             return None;
         }
+        let unsaid = match (peer.owned, owners.get(&peer.name)) {
+            (Some(false), Some(Some(_))) => return None,
+            (Some(false), None) => "; the database does not say whether another replica has it",
+            _ => "",
+        };
         let away = self.absences.since(name).elapsed();
         (away >= self.grace).then(|| {
             let (away, grace) = (away.as_secs(), self.grace.as_secs());
-            format!("the required peer {name} is away for {away} s, and {grace} s are allowed")
+            format!(
+                "the required peer {name} is away for {away} s, and {grace} s are allowed{unsaid}"
+            )
         })
     }
 }

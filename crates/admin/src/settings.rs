@@ -17,7 +17,8 @@ pub struct Settings {
     pub token: Option<Token>,
     /// Whether requests over TCP may change peers.
     pub changes: bool,
-    /// Names of the peers without which the service is not ready.
+    /// Names of the peers without which the service is not ready. If another living replica owns the link of one, that
+    /// replica answers for it.
     pub required: Vec<String>,
     /// How long a required peer may be away.
     pub grace: Duration,

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::feed::Seen;
 use crate::view;
 
-/// Follows the events of the service, and tells streams what changes, until the API ends.
+/// Follows the events of the service and where required peers are, and tells streams what changes, until the API ends.
 pub(crate) fn spawn(app: &Arc<App>, tasks: &TaskTracker) {
     let events = app.service.exchange().events();
     let app = Arc::clone(app);
@@ -25,7 +25,11 @@ pub(crate) fn spawn(app: &Arc<App>, tasks: &TaskTracker) {
         };
         let work = async {
             let follow = app.history.follow(events, note);
-            tokio::join!(follow, app.feed.run(|| look(&app), orphans, owners))
+            tokio::join!(
+                follow,
+                app.feed.run(|| look(&app), orphans, owners),
+                app.follow_required()
+            )
         };
         app.stop.run_until_cancelled(work).await;
     });

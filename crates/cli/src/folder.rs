@@ -45,7 +45,8 @@ pub(crate) struct Api {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Health {
-    /// The peers without which the service is not ready (`/readyz`).
+    /// The peers without which the service is not ready (`/readyz`). If another living replica owns the link of one, that
+    /// replica answers for it.
     pub(crate) required: Vec<String>,
     /// How long one of them may be away.
     #[serde(with = "seconds::or_zero")]

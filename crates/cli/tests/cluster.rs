@@ -6,6 +6,8 @@
 mod support;
 
 use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -181,6 +183,58 @@ fn a_dead_letter_that_another_replica_handles_is_refused_and_the_replica_named()
     let error = String::from_utf8(gone.stderr).unwrap();
     assert_eq!(gone.status.code(), Some(6), "{error}");
     assert!(error.contains(&format!("there is no dead letter {id}")), "{error}");
+}
+
+/// Handles one message as a web server, and returns the fence that it is told.
+fn posted_fence(listener: &TcpListener) -> Option<u64> {
+    let (stream, _) = listener.accept().unwrap();
+    let mut lines = BufReader::new(&stream);
+    let (mut length, mut fence) = (0, None);
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_lowercase();
+        match line.split_once(": ") {
+            Some(("content-length", value)) => length = value.parse().unwrap(),
+            Some(("paddington-fence", value)) => fence = Some(value.parse().unwrap()),
+            _ if line.is_empty() => break,
+            _ => {}
+        }
+    }
+    lines.read_exact(&mut vec![0; length]).unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    (&stream).write_all(answer).unwrap();
+    fence
+}
+
+#[test]
+fn commands_and_webhooks_of_replicas_are_told_a_fence_that_grows_with_each_owner_of_the_link() {
+    let temp = Arc::new(tempfile::tempdir().unwrap());
+    let port = free_port();
+    let Some(hub) = replica(&temp, "hub", &format!("ws://127.0.0.1:{port}/"), port) else { return };
+    let sensor = Place::init(&temp, "sensor", "ws://localhost:1", 1);
+    sensor.join(&hub.invite("sensor", &["--from", "127.0.0.1"]), &[]);
+    let running = hub.run_with(&["--exec", "echo $PADDINGTON_FENCE >> fences"]);
+    let _sensor = sensor.run();
+    for text in ["one", "two"] {
+        sensor.done(&["send", "hub", text, "--wait"]);
+    }
+    drop(running);
+
+    // A process that is started again is another replica.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let _hub = hub.run_with(&["--webhook", &url]);
+    let posted = thread::scope(|scope| {
+        let sent = scope.spawn(|| sensor.done(&["send", "hub", "three", "--wait"]));
+        let posted = posted_fence(&listener);
+        sent.join().unwrap();
+        posted
+    });
+    let fences = std::fs::read_to_string(hub.folder.join("fences")).unwrap();
+    let fences: Vec<u64> = fences.lines().map(|fence| fence.parse().unwrap()).collect();
+    let [one, two] = fences[..] else { unreachable!("{fences:?}") };
+    assert!(one == two && Some(two) < posted, "{fences:?}, {posted:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use paddington_wire::PeerName;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
+use crate::cluster::PATIENCE;
 use crate::core::Core;
 use crate::current::{self, is_handler_of};
 use crate::peer::Peer;
@@ -168,13 +169,35 @@ impl Exchange {
         &self,
         peer: Option<&str>,
     ) -> Result<BTreeMap<PeerName, Option<u32>>, StoreError> {
+        match peer {
+            Some(name) => self.owners_of(&[name], PATIENCE).await,
+            None => self.owners_among(self.core.peers.peers(), PATIENCE).await,
+        }
+    }
+
+    /// Asks the shared store which replicas own the links with some peers, as [`owners`](Self::owners) does, for no longer
+    /// than `limit`. Peers are left out that are not known, or whose database does not answer while another one does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be asked, or does not answer in time.
+    pub async fn owners_of(
+        &self,
+        peers: &[&str],
+        limit: Duration,
+    ) -> Result<BTreeMap<PeerName, Option<u32>>, StoreError> {
+        let known = peers.iter().filter_map(|name| self.core.peer(name));
+        self.owners_among(known.collect(), limit).await
+    }
+
+    async fn owners_among(
+        &self,
+        mut peers: Vec<Arc<Peer>>,
+        limit: Duration,
+    ) -> Result<BTreeMap<PeerName, Option<u32>>, StoreError> {
         let Some(cluster) = &self.core.cluster else { return Ok(BTreeMap::new()) };
-        let mut peers: Vec<Arc<Peer>> = match peer {
-            Some(name) => self.core.peer(name).into_iter().collect(),
-            None => self.core.peers.peers(),
-        };
         peers.retain(|peer| !peer.is_owner());
-        cluster.owners(&peers).await
+        cluster.owners(&peers, limit).await
     }
 
     /// Sends a ping to a peer and waits for its answer (`docs/protocol.md` §7). Returns the time between

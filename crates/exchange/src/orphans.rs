@@ -2,13 +2,19 @@
 //! removed. Implements `docs/delivery.md`, "What is stored".
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use paddington_wire::LinkId;
 use thiserror::Error;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::Exchange;
-use crate::store::{LinkStore, Mailbox, MailboxStatus, Purged, StoreError};
+use crate::cluster::PATIENCE;
+use crate::core::Core;
+use crate::storage::Storage;
+use crate::store::{Answer, Mailbox, MailboxStatus, Purged, StoreError};
 
 /// The most mailboxes that one line of the log names.
 const MAX_NAMED: usize = 8;
@@ -26,6 +32,13 @@ pub enum PurgeError {
     /// The store failed. What is left can be purged again.
     #[error("the mailbox could not be purged: {0}")]
     Store(#[source] StoreError),
+    /// The store that replicas share has not answered in time. It may go on, and until it has ended this replica
+    /// changes no links. To purge the mailbox once more does no harm.
+    #[error(
+        "the store has not answered in time: what is stored for {0} may be removed, in part, or later; purge it \
+         again, which is safe"
+    )]
+    Late(Mailbox),
 }
 
 impl Exchange {
@@ -50,29 +63,67 @@ impl Exchange {
 
     /// Removes everything that is stored for a link that no peer of this service has: messages,
     /// cursors, attempts and dead letters. The removal is durable once this returns. A mailbox that
-    /// holds nothing is no error.
+    /// holds nothing is no error. It takes 10 s at most where replicas share the store.
     ///
     /// # Errors
     ///
-    /// [`PurgeError`] if a peer has the link, or the store fails.
+    /// [`PurgeError`] if a peer has the link, or the store fails or does not answer in time.
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<Purged, PurgeError> {
         let core = self.core();
-        let store = core.store().ok_or(PurgeError::NoStore)?;
-        let _change = core.changes.lock().await; // the link is not added meanwhile
-        if core.peers.has_link(mailbox.link) {
+        let change = Arc::clone(&core.changes).lock_owned(); // the link is not added meanwhile
+        let Some(cluster) = &core.cluster else {
+            return core.purge(mailbox, change.await)?.await.map_err(PurgeError::Store);
+        };
+        cluster.lives_for(mailbox.link).map_err(PurgeError::Store)?;
+        let late = || PurgeError::Late(mailbox.clone());
+        let purging = async {
+            // In a task of its own, since the store goes on when nobody waits for its answer any more.
+            let purged = tokio::spawn(core.purge(mailbox, change.await)?).await;
+            purged.map_err(|_| late())?.map_err(PurgeError::Store)
+        };
+        timeout(PATIENCE, purging).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+impl Core {
+    /// Begins to remove what is stored for a link. Until it is removed nobody else changes the peers.
+    fn purge(
+        &self,
+        mailbox: &Mailbox,
+        change: OwnedMutexGuard<()>,
+    ) -> Result<Answer<Purged>, PurgeError> {
+        let store = self.store().ok_or(PurgeError::NoStore)?;
+        if self.peers.has_link(mailbox.link) {
             return Err(PurgeError::Known(mailbox.clone()));
         }
-        store.purge(mailbox).await.map_err(PurgeError::Store)
+        let purging = store.purge(mailbox);
+        Ok(Box::pin(async move {
+            let purged = purging.await;
+            drop(change);
+            purged
+        }))
     }
 }
 
 /// Logs which mailboxes of the store belong to none of these links, unless there is nothing in them
-/// that anybody could miss.
+/// that anybody could miss. No start waits for it longer than 10 s where replicas share the store.
 pub(crate) async fn warn_of_orphans(
-    store: &dyn LinkStore,
+    storage: &Storage,
     known: Vec<LinkId>,
 ) -> Result<(), StoreError> {
-    let mut orphans = store.mailboxes(known).await?;
+    let told = match storage {
+        Storage::Memory => return Ok(()),
+        Storage::Own(store) => Ok(store.mailboxes(known).await),
+        Storage::Shared(store) => timeout(PATIENCE, store.mailboxes(known)).await,
+    };
+    let Ok(orphans) = told else {
+        warn!(
+            "it is not known whether the store has orphaned mailboxes: it has not answered in time; \
+             Exchange::orphans asks it again"
+        );
+        return Ok(());
+    };
+    let mut orphans = orphans?;
     orphans.retain(|orphan| orphan.messages + orphan.letters > 0);
     if !orphans.is_empty() {
         let orphans = listed(&orphans);

@@ -98,7 +98,7 @@ impl Exchange {
         let core = Arc::new_cyclic(|core| Core {
             peers,
             clients: Arc::new(InvitedClients::new(clients)),
-            changes: Mutex::default(),
+            changes: Arc::default(),
             lifecycle: Lifecycle::new(shared.stopping.clone()),
             tasks: TaskTracker::new(),
             workers: TaskTracker::new(),
@@ -179,10 +179,7 @@ async fn add_all(
         keys.give(&peer, &role, credentials);
         peers.insert(Entry { peer, keys: identity.keys, role });
     }
-    match store.store() {
-        Some(store) => warn_of_orphans(store, peers.links()).await.map_err(StartError::Store),
-        None => Ok(()),
-    }
+    warn_of_orphans(store, peers.links()).await.map_err(StartError::Store)
 }
 
 fn refusal(identity: &Identity, conflict: Conflict) -> StartError {

@@ -99,6 +99,10 @@ pub struct Incoming {
     pub seconds_left: Option<f64>,
     /// The id that the sender was told; null on a `hex` link.
     pub message_id: Option<String>,
+    /// A number that grows whenever another replica takes the link over: whoever keeps the effects of messages can refuse
+    /// those that come with a smaller one than it has seen for the peer. Left out where there are no replicas, and of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
 }
 
 /// Messages for a consumer, in order.

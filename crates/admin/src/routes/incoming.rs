@@ -278,6 +278,7 @@ fn incoming(given: Given) -> Incoming {
         request: message.is_request(),
         seconds_left: message.time_left().map(|left| left.as_secs_f64()),
         message_id: message.id().map(|id| id.to_string()),
+        fence: message.fence(),
     }
 }
 

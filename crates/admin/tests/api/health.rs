@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{Hub, ignore, settings, settings_with_tcp};
+use paddington::store::ReplicaId;
 use paddington::{Event, Message, OnError, Storage};
 use paddington_admin::Settings;
 use paddington_admin::client::ClientError;
@@ -13,8 +14,9 @@ use paddington_admin::model::{EventEntry, LetterDetails, Letters, Outbox, Status
 use paddington_test_support::{
     MemoryDisk, MemoryNetwork, Pair, Random, SharedDisk, eventually, pair,
 };
+use tempfile::TempDir;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test]
 async fn a_required_peer_that_is_away_makes_the_service_not_ready() {
@@ -129,6 +131,100 @@ fn elsewhere(here: &Pair) -> Pair {
         client: here.client.clone(),
         invite: here.invite.clone(),
     }
+}
+
+/// Settings with which the service is not ready once its client is away for longer than this.
+fn requiring(grace: Duration) -> impl FnOnce(&TempDir) -> Settings {
+    move |folder: &TempDir| {
+        let required = vec!["client".to_owned()];
+        Settings { required, grace, ..settings(folder) }
+    }
+}
+
+/// Starts two replicas that require their client, which comes to the first one only. Returns that one's number, too.
+async fn two_requiring(grace: Duration) -> (SharedDisk, ReplicaId, [Hub; 2]) {
+    let disk = SharedDisk::new(Duration::from_secs(60));
+    let (first, store) = disk.open();
+    let other_store = disk.open().1;
+    let here = pair();
+    let there = elsewhere(&here);
+    let one = Hub::start_as(requiring(grace), here, Storage::Shared(store), ignore).await;
+    let two = Hub::start_as(requiring(grace), there, Storage::Shared(other_store), ignore).await;
+    (disk, first, [one, two])
+}
+
+async fn ready(hub: &Hub) -> (u16, String) {
+    hub.client().await.text("/readyz").await.unwrap()
+}
+
+/// Waits until a service is not ready because its client is away, and that is all that it says.
+async fn misses_its_client(hub: &Hub) {
+    eventually(async || {
+        let (code, text) = ready(hub).await;
+        code == 503
+            && text.starts_with("the required peer client is away for ")
+            && text.ends_with(" s are allowed\n")
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_required_peer_whose_link_another_living_replica_owns_is_missed_there_only() {
+    let (disk, first, [one, two]) = two_requiring(Duration::ZERO).await;
+    misses_its_client(&one).await;
+    misses_its_client(&two).await;
+    let peer = one.start_peer().await;
+    assert_eq!(ready(&one).await, (200, "ok\n".to_owned()));
+    eventually(async || ready(&two).await.0 == 200).await;
+    let status: Status = two.client().await.get("/v1/status").await.unwrap();
+    assert!(status.ready.ready && status.peers[0].required, "{:?}", status.ready);
+    let mut events = one.service.exchange().events();
+    peer.shutdown().await;
+    while !matches!(events.recv().await.unwrap(), Event::Down { .. }) {}
+    misses_its_client(&one).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(ready(&two).await.0, 200, "the other one answers for it");
+    disk.kill(first);
+    misses_its_client(&two).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_grace_begins_when_no_other_replica_owns_the_link_of_a_required_peer_any_more() {
+    let (disk, first, [one, two]) = two_requiring(Duration::from_secs(30)).await;
+    let peer = one.start_peer().await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(ready(&two).await.0, 200);
+    disk.kill(first);
+    for expected in [200, 503] {
+        sleep(Duration::from_secs(20)).await;
+        let (code, text) = ready(&two).await;
+        assert_eq!(code, expected, "{text}");
+    }
+    peer.exchange().ask_to_shut_down_now();
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_does_not_wait_for_a_database_that_hangs_and_tells_that_it_does_not_know() {
+    let (disk, _, [one, two]) = two_requiring(Duration::ZERO).await;
+    let peer = one.start_peer().await;
+    eventually(async || ready(&two).await.0 == 200).await;
+    disk.hold(true);
+    eventually(async || {
+        let (code, text) = ready(&two).await;
+        let end = "; the database does not say whether another replica has it\n";
+        code == 503
+            && text.starts_with("the required peer client is away for ")
+            && text.ends_with(end)
+    })
+    .await;
+    let asked = Instant::now();
+    assert_eq!(ready(&two).await.0, 503);
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(ready(&one).await.0, 200, "its client is connected");
+    disk.hold(false);
+    eventually(async || ready(&two).await.0 == 200).await;
+    peer.exchange().ask_to_shut_down_now();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
 //! Consumers: order, sharing, and that what one has not acknowledged comes again.
 
-use paddington::{Delivered, Message};
+use std::time::Duration;
+
+use paddington::{Delivered, Message, Storage};
 use paddington_admin::model::IncomingMessages;
-use paddington_test_support::eventually;
+use paddington_test_support::{SharedDisk, eventually, pair};
 use serde_json::{Value, json};
 
-use crate::side::{Both, code, next, numbers, text, texts};
+use crate::side::{Both, Side, code, next, numbers, text, texts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_come_in_order_through_streams_and_polls() {
@@ -30,6 +32,36 @@ async fn messages_come_in_order_through_streams_and_polls() {
     assert_eq!(seen, numbers(300..1000));
     eventually(async || both.client.peer().outbox_messages == 0).await;
     assert_eq!(both.client.peer().counts.unwrap().acknowledged, 1000);
+}
+
+#[tokio::test]
+async fn consumers_of_replicas_are_told_a_fence_that_grows_with_each_owner_of_the_link() {
+    let (pair, disk) = (pair(), SharedDisk::new(Duration::from_secs(60)));
+    let client = Side::start(&pair, pair.client.clone()).await;
+    let mut fences = Vec::new();
+    for _ in 0..2 {
+        let storage = Storage::Shared(disk.open().1);
+        let server = Side::start_with(&pair.network, storage, pair.server.clone()).await;
+        client.send("server", numbers(0..2)).await;
+        let polled = server.poll("?max=1").await;
+        assert_eq!(server.acknowledge(&polled).await.acknowledged, 1);
+        let mut stream = server.stream("").await;
+        let streamed = [next(&mut stream).await];
+        assert_eq!(server.acknowledge(&streamed).await.acknowledged, 1);
+        fences.push([polled[0].fence.unwrap(), streamed[0].fence.unwrap()]);
+        server.end().await;
+    }
+    let [[a, b], [c, d]] = fences[..] else { panic!("{fences:?}") };
+    assert!(a == b && b < c && c == d, "{fences:?}");
+}
+
+#[tokio::test]
+async fn without_replicas_a_message_has_no_fence() {
+    let both = Both::start().await;
+    both.client.send("server", numbers(0..1)).await;
+    let told: Value = both.server.api().await.get("/v1/messages").await.unwrap();
+    let message = told["messages"][0].as_object().unwrap();
+    assert!(message.contains_key("message_id") && !message.contains_key("fence"), "{told}");
 }
 
 #[tokio::test]

@@ -19,13 +19,14 @@ const SEPARATOR: &str = "__";
 const SIMILAR: f64 = 0.9;
 
 /// The variables with one underscore that have a meaning: the folder, and what a handler is told.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "PADDINGTON_DIR",
     "PADDINGTON_SERVICE",
     "PADDINGTON_PEER",
     "PADDINGTON_KIND",
     "PADDINGTON_CONTENT",
     "PADDINGTON_ID",
+    "PADDINGTON_FENCE",
     "PADDINGTON_SECONDS_LEFT",
 ];
 

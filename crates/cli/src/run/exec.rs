@@ -90,6 +90,10 @@ impl Exec {
             Some(id) => command.env("PADDINGTON_ID", id.to_string()),
             None => command.env_remove("PADDINGTON_ID"),
         };
+        match message.fence() {
+            Some(fence) => command.env("PADDINGTON_FENCE", fence.to_string()),
+            None => command.env_remove("PADDINGTON_FENCE"),
+        };
         match message.time_left() {
             Some(left) => command.env("PADDINGTON_SECONDS_LEFT", left.as_secs_f64().to_string()),
             None => command.env_remove("PADDINGTON_SECONDS_LEFT"),

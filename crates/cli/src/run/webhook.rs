@@ -79,6 +79,9 @@ fn headers(message: &Message) -> Result<HeaderMap, HandlerError> {
     if let Some(id) = message.id() {
         add("paddington-id", &id.to_string())?;
     }
+    if let Some(fence) = message.fence() {
+        add("paddington-fence", &fence.to_string())?;
+    }
     if let Some(left) = message.time_left() {
         add("paddington-seconds-left", &left.as_secs_f64().to_string())?;
     }

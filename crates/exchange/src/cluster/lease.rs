@@ -19,8 +19,9 @@ use crate::store::{LaneLeft, Owned, StoreError};
 const LOOK: Duration = Duration::from_secs(5);
 /// The pause after the store has not answered.
 const RETRY: Duration = Duration::from_millis(250);
-/// The longest time that a look at all links may take: a store that hangs does not answer either.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest time that a look at all links may take, and any question on which no message depends: a store that hangs
+/// does not answer either.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The shortest lease that a configuration can have.
 const SHORTEST: Duration = Duration::from_secs(4);
 /// The number of leases after which a replica without a shard of its store lets the peers go elsewhere whose links live

@@ -14,6 +14,7 @@ mod signals;
 mod tasks;
 
 pub(crate) use cluster::Cluster;
+pub(crate) use lease::PATIENCE;
 pub(crate) use owning::NotOwned;
 pub(crate) use receipts::{Known, Receipts};
 pub(crate) use tasks::spawn;

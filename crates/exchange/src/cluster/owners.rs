@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use paddington_wire::PeerName;
+use paddington_wire::{LinkId, PeerName};
 use tokio::time::timeout;
 
 use super::Cluster;
@@ -16,16 +17,17 @@ use crate::store::{Answer, ReplicaId, SharedStore, StoreError};
 
 impl Cluster {
     /// Asks the store who owns the links with these peers; `None` is nobody who lives. Peers are left out whose links
-    /// live in a shard that does not answer, unless none does.
+    /// live in a shard that does not answer within `limit`, unless none does.
     pub(crate) async fn owners(
         &self,
         peers: &[Arc<Peer>],
+        limit: Duration,
     ) -> Result<BTreeMap<PeerName, Option<u32>>, StoreError> {
         let mut shards: BTreeMap<usize, Vec<Arc<Peer>>> = BTreeMap::new();
         for peer in peers {
             shards.entry(self.shard_of(peer.mailbox.link)).or_default().push(Arc::clone(peer));
         }
-        let asked = shards.into_iter().map(|(shard, peers)| self.owners_in(shard, peers));
+        let asked = shards.into_iter().map(|(shard, peers)| self.owners_in(shard, peers, limit));
         let (mut owners, mut failure, mut answered) = (BTreeMap::new(), None, false);
         for answer in join_all(asked).await {
             match answer {
@@ -44,9 +46,10 @@ impl Cluster {
         &self,
         shard: usize,
         peers: Vec<Arc<Peer>>,
+        limit: Duration,
     ) -> Result<Vec<(PeerName, Option<u32>)>, StoreError> {
         let links = peers.iter().map(|peer| peer.mailbox.link).collect();
-        let owners = self.ask_in_time(shard..=shard, |store| store.owners(links)).await?;
+        let owners = self.ask_in_time(shard..=shard, limit, |store| store.owners(links)).await?;
         let owners: HashMap<_, ReplicaId> = owners.into_iter().collect();
         let of_peer = |peer: Arc<Peer>| {
             let owner = owners.get(&peer.mailbox.link).map(|replica| replica.0);
@@ -55,26 +58,39 @@ impl Cluster {
         Ok(peers.into_iter().map(of_peer).collect())
     }
 
-    /// Asks all shards something on which no message depends, and which they answer together.
+    /// Asks all shards something on which no message depends, and which they answer together: it takes 10 s at most.
     pub(crate) async fn ask_all_in_time<T>(
         &self,
         ask: impl FnOnce(&dyn SharedStore) -> Answer<T>,
     ) -> Result<T, StoreError> {
         let last = self.store.shards().saturating_sub(1);
-        self.ask_in_time(0..=last, ask).await
+        self.ask_in_time(0..=last, PATIENCE, ask).await
     }
 
-    /// Asks shards something on which no message depends: it takes 10 s at most. A replica that may be taken for
+    /// Asks shards something on which no message depends: it takes no longer than `limit`. A replica that may be taken for
     /// dead in one of them does not ask: that one does not answer, as a rule.
     async fn ask_in_time<T>(
         &self,
-        mut shards: RangeInclusive<usize>,
+        shards: RangeInclusive<usize>,
+        limit: Duration,
         ask: impl FnOnce(&dyn SharedStore) -> Answer<T>,
     ) -> Result<T, StoreError> {
+        self.lives_in(shards)?;
+        let late = |_| Err(StoreError::new("it has not answered in time"));
+        timeout(limit, ask(&*self.store)).await.unwrap_or_else(late)
+    }
+
+    /// Fails if this replica may be taken for dead in the shard of a link.
+    pub(crate) fn lives_for(&self, link: LinkId) -> Result<(), StoreError> {
+        let shard = self.shard_of(link);
+        self.lives_in(shard..=shard)
+    }
+
+    /// Fails if this replica may be taken for dead in one of these shards.
+    fn lives_in(&self, mut shards: RangeInclusive<usize>) -> Result<(), StoreError> {
         if shards.any(|shard| self.store.lease(shard).is_zero()) {
             return Err(StoreError::new("the lease of this replica has lapsed"));
         }
-        let late = |_| Err(StoreError::new("it has not answered in time"));
-        timeout(PATIENCE, ask(&*self.store)).await.unwrap_or_else(late)
+        Ok(())
     }
 }

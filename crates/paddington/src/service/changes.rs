@@ -292,11 +292,13 @@ impl Service {
         self.exchange.orphans().await.map_err(LinkError::Store)
     }
 
-    /// Removes what the store holds for a link that is not known any more.
+    /// Removes what the store holds for a link that is not known any more. It takes 10 s at most where replicas share
+    /// the store.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the link is known, or the store fails.
+    /// [`LinkError`] if the link is known, or the store fails or does not answer in time: then it may be removed, in part,
+    /// or later ([`PurgeError::Late`]).
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<(), LinkError> {
         self.exchange.purge(mailbox).await?;
         Ok(())

@@ -13,7 +13,7 @@ use paddington::store::{
     StoredCursor, Submission,
 };
 use paddington::{Instance, LinkId, MessageId, Payload};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::SharedDisk;
@@ -168,11 +168,14 @@ impl Handle {
 
     /// Answers after a while: no store does at once.
     pub(super) fn answer<T: Send + 'static>(&self, result: Result<T, StoreError>) -> Answer<T> {
-        let delay = self.delay();
+        let (delay, held) = (self.delay(), self.held());
         async move {
             match delay {
                 Some(delay) => sleep(delay).await,
                 None => tokio::task::yield_now().await,
+            }
+            if let Some(mut held) = held {
+                drop(held.wait_for(|held| !held).await);
             }
             result
         }
@@ -197,6 +200,13 @@ impl Handle {
     /// Returns how long an answer takes, if answers take any time.
     fn delay(&self) -> Option<Duration> {
         self.disk.lock().delays.as_mut().map(|(random, longest)| random.up_to(*longest))
+    }
+
+    /// Returns what tells when answers are let go, if they are kept back.
+    fn held(&self) -> Option<watch::Receiver<bool>> {
+        let shared = self.disk.lock();
+        let is_held = *shared.held.borrow();
+        is_held.then(|| shared.held.subscribe())
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) lost_claims: usize,
     /// The longest time that an answer takes, if it takes any.
     pub(super) delays: Option<(Random, Duration)>,
+    /// Whether answers are kept back.
+    pub(super) held: watch::Sender<bool>,
 }
 
 pub(super) struct Replica {

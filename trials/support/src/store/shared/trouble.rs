@@ -111,6 +111,12 @@ impl SharedDisk {
         self.lock().delays = Some((random, longest));
     }
 
+    /// Keeps answers back from now on, as a database that hangs does, or lets them go. What was asked for is done all
+    /// the same; leases are renewed, and what is written lazily is answered.
+    pub fn hold(&self, held: bool) {
+        self.lock().held.send_modify(|is_held| *is_held = held);
+    }
+
     /// Returns since when a replica knows that it must not call the handler for the peer of a link: the
     /// store has told it, or it has given the link up. `None` if it may, or does not know better.
     #[must_use]
