@@ -4,14 +4,11 @@
 //! (Linux), a draft has no name at all until it is complete. Elsewhere, and for the instant in which
 //! it replaces an older file, it has a name that the next [`Draft::write`] in the same folder
 //! recognises. Its writer holds a lock on it, which ends with the process: a draft without one was
-//! left behind, and is removed. A process looks for them once in each folder: there may be a hundred
-//! thousand files, and it leaves no draft itself.
+//! left behind, and is removed.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use paddington_transport::regular;
 use tempfile::{Builder, TempPath};
@@ -24,28 +21,31 @@ pub(crate) struct Draft {
     path: PathBuf,
 }
 
+/// What becomes of the drafts that processes which ended early have left in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// They are removed, for which the whole folder is listed.
+    Go,
+    /// They were removed before, or will be by the next process.
+    Stay,
+}
+
 /// The beginning and the end of a draft's name; what is between them is random.
 const PREFIX: &str = ".paddington-";
 const SUFFIX: &str = ".draft";
-
-/// The folders in which this process has looked for what others have left.
-static LOOKED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-/// Number of folders that are remembered; then they are looked at again.
-const FOLDERS: usize = 256;
 
 /// Number of times that a named draft is made again because another process took it for a leftover.
 const TRIES: usize = 8;
 
 impl Draft {
-    /// Writes `content` to a new file in the folder of `path`. The first one in a folder removes what
-    /// processes that ended early have left there.
-    pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<Self> {
+    /// Writes `content` to a new file in the folder of `path`.
+    pub(crate) fn write(path: &Path, content: &[u8], leftovers: Leftovers) -> io::Result<Self> {
         let folder = folder_of(path);
         let (mut file, name) = match unnamed(folder) {
             Some(file) => (file, None),
             None => named(folder).map(|(file, name)| (file, Some(name)))?,
         };
-        if is_first_in(folder) {
+        if leftovers == Leftovers::Go {
             remove_leftovers(folder, &file.metadata()?);
         }
         file.write_all(content)?;
@@ -147,18 +147,6 @@ fn lock(file: &File) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Returns whether this process has not looked for drafts in a folder yet.
-fn is_first_in(folder: &Path) -> bool {
-    let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
-    if looked.contains(folder) {
-        return false;
-    }
-    if looked.len() >= FOLDERS {
-        looked.clear();
-    }
-    looked.insert(folder.to_owned())
 }
 
 /// Removes drafts that processes have left in a folder, which may hold keys.
@@ -273,7 +261,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let makers: [fn(&Path, &str) -> Draft; 2] = [
-            |path, text| Draft::write(path, text.as_bytes()).unwrap(),
+            |path, text| Draft::write(path, text.as_bytes(), Leftovers::Go).unwrap(),
             |path, text| with_name(path, text.as_bytes()),
         ];
         for make in makers {
@@ -293,7 +281,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_durable_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let draft = || Draft::write(&folder.path().join("a"), b"secret").unwrap();
+        let draft = || Draft::write(&folder.path().join("a"), b"secret", Leftovers::Go).unwrap();
         let broken = |_: &Path| Err(io::Error::from(io::ErrorKind::StorageFull));
         let errors = [draft().create_and(broken), draft().replace_and(broken)];
         assert!(errors.iter().all(Result::is_err), "{errors:?}");
@@ -310,7 +298,7 @@ mod tests {
         if unnamed(folder.path()).is_none() {
             return; // this file system has no files without names
         }
-        let draft = Draft::write(&folder.path().join("a"), b"secret").unwrap();
+        let draft = Draft::write(&folder.path().join("a"), b"secret", Leftovers::Go).unwrap();
         assert_eq!(names(folder.path()), [""; 0]);
         drop(draft);
         assert_eq!(names(folder.path()), [""; 0], "what is killed leaves nothing");
@@ -330,7 +318,10 @@ mod tests {
         fs::write(at(kept[2]), "not a draft").unwrap();
         let in_use = with_name(&at("b"), b"being written by a process that lives");
 
-        Draft::write(&at("a"), b"").unwrap().create().unwrap();
+        let write = |leftovers| Draft::write(&at("a"), b"", leftovers).unwrap().replace().unwrap();
+        write(Leftovers::Stay);
+        assert!(leftover.exists());
+        write(Leftovers::Go);
         let mut expected = kept.map(str::to_owned).to_vec();
         expected.push("a".to_owned());
         let name = in_use.name.as_ref().unwrap().file_name().unwrap();
@@ -339,22 +330,5 @@ mod tests {
         assert_eq!(names(folder.path()), expected);
         in_use.create().unwrap();
         assert_eq!(fs::read(at("b")).unwrap(), b"being written by a process that lives");
-    }
-
-    #[test]
-    fn a_folder_is_looked_at_once_and_many_folders_are_not_remembered_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name| Draft::write(&folder.path().join(name), b"").unwrap().create().unwrap();
-        write("a");
-        let leftover = folder.path().join(".paddington-x8s1kq.draft");
-        fs::write(&leftover, "of another process, which has ended since").unwrap();
-        write("b");
-        assert!(leftover.exists(), "a hundred thousand files are not listed for each of them");
-        for number in 0..FOLDERS {
-            is_first_in(&folder.path().join(number.to_string()));
-        }
-        assert!(LOOKED.lock().unwrap().len() <= FOLDERS);
-        write("c");
-        assert!(!leftover.exists());
     }
 }

@@ -15,7 +15,7 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::at_rest::AtRestError;
-use crate::draft::Draft;
+use crate::draft::{Draft, Leftovers};
 use crate::written::{HoldsKeys, to_toml};
 
 /// The reason why a file could not be read or written. Nothing was changed, or, if the disk fails at the
@@ -205,8 +205,18 @@ pub(crate) fn write<T: Serialize + HoldsKeys>(
     value: &T,
     is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
 ) -> Result<(), FileError> {
+    write_among(path, value, Leftovers::Go, is_ours)
+}
+
+/// As [`write`], in a folder with many files.
+pub(crate) fn write_among<T: Serialize + HoldsKeys>(
+    path: &Path,
+    value: &T,
+    leftovers: Leftovers,
+    is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
+) -> Result<(), FileError> {
     let text = || to_toml(value).map_err(|source| unwritable(path, source));
-    publish(path, is_ours, text)
+    publish(path, leftovers, is_ours, text)
 }
 
 /// Returns what is written to a file; errors call it `path`.
@@ -246,7 +256,7 @@ pub(crate) fn text<T: Serialize + HoldsKeys>(
 ///
 /// [`Invite`]: crate::Invite
 pub fn save_private(path: impl AsRef<Path>, text: &str) -> Result<(), FileError> {
-    publish(path.as_ref(), |_| Ok(()), || Ok(text))
+    publish(path.as_ref(), Leftovers::Go, |_| Ok(()), || Ok(text))
 }
 
 fn unwritable(path: &Path, source: io::Error) -> FileError {
@@ -256,6 +266,7 @@ fn unwritable(path: &Path, source: io::Error) -> FileError {
 /// Writes `text` to a file. An existing file is replaced only if `is_ours` accepts it.
 fn publish<T: Deref<Target: AsRef<[u8]>>>(
     path: &Path,
+    leftovers: Leftovers,
     is_ours: impl FnOnce(&Path) -> Result<(), &'static str>,
     text: impl FnOnce() -> Result<T, FileError>,
 ) -> Result<(), FileError> {
@@ -276,7 +287,7 @@ fn publish<T: Deref<Target: AsRef<[u8]>>>(
     if text.len() as u64 > MAX_LEN {
         return Err(FileError::TooLong { path: path.to_owned(), len: text.len() as u64 });
     }
-    let draft = Draft::write(path, text).map_err(unwritable)?;
+    let draft = Draft::write(path, text, leftovers).map_err(unwritable)?;
     let published = if replaces { draft.replace() } else { draft.create() };
     published.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => occupied("was created by another process just now"),

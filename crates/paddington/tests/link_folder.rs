@@ -191,6 +191,22 @@ fn a_folder_that_another_process_has_locked_is_not_changed() {
 }
 
 #[test]
+fn what_a_dead_process_has_left_is_removed_with_the_first_change_of_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut hub = with_links("hub", folder.path());
+    let left = folder.path().join(".paddington-x8s1kq.draft");
+    let leave = || fs::write(&left, "keys of a process that was killed").unwrap();
+    leave();
+    hub.add_client("attic", "127.0.0.1").unwrap();
+    assert!(!left.exists());
+    leave();
+    hub.add_client("cellar", "127.0.0.1").unwrap();
+    assert!(left.exists(), "a folder with many links is not listed for each of them");
+    with_links("hub", folder.path()).add_client("roof", "127.0.0.1").unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
 fn links_of_a_configuration_in_one_file_are_moved_into_the_folder_once() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("links");

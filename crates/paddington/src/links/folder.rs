@@ -7,6 +7,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "durable")]
 use paddington_crypto::StorageKey;
@@ -17,6 +18,7 @@ use super::stored::LinkFile;
 #[cfg(feature = "durable")]
 use crate::at_rest::Keyring;
 use crate::at_rest::Vault;
+use crate::draft::Leftovers;
 use crate::{FileError, draft, file};
 
 /// The file whose lock is that of the folder.
@@ -30,6 +32,9 @@ pub(crate) struct LinkFolder {
     path: PathBuf,
     /// What they are sealed with, if they are.
     vault: Option<Arc<Vault>>,
+    /// Whether what dead processes have left in it was removed. With a hundred thousand links that is not done for each
+    /// that is written, and this process leaves nothing.
+    tidied: Arc<AtomicBool>,
 }
 
 /// The right to change a folder, which ends when the last clone is dropped.
@@ -50,7 +55,7 @@ impl LinkFolder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             Err(source) => return Err(FileError::Unwritable { path, source }),
         }
-        Ok(Self { path, vault })
+        Ok(Self { path, vault, tidied: Arc::default() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -130,10 +135,21 @@ impl LinkFolder {
                 Err("holds another link")
             }
         };
-        let Some(vault) = &self.vault else { return file::write(&path, link, is_ours) };
+        let leftovers = self.leftovers();
+        let Some(vault) = &self.vault else {
+            return file::write_among(&path, link, leftovers, is_ours);
+        };
         let is_first = || self.files().is_ok_and(|files| files.is_empty());
         let keyring = vault.keyring_or_new(is_first).map_err(|error| at_rest(&path, error))?;
-        file::write(&path, &SealedLink::seal(&path, link, keyring.newest())?, is_ours)
+        let sealed = SealedLink::seal(&path, link, keyring.newest())?;
+        file::write_among(&path, &sealed, leftovers, is_ours)
+    }
+
+    fn leftovers(&self) -> Leftovers {
+        match self.tidied.swap(true, Ordering::Relaxed) {
+            false => Leftovers::Go,
+            true => Leftovers::Stay,
+        }
     }
 
     /// Returns whether there is no link.
@@ -175,9 +191,13 @@ impl LinkFolder {
         }
         draft::tidy(&self.path); // a run that was killed may have left keys there
         for (path, link) in &links {
+            let is_ours = |_: &Path| Ok(());
             match to {
-                Some(key) => file::write(path, &SealedLink::seal(path, link, key)?, |_| Ok(()))?,
-                None => file::write(path, link, |_| Ok(()))?,
+                Some(key) => {
+                    let sealed = SealedLink::seal(path, link, key)?;
+                    file::write_among(path, &sealed, Leftovers::Stay, is_ours)?;
+                }
+                None => file::write_among(path, link, Leftovers::Stay, is_ours)?,
             }
         }
         Ok(links.len() as u64)
