@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use paddington_exchange::store::parts::stopped;
+use paddington_exchange::store::parts::{of_those_that_answer, stopped};
 use paddington_exchange::store::{
     Answer, Ending, Mailbox, Relay, RelayId, Relayed, SharedStore, Signal, StoreError, TakeOf,
 };
@@ -197,20 +197,7 @@ impl PostgresStore {
 
 /// Gathers the answers of databases.
 fn gather<T: Send + 'static>(answers: Vec<Answer<Vec<T>>>) -> Answer<Vec<T>> {
-    async move {
-        let (mut all, mut failure, mut answered) = (Vec::new(), None, false);
-        for answer in join_all(answers).await {
-            match answer {
-                Ok(part) => {
-                    answered = true;
-                    all.extend(part);
-                }
-                Err(cause) => failure = Some(cause),
-            }
-        }
-        failure.filter(|_| !answered).map_or(Ok(all), Err)
-    }
-    .boxed()
+    async move { of_those_that_answer(join_all(answers).await) }.boxed()
 }
 
 impl Relay for PostgresStore {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::Cluster;
 use super::lease::PATIENCE;
 use crate::peer::Peer;
+use crate::store::parts::of_those_that_answer;
 use crate::store::{Answer, ReplicaId, SharedStore, StoreError};
 
 impl Cluster {
@@ -28,17 +29,7 @@ impl Cluster {
             shards.entry(self.shard_of(peer.mailbox.link)).or_default().push(Arc::clone(peer));
         }
         let asked = shards.into_iter().map(|(shard, peers)| self.owners_in(shard, peers, limit));
-        let (mut owners, mut failure, mut answered) = (BTreeMap::new(), None, false);
-        for answer in join_all(asked).await {
-            match answer {
-                Ok(of_shard) => {
-                    answered = true;
-                    owners.extend(of_shard);
-                }
-                Err(cause) => failure = Some(cause),
-            }
-        }
-        failure.filter(|_| !answered).map_or(Ok(owners), Err)
+        Ok(of_those_that_answer(join_all(asked).await)?.into_iter().collect())
     }
 
     /// Asks a shard.
