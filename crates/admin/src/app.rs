@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use paddington::Service;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) owners: LastOwners,
     /// Which replicas own the links of the required peers that this one does not own.
     pub(crate) elsewhere: LastOwners,
+    /// Tells that a required peer has come or left.
+    pub(crate) moves: Notify,
     /// Cancelled when the API ends.
     pub(crate) stop: CancellationToken,
 }
@@ -66,6 +69,7 @@ impl App {
             feed: Feed::new(),
             owners: LastOwners::default(),
             elsewhere: LastOwners::default(),
+            moves: Notify::new(),
             stop,
         }
     }

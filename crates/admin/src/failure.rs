@@ -83,7 +83,7 @@ impl Failure {
     /// Of something that may be done, or will be.
     fn unsure(error: &dyn Error) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unsure", with_causes(error))
-            .remedy("ask for it again: what is done already is not done twice")
+            .remedy("ask for it again: if nothing is stored for the link any more, it is done")
     }
 
     fn conflict(code: &str, error: &dyn Error) -> Self {

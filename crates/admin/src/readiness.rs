@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paddington::{Event, PeerStatus};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::model::Ready;
@@ -11,36 +11,39 @@ use crate::owners::Owners;
 
 /// Number of reasons that are told of one kind.
 const TOLD: usize = 20;
-/// Time between two questions to the database that replicas share: where the required peers are that are not here.
+/// The longest time between two questions to the database that replicas share: where the required peers are that are not
+/// here.
 const LOOK: Duration = Duration::from_secs(5);
 
 impl App {
     /// Notes what an event says of a required peer.
     pub(crate) fn note(&self, event: &Event) {
-        let (peer, is_connected) = match event {
-            Event::Up { peer } => (peer, true),
-            Event::Down { peer, .. } => (peer, false),
-            _ => return,
-        };
+        let (Event::Up { peer } | Event::Down { peer, .. }) = event else { return };
         if self.required.iter().any(|name| name == peer.as_str()) {
-            self.absences.note(peer.as_str(), is_connected);
+            self.absences.note_seen(peer.as_str());
+            self.moves.notify_one();
         }
     }
 
-    /// Follows which replicas own the links of required peers that this one does not own, if there are replicas. So
+    /// Follows where the required peers are: here, since an event may be missed, or at another replica, if there are any. So
     /// nobody who asks whether the service is ready waits for the database.
     pub(crate) async fn follow_required(&self) {
-        let exchange = self.service.exchange();
-        let Some(replica) = exchange.replica().filter(|_| !self.required.is_empty()) else {
+        if self.required.is_empty() {
             return;
-        };
+        }
+        let exchange = self.service.exchange();
         let required: Vec<&str> = self.required.iter().map(String::as_str).collect();
         loop {
-            let owners = self.elsewhere.ask_about(exchange, replica.number, &required).await;
-            for (peer, _) in owners.iter().filter(|(_, owner)| owner.is_some()) {
-                self.absences.note(peer.as_str(), false);
+            let is_here =
+                |peer: &&&str| exchange.peer(peer).is_some_and(|peer| peer.is_connected());
+            required.iter().filter(is_here).for_each(|peer| self.absences.note_seen(peer));
+            if let Some(replica) = exchange.replica() {
+                let owners = self.elsewhere.ask_about(exchange, replica.number, &required).await;
+                for (peer, _) in owners.iter().filter(|(_, owner)| owner.is_some()) {
+                    self.absences.note_seen(peer.as_str());
+                }
             }
-            sleep(LOOK).await;
+            let _ = timeout(LOOK, self.moves.notified()).await;
         }
     }
 
@@ -77,7 +80,7 @@ impl App {
             return Some(format!("the required peer {name} is not known"));
         };
         if peer.is_connected() {
-            self.absences.note(name, true); // an event may have been missed
+            self.absences.note_seen(name); // an event may have been missed
             return None;
         }
         let unsaid = match (peer.owned, owners.get(&peer.name)) {

@@ -26,7 +26,7 @@ pub(crate) struct Core {
     /// The clients among them, as a listener looks for them.
     pub(crate) clients: Arc<InvitedClients>,
     /// Held while the peers are changed, so that changes do not meet.
-    pub(crate) changes: Arc<Mutex<()>>,
+    pub(crate) changes: Mutex<()>,
     pub(crate) lifecycle: Lifecycle,
     /// The listener, the dialers and the connections.
     pub(crate) tasks: TaskTracker,

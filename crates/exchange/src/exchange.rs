@@ -138,16 +138,22 @@ impl Exchange {
     /// ```
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        let entries = self.core.peers.entries().into_iter();
-        let status = |Entry { peer, role, .. }: Entry| {
-            let mut status = peer.status(matches!(role, Role::Server(_)));
-            if let Some(cluster) = &self.core.cluster {
-                let (waiting, counts) = cluster.asking().counts(peer.mailbox.link);
-                (status.calls.relayed_waiting, status.calls.relayed) = (waiting, counts);
-            }
-            status
-        };
-        entries.map(status).collect()
+        self.core.peers.entries().iter().map(|entry| self.status_of(entry)).collect()
+    }
+
+    /// Returns the status of a peer, if it is known.
+    #[must_use]
+    pub fn peer(&self, name: &str) -> Option<PeerStatus> {
+        self.core.peers.entry(name).map(|entry| self.status_of(&entry))
+    }
+
+    fn status_of(&self, Entry { peer, role, .. }: &Entry) -> PeerStatus {
+        let mut status = peer.status(matches!(role, Role::Server(_)));
+        if let Some(cluster) = &self.core.cluster {
+            let (waiting, counts) = cluster.asking().counts(peer.mailbox.link);
+            (status.calls.relayed_waiting, status.calls.relayed) = (waiting, counts);
+        }
+        status
     }
 
     /// Returns how this replica is, if several share the store.

@@ -2,19 +2,16 @@
 //! removed. Implements `docs/delivery.md`, "What is stored".
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use paddington_wire::LinkId;
 use thiserror::Error;
-use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::Exchange;
 use crate::cluster::PATIENCE;
-use crate::core::Core;
 use crate::storage::Storage;
-use crate::store::{Answer, Mailbox, MailboxStatus, Purged, StoreError};
+use crate::store::{Mailbox, MailboxStatus, Purged, StoreError};
 
 /// The most mailboxes that one line of the log names.
 const MAX_NAMED: usize = 8;
@@ -32,8 +29,8 @@ pub enum PurgeError {
     /// The store failed. What is left can be purged again.
     #[error("the mailbox could not be purged: {0}")]
     Store(#[source] StoreError),
-    /// The store that replicas share has not answered in time. It may go on, and until it has ended this replica
-    /// changes no links. To purge the mailbox once more does no harm.
+    /// The store that replicas share has not answered in time. It may go on. To purge the mailbox once more does no
+    /// harm.
     #[error(
         "the store has not answered in time: what is stored for {0} may be removed, in part, or later; purge it \
          again, which is safe"
@@ -63,45 +60,25 @@ impl Exchange {
 
     /// Removes everything that is stored for a link that no peer of this service has: messages,
     /// cursors, attempts and dead letters. The removal is durable once this returns. A mailbox that
-    /// holds nothing is no error. It takes 10 s at most where replicas share the store.
+    /// holds nothing is no error. Where replicas share the store, it is asked for 10 s at most, and whoever
+    /// asks has to know that no other replica has the link.
     ///
     /// # Errors
     ///
     /// [`PurgeError`] if a peer has the link, or the store fails or does not answer in time.
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<Purged, PurgeError> {
         let core = self.core();
-        let change = Arc::clone(&core.changes).lock_owned(); // the link is not added meanwhile
-        let Some(cluster) = &core.cluster else {
-            return core.purge(mailbox, change.await)?.await.map_err(PurgeError::Store);
-        };
-        cluster.lives_for(mailbox.link).map_err(PurgeError::Store)?;
-        let late = || PurgeError::Late(mailbox.clone());
-        let purging = async {
-            // In a task of its own, since the store goes on when nobody waits for its answer any more.
-            let purged = tokio::spawn(core.purge(mailbox, change.await)?).await;
-            purged.map_err(|_| late())?.map_err(PurgeError::Store)
-        };
-        timeout(PATIENCE, purging).await.unwrap_or_else(|_| Err(late()))
-    }
-}
-
-impl Core {
-    /// Begins to remove what is stored for a link. Until it is removed nobody else changes the peers.
-    fn purge(
-        &self,
-        mailbox: &Mailbox,
-        change: OwnedMutexGuard<()>,
-    ) -> Result<Answer<Purged>, PurgeError> {
-        let store = self.store().ok_or(PurgeError::NoStore)?;
-        if self.peers.has_link(mailbox.link) {
+        let store = core.store().ok_or(PurgeError::NoStore)?;
+        let _change = core.changes.lock().await; // the link is not added meanwhile
+        if core.peers.has_link(mailbox.link) {
             return Err(PurgeError::Known(mailbox.clone()));
         }
-        let purging = store.purge(mailbox);
-        Ok(Box::pin(async move {
-            let purged = purging.await;
-            drop(change);
-            purged
-        }))
+        let Some(cluster) = &core.cluster else {
+            return store.purge(mailbox).await.map_err(PurgeError::Store);
+        };
+        cluster.lives_for(mailbox.link).map_err(PurgeError::Store)?;
+        let purged = timeout(PATIENCE, store.purge(mailbox)).await.map_err(|_| PurgeError::Late(mailbox.clone()))?;
+        purged.map_err(PurgeError::Store)
     }
 }
 

@@ -5,9 +5,11 @@ use std::future::Future;
 
 use paddington_wire::PeerName;
 use thiserror::Error;
+use tokio::time::timeout;
 use tracing::info;
 
 use crate::adding::nothing_to_store;
+use crate::cluster::{PATIENCE, unanswered};
 use crate::core::Core;
 use crate::peer::{Backlog, Removal};
 use crate::registry::{Entry, Role};
@@ -154,10 +156,11 @@ impl Core {
 
     /// Refuses the removal of a peer for which messages wait in a store that replicas share.
     async fn refuse_if_shared_waits(&self, entry: &Entry) -> Result<(), RemoveError> {
-        let Some(store) = self.store() else { return Ok(()) };
+        let Some(cluster) = &self.cluster else { return Ok(()) };
         let link = entry.peer.mailbox.link;
         let others = self.peers.links().into_iter().filter(|other| *other != link).collect();
-        let waiting = store.mailboxes(others).await.map_err(RemoveError::Store)?;
+        let waiting = cluster.ask_all_in_time(|store| store.mailboxes(others)).await;
+        let waiting = waiting.map_err(RemoveError::Store)?;
         let found = waiting.into_iter().find(|it| it.mailbox.link == link && it.messages > 0);
         match found {
             None => Ok(()),
@@ -169,11 +172,15 @@ impl Core {
         }
     }
 
-    /// Removes from the store what it has kept for a link that is known no more.
+    /// Removes from the store what it has kept for a link that is known no more. One that replicas share is not waited
+    /// for longer than 10 s.
     async fn empty(&self, entry: &Entry) -> Result<(), StoreError> {
-        match entry.peer.store() {
-            Some(store) => store.purge(&entry.peer.mailbox).await.map(drop),
-            None => Ok(()),
-        }
+        let Some(store) = entry.peer.store() else { return Ok(()) };
+        let purging = store.purge(&entry.peer.mailbox);
+        let purged = match &self.cluster {
+            Some(_) => timeout(PATIENCE, purging).await.unwrap_or_else(|_| Err(unanswered())),
+            None => purging.await,
+        };
+        purged.map(drop)
     }
 }

@@ -98,7 +98,7 @@ impl Exchange {
         let core = Arc::new_cyclic(|core| Core {
             peers,
             clients: Arc::new(InvitedClients::new(clients)),
-            changes: Arc::default(),
+            changes: Mutex::default(),
             lifecycle: Lifecycle::new(shared.stopping.clone()),
             tasks: TaskTracker::new(),
             workers: TaskTracker::new(),

@@ -100,7 +100,8 @@ pub struct Incoming {
     /// The id that the sender was told; null on a `hex` link.
     pub message_id: Option<String>,
     /// A number that grows whenever another replica takes the link over: whoever keeps the effects of messages can refuse
-    /// those that come with a smaller one than it has seen for the peer. Left out where there are no replicas, and of requests.
+    /// those that come with a smaller one than it has seen for the peer. Left out where there are no replicas, of requests, and of dead
+    /// letters that are handled again. A link that is made anew may count anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
 }

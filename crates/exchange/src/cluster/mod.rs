@@ -15,6 +15,7 @@ mod tasks;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use lease::PATIENCE;
+pub(crate) use owners::unanswered;
 pub(crate) use owning::NotOwned;
 pub(crate) use receipts::{Known, Receipts};
 pub(crate) use tasks::spawn;

@@ -67,8 +67,7 @@ impl Cluster {
         ask: impl FnOnce(&dyn SharedStore) -> Answer<T>,
     ) -> Result<T, StoreError> {
         self.lives_in(shards)?;
-        let late = |_| Err(StoreError::new("it has not answered in time"));
-        timeout(limit, ask(&*self.store)).await.unwrap_or_else(late)
+        timeout(limit, ask(&*self.store)).await.unwrap_or_else(|_| Err(unanswered()))
     }
 
     /// Fails if this replica may be taken for dead in the shard of a link.
@@ -84,4 +83,9 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// A store that hangs is one that does not answer.
+pub(crate) fn unanswered() -> StoreError {
+    StoreError::new("it has not answered in time")
 }

@@ -1,6 +1,6 @@
 //! The links of a service in the database that its replicas share. Implements `docs/cluster.md`, "Links".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -159,6 +159,28 @@ impl LinkDirectory {
     pub(crate) async fn versions(&self) -> Result<HashMap<LinkId, u64>, SharedLinkError> {
         let versions = self.directory.versions().await.map_err(SharedLinkError::Store)?;
         Ok(versions.into_iter().collect())
+    }
+
+    /// Returns those of some links that are in the database, although this process does not have them: another replica has
+    /// written them just now, or they could not be taken over.
+    pub(crate) async fn present(&self, links: &[LinkId]) -> Result<HashSet<LinkId>, StoreError> {
+        let unknown = links.iter().filter(|link| !self.has_removed(**link)).copied();
+        let unknown: Vec<_> = unknown.collect();
+        let mut present = HashSet::new();
+        if unknown.is_empty() {
+            return Ok(present);
+        }
+        let versions: HashMap<_, _> = self.directory.versions().await?.into_iter().collect();
+        for link in unknown {
+            let Some(version) = versions.get(&link) else { continue };
+            let entries = self.directory.entries(version.saturating_sub(1)).await?;
+            let entry = entries.into_iter().find(|entry| entry.link == link);
+            // If it has changed since, it counts as there.
+            if entry.is_none_or(|entry| entry.text.is_some()) {
+                present.insert(link);
+            }
+        }
+        Ok(present)
     }
 
     /// Writes links in place of the versions that this process has. Returns the peers of those that were not

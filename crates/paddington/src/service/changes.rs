@@ -3,6 +3,7 @@
 //! Each change is planned on the configuration, made durable by the exchange when nothing else can fail,
 //! and then noted in the configuration. It goes on to its end if its caller does not wait.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,15 +16,19 @@ use paddington_exchange::{
 };
 use paddington_transport::Renewed;
 use paddington_wire::keys::{Generation, KeyRing};
-use paddington_wire::{AddressRange, PeerName};
+use paddington_wire::{AddressRange, LinkId, PeerName};
 use thiserror::Error;
 use tokio::task::JoinError;
+use tokio::time::timeout;
 
 use super::Service;
 use crate::known::{KnownPeer, KnownServer};
 use crate::links::Keys;
 use crate::timestamp::Timestamp;
 use crate::{ConfigError, FixedKeys, Invite, InviteOptions, LinkDetails, ServiceConfig};
+
+/// The longest time for which the database of links is waited for where nothing depends on it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The reason why a link of a running service was not changed. Nothing has changed then.
 #[derive(Debug, Error)]
@@ -289,19 +294,34 @@ impl Service {
     ///
     /// [`LinkError`] if the store cannot be read.
     pub async fn orphans(&self) -> Result<Vec<MailboxStatus>, LinkError> {
-        self.exchange.orphans().await.map_err(LinkError::Store)
+        let mut orphans = self.exchange.orphans().await.map_err(LinkError::Store)?;
+        let links: Vec<_> = orphans.iter().map(|orphan| orphan.mailbox.link).collect();
+        let elsewhere = self.known_elsewhere(&links).await?;
+        orphans.retain(|orphan| !elsewhere.contains(&orphan.mailbox.link));
+        Ok(orphans)
     }
 
-    /// Removes what the store holds for a link that is not known any more. It takes 10 s at most where replicas share
-    /// the store.
+    /// Removes what the store holds for a link that is not known any more, at no replica if several share the store. That
+    /// has 10 s to answer each of two questions then.
     ///
     /// # Errors
     ///
     /// [`LinkError`] if the link is known, or the store fails or does not answer in time: then it may be removed, in part,
     /// or later ([`PurgeError::Late`]).
     pub async fn purge(&self, mailbox: &Mailbox) -> Result<(), LinkError> {
+        if !self.known_elsewhere(&[mailbox.link]).await?.is_empty() {
+            return Err(PurgeError::Known(mailbox.clone()).into());
+        }
         self.exchange.purge(mailbox).await?;
         Ok(())
+    }
+
+    /// Returns those of some links, which this service does not know, that are in the database of its replicas.
+    async fn known_elsewhere(&self, links: &[LinkId]) -> Result<HashSet<LinkId>, LinkError> {
+        let Some(directory) = self.shared.directory() else { return Ok(HashSet::new()) };
+        let late = || StoreError::new("it has not answered in time");
+        let asked = timeout(PATIENCE, directory.present(links)).await;
+        asked.unwrap_or_else(|_| Err(late())).map_err(LinkError::Store)
     }
 
     /// The present time, by the clock of the service's network.

@@ -8,9 +8,10 @@ mod world;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use paddington::store::Mailbox;
 use paddington::{
-    AtRest, ConfigError, Delivered, Invite, KeySource, LinkError, Message, RemoveError, SendError,
-    Service, ServiceConfig, Storage, Waiting,
+    AtRest, ConfigError, Delivered, Invite, KeySource, LinkError, Message, PurgeError, RemoveError,
+    SendError, Service, ServiceConfig, Storage, Waiting,
 };
 use paddington_test_support::{Authority, Inbox, capture_logs_of_thread, eventually};
 use paddington_wire::keys::Generation;
@@ -328,6 +329,15 @@ async fn a_server_whose_certificate_authorities_come_late_is_taken_over_when_the
         eventually(async || told("is not taken over") == times).await;
         assert!(is_at(&one, place));
         assert!(!is_at(&two, place));
+        if times == 1 {
+            // What waits for a link that a replica could not take over is of use to the others.
+            one.send(Message::new("partner", "kept")).await.unwrap();
+            assert!(two.orphans().await.unwrap().is_empty());
+            let details = one.links().into_iter().find(|link| link.name == "partner").unwrap();
+            let mailbox = Mailbox { link: details.link, peer: "partner".parse().unwrap() };
+            let refused = two.purge(&mailbox).await.unwrap_err();
+            assert!(matches!(refused, LinkError::Purge(PurgeError::Known(_))), "{refused}");
+        }
         // Other links go on meanwhile, and it is told once.
         let other = format!("client-{times}");
         two.add_client(&other, "::/0").await.unwrap();
