@@ -169,8 +169,15 @@ impl Hub {
         assert_eq!(letters.len(), 1);
         assert_eq!(letters[0].1.payload, "a letter");
         store.close().await.unwrap();
-        let counted = "SELECT l.bytes = sum(octet_length(o.body)) FROM link l JOIN outbox o USING (peer) GROUP BY l.peer";
-        assert_eq!(self.sql(counted), "t");
+        let counted = format!(
+            "SET search_path = {}; \
+             SELECT l.bytes = sum(octet_length(o.body)) FROM link l JOIN outbox o USING (peer) GROUP BY l.peer",
+            self.schema
+        );
+        // The link lives in one of the databases.
+        let told: String =
+            self.databases.iter().map(|name| self.server.sql_in(name, &counted)).collect();
+        assert_eq!(told, "t");
     }
 
     /// The keys of the keyring, oldest first.
@@ -294,6 +301,21 @@ async fn a_seal_before_the_first_start_is_known_to_every_replica() {
 }
 
 #[tokio::test]
+async fn a_keyring_that_is_lost_before_anything_was_kept_is_made_anew() {
+    let hub = hub!().over_two();
+    hub.start(hub.with("keyring")).await;
+    fs::remove_file(hub.at("keyring")).unwrap();
+    assert!(refused(hub.with("keyring")).await.contains("copy the keyring"));
+    hub.with("keyring").seal_cluster().await.unwrap();
+    hub.leave(&hub.with("keyring"), 0..4).await;
+    hub.is_whole(hub.with("keyring"), 0..4).await;
+    fs::remove_file(hub.at("keyring")).unwrap();
+    let lost = hub.with("keyring").seal_cluster().await.unwrap_err();
+    assert!(lost.to_string().contains("there is no keyring"), "{lost}");
+    assert!(!hub.at("keyring").exists());
+}
+
+#[tokio::test]
 async fn a_seal_that_fails_before_anything_is_sealed_makes_no_keyring() {
     let hub = hub!();
     let (here, away) = (hub.server.url(), "postgres:///x?user=me&host=/no/such/folder");
@@ -320,7 +342,7 @@ async fn a_seal_that_fails_before_anything_is_sealed_makes_no_keyring() {
     hub.with("keyring").seal_cluster().await.unwrap_err();
     hub.sql("DROP TRIGGER fail ON outbox");
     let failed = hub.with("none").seal_cluster().await.unwrap_err().to_string();
-    assert!(failed.contains("put the keyring back from a copy"), "{failed}");
+    assert!(failed.contains("put it back from a copy"), "{failed}");
     assert!(!hub.at("none").exists());
     hub.with("keyring").seal_cluster().await.unwrap();
     hub.is_whole(hub.with("keyring"), 1..4).await;
@@ -329,7 +351,7 @@ async fn a_seal_that_fails_before_anything_is_sealed_makes_no_keyring() {
 #[tokio::test]
 async fn databases_that_are_sealed_otherwise_are_all_looked_at_and_brought_together() {
     let hub = hub!().over_two();
-    hub.start(hub.with("keyring")).await;
+    hub.leave(&hub.with("keyring"), 1..4).await;
     let key = hub.keys().pop().unwrap();
     // As if the second one was from the backup of another time.
     hub.mark(1, 7);
@@ -347,17 +369,16 @@ async fn databases_that_are_sealed_otherwise_are_all_looked_at_and_brought_toget
     // Though the first one is not sealed, no key is made that does not open the second one.
     hub.mark(0, 0);
     let text = hub.with("none").seal_cluster().await.unwrap_err().to_string();
-    assert!(text.contains("put the keyring back from a copy"), "{text}");
+    assert!(text.contains("put it back from a copy"), "{text}");
     assert!(!hub.at("none").exists());
 
     hub.mark(1, key.id());
     hub.with("keyring").seal_cluster().await.unwrap();
     assert_eq!(hub.marks(), [signed(&key), signed(&key)]);
-    hub.start(hub.with("keyring")).await;
-    hub.mark(0, 0);
+    hub.is_whole(hub.with("keyring"), 1..4).await;
     hub.with("keyring").unseal_cluster().await.unwrap();
     assert_eq!(hub.marks(), ["0", "0"]);
-    hub.start(hub.plain()).await;
+    hub.is_whole(hub.plain(), 1..4).await;
 }
 
 #[tokio::test]

@@ -46,6 +46,20 @@ impl Conversion {
         self.marks().find_map(|mark| Some((mark.converting?, mark.was_plain)))
     }
 
+    /// Returns whether nothing was ever kept in any database, so that no key is needed that is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ConvertError`] if a database cannot be read.
+    pub async fn is_new(&self) -> Result<bool, ConvertError> {
+        for held in self.databases.iter().filter(|held| held.mark().is_some()) {
+            if !held.is_new().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Returns the state of some link, if there is one.
     ///
     /// # Errors

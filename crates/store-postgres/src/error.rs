@@ -127,7 +127,7 @@ pub enum OpenError {
     /// Everything is being sealed anew, or that was interrupted.
     #[error(
         "what is in the schema \"{schema}\" is being sealed anew, or that was interrupted: wait for its end, or run it \
-         again (paddington at-rest)"
+         again where the keyring with its key is (paddington doctor says which command and key)"
     )]
     Converting {
         /// The schema.

@@ -135,6 +135,11 @@ impl Held {
         Ok(reached.unwrap_or_default())
     }
 
+    /// Returns whether nothing was ever kept in the database.
+    pub(crate) async fn is_new(&self) -> Result<bool, ConvertError> {
+        seal::is_new(&self.connection).await.map_err(|fault| self.error(&fault))
+    }
+
     /// Returns the state of some link, if there is one.
     pub(crate) async fn any_link(&self) -> Result<Option<Zeroizing<String>>, ConvertError> {
         let rows = self.rows(ANY_LINK, &[]).await?;

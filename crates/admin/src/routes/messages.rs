@@ -280,7 +280,7 @@ impl From<SendError> for Failure {
             SendError::ShuttingDown => Self::shutting_down(),
             SendError::Storage(_) => failure(StatusCode::SERVICE_UNAVAILABLE, "store_failed")
                 .retry_after(5)
-                .remedy("it was not sent; look at the disk, and send it again"),
+                .remedy("it was not sent; look at the disk, or at the database of the replicas, and send it again"),
             SendError::StorageUnsure(_) => failure(StatusCode::SERVICE_UNAVAILABLE, "store_unsure")
                 .remedy("it may be delivered; to send it again may deliver it twice"),
             _ => failure(StatusCode::INTERNAL_SERVER_ERROR, "failed"),

@@ -117,7 +117,10 @@ pub(crate) fn table(peers: &[Peer]) -> String {
             view::state(peer),
             or_dash(peer.address.clone()),
             or_dash(peer.round_trip_seconds.map(view::seconds)),
-            view::waiting(&peer.outbox),
+            match peer.owned {
+                Some(false) if peer.outbox.messages == 0 => "not known here".to_owned(),
+                _ => view::waiting(&peer.outbox),
+            },
             view::keys(&peer.keys, peer.role),
             error.map(|error| error.text.clone()).unwrap_or_default(),
         ]);
@@ -201,12 +204,12 @@ mod tests {
             peer("gate", &json!({"owned": false})),
         ];
         let expected = [
-            "PEER    STATE               ADDRESS  ROUND TRIP  WAITING  KEYS          LAST ERROR",
-            "attic   away                -        -           nothing  generation 1",
-            "cellar  away                -        -           nothing  generation 1",
-            "garage  replica 5 owns it   -        -           nothing  generation 1",
-            "garden  no replica owns it  -        -           nothing  generation 1",
-            "gate    not here            -        -           nothing  generation 1",
+            "PEER    STATE               ADDRESS  ROUND TRIP  WAITING         KEYS          LAST ERROR",
+            "attic   away                -        -           nothing         generation 1",
+            "cellar  away                -        -           nothing         generation 1",
+            "garage  replica 5 owns it   -        -           not known here  generation 1",
+            "garden  no replica owns it  -        -           not known here  generation 1",
+            "gate    not here            -        -           not known here  generation 1",
         ];
         assert_eq!(strip_str(&table(&peers)).to_string(), expected.join("\n"));
         let told = serde_json::to_value(&peers).unwrap();

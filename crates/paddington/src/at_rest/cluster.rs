@@ -124,6 +124,10 @@ impl<'a> Work<'a> {
                 keyring.write_first(settings).map_err(failed)?;
                 keyring
             }
+            // The first replica has made a key, which is lost, and nothing was ever sealed under it.
+            None if self.conversion.interrupted().is_none() && self.conversion.is_new().await? => {
+                Keyring::create(settings).map_err(failed)?
+            }
             None => return Err(failed(settings.lost())),
         };
         self.rewrite_and_forget(&mut keyring, settings, was_plain).await

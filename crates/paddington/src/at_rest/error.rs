@@ -35,8 +35,8 @@ pub enum AtRestError {
     },
     /// There is no keyring, though there are things that were there before it.
     #[error(
-        "there is no keyring {path}: if nothing is sealed yet, seal it (paddington at-rest seal); \
-         else put the keyring back from a copy, without which nothing can be opened"
+        "there is no keyring {path}: put it back from a copy, such as that of another replica, without which nothing \
+         can be opened; if nothing is sealed yet, seal it (paddington at-rest seal)"
     )]
     NoKeyring {
         /// The keyring.
@@ -60,7 +60,10 @@ pub enum AtRestError {
         key: u64,
     },
     /// Something is sealed under a key that is not in the keyring.
-    #[error("it is sealed under the key {key:016x}, which is not in the keyring {keyring}")]
+    #[error(
+        "it is sealed under the key {key:016x}, which is not in the keyring {keyring}: put a copy of the keyring \
+         there that has it, such as that of another replica"
+    )]
     OtherKey {
         /// The id of the key.
         key: u64,
@@ -72,8 +75,8 @@ pub enum AtRestError {
     NotSealed,
     /// Sealing anew what replicas share was interrupted, and has to be ended first.
     #[error(
-        "what replicas share was being sealed anew when that was interrupted: stop them, and end it \
-         (paddington at-rest {command})"
+        "what replicas share is to be sealed anew, which was begun and not ended, and none of them starts before: \
+         end it (paddington at-rest {command})"
     )]
     Interrupted {
         /// What ends it.

@@ -135,21 +135,22 @@ impl LinkFolder {
                 Err("holds another link")
             }
         };
-        let leftovers = self.leftovers();
-        let Some(vault) = &self.vault else {
-            return file::write_among(&path, link, leftovers, is_ours);
-        };
-        let is_first = || self.files().is_ok_and(|files| files.is_empty());
-        let keyring = vault.keyring_or_new(is_first).map_err(|error| at_rest(&path, error))?;
-        let sealed = SealedLink::seal(&path, link, keyring.newest())?;
-        file::write_among(&path, &sealed, leftovers, is_ours)
-    }
-
-    fn leftovers(&self) -> Leftovers {
-        match self.tidied.swap(true, Ordering::Relaxed) {
+        let leftovers = match self.tidied.load(Ordering::Relaxed) {
             false => Leftovers::Go,
             true => Leftovers::Stay,
+        };
+        match &self.vault {
+            None => file::write_among(&path, link, leftovers, is_ours)?,
+            Some(vault) => {
+                let is_first = || self.files().is_ok_and(|files| files.is_empty());
+                let keyring = vault.keyring_or_new(is_first);
+                let keyring = keyring.map_err(|error| at_rest(&path, error))?;
+                let sealed = SealedLink::seal(&path, link, keyring.newest())?;
+                file::write_among(&path, &sealed, leftovers, is_ours)?;
+            }
         }
+        self.tidied.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Returns whether there is no link.

@@ -7,7 +7,7 @@ use super::checks::Subject;
 
 const CHECK: &str = "seal";
 
-/// Nothing, as long as no replica has been started.
+/// Nothing, as long as the database does not say how it is sealed.
 pub(super) fn check(store: &StoreState, subject: &Subject<'_>) -> Option<Check> {
     if let Some(conversion) = store.conversion {
         return Some(not_ended(conversion, subject));
