@@ -77,7 +77,9 @@ impl Exchange {
             return store.purge(mailbox).await.map_err(PurgeError::Store);
         };
         cluster.lives_for(mailbox.link).map_err(PurgeError::Store)?;
-        let purged = timeout(PATIENCE, store.purge(mailbox)).await.map_err(|_| PurgeError::Late(mailbox.clone()))?;
+        let purged = timeout(PATIENCE, store.purge(mailbox))
+            .await
+            .map_err(|_| PurgeError::Late(mailbox.clone()))?;
         purged.map_err(PurgeError::Store)
     }
 }
