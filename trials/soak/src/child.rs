@@ -1,6 +1,8 @@
 //! One service in a process of its own, which can be stopped and killed: this program, started by
 //! itself.
 
+use std::fs::File;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +78,8 @@ pub(crate) const UP: &str = "up";
 pub(crate) const DOWN: &str = "down";
 /// The file whose presence makes a hub, a sensor and replicas send nothing new.
 pub(crate) const QUIET: &str = "quiet";
+/// The file whose presence says that all that a hub and a sensor have sent is handled.
+pub(crate) const HANDLED: &str = "handled";
 /// The line by which a parent makes its child end in order.
 pub(crate) const FINISH: &str = "finish";
 /// The start of a child's line with its address, once it listens.
@@ -201,6 +205,7 @@ async fn converse(
         failed = send_numbers(&service, &sent, peer, &quiet) => failed,
         failed = write_alarms(&service, &keys) => failed,
         failed = renew_keys(&service, &keys, peer) => failed,
+        failed = say_empty(&service, folder, out) => failed,
         finish = parent.says_finish() => {
             if finish {
                 settle(&service).await;
@@ -208,6 +213,21 @@ async fn converse(
             Ok(())
         }
     }
+}
+
+/// Says that the peer has acknowledged everything, once all that is ever sent is handled.
+async fn say_empty(service: &Service, folder: &Path, out: &str) -> Result<(), Error> {
+    let handled = folder.join(HANDLED);
+    while !handled.exists() || waiting(service) > 0 {
+        sleep(SLOW_PACE).await;
+    }
+    File::create(empty(folder, out))?;
+    pending().await
+}
+
+/// The file that says that a side has nothing left to send.
+pub(crate) fn empty(folder: &Path, out: &str) -> PathBuf {
+    folder.join(format!("{out}-empty"))
 }
 
 /// Sends number after number while there is no file at `quiet`.

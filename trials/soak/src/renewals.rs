@@ -11,7 +11,7 @@ use paddington_test_support::{FaultyProxy, Random, quick};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::child::{DOWN, QUIET, Role, UP};
+use crate::child::{DOWN, HANDLED, QUIET, Role, UP, empty};
 use crate::fleet::Process;
 use crate::journal::{Verdict, keys, next_handled, next_number};
 use crate::{in_real_time, median_and_most};
@@ -110,12 +110,21 @@ impl Trial {
         [UP, DOWN].map(|way| self.folder.path().join(way))
     }
 
-    /// Ends both in order, once everything is handled.
+    /// Ends both in order, once everything is handled and acknowledged: of two sides whose keys are being renewed, the one
+    /// that ends first may have no connection any more on which the other one's acknowledgements could go.
     async fn settle(&mut self) -> Result<(), Error> {
-        File::create(self.folder.path().join(QUIET))?;
+        let folder = self.folder.path();
+        File::create(folder.join(QUIET))?;
         let begun = Instant::now();
         for way in self.ways() {
             while next_handled(&way)? < next_number(&way)? && begun.elapsed() < PATIENCE {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        File::create(folder.join(HANDLED))?;
+        for way in [UP, DOWN] {
+            while !empty(folder, way).exists() {
+                ensure!(begun.elapsed() < PATIENCE, "not everything is acknowledged: {way}");
                 sleep(Duration::from_millis(20)).await;
             }
         }
